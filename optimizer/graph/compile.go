@@ -61,6 +61,10 @@ func (n *Network) check(g *operator.Graph, o *operator.Node) error {
 		if n.constants[o.Inputs[1]] == nil {
 			return fmt.Errorf("%s: its weights %s are no float32 constant", o, &g.Tensors[o.Inputs[1]])
 		}
+	case schema.BuiltinOperatorFULLY_CONNECTED:
+		if w := &g.Tensors[o.Inputs[1]]; w.Type != schema.TensorTypeFLOAT32 {
+			return fmt.Errorf("%s: its weights %s are of type %s: only float32 is supported", o, w, w.Type)
+		}
 	}
 	return nil
 }

@@ -323,3 +323,15 @@ func TestPlacedBlocksDoNotOverlap(t *testing.T) {
 		}
 	}
 }
+
+func TestDenseWeightsThatAreNoFloatsAreRefused(t *testing.T) {
+	b := tflitetest.New()
+	x := b.Input("x", 1, 4)
+	y := b.Dense("dense", x, make([]float32, 8), nil, 2, tflitetest.None)
+	b.Output(y)
+	m := b.Model()
+	m.Subgraph().Tensors[1].Type = schema.TensorTypeINT32
+	if _, err := Compile(m, 1); err == nil || !strings.Contains(err.Error(), "only float32 is supported") {
+		t.Errorf("got %v, want an error naming the weights", err)
+	}
+}
