@@ -1,0 +1,107 @@
+package stage
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"espalier.dev/espalier/api/v1alpha1"
+	"espalier.dev/espalier/internal/fault"
+	"espalier.dev/espalier/internal/walk"
+)
+
+// OrderEnv is the environment variable that holds a Job's order, an Order as JSON.
+const OrderEnv = "ESPALIER_STAGE"
+
+// Where a Job's pod has what its order refers to. Each location that names secrets has a folder below SecretsPath, called as the
+// location: model, dataset or artifacts, with the credentials secret's keys in <location>/credentials and the certificates in
+// <location>/ca/ca.crt.
+const (
+	ClaimsPath      = "/claims"              // claims, each at <ClaimsPath>/<claim>
+	SecretsPath     = "/secrets"             // secrets, see above
+	CachePath       = "/cache"               // an emptyDir: what is fetched, and temporary files
+	TerminationPath = "/dev/termination-log" // where the Outcome goes
+)
+
+// Order is what one Job is to do: everything a stage's container is told.
+type Order struct {
+	// Namespace and Pipeline name the pipeline, for logs and for where publish puts things.
+	Namespace string `json:"namespace"`
+	Pipeline  string `json:"pipeline"`
+	// Stage is walk.Baseline, a stage of the spec or walk.Publish.
+	Stage   string `json:"stage"`
+	Attempt int32  `json:"attempt"`
+	// InputHash is what walk.Decide gave the stage. A spec stage whose own computation differs fails: it is of another version.
+	InputHash string `json:"inputHash"`
+	// Parent is the digest of the float model to work on; empty for the baseline and publish.
+	Parent string `json:"parent,omitempty"`
+	// AlgorithmVersion is that of the operator; a container of another one fails at once.
+	AlgorithmVersion string `json:"algorithmVersion"`
+	// Pinned is what the baseline pinned: what is read now must be the same. Nil for the baseline itself.
+	Pinned *v1alpha1.Baseline `json:"pinned,omitempty"`
+	// Spec is the pipeline's. Template and the like are left out.
+	Spec v1alpha1.OptimizationPipelineSpec `json:"spec"`
+	// CacheBytes bounds what is fetched; 0: no bound.
+	CacheBytes int64 `json:"cacheBytes,omitempty"`
+	// Status is what publish puts into result.json and report.html; nil otherwise.
+	Status *v1alpha1.OptimizationPipelineStatus `json:"status,omitempty"`
+}
+
+// ParseOrder reads OrderEnv's value.
+func ParseOrder(text string) (*Order, error) {
+	if text == "" {
+		return nil, fault.As(fault.Spec, fmt.Errorf("%s is not set: this command is what a Job's container runs; use `espalier run` for a pipeline", OrderEnv))
+	}
+	order := &Order{}
+	if err := json.Unmarshal([]byte(text), order); err != nil {
+		return nil, fault.As(fault.Spec, fmt.Errorf("%s: %w", OrderEnv, err))
+	}
+	if order.Stage != walk.Baseline && order.Stage != walk.Publish && order.Spec.Stage(order.Stage) == nil {
+		return nil, fault.As(fault.Spec, fmt.Errorf("%s: the pipeline has no stage %q", OrderEnv, order.Stage))
+	}
+	return order, nil
+}
+
+// MaxOutcome bounds an Outcome's JSON: what Kubernetes keeps of a termination message.
+const MaxOutcome = 4096
+
+// Outcome is what a stage's container says when it ends, as its termination message. The full Result is in the store.
+type Outcome struct {
+	// Stage and InputHash are the order's.
+	Stage     string `json:"stage"`
+	InputHash string `json:"inputHash,omitempty"`
+	// Reused says that the result was in the store.
+	Reused bool `json:"reused,omitempty"`
+	// Model is the digest of the float model that later stages build on.
+	Model string `json:"model,omitempty"`
+	// Leaf is the deployable model.
+	Leaf *v1alpha1.Leaf `json:"leaf,omitempty"`
+	// Baseline is what the baseline pinned and measured.
+	Baseline *v1alpha1.Baseline `json:"baseline,omitempty"`
+	// URI is where publish put things.
+	URI string `json:"uri,omitempty"`
+	// Reason and Message say why it failed: a word for conditions (walk.ReasonInputChanged among them), and a sentence.
+	Reason  string `json:"reason,omitempty"`
+	Message string `json:"message,omitempty"`
+}
+
+// Marshal returns the compact JSON; longer than MaxOutcome is an error.
+func (o *Outcome) Marshal() ([]byte, error) {
+	data, err := json.Marshal(o)
+	if err == nil && len(data) > MaxOutcome {
+		err = fmt.Errorf("the outcome takes %d bytes, more than the %d of a termination message", len(data), MaxOutcome)
+	}
+	return data, err
+}
+
+// ParseOutcome reads a termination message.
+func ParseOutcome(message string) (*Outcome, error) {
+	outcome := &Outcome{}
+	if err := json.Unmarshal([]byte(message), outcome); err != nil {
+		return nil, fmt.Errorf("termination message: %w", err)
+	}
+	if outcome.Stage == "" {
+		return nil, errors.New("termination message: names no stage")
+	}
+	return outcome, nil
+}
