@@ -5,6 +5,8 @@ SHELL := /bin/bash
 export CGO_ENABLED := 0
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+# Google's storage library speaks HTTP here: without its gRPC the binary is a fifth smaller.
+TAGS := disable_grpc_modules
 LDFLAGS := -s -w -X main.version=$(VERSION)
 GOLANGCI_LINT_VERSION := v2.15.0
 CONTROLLER_GEN_VERSION := v0.23.0
@@ -23,13 +25,20 @@ demo: build ## walk a whole deployment tree on a small model and dataset made he
 .PHONY: build
 build: ## build bin/espalier, one static binary
 	@mkdir -p bin
-	@go build -trimpath -ldflags '$(LDFLAGS)' -o bin/espalier ./cmd/espalier
+	@go build -trimpath -tags '$(TAGS)' -ldflags '$(LDFLAGS)' -o bin/espalier ./cmd/espalier
 
 ##@ Test
 
 .PHONY: test
-test: ## run every test that needs no root
+test: bin/versitygw ## run every test that needs no root
 	go test ./...
+
+bin/versitygw: hack/tools/go.mod hack/tools/go.sum # the S3 server that tests run
+	@mkdir -p bin
+	cd hack/tools && GOOS= GOARCH= go build -trimpath -ldflags '-s -w' -o ../../$@ github.com/versity/versitygw/cmd/versitygw
+
+.PHONY: tools
+tools: bin/versitygw ## build the servers that tests run
 
 .PHONY: test-portable
 test-portable: ## the numeric packages again without assembly

@@ -1,8 +1,3 @@
-// Package artifact keeps what stages make, by content: models, leaves and reports as blobs named by their SHA-256, results named by the
-// hash of a stage's inputs, and checkpoints of stages under way. It works over any blob store; here a folder.
-//
-// Invariants: a blob appears whole or not at all and its content is verified whenever it is read; the first result committed for a
-// hash is the result, whoever computes it again.
 package artifact
 
 import (
@@ -13,43 +8,40 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
-	"io/fs"
 	"os"
+	"path"
+	"path/filepath"
 	"regexp"
-	"syscall"
-
-	"gocloud.dev/blob"
-	"gocloud.dev/blob/fileblob"
-	"gocloud.dev/gcerrors"
+	"strings"
 )
 
-// ErrNotFound says that there is nothing of that name.
-var ErrNotFound = errors.New("not found in the artifact store")
-
-// Store is a content-addressed store.
-type Store struct{ bucket *blob.Bucket }
+// Store is a content-addressed store. It is safe for concurrent use, by several processes too.
+type Store struct{ objects objects }
 
 // OpenFolder opens a store in a folder, which is made if it is not there.
 func OpenFolder(path string) (*Store, error) {
-	if err := os.MkdirAll(path, 0o755); err != nil {
-		return nil, fmt.Errorf("make the artifact store: %w", err)
-	}
-	bucket, err := fileblob.OpenBucket(path, &fileblob.Options{NoTempDir: true, Metadata: fileblob.MetadataDontWrite})
+	f, err := openFolder(path)
 	if err != nil {
-		return nil, fmt.Errorf("open the artifact store %s: %w", path, err)
+		return nil, err
 	}
-	return &Store{bucket}, nil
+	return &Store{f}, nil
 }
 
 // Close frees what the store holds.
-func (s *Store) Close() error { return s.bucket.Close() }
+func (s *Store) Close() error { return s.objects.close() }
+
+// String names the store's place.
+func (s *Store) String() string { return s.objects.place() }
 
 // Digest returns "sha256:" and the hexadecimal SHA-256 of data.
 func Digest(data []byte) string {
 	sum := sha256.Sum256(data)
-	return "sha256:" + hex.EncodeToString(sum[:])
+	return digestOf(sum[:])
 }
+
+func digestOf(sum []byte) string { return "sha256:" + hex.EncodeToString(sum) }
 
 var digestPattern = regexp.MustCompile(`^sha256:([0-9a-f]{64})$`)
 
@@ -62,47 +54,99 @@ func key(folder, digest, suffix string) (string, error) {
 	return folder + "/" + m[1] + suffix, nil
 }
 
-// PutBlob stores data and returns its digest. What is there already is not written again.
+// PutBlob stores data and returns its digest. What is there already, whole, is not written again.
 func (s *Store) PutBlob(ctx context.Context, data []byte) (string, error) {
 	digest := Digest(data)
-	name, err := key("blobs/sha256", digest, "")
+	return digest, s.put(ctx, digest, bytes.NewReader(data))
+}
+
+// PutStream stores what r yields and returns its digest. The content passes through a temporary file, as its name is known only at its
+// end.
+func (s *Store) PutStream(ctx context.Context, r io.Reader) (digest string, err error) {
+	spool, err := os.CreateTemp("", "espalier-*")
 	if err != nil {
 		return "", err
 	}
-	if present, err := s.bucket.Exists(ctx, name); err == nil && present {
-		if _, err := s.GetBlob(ctx, digest); err == nil {
-			return digest, nil
-		}
+	defer func() { _ = os.Remove(spool.Name()) }()
+	defer spool.Close()
+	sum := sha256.New()
+	if _, err := io.Copy(io.MultiWriter(spool, sum), readerWithContext{ctx, r}); err != nil {
+		return "", err
 	}
-	if err := s.bucket.WriteAll(ctx, name, data, nil); err != nil {
-		return "", fmt.Errorf("store a file: %w", plain(err))
+	if _, err := spool.Seek(0, io.SeekStart); err != nil {
+		return "", err
 	}
-	return digest, nil
+	digest = digestOf(sum.Sum(nil))
+	return digest, s.put(ctx, digest, spool)
 }
 
-// GetBlob returns the content of a digest, verified.
-func (s *Store) GetBlob(ctx context.Context, digest string) ([]byte, error) {
+// put stores content under its digest unless it is there, whole.
+func (s *Store) put(ctx context.Context, digest string, r io.Reader) error {
+	name, err := key("blobs/sha256", digest, "")
+	if err != nil {
+		return err
+	}
+	if err := s.CheckBlob(ctx, digest); err == nil || errors.Is(err, ErrTemporary) {
+		return err
+	}
+	return s.objects.write(ctx, name, r, false)
+}
+
+// OpenBlob returns a reader of the content of a digest. Where the content is not what the digest says, the read that comes to the end
+// fails with ErrDamaged.
+func (s *Store) OpenBlob(ctx context.Context, digest string) (io.ReadCloser, error) {
 	name, err := key("blobs/sha256", digest, "")
 	if err != nil {
 		return nil, err
 	}
-	data, err := s.read(ctx, name)
+	r, err := s.objects.read(ctx, name)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", digest, err)
+		return nil, err
 	}
-	if got := Digest(data); got != digest {
-		return nil, fmt.Errorf("%s is damaged: its content has digest %s", digest, got)
-	}
-	return data, nil
+	return &verifyingReader{ReadCloser: r, sum: sha256.New(), digest: digest}, nil
 }
 
-func (s *Store) read(ctx context.Context, name string) ([]byte, error) {
-	data, err := s.bucket.ReadAll(ctx, name)
-	if gcerrors.Code(err) == gcerrors.NotFound {
-		return nil, ErrNotFound
+// GetBlob returns the content of a digest, verified.
+func (s *Store) GetBlob(ctx context.Context, digest string) ([]byte, error) {
+	r, err := s.OpenBlob(ctx, digest)
+	if err != nil {
+		return nil, err
 	}
-	return data, err
+	defer r.Close()
+	return io.ReadAll(r)
 }
+
+// CheckBlob reports whether the content of a digest is there and whole: nil, ErrNotFound, ErrDamaged, or what kept it from finding out.
+func (s *Store) CheckBlob(ctx context.Context, digest string) error {
+	r, err := s.OpenBlob(ctx, digest)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	_, err = io.Copy(io.Discard, r)
+	return err
+}
+
+// verifyingReader checks content against its digest at its end.
+type verifyingReader struct {
+	io.ReadCloser
+	sum    hash.Hash
+	digest string
+}
+
+func (v *verifyingReader) Read(p []byte) (int, error) {
+	n, err := v.ReadCloser.Read(p)
+	v.sum.Write(p[:n])
+	if err == io.EOF {
+		if got := digestOf(v.sum.Sum(nil)); got != v.digest {
+			return n, fmt.Errorf("%s is %w: its content has digest %s", v.digest, ErrDamaged, got)
+		}
+	}
+	return n, err
+}
+
+// Referrer is a result that names blobs. GetResult returns it only if they are all there and whole.
+type Referrer interface{ Blobs() []string }
 
 // PutResult commits a stage's result under the hash of its inputs and returns the result that counts: this one, or the one that was
 // there first.
@@ -115,33 +159,69 @@ func PutResult[T any](ctx context.Context, s *Store, hash string, result *T) (*T
 	if err != nil {
 		return nil, err
 	}
-	err = s.bucket.WriteAll(ctx, name, data, &blob.WriterOptions{IfNotExist: true})
-	if gcerrors.Code(err) == gcerrors.FailedPrecondition {
-		return GetResult[T](ctx, s, hash)
+	for range 5 {
+		err := s.objects.write(ctx, name, bytes.NewReader(data), true)
+		if err == nil {
+			return result, nil
+		}
+		if !errors.Is(err, errPresent) {
+			return nil, fmt.Errorf("store the result of %s: %w", hash, err)
+		}
+		first, err := GetResult[T](ctx, s, hash)
+		if !errors.Is(err, ErrNotFound) { // else it was no good, and is gone now
+			return first, err
+		}
 	}
-	if err != nil {
-		return nil, fmt.Errorf("store a result: %w", plain(err))
-	}
-	return result, nil
+	return nil, fmt.Errorf("%s: %w: the result of %s is there when written and not when read", s, ErrTemporary, hash)
 }
 
-// GetResult returns the result committed under a hash, or ErrNotFound.
+// GetResult returns the result committed under a hash, or ErrNotFound. A result that cannot be read, or whose blobs are missing or
+// damaged, is removed and counts as not there.
 func GetResult[T any](ctx context.Context, s *Store, hash string) (*T, error) {
 	name, err := key("stages", hash, ".json")
 	if err != nil {
 		return nil, err
 	}
-	data, err := s.read(ctx, name)
+	data, err := s.readAll(ctx, name)
 	if err != nil {
 		return nil, err
 	}
 	var result T
-	decoder := json.NewDecoder(bytes.NewReader(data))
-	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(&result); err != nil {
-		return nil, fmt.Errorf("the result of %s is damaged: %w", hash, err)
+	err = json.Unmarshal(data, &result)
+	if r, ok := any(&result).(Referrer); ok && err == nil {
+		err = s.checkBlobs(ctx, r.Blobs())
+		if err != nil && !errors.Is(err, ErrNotFound) && !errors.Is(err, ErrDamaged) {
+			return nil, err
+		}
+	}
+	if err != nil {
+		if removing := s.objects.remove(ctx, name); removing != nil {
+			return nil, removing
+		}
+		return nil, fmt.Errorf("the result of %s was no good and is removed: %w: %w", hash, err, ErrNotFound)
 	}
 	return &result, nil
+}
+
+func (s *Store) checkBlobs(ctx context.Context, digests []string) error {
+	for _, digest := range digests {
+		if !digestPattern.MatchString(digest) {
+			return fmt.Errorf("%q is no digest: %w", digest, ErrDamaged)
+		}
+		if err := s.CheckBlob(ctx, digest); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Store) readAll(ctx context.Context, name string) ([]byte, error) {
+	r, err := s.objects.read(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	return io.ReadAll(r)
 }
 
 // DeleteResult removes a result that turned out to be damaged.
@@ -150,7 +230,7 @@ func (s *Store) DeleteResult(ctx context.Context, hash string) error {
 	if err != nil {
 		return err
 	}
-	return ignoreMissing(s.bucket.Delete(ctx, name))
+	return s.objects.remove(ctx, name)
 }
 
 // SaveCheckpoint stores what write writes as the checkpoint of a stage.
@@ -159,13 +239,14 @@ func (s *Store) SaveCheckpoint(ctx context.Context, hash string, write func(io.W
 	if err != nil {
 		return err
 	}
-	var buffer bytes.Buffer
-	if err := write(&buffer); err != nil {
+	content := bytes.NewBuffer(make([]byte, sha256.Size))
+	if err := write(content); err != nil {
 		return err
 	}
-	sum := sha256.Sum256(buffer.Bytes())
-	if err := s.bucket.WriteAll(ctx, name, append(sum[:], buffer.Bytes()...), nil); err != nil {
-		return fmt.Errorf("store a checkpoint: %w", plain(err))
+	sum := sha256.Sum256(content.Bytes()[sha256.Size:])
+	copy(content.Bytes(), sum[:])
+	if err := s.objects.write(ctx, name, content, false); err != nil {
+		return fmt.Errorf("store the checkpoint: %w", err)
 	}
 	return nil
 }
@@ -176,7 +257,7 @@ func (s *Store) LoadCheckpoint(ctx context.Context, hash string) ([]byte, error)
 	if err != nil {
 		return nil, err
 	}
-	data, err := s.read(ctx, name)
+	data, err := s.readAll(ctx, name)
 	if err != nil {
 		return nil, err
 	}
@@ -192,28 +273,13 @@ func (s *Store) DeleteCheckpoint(ctx context.Context, hash string) error {
 	if err != nil {
 		return err
 	}
-	return ignoreMissing(s.bucket.Delete(ctx, name))
+	return s.objects.remove(ctx, name)
 }
 
-// plain says what a person can do about an error of the file system.
-func plain(err error) error {
-	for _, known := range []struct {
-		err    error
-		remedy string
-	}{
-		{syscall.ENOSPC, "free some space, or choose another folder"}, {syscall.EDQUOT, "free some space, or choose another folder"},
-		{fs.ErrPermission, "choose a folder you may write to"},
-	} {
-		if errors.Is(err, known.err) {
-			return fmt.Errorf("%w: %s", known.err, known.remedy)
-		}
+// Publish stores data under a name for people, <namespace>/<name>/<file>, in place of what was there, and returns its address.
+func (s *Store) Publish(ctx context.Context, name string, data []byte) (string, error) {
+	if !filepath.IsLocal(name) || path.Clean(name) != name || strings.Count(name, "/") < 2 || path.Ext(name) == "" {
+		return "", fmt.Errorf("%q is no name to publish under: want <namespace>/<name>/<file>", name)
 	}
-	return err
-}
-
-func ignoreMissing(err error) error {
-	if gcerrors.Code(err) == gcerrors.NotFound {
-		return nil
-	}
-	return err
+	return s.objects.place() + "/" + name, s.objects.write(ctx, name, bytes.NewReader(data), false)
 }

@@ -1,0 +1,117 @@
+package artifact
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"net/http"
+	"os"
+	"slices"
+	"syscall"
+
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+	"github.com/aws/smithy-go"
+	"gocloud.dev/gcerrors"
+)
+
+// What is wrong with a place, for errors.Is.
+var (
+	// ErrNotFound says that there is nothing of that name.
+	ErrNotFound = errors.New("not found")
+	// ErrDenied says that credentials are missing, wrong or not enough.
+	ErrDenied = errors.New("access denied")
+	// ErrTemporary says that the place could not be reached or was busy: the same may succeed later.
+	ErrTemporary = errors.New("not reachable for now")
+	// ErrDamaged says that content is not what its digest says.
+	ErrDamaged = errors.New("damaged")
+	// ErrTooLarge says that content does not fit the room set aside for it.
+	ErrTooLarge = errors.New("too large")
+)
+
+// codes of S3 servers, by what they mean.
+var (
+	deniedCodes = []string{"AccessDenied", "Forbidden", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken", "AuthorizationHeaderMalformed",
+		"TokenRefreshRequired", "AccountProblem", "AllAccessDisabled", "InvalidSecurity", "NotSignedUp", "RequestTimeTooSkewed", "UnauthorizedAccess"}
+	missingCodes   = []string{"NoSuchBucket", "NoSuchKey", "NotFound", "PermanentRedirect"}
+	temporaryCodes = []string{"SlowDown", "ServiceUnavailable", "InternalError", "RequestTimeout", "Throttling", "ThrottlingException", "RequestLimitExceeded", "OperationAborted", "BadGateway"}
+)
+
+// explain gives an error of place its kind and, where there is one, a remedy. A nil error stays nil, and so does one that has a kind.
+func explain(place string, err error) error {
+	if err == nil {
+		return nil
+	}
+	for _, known := range []error{ErrNotFound, ErrDenied, ErrTemporary, ErrDamaged, ErrTooLarge, context.Canceled} {
+		if errors.Is(err, known) {
+			return err
+		}
+	}
+	switch code := codeOf(err); {
+	case isUntrusted(err):
+		return fmt.Errorf("%s: %w: the server's certificate is not trusted: put its CA into ca.crt of the secret that s3.caSecretRef names (%w)", place, ErrDenied, err)
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Errorf("%s: %w: files are of another user: set template.securityContext.fsGroup or runAsUser (%w)", place, ErrDenied, err)
+	case code == "NoSuchBucket", code == "PermanentRedirect":
+		return fmt.Errorf("%s: %w: there is no such bucket at this endpoint and region", place, ErrNotFound)
+	case errors.Is(err, fs.ErrNotExist), slices.Contains(missingCodes, code):
+		return fmt.Errorf("%s: %w", place, ErrNotFound)
+	case slices.Contains(deniedCodes, code):
+		return fmt.Errorf("%s: %w (%s): check the credentials and that they may get, put, delete and list", place, ErrDenied, code)
+	case isTemporary(err, code):
+		return fmt.Errorf("%s: %w: %w", place, ErrTemporary, err)
+	default:
+		return fmt.Errorf("%s: %w", place, err)
+	}
+}
+
+// codeOf is the service's own word for an error, or the HTTP status's.
+func codeOf(err error) string {
+	var api smithy.APIError
+	if errors.As(err, &api) {
+		return api.ErrorCode()
+	}
+	var response *awshttp.ResponseError
+	if errors.As(err, &response) {
+		switch status := response.HTTPStatusCode(); {
+		case status == http.StatusNotFound, status == http.StatusMovedPermanently:
+			return "NotFound"
+		case status == http.StatusUnauthorized, status == http.StatusForbidden:
+			return "Forbidden"
+		case status >= 500, status == http.StatusTooManyRequests:
+			return "ServiceUnavailable"
+		}
+	}
+	switch gcerrors.Code(err) {
+	case gcerrors.NotFound:
+		return "NotFound"
+	case gcerrors.PermissionDenied:
+		return "Forbidden"
+	case gcerrors.ResourceExhausted, gcerrors.DeadlineExceeded:
+		return "ServiceUnavailable"
+	}
+	return ""
+}
+
+// isUntrusted reports whether a server's certificate is the problem.
+func isUntrusted(err error) bool {
+	var unknownAuthority x509.UnknownAuthorityError
+	var wrongHost x509.HostnameError
+	var invalid x509.CertificateInvalidError
+	return errors.As(err, &unknownAuthority) || errors.As(err, &wrongHost) || errors.As(err, &invalid)
+}
+
+// isTemporary reports whether a network, a server or a file system is only busy or away.
+func isTemporary(err error, code string) bool {
+	var network net.Error
+	switch {
+	case slices.Contains(temporaryCodes, code), errors.As(err, &network), errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded), errors.Is(err, io.ErrUnexpectedEOF):
+		return true
+	case errors.Is(err, syscall.ESTALE), errors.Is(err, syscall.EAGAIN), errors.Is(err, syscall.EIO):
+		return true
+	}
+	return errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ECONNRESET)
+}

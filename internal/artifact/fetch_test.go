@@ -1,0 +1,127 @@
+package artifact
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"gocloud.dev/blob/memblob"
+)
+
+func writeFile(t *testing.T, path, content string) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestLocalAddressesAreFetchedWhereTheyAre(t *testing.T) {
+	root := t.TempDir()
+	writeFile(t, filepath.Join(root, "models", "a.tflite"), "model")
+	o := Options{Base: root, ClaimRoot: root}
+	for _, uri := range []string{"models/a.tflite", filepath.Join(root, "models/a.tflite"), "file://" + root + "/models/a.tflite", "pvc://models/a.tflite"} {
+		got, err := Fetch(t.Context(), uri, o, Cache{Dir: "/nowhere"})
+		if err != nil || got.Path != filepath.Join(root, "models", "a.tflite") {
+			t.Errorf("%s: %+v, %v", uri, got, err)
+		}
+	}
+	if _, err := Fetch(t.Context(), "models/b.tflite", o, Cache{}); !errors.Is(err, ErrNotFound) || !strings.Contains(err.Error(), "models/b.tflite") {
+		t.Errorf("a file that is not there: %v", err)
+	}
+}
+
+// fetchesFoldersOnce checks Fetch of folders and files against a store at uri.
+func fetchesFoldersOnce(t *testing.T, s *Store, uri string, o Options) {
+	t.Helper()
+	for name, content := range map[string]string{"team/mnist/train.idx": "train", "team/mnist/test/a.idx": "test", "team/mnist2/no.idx": "no"} {
+		if _, err := s.Publish(t.Context(), name, []byte(content)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cache := Cache{Dir: filepath.Join(t.TempDir(), "cache"), MaxBytes: 9}
+	first, err := Fetch(t.Context(), uri+"/team/mnist", o, cache)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if filepath.Base(first.Path) != "mnist" || first.Bytes != 9 || !strings.HasPrefix(first.Digest, "sha256:") {
+		t.Errorf("%+v", first)
+	}
+	for name, want := range map[string]string{"train.idx": "train", "test/a.idx": "test"} {
+		if data, err := os.ReadFile(filepath.Join(first.Path, name)); err != nil || string(data) != want {
+			t.Errorf("%s: %q, %v", name, data, err)
+		}
+	}
+	if files := filesBelow(t, first.Path); len(files) != 2 {
+		t.Errorf("files: %v", files)
+	}
+	if err := os.WriteFile(filepath.Join(first.Path, "mark"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	again, err := Fetch(t.Context(), uri+"/team/mnist/", o, cache)
+	if err != nil || again.Digest != first.Digest {
+		t.Errorf("with a slash: %+v, %v", again, err)
+	}
+	again, err = Fetch(t.Context(), uri+"/team/mnist", o, cache)
+	if err != nil || again != first {
+		t.Errorf("again: %+v, %v, want %+v", again, err, first)
+	}
+	if _, err := os.Stat(filepath.Join(again.Path, "mark")); err != nil {
+		t.Error("it was brought again")
+	}
+	if _, err := s.Publish(t.Context(), "team/mnist/train.idx", []byte("other")); err != nil {
+		t.Fatal(err)
+	}
+	if changed, err := Fetch(t.Context(), uri+"/team/mnist", o, cache); err != nil || changed.Digest == first.Digest {
+		t.Errorf("after a change: %+v, %v", changed, err)
+	}
+	if _, err := Fetch(t.Context(), uri+"/team/mnist", o, Cache{Dir: t.TempDir(), MaxBytes: 8}); !errors.Is(err, ErrTooLarge) || !strings.Contains(err.Error(), "template.cacheSizeLimit") {
+		t.Errorf("more than there is room for: %v", err)
+	}
+	if _, err := Fetch(t.Context(), uri+"/team/nothing", o, cache); !errors.Is(err, ErrNotFound) {
+		t.Errorf("a folder that is not there: %v", err)
+	}
+	if whole, err := Fetch(t.Context(), uri, o, Cache{Dir: t.TempDir()}); err != nil || whole.Bytes != 11 {
+		t.Errorf("the whole bucket: %+v, %v", whole, err)
+	}
+}
+
+func TestAFetchThatFailsLeavesNothing(t *testing.T) {
+	b := memblob.OpenBucket(nil)
+	defer b.Close()
+	if err := b.WriteAll(t.Context(), "a", bytes.Repeat([]byte("x"), 1000), nil); err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	f := &fetch{
+		address: address{uri: "mem://b/", scheme: "mem", bucket: "b"}, bucket: b, cache: Cache{Dir: dir},
+		objects: []object{{key: "a", path: "b/a", size: 1000}, {key: "gone", path: "b/gone", size: 1}},
+	}
+	if _, err := f.run(t.Context()); !errors.Is(err, ErrNotFound) || !strings.Contains(err.Error(), "mem://b/gone") {
+		t.Errorf("an object that went away: %v", err)
+	}
+	f.objects = []object{{key: "a", path: "a", size: 999}}
+	if _, err := f.run(t.Context()); !errors.Is(err, ErrTemporary) || !strings.Contains(err.Error(), "changed while it was read") {
+		t.Errorf("an object that changed: %v", err)
+	}
+	if files := filesBelow(t, dir); len(files) > 0 {
+		t.Errorf("left: %v", files)
+	}
+}
+
+func TestKeysThatAreNoPathsAreNotFetched(t *testing.T) {
+	b := memblob.OpenBucket(nil)
+	defer b.Close()
+	if err := b.WriteAll(t.Context(), "data/../../etc/passwd", []byte("x"), nil); err != nil {
+		t.Fatal(err)
+	}
+	a := address{uri: "mem://b/data", scheme: "mem", bucket: "b", key: "data"}
+	if _, err := a.list(t.Context(), b); err == nil || !strings.Contains(err.Error(), "is no path") {
+		t.Errorf("got %v", err)
+	}
+}

@@ -1,0 +1,117 @@
+package artifact
+
+import (
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestAddressesAreTakenApart(t *testing.T) {
+	o := Options{ClaimRoot: "/claims", Base: "/base"}
+	tests := map[string]struct {
+		uri                        string
+		local, scheme, bucket, key string
+		refused                    string
+	}{
+		"a relative path":           {uri: "models/a.tflite", local: "/base/models/a.tflite"},
+		"a path beside the base":    {uri: "../a.tflite", local: "/a.tflite"},
+		"an absolute path":          {uri: "/m/a.tflite", local: "/m/a.tflite"},
+		"a file's address":          {uri: "file:///m/a.tflite", local: "/m/a.tflite"},
+		"a claim's file":            {uri: "pvc://models/a/b.tflite", local: "/claims/models/a/b.tflite"},
+		"a whole claim":             {uri: "pvc://models", local: "/claims/models"},
+		"a claim's folder":          {uri: "pvc://models/a/", local: "/claims/models/a"},
+		"an object of S3":           {uri: "s3://b/a/m.tflite", scheme: "s3", bucket: "b", key: "a/m.tflite"},
+		"a bucket":                  {uri: "gs://b", scheme: "gs", bucket: "b"},
+		"a container's folder":      {uri: "azblob://c/a/", scheme: "azblob", bucket: "c", key: "a/"},
+		"dots that lead nowhere":    {uri: "s3://b/a..b/..c", scheme: "s3", bucket: "b", key: "a..b/..c"},
+		"out of a claim":            {uri: "pvc://models/../secrets/x", refused: "must not climb"},
+		"out of a claim at the end": {uri: "pvc://models/a/..", refused: "must not climb"},
+		"out of a claim at once":    {uri: "pvc://../x", refused: "want pvc://claim/path"},
+		"a claim named ..":          {uri: "pvc://..", refused: "want pvc://claim/path"},
+		"out of a bucket":           {uri: "s3://b/../c", refused: "must not climb"},
+		"no bucket":                 {uri: "s3:///a", refused: "want s3://bucket/key"},
+		"a relative file's address": {uri: "file://a", refused: "want file:///"},
+		"another scheme":            {uri: "ftp://b/a", refused: "scheme ftp is not known"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			a, err := parse(tt.uri, o)
+			if tt.refused != "" {
+				if err == nil || !strings.Contains(err.Error(), tt.refused) || !strings.Contains(err.Error(), tt.uri) {
+					t.Errorf("got %+v, %v, want an error saying %q", a, err, tt.refused)
+				}
+				return
+			}
+			want := address{uri: tt.uri, local: filepath.FromSlash(tt.local), scheme: tt.scheme, bucket: tt.bucket, key: tt.key}
+			if err != nil || a != want {
+				t.Errorf("got %+v, %v, want %+v", a, err, want)
+			}
+		})
+	}
+	if _, err := parse("pvc://models/a", Options{}); err == nil || !strings.Contains(err.Error(), "in a cluster only") {
+		t.Errorf("a claim without a cluster: %v", err)
+	}
+}
+
+func TestOpenSaysWhatIsMissing(t *testing.T) {
+	empty := t.TempDir()
+	tests := map[string]struct {
+		uri  string
+		o    Options
+		want string
+	}{
+		"S3 without keys":              {"s3://b", Options{CredentialsDir: empty}, "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"},
+		"Google without an account":    {"gs://b", Options{CredentialsDir: empty}, "GOOGLE_APPLICATION_CREDENTIALS"},
+		"Azure without an account":     {"azblob://c", Options{CredentialsDir: empty}, "AZURE_STORAGE_ACCOUNT"},
+		"an endpoint without a scheme": {"s3://b", Options{S3: S3Options{Endpoint: "minio:9000"}}, "s3.endpoint"},
+		"an address that is none":      {"ftp://b", Options{}, "not known"},
+	}
+	t.Setenv("AWS_EC2_METADATA_DISABLED", "true")
+	t.Setenv("AZURE_STORAGE_ACCOUNT", "")
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			if _, err := Open(t.Context(), tt.uri, tt.o); err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("got %v, want an error saying %q", err, tt.want)
+			}
+		})
+	}
+}
+
+func TestOpenOpensFoldersOfEveryKind(t *testing.T) {
+	root := t.TempDir()
+	for _, uri := range []string{"store", root + "/store", "file://" + root + "/store"} {
+		s, err := Open(t.Context(), uri, Options{Base: root})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s.String() != filepath.Join(root, "store") {
+			t.Errorf("%s is %s", uri, s)
+		}
+	}
+	s, err := Open(t.Context(), "pvc://claim/team", Options{ClaimRoot: root})
+	if err != nil || s.String() != filepath.Join(root, "claim", "team") {
+		t.Errorf("%v, %v", s, err)
+	}
+}
+
+func TestGoogleAndAzureOpenWithCredentials(t *testing.T) {
+	dir := t.TempDir()
+	account := `{"type":"service_account","project_id":"p","private_key_id":"k","client_email":"e@p.iam.gserviceaccount.com","token_uri":"https://oauth2.googleapis.com/token","private_key":"x"}`
+	for name, value := range map[string]string{"GOOGLE_APPLICATION_CREDENTIALS": account, "AZURE_STORAGE_ACCOUNT": "account", "AZURE_STORAGE_KEY": "a2V5"} {
+		writeFile(t, filepath.Join(dir, name), value)
+	}
+	for _, uri := range []string{"gs://bucket/prefix", "azblob://container/prefix"} {
+		s, err := Open(t.Context(), uri, Options{CredentialsDir: dir})
+		if err != nil {
+			t.Errorf("%s: %v", uri, err)
+			continue
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	writeFile(t, filepath.Join(dir, "AZURE_STORAGE_KEY"), "not base64 %")
+	if _, err := Open(t.Context(), "azblob://container", Options{CredentialsDir: dir}); err == nil || !strings.Contains(err.Error(), "AZURE_STORAGE_KEY") {
+		t.Errorf("a key that is none: %v", err)
+	}
+}
