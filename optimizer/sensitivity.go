@@ -12,7 +12,7 @@ import (
 const sensitivitySamples = 256
 
 // sensitivity returns, by weight of every kernel, the mean squared gradient of the network's own log-likelihood: the diagonal of its
-// Fisher information, with labels drawn from its answers, so that it needs none.
+// Fisher information, with labels drawn from its answers, so that it needs none (SqueezeLLM, arXiv 2306.07629, weighs clusters so).
 func (s *session) sensitivity(ctx context.Context) (map[int][]float32, error) {
 	s.net.Refresh()
 	exec, grads := s.net.NewExec(true), s.net.NewGrads()

@@ -11,8 +11,9 @@ var cases = map[string]experiment{
 	"mnist": {
 		title: "MNIST CNN, batch 128, 3 + 3 + 2 epochs, 50 %, 8 codes",
 		model: "models/mnist_cnn_float.tflite", data: "mnist", spec: dataset.Spec{Preprocessing: dataset.Preprocessing{Scale: "1/255"}},
-		batch: 128, sparsity: 0.5, clusters: 8, entropy: 1, sparseEntropy: 3, perTensorQAT: true, ranges: train.Tracked,
-		prune: phase{3, 3e-3}, group: phase{3, 3e-3}, q: phase{2, 1.5e-3}, control: phase{5, 2e-3},
+		batch: 128, sparsity: 0.5, clusters: 8, entropy: 1.1, sparseEntropy: 2.7, perTensorQAT: true, ranges: train.Tracked,
+		shift: 1,
+		prune: phase{3, 3e-3}, group: phase{3, 2.5e-3}, q: phase{2, 1.5e-3}, control: phase{5, 2e-3},
 		peers: map[string]peer{
 			"PTQ": {97.95, 19008}, "control: float, as many epochs": {98.18, 77210}, "pruned → PTQ": {97.97, 14663}, "clustered → PTQ": {97.60, 7503},
 			"sparse clustered → PTQ": {97.83, 7476}, "QAT": {98.05, 18154}, "PQAT": {98.05, 14265}, "CQAT": {97.98, 7495}, "PCQAT": {97.99, 7492},

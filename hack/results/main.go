@@ -16,6 +16,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -25,6 +26,7 @@ import (
 	"espalier.dev/espalier/optimizer/dataset"
 	"espalier.dev/espalier/optimizer/measure"
 	"espalier.dev/espalier/optimizer/prune"
+	"espalier.dev/espalier/optimizer/quantize"
 	"espalier.dev/espalier/optimizer/tflite"
 	"espalier.dev/espalier/optimizer/train"
 )
@@ -131,15 +133,17 @@ type peer struct {
 
 // row is one leaf over the seeds.
 type row struct {
-	name                  string
-	accuracy, bytes, file []float64
-	zeros, codes          []float64
-	seconds               float64
+	name            string
+	fp32, simulated []float64 // accuracy of the float network, and with int8 simulated in float arithmetic
+	accuracy, bytes []float64
+	zeros, codes    []float64
+	float           bool // measured is the float network, not its leaf
 }
 
 type results struct {
 	rows  []*row
-	float float64
+	float float64 // accuracy of the network as given
+	size  float64 // its bytes after DEFLATE
 }
 
 // tree lists the leaves: each a chain of stages.
@@ -172,7 +176,11 @@ func (c experiment) measure(ctx context.Context, material string, seeds int, fol
 	if err != nil {
 		return nil, err
 	}
-	table := &results{float: original.Metrics(nil)[measure.Accuracy]}
+	size, err := measure.File(content, nil)
+	if err != nil {
+		return nil, err
+	}
+	table := &results{float: original.Metrics(nil)[measure.Accuracy], size: size[measure.CompressedBytes]}
 	for _, leaf := range tree {
 		table.rows = append(table.rows, &row{name: leaf.name})
 	}
@@ -257,7 +265,7 @@ func (c experiment) training(stage string, seed int64) train.Config {
 // add measures an outcome: the emitted leaf on the test split, or for the control the float model.
 func (r *row) add(ctx context.Context, o *optimizer.Outcome, stages []string, data *dataset.Dataset, original *measure.Answers, folder string) error {
 	m := o.Leaf
-	if len(stages) == 1 && stages[0] == "control" {
+	if r.float = len(stages) == 1 && stages[0] == "control"; r.float {
 		m = o.Model
 	}
 	content, err := m.Marshal()
@@ -274,11 +282,11 @@ func (r *row) add(ctx context.Context, o *optimizer.Outcome, stages []string, da
 	if err != nil {
 		return err
 	}
-	for list, name := range map[*[]float64]measure.Name{&r.accuracy: measure.Accuracy, &r.bytes: measure.CompressedBytes, &r.file: measure.FileBytes, &r.zeros: measure.Sparsity, &r.codes: measure.Clusters} {
+	for list, name := range map[*[]float64]measure.Name{&r.accuracy: measure.Accuracy, &r.bytes: measure.CompressedBytes, &r.zeros: measure.Sparsity, &r.codes: measure.Clusters} {
 		*list = append(*list, result.Metrics[name])
 	}
-	if o.Training != nil && o.Training.Elapsed > 0 {
-		r.seconds = float64(o.Training.Samples) / o.Training.Elapsed.Seconds()
+	if err := r.compare(ctx, o, data.Test); err != nil {
+		return err
 	}
 	if folder == "" {
 		return nil
@@ -287,6 +295,65 @@ func (r *row) add(ctx context.Context, o *optimizer.Outcome, stages []string, da
 		return err
 	}
 	return tflite.WriteWhole(filepath.Join(folder, r.slug()+".tflite"), content)
+}
+
+// compare measures what the leaf stands for: the float network, and the network with int8 simulated.
+func (r *row) compare(ctx context.Context, o *optimizer.Outcome, test dataset.Source) error {
+	imported, err := quantize.ImportInt8(o.Leaf)
+	if err != nil {
+		return err
+	}
+	float := o.Model
+	if float == nil { // a quantize stage: its weights with activations in float
+		float = imported.Model
+	}
+	content, err := float.Marshal()
+	if err != nil {
+		return err
+	}
+	answers, err := measure.Run(ctx, content, test, measure.Options{})
+	if err != nil {
+		return err
+	}
+	simulated, err := simulate(imported, test)
+	if err != nil {
+		return err
+	}
+	r.fp32, r.simulated = append(r.fp32, answers.Metrics(nil)[measure.Accuracy]), append(r.simulated, simulated)
+	return nil
+}
+
+// simulate returns the accuracy of a leaf in float arithmetic with fake quantization.
+func simulate(imported *quantize.Imported, test dataset.Source) (float64, error) {
+	const batch = 20
+	net, err := imported.Simulation(batch)
+	if err != nil {
+		return 0, err
+	}
+	net.Refresh()
+	exec, right := net.NewExec(false), 0
+	for i := 0; i < test.Len(); i += batch {
+		n := min(batch, test.Len()-i)
+		if err := exec.SetBatch(n); err != nil {
+			return 0, err
+		}
+		input := exec.Input(0)
+		labels := make([]int, n)
+		for k := range n {
+			if labels[k], err = test.Read(i+k, input[k*len(input)/n:(k+1)*len(input)/n]); err != nil {
+				return 0, err
+			}
+		}
+		exec.Forward()
+		scores := exec.Tensor(net.LossTensor())
+		for k, label := range labels {
+			row := scores[k*len(scores)/n : (k+1)*len(scores)/n]
+			if slices.Index(row, slices.Max(row)) == label {
+				right++
+			}
+		}
+	}
+	return float64(right) / float64(test.Len()), nil
 }
 
 func (r *row) slug() string {
@@ -303,7 +370,7 @@ func (r *row) slug() string {
 
 func (r *row) last() string {
 	i := len(r.accuracy) - 1
-	return fmt.Sprintf("accuracy %.2f, %6.0f bytes, zeros %.4f, codes %3.0f, %6.0f samples/s", 100*r.accuracy[i], r.bytes[i], r.zeros[i], r.codes[i], r.seconds)
+	return fmt.Sprintf("accuracy %.2f, %6.0f bytes, zeros %.4f, codes %3.0f", 100*r.accuracy[i], r.bytes[i], r.zeros[i], r.codes[i])
 }
 
 func mean(x []float64) (m, sd float64) {
@@ -323,25 +390,26 @@ func mean(x []float64) (m, sd float64) {
 func (t *results) print(w io.Writer, c experiment) error {
 	var errs []error
 	p := func(format string, args ...any) { _, err := fmt.Fprintf(w, format, args...); errs = append(errs, err) }
-	p("%s: float %.2f %%, %s\n\n", c.title, 100*t.float, "means over the seeds")
-	p("| leaf | accuracy | sd | TFMOT | bytes | compressed | TFMOT | zeros | most codes | training samples/s |\n|---|---|---|---|---|---|---|---|---|---|\n")
+	p("%s: float %.2f %%, %.0f bytes compressed; %s\n\n", c.title, 100*t.float, t.size, "means over the seeds")
+	p("| leaf | fp32 | simulated int8 | int8 | sd | TFMOT | size before → compressed | TFMOT | zeros | most codes |\n|---|---|---|---|---|---|---|---|---|---|\n")
 	for _, r := range t.rows {
 		if len(r.accuracy) == 0 {
 			continue
 		}
+		fp32, _ := mean(r.fp32)
+		simulated, _ := mean(r.simulated)
 		accuracy, sd := mean(r.accuracy)
 		size, _ := mean(r.bytes)
-		file, _ := mean(r.file)
 		zeros, _ := mean(r.zeros)
-		codes := 0.0
-		for _, v := range r.codes {
-			codes = max(codes, v)
+		text := [2]string{fmt.Sprintf("%.2f", 100*simulated), fmt.Sprintf("%.2f", 100*accuracy)}
+		if r.float {
+			fp32, text = accuracy, [2]string{}
 		}
 		theirs := [2]string{"", ""}
 		if q, ok := c.peers[r.name]; ok {
 			theirs = [2]string{fmt.Sprintf("%.2f", q.accuracy), fmt.Sprint(q.bytes)}
 		}
-		p("| %s | %.2f | %.2f | %s | %.0f | %.0f | %s | %.4f | %.0f | %.0f |\n", r.name, 100*accuracy, 100*sd, theirs[0], file, size, theirs[1], zeros, codes, r.seconds)
+		p("| %s | %.2f | %s | %s | %.2f | %s | %.0f → %.0f | %s | %.4f | %.0f |\n", r.name, 100*fp32, text[0], text[1], 100*sd, theirs[0], t.size, size, theirs[1], zeros, slices.Max(r.codes))
 	}
 	return errors.Join(errs...)
 }

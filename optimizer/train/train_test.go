@@ -246,35 +246,6 @@ func TestOnlyTheDeclaredParametersTrain(t *testing.T) {
 	}
 }
 
-func TestSquaredGradientsAreThoseOfSingleSamples(t *testing.T) {
-	src := blobs(1, 19, 4)
-	task := Task{Train: src, Workers: 2}
-	task.Network, task.Weights = compile(t, classifier(softmaxEnd))
-	trainer := newTrainer(t, task, fastConfig())
-	got, err := trainer.SquaredGradients(100)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, p := range trainer.params {
-		want := make([]float32, len(p.param.Value))
-		for i := range src.Len() {
-			if err := trainer.gradients(src, []int{i}); err != nil {
-				t.Fatal(err)
-			}
-			trainer.reduce()
-			for k, v := range trainer.grads[0].Param[p.index] {
-				want[k] += v * v / float32(src.Len())
-			}
-			trainer.grads[0].Reset()
-		}
-		for k, v := range want {
-			if math.Abs(float64(got[p.param.Tensor][k]-v)) > 1e-6+1e-4*float64(v) {
-				t.Fatalf("%s[%d]: %v, want %v", p.param.Name, k, got[p.param.Tensor][k], v)
-			}
-		}
-	}
-}
-
 func TestModelsOfAFixedBatchTrainOnAnyNumberOfSamples(t *testing.T) {
 	src := blobs(1, 22, 4)
 	model := func(fixed bool) *tflite.Model {
