@@ -2,48 +2,26 @@ package main
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
 	"os"
 	"path/filepath"
 
-	"espalier.dev/espalier/internal/artifact"
-	"espalier.dev/espalier/internal/walk"
+	"espalier.dev/espalier/internal/stage"
 	"espalier.dev/espalier/optimizer/tflite"
 )
 
 // folder is the output of a run: files appear whole or not at all.
-type folder struct {
-	path  string
-	store *artifact.Store
-}
+type folder struct{ path string }
 
 // write writes the leaves, the models between, the result and the report.
-func (f *folder) write(ctx context.Context, l *localWalk, d walk.Decision) error {
+func (f *folder) write(ctx context.Context, p *stage.Publication) error {
 	for _, sub := range []string{"leaves", "models"} {
 		if err := f.fresh(sub); err != nil {
 			return err
 		}
 	}
-	for name, result := range l.results {
-		if err := f.copy(ctx, result.Leaf, filepath.Join("leaves", name+".tflite")); err != nil {
-			return err
-		}
-		if result.Model != "" {
-			if err := f.copy(ctx, result.Model, filepath.Join("models", name+".tflite")); err != nil {
-				return err
-			}
-		}
-	}
-	pipeline := l.filled(d, func(name string) string { return filepath.ToSlash(filepath.Join("leaves", name+".tflite")) })
-	data, err := json.MarshalIndent(pipeline, "", "  ")
-	if err != nil {
-		return err
-	}
-	if err := tflite.WriteWhole(filepath.Join(f.path, "result.json"), append(data, '\n')); err != nil {
-		return err
-	}
-	return writeReport(ctx, f.store, f.path, pipeline)
+	return p.Files(ctx, func(name string, content []byte) error {
+		return tflite.WriteWhole(filepath.Join(f.path, filepath.FromSlash(name)), content)
+	})
 }
 
 // fresh empties the .tflite files of a subfolder, so that it holds this run's alone.
@@ -62,12 +40,4 @@ func (f *folder) fresh(sub string) error {
 		}
 	}
 	return nil
-}
-
-func (f *folder) copy(ctx context.Context, digest, name string) error {
-	data, err := f.store.GetBlob(ctx, digest)
-	if err != nil {
-		return fmt.Errorf("%s: %w", name, err)
-	}
-	return tflite.WriteWhole(filepath.Join(f.path, name), data)
 }

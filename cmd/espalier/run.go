@@ -14,6 +14,7 @@ import (
 	"espalier.dev/espalier/internal/fault"
 	"espalier.dev/espalier/internal/stage"
 	"espalier.dev/espalier/internal/walk"
+	"espalier.dev/espalier/optimizer/kernel"
 )
 
 // runOptions are the flags of `espalier run`.
@@ -38,7 +39,8 @@ first leaf that meets every constraint. The folder gets
   models/        the float models between stages
   .cache/        what was computed, by content: a second run goes on from there
 
-Paths in the manifest are relative to the manifest. Ctrl-C saves the stage under way; the same command resumes it.`,
+Paths in the manifest are relative to the manifest. Models and datasets at s3://, gs:// and azblob:// addresses are read with the
+environment's credentials and kept in .cache. Ctrl-C saves the stage under way; the same command resumes it.`,
 		Example: "  espalier run pipeline.yaml -o out/",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -62,14 +64,18 @@ func (o *runOptions) run(ctx context.Context) error {
 	if err != nil {
 		return fault.As(fault.Spec, fmt.Errorf("%s: %w", o.manifest, err))
 	}
-	prepared, err := stage.Prepare(ctx, &pipeline.Spec, filepath.Dir(o.manifest), o.workers)
+	sources := stage.Sources{Base: filepath.Dir(o.manifest), Cache: artifact.Cache{Dir: filepath.Join(o.out, ".cache", "fetched")}}
+	prepared, err := stage.Prepare(ctx, &pipeline.Spec, sources)
 	if err != nil {
 		return err
 	}
 	defer prepared.Close()
 	view := newView(o.streams, &pipeline.Spec)
-	runner := &stage.Runner{Spec: &pipeline.Spec, Prepared: prepared, Workers: o.workers, Progress: view.progress}
-	if err := runner.Check(); err != nil {
+	runner := &stage.Runner{Spec: &pipeline.Spec, Prepared: prepared, KernelClass: kernel.Class(), Workers: o.workers, Progress: view.progress}
+	if err = runner.Check(); err == nil {
+		err = prepared.Answer(ctx, o.workers)
+	}
+	if err != nil {
 		return err
 	}
 	store, err := artifact.OpenFolder(filepath.Join(o.out, ".cache"))
@@ -85,8 +91,9 @@ func (o *runOptions) run(ctx context.Context) error {
 	if walkErr != nil && len(local.results) == 0 {
 		return walkErr
 	}
-	files := &folder{path: o.out, store: store}
-	if err := files.write(context.WithoutCancel(ctx), local, decision); err != nil {
+	files := &folder{path: o.out}
+	found := &stage.Publication{Store: store, Pipeline: local.filled(decision, stage.LeafFile), Tool: tool(), Models: true}
+	if err := files.write(context.WithoutCancel(ctx), found); err != nil {
 		return errors.Join(walkErr, fault.As(fault.Storage, err))
 	}
 	if errors.Is(walkErr, context.Canceled) {

@@ -15,8 +15,6 @@ type bucket struct {
 	uri    string
 }
 
-func (b *bucket) place() string { return b.uri }
-
 func (b *bucket) close() error { return b.bucket.Close() }
 
 // at names an object in errors.
@@ -74,6 +72,21 @@ func (b *bucket) remove(ctx context.Context, key string) error {
 		return nil
 	}
 	return explain(b.at(key), err)
+}
+
+func (b *bucket) list(ctx context.Context, prefix string) ([]string, error) {
+	var keys []string
+	pages := b.bucket.List(&blob.ListOptions{Prefix: prefix})
+	for {
+		o, err := pages.Next(ctx)
+		if errors.Is(err, io.EOF) {
+			return keys, nil
+		}
+		if err != nil {
+			return nil, explain(b.at(prefix), err)
+		}
+		keys = append(keys, o.Key)
+	}
 }
 
 func ignoreCanceled(err error) error {

@@ -30,6 +30,8 @@ var (
 	ErrDamaged = errors.New("damaged")
 	// ErrTooLarge says that content does not fit the room set aside for it.
 	ErrTooLarge = errors.New("too large")
+	// ErrBadAddress says that an address is none, or none that leads anywhere here.
+	ErrBadAddress = errors.New("the address is wrong")
 )
 
 // codes of S3 servers, by what they mean.

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 )
 
@@ -21,8 +22,6 @@ func openFolder(path string) (*folder, error) {
 	}
 	return &folder{path}, nil
 }
-
-func (f *folder) place() string { return f.path }
 
 func (f *folder) close() error { return nil }
 
@@ -67,9 +66,32 @@ func (f *folder) remove(_ context.Context, key string) error {
 	return nil
 }
 
+func (f *folder) list(_ context.Context, prefix string) ([]string, error) {
+	root, err := f.file(prefix)
+	if err != nil {
+		return nil, err
+	}
+	var keys []string
+	err = filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() || strings.HasPrefix(entry.Name(), writing) {
+			return err
+		}
+		relative, err := filepath.Rel(f.path, path)
+		keys = append(keys, filepath.ToSlash(relative))
+		return err
+	})
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	return keys, explain(root, err)
+}
+
+// writing begins the names of files that are not whole yet.
+const writing = ".writing-"
+
 // writeWhole writes a file beside path, makes it durable, and only then gives it its name.
 func writeWhole(ctx context.Context, path string, r io.Reader, ifAbsent bool) (err error) {
-	temporary, err := os.CreateTemp(filepath.Dir(path), ".writing-*")
+	temporary, err := os.CreateTemp(filepath.Dir(path), writing+"*")
 	if err != nil {
 		return err
 	}

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"gocloud.dev/blob"
+
+	"espalier.dev/espalier/api/v1alpha1"
 )
 
 // Options say how to get at a place.
@@ -54,7 +56,11 @@ func Open(ctx context.Context, uri string, o Options) (*Store, error) {
 		return nil, err
 	}
 	if a.local != "" {
-		return OpenFolder(a.local)
+		s, err := OpenFolder(a.local)
+		if err == nil && v1alpha1.Scheme(uri) == "pvc" {
+			s.address = strings.TrimRight(uri, "/")
+		}
+		return s, err
 	}
 	b, err := a.open(ctx, o)
 	if err != nil {
@@ -63,7 +69,8 @@ func Open(ctx context.Context, uri string, o Options) (*Store, error) {
 	if a.key != "" {
 		b = blob.PrefixedBucket(b, strings.TrimSuffix(a.key, "/")+"/")
 	}
-	return &Store{&bucket{b, strings.TrimSuffix(uri, "/")}}, nil
+	address := strings.TrimRight(uri, "/")
+	return &Store{&bucket{b, address}, address}, nil
 }
 
 // address is a parsed one: a local path, or a bucket and a key.
@@ -82,31 +89,36 @@ func parse(uri string, o Options) (address, error) {
 		return localAddress(uri, uri, o), nil
 	}
 	if strings.HasSuffix(rest, "/..") || strings.Contains(rest, "/../") {
-		return address{}, fmt.Errorf("%s: an address must not climb out of its place by .. in its path", uri)
+		return address{}, badAddress("%s: an address must not climb out of its place by .. in its path", uri)
 	}
 	place, key, _ := strings.Cut(rest, "/")
 	switch scheme {
 	case "file":
 		if place != "" {
-			return address{}, fmt.Errorf("%s: want file:/// and an absolute path", uri)
+			return address{}, badAddress("%s: want file:/// and an absolute path", uri)
 		}
 		return localAddress(uri, rest, o), nil
 	case "pvc":
 		if !claimPattern.MatchString(place) {
-			return address{}, fmt.Errorf("%s: want pvc://claim/path", uri)
+			return address{}, badAddress("%s: want pvc://claim/path", uri)
 		}
 		if o.ClaimRoot == "" {
-			return address{}, fmt.Errorf("%s: claims are reached in a cluster only: here, name a path", uri)
+			return address{}, badAddress("%s: claims are reached in a cluster only: here, name a path", uri)
 		}
 		return address{uri: uri, local: filepath.Join(o.ClaimRoot, place, filepath.FromSlash(path.Clean("/"+key)))}, nil
 	case "s3", "gs", "azblob":
 		if place == "" {
-			return address{}, fmt.Errorf("%s: want %s://bucket/key", uri, scheme)
+			return address{}, badAddress("%s: want %s://bucket/key", uri, scheme)
 		}
 		return address{uri: uri, scheme: scheme, bucket: place, key: strings.TrimLeft(key, "/")}, nil
 	default:
-		return address{}, fmt.Errorf("%s: scheme %s is not known: want s3, gs, azblob, pvc, file or a path", uri, scheme)
+		return address{}, badAddress("%s: scheme %s is not known: want s3, gs, azblob, pvc, file or a path", uri, scheme)
 	}
+}
+
+// badAddress is a typed error.
+func badAddress(format string, args ...any) error {
+	return fmt.Errorf("%w: %s", ErrBadAddress, fmt.Sprintf(format, args...))
 }
 
 func localAddress(uri, file string, o Options) address {
@@ -150,7 +162,7 @@ func missing(scheme string, names ...string) error {
 func checkEndpoint(endpoint string) error {
 	u, err := url.Parse(endpoint)
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-		return fmt.Errorf("s3.endpoint is %q: want http:// or https:// and a host", endpoint)
+		return badAddress("s3.endpoint is %q: want http:// or https:// and a host", endpoint)
 	}
 	return nil
 }

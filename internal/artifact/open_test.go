@@ -1,6 +1,7 @@
 package artifact
 
 import (
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -89,8 +90,11 @@ func TestOpenOpensFoldersOfEveryKind(t *testing.T) {
 		}
 	}
 	s, err := Open(t.Context(), "pvc://claim/team", Options{ClaimRoot: root})
-	if err != nil || s.String() != filepath.Join(root, "claim", "team") {
+	if err != nil || s.String() != "pvc://claim/team" {
 		t.Errorf("%v, %v", s, err)
+	}
+	if _, err := os.Stat(filepath.Join(root, "claim", "team")); err != nil {
+		t.Error(err)
 	}
 }
 

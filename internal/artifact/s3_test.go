@@ -31,6 +31,7 @@ func TestS3KeepsBlobsResultsAndCheckpoints(t *testing.T) {
 			}
 			t.Cleanup(func() { s.Close() })
 			exercise(t, s)
+			withdraws(t, s)
 			uri, err := s.Publish(t.Context(), "ns/name/leaf.tflite", []byte("leaf"))
 			if err != nil || uri != "s3://compressed/team/ns/name/leaf.tflite" {
 				t.Errorf("published at %s, %v", uri, err)

@@ -11,14 +11,14 @@ import (
 	"hash"
 	"io"
 	"os"
-	"path"
-	"path/filepath"
 	"regexp"
-	"strings"
 )
 
 // Store is a content-addressed store. It is safe for concurrent use, by several processes too.
-type Store struct{ objects objects }
+type Store struct {
+	objects objects
+	address string // as given, for people
+}
 
 // OpenFolder opens a store in a folder, which is made if it is not there.
 func OpenFolder(path string) (*Store, error) {
@@ -26,14 +26,14 @@ func OpenFolder(path string) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Store{f}, nil
+	return &Store{f, path}, nil
 }
 
 // Close frees what the store holds.
 func (s *Store) Close() error { return s.objects.close() }
 
-// String names the store's place.
-func (s *Store) String() string { return s.objects.place() }
+// String is the store's address.
+func (s *Store) String() string { return s.address }
 
 // Digest returns "sha256:" and the hexadecimal SHA-256 of data.
 func Digest(data []byte) string {
@@ -42,6 +42,13 @@ func Digest(data []byte) string {
 }
 
 func digestOf(sum []byte) string { return "sha256:" + hex.EncodeToString(sum) }
+
+// The store's folders.
+const (
+	blobs       = "blobs/sha256"
+	results     = "stages"
+	checkpoints = "checkpoints"
+)
 
 var digestPattern = regexp.MustCompile(`^sha256:([0-9a-f]{64})$`)
 
@@ -82,7 +89,7 @@ func (s *Store) PutStream(ctx context.Context, r io.Reader) (digest string, err 
 
 // put stores content under its digest unless it is there, whole.
 func (s *Store) put(ctx context.Context, digest string, r io.Reader) error {
-	name, err := key("blobs/sha256", digest, "")
+	name, err := key(blobs, digest, "")
 	if err != nil {
 		return err
 	}
@@ -95,7 +102,7 @@ func (s *Store) put(ctx context.Context, digest string, r io.Reader) error {
 // OpenBlob returns a reader of the content of a digest. Where the content is not what the digest says, the read that comes to the end
 // fails with ErrDamaged.
 func (s *Store) OpenBlob(ctx context.Context, digest string) (io.ReadCloser, error) {
-	name, err := key("blobs/sha256", digest, "")
+	name, err := key(blobs, digest, "")
 	if err != nil {
 		return nil, err
 	}
@@ -151,7 +158,7 @@ type Referrer interface{ Blobs() []string }
 // PutResult commits a stage's result under the hash of its inputs and returns the result that counts: this one, or the one that was
 // there first.
 func PutResult[T any](ctx context.Context, s *Store, hash string, result *T) (*T, error) {
-	name, err := key("stages", hash, ".json")
+	name, err := key(results, hash, ".json")
 	if err != nil {
 		return nil, err
 	}
@@ -178,7 +185,7 @@ func PutResult[T any](ctx context.Context, s *Store, hash string, result *T) (*T
 // GetResult returns the result committed under a hash, or ErrNotFound. A result that cannot be read, or whose blobs are missing or
 // damaged, is removed and counts as not there.
 func GetResult[T any](ctx context.Context, s *Store, hash string) (*T, error) {
-	name, err := key("stages", hash, ".json")
+	name, err := key(results, hash, ".json")
 	if err != nil {
 		return nil, err
 	}
@@ -226,7 +233,7 @@ func (s *Store) readAll(ctx context.Context, name string) ([]byte, error) {
 
 // DeleteResult removes a result that turned out to be damaged.
 func (s *Store) DeleteResult(ctx context.Context, hash string) error {
-	name, err := key("stages", hash, ".json")
+	name, err := key(results, hash, ".json")
 	if err != nil {
 		return err
 	}
@@ -235,7 +242,7 @@ func (s *Store) DeleteResult(ctx context.Context, hash string) error {
 
 // SaveCheckpoint stores what write writes as the checkpoint of a stage.
 func (s *Store) SaveCheckpoint(ctx context.Context, hash string, write func(io.Writer) error) error {
-	name, err := key("checkpoints", hash, "")
+	name, err := key(checkpoints, hash, "")
 	if err != nil {
 		return err
 	}
@@ -253,7 +260,7 @@ func (s *Store) SaveCheckpoint(ctx context.Context, hash string, write func(io.W
 
 // LoadCheckpoint returns the checkpoint of a stage, or ErrNotFound; a damaged one counts as none.
 func (s *Store) LoadCheckpoint(ctx context.Context, hash string) ([]byte, error) {
-	name, err := key("checkpoints", hash, "")
+	name, err := key(checkpoints, hash, "")
 	if err != nil {
 		return nil, err
 	}
@@ -269,17 +276,9 @@ func (s *Store) LoadCheckpoint(ctx context.Context, hash string) ([]byte, error)
 
 // DeleteCheckpoint removes a stage's checkpoint, if there is one.
 func (s *Store) DeleteCheckpoint(ctx context.Context, hash string) error {
-	name, err := key("checkpoints", hash, "")
+	name, err := key(checkpoints, hash, "")
 	if err != nil {
 		return err
 	}
 	return s.objects.remove(ctx, name)
-}
-
-// Publish stores data under a name for people, <namespace>/<name>/<file>, in place of what was there, and returns its address.
-func (s *Store) Publish(ctx context.Context, name string, data []byte) (string, error) {
-	if !filepath.IsLocal(name) || path.Clean(name) != name || strings.Count(name, "/") < 2 || path.Ext(name) == "" {
-		return "", fmt.Errorf("%q is no name to publish under: want <namespace>/<name>/<file>", name)
-	}
-	return s.objects.place() + "/" + name, s.objects.write(ctx, name, bytes.NewReader(data), false)
 }

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"testing/iotest"
 
+	"github.com/google/go-cmp/cmp"
 	"gocloud.dev/blob/memblob"
 )
 
@@ -41,7 +42,7 @@ func open(t *testing.T) (*Store, string) {
 // memory is a store in a bucket of the blob library.
 func memory(t *testing.T) *Store {
 	t.Helper()
-	s := &Store{&bucket{memblob.OpenBucket(nil), "mem://bucket"}}
+	s := &Store{&bucket{memblob.OpenBucket(nil), "mem://bucket"}, "mem://bucket"}
 	t.Cleanup(func() { s.Close() })
 	return s
 }
@@ -185,7 +186,7 @@ func TestNamesCannotLeaveTheStore(t *testing.T) {
 	if _, err := s.GetBlob(t.Context(), "sha256:../../etc/passwd"); err == nil {
 		t.Error("a path was taken for a digest")
 	}
-	for _, name := range []string{"../ns/name/leaf.tflite", "ns/../../name/leaf.tflite", "/ns/name/leaf.tflite", "ns/name/../leaf.tflite", "ns/leaf.tflite", "leaf.tflite", "a/b/c", ""} {
+	for _, name := range []string{"../ns/name/leaf.tflite", "ns/../../name/leaf.tflite", "/ns/name/leaf.tflite", "ns/name/../leaf.tflite", "ns/leaf.tflite", "leaf.tflite", "a/b/c", "blobs/sha256/leaf.tflite", ""} {
 		if _, err := s.Publish(t.Context(), name, []byte("x")); err == nil {
 			t.Errorf("%q was published", name)
 		}
@@ -206,6 +207,36 @@ func TestPublishingReplaces(t *testing.T) {
 			t.Errorf("%q, %v", data, err)
 		}
 	}
+}
+
+// withdraws checks that what is published can be taken back.
+func withdraws(t *testing.T, s *Store) {
+	t.Helper()
+	for _, name := range []string{"ns/name/leaf.tflite", "ns/name/leaves/a.tflite", "ns/name/leaves/b.tflite", "ns/name2/leaf.tflite"} {
+		if _, err := s.Publish(t.Context(), name, []byte("x")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, folder := range []string{"ns/name", "ns/other"} {
+		if err := s.Withdraw(t.Context(), folder, []string{"leaves/b.tflite"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	left, err := s.objects.list(t.Context(), "ns/")
+	if want := []string{"ns/name/leaves/b.tflite", "ns/name2/leaf.tflite"}; err != nil || !cmp.Equal(left, want) {
+		t.Errorf("left: %v, %v, want %v", left, err, want)
+	}
+	for _, folder := range []string{"", "ns", "ns/..", "blobs/sha256"} {
+		if err := s.Withdraw(t.Context(), folder, nil); err == nil {
+			t.Errorf("%q was withdrawn", folder)
+		}
+	}
+}
+
+func TestWhatWasPublishedCanBeWithdrawn(t *testing.T) {
+	s, _ := open(t)
+	withdraws(t, s)
+	withdraws(t, memory(t))
 }
 
 func filesBelow(t *testing.T, folder string) (files []string) {

@@ -2,12 +2,9 @@ package stage
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
-	"path/filepath"
-	"strings"
+	"sync"
 
 	"espalier.dev/espalier/api/v1alpha1"
 	"espalier.dev/espalier/internal/artifact"
@@ -23,76 +20,70 @@ type Prepared struct {
 	Data        *dataset.Dataset
 	ModelDigest string
 
-	content    []byte
-	validation *measure.Answers // the original's, on the split that decides
+	content []byte
+
+	answering  sync.Mutex
+	validation *measure.Answers // the original's, on the split that decides; nil until a leaf is measured
 	test       *measure.Answers // nil where there is no other split
 }
 
-// Prepare reads the network and the dataset of a pipeline and checks that they fit each other. Paths are relative to folder.
-func Prepare(ctx context.Context, spec *v1alpha1.OptimizationPipelineSpec, folder string, workers int) (*Prepared, error) {
-	content, err := readModel(spec.Model, folder)
+// Prepare reads the network and the dataset of a pipeline and checks that they are the pinned ones and fit each other.
+func Prepare(ctx context.Context, spec *v1alpha1.OptimizationPipelineSpec, sources Sources) (*Prepared, error) {
+	model, err := sources.model(ctx, spec)
 	if err != nil {
 		return nil, err
 	}
-	p := &Prepared{content: content, ModelDigest: artifact.Digest(content)}
-	if want := spec.Model.Digest; want != "" && want != p.ModelDigest {
-		return nil, fault.As(fault.Model, fmt.Errorf("model %s has digest %s, spec.model.digest wants %s", spec.Model.URI, p.ModelDigest, want))
+	p := &Prepared{}
+	if p.content, err = os.ReadFile(model.Path); err != nil {
+		return nil, fault.As(fault.Model, err)
 	}
-	if p.Source, err = optimizer.Read(content); err != nil {
+	p.ModelDigest = artifact.Digest(p.content)
+	if err := sources.checkPin(fault.Model, "model", spec.Model, p.ModelDigest); err != nil {
+		return nil, err
+	}
+	if p.Source, err = optimizer.Read(p.content); err != nil {
 		return nil, fault.As(fault.Model, fmt.Errorf("model %s: %w", spec.Model.URI, err))
 	}
+	if err := p.open(ctx, spec, sources, model.Bytes); err != nil {
+		_ = p.Close()
+		return nil, err
+	}
+	return p, nil
+}
+
+// open opens the dataset.
+func (p *Prepared) open(ctx context.Context, spec *v1alpha1.OptimizationPipelineSpec, sources Sources, used int64) error {
 	options, err := datasetSpec(spec.Dataset)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	path, err := localPath(spec.Dataset.URI, folder)
+	fetched, err := sources.dataset(ctx, spec, used)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if p.Data, err = dataset.Open(path, options); err != nil {
-		if errors.Is(err, fs.ErrNotExist) {
-			err = fmt.Errorf("%w: check spec.dataset.uri, which is relative to the manifest", err)
-		}
-		return nil, fault.As(fault.Dataset, err)
+	if p.Data, err = dataset.Open(fetched.Path, options); err != nil {
+		return fault.As(fault.Dataset, err)
 	}
 	if p.Data.Train == nil {
-		return nil, fault.As(fault.Dataset, fmt.Errorf("dataset %s has no training samples: a pipeline trains and calibrates on them", spec.Dataset.URI))
+		return fault.As(fault.Dataset, fmt.Errorf("dataset %s has no training samples: a pipeline trains and calibrates on them", spec.Dataset.URI))
 	}
-	if want := spec.Dataset.Digest; want != "" && want != p.Data.Digest {
-		return nil, fault.As(fault.Dataset, fmt.Errorf("dataset %s has digest %s, spec.dataset.digest wants %s", spec.Dataset.URI, p.Data.Digest, want))
+	if err := sources.checkPin(fault.Dataset, "dataset", spec.Dataset.ModelSource, p.Data.Digest); err != nil {
+		return err
 	}
-	if err := p.fit(); err != nil {
-		return nil, err
-	}
-	return p, p.answers(ctx, workers)
+	return p.fit()
 }
 
 // Close frees the dataset's files.
-func (p *Prepared) Close() error { return p.Data.Close() }
-
-// readModel reads the model's file whole.
-func readModel(source v1alpha1.ModelSource, folder string) ([]byte, error) {
-	path, err := localPath(source.URI, folder)
-	if err != nil {
-		return nil, err
+func (p *Prepared) Close() error {
+	if p.Data == nil {
+		return nil
 	}
-	content, err := os.ReadFile(path)
-	if err != nil {
-		return nil, fault.As(fault.Model, fmt.Errorf("model: %w: check spec.model.uri, which is relative to the manifest", err))
-	}
-	return content, nil
+	return p.Data.Close()
 }
 
-// localPath turns an address into a path: a file:// address, or a path relative to the manifest's folder.
-func localPath(uri, folder string) (string, error) {
-	path, isFile := strings.CutPrefix(uri, "file://")
-	if scheme, _, ok := strings.Cut(uri, "://"); ok && !isFile {
-		return "", fault.As(fault.Spec, fmt.Errorf("%s: addresses of scheme %s are not read here; copy it to a file and name its path", uri, scheme))
-	}
-	if !filepath.IsAbs(path) {
-		path = filepath.Join(folder, path)
-	}
-	return path, nil
+// digests are those that results depend on.
+func (p *Prepared) digests() v1alpha1.Baseline {
+	return v1alpha1.Baseline{ModelDigest: p.ModelDigest, DatasetDigest: p.Data.Digest}
 }
 
 // fit checks the dataset's samples against the network's inputs and output.
@@ -142,8 +133,14 @@ func (p *Prepared) held() bool {
 	return p.Data.Test != nil && p.Data.Validation != nil && p.Data.Test != p.Data.Validation
 }
 
-// answers runs the original as it was given; an int8 network runs as it is.
-func (p *Prepared) answers(ctx context.Context, workers int) error {
+// Answer runs the original as it was given, unless that was done; an int8 network runs as it is. Stages do so when they measure; before
+// that it tells whether model and samples can be run at all.
+func (p *Prepared) Answer(ctx context.Context, workers int) error {
+	p.answering.Lock()
+	defer p.answering.Unlock()
+	if p.validation != nil {
+		return nil
+	}
 	content := p.content
 	if len(p.Source.Notes) > 0 && !p.Source.Int8 { // normalised: what stages start from
 		var err error
@@ -151,12 +148,17 @@ func (p *Prepared) answers(ctx context.Context, workers int) error {
 			return err
 		}
 	}
-	var err error
-	if p.validation, err = measure.Run(ctx, content, p.Deciding(), measure.Options{Workers: workers}); err != nil {
+	var test *measure.Answers
+	if p.held() {
+		var err error
+		if test, err = measure.Run(ctx, content, p.Data.Test, measure.Options{Workers: workers}); err != nil {
+			return fault.As(fault.Model, classify(err))
+		}
+	}
+	validation, err := measure.Run(ctx, content, p.Deciding(), measure.Options{Workers: workers})
+	if err != nil {
 		return fault.As(fault.Model, classify(err))
 	}
-	if p.held() {
-		p.test, err = measure.Run(ctx, content, p.Data.Test, measure.Options{Workers: workers})
-	}
-	return fault.As(fault.Model, classify(err))
+	p.validation, p.test = validation, test
+	return nil
 }

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
-	"slices"
 	"time"
 
 	"espalier.dev/espalier/api/v1alpha1"
@@ -16,7 +14,6 @@ import (
 	"espalier.dev/espalier/optimizer"
 	"espalier.dev/espalier/optimizer/cluster"
 	"espalier.dev/espalier/optimizer/dataset"
-	"espalier.dev/espalier/optimizer/kernel"
 	"espalier.dev/espalier/optimizer/measure"
 	"espalier.dev/espalier/optimizer/prune"
 	"espalier.dev/espalier/optimizer/tflite"
@@ -24,43 +21,28 @@ import (
 	"espalier.dev/espalier/optimizer/weight"
 )
 
-// Result is what a stage committed. Digests name blobs of the store.
-type Result struct {
-	Stage     string                 `json:"stage"`
-	Technique string                 `json:"technique"`
-	Model     string                 `json:"model,omitempty"` // float model that later stages build on
-	Leaf      string                 `json:"leaf"`
-	LeafKind  string                 `json:"leafKind"`       // PTQ, QAT, PQAT, CQAT or PCQAT
-	Metrics   []v1alpha1.MetricValue `json:"metrics"`        // of the leaf, on the split that decides
-	Test      []v1alpha1.MetricValue `json:"test,omitempty"` // of the leaf, on the test split
-	Float     []v1alpha1.MetricValue `json:"float,omitempty"`
-	Clustered []measure.Clustered    `json:"clustered,omitempty"` // tensors of the leaf that its lineage clustered
-	Layers    []Layer                `json:"layers,omitempty"`
-	TopOne    string                 `json:"topOne,omitempty"` // agreement of the leaf with its simulation
-	Loss      string                 `json:"loss,omitempty"`
-	Epochs    int                    `json:"epochs,omitempty"`
-	Seconds   string                 `json:"seconds"`
-	Notes     []string               `json:"notes,omitempty"`
-	Settings  string                 `json:"settings,omitempty"` // in words
-	Facts     []string               `json:"facts,omitempty"`    // of the dataset; baseline only
-}
-
-// Layer is the error of one int8 tensor.
-type Layer struct {
-	Name    string `json:"name"`
-	Decibel string `json:"decibel"`
-}
-
 // Runner runs stages of one pipeline.
 type Runner struct {
-	Spec     *v1alpha1.OptimizationPipelineSpec
-	Store    *artifact.Store
+	Spec  *v1alpha1.OptimizationPipelineSpec
+	Store *artifact.Store
+	// Prepared are the model and the dataset. Where it is nil, Prepare gets them when a stage has to be computed; Run is then for
+	// one goroutine.
 	Prepared *Prepared
-	Workers  int
+	Prepare  func(context.Context) (*Prepared, error)
+	// Pinned holds the digests of model and dataset where they are known without Prepared.
+	Pinned *v1alpha1.Baseline
+	// KernelClass is part of what names a result: the SIMD level where all stages run on one machine; empty where the first
+	// result counts, whichever machine made it.
+	KernelClass string
+	Workers     int
 	// Progress is told how far a stage's training has come.
 	Progress func(stage string, p train.Progress)
+	// Warn, if set, is told of what went wrong and does not matter.
+	Warn func(stage string, err error)
 	// CheckpointEvery is how often a training under way is saved; default half a minute.
 	CheckpointEvery time.Duration
+	// Grace bounds the saving of a training that is stopped; 0: no bound.
+	Grace time.Duration
 }
 
 // Run returns the result of a stage, walk.Baseline or one of the spec's: the committed one if there is one (reused), else by running
@@ -70,24 +52,46 @@ func (r *Runner) Run(ctx context.Context, name, parent string) (result *Result, 
 	if err != nil {
 		return nil, "", false, err
 	}
+	if r.Pinned == nil {
+		if err := r.prepare(ctx); err != nil {
+			return nil, "", false, err
+		}
+	}
 	if parent == "" {
-		parent = r.Prepared.ModelDigest
+		parent = r.digests().ModelDigest
 	}
 	if hash, err = r.hash(s, parent); err != nil {
 		return nil, "", false, err
 	}
-	if result, err = r.committed(ctx, hash); err == nil {
-		if err := r.timed(ctx, result); err != nil {
-			return nil, hash, false, err
-		}
+	result, err = artifact.GetResult[Result](ctx, r.Store, hash)
+	if err == nil {
 		result.Stage = name
-		return result, hash, true, nil
+		return result, hash, true, r.timed(ctx, result)
 	}
 	if !errors.Is(err, artifact.ErrNotFound) {
 		return nil, hash, false, fault.As(fault.Storage, err)
 	}
+	if err := r.prepare(ctx); err != nil {
+		return nil, hash, false, err
+	}
 	result, err = r.compute(ctx, s, hash, parent)
 	return result, hash, false, err
+}
+
+// prepare gets the model and the dataset, unless they are there.
+func (r *Runner) prepare(ctx context.Context) (err error) {
+	if r.Prepared == nil {
+		r.Prepared, err = r.Prepare(ctx)
+	}
+	return err
+}
+
+// digests are those of model and dataset.
+func (r *Runner) digests() v1alpha1.Baseline {
+	if r.Pinned != nil {
+		return *r.Pinned
+	}
+	return r.Prepared.digests()
 }
 
 // settings are a stage's effective settings.
@@ -124,33 +128,12 @@ func (s settings) technique() string {
 }
 
 func (r *Runner) hash(s settings, parent string) (string, error) {
-	in, err := walk.StageInputs(r.Spec, s.name)
-	if err != nil {
-		return "", fault.As(fault.Spec, err)
+	versions := walk.Versions{Algorithm: optimizer.AlgorithmVersion, KernelClass: r.KernelClass}
+	hash := walk.StageHash(r.Spec, s.name, versions, r.digests(), parent)
+	if hash == "" {
+		return "", fault.As(fault.Spec, fmt.Errorf("the settings of stage %q cannot be hashed", s.name))
 	}
-	in.AlgorithmVersion, in.KernelClass = optimizer.AlgorithmVersion, kernel.Class()
-	in.Parent, in.Data, in.Teacher = parent, r.Prepared.Data.Digest, r.Prepared.ModelDigest
-	return in.Hash()
-}
-
-// committed returns the result of a hash if its blobs are there and whole; a result whose blobs are not is dropped.
-func (r *Runner) committed(ctx context.Context, hash string) (*Result, error) {
-	result, err := artifact.GetResult[Result](ctx, r.Store, hash)
-	if err != nil {
-		return nil, err
-	}
-	for _, digest := range []string{result.Model, result.Leaf} {
-		if digest == "" {
-			continue
-		}
-		if _, err := r.Store.GetBlob(ctx, digest); err != nil {
-			if err := r.Store.DeleteResult(ctx, hash); err != nil {
-				return nil, err
-			}
-			return nil, artifact.ErrNotFound
-		}
-	}
-	return result, nil
+	return hash, nil
 }
 
 // timed measures a reused leaf's latency anew: it belongs to the machine, not to the file.
@@ -159,15 +142,15 @@ func (r *Runner) timed(ctx context.Context, result *Result) error {
 	if err != nil {
 		return fault.As(fault.Storage, err)
 	}
-	latency, err := measure.TimeLatency(ctx, content, r.Prepared.Deciding(), 0)
+	sample, err := blankFor(content)
+	if err != nil {
+		return fault.As(fault.Storage, err)
+	}
+	latency, err := measure.TimeLatency(ctx, content, sample, 0)
 	if err != nil {
 		return err
 	}
-	for i := range result.Metrics {
-		if result.Metrics[i].Name == string(measure.LatencyMicros) {
-			result.Metrics[i].Value = measure.Format(latency.P50)
-		}
-	}
+	result.setLatency(measure.Format(latency.P50))
 	return nil
 }
 
@@ -191,7 +174,14 @@ func (r *Runner) compute(ctx context.Context, s settings, hash, parent string) (
 	if err != nil {
 		return nil, fault.As(fault.Storage, err)
 	}
-	return committed, fault.As(fault.Storage, r.Store.DeleteCheckpoint(ctx, hash))
+	if committed != result { // another process was quicker
+		committed.Stage = s.name
+		committed.setLatency(walk.Value(result.Metrics, v1alpha1.Metric(measure.LatencyMicros)))
+	}
+	if err := r.Store.DeleteCheckpoint(ctx, hash); err != nil && r.Warn != nil {
+		r.Warn(s.name, fmt.Errorf("delete the checkpoint: %w", err))
+	}
+	return committed, nil
 }
 
 // classify tells damaged samples and failures of training from broken invariants.
@@ -265,7 +255,7 @@ func (r *Runner) task(ctx context.Context, s settings, hash, parent string) (*op
 		t.Progress = func(p train.Progress) { r.Progress(s.name, p) }
 	}
 	t.Checkpoint = &optimizer.Checkpoint{Every: r.CheckpointEvery, Save: func(write func(io.Writer) error) error {
-		return r.Store.SaveCheckpoint(context.WithoutCancel(ctx), hash, write)
+		return r.save(ctx, s.name, hash, write)
 	}}
 	if t.Checkpoint.Every == 0 {
 		t.Checkpoint.Every = 30 * time.Second
@@ -275,6 +265,33 @@ func (r *Runner) task(ctx context.Context, s settings, hash, parent string) (*op
 		err = nil
 	}
 	return t, fault.As(fault.Storage, err)
+}
+
+// periodicSave bounds a save that training waits for.
+const periodicSave = 30 * time.Second
+
+// save stores a checkpoint. A store that is away for a moment does not stop a training; of one that is being stopped, the save is the
+// last thing done.
+func (r *Runner) save(ctx context.Context, name, hash string, write func(io.Writer) error) error {
+	stopped := ctx.Err() != nil
+	limit := periodicSave
+	if stopped {
+		limit = r.Grace
+	}
+	ctx = context.WithoutCancel(ctx)
+	if limit > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, limit)
+		defer cancel()
+	}
+	err := r.Store.SaveCheckpoint(ctx, hash, write)
+	if err != nil && !stopped && errors.Is(err, artifact.ErrTemporary) {
+		if r.Warn != nil {
+			r.Warn(name, err)
+		}
+		return nil
+	}
+	return fault.As(fault.Storage, err)
 }
 
 // apply runs the stage's technique.
@@ -302,124 +319,4 @@ func apply(ctx context.Context, t *optimizer.Task, s settings) (*optimizer.Outco
 		t.Leaf = leaf
 		return t.Quantize(ctx, options)
 	}
-}
-
-// describe stores an outcome's files and measures its leaf.
-func (r *Runner) describe(ctx context.Context, s settings, o *optimizer.Outcome) (*Result, error) {
-	result := &Result{Stage: s.name, Technique: s.technique(), Notes: o.Notes}
-	leaf, err := o.Leaf.Marshal()
-	if err != nil {
-		return nil, err
-	}
-	if result.Leaf, err = r.Store.PutBlob(ctx, leaf); err != nil {
-		return nil, fault.As(fault.Storage, err)
-	}
-	if o.Model != nil {
-		model, err := o.Model.Marshal()
-		if err != nil {
-			return nil, err
-		}
-		if result.Model, err = r.Store.PutBlob(ctx, model); err != nil {
-			return nil, fault.As(fault.Storage, err)
-		}
-	}
-	result.LeafKind, result.Settings = leafKind(s, o), s.words()
-	if s.stage == nil {
-		result.Facts = r.Prepared.facts()
-		result.Notes = append(result.Notes, r.Prepared.Data.Notes...)
-	}
-	for _, t := range slices.Sorted(maps.Keys(o.Promises)) {
-		if state := o.Promises[t]; state.Clustered() {
-			result.Clustered = append(result.Clustered, measure.Clustered{Tensor: o.Leaf.Subgraph().Tensors[t].Name, PerChannel: state.Scope == "Channel"})
-		}
-	}
-	for _, l := range o.SNR {
-		result.Layers = append(result.Layers, Layer{l.Name, fmt.Sprintf("%.1f", l.Decibel)})
-	}
-	if o.Verification != nil {
-		result.TopOne = measure.Format(o.Verification.TopOne)
-	}
-	if o.Training != nil {
-		result.Epochs, result.Loss = o.Training.Epochs, measure.Format(o.Training.Training.Loss)
-	}
-	return result, r.measure(ctx, s, result, leaf)
-}
-
-// leafKind names how a leaf came about, in the field's terms.
-func leafKind(s settings, o *optimizer.Outcome) string {
-	if s.stage == nil || s.stage.Quantize == nil {
-		return "PTQ"
-	}
-	sparse, clustered := "", ""
-	for _, state := range o.Promises {
-		if state.Mask != nil {
-			sparse = "P"
-		}
-		if state.Clustered() {
-			clustered = "C"
-		}
-	}
-	return sparse + clustered + "QAT"
-}
-
-// words sums up the settings.
-func (s settings) words() string {
-	if s.stage == nil {
-		return ""
-	}
-	text := ""
-	switch {
-	case s.stage.Prune != nil:
-		text = "sparsity " + string(s.stage.Prune.Sparsity)
-	case s.stage.Cluster != nil:
-		text = fmt.Sprintf("%d clusters", s.stage.Cluster.Clusters)
-	default:
-		text = "int8 training"
-	}
-	config, err := training(s.training)
-	if err != nil {
-		return text
-	}
-	return fmt.Sprintf("%s, %d epochs at %g", text, config.Epochs, config.LearningRate)
-}
-
-// measure fills in the metrics, always of the emitted file.
-func (r *Runner) measure(ctx context.Context, s settings, result *Result, leaf []byte) error {
-	options := measure.LeafOptions{Original: r.Prepared.validation, Clustered: result.Clustered}
-	options.Workers = r.Workers
-	measured, err := measure.Leaf(ctx, leaf, r.Prepared.Deciding(), options)
-	if err != nil {
-		return err
-	}
-	result.Metrics = values(measured.Metrics)
-	if r.Prepared.test != nil {
-		options.Original, options.LatencyBudget = r.Prepared.test, -1
-		measured, err := measure.Leaf(ctx, leaf, r.Prepared.Data.Test, options)
-		if err != nil {
-			return err
-		}
-		result.Test = values(measured.Metrics)
-	}
-	if s.stage != nil {
-		return nil
-	}
-	float := r.Prepared.validation.Metrics(nil)
-	size, err := measure.File(r.Prepared.content, nil)
-	if err != nil {
-		return err
-	}
-	for _, name := range []measure.Name{measure.FileBytes, measure.CompressedBytes, measure.Sparsity} {
-		float[name] = size[name]
-	}
-	result.Float = values(float)
-	return nil
-}
-
-// values converts metrics to their form in status.
-func values(m measure.Metrics) []v1alpha1.MetricValue {
-	var out []v1alpha1.MetricValue
-	for _, v := range m.Values() {
-		out = append(out, v1alpha1.MetricValue{Name: string(v.Name), Value: v.Value})
-	}
-	return out
 }

@@ -1,0 +1,101 @@
+package stage
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"espalier.dev/espalier/api/v1alpha1"
+	"espalier.dev/espalier/internal/artifact"
+	"espalier.dev/espalier/internal/walk"
+	"espalier.dev/espalier/optimizer/report"
+)
+
+// The names of what is made for people.
+const (
+	ResultFile   = "result.json"
+	ReportFile   = "report.html"
+	SelectedFile = "leaf.tflite"
+)
+
+// LeafFile is the name of a stage's leaf.
+func LeafFile(stage string) string { return "leaves/" + stage + ".tflite" }
+
+func modelFile(stage string) string { return "models/" + stage + ".tflite" }
+
+// Publication is what a pipeline found, as files for people.
+type Publication struct {
+	Store *artifact.Store
+	// Pipeline with its status filled.
+	Pipeline *v1alpha1.OptimizationPipeline
+	// Tool says what made it.
+	Tool string
+	// Models says that the float models between stages belong to it.
+	Models bool
+}
+
+// Files hands over every file: leaves, models, the report, and last the result.
+func (p *Publication) Files(ctx context.Context, put func(name string, content []byte) error) error {
+	for i := range p.Pipeline.Status.Stages {
+		s := &p.Pipeline.Status.Stages[i]
+		if s.Leaf != nil {
+			if err := p.copy(ctx, s.Leaf.Digest, LeafFile(s.Name), put); err != nil {
+				return err
+			}
+		}
+		if s.Model != nil && p.Models {
+			if err := p.copy(ctx, s.Model.Digest, modelFile(s.Name), put); err != nil {
+				return err
+			}
+		}
+	}
+	page, err := p.Report(ctx)
+	if err != nil {
+		return err
+	}
+	if err := put(ReportFile, page); err != nil {
+		return err
+	}
+	data, err := json.MarshalIndent(p.Pipeline, "", "  ")
+	if err != nil {
+		return err
+	}
+	return put(ResultFile, append(data, '\n'))
+}
+
+func (p *Publication) copy(ctx context.Context, digest, name string, put func(string, []byte) error) error {
+	content, err := p.Store.GetBlob(ctx, digest)
+	if err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	return put(name, content)
+}
+
+// Report makes the page from the pipeline's status and the results that its stages committed.
+func (p *Publication) Report(ctx context.Context) ([]byte, error) {
+	b := &reportBuilder{Publication: p, ctx: ctx}
+	data, err := b.build()
+	if err != nil {
+		return nil, fmt.Errorf("report: %w", err)
+	}
+	var page bytes.Buffer
+	if err := report.Write(&page, data); err != nil {
+		return nil, fmt.Errorf("report: %w", err)
+	}
+	return page.Bytes(), nil
+}
+
+// result returns what a stage committed. In a cluster the baseline's status is not under the name of its result: that follows from what
+// it pinned.
+func (p *Publication) result(ctx context.Context, s *v1alpha1.StageStatus) (*Result, error) {
+	result, err := artifact.GetResult[Result](ctx, p.Store, s.InputHash)
+	status := &p.Pipeline.Status
+	if s.Name != walk.Baseline || status.Baseline == nil || !errors.Is(err, artifact.ErrNotFound) {
+		return result, err
+	}
+	versions := walk.Versions{Algorithm: status.AlgorithmVersion}
+	hash := walk.StageHash(&p.Pipeline.Spec, s.Name, versions, *status.Baseline, status.Baseline.ModelDigest)
+	return artifact.GetResult[Result](ctx, p.Store, hash)
+}

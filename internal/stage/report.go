@@ -1,0 +1,196 @@
+package stage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+
+	"espalier.dev/espalier/api/v1alpha1"
+	"espalier.dev/espalier/internal/artifact"
+	"espalier.dev/espalier/internal/walk"
+	"espalier.dev/espalier/optimizer/measure"
+	"espalier.dev/espalier/optimizer/report"
+	"espalier.dev/espalier/optimizer/tflite"
+)
+
+// reportBuilder turns a status and its results into the report's data.
+type reportBuilder struct {
+	*Publication
+	ctx      context.Context
+	original *tflite.Model
+	data     report.Data
+}
+
+func (b *reportBuilder) build() (*report.Data, error) {
+	p := b.Pipeline
+	b.data = report.Data{
+		Pipeline: p.Name, Split: "validation", Verdict: verdictOf(p),
+		Tool:    b.Tool,
+		Model:   report.Input{URI: p.Spec.Model.URI},
+		Dataset: report.Input{URI: p.Spec.Dataset.URI},
+	}
+	if base := p.Status.Baseline; base != nil {
+		b.data.Model.Digest, b.data.Dataset.Digest = base.ModelDigest, base.DatasetDigest
+	}
+	for _, c := range p.Spec.Constraints {
+		b.data.Constraints = append(b.data.Constraints, constraintOf(c))
+	}
+	for i := range p.Status.Stages {
+		s, err := b.stage(&p.Status.Stages[i])
+		if err != nil {
+			return nil, err
+		}
+		b.data.Stages = append(b.data.Stages, s)
+	}
+	return &b.data, nil
+}
+
+// verdictOf reads the outcome off the conditions.
+func verdictOf(p *v1alpha1.OptimizationPipeline) report.Verdict {
+	v := report.Verdict{Outcome: report.Unfinished}
+	for _, c := range p.Status.Conditions {
+		if c.Type != v1alpha1.ConditionReady {
+			continue
+		}
+		v.Reason = c.Message
+		switch {
+		case p.Status.Selected != nil:
+			v.Outcome, v.Stage = report.Met, p.Status.Selected.Stage
+		case c.Reason == walk.ReasonStageFailed || c.Reason == walk.ReasonBaselineFailed:
+			v.Outcome = report.Failed
+		case c.Status == "False":
+			v.Outcome = report.Missed
+		}
+	}
+	return v
+}
+
+func constraintOf(c v1alpha1.Constraint) report.Constraint {
+	out := report.Constraint{Metric: measure.Name(c.Metric)}
+	if c.Min != nil {
+		out.Min = string(*c.Min)
+	}
+	if c.Max != nil {
+		out.Max = string(*c.Max)
+	}
+	return out
+}
+
+// stage describes one stage; what it made is read from the store.
+func (b *reportBuilder) stage(status *v1alpha1.StageStatus) (report.Stage, error) {
+	s := report.Stage{Name: status.Name, Input: status.Input, State: report.State(status.State), Message: status.Message, Reused: status.Reused, Kind: b.kind(status.Name)}
+	if status.Leaf == nil {
+		b.decide(s.Name, string(status.State), status.Message)
+		return s, nil
+	}
+	result, err := b.result(b.ctx, status)
+	if err != nil {
+		return s, err
+	}
+	s.Settings = result.Settings
+	if seconds, err := strconv.ParseFloat(result.Seconds, 64); err == nil {
+		s.Seconds = int(seconds + 0.5)
+	}
+	if s.Kind == report.Baseline {
+		s.Metrics, b.data.Dataset.Facts, b.data.Notes = valuesOf(result.Float), result.Facts, result.Notes
+	} else {
+		for _, note := range result.Notes {
+			b.decide(s.Name, "noted", note)
+		}
+	}
+	if err := b.files(&s, status, result); err != nil {
+		return s, err
+	}
+	b.judge(&s, status)
+	return s, nil
+}
+
+func (b *reportBuilder) kind(name string) report.Kind {
+	for i := range b.Pipeline.Spec.Stages {
+		if t := &b.Pipeline.Spec.Stages[i]; t.Name == name {
+			switch {
+			case t.Prune != nil:
+				return report.Prune
+			case t.Cluster != nil:
+				return report.Cluster
+			default:
+				return report.Quantize
+			}
+		}
+	}
+	return report.Baseline
+}
+
+// files describes the stage's model and leaf, layer by layer.
+func (b *reportBuilder) files(s *report.Stage, status *v1alpha1.StageStatus, result *Result) error {
+	if result.Model != "" {
+		model, size, err := b.read(result.Model)
+		if err != nil {
+			return err
+		}
+		if b.original == nil {
+			b.original = model
+		}
+		if b.Models {
+			s.Model = &report.File{Path: modelFile(s.Name), Digest: result.Model, Bytes: size}
+		}
+		if s.Layers, err = report.Layers(model, b.original); err != nil {
+			return err
+		}
+	}
+	leaf, size, err := b.read(result.Leaf)
+	if err != nil {
+		return err
+	}
+	s.Leaf = &report.Leaf{
+		Technique: result.LeafKind, Metrics: valuesOf(status.Leaf.Metrics), Test: valuesOf(result.Test),
+		File: &report.File{Path: LeafFile(s.Name), Digest: result.Leaf, Bytes: size},
+	}
+	s.Leaf.Layers, err = report.Layers(leaf, b.original)
+	return err
+}
+
+func (b *reportBuilder) read(digest string) (*tflite.Model, int, error) {
+	content, err := b.Store.GetBlob(b.ctx, digest)
+	if errors.Is(err, artifact.ErrNotFound) {
+		return nil, 0, fmt.Errorf("%w: run the pipeline again", err)
+	}
+	if err != nil {
+		return nil, 0, err
+	}
+	m, err := tflite.Read(content)
+	return m, len(content), err
+}
+
+// judge states which constraints the leaf misses.
+func (b *reportBuilder) judge(s *report.Stage, status *v1alpha1.StageStatus) {
+	text := ""
+	for _, missed := range walk.Judge(b.Pipeline.Spec.Constraints, status.Leaf.Metrics) {
+		s.Leaf.Missed = append(s.Leaf.Missed, report.Shortfall{Constraint: constraintOf(missed.Constraint), Value: missed.Value, Text: missed.String()})
+		if text != "" {
+			text += "; "
+		}
+		text += missed.String()
+	}
+	if selected := b.Pipeline.Status.Selected; selected != nil && selected.Stage == s.Name {
+		s.Leaf.Selected = true
+		b.decide(s.Name, "leaf selected", b.data.Verdict.Reason)
+		return
+	}
+	if text != "" {
+		b.decide(s.Name, "leaf rejected", text)
+	}
+}
+
+func (b *reportBuilder) decide(name, action, reason string) {
+	b.data.Decisions = append(b.data.Decisions, report.Decision{Stage: name, Action: action, Reason: reason})
+}
+
+func valuesOf(metrics []v1alpha1.MetricValue) []measure.Value {
+	var out []measure.Value
+	for _, m := range metrics {
+		out = append(out, measure.Value{Name: measure.Name(m.Name), Value: m.Value})
+	}
+	return out
+}

@@ -1,0 +1,174 @@
+package stage
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+
+	"espalier.dev/espalier/api/v1alpha1"
+	"espalier.dev/espalier/internal/fault"
+	"espalier.dev/espalier/optimizer"
+	"espalier.dev/espalier/optimizer/kernel"
+	"espalier.dev/espalier/optimizer/measure"
+)
+
+// Result is what a stage committed. Digests name blobs of the store.
+type Result struct {
+	Stage     string                 `json:"stage"`
+	Technique string                 `json:"technique"`
+	Model     string                 `json:"model,omitempty"` // float model that later stages build on
+	Leaf      string                 `json:"leaf"`
+	LeafKind  string                 `json:"leafKind"`       // PTQ, QAT, PQAT, CQAT or PCQAT
+	Metrics   []v1alpha1.MetricValue `json:"metrics"`        // of the leaf, on the split that decides
+	Test      []v1alpha1.MetricValue `json:"test,omitempty"` // of the leaf, on the test split
+	Float     []v1alpha1.MetricValue `json:"float,omitempty"`
+	Clustered []measure.Clustered    `json:"clustered,omitempty"` // tensors of the leaf that its lineage clustered
+	Layers    []Layer                `json:"layers,omitempty"`
+	TopOne    string                 `json:"topOne,omitempty"` // agreement of the leaf with its simulation
+	Loss      string                 `json:"loss,omitempty"`
+	Epochs    int                    `json:"epochs,omitempty"`
+	Seconds   string                 `json:"seconds"`
+	Notes     []string               `json:"notes,omitempty"`
+	Settings  string                 `json:"settings,omitempty"` // in words
+	Facts     []string               `json:"facts,omitempty"`    // of the dataset; baseline only
+	// KernelClass is the SIMD level of the machine that made it.
+	KernelClass string `json:"kernelClass,omitempty"`
+}
+
+// Blobs are the files that a result is worth nothing without.
+func (r *Result) Blobs() []string {
+	if r.Model == "" {
+		return []string{r.Leaf}
+	}
+	return []string{r.Model, r.Leaf}
+}
+
+// Layer is the error of one int8 tensor.
+type Layer struct {
+	Name    string `json:"name"`
+	Decibel string `json:"decibel"`
+}
+
+// describe stores an outcome's files and measures its leaf.
+func (r *Runner) describe(ctx context.Context, s settings, o *optimizer.Outcome) (*Result, error) {
+	result := &Result{Stage: s.name, Technique: s.technique(), Notes: o.Notes, KernelClass: kernel.Class()}
+	leaf, err := o.Leaf.Marshal()
+	if err != nil {
+		return nil, err
+	}
+	if result.Leaf, err = r.Store.PutBlob(ctx, leaf); err != nil {
+		return nil, fault.As(fault.Storage, err)
+	}
+	if o.Model != nil {
+		model, err := o.Model.Marshal()
+		if err != nil {
+			return nil, err
+		}
+		if result.Model, err = r.Store.PutBlob(ctx, model); err != nil {
+			return nil, fault.As(fault.Storage, err)
+		}
+	}
+	result.LeafKind, result.Settings = leafKind(s, o), s.words()
+	if s.stage == nil {
+		result.Facts = r.Prepared.facts()
+		result.Notes = append(result.Notes, r.Prepared.Data.Notes...)
+	}
+	for _, t := range slices.Sorted(maps.Keys(o.Promises)) {
+		if state := o.Promises[t]; state.Clustered() {
+			result.Clustered = append(result.Clustered, measure.Clustered{Tensor: o.Leaf.Subgraph().Tensors[t].Name, PerChannel: state.Scope == "Channel"})
+		}
+	}
+	for _, l := range o.SNR {
+		result.Layers = append(result.Layers, Layer{l.Name, fmt.Sprintf("%.1f", l.Decibel)})
+	}
+	if o.Verification != nil {
+		result.TopOne = measure.Format(o.Verification.TopOne)
+	}
+	if o.Training != nil {
+		result.Epochs, result.Loss = o.Training.Epochs, measure.Format(o.Training.Training.Loss)
+	}
+	return result, r.measure(ctx, s, result, leaf)
+}
+
+// leafKind names how a leaf came about, in the field's terms.
+func leafKind(s settings, o *optimizer.Outcome) string {
+	if s.stage == nil || s.stage.Quantize == nil {
+		return "PTQ"
+	}
+	sparse, clustered := "", ""
+	for _, state := range o.Promises {
+		if state.Mask != nil {
+			sparse = "P"
+		}
+		if state.Clustered() {
+			clustered = "C"
+		}
+	}
+	return sparse + clustered + "QAT"
+}
+
+// words sums up the settings.
+func (s settings) words() string {
+	if s.stage == nil {
+		return ""
+	}
+	text := ""
+	switch {
+	case s.stage.Prune != nil:
+		text = "sparsity " + string(s.stage.Prune.Sparsity)
+	case s.stage.Cluster != nil:
+		text = fmt.Sprintf("%d clusters", s.stage.Cluster.Clusters)
+	default:
+		text = "int8 training"
+	}
+	config, err := training(s.training)
+	if err != nil {
+		return text
+	}
+	return fmt.Sprintf("%s, %d epochs at %g", text, config.Epochs, config.LearningRate)
+}
+
+// measure fills in the metrics, always of the emitted file.
+func (r *Runner) measure(ctx context.Context, s settings, result *Result, leaf []byte) error {
+	if err := r.Prepared.Answer(ctx, r.Workers); err != nil {
+		return err
+	}
+	options := measure.LeafOptions{Original: r.Prepared.validation, Clustered: result.Clustered}
+	options.Workers = r.Workers
+	measured, err := measure.Leaf(ctx, leaf, r.Prepared.Deciding(), options)
+	if err != nil {
+		return err
+	}
+	result.Metrics = values(measured.Metrics)
+	if r.Prepared.test != nil {
+		options.Original, options.LatencyBudget = r.Prepared.test, -1
+		measured, err := measure.Leaf(ctx, leaf, r.Prepared.Data.Test, options)
+		if err != nil {
+			return err
+		}
+		result.Test = values(measured.Metrics)
+	}
+	if s.stage != nil {
+		return nil
+	}
+	float := r.Prepared.validation.Metrics(nil)
+	size, err := measure.File(r.Prepared.content, nil)
+	if err != nil {
+		return err
+	}
+	for _, name := range []measure.Name{measure.FileBytes, measure.CompressedBytes, measure.Sparsity} {
+		float[name] = size[name]
+	}
+	result.Float = values(float)
+	return nil
+}
+
+// values converts metrics to their form in status.
+func values(m measure.Metrics) []v1alpha1.MetricValue {
+	var out []v1alpha1.MetricValue
+	for _, v := range m.Values() {
+		out = append(out, v1alpha1.MetricValue{Name: string(v.Name), Value: v.Value})
+	}
+	return out
+}
