@@ -3,6 +3,8 @@ package artifact
 import (
 	"context"
 	"fmt"
+	"os"
+	"strconv"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -16,7 +18,8 @@ import (
 
 const (
 	defaultRegion = "us-east-1"
-	// attempts of one request; with the library's backoff up to 20 s a time, they outlast a server's restart.
+	// attempts of one request, unless AWS_MAX_ATTEMPTS says another number; with the library's backoff up to 20 s a time, they
+	// outlast a server's restart.
 	attempts = 6
 	// rotation is how long credentials read from files are used before the files are read again.
 	rotation = 5 * time.Minute
@@ -72,6 +75,9 @@ func openS3(ctx context.Context, name string, o Options) (*blob.Bucket, error) {
 func retryer() aws.Retryer {
 	return retry.NewStandard(func(o *retry.StandardOptions) {
 		o.MaxAttempts = attempts
+		if n, err := strconv.Atoi(os.Getenv("AWS_MAX_ATTEMPTS")); err == nil && n > 0 {
+			o.MaxAttempts = n
+		}
 		final := retry.IsErrorRetryableFunc(func(err error) aws.Ternary {
 			if isUntrusted(err) {
 				return aws.FalseTernary

@@ -104,13 +104,26 @@ func (s *Server) Resume() {
 // Bucket makes a bucket.
 func (s *Server) Bucket(name string) {
 	s.t.Helper()
-	client := s3.New(s3.Options{
+	if _, err := s.client().CreateBucket(context.Background(), &s3.CreateBucketInput{Bucket: aws.String(name)}); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// Put stores an object, behind the back of whoever works with the server.
+func (s *Server) Put(bucket, key string, content []byte) {
+	s.t.Helper()
+	input := &s3.PutObjectInput{Bucket: aws.String(bucket), Key: aws.String(key), Body: bytes.NewReader(content)}
+	if _, err := s.client().PutObject(context.Background(), input); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+func (s *Server) client() *s3.Client {
+	s.t.Helper()
+	return s3.New(s3.Options{
 		BaseEndpoint: aws.String(s.Endpoint), Region: Region, UsePathStyle: true, HTTPClient: httpClient(s.t, s.CAFile),
 		Credentials: credentials.NewStaticCredentialsProvider(AccessKey, SecretKey, ""),
 	})
-	if _, err := client.CreateBucket(context.Background(), &s3.CreateBucketInput{Bucket: aws.String(name)}); err != nil {
-		s.t.Fatal(err)
-	}
 }
 
 // binary finds the server: ESPALIER_VERSITYGW, else bin/versitygw of the module.

@@ -22,14 +22,14 @@ type Wire struct {
 	connections map[net.Conn]struct{}
 }
 
-// Wire puts a wire before a server without TLS. It is taken away when the test ends.
+// Wire puts a wire before a server. It is taken away when the test ends.
 func (s *Server) Wire(t testing.TB) *Wire {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &Wire{Endpoint: "http://" + listener.Addr().String(), server: strings.TrimPrefix(s.Endpoint, "http://"), connections: map[net.Conn]struct{}{}}
+	w := &Wire{Endpoint: strings.Replace(s.Endpoint, s.address, listener.Addr().String(), 1), server: s.address, connections: map[net.Conn]struct{}{}}
 	t.Cleanup(func() {
 		_ = listener.Close()
 		w.Cut()

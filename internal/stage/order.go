@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	"espalier.dev/espalier/api/v1alpha1"
 	"espalier.dev/espalier/internal/fault"
@@ -43,8 +44,18 @@ type Order struct {
 	Spec v1alpha1.OptimizationPipelineSpec `json:"spec"`
 	// CacheBytes bounds what is fetched; 0: no bound.
 	CacheBytes int64 `json:"cacheBytes,omitempty"`
+	// GraceSeconds is the time between SIGTERM and the end: the pod's terminationGracePeriodSeconds. 0: 60.
+	GraceSeconds int64 `json:"graceSeconds,omitempty"`
 	// Status is what publish puts into result.json and report.html; nil otherwise.
 	Status *v1alpha1.OptimizationPipelineStatus `json:"status,omitempty"`
+}
+
+// grace is the time a stopped stage has.
+func (o *Order) grace() time.Duration {
+	if o.GraceSeconds > 0 {
+		return time.Duration(o.GraceSeconds) * time.Second
+	}
+	return time.Minute
 }
 
 // ParseOrder reads OrderEnv's value.

@@ -9,6 +9,7 @@ import (
 
 	"espalier.dev/espalier/api/v1alpha1"
 	"espalier.dev/espalier/internal/artifact"
+	"espalier.dev/espalier/internal/fault"
 	"espalier.dev/espalier/internal/walk"
 	"espalier.dev/espalier/optimizer/report"
 )
@@ -63,6 +64,20 @@ func (p *Publication) Files(ctx context.Context, put func(name string, content [
 		return err
 	}
 	return put(ResultFile, append(data, '\n'))
+}
+
+// selected hands over the leaf that was taken, if one was.
+func (p *Publication) selected(ctx context.Context, put func(name string, content []byte) error) error {
+	taken := p.Pipeline.Status.Selected
+	if taken == nil {
+		return nil
+	}
+	for i := range p.Pipeline.Status.Stages {
+		if s := &p.Pipeline.Status.Stages[i]; s.Name == taken.Stage && s.Leaf != nil {
+			return p.copy(ctx, s.Leaf.Digest, SelectedFile, put)
+		}
+	}
+	return fault.As(fault.Spec, fmt.Errorf("the status selects %q, which has no leaf", taken.Stage))
 }
 
 func (p *Publication) copy(ctx context.Context, digest, name string, put func(string, []byte) error) error {

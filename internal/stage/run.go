@@ -16,7 +16,6 @@ import (
 	"espalier.dev/espalier/optimizer/dataset"
 	"espalier.dev/espalier/optimizer/measure"
 	"espalier.dev/espalier/optimizer/prune"
-	"espalier.dev/espalier/optimizer/tflite"
 	"espalier.dev/espalier/optimizer/train"
 	"espalier.dev/espalier/optimizer/weight"
 )
@@ -243,12 +242,8 @@ func (r *Runner) task(ctx context.Context, s settings, hash, parent string) (*op
 		return nil, err
 	}
 	if parent != r.Prepared.ModelDigest {
-		content, err := r.Store.GetBlob(ctx, parent)
-		if err != nil {
-			return nil, fault.As(fault.Storage, err)
-		}
-		if t.Input, err = tflite.Read(content); err != nil {
-			return nil, fault.As(fault.Storage, err)
+		if t.Input, err = r.input(ctx, s.name, parent); err != nil {
+			return nil, err
 		}
 	}
 	if r.Progress != nil {

@@ -1,0 +1,75 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"espalier.dev/espalier/internal/fault"
+	"espalier.dev/espalier/internal/stage"
+)
+
+// stageOptions are the flags of `espalier stage`.
+type stageOptions struct {
+	job         stage.Job
+	termination string
+	streams     *ioStreams
+}
+
+func newStageCommand(streams *ioStreams) *cobra.Command {
+	o := &stageOptions{streams: streams}
+	cmd := &cobra.Command{
+		Use:   "stage",
+		Short: "Run one stage, as a Job's container does",
+		Long: `Run the stage that the environment variable ` + stage.OrderEnv + ` describes, as JSON: what the operator's Jobs run. Results go to the
+pipeline's artifact store, the outcome to the termination message, what happens to standard error, a JSON object a line. A stage whose
+result is in the store is not run again. SIGTERM saves a training under way to the store; the next attempt goes on from there.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return o.run(cmd.Context()) },
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&o.job.Claims, "claims", stage.ClaimsPath, "folder where claims are mounted, each under its name")
+	flags.StringVar(&o.job.Secrets, "secrets", stage.SecretsPath, "folder where secrets are mounted, by location")
+	flags.StringVar(&o.job.Cache, "cache", stage.CachePath, "folder for what is fetched, and for temporary files")
+	flags.StringVar(&o.termination, "termination", stage.TerminationPath, "file for the outcome")
+	flags.IntVar(&o.job.Workers, "workers", 0, "goroutines for training and measuring; 0: one a processor; changes no result")
+	flags.DurationVar(&o.job.CheckpointEvery, "checkpoint-every", 0, "how often a training under way is saved (default 30s)")
+	return cmd
+}
+
+func (o *stageOptions) run(ctx context.Context) error {
+	o.job.Tool = tool()
+	o.job.Log = slog.New(slog.NewJSONHandler(o.streams.Err, nil))
+	order, err := stage.ParseOrder(os.Getenv(stage.OrderEnv))
+	if err != nil {
+		return errors.Join(err, o.answer(stage.Refused(err)))
+	}
+	if err := os.Setenv("TMPDIR", o.job.Cache); err != nil {
+		return err
+	}
+	outcome, err := o.job.Run(ctx, order)
+	if err := o.answer(outcome); err != nil {
+		return err
+	}
+	if err != nil { // logged already
+		return errors.Join(errSilent, err)
+	}
+	return nil
+}
+
+// answer writes the outcome in one go. The file is a mount of the container's runtime: nothing can be renamed over it, and it is read
+// when the container has ended.
+func (o *stageOptions) answer(outcome *stage.Outcome) error {
+	data, err := outcome.Marshal()
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(o.termination, data, 0o644); err != nil { //nolint:gosec // the runtime reads it
+		return fault.As(fault.Storage, fmt.Errorf("write the outcome: %w", err))
+	}
+	return nil
+}

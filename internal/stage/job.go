@@ -1,0 +1,197 @@
+package stage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"espalier.dev/espalier/api/v1alpha1"
+	"espalier.dev/espalier/internal/artifact"
+	"espalier.dev/espalier/internal/fault"
+	"espalier.dev/espalier/internal/walk"
+	"espalier.dev/espalier/optimizer"
+)
+
+// Job carries out orders, as a Job's container does.
+type Job struct {
+	// Claims, Secrets and Cache are the folders of order.go.
+	Claims, Secrets, Cache string
+	// Workers are goroutines for training and measuring; 0: one a processor.
+	Workers int
+	// Tool says in the report what made it.
+	Tool string
+	// Log gets what happens, and a heartbeat.
+	Log *slog.Logger
+	// CheckpointEvery is how often a training under way is saved; default half a minute.
+	CheckpointEvery time.Duration
+}
+
+// Run carries out an order. There is always an outcome; with an error it says why.
+func (j *Job) Run(ctx context.Context, order *Order) (*Outcome, error) {
+	start := time.Now()
+	log := j.Log.With("namespace", order.Namespace, "pipeline", order.Pipeline, "stage", order.Stage, "attempt", order.Attempt)
+	log.Info("started", "inputHash", order.InputHash, "algorithmVersion", optimizer.AlgorithmVersion)
+	quiet := heartbeat(log)
+	defer quiet()
+	outcome, err := j.run(ctx, order, log)
+	took := slog.Float64("seconds", time.Since(start).Seconds())
+	if err != nil {
+		outcome = failure(order, err)
+		log.Error("failed", "reason", outcome.Reason, "error", err.Error(), took)
+		return outcome, err
+	}
+	outcome.Stage, outcome.InputHash = order.Stage, order.InputHash
+	log.Info("completed", "reused", outcome.Reused, took)
+	return outcome, nil
+}
+
+func (j *Job) run(ctx context.Context, order *Order, log *slog.Logger) (*Outcome, error) {
+	if order.AlgorithmVersion != optimizer.AlgorithmVersion {
+		return nil, fault.As(fault.Spec, fmt.Errorf("%w: the operator's algorithm is version %s, that of this image %s: give template.image the operator's version, or none",
+			errVersion, order.AlgorithmVersion, optimizer.AlgorithmVersion))
+	}
+	sources := &Sources{
+		Claims: j.Claims, Secrets: j.Secrets, Pinned: order.Pinned, Cache: artifact.Cache{Dir: j.Cache, MaxBytes: order.CacheBytes},
+		Fetched: func(uri string, bytes int64) { log.Info("fetched", "uri", uri, "bytes", bytes) },
+	}
+	if err := reachable(&order.Spec); err != nil {
+		return nil, err
+	}
+	store, err := sources.Open(ctx, &order.Spec)
+	if err != nil {
+		return nil, err
+	}
+	defer store.Close()
+	if order.Stage == walk.Publish {
+		return j.publish(ctx, order, store, log)
+	}
+	return j.stage(ctx, order, sources, store, log)
+}
+
+// reachable refuses paths without a scheme: there is no manifest that they could be beside.
+func reachable(spec *v1alpha1.OptimizationPipelineSpec) error {
+	places := map[string]string{"model": spec.Model.URI, "dataset": spec.Dataset.URI}
+	if spec.Artifacts != nil {
+		places["artifacts"] = spec.Artifacts.URI
+	}
+	for _, name := range []string{"model", "dataset", "artifacts"} {
+		if uri, ok := places[name]; ok && v1alpha1.Scheme(uri) == "" {
+			return fault.As(fault.Spec, fmt.Errorf("spec.%s.uri %q is a path: in a cluster name an s3://, gs://, azblob:// or pvc:// address", name, uri))
+		}
+	}
+	return nil
+}
+
+// stage runs the baseline or a stage of the spec.
+func (j *Job) stage(ctx context.Context, order *Order, sources *Sources, store *artifact.Store, log *slog.Logger) (*Outcome, error) {
+	if err := checkHash(order); err != nil {
+		return nil, err
+	}
+	progress := &progressLog{log: log}
+	runner := &Runner{
+		Spec: &order.Spec, Store: store, Pinned: order.Pinned, Workers: j.Workers, Progress: progress.tell,
+		CheckpointEvery: j.CheckpointEvery, Grace: order.grace() * 4 / 5,
+		Warn: func(_ string, err error) { log.Warn("goes on", "error", err.Error()) },
+	}
+	runner.Prepare = func(ctx context.Context) (*Prepared, error) {
+		prepared, err := Prepare(ctx, &order.Spec, *sources)
+		if err != nil {
+			return nil, err
+		}
+		log.Info("prepared", "modelDigest", prepared.ModelDigest, "datasetDigest", prepared.Data.Digest, "trainingSamples", prepared.Data.Train.Len())
+		runner.Prepared = prepared
+		return prepared, runner.Check()
+	}
+	defer func() {
+		if runner.Prepared != nil {
+			_ = runner.Prepared.Close()
+		}
+	}()
+	result, hash, reused, err := runner.Run(ctx, order.Stage, order.Parent)
+	if err != nil {
+		return nil, err
+	}
+	log.Info("result", "hash", hash, "leaf", result.Leaf, "model", result.Model, "kernelClass", result.KernelClass, "metrics", metricAttrs(result.Metrics))
+	outcome := &Outcome{Reused: reused, Model: result.Model, Leaf: &v1alpha1.Leaf{Digest: result.Leaf, Metrics: result.Metrics}}
+	if order.Stage == walk.Baseline {
+		pinned := runner.digests()
+		pinned.Metrics = result.Float
+		outcome.Baseline = &pinned
+	}
+	return outcome, nil
+}
+
+// checkHash compares the operator's name for the result with this program's.
+func checkHash(order *Order) error {
+	if order.Stage == walk.Baseline {
+		return nil
+	}
+	if order.Pinned == nil {
+		return fault.As(fault.Spec, fmt.Errorf("%s: pinned is missing: every stage but the baseline needs it", OrderEnv))
+	}
+	parent := order.Parent
+	if parent == "" {
+		parent = order.Pinned.ModelDigest
+	}
+	hash := walk.StageHash(&order.Spec, order.Stage, walk.Versions{Algorithm: optimizer.AlgorithmVersion}, *order.Pinned, parent)
+	if hash != order.InputHash {
+		return fault.As(fault.Spec, fmt.Errorf("%w: the operator names this stage's result %s, this image %s: give template.image the operator's version, or none", errVersion, order.InputHash, hash))
+	}
+	return nil
+}
+
+// errVersion says that operator and image do not belong together.
+var errVersion = errors.New("operator and image are of different versions")
+
+// publish writes what was found where people look for it, and removes what an earlier answer left there.
+func (j *Job) publish(ctx context.Context, order *Order, store *artifact.Store, log *slog.Logger) (*Outcome, error) {
+	if order.Status == nil {
+		return nil, fault.As(fault.Spec, fmt.Errorf("%s: status is missing: publish needs it", OrderEnv))
+	}
+	folder := order.Namespace + "/" + order.Pipeline
+	uri := store.String() + "/" + folder
+	pipeline := &v1alpha1.OptimizationPipeline{
+		TypeMeta:   metav1.TypeMeta{APIVersion: v1alpha1.GroupVersion.String(), Kind: v1alpha1.Kind},
+		ObjectMeta: metav1.ObjectMeta{Namespace: order.Namespace, Name: order.Pipeline, Generation: order.Status.ObservedGeneration},
+		Spec:       order.Spec,
+		Status:     concluded(order, uri+"/"+SelectedFile),
+	}
+	var written []string
+	put := func(name string, content []byte) error {
+		at, err := store.Publish(ctx, folder+"/"+name, content)
+		if err == nil {
+			log.Info("published", "uri", at, "bytes", len(content))
+			written = append(written, name)
+		}
+		return err
+	}
+	found := &Publication{Store: store, Pipeline: pipeline, Tool: j.Tool}
+	err := found.selected(ctx, put)
+	if err == nil {
+		err = found.Files(ctx, put)
+	}
+	if err == nil {
+		err = store.Withdraw(ctx, folder, written)
+	}
+	if err != nil {
+		return nil, fault.As(fault.Storage, err)
+	}
+	return &Outcome{URI: uri}, nil
+}
+
+// concluded is the status as it is once this order is carried out.
+func concluded(order *Order, leafURI string) v1alpha1.OptimizationPipelineStatus {
+	now, status := metav1.Now(), order.Status
+	facts := walk.RecordedFacts(status, status.ObservedGeneration)
+	facts.Publish = true
+	facts.Stages[walk.Publish] = walk.Fact{State: v1alpha1.StageCompleted, Attempt: order.Attempt, InputHash: order.InputHash, Ended: &now}
+	d := walk.Decide(&order.Spec, facts, now.Time)
+	return d.Status(facts, walk.Shown{
+		Generation: status.ObservedGeneration, Now: now.Time, Previous: status, AlgorithmVersion: status.AlgorithmVersion, Rerun: status.Rerun,
+		LeafURI: func(string) string { return leafURI },
+	})
+}

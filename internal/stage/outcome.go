@@ -1,0 +1,81 @@
+package stage
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"unicode/utf8"
+
+	"espalier.dev/espalier/internal/artifact"
+	"espalier.dev/espalier/internal/fault"
+	"espalier.dev/espalier/internal/walk"
+)
+
+// Reasons of a failed outcome, besides walk.ReasonInputChanged.
+const (
+	ReasonVersion     = "VersionMismatch"    // operator and image do not belong together
+	ReasonDenied      = "AccessDenied"       // credentials, certificates or a claim's owner are wrong
+	ReasonNotFound    = "NotFound"           // there is no such bucket, object or file
+	ReasonUnavailable = "StorageUnavailable" // a server or file system cannot be reached
+	ReasonDamaged     = "ArtifactDamaged"    // a model in the store is lost or damaged and cannot be made again
+	ReasonCache       = "CacheTooSmall"      // model and dataset do not fit the scratch volume
+	ReasonSpec        = "InvalidSpec"
+	ReasonModel       = "InvalidModel"
+	ReasonDataset     = "InvalidDataset"
+	ReasonStorage     = "StorageFailed" // such as a full disk
+	ReasonTraining    = "TrainingDiverged"
+	ReasonInterrupted = "Interrupted" // stopped by SIGTERM, the checkpoint is in the store
+	ReasonInternal    = "InternalError"
+)
+
+// Reason is a word for why a stage failed.
+func Reason(err error) string {
+	for _, known := range []struct {
+		err    error
+		reason string
+	}{
+		{context.Canceled, ReasonInterrupted}, {ErrInputChanged, walk.ReasonInputChanged}, {errVersion, ReasonVersion}, {errLost, ReasonDamaged},
+		{artifact.ErrDenied, ReasonDenied}, {artifact.ErrTooLarge, ReasonCache}, {artifact.ErrTemporary, ReasonUnavailable},
+		{artifact.ErrDamaged, ReasonDamaged}, {artifact.ErrNotFound, ReasonNotFound},
+	} {
+		if errors.Is(err, known.err) {
+			return known.reason
+		}
+	}
+	classes := map[fault.Class]string{
+		fault.Spec: ReasonSpec, fault.Model: ReasonModel, fault.Dataset: ReasonDataset, fault.Storage: ReasonStorage, fault.Training: ReasonTraining,
+	}
+	if reason, ok := classes[fault.ClassOf(err)]; ok {
+		return reason
+	}
+	return ReasonInternal
+}
+
+// maxMessage bounds a failure's message, in bytes: JSON may make six of one.
+const maxMessage = 600
+
+// failure is the outcome of an order that failed.
+func failure(order *Order, err error) *Outcome {
+	message := strings.Join(strings.Fields(err.Error()), " ")
+	if reason := Reason(err); reason == ReasonInterrupted {
+		message = "stopped before it was done; the next attempt goes on from the last checkpoint: " + message
+	}
+	return &Outcome{Stage: order.Stage, InputHash: order.InputHash, Reason: Reason(err), Message: shortened(message, maxMessage)}
+}
+
+// Refused is the outcome where there is no order to carry out.
+func Refused(err error) *Outcome { return failure(&Order{Stage: "unknown"}, err) }
+
+// shortened keeps a text within so many bytes, whole characters.
+func shortened(text string, limit int) string {
+	text = strings.ToValidUTF8(text, "\uFFFD")
+	if len(text) <= limit {
+		return text
+	}
+	const more = "…"
+	end := limit - len(more)
+	for end > 0 && !utf8.RuneStart(text[end]) {
+		end--
+	}
+	return text[:end] + more
+}
