@@ -239,6 +239,38 @@ func TestSharedBuffersAreCopiedOnWrite(t *testing.T) {
 	}
 }
 
+func TestTheRuntimeVersionIsNotWrittenIntoAnothersBuffer(t *testing.T) {
+	tests := map[string]func(m *tflite.Model) uint32{
+		"buffer 0, which has to stay empty": func(*tflite.Model) uint32 { return 0 },
+		"a tensor's data":                   func(m *tflite.Model) uint32 { return m.Subgraph().Tensors[1].Buffer },
+	}
+	for name, buffer := range tests {
+		t.Run(name, func(t *testing.T) {
+			m := small()
+			m.SetMetadata("min_runtime_version", []byte("9.9.9"))
+			m.ModelT.Metadata[len(m.ModelT.Metadata)-1].Buffer = buffer(m)
+			weights, err := m.Float32s(m.Subgraph().Tensors[1])
+			if err != nil {
+				t.Fatal(err)
+			}
+			again, err := tflite.Read(marshal(t, m))
+			if err != nil {
+				t.Fatal(err)
+			}
+			after, err := again.Float32s(again.Subgraph().Tensors[1])
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(weights, after); diff != "" {
+				t.Errorf("weights changed:\n%s", diff)
+			}
+			if version, _ := again.Metadata("min_runtime_version"); len(version) != 16 {
+				t.Errorf("version is %q", version)
+			}
+		})
+	}
+}
+
 func TestCompactDropsWhatNothingUses(t *testing.T) {
 	m := small()
 	m.Subgraph().Tensors = append(m.Subgraph().Tensors, &schema.TensorT{Name: "left over", Shape: []int32{4}, Buffer: m.AddBuffer(make([]byte, 16))})

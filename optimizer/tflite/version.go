@@ -1,6 +1,7 @@
 package tflite
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 
@@ -45,7 +46,7 @@ func (m *Model) setVersions() {
 
 // setRuntime rewrites the metadata entry where the file has one, never below what an operator that is not in the table may need.
 func (m *Model) setRuntime(runtime string) {
-	for _, entry := range m.ModelT.Metadata {
+	for i, entry := range m.ModelT.Metadata {
 		if entry.Name != minRuntimeVersion {
 			continue
 		}
@@ -58,9 +59,14 @@ func (m *Model) setRuntime(runtime string) {
 		}
 		data := make([]byte, 16)
 		copy(data, runtime)
-		buffers := append([]*schema.BufferT{}, m.Buffers...)
-		buffers[entry.Buffer] = &schema.BufferT{Data: data}
-		m.Buffers = buffers
+		if entry.Buffer == 0 || m.users(entry.Buffer) > 1 { // somebody else's: the entry gets one of its own
+			m.Buffers = append(slices.Clone(m.Buffers), &schema.BufferT{Data: data})
+			m.ModelT.Metadata = slices.Clone(m.ModelT.Metadata)
+			m.ModelT.Metadata[i] = &schema.MetadataT{Name: entry.Name, Buffer: uint32(len(m.Buffers) - 1)}
+			continue
+		}
+		m.Buffers = slices.Clone(m.Buffers)
+		m.Buffers[entry.Buffer] = &schema.BufferT{Data: data}
 	}
 }
 
