@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 
 	"espalier.dev/espalier/optimizer/graph"
 	"espalier.dev/espalier/optimizer/integer"
@@ -36,8 +37,11 @@ const (
 	minTopOne = 0.995
 	// tie is how many codes below the simulation's best score a class may be and still count as its choice: what the kernels'
 	// double rounding of all layers together moves a score by. Published int8 models differ from a simulation that rounds once
-	// in up to 1 % of their decisions, all of them ties.
-	tie = 2
+	// in up to 1 % of their decisions, all of them ties. Where that noise is larger, as in deep networks, so are ties: two scores
+	// are told apart if they differ by tieNoise times it.
+	tie, tieNoise = 2, 4
+	// maxNoise is the most that it may be, in codes.
+	maxNoise = 8
 )
 
 // Verification says how far an emitted leaf and its float simulation agree.
@@ -46,6 +50,8 @@ type Verification struct {
 	// TopOne is the share of samples in which the leaf's class is the simulation's or within a tie of it, Strict that in which it
 	// is the very same; both 1 if not asked for.
 	TopOne, Strict float64
+	// Noise is the root mean square difference between the leaf's class scores and the simulation's, in codes of the scores.
+	Noise float64
 }
 
 // Agreement compares one operator's int8 result with the simulation's, both computed from the integers before it.
@@ -93,7 +99,7 @@ func Verify(ctx context.Context, leaf *tflite.Model, checks Checks) (*Verificati
 		}
 	}
 	if checks.Classifier {
-		v.TopOne, v.Strict = float64(c.agreed)/float64(checks.Samples), float64(c.same)/float64(checks.Samples)
+		v.TopOne, v.Strict, v.Noise = c.agreement()
 	}
 	return v, v.check()
 }
@@ -107,6 +113,9 @@ func (v *Verification) check() error {
 		case equal < minEqual:
 			return fmt.Errorf("layer %q (%s): %.2f %% of the int8 results are the simulation's, %.1f %% are required", a.Name, a.Op, 100*equal, 100*minEqual)
 		}
+	}
+	if v.Noise > maxNoise {
+		return fmt.Errorf("the leaf's class scores are %.1f codes from the simulation's, at most %d are allowed", v.Noise, maxNoise)
 	}
 	if v.TopOne < minTopOne {
 		return fmt.Errorf("the leaf and its simulation choose the same class for %.2f %% of the samples, %.1f %% are required", 100*v.TopOne, 100*minTopOne)
@@ -141,8 +150,11 @@ type comparison struct {
 	inputs   [][]float32     // one sample
 	whole    *graph.Exec     // end to end
 	scores   int             // the simulation's tensor of class scores: the input of a final softmax, else the output
-	slack    float32         // tie, as a difference of scores
-	agreed   int
+	codes    *operand        // the leaf's tensor of them; nil if it is not int8
+	emitted  []byte          // what the leaf has there, kept as soon as it is computed: its memory is used again
+	margins  []float64       // by sample: how far below the best the leaf's class is by the simulation's scores, in codes
+	squares  float64         // of the differences of the scores, in codes
+	compared int
 	same     int
 }
 
@@ -193,8 +205,10 @@ func newComparison(leaf *tflite.Model, checks Checks) (*comparison, error) {
 		}
 	}
 	c.whole, c.scores = simulation.NewExec(false), simulation.LossTensor()
-	if q := simulation.Act[c.scores]; q != nil {
-		c.slack = tie * 1.01 * q.Scale
+	for t, moved := range im.Tensor {
+		if of := &c.graph.Tensors[t]; moved == c.scores && of.Type == schema.TensorTypeINT8 {
+			c.codes = &operand{t, Params{Scale: of.Quant.Scale[0], ZeroPoint: of.Quant.ZeroPoint[0]}}
+		}
 	}
 	return c, nil
 }
@@ -265,6 +279,9 @@ func (c *comparison) sample(i int) error {
 		}
 	}
 	err := c.integers.RunEach(func(n *operator.Node) error {
+		if c.codes != nil && slices.Contains(n.Outputs, c.codes.tensor) {
+			c.emitted = append(c.emitted[:0], c.integers.Tensor(c.codes.tensor)...)
+		}
 		if s := c.steps[n.Index]; s != nil {
 			return s.compare(c.integers)
 		}
@@ -283,15 +300,47 @@ func (c *comparison) sample(i int) error {
 		c.whole.SetInput(k, x)
 	}
 	c.whole.Forward()
-	scores, class := c.whole.Tensor(c.scores), argMax(c.integers.Output(0))
+	c.judge(c.whole.Tensor(c.scores), argMax(c.integers.Output(0)))
+	return nil
+}
+
+// judge records how the leaf's class stands among the simulation's scores.
+func (c *comparison) judge(scores []float32, class int) {
 	best := argMax(scores)
 	if class == best {
 		c.same++
 	}
-	if class < len(scores) && scores[best]-scores[class] <= c.slack {
-		c.agreed++
+	if class >= len(scores) {
+		c.margins = append(c.margins, math.Inf(1))
+		return
 	}
-	return nil
+	unit := 1.0
+	if c.codes != nil {
+		unit = float64(c.codes.params.Scale)
+		for k, b := range c.emitted {
+			d := (float64(c.codes.params.Dequantize(int8(b))) - float64(scores[k])) / unit
+			c.squares += d * d
+			c.compared++
+		}
+	}
+	c.margins = append(c.margins, float64(scores[best]-scores[class])/unit)
+}
+
+// agreement returns the share of samples in which the leaf chooses the simulation's class, ties counted and not, and the scores' noise.
+func (c *comparison) agreement() (topOne, strict, noise float64) {
+	slack := 0.0
+	if c.codes != nil {
+		noise = math.Sqrt(c.squares / float64(max(c.compared, 1)))
+		slack = max(tie*1.01, tieNoise*noise)
+	}
+	agreed := 0
+	for _, m := range c.margins {
+		if m <= slack {
+			agreed++
+		}
+	}
+	n := float64(len(c.margins))
+	return float64(agreed) / n, float64(c.same) / n, noise
 }
 
 // compare feeds the simulation what the integer executor computed and counts where the results differ.
