@@ -89,7 +89,7 @@ func (w *walk) identify(s *Stage) {
 func (w *walk) state(s *Stage) {
 	f := w.facts.Stages[s.Name]
 	if w.stale(s, f) {
-		s.State = v1alpha1.StagePending
+		s.State, s.fact.Attempt = v1alpha1.StagePending, f.Attempt // counted on, so that no two attempts of a stage have one name
 		if f.inFlight() {
 			s.fact, s.Attempt = f, f.Attempt
 			s.State, s.Reason, s.Message = v1alpha1.StageStopping, ReasonStopping, "what it works on is another now"

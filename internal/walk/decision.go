@@ -72,6 +72,7 @@ const (
 	ReasonBaselineFailed = "BaselineFailed"
 	ReasonPublishFailed  = "PublishFailed"
 	ReasonInputChanged   = "InputChanged"
+	ReasonInvalidSpec    = "InvalidSpec" // of a baseline that cannot even be started
 	ReasonDeadline       = "DeadlineExceeded"
 )
 

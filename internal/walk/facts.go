@@ -86,10 +86,11 @@ func (f Fact) failures() int32 {
 	return f.Failures
 }
 
-// RecordedFacts returns what a status says of outcomes: completed stages, and failed ones as long as the spec is the one they failed
-// under. Another generation gives what failed another chance: its attempts are counted on, but not against the retries.
-func RecordedFacts(status *v1alpha1.OptimizationPipelineStatus, generation int64) Facts {
+// RecordedFacts returns what a status says of outcomes: completed stages, and failed ones as long as spec and rerun token are those they
+// failed under. Others give what failed another chance: its attempts are counted on, but not against the retries.
+func RecordedFacts(status *v1alpha1.OptimizationPipelineStatus, generation int64, rerun string) Facts {
 	facts := Facts{Stages: map[string]Fact{}, Baseline: status.Baseline.DeepCopy()}
+	current := status.ObservedGeneration == generation && status.Rerun == rerun
 	for i := range status.Stages {
 		s := &status.Stages[i]
 		f := Fact{
@@ -101,7 +102,7 @@ func RecordedFacts(status *v1alpha1.OptimizationPipelineStatus, generation int64
 		}
 		switch {
 		case s.State == v1alpha1.StageCompleted:
-		case s.State == v1alpha1.StageFailed && status.ObservedGeneration == generation:
+		case s.State == v1alpha1.StageFailed && current:
 			f.Reason, f.Message = splitCause(s.Message)
 		case s.Attempt > 0:
 			f = Fact{Attempt: s.Attempt, InputHash: s.InputHash}

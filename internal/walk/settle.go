@@ -55,8 +55,11 @@ func (w *walk) ends(s *Stage) bool {
 			w.d.Reason = ReasonBaselineFailed
 		}
 		w.d.Message = "the model or the dataset cannot be used: " + s.fact.Message
-		if s.Reason == ReasonDeadline {
+		switch s.Reason {
+		case ReasonDeadline:
 			w.d.Message = s.Message
+		case ReasonInvalidSpec:
+			w.d.Message = s.fact.Message
 		}
 	case s.Name == Baseline:
 		return w.hopeless(s)

@@ -39,7 +39,7 @@ func TestDecidingAgainFromWhatTheStatusRecordsGivesTheSame(t *testing.T) {
 			d := Decide(spec, facts, noon)
 			status := d.Status(facts, shown)
 
-			recorded := RecordedFacts(&status, 3)
+			recorded := RecordedFacts(&status, 3, "")
 			recorded.Versions, recorded.Publish = facts.Versions, facts.Publish
 			shown.Previous, shown.Now = &status, noon.Add(time.Hour)
 			again := Decide(spec, recorded, noon.Add(time.Hour))
@@ -59,14 +59,17 @@ func TestAnotherGenerationGivesFailuresAnotherChance(t *testing.T) {
 	facts.Stages["prune"] = Fact{State: v1alpha1.StageFailed, Attempt: 4, Reason: "OutOfMemory", Message: "m", InputHash: facts.Stages["prune"].InputHash}
 	d := Decide(spec, facts, noon)
 	status := d.Status(facts, Shown{Generation: 1, Now: noon})
-	recorded := RecordedFacts(&status, 2)
+	recorded := RecordedFacts(&status, 2, "")
 	recorded.Versions = &versions
 	d = Decide(spec, recorded, noon)
 	if strings.Join(d.Start, " ") != "prune" || d.Stage("prune").Attempt != 5 {
 		t.Errorf("starts %v as attempt %d, want prune as attempt 5, so that its Job has a name of its own", d.Start, d.Stage("prune").Attempt)
 	}
+	if again := RecordedFacts(&status, 1, "token").Stages["prune"]; again.State != "" || again.Attempt != 4 {
+		t.Errorf("with another rerun token the failure still stands: %+v", again)
+	}
 	status = d.Status(recorded, Shown{Generation: 2, Now: noon})
-	recorded = RecordedFacts(&status, 2)
+	recorded = RecordedFacts(&status, 2, "")
 	recorded.Versions = &versions
 	if d = Decide(spec, recorded, noon); strings.Join(d.Start, " ") != "prune" || d.Stage("prune").Attempt != 5 {
 		t.Errorf("killed after the status patch: starts %v as attempt %d", d.Start, d.Stage("prune").Attempt)
