@@ -34,6 +34,9 @@ const Interrupted = 130
 // codes are the documented exit codes (docs/cli.md). 2 to 4 and 7 are final: the same inputs fail the same way.
 var codes = map[Class]int{Internal: 1, Spec: 2, Model: 3, Dataset: 4, Constraints: 5, Storage: 6, Training: 7}
 
+// FinalCodes are the exit codes of failures that no retry mends.
+func FinalCodes() []int32 { return []int32{2, 3, 4, 7} }
+
 // Error is an error with its class.
 type Error struct {
 	Class Class

@@ -186,7 +186,7 @@ func (j *Job) publish(ctx context.Context, order *Order, store *artifact.Store, 
 // concluded is the status as it is once this order is carried out.
 func concluded(order *Order, leafURI string) v1alpha1.OptimizationPipelineStatus {
 	now, status := metav1.Now(), order.Status
-	facts := walk.RecordedFacts(status, status.ObservedGeneration)
+	facts := walk.RecordedFacts(status, status.ObservedGeneration, status.Rerun)
 	facts.Publish = true
 	facts.Stages[walk.Publish] = walk.Fact{State: v1alpha1.StageCompleted, Attempt: order.Attempt, InputHash: order.InputHash, Ended: &now}
 	d := walk.Decide(&order.Spec, facts, now.Time)

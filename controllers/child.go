@@ -1,0 +1,302 @@
+package controllers
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"espalier.dev/espalier/api/v1alpha1"
+	"espalier.dev/espalier/internal/fault"
+	"espalier.dev/espalier/internal/stage"
+	"espalier.dev/espalier/internal/walk"
+)
+
+// child is a Job of a pipeline, with its pods.
+type child struct {
+	job  *batchv1.Job
+	pods []*corev1.Pod // newest first
+}
+
+// Reasons that a Job or pod gives a stage, besides Kubernetes's own words for them (OOMKilled, Evicted, ImagePullBackOff …).
+const (
+	reasonResultLost     = "ResultLost"
+	reasonBadOutcome     = "BadOutcome"
+	reasonPodLost        = "PodLost"
+	reasonDisrupted      = "Disrupted"
+	reasonNotStarted     = "NotStarted"
+	reasonUnschedulable  = "Unschedulable"
+	reasonImagePull      = "ImagePullBackOff"
+	reasonOOMKilled      = "OOMKilled"
+	reasonEvicted        = "Evicted"
+	reasonWaitForVolume  = "WaitingForVolume"
+	reasonInFlightLimit  = "InFlightLimit"
+	reasonJobNameTaken   = "JobNameTaken"
+	reasonQuotaExceeded  = "QuotaExceeded"
+	reasonPodSecurity    = "PodSecurity"
+	reasonServiceAccount = "ServiceAccountMissing"
+	reasonFailedCreate   = "FailedCreate"
+	reasonFailedMount    = "FailedMount"
+	reasonStageFailed    = walk.ReasonStageFailed
+)
+
+func (c child) stage() string { return c.job.Labels[StageLabel] }
+
+func (c child) attempt() int32 {
+	n, err := strconv.ParseInt(c.job.Labels[AttemptLabel], 10, 32)
+	if err != nil {
+		return 0
+	}
+	return int32(n)
+}
+
+// of reports whether the Job was created under this generation and rerun token.
+func (c child) of(generation int64, rerun string) bool {
+	return c.job.Annotations[GenerationAnnotation] == strconv.FormatInt(generation, 10) && c.job.Annotations[TokenAnnotation] == rerun
+}
+
+func (c child) deleting() bool { return c.job.DeletionTimestamp != nil }
+
+func (c child) condition(t batchv1.JobConditionType) *batchv1.JobCondition {
+	for i := range c.job.Status.Conditions {
+		if k := &c.job.Status.Conditions[i]; k.Type == t && k.Status == corev1.ConditionTrue {
+			return k
+		}
+	}
+	return nil
+}
+
+// inFlight reports whether a pod of the Job runs, or may yet.
+func (c child) inFlight() bool {
+	return c.condition(batchv1.JobComplete) == nil && c.condition(batchv1.JobFailed) == nil
+}
+
+// fact is what the Job and its pods say of the stage.
+func (c child) fact() walk.Fact {
+	f := walk.Fact{Attempt: c.attempt(), InputHash: c.job.Annotations[InputHashAnnotation], Job: c.job.Name, Started: c.job.Status.StartTime}
+	switch succeeded := c.succeeded(); {
+	case succeeded != nil && !c.deleting():
+		c.completed(&f, succeeded)
+	case c.condition(batchv1.JobFailed) != nil && !c.deleting():
+		c.failed(&f, c.condition(batchv1.JobFailed))
+	case c.deleting():
+		f.State, f.Started = v1alpha1.StageStopping, nil
+	case c.condition(batchv1.JobComplete) != nil:
+		f.State, f.Retry, f.Reason = v1alpha1.StageFailed, true, reasonResultLost
+		f.Message = "its pod was gone before the result was read; the next attempt finds it in the store"
+		f.Ended = c.job.Status.CompletionTime
+	default:
+		c.underWay(&f)
+	}
+	return f
+}
+
+// succeeded returns the pod that ended well. It counts as soon as it is seen: the Job says so a little later.
+func (c child) succeeded() *corev1.Pod {
+	i := slices.IndexFunc(c.pods, func(p *corev1.Pod) bool {
+		s := terminated(p)
+		return p.Status.Phase == corev1.PodSucceeded && s != nil && s.ExitCode == 0
+	})
+	if i < 0 {
+		return nil
+	}
+	return c.pods[i]
+}
+
+// completed reads the outcome from the pod that ended well.
+func (c child) completed(f *walk.Fact, pod *corev1.Pod) {
+	end := terminated(pod)
+	f.State, f.Ended = v1alpha1.StageCompleted, timeOf(end.FinishedAt)
+	outcome, err := stage.ParseOutcome(end.Message)
+	if err == nil {
+		err = checkOutcome(outcome, c.stage(), f.InputHash)
+	}
+	if err != nil {
+		f.State, f.Retry, f.Reason = v1alpha1.StageFailed, true, reasonBadOutcome
+		f.Message = fmt.Sprintf("its container ended well but its answer cannot be used: %s; is %s an image of espalier?", err, pod.Spec.Containers[0].Image)
+		return
+	}
+	f.Reused, f.Model, f.Leaf = outcome.Reused, outcome.Model, outcome.Leaf
+}
+
+// baseline returns what a baseline's Job pinned, nil where it is not over.
+func (c child) baseline() *v1alpha1.Baseline {
+	pod := c.succeeded()
+	if pod == nil {
+		return nil
+	}
+	outcome, err := stage.ParseOutcome(terminated(pod).Message)
+	if err != nil || checkOutcome(outcome, walk.Baseline, c.job.Annotations[InputHashAnnotation]) != nil {
+		return nil
+	}
+	return outcome.Baseline
+}
+
+// failed says why the Job failed, and whether another attempt may help.
+func (c child) failed(f *walk.Fact, condition *batchv1.JobCondition) {
+	f.State, f.Ended = v1alpha1.StageFailed, timeOf(condition.LastTransitionTime)
+	if condition.Reason == batchv1.JobReasonDeadlineExceeded {
+		f.Reason = walk.ReasonDeadline
+		f.Message = "the attempt took longer than activeDeadlineSeconds; raise it, and the next attempt resumes from the checkpoint"
+		return
+	}
+	f.Retry = condition.Reason != batchv1.JobReasonPodFailurePolicy
+	f.Reason, f.Message = reasonPodLost, "its pod is gone: "+condition.Message
+	for _, pod := range c.pods {
+		if pod.Status.Phase == corev1.PodFailed {
+			c.diagnoseFailure(f, pod)
+			return
+		}
+	}
+	if !f.Retry { // the pod is gone, but its exit code was final
+		f.Reason, f.Message = reasonStageFailed, condition.Message
+	}
+}
+
+// diagnoseFailure says why a pod failed.
+func (c child) diagnoseFailure(f *walk.Fact, pod *corev1.Pod) {
+	end := terminated(pod)
+	switch {
+	case pod.Status.Reason == reasonEvicted:
+		f.Reason, f.Message = reasonEvicted, "the node evicted its pod: "+sentence(pod.Status.Message)+"; if it is the cache volume, raise cacheSizeLimit"
+		return
+	case end == nil:
+		f.Reason, f.Message = reasonPodLost, "its pod failed before its container ended: "+sentence(pod.Status.Reason+" "+pod.Status.Message)
+		return
+	}
+	f.Ended = timeOf(end.FinishedAt)
+	if end.Reason == reasonOOMKilled {
+		f.Reason = reasonOOMKilled
+		f.Message = "its container took more memory than its limit; raise spec.template.resources.limits.memory, or lower batchSize"
+		return
+	}
+	f.Retry = f.Retry && !slices.Contains(fault.FinalCodes(), end.ExitCode)
+	f.Reason, f.Message = reasonStageFailed, fmt.Sprintf("its container ended with exit code %d: %s", end.ExitCode, sentence(end.Message))
+	if outcome, err := stage.ParseOutcome(end.Message); err == nil && outcome.Message != "" {
+		f.Message = outcome.Message
+		if reasonPattern.MatchString(outcome.Reason) {
+			f.Reason = outcome.Reason
+		}
+		f.Retry = f.Retry && f.Reason != walk.ReasonInputChanged
+	}
+}
+
+// underWay says how far an attempt has come.
+func (c child) underWay(f *walk.Fact) {
+	f.State = v1alpha1.StageQueued
+	if c.job.Spec.Suspend != nil && *c.job.Spec.Suspend {
+		f.Started, f.Reason, f.Message = nil, walk.ReasonQueued, "its Job is held back until the queue admits it"
+		if queue := c.job.Labels[QueueLabel]; queue != "" {
+			f.Message = fmt.Sprintf("waits for queue %s to admit it", queue)
+		}
+		return
+	}
+	pod := c.live()
+	switch {
+	case pod != nil && pod.Status.Phase == corev1.PodRunning:
+		f.State = v1alpha1.StageRunning
+	case pod != nil:
+		f.Reason, f.Message = diagnosePending(pod)
+	case len(c.pods) > 0:
+		f.Reason, f.Message = c.disruption()
+	}
+	if f.State == v1alpha1.StageQueued {
+		f.Started = nil // shown with Running: not for a while that no person waits for
+	}
+}
+
+// live returns the newest pod that is not over, nil where there is none.
+func (c child) live() *corev1.Pod {
+	for _, pod := range c.pods {
+		if pod.Status.Phase != corev1.PodFailed && pod.Status.Phase != corev1.PodSucceeded {
+			return pod
+		}
+	}
+	return nil
+}
+
+// disruption names what ended the last pod of a Job that goes on with another, nothing where that is not known.
+func (c child) disruption() (reason, message string) {
+	for _, k := range c.pods[0].Status.Conditions {
+		if k.Type == corev1.DisruptionTarget && k.Status == corev1.ConditionTrue {
+			return reasonDisrupted, fmt.Sprintf("its pod was disrupted (%s); another one resumes from the checkpoint", k.Reason)
+		}
+	}
+	return "", ""
+}
+
+// terminated returns how the stage's container ended, nil while it has not.
+func terminated(pod *corev1.Pod) *corev1.ContainerStateTerminated {
+	for i := range pod.Status.ContainerStatuses {
+		if s := &pod.Status.ContainerStatuses[i]; s.Name == containerName {
+			return s.State.Terminated
+		}
+	}
+	return nil
+}
+
+var (
+	reasonPattern = regexp.MustCompile(`^[A-Z][A-Za-z0-9]{0,62}$`)
+	digestPattern = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
+)
+
+// checkOutcome reports an answer that is not of this attempt, or that no status could hold.
+func checkOutcome(o *stage.Outcome, name, inputHash string) error {
+	if o.Stage != name || o.InputHash != inputHash {
+		return fmt.Errorf("it is of stage %s and inputs %s", o.Stage, o.InputHash)
+	}
+	if name == walk.Publish {
+		return nil
+	}
+	if o.Leaf == nil || !digestPattern.MatchString(o.Leaf.Digest) {
+		return fmt.Errorf("it names no leaf")
+	}
+	if o.Model != "" && !digestPattern.MatchString(o.Model) {
+		return fmt.Errorf("model %q is no digest", o.Model)
+	}
+	metrics := [][]v1alpha1.MetricValue{o.Leaf.Metrics}
+	if name == walk.Baseline {
+		if o.Baseline == nil || !digestPattern.MatchString(o.Baseline.ModelDigest) || !digestPattern.MatchString(o.Baseline.DatasetDigest) {
+			return fmt.Errorf("it pins no model and dataset")
+		}
+		metrics = append(metrics, o.Baseline.Metrics)
+	}
+	for _, list := range metrics {
+		if err := checkMetrics(list); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func checkMetrics(list []v1alpha1.MetricValue) error {
+	seen := map[string]bool{}
+	for _, m := range list {
+		if _, err := v1alpha1.ParseDecimal(m.Value); err != nil || len(m.Value) > 20 || m.Name == "" || len(m.Name) > 20 || seen[m.Name] {
+			return fmt.Errorf("metric %q of value %q", m.Name, m.Value)
+		}
+		seen[m.Name] = true
+	}
+	if len(list) > 11 {
+		return fmt.Errorf("%d metrics", len(list))
+	}
+	return nil
+}
+
+// timeOf is nil for no time.
+func timeOf(t metav1.Time) *metav1.Time {
+	if t.IsZero() {
+		return nil
+	}
+	return &t
+}
+
+// sentence is a text on one line, without a full stop.
+func sentence(text string) string {
+	return strings.TrimRight(strings.Join(strings.Fields(text), " "), ". ")
+}

@@ -1,0 +1,270 @@
+package controllers
+
+import (
+	"crypto/sha256"
+	"encoding/base32"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+
+	"espalier.dev/espalier/api/v1alpha1"
+	"espalier.dev/espalier/internal/fault"
+	"espalier.dev/espalier/internal/stage"
+	"espalier.dev/espalier/internal/walk"
+)
+
+// Labels and annotations of Jobs and pods.
+const (
+	PipelineLabel        = "espalier.dev/pipeline"   // the pipeline's name
+	StageLabel           = "espalier.dev/stage"      // the stage's
+	AttemptLabel         = "espalier.dev/attempt"    // from 1
+	InputHashAnnotation  = "espalier.dev/input-hash" // of a Job: names what it computes
+	GenerationAnnotation = "espalier.dev/generation" // of a Job: the pipeline's when it was created
+	TokenAnnotation      = "espalier.dev/rerun"      // of a Job: the rerun token when it was created
+	QueueLabel           = "kueue.x-k8s.io/queue-name"
+)
+
+const (
+	containerName = "stage"
+	imageUser     = 65532 // of the image; the group that owns claims by default
+	maxJobName    = 63
+	// maxOrder bounds the order's JSON: the kernel takes 128 KiB for one environment variable.
+	maxOrder = 120 << 10
+)
+
+// attempt is what a Job is built for.
+type attempt struct {
+	pipeline *v1alpha1.OptimizationPipeline
+	stage    *walk.Stage // Name, Attempt, InputHash and Parent count
+	pinned   *v1alpha1.Baseline
+	status   *v1alpha1.OptimizationPipelineStatus // what publish is to publish; nil otherwise
+	rerun    string
+	version  string // of the algorithm
+	image    string // where the template names none
+}
+
+// jobName is the name of an attempt's Job: at most 63 characters, readable, and another for another pipeline, input or attempt.
+func jobName(p *v1alpha1.OptimizationPipeline, stage, inputHash string, number int32) string {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s\n%s\n%s\n%d", p.UID, stage, inputHash, number))
+	suffix := "-" + stage + "-" + strings.ToLower(base32.StdEncoding.EncodeToString(sum[:]))[:10]
+	name := p.Name[:min(len(p.Name), maxJobName-len(suffix))]
+	return strings.TrimRight(name, "-") + suffix
+}
+
+// job builds the Job. It fails where the spec makes no Job that could run.
+func (a attempt) job() (*batchv1.Job, error) {
+	spec := &a.pipeline.Spec
+	settings := spec.Stage(a.stage.Name)
+	template := spec.EffectiveTemplate(settings)
+	mounts := mountsOf(spec, a.stage.Name)
+	container, err := a.container(template, mounts)
+	if err != nil {
+		return nil, err
+	}
+	labels, podLabels := a.labels(template.Labels)
+	return &batchv1.Job{
+		ObjectMeta: metav1.ObjectMeta{
+			Name: jobName(a.pipeline, a.stage.Name, a.stage.InputHash, a.stage.Attempt), Namespace: a.pipeline.Namespace,
+			Labels: labels,
+			Annotations: with(template.Annotations, map[string]string{
+				InputHashAnnotation: a.stage.InputHash, GenerationAnnotation: strconv.FormatInt(a.pipeline.Generation, 10), TokenAnnotation: a.rerun,
+			}),
+			OwnerReferences: []metav1.OwnerReference{*metav1.NewControllerRef(a.pipeline, v1alpha1.GroupVersion.WithKind(v1alpha1.Kind))},
+		},
+		Spec: batchv1.JobSpec{
+			BackoffLimit:          ptr.To[int32](0), // attempts are the pipeline's to count
+			ActiveDeadlineSeconds: ptr.To(spec.Deadline(settings)),
+			PodFailurePolicy:      podFailurePolicy(),
+			Template: corev1.PodTemplateSpec{
+				ObjectMeta: metav1.ObjectMeta{Labels: podLabels, Annotations: template.Annotations},
+				Spec:       podSpec(template, mounts, container),
+			},
+		},
+	}, nil
+}
+
+// labels of a Job and of its pods. Those of the queue are the Job's alone: on a pod they would ask for quota twice. A queue named on the
+// pipeline itself counts where the template names none.
+func (a attempt) labels(template map[string]string) (job, pod map[string]string) {
+	own := map[string]string{
+		"app.kubernetes.io/name": "espalier", "app.kubernetes.io/component": "stage", "app.kubernetes.io/managed-by": "espalier",
+		PipelineLabel: a.pipeline.Name, StageLabel: a.stage.Name, AttemptLabel: strconv.Itoa(int(a.stage.Attempt)),
+	}
+	job = map[string]string{}
+	if queue := a.pipeline.Labels[QueueLabel]; queue != "" {
+		job[QueueLabel] = queue
+	}
+	job = with(job, template, own)
+	pod = with(template, own)
+	for key := range pod {
+		if strings.HasPrefix(key, "kueue.x-k8s.io/") {
+			delete(pod, key)
+		}
+	}
+	return job, pod
+}
+
+// podFailurePolicy does not count disruptions and fails at once what fails the same way every time.
+func podFailurePolicy() *batchv1.PodFailurePolicy {
+	return &batchv1.PodFailurePolicy{Rules: []batchv1.PodFailurePolicyRule{
+		{
+			Action:          batchv1.PodFailurePolicyActionIgnore,
+			OnPodConditions: []batchv1.PodFailurePolicyOnPodConditionsPattern{{Type: corev1.DisruptionTarget, Status: corev1.ConditionTrue}},
+		},
+		{
+			Action: batchv1.PodFailurePolicyActionFailJob,
+			OnExitCodes: &batchv1.PodFailurePolicyOnExitCodesRequirement{
+				ContainerName: ptr.To(containerName), Operator: batchv1.PodFailurePolicyOnExitCodesOpIn, Values: fault.FinalCodes(),
+			},
+		},
+	}}
+}
+
+// podSpec is one container under restricted pod security.
+func podSpec(t v1alpha1.PodTemplate, m mounts, container corev1.Container) corev1.PodSpec {
+	spec := corev1.PodSpec{
+		Containers: []corev1.Container{container}, Volumes: m.volumes(cacheLimit(t)),
+		RestartPolicy:                 corev1.RestartPolicyNever,
+		TerminationGracePeriodSeconds: ptr.To(v1alpha1.Or(t.TerminationGracePeriodSeconds, v1alpha1.DefaultTermination)),
+		AutomountServiceAccountToken:  ptr.To(false), EnableServiceLinks: ptr.To(false),
+		ServiceAccountName: t.ServiceAccountName, PriorityClassName: t.PriorityClassName,
+		NodeSelector: v1alpha1.Or(t.NodeSelector, map[string]string{corev1.LabelArchStable: "arm64"}),
+		Tolerations:  t.Tolerations, Affinity: t.Affinity,
+		SecurityContext: podSecurity(t.SecurityContext, len(m.claims) > 0),
+	}
+	if t.RuntimeClassName != "" {
+		spec.RuntimeClassName = ptr.To(t.RuntimeClassName)
+	}
+	for _, ref := range t.ImagePullSecrets {
+		spec.ImagePullSecrets = append(spec.ImagePullSecrets, corev1.LocalObjectReference{Name: ref.Name})
+	}
+	return spec
+}
+
+func podSecurity(asked *v1alpha1.SecurityContext, claims bool) *corev1.PodSecurityContext {
+	context := &corev1.PodSecurityContext{
+		RunAsNonRoot:   ptr.To(true),
+		SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
+	}
+	if asked != nil {
+		context.RunAsUser, context.RunAsGroup = asked.RunAsUser, asked.RunAsGroup
+		context.FSGroup, context.SupplementalGroups = asked.FSGroup, asked.SupplementalGroups
+	}
+	if claims && context.FSGroup == nil {
+		context.FSGroup = ptr.To[int64](imageUser)
+	}
+	if context.FSGroup != nil {
+		context.FSGroupChangePolicy = ptr.To(corev1.FSGroupChangeOnRootMismatch)
+	}
+	return context
+}
+
+// container runs `espalier stage` with the order in its environment.
+func (a attempt) container(t v1alpha1.PodTemplate, m mounts) (corev1.Container, error) {
+	order, err := a.order(t)
+	if err != nil {
+		return corev1.Container{}, err
+	}
+	image := t.Image
+	if image == "" {
+		image = a.image
+	}
+	return corev1.Container{
+		Name: containerName, Image: image, ImagePullPolicy: t.ImagePullPolicy, Args: []string{"stage"},
+		Env: environment(t, order), Resources: t.Resources, VolumeMounts: m.volumeMounts(),
+		TerminationMessagePath: stage.TerminationPath, TerminationMessagePolicy: corev1.TerminationMessageFallbackToLogsOnError,
+		SecurityContext: &corev1.SecurityContext{
+			AllowPrivilegeEscalation: ptr.To(false), ReadOnlyRootFilesystem: ptr.To(true),
+			Capabilities: &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
+		},
+	}, nil
+}
+
+// order is what the container is told, as JSON. A dollar is escaped: $(NAME) in a variable's value is Kubernetes's.
+func (a attempt) order(t v1alpha1.PodTemplate) (string, error) {
+	order := stage.Order{
+		Namespace: a.pipeline.Namespace, Pipeline: a.pipeline.Name, Stage: a.stage.Name, Attempt: a.stage.Attempt,
+		InputHash: a.stage.InputHash, Parent: a.stage.Parent, AlgorithmVersion: a.version, Pinned: a.pinned,
+		Spec: *a.pipeline.Spec.DeepCopy(), CacheBytes: cacheLimit(t).Value(),
+		GraceSeconds: v1alpha1.Or(t.TerminationGracePeriodSeconds, v1alpha1.DefaultTermination), Status: a.status,
+	}
+	if a.stage.Name == walk.Baseline {
+		order.Pinned = nil
+	}
+	order.Spec.Template = v1alpha1.PodTemplate{}
+	for i := range order.Spec.Stages {
+		order.Spec.Stages[i].Template = v1alpha1.PodTemplate{}
+	}
+	data, err := json.Marshal(order)
+	if err != nil {
+		return "", fmt.Errorf("write the order of stage %s: %w", a.stage.Name, err)
+	}
+	text := strings.ReplaceAll(string(data), "$", `\u0024`)
+	if len(text) > maxOrder {
+		return "", fmt.Errorf("what stage %s is told takes %d bytes, more than the %d that fit into an environment variable: shorten classWeights or rules",
+			a.stage.Name, len(text), maxOrder)
+	}
+	return text, nil
+}
+
+// environment of the container. The Go runtime is held to the container's limits: to its processors, and to nine tenths of its memory,
+// the rest being what is not Go's heap.
+func environment(t v1alpha1.PodTemplate, order string) []corev1.EnvVar {
+	limit := func(resource string) *corev1.EnvVarSource {
+		return &corev1.EnvVarSource{ResourceFieldRef: &corev1.ResourceFieldSelector{ContainerName: containerName, Resource: resource}}
+	}
+	memory := corev1.EnvVar{Name: "GOMEMLIMIT", ValueFrom: limit("limits.memory")}
+	if bytes, known := t.Resources.Limits[corev1.ResourceMemory]; known {
+		memory = corev1.EnvVar{Name: "GOMEMLIMIT", Value: strconv.FormatInt(bytes.Value()/10*9, 10)}
+	}
+	env := []corev1.EnvVar{
+		{Name: stage.OrderEnv, Value: order}, {Name: "TMPDIR", Value: stage.CachePath},
+		{Name: "GOMAXPROCS", ValueFrom: limit("limits.cpu")}, memory,
+	}
+	for _, v := range t.Env { // later ones win
+		env = append(env, corev1.EnvVar{Name: v.Name, Value: v.Value})
+	}
+	return env
+}
+
+func cacheLimit(t v1alpha1.PodTemplate) *resource.Quantity {
+	if t.CacheSizeLimit != nil {
+		return t.CacheSizeLimit
+	}
+	return ptr.To(resource.MustParse(v1alpha1.DefaultCacheSizeLimit))
+}
+
+// with merges maps; later ones win. The result is nobody else's.
+func with(maps ...map[string]string) map[string]string {
+	out := map[string]string{}
+	for _, m := range maps {
+		for key, value := range m {
+			out[key] = value
+		}
+	}
+	return out
+}
+
+// checkSpec reports what a cluster cannot do though `espalier run` can.
+func checkSpec(spec *v1alpha1.OptimizationPipelineSpec) error {
+	if spec.Artifacts == nil {
+		return errors.New("spec.artifacts is missing: in a cluster stages keep what they make there; name an s3://, gs://, azblob:// or pvc:// address")
+	}
+	for _, place := range []struct{ field, uri string }{
+		{"artifacts", spec.Artifacts.URI}, {"model", spec.Model.URI}, {"dataset", spec.Dataset.URI},
+	} {
+		scheme := v1alpha1.Scheme(place.uri)
+		if scheme == "" || scheme == "file" && place.field == "artifacts" {
+			return fmt.Errorf("spec.%s.uri %q is a path on one machine, which a Job's pod does not have: use an s3://, gs://, azblob:// or pvc:// address", place.field, place.uri)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,210 @@
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"espalier.dev/espalier/api/v1alpha1"
+	"espalier.dev/espalier/internal/walk"
+)
+
+// ownerIndex indexes Jobs and pods by the UID of the object that controls them.
+const ownerIndex = ".metadata.controller"
+
+// justCreated is how long a Job that was created here may take to show up in the cache. After that it is asked for.
+const justCreated = 10 * time.Second
+
+func ownerUID(o client.Object) []string {
+	if owner := metav1.GetControllerOf(o); owner != nil {
+		return []string{string(owner.UID)}
+	}
+	return nil
+}
+
+// observation is what was seen of a pipeline's Jobs.
+type observation struct {
+	children []child // by stage, then by attempt
+	pending  []string
+}
+
+// observe lists the pipeline's Jobs and their pods, from the caches. Only a Job that the status says is under way and that is not
+// there is asked for: whether it was deleted or is not there yet makes all the difference.
+func (r *Reconciler) observe(ctx context.Context, p *v1alpha1.OptimizationPipeline) (*observation, error) {
+	o := &observation{}
+	var jobs batchv1.JobList
+	if err := r.Client.List(ctx, &jobs, client.InNamespace(p.Namespace), client.MatchingFields{ownerIndex: string(p.UID)}); err != nil {
+		return nil, fmt.Errorf("list the Jobs: %w", err)
+	}
+	for i := range jobs.Items {
+		c, err := r.child(ctx, &jobs.Items[i])
+		if err != nil {
+			return nil, err
+		}
+		o.children = append(o.children, c)
+	}
+	for i := range p.Status.Stages {
+		if err := r.missing(ctx, p, &p.Status.Stages[i], o); err != nil {
+			return nil, err
+		}
+	}
+	slices.SortStableFunc(o.children, func(a, b child) int { return int(a.attempt()) - int(b.attempt()) })
+	return o, nil
+}
+
+func (r *Reconciler) child(ctx context.Context, job *batchv1.Job) (child, error) {
+	r.created.forget(client.ObjectKeyFromObject(job))
+	var pods corev1.PodList
+	if err := r.Client.List(ctx, &pods, client.InNamespace(job.Namespace), client.MatchingFields{ownerIndex: string(job.UID)}); err != nil {
+		return child{}, fmt.Errorf("list the pods of Job %s: %w", job.Name, err)
+	}
+	c := child{job: job}
+	for i := range pods.Items {
+		c.pods = append(c.pods, &pods.Items[i])
+	}
+	slices.SortFunc(c.pods, func(a, b *corev1.Pod) int {
+		if d := b.CreationTimestamp.Compare(a.CreationTimestamp.Time); d != 0 {
+			return d
+		}
+		return strings.Compare(a.Name, b.Name)
+	})
+	return c, nil
+}
+
+// missing accounts for a stage's Job that the status says is under way and that the cache does not have.
+func (r *Reconciler) missing(ctx context.Context, p *v1alpha1.OptimizationPipeline, s *v1alpha1.StageStatus, o *observation) error {
+	underWay := s.State == v1alpha1.StageQueued || s.State == v1alpha1.StageRunning || s.State == v1alpha1.StageStopping
+	if !underWay || s.Job == "" || slices.ContainsFunc(o.children, func(c child) bool { return c.job.Name == s.Job }) {
+		return nil
+	}
+	key := types.NamespacedName{Namespace: p.Namespace, Name: s.Job}
+	if r.created.recent(key, r.Clock.Now()) {
+		o.pending = append(o.pending, s.Name)
+		return nil
+	}
+	var job batchv1.Job
+	err := r.Live.Get(ctx, key, &job)
+	switch {
+	case apierrors.IsNotFound(err):
+		return nil
+	case err != nil:
+		return fmt.Errorf("look for Job %s: %w", s.Job, err)
+	case metav1.IsControlledBy(&job, p):
+		o.children = append(o.children, child{job: &job})
+	}
+	return nil
+}
+
+// facts says what is known of each stage: what the status has recorded, and what the Jobs say besides. An outcome that is recorded
+// stands, whatever becomes of its Job.
+func (o *observation) facts(p *v1alpha1.OptimizationPipeline, rerun string) walk.Facts {
+	facts := walk.RecordedFacts(&p.Status, p.Generation, rerun)
+	facts.Publish = true
+	for _, name := range o.pending {
+		s := stageStatus(&p.Status, name)
+		facts.Stages[name] = walk.Fact{State: v1alpha1.StageQueued, Attempt: s.Attempt, InputHash: s.InputHash, Job: s.Job}
+	}
+	for _, c := range o.children { // later attempts overrule earlier ones
+		o.apply(&facts, p, rerun, c)
+	}
+	if err := checkSpec(&p.Spec); err != nil {
+		facts.Stages[walk.Baseline] = walk.Fact{
+			State: v1alpha1.StageFailed, Attempt: facts.Stages[walk.Baseline].Attempt, Reason: walk.ReasonInvalidSpec, Message: err.Error(),
+		}
+	}
+	return facts
+}
+
+// apply has a Job's fact count, unless one of a later attempt does or its outcome is recorded.
+func (o *observation) apply(facts *walk.Facts, p *v1alpha1.OptimizationPipeline, rerun string, c child) {
+	name, known := c.stage(), facts.Stages[c.stage()]
+	recorded := (known.State == v1alpha1.StageCompleted || known.State == v1alpha1.StageFailed) && known.Job == c.job.Name
+	if c.attempt() < known.Attempt || recorded {
+		return
+	}
+	fact := c.fact()
+	switch {
+	case fact.State == v1alpha1.StageFailed && !c.of(p.Generation, rerun):
+		fact = walk.Fact{Attempt: fact.Attempt, InputHash: fact.InputHash} // another spec, another chance
+	case fact.State == v1alpha1.StageFailed:
+		fact.Failures = o.failures(c, p.Generation, rerun)
+	case fact.State == v1alpha1.StageCompleted && name == walk.Baseline:
+		facts.Baseline = c.baseline()
+	}
+	facts.Stages[name] = fact
+}
+
+// failures counts the failed attempts at the same thing as c, which is the last of them.
+func (o *observation) failures(c child, generation int64, rerun string) int32 {
+	var n int32
+	for _, k := range o.children {
+		same := k.stage() == c.stage() && k.job.Annotations[InputHashAnnotation] == c.job.Annotations[InputHashAnnotation] && k.of(generation, rerun)
+		if same && k.attempt() <= c.attempt() && k.fact().State == v1alpha1.StageFailed {
+			n++
+		}
+	}
+	return n
+}
+
+// live returns a stage's Jobs that are under way.
+func (o *observation) live(stage string) []child {
+	var out []child
+	for _, c := range o.children {
+		if c.stage() == stage && c.inFlight() {
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
+func stageStatus(status *v1alpha1.OptimizationPipelineStatus, name string) *v1alpha1.StageStatus {
+	for i := range status.Stages {
+		if status.Stages[i].Name == name {
+			return &status.Stages[i]
+		}
+	}
+	return &v1alpha1.StageStatus{}
+}
+
+// creations remembers Jobs that were created here until the cache has them.
+type creations struct {
+	mu sync.Mutex
+	at map[types.NamespacedName]time.Time
+}
+
+func (c *creations) add(key types.NamespacedName, now time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.at == nil {
+		c.at = map[types.NamespacedName]time.Time{}
+	}
+	for k, t := range c.at {
+		if now.Sub(t) > justCreated {
+			delete(c.at, k)
+		}
+	}
+	c.at[key] = now
+}
+
+func (c *creations) forget(key types.NamespacedName) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.at, key)
+}
+
+func (c *creations) recent(key types.NamespacedName, now time.Time) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	t, known := c.at[key]
+	return known && now.Sub(t) <= justCreated
+}

@@ -1,0 +1,103 @@
+package controllers
+
+import (
+	"fmt"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+
+	"espalier.dev/espalier/api/v1alpha1"
+	"espalier.dev/espalier/internal/walk"
+)
+
+// publishedLeaf is what publish calls the leaf that was taken, in <artifacts>/<namespace>/<name>/.
+const publishedLeaf = "leaf.tflite"
+
+// leafURI is where the leaf that was taken is: where publish put it, and until then in the store.
+func (v *view) leafURI(published bool) func(stage string) string {
+	return func(stage string) string {
+		leaf := v.facts.Stages[stage].Leaf
+		if v.pipeline.Spec.Artifacts == nil || leaf == nil {
+			return ""
+		}
+		base := strings.TrimSuffix(v.pipeline.Spec.Artifacts.URI, "/")
+		if published {
+			return fmt.Sprintf("%s/%s/%s/%s", base, v.pipeline.Namespace, v.pipeline.Name, publishedLeaf)
+		}
+		return base + "/blobs/sha256/" + strings.TrimPrefix(leaf.Digest, "sha256:")
+	}
+}
+
+// news is something that a status says and the one before did not.
+type news struct {
+	warning         bool
+	reason, message string
+}
+
+// newsOf compares two statuses of a pipeline: what became of stages, and what of the whole.
+func newsOf(before, after *v1alpha1.OptimizationPipelineStatus) []news {
+	var out []news
+	for i := range after.Stages {
+		now := &after.Stages[i]
+		was := stageStatus(before, now.Name)
+		if n := stageNews(was, now); n.reason != "" {
+			out = append(out, n)
+		}
+	}
+	was, now := meta.FindStatusCondition(before.Conditions, v1alpha1.ConditionReady), meta.FindStatusCondition(after.Conditions, v1alpha1.ConditionReady)
+	if now != nil && (was == nil || was.Reason != now.Reason || was.Status != now.Status) && tellsOutcome(after, now.Reason) {
+		out = append(out, news{!meta.IsStatusConditionTrue(after.Conditions, v1alpha1.ConditionReady), now.Reason, now.Message})
+	}
+	return out
+}
+
+// tellsOutcome reports whether a reason of Ready is worth an event: how it ended, or what stands in the way.
+func tellsOutcome(status *v1alpha1.OptimizationPipelineStatus, reason string) bool {
+	if !meta.IsStatusConditionTrue(status.Conditions, v1alpha1.ConditionReconciling) {
+		return true
+	}
+	switch reason {
+	case walk.ReasonProgressing, walk.ReasonQueued, walk.ReasonStopping, walk.ReasonPublishing, walk.ReasonSuspended, walk.ReasonRetrying:
+		return false
+	}
+	return true
+}
+
+func stageNews(was, now *v1alpha1.StageStatus) news {
+	changed := was.State != now.State || was.Attempt != now.Attempt
+	switch {
+	case now.State == v1alpha1.StageCompleted && changed:
+		word := "completed"
+		if now.Reused {
+			word = "was in the store already"
+		}
+		return news{false, "StageCompleted", fmt.Sprintf("stage %s %s", now.Name, word)}
+	case now.State == v1alpha1.StageFailed && changed:
+		return news{true, "StageFailed", fmt.Sprintf("stage %s failed: %s", now.Name, now.Message)}
+	case now.State == v1alpha1.StagePending && strings.HasPrefix(now.Message, "attempt ") && was.Message != now.Message:
+		return news{true, "StageRetrying", fmt.Sprintf("stage %s: %s", now.Name, now.Message)}
+	case now.Job != "" && now.Job != was.Job && now.State != v1alpha1.StageStopping:
+		return news{false, "StageStarted", fmt.Sprintf("stage %s started as Job %s", now.Name, now.Job)}
+	}
+	return news{}
+}
+
+// maxNote bounds an event's text, in bytes.
+const maxNote = 1000
+
+// tell sends events and counts metrics; only of what the status says.
+func (r *Reconciler) tell(v *view) {
+	for _, n := range newsOf(&v.before, &v.pipeline.Status) {
+		kind := corev1.EventTypeNormal
+		if n.warning {
+			kind = corev1.EventTypeWarning
+		}
+		note := n.message
+		if len(note) > maxNote {
+			note = strings.ToValidUTF8(note[:maxNote], "") + "…"
+		}
+		r.Events.Eventf(v.pipeline, nil, kind, n.reason, "Walk", "%s", note)
+	}
+	measure(v)
+}

@@ -1,0 +1,202 @@
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"sync/atomic"
+	"time"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/selection"
+	"k8s.io/apimachinery/pkg/types"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/util/workqueue"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
+
+	"espalier.dev/espalier/api/v1alpha1"
+	"espalier.dev/espalier/optimizer"
+)
+
+// Options of the controller.
+type Options struct {
+	Image       string             // of the stages, where a template names none
+	MaxInFlight int                // Jobs in flight in the cluster; 0: no bound
+	Concurrency int                // pipelines reconciled side by side; 0: 1
+	Clock       clock.PassiveClock // nil: the machine's
+	Version     string             // of the algorithm; empty: this binary's
+}
+
+// maxRetryDelay bounds the wait between two tries of a Reconcile that failed.
+const maxRetryDelay = time.Minute
+
+// Scheme knows every kind that the controller reads or writes.
+func Scheme() (*runtime.Scheme, error) {
+	scheme := runtime.NewScheme()
+	if err := clientgoscheme.AddToScheme(scheme); err != nil {
+		return nil, err
+	}
+	return scheme, v1alpha1.AddToScheme(scheme)
+}
+
+// CacheOptions has a manager cache no more than the controller needs: of Jobs and pods those of pipelines, without what they are told;
+// of everything no managed fields. No namespaces: all.
+func CacheOptions(namespaces ...string) (cache.Options, error) {
+	ours, err := labels.NewRequirement(PipelineLabel, selection.Exists, nil)
+	if err != nil {
+		return cache.Options{}, err
+	}
+	selector := labels.NewSelector().Add(*ours)
+	options := cache.Options{
+		DefaultTransform: cache.TransformStripManagedFields(),
+		ByObject: map[client.Object]cache.ByObject{
+			&batchv1.Job{}: {Label: selector, Transform: slim},
+			&corev1.Pod{}:  {Label: selector, Transform: slim},
+		},
+	}
+	for _, ns := range namespaces {
+		if options.DefaultNamespaces == nil {
+			options.DefaultNamespaces = map[string]cache.Config{}
+		}
+		options.DefaultNamespaces[ns] = cache.Config{}
+	}
+	return options, nil
+}
+
+// slim drops what nobody reads from the cache; above all the order, which holds a whole pipeline.
+func slim(object any) (any, error) {
+	switch o := object.(type) {
+	case *batchv1.Job:
+		o.ManagedFields = nil
+		slimPod(&o.Spec.Template.Spec)
+	case *corev1.Pod:
+		o.ManagedFields = nil
+		slimPod(&o.Spec)
+	}
+	return object, nil
+}
+
+func slimPod(spec *corev1.PodSpec) {
+	for i := range spec.Containers {
+		c := &spec.Containers[i]
+		c.Env, c.VolumeMounts = nil, nil
+	}
+	spec.Affinity, spec.Tolerations = nil, nil
+}
+
+// New sets the controller up with a manager, whose cache is as CacheOptions has it.
+func New(mgr manager.Manager, o Options) (*Reconciler, error) {
+	r := &Reconciler{
+		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Clock: o.Clock, Events: mgr.GetEventRecorder("espalier"),
+		Image: o.Image, Version: o.Version, explanations: newExplanations(),
+	}
+	if r.Clock == nil {
+		r.Clock = clock.RealClock{}
+	}
+	if r.Version == "" {
+		r.Version = optimizer.AlgorithmVersion
+	}
+	var waking wakeUp
+	r.places = newPlaces(o.MaxInFlight, waking.add)
+	counted.Store(r.places)
+	for _, object := range []client.Object{&batchv1.Job{}, &corev1.Pod{}} {
+		if err := mgr.GetFieldIndexer().IndexField(context.Background(), object, ownerIndex, ownerUID); err != nil {
+			return nil, fmt.Errorf("index %T by owner: %w", object, err)
+		}
+	}
+	return r, ctrl.NewControllerManagedBy(mgr).
+		Named("optimizationpipeline").
+		For(&v1alpha1.OptimizationPipeline{}, builder.WithPredicates(asksForMore())).
+		Owns(&batchv1.Job{}).
+		Watches(&corev1.Pod{}, handler.EnqueueRequestsFromMapFunc(pipelineOf)).
+		WatchesRawSource(source.Func(waking.start)).
+		WithOptions(controller.Options{
+			MaxConcurrentReconciles: o.Concurrency,
+			RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](50*time.Millisecond, maxRetryDelay),
+		}).
+		Complete(r)
+}
+
+// asksForMore lets changes of a pipeline through that a person makes, and not those of its status.
+func asksForMore() predicate.Predicate {
+	return predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
+		return e.ObjectOld.GetGeneration() != e.ObjectNew.GetGeneration() ||
+			e.ObjectOld.GetAnnotations()[v1alpha1.RerunAnnotation] != e.ObjectNew.GetAnnotations()[v1alpha1.RerunAnnotation] ||
+			!maps.Equal(e.ObjectOld.GetLabels(), e.ObjectNew.GetLabels())
+	}}
+}
+
+// pipelineOf names the pipeline that a pod belongs to.
+func pipelineOf(_ context.Context, pod client.Object) []reconcile.Request {
+	name := pod.GetLabels()[PipelineLabel]
+	if name == "" {
+		return nil
+	}
+	return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: pod.GetNamespace(), Name: name}}}
+}
+
+// wakeUp puts pipelines into the controller's queue.
+type wakeUp struct {
+	queue atomic.Pointer[workqueue.TypedRateLimitingInterface[reconcile.Request]]
+}
+
+func (w *wakeUp) start(_ context.Context, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
+	w.queue.Store(&queue)
+	return nil
+}
+
+func (w *wakeUp) add(pipeline types.NamespacedName) {
+	if queue := w.queue.Load(); queue != nil {
+		(*queue).Add(reconcile.Request{NamespacedName: pipeline})
+	}
+}
+
+// rebuild takes up the places of everything in flight, once, before anything is started.
+func (r *Reconciler) rebuild(ctx context.Context) error {
+	r.rebuilt.Lock()
+	defer r.rebuilt.Unlock()
+	if r.rebuilt.done {
+		return nil
+	}
+	children, err := r.jobs(ctx)
+	if err != nil {
+		return err
+	}
+	by := map[types.NamespacedName][]child{}
+	for _, c := range children {
+		key := types.NamespacedName{Namespace: c.job.Namespace, Name: c.job.Labels[PipelineLabel]}
+		by[key] = append(by[key], c)
+	}
+	for key, children := range by {
+		r.places.observe(key, placesOf(children), nil, nil)
+	}
+	r.rebuilt.done = true
+	return nil
+}
+
+// jobs lists Jobs of pipelines, without their pods.
+func (r *Reconciler) jobs(ctx context.Context, options ...client.ListOption) ([]child, error) {
+	var list batchv1.JobList
+	if err := r.Client.List(ctx, &list, options...); err != nil {
+		return nil, fmt.Errorf("list the Jobs: %w", err)
+	}
+	out := make([]child, len(list.Items))
+	for i := range list.Items {
+		out[i] = child{job: &list.Items[i]}
+	}
+	return out, nil
+}
