@@ -114,6 +114,9 @@ type LeafOptions struct {
 	Samples     int // of the training split to calibrate on; 0: 512
 }
 
+// ErrCheckpoint says that training cannot resume from Checkpoint.Load; without it training starts anew.
+var ErrCheckpoint = errors.New("resume")
+
 // Checkpoint loads and saves the state of a training under way.
 type Checkpoint struct {
 	Load  []byte // what Save wrote before; nil starts anew
@@ -244,7 +247,7 @@ func (s *session) train(ctx context.Context, ranges *train.Ranges, beforeStep fu
 	}
 	if c := s.Checkpoint; c != nil && c.Load != nil {
 		if err := trainer.Load(bytes.NewReader(c.Load)); err != nil {
-			return nil, fmt.Errorf("resume: %w", err)
+			return nil, fmt.Errorf("%w: %w", ErrCheckpoint, err)
 		}
 	}
 	result, err := trainer.Run(ctx)
