@@ -1,6 +1,7 @@
 package main
 
 import (
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -266,5 +267,22 @@ func TestPublishingAnewWithdrawsWhatWasThere(t *testing.T) {
 		if got := c.get("s3://compressed/kws/"+home+name) != nil; got != want {
 			t.Errorf("%s is there: %v, want %v", name, got, want)
 		}
+	}
+}
+
+func TestACheckpointThatIsOfNoUseIsStartedOver(t *testing.T) {
+	c := newFakeOperator(t, nil)
+	order := c.order(c.run("prune"), "prune")
+	store := c.store("s3://compressed/kws")
+	if err := store.SaveCheckpoint(t.Context(), order.InputHash, func(w io.Writer) error { _, err := io.WriteString(w, "of another build"); return err }); err != nil {
+		t.Fatal(err)
+	}
+	o, code, log := c.start(order).wait()
+	c.record(o, code, log)
+	if !strings.Contains(log, "not a checkpoint of this version") {
+		t.Errorf("nothing is said of it:\n%s", log)
+	}
+	if want := artifact.Digest([]byte(c.local()["leaves/prune.tflite"])); o.Leaf.Digest != want {
+		t.Errorf("leaf %s, run makes %s", o.Leaf.Digest, want)
 	}
 }

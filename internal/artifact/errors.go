@@ -54,7 +54,7 @@ func explain(place string, err error) error {
 	}
 	switch code := codeOf(err); {
 	case isUntrusted(err):
-		return fmt.Errorf("%s: %w: the server's certificate is not trusted: put its CA into ca.crt of the secret that s3.caSecretRef names (%w)", place, ErrDenied, err)
+		return fmt.Errorf("%s: %w: the server's certificate is not trusted: put its CA into ca.crt of the secret that s3.caSecretRef names, for `espalier run` into the file that AWS_CA_BUNDLE names (%w)", place, ErrDenied, err)
 	case errors.Is(err, fs.ErrPermission):
 		return fmt.Errorf("%s: %w: files are of another user: set template.securityContext.fsGroup or runAsUser (%w)", place, ErrDenied, err)
 	case code == "NoSuchBucket", code == "PermanentRedirect":

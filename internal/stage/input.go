@@ -32,9 +32,7 @@ func (r *Runner) input(ctx context.Context, name, digest string) (*tflite.Model,
 
 // mend makes a stage's input again, by the stages that made it.
 func (r *Runner) mend(ctx context.Context, name, digest string, cause error) ([]byte, error) {
-	if r.Warn != nil {
-		r.Warn(name, fmt.Errorf("its input is made again: %w", cause))
-	}
+	r.warn(name, fmt.Errorf("its input is made again: %w", cause))
 	again, err := r.again(ctx, r.inputOf(name))
 	if err != nil {
 		return nil, err

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"time"
 
 	"espalier.dev/espalier/api/v1alpha1"
@@ -75,6 +74,12 @@ func (r *Runner) Run(ctx context.Context, name, parent string) (result *Result, 
 	}
 	result, err = r.compute(ctx, s, hash, parent)
 	return result, hash, false, err
+}
+
+func (r *Runner) warn(name string, err error) {
+	if r.Warn != nil {
+		r.Warn(name, err)
+	}
 }
 
 // prepare gets the model and the dataset, unless they are there.
@@ -161,6 +166,11 @@ func (r *Runner) compute(ctx context.Context, s settings, hash, parent string) (
 		return nil, err
 	}
 	outcome, err := apply(ctx, task, s)
+	if errors.Is(err, optimizer.ErrCheckpoint) { // one of another build: it is overwritten
+		r.warn(s.name, err)
+		task.Checkpoint.Load = nil
+		outcome, err = apply(ctx, task, s)
+	}
 	if err != nil {
 		return nil, classify(err)
 	}
@@ -177,8 +187,8 @@ func (r *Runner) compute(ctx context.Context, s settings, hash, parent string) (
 		committed.Stage = s.name
 		committed.setLatency(walk.Value(result.Metrics, v1alpha1.Metric(measure.LatencyMicros)))
 	}
-	if err := r.Store.DeleteCheckpoint(ctx, hash); err != nil && r.Warn != nil {
-		r.Warn(s.name, fmt.Errorf("delete the checkpoint: %w", err))
+	if err := r.Store.DeleteCheckpoint(ctx, hash); err != nil {
+		r.warn(s.name, fmt.Errorf("delete the checkpoint: %w", err))
 	}
 	return committed, nil
 }
@@ -249,44 +259,7 @@ func (r *Runner) task(ctx context.Context, s settings, hash, parent string) (*op
 	if r.Progress != nil {
 		t.Progress = func(p train.Progress) { r.Progress(s.name, p) }
 	}
-	t.Checkpoint = &optimizer.Checkpoint{Every: r.CheckpointEvery, Save: func(write func(io.Writer) error) error {
-		return r.save(ctx, s.name, hash, write)
-	}}
-	if t.Checkpoint.Every == 0 {
-		t.Checkpoint.Every = 30 * time.Second
-	}
-	t.Checkpoint.Load, err = r.Store.LoadCheckpoint(ctx, hash)
-	if errors.Is(err, artifact.ErrNotFound) {
-		err = nil
-	}
-	return t, fault.As(fault.Storage, err)
-}
-
-// periodicSave bounds a save that training waits for.
-const periodicSave = 30 * time.Second
-
-// save stores a checkpoint. A store that is away for a moment does not stop a training; of one that is being stopped, the save is the
-// last thing done.
-func (r *Runner) save(ctx context.Context, name, hash string, write func(io.Writer) error) error {
-	stopped := ctx.Err() != nil
-	limit := periodicSave
-	if stopped {
-		limit = r.Grace
-	}
-	ctx = context.WithoutCancel(ctx)
-	if limit > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, limit)
-		defer cancel()
-	}
-	err := r.Store.SaveCheckpoint(ctx, hash, write)
-	if err != nil && !stopped && errors.Is(err, artifact.ErrTemporary) {
-		if r.Warn != nil {
-			r.Warn(name, err)
-		}
-		return nil
-	}
-	return fault.As(fault.Storage, err)
+	return t, r.checkpoints(ctx, t, s.name, hash)
 }
 
 // apply runs the stage's technique.
