@@ -73,7 +73,23 @@ func Read(data []byte) (*Source, error) {
 		return nil, err
 	}
 	s.Float, s.Known, s.Int8 = imported.Model, imported.Known, true
-	return s, nil
+	return s, s.keep(float, imported)
+}
+
+// keep records in the float network what the weights of the int8 one are held to: their integers tell better than the values.
+func (s *Source) keep(given *tflite.Model, imported *quantize.Imported) error {
+	findings, err := weight.Load(given, weight.DefaultThresholds)
+	if err != nil {
+		return err
+	}
+	states := map[int]weight.State{}
+	for _, f := range findings {
+		if moved := imported.Tensor[f.Tensor]; moved != quantize.None {
+			states[moved] = f.State
+			s.Notes = append(s.Notes, "kept from the input: "+f.String())
+		}
+	}
+	return weight.WriteState(s.Float, states)
 }
 
 // quantized reports whether a model computes in int8: any operator's output is.
@@ -170,7 +186,11 @@ func (t *Task) open(m *tflite.Model) (*session, error) {
 		return nil, err
 	}
 	s := &session{Task: t, model: m, net: net, kernels: weight.Kernels(m), tensors: map[int]*weight.Tensor{}}
-	findings, err := weight.Load(m, weight.DefaultThresholds)
+	thresholds := weight.DefaultThresholds
+	if t.Source.Int8 { // see Source.keep
+		thresholds = weight.OnlyRecorded
+	}
+	findings, err := weight.Load(m, thresholds)
 	if err != nil {
 		return nil, err
 	}

@@ -23,9 +23,10 @@ type view struct {
 	spec    *v1alpha1.OptimizationPipelineSpec
 	bars    *mpb.Progress
 
-	mutex  sync.Mutex // guards active
-	active map[string]*activity
-	headed bool
+	mutex      sync.Mutex // guards active
+	active     map[string]*activity
+	headed     bool
+	unmeasured map[string]bool // metrics without a column
 }
 
 // activity is a stage under way. Its text is read by the goroutine that draws bars, which must never wait for the view's lock.
@@ -36,7 +37,7 @@ type activity struct {
 }
 
 func newView(streams *ioStreams, spec *v1alpha1.OptimizationPipelineSpec) *view {
-	v := &view{streams: streams, spec: spec, active: map[string]*activity{}}
+	v := &view{streams: streams, spec: spec, active: map[string]*activity{}, unmeasured: map[string]bool{}}
 	if streams.terminal {
 		v.bars = mpb.New(mpb.WithOutput(streams.Err), mpb.WithWidth(40), mpb.WithRefreshRate(150*time.Millisecond))
 	}
@@ -131,12 +132,12 @@ func (v *view) end(name string) {
 	}
 }
 
-// columns of the table of leaves.
+// columns of the table of leaves; those that nothing was measured for are left out.
 var columns = []struct {
 	title, metric string
 	width         int
 }{
-	{"ACCURACY", "Accuracy", 9}, {"DROP", "AccuracyDrop", 9}, {"AGREEMENT", "Agreement", 10}, {"COMPRESSED", "CompressedBytes", 11}, {"FILE", "FileBytes", 9},
+	{"ACCURACY", "Accuracy", 9}, {"DROP", "AccuracyDrop", 9}, {"AUC", "AUC", 9}, {"MSE", "MeanSquaredError", 9}, {"AGREEMENT", "Agreement", 10}, {"COMPRESSED", "CompressedBytes", 11}, {"FILE", "FileBytes", 9},
 	{"ZEROS", "Sparsity", 9}, {"CODES", "Clusters", 6}, {"µs", "LatencyMicros", 8},
 }
 
@@ -148,6 +149,10 @@ func (v *view) leaf(name string, r *stage.Result, reused bool) {
 		v.headed = true
 		fmt.Fprintf(&line, "%-14s", "LEAF")
 		for _, c := range columns {
+			if walk.Value(r.Metrics, v1alpha1.Metric(c.metric)) == "" {
+				v.unmeasured[c.metric] = true
+				continue
+			}
 			fmt.Fprintf(&line, "%*s", c.width+1, c.title)
 		}
 		line.WriteString("  VERDICT\n")
@@ -177,6 +182,9 @@ func (v *view) leaf(name string, r *stage.Result, reused bool) {
 func (v *view) row(line *strings.Builder, name string, metrics []v1alpha1.MetricValue) {
 	fmt.Fprintf(line, "%-14s", name)
 	for _, c := range columns {
+		if v.unmeasured[c.metric] {
+			continue
+		}
 		value := walk.Value(metrics, v1alpha1.Metric(c.metric))
 		if value == "" {
 			value = "-"

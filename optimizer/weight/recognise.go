@@ -25,6 +25,9 @@ type Thresholds struct {
 // DefaultThresholds are those a pipeline uses.
 var DefaultThresholds = Thresholds{Zeros: 0.05, Peak: 4, Spread: 0.3, Clusters: 64, Members: 4}
 
+// OnlyRecorded recognises nothing, so that what a file's record says is all there is.
+var OnlyRecorded = Thresholds{Zeros: math.Inf(1)}
+
 // Recognise finds zeros and clusters in the float weights of a file that carries no record: values repeated over the tensor, or
 // over the tensor after dividing every output channel by a scale of its own (as batch-norm folding leaves per-tensor clusters),
 // or within every channel. The clusters found are expressed as integers: exactly if the values are multiples of some scale up to
@@ -75,9 +78,8 @@ func RecogniseCodes(codes []int8, scale []float32, shape []int, axis int, by Thr
 		if len(scale) == 1 {
 			s.Scope = PerTensor
 		}
-	case s.fits(perChannel, by):
+	case len(scale) > 1 && s.fits(perChannel, by): // under one scale most channels have few codes anyway
 		s.Scope, s.CodeSets = PerChannel, sortedSets(perChannel...)
-		scale = spread(scale, g.channels)
 	default:
 		return s, s.Mask != nil
 	}
@@ -418,12 +420,4 @@ func sortedSets(sets ...map[int8]int) [][]int8 {
 		slices.Sort(sorted[b])
 	}
 	return sorted
-}
-
-// spread gives every one of n channels its scale.
-func spread(scale []float32, n int) []float32 {
-	if len(scale) == n {
-		return scale
-	}
-	return slices.Repeat(scale, n)
 }

@@ -192,3 +192,21 @@ func TestSmallSurvivorsDoNotBecomeZeros(t *testing.T) {
 		t.Errorf("-want +got:\n%s", diff)
 	}
 }
+
+// Rows of a per-tensor int8 file hold few codes each where another row has the largest weight: that is no clustering.
+func TestFewCodesUnderOneScaleAreNoClusters(t *testing.T) {
+	shape := []int{64, 128}
+	codes := make([]int8, 64*128)
+	for i := range codes {
+		codes[i] = int8(i*7%16) - 8
+		if i%128 < 2 {
+			codes[i] = int8(i/128 - 100)
+		}
+	}
+	if s, ok := RecogniseCodes(codes, []float32{0.1}, shape, 0, DefaultThresholds); ok {
+		t.Errorf("recognised %d clusters, scope %s", s.Clusters, s.Scope)
+	}
+	if s, ok := RecogniseCodes(codes, slices.Repeat([]float32{0.1}, 64), shape, 0, DefaultThresholds); !ok || s.Scope != PerChannel {
+		t.Errorf("with a scale per channel: %v, scope %q", ok, s.Scope)
+	}
+}
