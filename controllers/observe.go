@@ -156,17 +156,6 @@ func (o *observation) failures(c child, generation int64, rerun string) int32 {
 	return n
 }
 
-// live returns a stage's Jobs that are under way.
-func (o *observation) live(stage string) []child {
-	var out []child
-	for _, c := range o.children {
-		if c.stage() == stage && c.inFlight() {
-			out = append(out, c)
-		}
-	}
-	return out
-}
-
 func stageStatus(status *v1alpha1.OptimizationPipelineStatus, name string) *v1alpha1.StageStatus {
 	for i := range status.Stages {
 		if status.Stages[i].Name == name {
