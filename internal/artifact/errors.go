@@ -13,9 +13,11 @@ import (
 	"slices"
 	"syscall"
 
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/smithy-go"
 	"gocloud.dev/gcerrors"
+	"google.golang.org/api/googleapi"
 )
 
 // What is wrong with a place, for errors.Is.
@@ -37,7 +39,7 @@ var (
 // codes of S3 servers, by what they mean.
 var (
 	deniedCodes = []string{"AccessDenied", "Forbidden", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken", "AuthorizationHeaderMalformed",
-		"TokenRefreshRequired", "AccountProblem", "AllAccessDisabled", "InvalidSecurity", "NotSignedUp", "RequestTimeTooSkewed", "UnauthorizedAccess"}
+		"TokenRefreshRequired", "AccountProblem", "AllAccessDisabled", "InvalidSecurity", "NotSignedUp", "UnauthorizedAccess"}
 	missingCodes   = []string{"NoSuchBucket", "NoSuchKey", "NotFound", "PermanentRedirect"}
 	temporaryCodes = []string{"SlowDown", "ServiceUnavailable", "InternalError", "RequestTimeout", "Throttling", "ThrottlingException", "RequestLimitExceeded", "OperationAborted", "BadGateway"}
 )
@@ -61,6 +63,8 @@ func explain(place string, err error) error {
 		return fmt.Errorf("%s: %w: there is no such bucket at this endpoint and region", place, ErrNotFound)
 	case errors.Is(err, fs.ErrNotExist), slices.Contains(missingCodes, code):
 		return fmt.Errorf("%s: %w", place, ErrNotFound)
+	case code == "RequestTimeTooSkewed":
+		return fmt.Errorf("%s: %w: the clocks of this machine and of the server are too far apart", place, ErrDenied)
 	case slices.Contains(deniedCodes, code):
 		return fmt.Errorf("%s: %w (%s): check the credentials and that they may get, put, delete and list", place, ErrDenied, code)
 	case isTemporary(err, code):
@@ -70,22 +74,19 @@ func explain(place string, err error) error {
 	}
 }
 
-// codeOf is the service's own word for an error, or the HTTP status's.
+// codeOf is the service's own word for an error where S3 gives one, else that of the HTTP status or of the library.
 func codeOf(err error) string {
 	var api smithy.APIError
 	if errors.As(err, &api) {
 		return api.ErrorCode()
 	}
-	var response *awshttp.ResponseError
-	if errors.As(err, &response) {
-		switch status := response.HTTPStatusCode(); {
-		case status == http.StatusNotFound, status == http.StatusMovedPermanently:
-			return "NotFound"
-		case status == http.StatusUnauthorized, status == http.StatusForbidden:
-			return "Forbidden"
-		case status >= 500, status == http.StatusTooManyRequests:
-			return "ServiceUnavailable"
-		}
+	switch status := statusOf(err); {
+	case status == http.StatusNotFound, status == http.StatusMovedPermanently:
+		return "NotFound"
+	case status == http.StatusUnauthorized, status == http.StatusForbidden:
+		return "Forbidden"
+	case status >= http.StatusInternalServerError, status == http.StatusTooManyRequests:
+		return "ServiceUnavailable"
 	}
 	switch gcerrors.Code(err) {
 	case gcerrors.NotFound:
@@ -96,6 +97,22 @@ func codeOf(err error) string {
 		return "ServiceUnavailable"
 	}
 	return ""
+}
+
+// statusOf is the HTTP status of the answer that an error is about, 0 where there was none.
+func statusOf(err error) int {
+	var amazon *awshttp.ResponseError
+	var google *googleapi.Error
+	var azure *azcore.ResponseError
+	switch {
+	case errors.As(err, &amazon):
+		return amazon.HTTPStatusCode()
+	case errors.As(err, &google):
+		return google.Code
+	case errors.As(err, &azure):
+		return azure.StatusCode
+	}
+	return 0
 }
 
 // isUntrusted reports whether a server's certificate is the problem.

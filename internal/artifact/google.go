@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 
+	"cloud.google.com/go/storage"
 	"gocloud.dev/blob"
 	"gocloud.dev/blob/gcsblob"
 	"gocloud.dev/gcp"
@@ -20,7 +21,15 @@ func openGoogle(ctx context.Context, name string, o Options) (*blob.Bucket, erro
 	if err != nil {
 		return nil, fmt.Errorf("gs://%s: %w", name, err)
 	}
-	return gcsblob.OpenBucket(ctx, client, name, nil)
+	b, err := gcsblob.OpenBucket(ctx, client, name, nil)
+	if err != nil {
+		return nil, err
+	}
+	var library *storage.Client
+	if b.As(&library) {
+		library.SetRetry(storage.WithMaxAttempts(attempts)) // by itself it tries for ever
+	}
+	return b, nil
 }
 
 func googleClient(ctx context.Context, o Options) (*gcp.HTTPClient, error) {

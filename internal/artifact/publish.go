@@ -18,17 +18,19 @@ func (s *Store) Publish(ctx context.Context, name string, data []byte) (string, 
 	return s.address + "/" + name, s.objects.write(ctx, name, bytes.NewReader(data), false)
 }
 
-// Withdraw removes what was published in <namespace>/<name>, except the files to keep.
+// Withdraw removes leaves (.tflite files) that were published in <namespace>/<name>, except those to keep. Other files are not touched:
+// they may be somebody else's.
 func (s *Store) Withdraw(ctx context.Context, folder string, keep []string) error {
-	if err := publishable(folder + "/file.html"); err != nil {
+	if err := publishable(folder + "/leaf.tflite"); err != nil {
 		return err
 	}
-	names, err := s.objects.list(ctx, folder+"/")
+	names := []string{folder + "/leaf.tflite"}
+	leaves, err := s.objects.list(ctx, folder+"/leaves/")
 	if err != nil {
 		return err
 	}
-	for _, name := range names {
-		if slices.Contains(keep, strings.TrimPrefix(name, folder+"/")) {
+	for _, name := range append(names, leaves...) {
+		if path.Ext(name) != ".tflite" || slices.Contains(keep, strings.TrimPrefix(name, folder+"/")) {
 			continue
 		}
 		if err := s.objects.remove(ctx, name); err != nil {

@@ -212,7 +212,7 @@ func TestPublishingReplaces(t *testing.T) {
 // withdraws checks that what is published can be taken back.
 func withdraws(t *testing.T, s *Store) {
 	t.Helper()
-	for _, name := range []string{"ns/name/leaf.tflite", "ns/name/leaves/a.tflite", "ns/name/leaves/b.tflite", "ns/name2/leaf.tflite"} {
+	for _, name := range []string{"ns/name/leaf.tflite", "ns/name/leaves/a.tflite", "ns/name/leaves/b.tflite", "ns/name/leaves/notes.txt", "ns/name/model.tflite", "ns/name2/leaf.tflite"} {
 		if _, err := s.Publish(t.Context(), name, []byte("x")); err != nil {
 			t.Fatal(err)
 		}
@@ -223,7 +223,7 @@ func withdraws(t *testing.T, s *Store) {
 		}
 	}
 	left, err := s.objects.list(t.Context(), "ns/")
-	if want := []string{"ns/name/leaves/b.tflite", "ns/name2/leaf.tflite"}; err != nil || !cmp.Equal(left, want) {
+	if want := []string{"ns/name/leaves/b.tflite", "ns/name/leaves/notes.txt", "ns/name/model.tflite", "ns/name2/leaf.tflite"}; err != nil || !cmp.Equal(left, want) {
 		t.Errorf("left: %v, %v, want %v", left, err, want)
 	}
 	for _, folder := range []string{"", "ns", "ns/..", "blobs/sha256"} {
