@@ -97,7 +97,12 @@ var namespaces struct {
 
 func newWorld(t testing.TB) *world {
 	t.Helper()
-	w := &world{t: t, config: restConfig(t), pods: map[string]bool{}, store: map[string]*stage.Outcome{}, runs: map[string]int{}, computed: map[string]int{}, metrics: map[string]string{}}
+	return newWorldOn(t, restConfig(t))
+}
+
+func newWorldOn(t testing.TB, config *rest.Config) *world {
+	t.Helper()
+	w := &world{t: t, config: config, pods: map[string]bool{}, store: map[string]*stage.Outcome{}, runs: map[string]int{}, computed: map[string]int{}, metrics: map[string]string{}}
 	scheme, err := Scheme()
 	if err != nil {
 		t.Fatal(err)
