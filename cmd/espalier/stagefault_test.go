@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -267,6 +268,44 @@ func TestPublishingAnewWithdrawsWhatWasThere(t *testing.T) {
 		if got := c.get("s3://compressed/kws/"+home+name) != nil; got != want {
 			t.Errorf("%s is there: %v, want %v", name, got, want)
 		}
+	}
+}
+
+func TestAStageStopsInTimeWhateverItWaitsFor(t *testing.T) {
+	tests := map[string]struct {
+		stage string
+		wait  func(c *fakeOperator, wire *s3test.Wire, p *container, order *stage.Order)
+	}{
+		"for a dataset that does not come": {walk.Baseline, func(_ *fakeOperator, _ *s3test.Wire, p *container, _ *stage.Order) {
+			time.Sleep(500 * time.Millisecond)
+		}},
+		"to save to a store that is away": {"prune", func(c *fakeOperator, _ *s3test.Wire, _ *container, order *stage.Order) {
+			c.checkpointed(order.InputHash)
+			c.server.Stop()
+		}},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			c := newFakeOperator(t, long)
+			d := c.run(tt.stage)
+			wire := c.server.Wire(t)
+			c.endpoint = wire.Endpoint
+			order := c.order(d, tt.stage)
+			order.GraceSeconds = 2
+			if tt.stage == walk.Baseline {
+				wire.Hold(1000, 8<<10)
+			}
+			p := c.start(order)
+			tt.wait(c, wire, p, order)
+			stopped := time.Now()
+			if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+				t.Fatal(err)
+			}
+			o, code, log := p.wait()
+			if took := time.Since(stopped); code != 130 || o.Reason != stage.ReasonInterrupted || took > 2*time.Second {
+				t.Errorf("exit code %d after %v, %+v\n%s", code, took, o, log)
+			}
+		})
 	}
 }
 

@@ -43,16 +43,18 @@ type saver struct {
 
 // save stores a checkpoint: of a training that is being stopped always, else unless saving takes too much of the time.
 func (s *saver) save(ctx context.Context, write func(io.Writer) error) error {
-	background := context.WithoutCancel(ctx)
 	if ctx.Err() != nil {
-		return fault.As(fault.Storage, s.within(background, s.runner.Grace, write))
+		return fault.As(fault.Storage, s.within(context.WithoutCancel(ctx), s.runner.Grace, write))
 	}
 	start := time.Now()
 	if start.Before(s.next) {
 		return nil
 	}
-	err := s.within(background, periodicSave, write)
+	err := s.within(ctx, periodicSave, write)
 	s.next = time.Now().Add(saveShare * time.Since(start))
+	if ctx.Err() != nil { // training stops, and saves once more
+		return nil
+	}
 	if errors.Is(err, artifact.ErrTemporary) { // a store that is away for a moment does not stop a training
 		s.runner.warn(s.name, err)
 		return nil
