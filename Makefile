@@ -11,6 +11,7 @@ LDFLAGS := -s -w -X main.version=$(VERSION)
 GOLANGCI_LINT_VERSION := v2.15.0
 CONTROLLER_GEN_VERSION := v0.23.0
 FUZZTIME ?= 30s
+IMAGE ?= ghcr.io/espalier-dev/espalier:$(VERSION)
 
 ##@ Use
 
@@ -61,6 +62,30 @@ lint: ## vet both architectures and run golangci-lint
 	go vet ./...
 	GOARCH=arm64 go vet ./...
 	go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_LINT_VERSION) run
+
+##@ Cluster
+
+.PHONY: cluster-tools
+cluster-tools: ## build etcd, Kubernetes and containerd from their modules (about 10 minutes, once)
+	@./hack/cluster/build.sh
+
+.PHONY: cluster-up
+cluster-up: cluster-tools bin/versitygw ## start a real cluster on this machine, with an arm64 node (Linux, root)
+	@./hack/cluster/cluster.sh up
+
+.PHONY: cluster-demo
+cluster-demo: ## install the operator there and walk the demo's tree with Jobs on arm64
+	@./hack/cluster/cluster.sh demo
+
+.PHONY: cluster-down
+cluster-down: ## stop the cluster and leave nothing behind
+	@./hack/cluster/cluster.sh down
+
+.PHONY: image
+image: ## pack the container image for amd64 and arm64, bin/espalier.tar
+	@mkdir -p bin
+	@for arch in amd64 arm64; do GOARCH=$$arch go build -trimpath -ldflags '$(LDFLAGS)' -o bin/espalier-linux-$$arch ./cmd/espalier; done
+	go run ./hack/image -o bin/espalier.tar -ref $(IMAGE) bin/espalier-linux-amd64 bin/espalier-linux-arm64
 
 ##@ Develop
 

@@ -35,12 +35,13 @@ func run(ctx context.Context, args []string) error {
 	}
 	flags := flag.NewFlagSet(args[0], flag.ContinueOnError)
 	out := flags.String("o", "", "where to write")
+	each := flags.Int("per-class", perClass, "training samples of a class; a sixth as many each for validation and test")
 	if err := flags.Parse(args[1:]); err != nil {
 		return err
 	}
 	switch args[0] {
 	case "data":
-		return makeData(filepath.Join(*out, "glyphs.npz"))
+		return makeData(filepath.Join(*out, "glyphs.npz"), *each)
 	case "train":
 		return trainModel(ctx, *out)
 	default:
@@ -48,14 +49,20 @@ func run(ctx context.Context, args []string) error {
 	}
 }
 
-// makeData writes the three splits; the same every time.
-func makeData(path string) error {
+// perClass is how many training samples of a class the demo's model was trained on.
+const perClass = 600
+
+// makeData writes the three splits, with so many training samples of a class; the same every time.
+func makeData(path string, each int) error {
 	shapes, err := templates()
 	if err != nil {
 		return err
 	}
-	const samples = 34 // of every class, times
-	return writeDataset(path, generate(shapes, 600*samples, 1), generate(shapes, 100*samples, 2), generate(shapes, 100*samples, 3))
+	if each < 6 {
+		return fmt.Errorf("-per-class %d: want at least 6", each)
+	}
+	train, others := each*len(glyphs), each/6*len(glyphs)
+	return writeDataset(path, generate(shapes, train, 1), generate(shapes, others, 2), generate(shapes, others, 3))
 }
 
 // trainModel trains the classifier and writes it.
@@ -66,7 +73,7 @@ func trainModel(ctx context.Context, path string) error {
 	}
 	defer os.RemoveAll(folder)
 	file := filepath.Join(folder, "glyphs.npz")
-	if err := makeData(file); err != nil {
+	if err := makeData(file, perClass); err != nil {
 		return err
 	}
 	data, err := dataset.Open(file, dataset.Spec{Preprocessing: dataset.Preprocessing{Scale: "1/255"}})
