@@ -173,14 +173,17 @@ func (r *Reconciler) expire(ctx context.Context, v *view) error {
 	var problems []error
 	for _, c := range v.seen.children {
 		over := c.succeeded() != nil || !c.inFlight()
-		if !over || c.deleting() || c.job.Spec.TTLSecondsAfterFinished != nil || !v.recorded(c) {
+		key := client.ObjectKeyFromObject(c.job)
+		if !over || c.deleting() || c.job.Spec.TTLSecondsAfterFinished != nil || !v.recorded(c) || r.expiring.recent(key, v.now) {
 			continue
 		}
 		patch := client.RawPatch(types.MergePatchType, fmt.Appendf(nil, `{"metadata":{"uid":%q},"spec":{"ttlSecondsAfterFinished":%d}}`, c.job.UID, ttl))
 		err := r.Client.Patch(ctx, &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Namespace: c.job.Namespace, Name: c.job.Name}}, patch)
 		if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
 			problems = append(problems, fmt.Errorf("set the time to live of Job %s: %w", c.job.Name, err))
+			continue
 		}
+		r.expiring.add(key, v.now)
 	}
 	return errors.Join(problems...)
 }

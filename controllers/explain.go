@@ -17,7 +17,7 @@ import (
 const (
 	// patienceJob and patiencePod are how long a Job may have no pod, and a pod no running container, before its events are read.
 	patienceJob = 5 * time.Second
-	patiencePod = 15 * time.Second
+	patiencePod = 10 * time.Second
 	// askAgain is how long an explanation stands.
 	askAgain = time.Minute
 	// recentEvent is how old a warning may be that still explains something.

@@ -22,8 +22,8 @@ import (
 // ownerIndex indexes Jobs and pods by the UID of the object that controls them.
 const ownerIndex = ".metadata.controller"
 
-// justCreated is how long a Job that was created here may take to show up in the cache. After that it is asked for.
-const justCreated = 10 * time.Second
+// justWritten is how long what was written here may take to show up in the cache. After that it is asked for, or written again.
+const justWritten = 10 * time.Second
 
 func ownerUID(o client.Object) []string {
 	if owner := metav1.GetControllerOf(o); owner != nil {
@@ -165,35 +165,35 @@ func stageStatus(status *v1alpha1.OptimizationPipelineStatus, name string) *v1al
 	return &v1alpha1.StageStatus{}
 }
 
-// creations remembers Jobs that were created here until the cache has them.
-type creations struct {
+// lately remembers Jobs that were written here, until the cache has what was written.
+type lately struct {
 	mu sync.Mutex
 	at map[types.NamespacedName]time.Time
 }
 
-func (c *creations) add(key types.NamespacedName, now time.Time) {
+func (c *lately) add(key types.NamespacedName, now time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.at == nil {
 		c.at = map[types.NamespacedName]time.Time{}
 	}
 	for k, t := range c.at {
-		if now.Sub(t) > justCreated {
+		if now.Sub(t) > justWritten {
 			delete(c.at, k)
 		}
 	}
 	c.at[key] = now
 }
 
-func (c *creations) forget(key types.NamespacedName) {
+func (c *lately) forget(key types.NamespacedName) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.at, key)
 }
 
-func (c *creations) recent(key types.NamespacedName, now time.Time) bool {
+func (c *lately) recent(key types.NamespacedName, now time.Time) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	t, known := c.at[key]
-	return known && now.Sub(t) <= justCreated
+	return known && now.Sub(t) <= justWritten
 }

@@ -31,7 +31,8 @@ type Reconciler struct {
 	Version string // of the algorithm: results of another are made anew, unless the walk is over
 
 	places       *places
-	created      creations
+	created      lately // Jobs
+	expiring     lately // Jobs given a time to live
 	explanations *explanations
 	written      written
 	rebuilt      struct {
@@ -110,7 +111,7 @@ func (r *Reconciler) look(ctx context.Context, p *v1alpha1.OptimizationPipeline)
 	}
 	v.facts = v.seen.facts(p, v.rerun)
 	if len(v.seen.pending) > 0 {
-		v.lookAgain(justCreated)
+		v.lookAgain(justWritten)
 	}
 	if err := r.explain(ctx, v); err != nil {
 		return nil, err

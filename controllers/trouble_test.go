@@ -1,0 +1,330 @@
+package controllers
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"espalier.dev/espalier/api/v1alpha1"
+	applyv1alpha1 "espalier.dev/espalier/api/v1alpha1/applyconfiguration/api/v1alpha1"
+	"espalier.dev/espalier/internal/stage"
+	"espalier.dev/espalier/internal/walk"
+)
+
+// waitingPod is the status of a pod whose container waits.
+func waitingPod(reason, message string) *corev1.PodStatus {
+	return &corev1.PodStatus{Phase: corev1.PodPending, ContainerStatuses: []corev1.ContainerStatus{{
+		Name: containerName, Image: "registry/espalier:1", State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: reason, Message: message}},
+	}}}
+}
+
+func TestWhatKeepsAPodFromRunningIsSaidWhileItLasts(t *testing.T) {
+	t.Parallel()
+	unschedulable := &corev1.PodStatus{Phase: corev1.PodPending, Conditions: []corev1.PodCondition{{
+		Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Reason: corev1.PodReasonUnschedulable, Message: "0/3 nodes are available: 3 node(s) didn't match Pod's node affinity/selector.",
+	}}}
+	tests := map[string]struct {
+		status      *corev1.PodStatus
+		wantReason  string
+		wantMessage string
+	}{
+		"no node takes it":             {unschedulable, "Unschedulable", "is there an arm64 node?"},
+		"its image cannot be pulled":   {waitingPod("ErrImagePull", "not found"), "ImagePullBackOff", "registry/espalier:1"},
+		"a secret's key is not there":  {waitingPod("CreateContainerConfigError", `couldn't find key ca.crt in Secret`), "CreateContainerConfigError", "ca.crt"},
+		"its container cannot be made": {waitingPod("CreateContainerError", "no command"), "CreateContainerError", "no command"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.play = func(*stage.Order, *corev1.Pod) act { return act{status: tt.status} }
+			w.run()
+			w.pipeline("p")
+			start := time.Now()
+			p := w.waits("p", tt.wantReason)
+			if took := time.Since(start); took > 5*time.Second {
+				t.Errorf("said after %s", took)
+			}
+			if c := meta.FindStatusCondition(p.Status.Conditions, v1alpha1.ConditionReconciling); !strings.Contains(c.Message, tt.wantMessage) {
+				t.Errorf("message %q does not say %q", c.Message, tt.wantMessage)
+			}
+			if got := stageStatus(&p.Status, walk.Baseline).State; got != v1alpha1.StageQueued {
+				t.Errorf("the stage is %s", got)
+			}
+			w.resolve("p")
+			w.settled("p", walk.ReasonAllStagesRun)
+		})
+	}
+}
+
+// resolve ends the trouble of the pods there are, and that of those to come.
+func (w *world) resolve(pipeline string) {
+	w.t.Helper()
+	w.mu.Lock()
+	w.play = nil
+	w.mu.Unlock()
+	var pods corev1.PodList
+	if err := w.client.List(w.t.Context(), &pods, client.InNamespace(w.namespace), client.MatchingLabels{PipelineLabel: pipeline}); err != nil {
+		w.t.Fatal(err)
+	}
+	for i := range pods.Items {
+		if pods.Items[i].Status.Phase != corev1.PodSucceeded {
+			w.playPod(w.t.Context(), &pods.Items[i])
+		}
+	}
+}
+
+func TestASecretThatIsMissingIsNamedAndWaitedFor(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.play = func(_ *stage.Order, pod *corev1.Pod) act {
+		w.warn(pod, "Pod", "FailedMount", `MountVolume.SetUp failed for volume "artifacts-credentials" : secret "s3" not found`)
+		return act{status: waitingPod("ContainerCreating", "")}
+	}
+	w.run()
+	w.pipeline("p", func(p *v1alpha1.OptimizationPipeline) {
+		p.Spec.Artifacts.CredentialsSecretRef = &v1alpha1.LocalReference{Name: "s3"}
+	})
+	p := w.waits("p", reasonFailedMount)
+	if got := stageStatus(&p.Status, walk.Baseline).Message; !strings.Contains(got, `secret "s3" not found`) {
+		t.Errorf("message %q", got)
+	}
+	w.resolve("p") // the secret is there now: the kubelet goes on
+	w.settled("p", walk.ReasonAllStagesRun)
+}
+
+// warn writes an event as Kubernetes's components do.
+func (w *world) warn(about client.Object, kind, reason, message string) {
+	w.t.Helper()
+	now := metav1.Now()
+	event := &corev1.Event{
+		ObjectMeta:     metav1.ObjectMeta{Namespace: w.namespace, GenerateName: "e-"},
+		InvolvedObject: corev1.ObjectReference{Kind: kind, Namespace: w.namespace, Name: about.GetName(), UID: about.GetUID()},
+		Type:           corev1.EventTypeWarning, Reason: reason, Message: message, FirstTimestamp: now, LastTimestamp: now, Count: 1,
+	}
+	if err := w.client.Create(w.t.Context(), event); err != nil {
+		w.t.Error(err)
+	}
+}
+
+func TestAQuotaThatAdmitsNoPodIsNamed(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	quota := w.quota("pods")
+	w.run()
+	w.pipeline("p")
+	start := time.Now()
+	p := w.waits("p", reasonQuotaExceeded)
+	t.Logf("said after %s: %s", time.Since(start).Round(100*time.Millisecond), stageStatus(&p.Status, walk.Baseline).Message)
+	if err := w.client.Delete(t.Context(), quota); err != nil {
+		t.Fatal(err)
+	}
+	w.settled("p", walk.ReasonAllStagesRun)
+}
+
+func TestAQuotaThatAdmitsNoJobIsNamed(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.quota("count/jobs.batch")
+	w.run()
+	w.pipeline("p")
+	p := w.waits("p", reasonQuotaExceeded)
+	if got := stageStatus(&p.Status, walk.Baseline); got.State != v1alpha1.StageQueued || got.Attempt != 0 || got.Job != "" {
+		t.Errorf("a stage without a Job is %s, attempt %d, job %q", got.State, got.Attempt, got.Job)
+	}
+}
+
+// quota forbids a resource altogether, once it is in force.
+func (w *world) quota(name corev1.ResourceName) *corev1.ResourceQuota {
+	w.t.Helper()
+	quota := &corev1.ResourceQuota{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "none"}, Spec: corev1.ResourceQuotaSpec{
+		Hard: corev1.ResourceList{name: resource.MustParse("0")},
+	}}
+	if err := w.client.Create(w.t.Context(), quota); err != nil {
+		w.t.Fatal(err)
+	}
+	w.eventually("the quota", func() bool {
+		var q corev1.ResourceQuota
+		return w.client.Get(w.t.Context(), client.ObjectKeyFromObject(quota), &q) == nil && len(q.Status.Hard) > 0
+	})
+	return quota
+}
+
+func TestADeadlineEndsAStageForGood(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.play = func(o *stage.Order, _ *corev1.Pod) act { return act{hang: o.Stage == "prune"} }
+	w.run()
+	w.pipeline("p", bytes("500"), func(p *v1alpha1.OptimizationPipeline) { p.Spec.Stages[0].ActiveDeadlineSeconds = ptr.To[int64](1) })
+	p := w.settled("p", walk.ReasonDeadline)
+	if got := stageStatus(&p.Status, "prune"); got.Attempt != 1 || !strings.Contains(got.Message, "activeDeadlineSeconds") {
+		t.Errorf("attempt %d: %s", got.Attempt, got.Message)
+	}
+}
+
+func TestAnEvictionThatIsThePodsOwnFaultCounts(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.play = func(o *stage.Order, _ *corev1.Pod) act {
+		if o.Attempt > 1 {
+			return act{}
+		}
+		return act{status: &corev1.PodStatus{Phase: corev1.PodFailed, Reason: "Evicted", Message: `Usage of EmptyDir volume "cache" exceeds the limit "10Gi".`}}
+	}
+	w.run()
+	w.pipeline("p", func(p *v1alpha1.OptimizationPipeline) { p.Spec.BackoffSeconds = ptr.To[int32](2) })
+	p := w.waits("p", walk.ReasonRetrying)
+	if got := stageStatus(&p.Status, walk.Baseline).Message; !strings.Contains(got, "Evicted") || !strings.Contains(got, "cacheSizeLimit") {
+		t.Errorf("message %q", got)
+	}
+	p = w.settled("p", walk.ReasonAllStagesRun)
+	if got := stageStatus(&p.Status, walk.Baseline).Attempt; got != 2 {
+		t.Errorf("attempt %d", got)
+	}
+}
+
+// crowd tells how many pods run at a time.
+type crowd struct{ now, most int }
+
+// slowly has pods take a while, and counts them.
+func (w *world) slowly(c *crowd) func(*stage.Order, *corev1.Pod) act {
+	return func(*stage.Order, *corev1.Pod) act {
+		w.mu.Lock()
+		c.now++
+		c.most = max(c.most, c.now)
+		w.mu.Unlock()
+		time.Sleep(150 * time.Millisecond)
+		w.mu.Lock()
+		c.now--
+		w.mu.Unlock()
+		return act{}
+	}
+}
+
+func TestJobsInFlightAreBounded(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	var c crowd
+	w.play = w.slowly(&c)
+	limit := func(o *Options, _ *ctrl.Options, _ *Reconciler) { o.MaxInFlight = 2 }
+	first := w.run(limit)
+	names := []string{"a", "b", "c", "d", "e", "f"}
+	for _, name := range names {
+		w.pipeline(name)
+	}
+	w.waits("f", reasonInFlightLimit)
+	first.stop() // another controller takes up the places that are taken
+	second := w.run(limit)
+	for _, name := range names {
+		w.settled(name, walk.ReasonAllStagesRun)
+	}
+	if c.most > 2 {
+		t.Errorf("%d pods ran at a time", c.most)
+	}
+	w.eventually("every place to be given back", func() bool { inFlight, waiting := second.places.numbers(); return inFlight == 0 && waiting == 0 })
+}
+
+func TestAClaimOfOneNodeIsUsedByOneJobAtATime(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	claim := &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "work"}, Spec: corev1.PersistentVolumeClaimSpec{
+		AccessModes: []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOnce},
+		Resources:   corev1.VolumeResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceStorage: resource.MustParse("1Gi")}},
+	}}
+	if err := w.client.Create(t.Context(), claim); err != nil {
+		t.Fatal(err)
+	}
+	var c crowd
+	w.play = w.slowly(&c)
+	w.run()
+	onClaim := func(p *v1alpha1.OptimizationPipeline) {
+		p.Spec.Artifacts.URI, p.Spec.Parallelism = "pvc://work/out", ptr.To[int32](4)
+		p.Spec.Stages = append(p.Spec.Stages, v1alpha1.Stage{Name: "only", From: "model", Cluster: &v1alpha1.Cluster{Clusters: 8}})
+	}
+	w.pipeline("a", onClaim)
+	w.pipeline("b", onClaim)
+	w.waits("b", reasonWaitForVolume)
+	w.settled("a", walk.ReasonAllStagesRun)
+	w.settled("b", walk.ReasonAllStagesRun)
+	if c.most > 1 {
+		t.Errorf("%d pods used the claim at a time", c.most)
+	}
+}
+
+func TestAQueuedJobSaysThatItWaitsForTheQueue(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.play = func(*stage.Order, *corev1.Pod) act { return act{hang: true} }
+	w.run(func(o *Options, _ *ctrl.Options, _ *Reconciler) { o.MaxInFlight = 1 })
+	w.pipeline("busy")
+	w.until("busy", "running", func(p *v1alpha1.OptimizationPipeline) bool {
+		return stageStatus(&p.Status, walk.Baseline).State == v1alpha1.StageRunning
+	})
+	w.pipeline("p", func(p *v1alpha1.OptimizationPipeline) { p.Labels = map[string]string{QueueLabel: "lab"} })
+	w.eventually("the Job, whatever is in flight", func() bool { return len(w.jobs("p", "")) == 1 })
+	job := w.jobs("p", "")[0]
+	if job.Labels[QueueLabel] != "lab" || job.Spec.Template.Labels[QueueLabel] != "" || job.Spec.Suspend != nil && *job.Spec.Suspend {
+		t.Errorf("Job's labels %v, pod's %v, suspend %v", job.Labels, job.Spec.Template.Labels, job.Spec.Suspend)
+	}
+	patch := client.MergeFrom(job.DeepCopy())
+	job.Spec.Suspend = ptr.To(true) // what Kueue does until it admits
+	if err := w.client.Patch(t.Context(), &job, patch); err != nil {
+		t.Fatal(err)
+	}
+	w.until("p", "waiting for the queue", func(p *v1alpha1.OptimizationPipeline) bool {
+		return stageStatus(&p.Status, walk.Baseline).Message == "waits for queue lab to admit it"
+	})
+	w.mu.Lock()
+	w.play = nil
+	w.mu.Unlock()
+	patch = client.MergeFrom(job.DeepCopy())
+	job.Spec.Suspend = ptr.To(false)
+	if err := w.client.Patch(t.Context(), &job, patch); err != nil {
+		t.Fatal(err)
+	}
+	w.settled("p", walk.ReasonAllStagesRun)
+}
+
+func TestTwoManagersThatApplyDoNotFightEachOtherOrTheController(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.metrics["prune"] = "400"
+	w.run()
+	spec := func() *applyv1alpha1.OptimizationPipelineApplyConfiguration {
+		return applyv1alpha1.OptimizationPipeline("p", w.namespace).WithSpec(applyv1alpha1.OptimizationPipelineSpec().
+			WithModel(applyv1alpha1.ModelSource().WithURI("s3://m/m.tflite")).
+			WithDataset(applyv1alpha1.DatasetSource().WithURI("s3://d/d.npz")).
+			WithArtifacts(applyv1alpha1.ArtifactStore().WithURI("s3://a")).
+			WithStages(applyv1alpha1.Stage().WithName("prune").WithPrune(applyv1alpha1.Prune().WithSparsity("0.5"))))
+	}
+	constraint := func(max v1alpha1.Decimal) *applyv1alpha1.OptimizationPipelineApplyConfiguration {
+		return applyv1alpha1.OptimizationPipeline("p", w.namespace).WithSpec(applyv1alpha1.OptimizationPipelineSpec().
+			WithConstraints(applyv1alpha1.Constraint().WithMetric(v1alpha1.CompressedBytes).WithMax(max)))
+	}
+	apply := func(owner string, c *applyv1alpha1.OptimizationPipelineApplyConfiguration) {
+		t.Helper()
+		if err := w.client.Apply(t.Context(), c, client.FieldOwner(owner)); err != nil {
+			t.Fatalf("%s: %v", owner, err)
+		}
+	}
+	apply("gitops", spec())
+	apply("device-team", constraint("500"))
+	p := w.settled("p", walk.ReasonConstraintsMet)
+	before := p.ResourceVersion
+	apply("gitops", spec())
+	apply("device-team", constraint("500"))
+	if p := w.get("p"); p.ResourceVersion != before || len(p.Spec.Constraints) != 1 || len(p.Spec.Stages) != 1 {
+		t.Errorf("applying the same again changed it: %+v", p.Spec)
+	}
+	if err := w.client.Apply(t.Context(), constraint("600"), client.FieldOwner("gitops")); err == nil || !strings.Contains(err.Error(), "device-team") {
+		t.Errorf("one manager took another's constraint: %v", err)
+	}
+}
