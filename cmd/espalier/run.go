@@ -64,7 +64,10 @@ func (o *runOptions) run(ctx context.Context) error {
 	if err != nil {
 		return fault.As(fault.Spec, fmt.Errorf("%s: %w", o.manifest, err))
 	}
-	sources := stage.Sources{Base: filepath.Dir(o.manifest), Cache: artifact.Cache{Dir: filepath.Join(o.out, ".cache", "fetched")}}
+	sources := stage.Sources{
+		Base: filepath.Dir(o.manifest), Cache: artifact.Cache{Dir: filepath.Join(o.out, ".cache", "fetched")},
+		Fetched: func(uri string, bytes int64) { fmt.Fprintf(o.streams.Err, "fetched  %s, %d bytes\n", uri, bytes) },
+	}
 	prepared, err := stage.Prepare(ctx, &pipeline.Spec, sources)
 	if err != nil {
 		return err

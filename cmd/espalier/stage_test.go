@@ -136,11 +136,29 @@ func (c *fakeOperator) order(d walk.Decision, name string) *stage.Order {
 	return o
 }
 
+// lockedBuffer is a buffer that is read while it is written.
+type lockedBuffer struct {
+	mu     sync.Mutex
+	buffer bytes.Buffer
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buffer.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buffer.String()
+}
+
 // container is a process of `espalier stage`.
 type container struct {
 	t           *testing.T
 	cmd         *exec.Cmd
-	log         bytes.Buffer
+	log         lockedBuffer
 	termination string
 }
 
@@ -173,6 +191,17 @@ func (c *fakeOperator) start(o *stage.Order) *container {
 	}
 	c.t.Cleanup(func() { _ = p.cmd.Process.Kill() })
 	return p
+}
+
+// logs waits until the log says something.
+func (p *container) logs(text string) {
+	p.t.Helper()
+	for start := time.Now(); time.Since(start) < 20*time.Second; time.Sleep(10 * time.Millisecond) {
+		if strings.Contains(p.log.String(), text) {
+			return
+		}
+	}
+	p.t.Fatalf("%s was not logged:\n%s", text, p.log.String())
 }
 
 // wait waits for the end: the outcome, the exit code and the log.

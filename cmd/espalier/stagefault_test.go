@@ -277,7 +277,7 @@ func TestAStageStopsInTimeWhateverItWaitsFor(t *testing.T) {
 		wait  func(c *fakeOperator, wire *s3test.Wire, p *container, order *stage.Order)
 	}{
 		"for a dataset that does not come": {walk.Baseline, func(_ *fakeOperator, _ *s3test.Wire, p *container, _ *stage.Order) {
-			time.Sleep(500 * time.Millisecond)
+			p.logs("model.tflite")
 		}},
 		"to save to a store that is away": {"prune", func(c *fakeOperator, _ *s3test.Wire, _ *container, order *stage.Order) {
 			c.checkpointed(order.InputHash)
@@ -293,7 +293,7 @@ func TestAStageStopsInTimeWhateverItWaitsFor(t *testing.T) {
 			order := c.order(d, tt.stage)
 			order.GraceSeconds = 2
 			if tt.stage == walk.Baseline {
-				wire.Hold(1000, 8<<10)
+				wire.Hold(1000, 16<<10)
 			}
 			p := c.start(order)
 			tt.wait(c, wire, p, order)

@@ -39,12 +39,19 @@ type saver struct {
 	runner     *Runner
 	name, hash string
 	next       time.Time // no periodic save before
+	failed     error     // of the save when stopped: there is no time for another
 }
 
 // save stores a checkpoint: of a training that is being stopped always, else unless saving takes too much of the time.
 func (s *saver) save(ctx context.Context, write func(io.Writer) error) error {
 	if ctx.Err() != nil {
-		return fault.As(fault.Storage, s.within(context.WithoutCancel(ctx), s.runner.Grace, write))
+		if s.failed == nil {
+			s.failed = s.within(context.WithoutCancel(ctx), s.runner.Grace, write)
+		}
+		if s.failed != nil {
+			return errors.Join(ctx.Err(), fault.As(fault.Storage, s.failed))
+		}
+		return nil
 	}
 	start := time.Now()
 	if start.Before(s.next) {
