@@ -11,6 +11,7 @@ LDFLAGS := -s -w -X main.version=$(VERSION)
 GOLANGCI_LINT_VERSION := v2.15.0
 CONTROLLER_GEN_VERSION := v0.23.0
 FUZZTIME ?= 30s
+CONFIG ?= config/default
 IMAGE ?= ghcr.io/espalier-dev/espalier:$(VERSION)
 
 ##@ Use
@@ -90,9 +91,13 @@ image: ## pack the container image for amd64 and arm64, bin/espalier.tar
 ##@ Develop
 
 .PHONY: generate
-generate: ## make every generated file again: schema, kernels, deepcopy, CRD
+generate: ## make every generated file again: schema, kernels, deepcopy, CRD, manifests, reference
 	./hack/generate-schema.sh
 	go generate ./...
+
+.PHONY: install-manifest
+install-manifest: ## render config/default with IMAGE into out/install.yaml, one file to apply (CONFIG=config/namespaced: for one namespace)
+	go run ./hack/install -image '$(IMAGE)' '$(CONFIG)' out/install.yaml
 
 .PHONY: results
 results: build ## measure docs/results.md again (hours; needs the material)
