@@ -38,7 +38,7 @@ var (
 
 // codes of S3 servers, by what they mean.
 var (
-	deniedCodes = []string{"AccessDenied", "Forbidden", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken", "AuthorizationHeaderMalformed",
+	deniedCodes = []string{"AccessDenied", "Forbidden", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken",
 		"TokenRefreshRequired", "AccountProblem", "AllAccessDisabled", "InvalidSecurity", "NotSignedUp", "UnauthorizedAccess"}
 	missingCodes   = []string{"NoSuchBucket", "NoSuchKey", "NotFound", "PermanentRedirect"}
 	temporaryCodes = []string{"SlowDown", "ServiceUnavailable", "InternalError", "RequestTimeout", "Throttling", "ThrottlingException", "RequestLimitExceeded", "OperationAborted", "BadGateway"}
@@ -63,6 +63,8 @@ func explain(place string, err error) error {
 		return fmt.Errorf("%s: %w: there is no such bucket at this endpoint and region", place, ErrNotFound)
 	case errors.Is(err, fs.ErrNotExist), slices.Contains(missingCodes, code):
 		return fmt.Errorf("%s: %w", place, ErrNotFound)
+	case code == "AuthorizationHeaderMalformed":
+		return fmt.Errorf("%s: %w: set s3.region to the bucket's region (%w)", place, ErrDenied, err)
 	case code == "RequestTimeTooSkewed":
 		return fmt.Errorf("%s: %w: the clocks of this machine and of the server are too far apart", place, ErrDenied)
 	case slices.Contains(deniedCodes, code):

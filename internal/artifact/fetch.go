@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"path"
 	"path/filepath"
@@ -84,13 +85,24 @@ func (a address) list(ctx context.Context, b *blob.Bucket) ([]object, error) {
 			return []object{{key: a.key, path: base, size: attributes.Size, version: attributes.ETag, modified: attributes.ModTime}}, nil
 		}
 		if gcerrors.Code(err) != gcerrors.NotFound {
-			return nil, err
+			return nil, a.reason(ctx, b, err)
 		}
 	}
 	if base == "/" {
 		base = a.bucket
 	}
 	return below(ctx, b, a.folder(), base)
+}
+
+// reason finds out why a place refuses to describe an object: that answer has no body, the one to a listing has.
+func (a address) reason(ctx context.Context, b *blob.Bucket, err error) error {
+	switch statusOf(err) {
+	case http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusMovedPermanently:
+		if _, listing := b.List(&blob.ListOptions{Prefix: a.key}).Next(ctx); listing != nil && !errors.Is(listing, io.EOF) {
+			return listing
+		}
+	}
+	return err
 }
 
 // folder is the prefix of the objects below the address.

@@ -93,6 +93,7 @@ func TestS3ErrorsAreToldApart(t *testing.T) {
 		"a missing object":           {"s3://bucket/nothing.tflite", func(*Options) {}, ErrNotFound, "s3://bucket/nothing.tflite"},
 		"a missing bucket":           {"s3://other/m.tflite", func(*Options) {}, ErrNotFound, "s3://other/m.tflite"},
 		"a wrong secret key":         {"s3://bucket/m.tflite", func(o *Options) { o.CredentialsDir = wrong }, ErrDenied, "check the credentials"},
+		"another region":             {"s3://bucket/m.tflite", func(o *Options) { o.S3.Region = "eu-west-1" }, ErrDenied, "s3.region"},
 		"no credentials":             {"s3://bucket/m.tflite", func(o *Options) { o.CredentialsDir = "" }, ErrDenied, "check the credentials"},
 		"a secret without keys":      {"s3://bucket/m.tflite", func(o *Options) { o.CredentialsDir = t.TempDir() }, ErrDenied, "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"},
 		"a CA that is not trusted":   {"s3://bucket/m.tflite", func(o *Options) { o.S3.CAFile = "" }, ErrDenied, "s3.caSecretRef"},
