@@ -37,6 +37,9 @@ func (b *reportBuilder) build() (*report.Data, error) {
 		b.data.Constraints = append(b.data.Constraints, constraintOf(c))
 	}
 	for i := range p.Status.Stages {
+		if p.Status.Stages[i].Name == walk.Publish { // makes the report itself
+			continue
+		}
 		s, err := b.stage(&p.Status.Stages[i])
 		if err != nil {
 			return nil, err
