@@ -169,21 +169,22 @@ func (c child) diagnoseFailure(f *walk.Fact, pod *corev1.Pod) {
 		f.Reason, f.Message = reasonPodLost, "its pod failed before its container ended: "+sentence(pod.Status.Reason+" "+pod.Status.Message)
 		return
 	}
-	f.Ended = timeOf(end.FinishedAt)
 	if end.Reason == reasonOOMKilled {
 		f.Reason = reasonOOMKilled
 		f.Message = "its container took more memory than its limit; raise spec.template.resources.limits.memory, or lower batchSize"
 		return
 	}
-	f.Retry = f.Retry && !slices.Contains(fault.FinalCodes(), end.ExitCode)
-	f.Reason, f.Message = reasonStageFailed, fmt.Sprintf("its container ended with exit code %d: %s", end.ExitCode, sentence(end.Message))
-	if outcome, err := stage.ParseOutcome(end.Message); err == nil && outcome.Message != "" {
-		f.Message = outcome.Message
-		if reasonPattern.MatchString(outcome.Reason) {
-			f.Reason = outcome.Reason
-		}
-		f.Retry = f.Retry && f.Reason != walk.ReasonInputChanged
+	outcome, err := stage.ParseOutcome(end.Message)
+	if err != nil || outcome.Message == "" { // a crash: its exit code, 2 of every panic, means nothing
+		f.Retry, f.Reason = true, reasonStageFailed
+		f.Message = fmt.Sprintf("its container ended with exit code %d: %s", end.ExitCode, sentence(end.Message))
+		return
 	}
+	f.Reason, f.Message = reasonStageFailed, outcome.Message
+	if reasonPattern.MatchString(outcome.Reason) {
+		f.Reason = outcome.Reason
+	}
+	f.Retry = !slices.Contains(fault.FinalCodes(), end.ExitCode) && f.Reason != walk.ReasonInputChanged
 }
 
 // underWay says how far an attempt has come.
@@ -203,7 +204,9 @@ func (c child) underWay(f *walk.Fact) {
 	case pod != nil:
 		f.Reason, f.Message = diagnosePending(pod)
 	case len(c.pods) > 0:
-		f.Reason, f.Message = c.disruption()
+		if f.Reason, f.Message = c.disruption(); f.Reason == "" {
+			f.State = v1alpha1.StageRunning // over, and the Job is about to say so
+		}
 	}
 	if f.State == v1alpha1.StageQueued {
 		f.Started = nil // shown with Running: not for a while that no person waits for

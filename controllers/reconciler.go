@@ -83,7 +83,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 		return ctrl.Result{}, errors.Join(acted, client.IgnoreNotFound(err))
 	}
 	if changed {
-		r.tell(v)
+		r.tell(ctx, v)
 	}
 	return v.result(), errors.Join(acted, r.expire(ctx, v))
 }

@@ -1,11 +1,13 @@
 package controllers
 
 import (
+	"context"
 	"fmt"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"espalier.dev/espalier/api/v1alpha1"
 	"espalier.dev/espalier/internal/walk"
@@ -86,9 +88,10 @@ func stageNews(was, now *v1alpha1.StageStatus) news {
 // maxNote bounds an event's text, in bytes.
 const maxNote = 1000
 
-// tell sends events and counts metrics; only of what the status says.
-func (r *Reconciler) tell(v *view) {
+// tell logs, sends events and counts metrics; only of what the status says.
+func (r *Reconciler) tell(ctx context.Context, v *view) {
 	for _, n := range newsOf(&v.before, &v.pipeline.Status) {
+		log.FromContext(ctx).Info(n.message, "reason", n.reason)
 		kind := corev1.EventTypeNormal
 		if n.warning {
 			kind = corev1.EventTypeWarning

@@ -1,17 +1,23 @@
 package controllers
 
 import (
+	"net/http"
+	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
 	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/yaml"
 
 	"espalier.dev/espalier/api/v1alpha1"
 	applyv1alpha1 "espalier.dev/espalier/api/v1alpha1/applyconfiguration/api/v1alpha1"
@@ -326,5 +332,70 @@ func TestTwoManagersThatApplyDoNotFightEachOtherOrTheController(t *testing.T) {
 	}
 	if err := w.client.Apply(t.Context(), constraint("600"), client.FieldOwner("gitops")); err == nil || !strings.Contains(err.Error(), "device-team") {
 		t.Errorf("one manager took another's constraint: %v", err)
+	}
+}
+
+func TestTheRoleIsEnough(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	content, err := os.ReadFile("../config/rbac/role.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	role := &rbacv1.ClusterRole{}
+	if err := yaml.UnmarshalStrict(content, role); err != nil {
+		t.Fatal(err)
+	}
+	for _, rule := range role.Rules {
+		if slices.Contains(rule.Verbs, "*") || slices.Contains(rule.Resources, "*") || slices.Contains(rule.Resources, "secrets") {
+			t.Errorf("more than least privilege: %+v", rule)
+		}
+	}
+	role.Name = "role-of-" + w.namespace
+	binding := &rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "it"},
+		RoleRef:  rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role.Name},
+		Subjects: []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: "User", Name: w.namespace}}}
+	claim := &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "work"}, Spec: corev1.PersistentVolumeClaimSpec{
+		AccessModes: []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOnce},
+		Resources:   corev1.VolumeResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceStorage: resource.MustParse("1Gi")}},
+	}}
+	for _, o := range []client.Object{role, binding, claim} {
+		if err := w.client.Create(t.Context(), o); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.config = rest.CopyConfig(w.config)
+	w.config.Impersonate.UserName = w.namespace
+	var denied []string
+	w.config.Wrap(func(next http.RoundTripper) http.RoundTripper {
+		return roundTrip(func(r *http.Request) (*http.Response, error) {
+			response, err := next.RoundTrip(r)
+			if err == nil && response.StatusCode == http.StatusForbidden {
+				w.mu.Lock()
+				denied = append(denied, r.Method+" "+r.URL.Path)
+				w.mu.Unlock()
+			}
+			return response, err
+		})
+	})
+	quota := w.quota("pods") // has events read
+	w.run()
+	w.pipeline("p", func(p *v1alpha1.OptimizationPipeline) { p.Spec.Artifacts.URI = "pvc://work" })
+	w.waits("p", reasonQuotaExceeded)
+	if err := w.client.Delete(t.Context(), quota); err != nil {
+		t.Fatal(err)
+	}
+	w.edit("p", func(p *v1alpha1.OptimizationPipeline) { p.Spec.Suspend = true }) // has a Job deleted
+	w.settled("p", walk.ReasonSuspended)
+	w.edit("p", func(p *v1alpha1.OptimizationPipeline) { p.Spec.Suspend = false })
+	w.settled("p", walk.ReasonAllStagesRun)
+	w.eventually("an event", func() bool {
+		var events corev1.EventList
+		return w.client.List(t.Context(), &events, client.InNamespace(w.namespace), client.MatchingFields{"involvedObject.kind": v1alpha1.Kind}) == nil && len(events.Items) > 0
+	})
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(denied) > 0 {
+		t.Errorf("the role does not allow: %v", denied)
 	}
 }

@@ -12,6 +12,8 @@ const (
 	maxBackoff = time.Hour
 	// deadlineGrace leaves a Job's own deadline the first word: this one is for attempts that have none, or whose controller is down.
 	deadlineGrace = 5 * time.Minute
+	// maxSkew is how far a clock that tells when an attempt ended may be ahead. Beyond that its word does not count.
+	maxSkew = time.Minute
 )
 
 // failed decides between another attempt and giving up.
@@ -29,7 +31,7 @@ func (w *walk) failed(s *Stage) {
 
 // retryAt is when the next attempt may start.
 func (w *walk) retryAt(s *Stage) time.Time {
-	if s.fact.Ended == nil {
+	if s.fact.Ended == nil || s.fact.Ended.Sub(w.now) > maxSkew {
 		return time.Time{}
 	}
 	wait := time.Duration(v1alpha1.Or(w.spec.BackoffSeconds, v1alpha1.DefaultBackoffSeconds)) * time.Second

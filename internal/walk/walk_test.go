@@ -254,6 +254,9 @@ func TestDecide(t *testing.T) {
 		"the backoff has a limit": {
 			spec: chain(need(small), retries(20)), stages: with(stages{"prune": evicted(20, 0), "only": running}), wantReason: ReasonRetrying, wantProgress: "0/5", wantAgain: time.Hour,
 		},
+		"a node's clock that is an hour ahead does not hold up the next attempt": {
+			spec: chain(need(small)), stages: with(stages{"prune": evicted(1, -time.Hour)}), wantStart: "prune", wantReason: ReasonRetrying, wantProgress: "0/5",
+		},
 		"retries come to an end": {
 			spec: chain(need(small)), stages: with(stages{"prune": evicted(4, time.Hour), "only": leaf("120", "0")}), wantFinished: true, wantReason: "Evicted", wantProgress: "1/5",
 		},

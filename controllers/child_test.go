@@ -1,0 +1,246 @@
+package controllers
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+
+	"espalier.dev/espalier/api/v1alpha1"
+	"espalier.dev/espalier/internal/stage"
+	"espalier.dev/espalier/internal/walk"
+)
+
+var noon = metav1.NewTime(time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC))
+
+// job makes a Job of stage prune; its pods are given newest first.
+func jobWith(condition batchv1.JobConditionType, reason string, pods ...*corev1.Pod) child {
+	c := child{pods: pods, job: &batchv1.Job{ObjectMeta: metav1.ObjectMeta{
+		Name: "j", Labels: map[string]string{StageLabel: "prune", AttemptLabel: "2"}, Annotations: map[string]string{InputHashAnnotation: "h"},
+	}, Status: batchv1.JobStatus{StartTime: &noon}}}
+	if condition != "" {
+		c.job.Status.Conditions = []batchv1.JobCondition{{Type: condition, Status: corev1.ConditionTrue, Reason: reason, Message: "because", LastTransitionTime: noon}}
+	}
+	return c
+}
+
+func podIn(phase corev1.PodPhase, changes ...func(*corev1.Pod)) *corev1.Pod {
+	p := &corev1.Pod{Spec: corev1.PodSpec{Containers: []corev1.Container{{Image: "image"}}}, Status: corev1.PodStatus{Phase: phase}}
+	for _, change := range changes {
+		change(p)
+	}
+	return p
+}
+
+func ended(code int32, reason, message string) func(*corev1.Pod) {
+	return func(p *corev1.Pod) {
+		p.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: containerName, State: corev1.ContainerState{
+			Terminated: &corev1.ContainerStateTerminated{ExitCode: code, Reason: reason, Message: message, FinishedAt: noon},
+		}}}
+	}
+}
+
+func disrupted(reason string) func(*corev1.Pod) {
+	return func(p *corev1.Pod) {
+		p.Status.Conditions = append(p.Status.Conditions, corev1.PodCondition{Type: corev1.DisruptionTarget, Status: corev1.ConditionTrue, Reason: reason})
+	}
+}
+
+func said(o stage.Outcome) string {
+	data, err := o.Marshal()
+	if err != nil {
+		panic(err)
+	}
+	return string(data)
+}
+
+func TestFactOfAJob(t *testing.T) {
+	leaf := &v1alpha1.Leaf{Digest: digest("l"), Metrics: []v1alpha1.MetricValue{{Name: "Accuracy", Value: "0.9"}}}
+	good := said(stage.Outcome{Stage: "prune", InputHash: "h", Model: digest("m"), Leaf: leaf})
+	deleting := func(c child) child { c.job.DeletionTimestamp = &noon; return c }
+	suspended := func(c child) child {
+		c.job.Spec.Suspend, c.job.Labels[QueueLabel] = ptr.To(true), "lab"
+		return c
+	}
+	type want struct {
+		State   v1alpha1.StageState
+		Reason  string
+		Message string // part of it
+		Retry   bool
+		Model   string
+	}
+	failedFor := batchv1.JobReasonBackoffLimitExceeded
+	tests := map[string]struct {
+		child child
+		want  want
+	}{
+		"it has no pod yet":                     {jobWith("", ""), want{State: v1alpha1.StageQueued}},
+		"its pod is pending":                    {jobWith("", "", podIn(corev1.PodPending)), want{State: v1alpha1.StageQueued}},
+		"its pod runs":                          {jobWith("", "", podIn(corev1.PodRunning)), want{State: v1alpha1.StageRunning}},
+		"its pod ended well":                    {jobWith("", "", podIn(corev1.PodSucceeded, ended(0, "Completed", good))), want{State: v1alpha1.StageCompleted, Model: digest("m")}},
+		"it is complete":                        {jobWith(batchv1.JobComplete, "", podIn(corev1.PodSucceeded, ended(0, "", good))), want{State: v1alpha1.StageCompleted, Model: digest("m")}},
+		"it is complete, its pod is gone":       {jobWith(batchv1.JobComplete, ""), want{v1alpha1.StageFailed, "ResultLost", "in the store", true, ""}},
+		"it is being deleted":                   {deleting(jobWith("", "", podIn(corev1.PodRunning))), want{State: v1alpha1.StageStopping}},
+		"it is complete and being deleted":      {deleting(jobWith(batchv1.JobComplete, "", podIn(corev1.PodSucceeded, ended(0, "", good)))), want{State: v1alpha1.StageStopping}},
+		"a queue holds it back":                 {suspended(jobWith("", "")), want{v1alpha1.StageQueued, "Queued", "queue lab", false, ""}},
+		"a pod that failed may be replaced yet": {jobWith("", "", podIn(corev1.PodFailed, ended(1, "Error", ""))), want{State: v1alpha1.StageRunning}},
+		"a disrupted pod is being replaced":     {jobWith("", "", podIn(corev1.PodFailed, disrupted("DeletionByTaintManager"))), want{v1alpha1.StageQueued, "Disrupted", "DeletionByTaintManager", false, ""}},
+		"a replaced pod runs":                   {jobWith("", "", podIn(corev1.PodRunning), podIn(corev1.PodFailed, disrupted("x"))), want{State: v1alpha1.StageRunning}},
+		"scheduling gates": {jobWith("", "", podIn(corev1.PodPending, func(p *corev1.Pod) {
+			p.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Reason: corev1.PodReasonSchedulingGated}}
+		})), want{v1alpha1.StageQueued, "SchedulingGated", "gates", false, ""}},
+
+		"a failure that says what it is": {jobWith(batchv1.JobFailed, failedFor, podIn(corev1.PodFailed, ended(6, "Error", said(stage.Outcome{Stage: "prune", Reason: "AccessDenied", Message: "no such key"})))),
+			want{v1alpha1.StageFailed, "AccessDenied", "no such key", true, ""}},
+		"a final exit code":                   {jobWith(batchv1.JobFailed, batchv1.JobReasonPodFailurePolicy, podIn(corev1.PodFailed, ended(3, "Error", said(stage.Outcome{Stage: "prune", Reason: "InvalidModel", Message: "x"})))), want{v1alpha1.StageFailed, "InvalidModel", "x", false, ""}},
+		"a final exit code whose pod is gone": {jobWith(batchv1.JobFailed, batchv1.JobReasonPodFailurePolicy), want{v1alpha1.StageFailed, "StageFailed", "because", false, ""}},
+		"the input changed":                   {jobWith(batchv1.JobFailed, failedFor, podIn(corev1.PodFailed, ended(1, "Error", said(stage.Outcome{Stage: "prune", Reason: walk.ReasonInputChanged, Message: "x"})))), want{v1alpha1.StageFailed, "InputChanged", "x", false, ""}},
+		"a crash leaves the end of its log":   {jobWith(batchv1.JobFailed, failedFor, podIn(corev1.PodFailed, ended(2, "Error", "panic: oh\ngoroutine 1"))), want{v1alpha1.StageFailed, "StageFailed", "exit code 2: panic: oh goroutine 1", true, ""}},
+		"a reason that is no word":            {jobWith(batchv1.JobFailed, failedFor, podIn(corev1.PodFailed, ended(1, "Error", said(stage.Outcome{Stage: "prune", Reason: "not a word", Message: "x"})))), want{v1alpha1.StageFailed, "StageFailed", "x", true, ""}},
+		"out of memory":                       {jobWith(batchv1.JobFailed, failedFor, podIn(corev1.PodFailed, ended(137, "OOMKilled", ""))), want{v1alpha1.StageFailed, "OOMKilled", "limits.memory", true, ""}},
+		"evicted":                             {jobWith(batchv1.JobFailed, failedFor, podIn(corev1.PodFailed, func(p *corev1.Pod) { p.Status.Reason = "Evicted" })), want{v1alpha1.StageFailed, "Evicted", "evicted", true, ""}},
+		"the node refused the pod":            {jobWith(batchv1.JobFailed, failedFor, podIn(corev1.PodFailed, func(p *corev1.Pod) { p.Status.Reason = "NodeAffinity" })), want{v1alpha1.StageFailed, "PodLost", "NodeAffinity", true, ""}},
+		"its pod is gone":                     {jobWith(batchv1.JobFailed, failedFor), want{v1alpha1.StageFailed, "PodLost", "because", true, ""}},
+		"it took too long":                    {jobWith(batchv1.JobFailed, batchv1.JobReasonDeadlineExceeded, podIn(corev1.PodFailed, ended(130, "", ""))), want{v1alpha1.StageFailed, "DeadlineExceeded", "raise it", false, ""}},
+		"an answer of another stage":          {jobWith(batchv1.JobComplete, "", podIn(corev1.PodSucceeded, ended(0, "", said(stage.Outcome{Stage: "x", InputHash: "h", Leaf: leaf})))), want{v1alpha1.StageFailed, "BadOutcome", "of stage x", true, ""}},
+		"an answer of other inputs":           {jobWith(batchv1.JobComplete, "", podIn(corev1.PodSucceeded, ended(0, "", said(stage.Outcome{Stage: "prune", InputHash: "i", Leaf: leaf})))), want{v1alpha1.StageFailed, "BadOutcome", "inputs i", true, ""}},
+		"no answer":                           {jobWith(batchv1.JobComplete, "", podIn(corev1.PodSucceeded, ended(0, "", ""))), want{v1alpha1.StageFailed, "BadOutcome", "is image an image of espalier?", true, ""}},
+		"an answer without a leaf":            {jobWith(batchv1.JobComplete, "", podIn(corev1.PodSucceeded, ended(0, "", said(stage.Outcome{Stage: "prune", InputHash: "h"})))), want{v1alpha1.StageFailed, "BadOutcome", "no leaf", true, ""}},
+		"an answer that no status could hold": {jobWith(batchv1.JobComplete, "", podIn(corev1.PodSucceeded, ended(0, "", said(stage.Outcome{Stage: "prune", InputHash: "h", Leaf: &v1alpha1.Leaf{Digest: leaf.Digest, Metrics: []v1alpha1.MetricValue{{Name: "A", Value: "NaN"}}}})))), want{v1alpha1.StageFailed, "BadOutcome", `"NaN"`, true, ""}},
+		"an answer with a metric twice":       {jobWith(batchv1.JobComplete, "", podIn(corev1.PodSucceeded, ended(0, "", said(stage.Outcome{Stage: "prune", InputHash: "h", Leaf: &v1alpha1.Leaf{Digest: leaf.Digest, Metrics: []v1alpha1.MetricValue{{Name: "A", Value: "1"}, {Name: "A", Value: "1"}}}})))), want{v1alpha1.StageFailed, "BadOutcome", `"A"`, true, ""}},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			f := tt.child.fact()
+			got := want{f.State, f.Reason, f.Message, f.Retry, f.Model}
+			if strings.Contains(f.Message, tt.want.Message) {
+				got.Message = tt.want.Message
+			}
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Errorf("%s\n%s", f.Message, diff)
+			}
+			if f.Attempt != 2 || f.InputHash != "h" || f.Job != "j" {
+				t.Errorf("fact %+v", f)
+			}
+		})
+	}
+}
+
+func TestFailuresCountSinceTheSpecChanged(t *testing.T) {
+	failed := func(attempt, generation, hash, rerun string) child {
+		c := jobWith(batchv1.JobFailed, batchv1.JobReasonBackoffLimitExceeded)
+		c.job.Name, c.job.Labels[AttemptLabel] = "j"+attempt, attempt
+		c.job.Annotations = map[string]string{InputHashAnnotation: hash, GenerationAnnotation: generation, TokenAnnotation: rerun}
+		return c
+	}
+	tests := map[string]struct {
+		jobs         []child
+		wantState    v1alpha1.StageState
+		wantFailures int32
+	}{
+		"all of this spec":                   {[]child{failed("1", "3", "h", ""), failed("2", "3", "h", "")}, v1alpha1.StageFailed, 2},
+		"some of another spec":               {[]child{failed("1", "2", "h", ""), failed("2", "3", "h", "")}, v1alpha1.StageFailed, 1},
+		"some of other inputs":               {[]child{failed("1", "3", "i", ""), failed("2", "3", "h", "")}, v1alpha1.StageFailed, 1},
+		"the last of another spec":           {[]child{failed("1", "2", "h", ""), failed("2", "2", "h", "")}, "", 0},
+		"the last under another rerun token": {[]child{failed("1", "3", "h", "before"), failed("2", "3", "h", "before")}, "", 0},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			p := chainPipeline("ns", "p")
+			p.Generation = 3
+			o := &observation{children: tt.jobs}
+			facts := o.facts(p, "")
+			if f := facts.Stages["prune"]; f.State != tt.wantState || f.Failures != tt.wantFailures || f.Attempt != 2 {
+				t.Errorf("%+v", f)
+			}
+		})
+	}
+}
+
+func TestARecordedOutcomeStandsWhateverBecomesOfItsJob(t *testing.T) {
+	p := chainPipeline("ns", "p")
+	p.Generation = 3
+	p.Status = v1alpha1.OptimizationPipelineStatus{ObservedGeneration: 3, Stages: []v1alpha1.StageStatus{
+		{Name: "prune", State: v1alpha1.StageCompleted, Attempt: 2, Job: "j", InputHash: "h", Model: &v1alpha1.Artifact{Digest: "m"}},
+	}}
+	for name, c := range map[string]child{
+		"its pod is gone":     jobWith(batchv1.JobComplete, ""),
+		"it failed after all": jobWith(batchv1.JobFailed, batchv1.JobReasonDeadlineExceeded),
+		"it is being deleted": func() child { c := jobWith("", ""); c.job.DeletionTimestamp = &noon; return c }(),
+	} {
+		t.Run(name, func(t *testing.T) {
+			facts := (&observation{children: []child{c}}).facts(p, "")
+			if f := facts.Stages["prune"]; f.State != v1alpha1.StageCompleted || f.Model != "m" {
+				t.Errorf("%+v", f)
+			}
+		})
+	}
+}
+
+func TestDiagnoses(t *testing.T) {
+	wait := func(reason, message string) func() (string, string) {
+		return func() (string, string) {
+			return diagnoseWaiting(&corev1.ContainerStateWaiting{Reason: reason, Message: message}, "img")
+		}
+	}
+	event := func(reason, message string) func() (string, string) {
+		return func() (string, string) { return diagnoseEvent(reason, message) }
+	}
+	const pull = "image img cannot be had: not found; check spec.template.image and imagePullSecrets"
+	tests := map[string]struct {
+		diagnose    func() (string, string)
+		wantReason  string
+		wantMessage string
+	}{
+		"a container that is being made":   {wait("ContainerCreating", ""), "", ""},
+		"an image, first word":             {wait("ErrImagePull", "not found"), "ImagePullBackOff", pull},
+		"an image, second word":            {wait("ImagePullBackOff", `Back-off pulling image "img": ErrImagePull: not found`), "ImagePullBackOff", pull},
+		"an image, of an older Kubernetes": {wait("ImagePullBackOff", `Back-off pulling image "img"`), "ImagePullBackOff", "image img cannot be had; check"},
+		"an image's name":                  {wait("InvalidImageName", "bad"), "ImagePullBackOff", "bad"},
+		"a configuration":                  {wait("CreateContainerConfigError", "x"), "CreateContainerConfigError", "x"},
+		"a word that is none":              {wait("some thing", "x"), "NotStarted", "some thing x"},
+		"a quota":                          {event("FailedCreate", `pods "p" is forbidden: exceeded quota: q`), "QuotaExceeded", "quota q"},
+		"pod security":                     {event("FailedCreate", `pods "p" is forbidden: violates PodSecurity "restricted:latest"`), "PodSecurity", "restricted"},
+		"a service account":                {event("FailedCreate", `error looking up service account ns/x: serviceaccount "x" not found`), "ServiceAccountMissing", "spec.template.serviceAccountName"},
+		"another rejection":                {event("FailedCreate", "webhook says no"), "FailedCreate", "webhook says no"},
+		"a mount":                          {event("FailedMount", `secret "s" not found`), "FailedMount", `secret "s"`},
+		"an event that means nothing":      {event("BackOff", "x"), "", ""},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			reason, message := tt.diagnose()
+			if reason != tt.wantReason || !strings.Contains(message, strings.TrimPrefix(tt.wantMessage, "quota ")) {
+				t.Errorf("%s: %s; want %s: …%s…", reason, message, tt.wantReason, tt.wantMessage)
+			}
+		})
+	}
+}
+
+func TestTheNewestTellingWarningExplains(t *testing.T) {
+	at := func(age time.Duration, kind, reason, message string) corev1.Event {
+		return corev1.Event{Type: kind, Reason: reason, Message: message, LastTimestamp: metav1.NewTime(noon.Add(-age))}
+	}
+	series := corev1.Event{Type: corev1.EventTypeWarning, Reason: "FailedMount", Message: "series", Series: &corev1.EventSeries{LastObservedTime: metav1.NewMicroTime(noon.Time)}}
+	tests := map[string]struct {
+		events []corev1.Event
+		want   string
+	}{
+		"none":                   {nil, ""},
+		"the newest":             {[]corev1.Event{at(time.Minute, "Warning", "FailedMount", "old"), at(time.Second, "Warning", "FailedMount", "new"), at(time.Hour, "Warning", "FailedMount", "older")}, "new"},
+		"not one that is over":   {[]corev1.Event{at(time.Hour, "Warning", "FailedMount", "old")}, ""},
+		"not what is normal":     {[]corev1.Event{at(0, "Normal", "FailedMount", "x")}, ""},
+		"a series by its newest": {[]corev1.Event{at(time.Second, "Warning", "FailedMount", "x"), series}, "series"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			if got := newest(tt.events, noon.Time); tt.want == "" && got.message != "" || !strings.Contains(got.message, tt.want) {
+				t.Errorf("%+v, want %q", got, tt.want)
+			}
+		})
+	}
+}
