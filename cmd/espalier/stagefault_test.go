@@ -59,7 +59,7 @@ func TestAStageThatCannotRunSaysWhy(t *testing.T) {
 		},
 		"a dataset that is none": {
 			stage: walk.Baseline, prepare: func(c *fakeOperator) { c.put("s3://models", "team/corners/data.npz", []byte("no data")) },
-			code: 4, reason: stage.ReasonDataset, say: "data.npz",
+			code: 4, reason: stage.ReasonDataset, say: "s3://models/team/corners/data.npz",
 		},
 		"a model other than the spec's digest": {
 			stage: walk.Baseline, change: func(o *stage.Order) { o.Spec.Model.Digest = artifact.Digest(nil) },

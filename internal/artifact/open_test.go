@@ -119,3 +119,24 @@ func TestGoogleAndAzureOpenWithCredentials(t *testing.T) {
 		t.Errorf("a key that is none: %v", err)
 	}
 }
+
+func FuzzAddressesStayInTheirPlace(f *testing.F) {
+	for _, uri := range []string{"pvc://models/a/b.tflite", "pvc://models/..", "pvc://models/a//../..", "s3://b/a/../c", "gs://b", "azblob://c/a/", "file:///m/a", "a/../../b", "pvc://a/\x00"} {
+		f.Add(uri)
+	}
+	f.Fuzz(func(t *testing.T, uri string) {
+		a, err := parse(uri, Options{ClaimRoot: "/claims", Base: "/base"})
+		if err != nil {
+			return
+		}
+		if claim, ok := strings.CutPrefix(uri, "pvc://"); ok {
+			claim, _, _ = strings.Cut(claim, "/")
+			if below := "/claims/" + claim; a.local != below && !strings.HasPrefix(a.local, below+"/") {
+				t.Errorf("%q leads to %s", uri, a.local)
+			}
+		}
+		if a.local == "" && (a.bucket == "" || strings.HasPrefix(a.key, "/")) || a.local != "" && !filepath.IsAbs(a.local) {
+			t.Errorf("%q is %+v", uri, a)
+		}
+	})
+}

@@ -62,6 +62,9 @@ func (p *Prepared) open(ctx context.Context, spec *v1alpha1.OptimizationPipeline
 		return err
 	}
 	if p.Data, err = dataset.Open(fetched.Path, options); err != nil {
+		if fetched.Digest != "" { // named by where it is kept for now
+			err = fmt.Errorf("%s: %w", spec.Dataset.URI, err)
+		}
 		return fault.As(fault.Dataset, err)
 	}
 	if p.Data.Train == nil {
