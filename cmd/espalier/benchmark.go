@@ -147,11 +147,13 @@ func (o *benchmarkOptions) shape(ctx context.Context, task *optimizer.Task) erro
 	return nil
 }
 
-// noise is a source of random samples and labels for a model.
+// noise is a source of random samples and labels for a model, made beforehand.
 type noise struct {
 	shape   []int
 	classes int
 	n       int
+	values  []float32
+	labels  []int
 }
 
 func newNoise(source *optimizer.Source, n int) *noise {
@@ -170,6 +172,20 @@ func newNoise(source *optimizer.Source, n int) *noise {
 	if g.Tensors[g.Inputs[0]].Type != schema.TensorTypeFLOAT32 {
 		s.classes = 0
 	}
+	rng, size := rand.New(rand.NewPCG(1, 1)), 1
+	for _, d := range s.shape {
+		size *= d
+	}
+	s.values, s.labels = make([]float32, n*size), make([]int, n)
+	for i := range s.values {
+		s.values[i] = float32(rng.NormFloat64())
+	}
+	for i := range s.labels {
+		s.labels[i] = -1
+		if s.Classes() > 0 {
+			s.labels[i] = rng.IntN(s.Classes())
+		}
+	}
 	return s
 }
 
@@ -183,14 +199,8 @@ func (s *noise) Classes() int {
 }
 
 func (s *noise) Read(i int, x []float32) (int, error) {
-	rng := rand.New(rand.NewPCG(uint64(i), 1))
-	for j := range x {
-		x[j] = float32(rng.NormFloat64())
-	}
-	if s.Classes() == 0 {
-		return -1, nil
-	}
-	return rng.IntN(s.Classes()), nil
+	copy(x, s.values[i*len(x):])
+	return s.labels[i], nil
 }
 
 func (s *noise) Target(int, []float32) error { return dataset.ErrNoTarget }

@@ -52,10 +52,12 @@ images() {
     for arch in amd64 arm64; do
       CGO_ENABLED=0 GOARCH=$arch go build -trimpath -ldflags '-s -w' -o "bin/espalier-linux-$arch" ./cmd/espalier
     done
-    go run ./hack/image -o "$dir/espalier.tar" -ref "$image" bin/espalier-linux-amd64 bin/espalier-linux-arm64
+    go run ./hack/image -o "$dir/cloud.tar" -ref "$image" "bin/espalier-linux-$(go env GOHOSTARCH)"
+    # of an image for several architectures containerd would take this machine's
+    go run ./hack/image -o "$dir/edge.tar" -ref "$image" bin/espalier-linux-arm64
   )
-  "$here/node.sh" load cloud "$dir/espalier.tar"
-  "$here/node.sh" load edge "$dir/espalier.tar"
+  "$here/node.sh" load cloud "$dir/cloud.tar"
+  "$here/node.sh" load edge "$dir/edge.tar"
   step "images"
 }
 
@@ -70,6 +72,8 @@ demo() {
   [ -f "$KUBECONFIG" ] || die "there is no cluster: run make cluster-up"
   operator
   step "operator"
+  kubectl delete namespace demo --ignore-not-found > /dev/null
+  rm -rf "$bucket_dir/compressed"
   mkdir -p "$bucket_dir/models" "$bucket_dir/datasets" "$bucket_dir/compressed"
   cp "$root/hack/demo/glyphs.tflite" "$bucket_dir/models/"
   (cd "$root" && go run ./hack/demo data -per-class 60 -o "$bucket_dir/datasets") # a tenth of make demo's: emulation is slow
@@ -81,12 +85,14 @@ demo() {
   step "applied; every change of the pipeline follows"
   kubectl -n demo get optpipe -w &
   local watch=$!
-  kubectl -n demo wait optpipe/glyphs --for=condition=Ready=True --timeout=1800s > /dev/null || true
+  kubectl -n demo wait optpipe/glyphs --for=condition=Ready=True --timeout=900s > /dev/null || true
   kill "$watch"
   wait "$watch" 2> /dev/null || true
   step "over"
   kubectl -n demo get optpipe
   kubectl -n demo get jobs -o custom-columns='JOB:.metadata.name,COMPLETE:.status.succeeded,ARCH:.spec.template.spec.nodeSelector.kubernetes\.io/arch'
+  echo "one of the stages says of itself:"
+  kubectl -n demo logs -l espalier.dev/stage=pcqat --tail=-1 | grep -m1 '"msg":"started"'
   verify
 }
 
@@ -97,7 +103,7 @@ verify() {
   uri=$(kubectl -n demo get optpipe glyphs -o 'jsonpath={.status.selected.uri}')
   accuracy=$(kubectl -n demo get optpipe glyphs -o 'jsonpath={.status.selected.metrics[?(@.name=="Accuracy")].value}')
   [ -n "$uri" ] || die "no leaf was selected: kubectl -n demo get optpipe glyphs -o yaml"
-  curl -fsS --aws-sigv4 aws:amz:us-east-1:s3 --user "$key:$secret" -o "$dir/leaf.tflite" "$s3/${uri#s3://}"
+  curl -fsS -H 'x-amz-content-sha256: UNSIGNED-PAYLOAD' --aws-sigv4 aws:amz:us-east-1:s3 --user "$key:$secret" -o "$dir/leaf.tflite" "$s3/${uri#s3://}"
   echo "leaf of $stage, $(stat -c %s "$dir/leaf.tflite") bytes, from $uri; status says accuracy $accuracy; measured here:"
   (cd "$root" && go run ./cmd/espalier evaluate "$dir/leaf.tflite" --dataset "$bucket_dir/datasets/glyphs.npz" \
     --dataset-spec '{preprocessing: {scale: "1/255"}}' --split validation --original "$root/hack/demo/glyphs.tflite")

@@ -75,9 +75,12 @@ func run(out, ref string, binaries []string) error {
 		}
 		index.Manifests = append(index.Manifests, d)
 	}
-	list, err := a.document(index.MediaType, index)
-	if err != nil {
-		return err
+	list := index.Manifests[0] // of one architecture: what runs it need not look for its own
+	if len(binaries) > 1 {
+		var err error
+		if list, err = a.document(index.MediaType, index); err != nil {
+			return err
+		}
 	}
 	list.Annotations = map[string]string{"io.containerd.image.name": ref, "org.opencontainers.image.ref.name": ref}
 	top, err := json.Marshal(manifest{SchemaVersion: 2, MediaType: media + "index.v1+json", Manifests: []descriptor{list}})

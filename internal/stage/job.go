@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -14,6 +15,7 @@ import (
 	"espalier.dev/espalier/internal/fault"
 	"espalier.dev/espalier/internal/walk"
 	"espalier.dev/espalier/optimizer"
+	"espalier.dev/espalier/optimizer/kernel"
 )
 
 // Job carries out orders, as a Job's container does.
@@ -34,7 +36,7 @@ type Job struct {
 func (j *Job) Run(ctx context.Context, order *Order) (*Outcome, error) {
 	start := time.Now()
 	log := j.Log.With("namespace", order.Namespace, "pipeline", order.Pipeline, "stage", order.Stage, "attempt", order.Attempt)
-	log.Info("started", "inputHash", order.InputHash, "algorithmVersion", optimizer.AlgorithmVersion)
+	log.Info("started", "inputHash", order.InputHash, "algorithmVersion", optimizer.AlgorithmVersion, "arch", runtime.GOARCH, "kernels", kernel.Class())
 	quiet := heartbeat(log)
 	defer quiet()
 	outcome, err := j.run(ctx, order, log)
