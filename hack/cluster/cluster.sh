@@ -92,7 +92,7 @@ demo() {
   kubectl -n demo get optpipe
   kubectl -n demo get jobs -o custom-columns='JOB:.metadata.name,COMPLETE:.status.succeeded,ARCH:.spec.template.spec.nodeSelector.kubernetes\.io/arch'
   echo "one of the stages says of itself:"
-  kubectl -n demo logs -l espalier.dev/stage=pcqat --tail=-1 | grep -m1 '"msg":"started"'
+  kubectl -n demo logs -l espalier.dev/stage=pcqat --tail=-1 | grep '"msg":"started"'
   verify
 }
 
