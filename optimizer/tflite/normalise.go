@@ -2,6 +2,7 @@ package tflite
 
 import (
 	"fmt"
+	"slices"
 
 	"espalier.dev/espalier/optimizer/tflite/schema"
 )
@@ -12,7 +13,8 @@ import (
 //   - uint8 quantization becomes int8: data and zero points move by 128, which changes no value;
 //   - a per-channel bias whose quantized dimension names the weights' axis gets dimension 0;
 //   - a quantized tensor without zero points gets zeros;
-//   - int8 weights of an operator with float activations (hybrid, dynamic-range quantization) become float.
+//   - int8 weights of an operator with float activations (hybrid, dynamic-range quantization) become float;
+//   - float16 or int8 constants behind a DEQUANTIZE become the float32 constants that it computes, so that they train.
 //
 // What cannot be rewritten is a FormatError that says what to do instead.
 func Normalise(m *Model) (notes []string, err error) {
@@ -26,8 +28,14 @@ func Normalise(m *Model) (notes []string, err error) {
 		if err := m.dequantizeHybrid(s, g, counts); err != nil {
 			return nil, err
 		}
+		if err := m.foldDequantize(s, g, counts); err != nil {
+			return nil, err
+		}
 	}
-	for _, kind := range []string{noteUint8, noteBias, noteZero, noteHybrid} {
+	if counts[noteFolded] > 0 {
+		Compact(m) // of what was dequantized
+	}
+	for _, kind := range []string{noteUint8, noteBias, noteZero, noteHybrid, noteFolded} {
 		if n := counts[kind]; n > 0 {
 			notes = append(notes, fmt.Sprintf(kind, n))
 		}
@@ -40,6 +48,7 @@ const (
 	noteBias   = "%d biases had the weights' quantized dimension; set to 0"
 	noteZero   = "%d quantized tensors had no zero points; set to 0"
 	noteHybrid = "%d int8 weights of float operators dequantized (hybrid quantization)"
+	noteFolded = "%d constants behind a DEQUANTIZE stored as float32 (float16 weights)"
 )
 
 func (m *Model) normaliseTensor(where string, t *schema.TensorT, counts map[string]int) error {
@@ -102,6 +111,39 @@ func (m *Model) dequantizeHybrid(s int, g *schema.SubGraphT, counts map[string]i
 		t.Type, t.Quantization = schema.TensorTypeFLOAT32, nil
 		counts[noteHybrid]++
 	}
+	return nil
+}
+
+// foldDequantize replaces the DEQUANTIZE of a constant by its result. One whose result the subgraph returns stays.
+func (m *Model) foldDequantize(s int, g *schema.SubGraphT, counts map[string]int) error {
+	kept := make([]*schema.OperatorT, 0, len(g.Operators))
+	for _, o := range g.Operators {
+		code, _ := m.Op(o)
+		if code != schema.BuiltinOperatorDEQUANTIZE || len(o.Inputs) != 1 || len(o.Outputs) != 1 || o.Inputs[0] < 0 || slices.Contains(g.Outputs, o.Outputs[0]) {
+			kept = append(kept, o)
+			continue
+		}
+		from, to := g.Tensors[o.Inputs[0]], g.Tensors[o.Outputs[0]]
+		var values []float32
+		var err error
+		switch {
+		case !m.IsConst(from) || to.Type != schema.TensorTypeFLOAT32:
+		case from.Type == schema.TensorTypeFLOAT16:
+			values, err = m.Float32s(from)
+		case from.Type == schema.TensorTypeINT8:
+			values, err = m.dequantized(tensorName(s, int(o.Inputs[0]), from), from)
+		}
+		if err != nil {
+			return err
+		}
+		if values == nil {
+			kept = append(kept, o)
+			continue
+		}
+		m.SetData(to, Float32Bytes(values))
+		counts[noteFolded]++
+	}
+	g.Operators = kept
 	return nil
 }
 

@@ -227,6 +227,28 @@ func TestNormaliseMovesUint8(t *testing.T) {
 	}
 }
 
+func TestNormaliseStoresHalfWeightsAsFloat32(t *testing.T) {
+	b := tflitetest.New()
+	x := b.Input("x", 1, 2)
+	half := b.Raw("half", schema.TensorTypeFLOAT16, []byte{0x00, 0x3c, 0x00, 0xc1, 0x00, 0x00, 0x00, 0x3c}, 2, 2) // 1, −2.5, 0, 1
+	w := b.Op("w", schema.BuiltinOperatorDEQUANTIZE, schema.BuiltinOptionsDequantizeOptions, &schema.DequantizeOptionsT{}, []int32{2, 2}, half)
+	y := b.Op("y", schema.BuiltinOperatorFULLY_CONNECTED, schema.BuiltinOptionsFullyConnectedOptions, &schema.FullyConnectedOptionsT{}, []int32{1, 2}, x, w)
+	b.Output(y)
+	m := b.Model()
+	notes, err := tflite.Normalise(m)
+	if err != nil || len(notes) != 1 || !strings.Contains(notes[0], "float16") {
+		t.Fatalf("notes %q, %v", notes, err)
+	}
+	g := m.Subgraph()
+	if len(g.Operators) != 1 || len(g.Tensors) != 3 {
+		t.Errorf("%d operators and %d tensors are left, want 1 and 3", len(g.Operators), len(g.Tensors))
+	}
+	values, err := m.Float32s(g.Tensors[g.Operators[0].Inputs[1]])
+	if diff := cmp.Diff([]float32{1, -2.5, 0, 1}, values); diff != "" || err != nil {
+		t.Errorf("%v\n%s", err, diff)
+	}
+}
+
 func TestSharedBuffersAreCopiedOnWrite(t *testing.T) {
 	m := small()
 	a, b := m.Subgraph().Tensors[1], m.Subgraph().Tensors[2]
