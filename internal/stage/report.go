@@ -150,8 +150,13 @@ func (b *reportBuilder) files(s *report.Stage, status *v1alpha1.StageStatus, res
 		Technique: result.LeafKind, Metrics: valuesOf(status.Leaf.Metrics), Test: valuesOf(result.Test),
 		File: &report.File{Path: LeafFile(s.Name), Digest: result.Leaf, Bytes: size},
 	}
-	s.Leaf.Layers, err = report.Layers(leaf, b.original)
-	return err
+	if s.Leaf.Layers, err = report.Layers(leaf, b.original); err != nil {
+		return err
+	}
+	for i := range s.Leaf.Layers {
+		s.Leaf.Layers[i].OutputSNR = result.outputSNR(s.Leaf.Layers[i].Output)
+	}
+	return nil
 }
 
 func (b *reportBuilder) read(digest string) (*tflite.Model, int, error) {

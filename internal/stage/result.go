@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
+	"strconv"
 
 	"espalier.dev/espalier/api/v1alpha1"
 	"espalier.dev/espalier/internal/fault"
@@ -42,6 +44,16 @@ func (r *Result) Blobs() []string {
 		return []string{r.Leaf}
 	}
 	return []string{r.Model, r.Leaf}
+}
+
+// outputSNR is the measured error of an int8 tensor, in dB; nil where it was not measured or there is none.
+func (r *Result) outputSNR(name string) *float64 {
+	for _, l := range r.Layers {
+		if v, err := strconv.ParseFloat(l.Decibel, 64); l.Name == name && err == nil && !math.IsInf(v, 0) {
+			return &v
+		}
+	}
+	return nil
 }
 
 // Layer is the error of one int8 tensor.
