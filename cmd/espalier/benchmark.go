@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"espalier.dev/espalier/internal/fault"
+	"espalier.dev/espalier/internal/profile"
 	"espalier.dev/espalier/optimizer"
 	"espalier.dev/espalier/optimizer/cluster"
 	"espalier.dev/espalier/optimizer/dataset"
@@ -29,6 +30,7 @@ type benchmarkOptions struct {
 	inference bool
 	budget    time.Duration
 	workers   int
+	threads   int
 	format    output
 }
 
@@ -36,8 +38,11 @@ func newBenchmarkCommand(streams *ioStreams) *cobra.Command {
 	o := &benchmarkOptions{}
 	cmd := &cobra.Command{
 		Use:   "benchmark MODEL",
-		Short: "Measure training samples/s for a technique, or inference latency",
-		Long:  "Measure on random samples: the speed does not depend on their values. Timings of one machine compare only with those of the same run.",
+		Short: "Measure training samples/s for a technique, or inference latency, and where the time goes",
+		Long: `Measure on random samples: the speed does not depend on their values. Timings of one machine compare only with those of the same run.
+
+Shares of time are of processor time, sampled a hundred times a second: by kernel, which is a function of package optimizer/kernel or
+the package of other code, and by phase of a training step.`,
 		Example: `  espalier benchmark model.tflite --technique pqat --batch 64
   espalier benchmark leaf.tflite --inference`,
 		Args: cobra.ExactArgs(1),
@@ -58,24 +63,45 @@ func newBenchmarkCommand(streams *ioStreams) *cobra.Command {
 	}
 	cmd.Flags().StringVar(&o.technique, "technique", "float", "float, prune, cluster, qat, pqat, cqat or pcqat")
 	cmd.Flags().IntVar(&o.batch, "batch", 64, "samples of one optimizer step")
-	cmd.Flags().BoolVar(&o.inference, "inference", false, "latency of one sample on one thread instead of training")
+	cmd.Flags().BoolVar(&o.inference, "inference", false, "latency of one sample instead of training")
 	cmd.Flags().DurationVar(&o.budget, "time", 3*time.Second, "how long to measure")
 	cmd.Flags().IntVar(&o.workers, "workers", 0, "goroutines for training; 0: one a processor")
+	cmd.Flags().IntVar(&o.threads, "threads", 1, "goroutines for the inference of one sample, where an int8 operator is large enough to share")
 	o.format.addFlag(cmd)
 	return cmd
 }
 
 func (o *benchmarkOptions) latency(ctx context.Context, streams *ioStreams, content []byte, source *optimizer.Source) error {
-	l, err := measure.TimeLatency(ctx, content, newNoise(source, 16), o.budget)
+	if o.threads < 1 {
+		return fault.As(fault.Spec, fmt.Errorf("--threads %d: want at least 1", o.threads))
+	}
+	var l measure.Latency
+	shares, err := profile.Of(func() (err error) {
+		l, err = measure.TimeLatency(ctx, content, newNoise(source, 16), measure.LatencyOptions{Budget: o.budget, Threads: o.threads})
+		return err
+	})
 	if err != nil {
 		return fault.As(fault.Model, err)
 	}
 	if o.format == outputJSON {
-		return printJSON(streams.Out, map[string]any{"kernelClass": kernel.Class(), "threads": 1, "p50Micros": l.P50, "p90Micros": l.P90, "p99Micros": l.P99, "runs": l.Runs})
+		return printJSON(streams.Out, map[string]any{
+			"kernelClass": kernel.Class(), "threads": o.threads, "p50Micros": l.P50, "p90Micros": l.P90, "p99Micros": l.P99, "runs": l.Runs, "shares": shares.Kernels,
+		})
 	}
 	return table(streams, func(w *tabwriter.Writer) {
-		fmt.Fprintf(w, "kernels\t%s, 1 thread\np50\t%.1f µs\np90\t%.1f µs\np99\t%.1f µs\nruns\t%d\n", kernel.Class(), l.P50, l.P90, l.P99, l.Runs)
+		fmt.Fprintf(w, "kernels\t%s, %d threads\np50\t%.1f µs\np90\t%.1f µs\np99\t%.1f µs\nruns\t%d\n", kernel.Class(), o.threads, l.P50, l.P90, l.P99, l.Runs)
+		printShares(w, shares)
 	})
+}
+
+// printShares writes where at least half a percent of the time went.
+func printShares(w *tabwriter.Writer, shares profile.Shares) {
+	fmt.Fprintf(w, "\nkernel\tphase\ttime\n")
+	for _, s := range shares.Kernels {
+		if s.Part >= 0.005 {
+			fmt.Fprintf(w, "%s\t%s\t%.1f %%\n", s.Kernel, s.Phase, 100*s.Part)
+		}
+	}
 }
 
 func (o *benchmarkOptions) training(ctx context.Context, streams *ioStreams, source *optimizer.Source) error {
@@ -100,15 +126,13 @@ func (o *benchmarkOptions) training(ctx context.Context, streams *ioStreams, sou
 			cancel()
 		}
 	}
-	var err error
-	if o.technique == "float" || o.technique == "prune" {
-		_, err = task.Prune(ctx, prune.Options{Sparsity: map[string]float64{"prune": 0.5}[o.technique], Schedule: prune.Schedule{Kind: prune.Constant}})
-	} else if o.technique == "cluster" {
-		_, err = task.Cluster(ctx, optimizer.ClusterOptions{Options: cluster.Options{Clusters: 16, Entropy: cluster.DefaultEntropy}})
-	} else {
-		_, err = task.Quantize(ctx, optimizer.QuantizeOptions{})
-	}
-	if err != nil && !errors.Is(err, context.Canceled) {
+	shares, err := profile.Of(func() error {
+		if err := o.train(ctx, task); !errors.Is(err, context.Canceled) {
+			return err
+		}
+		return nil
+	})
+	if err != nil {
 		return fault.As(fault.Model, err)
 	}
 	workers := o.workers
@@ -116,11 +140,29 @@ func (o *benchmarkOptions) training(ctx context.Context, streams *ioStreams, sou
 		workers = runtime.GOMAXPROCS(0)
 	}
 	if o.format == outputJSON {
-		return printJSON(streams.Out, map[string]any{"technique": o.technique, "batch": o.batch, "kernelClass": kernel.Class(), "workers": workers, "samplesPerSecond": last.SamplesPerSecond, "steps": last.Step})
+		return printJSON(streams.Out, map[string]any{
+			"technique": o.technique, "batch": o.batch, "kernelClass": kernel.Class(), "workers": workers, "samplesPerSecond": last.SamplesPerSecond,
+			"steps": last.Step, "coresBusy": shares.Busy, "shares": shares.Kernels,
+		})
 	}
 	return table(streams, func(w *tabwriter.Writer) {
-		fmt.Fprintf(w, "technique\t%s\nbatch\t%d\nkernels\t%s, %d workers\ntraining\t%.0f samples/s (%d steps)\n", o.technique, o.batch, kernel.Class(), workers, last.SamplesPerSecond, last.Step)
+		fmt.Fprintf(w, "technique\t%s\nbatch\t%d\nkernels\t%s, %d workers\ntraining\t%.0f samples/s (%d steps)\nbusy\t%.2f cores\n",
+			o.technique, o.batch, kernel.Class(), workers, last.SamplesPerSecond, last.Step, shares.Busy)
+		printShares(w, shares)
 	})
+}
+
+// train runs the stage whose technique is measured, until ctx ends it.
+func (o *benchmarkOptions) train(ctx context.Context, task *optimizer.Task) (err error) {
+	switch o.technique {
+	case "float", "prune":
+		_, err = task.Prune(ctx, prune.Options{Sparsity: map[string]float64{"prune": 0.5}[o.technique], Schedule: prune.Schedule{Kind: prune.Constant}})
+	case "cluster":
+		_, err = task.Cluster(ctx, optimizer.ClusterOptions{Options: cluster.Options{Clusters: 16, Entropy: cluster.DefaultEntropy}})
+	default:
+		_, err = task.Quantize(ctx, optimizer.QuantizeOptions{})
+	}
+	return err
 }
 
 // shape gives the task's input what the technique preserves: zeros, clusters, both.

@@ -150,7 +150,7 @@ func (r *Runner) timed(ctx context.Context, result *Result) error {
 	if err != nil {
 		return fault.As(fault.Storage, err)
 	}
-	latency, err := measure.TimeLatency(ctx, content, sample, 0)
+	latency, err := measure.TimeLatency(ctx, content, sample, measure.LatencyOptions{})
 	if err != nil {
 		return err
 	}

@@ -80,10 +80,28 @@ type convProduct struct {
 }
 
 func (k *convProduct) run(m *memory) error {
+	k.runRows(m, &m.scratch, 0, k.batch*k.OutH)
+	return nil
+}
+
+func (k *convProduct) rows() (count, products int) {
+	return k.batch * k.OutH, k.OutW * k.outputs * k.KH * k.KW * k.inputs
+}
+
+func (k *convProduct) runRows(m *memory, s *kernel.Int8Scratch, from, to int) {
 	x, y := m.int8s(k.x), m.int8s(k.y)
 	in, out := k.InH*k.InW*k.inputs, k.OutH*k.OutW*k.outputs
-	for b := range k.batch {
-		k.packed.Run(&m.scratch, y[b*out:(b+1)*out], x[b*in:(b+1)*in])
+	eachImage(k.OutH, from, to, func(b, from, to int) {
+		k.packed.RunRows(s, y[b*out:(b+1)*out], x[b*in:(b+1)*in], from, to)
+	})
+}
+
+// eachImage calls f for every image that rows from to to−1 of a batch are part of, with its own rows.
+func eachImage(height, from, to int, f func(image, from, to int)) {
+	for from < to {
+		b := from / height
+		end := min(to, (b+1)*height)
+		f(b, from-b*height, end-b*height)
+		from = end
 	}
-	return nil
 }

@@ -86,10 +86,18 @@ type depthwiseProduct struct {
 }
 
 func (k *depthwiseProduct) run(m *memory) error {
+	k.runRows(m, &m.scratch, 0, k.batch*k.OutH)
+	return nil
+}
+
+func (k *depthwiseProduct) rows() (count, products int) {
+	return k.batch * k.OutH, k.OutW * k.channels * k.mult * k.KH * k.KW
+}
+
+func (k *depthwiseProduct) runRows(m *memory, s *kernel.Int8Scratch, from, to int) {
 	x, y := m.int8s(k.x), m.int8s(k.y)
 	in, out := k.InH*k.InW*k.channels, k.OutH*k.OutW*k.channels*k.mult
-	for b := range k.batch {
-		k.packed.Run(&m.scratch, y[b*out:(b+1)*out], x[b*in:(b+1)*in])
-	}
-	return nil
+	eachImage(k.OutH, from, to, func(b, from, to int) {
+		k.packed.RunRows(s, y[b*out:(b+1)*out], x[b*in:(b+1)*in], from, to)
+	})
 }

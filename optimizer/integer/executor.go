@@ -7,10 +7,11 @@ import (
 	"espalier.dev/espalier/optimizer/tflite/schema"
 )
 
-// Executor runs one model at one batch size. It belongs to one goroutine at a time.
+// Executor runs one model at one batch size. It belongs to one goroutine at a time, which may have others help it: SetThreads.
 type Executor struct {
 	*program
 	memory memory
+	team   *team       // nil: one thread
 	out    [][]float32 // dequantized outputs, made when first asked for
 }
 
@@ -43,7 +44,7 @@ func (e *Executor) Batch() int { return e.graph.Batch }
 // ArenaBytes returns the size of the planned activation arena for one sample (the file's batch), in bytes.
 func (e *Executor) ArenaBytes() int { return e.arena }
 
-// Clone returns an executor with the same constants and its own activations, ready to run on another goroutine.
+// Clone returns an executor of one thread with the same constants and its own activations, ready to run on another goroutine.
 func (e *Executor) Clone() *Executor { return newExecutor(e.program) }
 
 func newExecutor(p *program) *Executor {
@@ -112,7 +113,7 @@ func (e *Executor) input(i, n int) (*operator.Tensor, error) {
 // Run computes every node. Errors name the operator; they come only from values an operator is not defined for.
 func (e *Executor) Run() error {
 	for i := range e.steps {
-		if err := e.steps[i].run(&e.memory); err != nil {
+		if err := e.run(&e.steps[i]); err != nil {
 			return fmt.Errorf("%s: %w", e.steps[i].node, err)
 		}
 	}

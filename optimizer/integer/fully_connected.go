@@ -49,6 +49,14 @@ type fullyConnectedProduct struct {
 }
 
 func (k *fullyConnectedProduct) run(m *memory) error {
-	k.packed.Run(&m.scratch, m.int8s(k.y), m.int8s(k.x), k.rows, k.depth)
+	k.runRows(m, &m.scratch, 0, k.fullyConnectedKernel.rows)
 	return nil
+}
+
+func (k *fullyConnectedProduct) rows() (count, products int) {
+	return k.fullyConnectedKernel.rows, k.depth * k.outputs
+}
+
+func (k *fullyConnectedProduct) runRows(m *memory, s *kernel.Int8Scratch, from, to int) {
+	k.packed.Run(s, m.int8s(k.y)[from*k.outputs:], m.int8s(k.x)[from*k.depth:], to-from, k.depth)
 }

@@ -22,21 +22,25 @@ func NewInt8Conv(weights []int8, w Window, c int, q Requant) *Int8Conv {
 }
 
 // Run computes one image y [OutH, OutW, n] from x [InH, InW, c].
-func (l *Int8Conv) Run(s *Int8Scratch, y, x []int8) {
+func (l *Int8Conv) Run(s *Int8Scratch, y, x []int8) { l.RunRows(s, y, x, 0, l.w.OutH) }
+
+// RunRows computes rows from to to−1 of an image y.
+func (l *Int8Conv) RunRows(s *Int8Scratch, y, x []int8, from, to int) {
 	d, w := l.dense, l.w
 	x, y = x[:w.InH*w.InW*l.c], y[:w.OutH*w.OutW*d.n]
+	from, to = from*w.OutW, to*w.OutW
 	switch {
 	case len(y) == 0:
 	case w.KH == 1 && w.KW == 1 && w.StrideH == 1 && w.StrideW == 1 && w.PadTop == 0 && w.PadLeft == 0 && w.OutH == w.InH && w.OutW == w.InW:
-		d.Run(s, y, x, w.OutH*w.OutW, l.c)
+		d.Run(s, y[from*d.n:], x[from*l.c:], to-from, l.c)
 	case d.packed == nil:
-		l.runPortable(s, y, x)
+		l.runPortable(s, y, x, from, to)
 	default:
 		l.image.fill(s, l, x)
 		chunk := d.chunk()
 		s.rows = grow(s.rows, chunk*d.rowBytes()+64)
-		for first := 0; first < w.OutH*w.OutW; first += chunk {
-			n := min(chunk, w.OutH*w.OutW-first)
+		for first := from; first < to; first += chunk {
+			n := min(chunk, to-first)
 			l.gather(s, first, n)
 			d.multiply(s, y[first*d.n:], n)
 		}
@@ -82,11 +86,12 @@ func (l *Int8Conv) gatherRows(s *Int8Scratch, row, oy, ox, count, rows int) {
 	}
 }
 
-func (l *Int8Conv) runPortable(s *Int8Scratch, y, x []int8) {
+// runPortable computes output pixels from to to−1.
+func (l *Int8Conv) runPortable(s *Int8Scratch, y, x []int8, from, to int) {
 	w, d := l.w, l.dense
 	s.rows = grow(s.rows, d.k)
 	taps := int8s(s.rows)[:d.k]
-	for pixel := range w.OutH * w.OutW {
+	for pixel := from; pixel < to; pixel++ {
 		iy, ix := pixel/w.OutW*w.StrideH-w.PadTop, pixel%w.OutW*w.StrideW-w.PadLeft
 		for tap := range w.KH * w.KW {
 			to := taps[tap*l.c : (tap+1)*l.c]

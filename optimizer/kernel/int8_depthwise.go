@@ -81,11 +81,14 @@ func (l *Int8Depthwise) pack() {
 const stripBytes = 20 << 10
 
 // Run computes one image y [OutH, OutW, c·mult] from x [InH, InW, c].
-func (l *Int8Depthwise) Run(s *Int8Scratch, y, x []int8) {
+func (l *Int8Depthwise) Run(s *Int8Scratch, y, x []int8) { l.RunRows(s, y, x, 0, l.w.OutH) }
+
+// RunRows computes rows from to to−1 of an image y.
+func (l *Int8Depthwise) RunRows(s *Int8Scratch, y, x []int8, from, to int) {
 	w := l.w
 	x, y = x[:w.InH*w.InW*l.c], y[:w.OutH*w.OutW*l.outs]
 	if l.packed == nil {
-		l.runPortable(s, y, x)
+		l.runPortable(s, y, x, from*w.OutW, to*w.OutW)
 		return
 	}
 	if l.mult > 1 {
@@ -98,8 +101,8 @@ func (l *Int8Depthwise) Run(s *Int8Scratch, y, x []int8) {
 	s.groups = grow(s.groups, (span+(l.strip-1)*w.StrideH)*l.cols*size)
 	s.sums = grow(s.sums, len(l.pixels)/2*lanes)
 	for at := 0; at < l.outs; at += lanes {
-		for first := 0; first < w.OutH; first += l.strip {
-			rows := min(l.strip, w.OutH-first)
+		for first := from; first < to; first += l.strip {
+			rows := min(l.strip, to-first)
 			simd.Interleave(&simd.InterleaveArgs{
 				Dst: unsafe.Pointer(&s.groups[0]), Src: (*int8)(unsafe.Pointer(&s.image[first*w.StrideH*l.image.cols*l.outs+at])),
 				Cols: l.cols, Rows: span + (rows-1)*w.StrideH, SrcCol: l.outs, SrcRow: l.image.cols * l.outs,
@@ -126,11 +129,12 @@ func (l *Int8Depthwise) expand(s *Int8Scratch, x []int8) []int8 {
 	return out
 }
 
-func (l *Int8Depthwise) runPortable(s *Int8Scratch, y, x []int8) {
+// runPortable computes output pixels from to to−1.
+func (l *Int8Depthwise) runPortable(s *Int8Scratch, y, x []int8, from, to int) {
 	w := l.w
 	s.sums = grow(s.sums, l.outs)
 	sums := s.sums[:l.outs]
-	for pixel := range w.OutH * w.OutW {
+	for pixel := from; pixel < to; pixel++ {
 		iy, ix := pixel/w.OutW*w.StrideH-w.PadTop, pixel%w.OutW*w.StrideW-w.PadLeft
 		clear(sums)
 		for tap := range w.KH * w.KW {

@@ -12,15 +12,21 @@ import (
 	"espalier.dev/espalier/optimizer/tflite"
 )
 
-// Latency is how long one sample takes on one thread, in microseconds.
+// Latency is how long one sample takes, in microseconds.
 type Latency struct {
 	P50, P90, P99 float64
 	Runs          int
 }
 
-// TimeLatency runs a model sample by sample, on one thread, for about the budget (default 300 ms, at least 5 and at most 10,000
-// runs), after a few runs that are not counted. Setting the input is not part of a run.
-func TimeLatency(ctx context.Context, model []byte, source dataset.Source, budget time.Duration) (Latency, error) {
+// LatencyOptions say how latency is measured.
+type LatencyOptions struct {
+	Budget  time.Duration // how long to measure; 0 stands for 300 ms
+	Threads int           // 0 stands for 1
+}
+
+// TimeLatency runs a model sample by sample for about the budget, at least 5 and at most 10,000 runs, after a few runs that are
+// not counted. Setting the input is not part of a run.
+func TimeLatency(ctx context.Context, model []byte, source dataset.Source, o LatencyOptions) (Latency, error) {
 	m, err := tflite.Read(model)
 	if err != nil {
 		return Latency{}, err
@@ -29,9 +35,11 @@ func TimeLatency(ctx context.Context, model []byte, source dataset.Source, budge
 	if err != nil {
 		return Latency{}, err
 	}
-	if budget <= 0 {
-		budget = 300 * time.Millisecond
+	if o.Budget <= 0 {
+		o.Budget = 300 * time.Millisecond
 	}
+	exec.SetThreads(o.Threads)
+	defer exec.Close()
 	inputs, _, err := sampleSizes(exec.Graph(), source)
 	if err != nil {
 		return Latency{}, err
@@ -41,7 +49,7 @@ func TimeLatency(ctx context.Context, model []byte, source dataset.Source, budge
 	const warm, least, most = 3, 5, 10_000
 	x := make([]float32, inputs)
 	var times []float64
-	for i, start := 0, time.Now(); i < warm+least || i < warm+most && time.Since(start) < budget; i++ {
+	for i, start := 0, time.Now(); i < warm+least || i < warm+most && time.Since(start) < o.Budget; i++ {
 		if err := ctx.Err(); err != nil {
 			return Latency{}, err
 		}

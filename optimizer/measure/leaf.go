@@ -52,7 +52,7 @@ func Leaf(ctx context.Context, model []byte, source dataset.Source, o LeafOption
 	if o.LatencyBudget < 0 {
 		return r, nil
 	}
-	if r.Latency, err = TimeLatency(ctx, model, source, o.LatencyBudget); err != nil {
+	if r.Latency, err = TimeLatency(ctx, model, source, LatencyOptions{Budget: o.LatencyBudget}); err != nil {
 		return nil, err
 	}
 	r.Metrics[LatencyMicros] = r.Latency.P50

@@ -12,6 +12,12 @@ import (
 // can multiply by. ranges that training moved give the same parameters here as in the file.
 func (p *Plan) Params(ranges []Range) []Params {
 	params := make([]Params, len(p.Groups))
+	p.SetParams(params, ranges)
+	return params
+}
+
+// SetParams is Params into a slice of one for each group.
+func (p *Plan) SetParams(params []Params, ranges []Range) {
 	for g := range p.Groups {
 		params[g] = p.groupParams(g, ranges[g])
 	}
@@ -22,7 +28,6 @@ func (p *Plan) Params(ranges []Range) []Params {
 			params[g] = p.groupParams(g, r)
 		}
 	}
-	return params
 }
 
 func (p *Plan) groupParams(g int, r Range) Params {

@@ -10,6 +10,7 @@ import (
 // there are labels or targets.
 func (t *Trainer) Evaluate(src dataset.Source) (Score, error) {
 	t.start()
+	defer t.hire()()
 	t.refresh()
 	o := *t.objective
 	o.smoothing, o.weights = 0, nil

@@ -34,6 +34,7 @@ type Ranges struct {
 	first  []float32
 	second []float32
 	mask   []uint8
+	params []quantize.Params // by group, as the file will hold them
 }
 
 const defaultDecay = 0.99
@@ -64,6 +65,7 @@ func (r *Ranges) prepare(n *graph.Network) error {
 		}
 		r.group = append(r.group, g)
 	}
+	r.params = make([]quantize.Params, groups)
 	r.start = append([]quantize.Range(nil), r.Range...)
 	r.findFloors()
 	r.value, r.grad = make([]float32, 2*groups), make([]float32, 2*groups)
@@ -154,7 +156,8 @@ func (r *Ranges) learn(c *Config, step int, rate float64, acts []graph.ActGrad) 
 
 // apply sets the quantizations to what the emitted file will hold.
 func (r *Ranges) apply() {
-	for g, p := range r.Plan.Params(r.Range) {
+	r.Plan.SetParams(r.params, r.Range)
+	for g, p := range r.params {
 		r.Quants[g].Scale, r.Quants[g].ZeroPoint = p.Scale, p.ZeroPoint
 	}
 }

@@ -12,6 +12,7 @@ import (
 // after the current step, in a state that Save can write: then it returns ctx's error and what was done so far.
 func (t *Trainer) Run(ctx context.Context) (*Result, error) {
 	t.start()
+	defer t.hire()()
 	r := &run{Trainer: t, began: time.Now(), reported: time.Now(), saved: time.Now()}
 	if err := t.teach(); err != nil {
 		return nil, err

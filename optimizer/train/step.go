@@ -35,6 +35,27 @@ func (t *Trainer) start() {
 		}
 		p.regroup(t.grads[0].Param[p.index])
 	}
+	t.failed = make([]error, used)
+	t.tasks = tasks{t.materializeParam, t.trainLane, t.reduceChunk, t.backwardParam, t.updateParam}
+}
+
+// batch is the step being taken.
+type batch struct {
+	src     dataset.Source
+	samples []int
+	rate    float64 // learning rate
+	clip    float64 // factor of gradients
+}
+
+// tasks are the parts of a step that workers share, made once so that a step allocates nothing.
+type tasks struct{ materialize, train, reduce, backward, update func(w *worker, i int) }
+
+func (t *Trainer) materializeParam(_ *worker, i int) { t.params[i].materialize(t.task.Network) }
+func (t *Trainer) backwardParam(_ *worker, i int) {
+	t.params[i].backward(t.grads[0].Param[t.params[i].index])
+}
+func (t *Trainer) updateParam(_ *worker, i int) {
+	t.params[i].update(&t.config, t.step+1, t.batch.rate, t.batch.clip)
 }
 
 // order returns the samples of an epoch, shuffled by seed and epoch.
@@ -45,15 +66,15 @@ func (t *Trainer) order(epoch int) []int {
 
 // refresh computes the effective weights.
 func (t *Trainer) refresh() {
-	n := t.task.Network
-	t.parallel(len(t.params), func(_ *worker, i int) { t.params[i].materialize(n) })
-	n.RefreshConstants()
+	t.parallel(len(t.params), t.tasks.materialize)
+	t.task.Network.RefreshConstants()
 }
 
 // runStep trains on one batch of samples.
 func (t *Trainer) runStep(src dataset.Source, samples []int, rate float64) (tally, error) {
+	t.batch = batch{src, samples, rate, 1}
 	t.refresh()
-	if err := t.gradients(src, samples); err != nil {
+	if err := t.gradients(); err != nil {
 		return tally{}, err
 	}
 	t.reduce()
@@ -61,9 +82,7 @@ func (t *Trainer) runStep(src dataset.Source, samples []int, rate float64) (tall
 	for _, s := range t.sums {
 		sum.add(s)
 	}
-	t.parallel(len(t.params), func(_ *worker, i int) {
-		t.params[i].backward(t.grads[0].Param[t.params[i].index])
-	})
+	t.parallel(len(t.params), t.tasks.backward)
 	squares := 0.0
 	for _, p := range t.params {
 		squares += p.squares
@@ -71,11 +90,10 @@ func (t *Trainer) runStep(src dataset.Source, samples []int, rate float64) (tall
 	if !isFinite(sum.loss) || !isFinite(squares) {
 		return tally{}, t.diagnose(src, samples, sum.loss)
 	}
-	clip := 1.0
 	if norm := math.Sqrt(squares); t.config.ClipNorm > 0 && norm > t.config.ClipNorm {
-		clip = t.config.ClipNorm / norm
+		t.batch.clip = t.config.ClipNorm / norm
 	}
-	t.parallel(len(t.params), func(_ *worker, i int) { t.params[i].update(&t.config, t.step+1, rate, clip) })
+	t.parallel(len(t.params), t.tasks.update)
 	if t.task.Ranges != nil {
 		t.task.Ranges.update(&t.config, t.step+1, rate, t.grads[0].Act)
 	}
@@ -86,28 +104,29 @@ func (t *Trainer) runStep(src dataset.Source, samples []int, rate float64) (tall
 func isFinite(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }
 
 // gradients runs the micro-batches of a batch forward and backward: micro-batch i in lane i mod lanes, in order.
-func (t *Trainer) gradients(src dataset.Source, samples []int) error {
-	size := t.task.Network.MicroBatch
-	used := len(t.grads)
-	failed := make([]error, used)
-	t.parallel(used, func(w *worker, lane int) {
-		t.sums[lane] = tally{}
-		for first := lane * size; first < len(samples); first += used * size {
-			part := samples[first:min(first+size, len(samples))]
-			sum, err := t.microBatch(w, lane, src, part, 1/float64(len(samples)))
-			if err != nil {
-				failed[lane] = err
-				return
-			}
-			t.sums[lane].add(sum)
-		}
-	})
-	for _, err := range failed {
+func (t *Trainer) gradients() error {
+	t.parallel(len(t.grads), t.tasks.train)
+	for _, err := range t.failed {
 		if err != nil {
 			return fmt.Errorf("training %w", err)
 		}
 	}
 	return nil
+}
+
+// trainLane runs the micro-batches of one lane.
+func (t *Trainer) trainLane(w *worker, lane int) {
+	size, samples := t.task.Network.MicroBatch, t.batch.samples
+	t.sums[lane], t.failed[lane] = tally{}, nil
+	for first := lane * size; first < len(samples); first += len(t.grads) * size {
+		part := samples[first:min(first+size, len(samples))]
+		sum, err := t.microBatch(w, lane, t.batch.src, part, 1/float64(len(samples)))
+		if err != nil {
+			t.failed[lane] = err
+			return
+		}
+		t.sums[lane].add(sum)
+	}
 }
 
 func (t *Trainer) microBatch(w *worker, lane int, src dataset.Source, samples []int, share float64) (tally, error) {
@@ -127,18 +146,19 @@ func (t *Trainer) microBatch(w *worker, lane int, src dataset.Source, samples []
 
 // reduce adds the lanes up in the first, in order, and empties the others.
 func (t *Trainer) reduce() {
-	first := t.grads[0]
-	t.parallel(len(t.chunks), func(_ *worker, i int) {
-		c := t.chunks[i]
-		sum := first.Param[c.param][c.from:c.to]
-		for _, g := range t.grads[1:] {
-			part := g.Param[c.param][c.from:c.to]
-			kernel.Axpy(sum, 1, part)
-			clear(part)
-		}
-	})
+	t.parallel(len(t.chunks), t.tasks.reduce)
 	for _, g := range t.grads[1:] {
-		first.AddAct(g)
+		t.grads[0].AddAct(g)
 		g.ResetAct()
+	}
+}
+
+func (t *Trainer) reduceChunk(_ *worker, i int) {
+	c := t.chunks[i]
+	sum := t.grads[0].Param[c.param][c.from:c.to]
+	for _, g := range t.grads[1:] {
+		part := g.Param[c.param][c.from:c.to]
+		kernel.Axpy(sum, 1, part)
+		clear(part)
 	}
 }

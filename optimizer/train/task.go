@@ -84,6 +84,10 @@ type Trainer struct {
 	grads   []*graph.Grads // by lane
 	sums    []tally        // by lane
 	chunks  []chunk
+	failed  []error // by lane
+	tasks   tasks
+	batch   batch
+	crew    *crew       // nil between calls
 	cache   [][]float32 // teacher's loss tensor by sample, nil if it is not cached
 	ready   bool
 

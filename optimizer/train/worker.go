@@ -2,8 +2,6 @@ package train
 
 import (
 	"fmt"
-	"sync"
-	"sync/atomic"
 
 	"espalier.dev/espalier/optimizer/dataset"
 	"espalier.dev/espalier/optimizer/graph"
@@ -130,31 +128,4 @@ func (w *worker) losses(o *objective, e *graph.Exec, inputs []float32, answers [
 		}
 	}
 	return sum
-}
-
-// parallel calls f for i = 0 … n−1, each once, on the trainer's workers.
-func (t *Trainer) parallel(n int, f func(w *worker, i int)) {
-	count := min(n, len(t.workers))
-	if count <= 1 {
-		for i := range n {
-			f(t.workers[0], i)
-		}
-		return
-	}
-	var next atomic.Int64
-	run := func(w *worker) {
-		for {
-			i := int(next.Add(1)) - 1
-			if i >= n {
-				return
-			}
-			f(w, i)
-		}
-	}
-	var group sync.WaitGroup
-	for _, w := range t.workers[1:count] {
-		group.Go(func() { run(w) })
-	}
-	run(t.workers[0])
-	group.Wait()
 }
