@@ -171,7 +171,10 @@ func (o *managerOptions) options(logger logr.Logger) (ctrl.Options, error) {
 		LeaderElection: o.leaderElect, LeaderElectionID: leaderElectionID, LeaderElectionNamespace: o.leaseNamespace,
 		LeaderElectionReleaseOnCancel: true, // the process ends with the manager
 		GracefulShutdownTimeout:       ptr.To(10 * time.Second),
-		Controller:                    config.Controller{UsePriorityQueue: ptr.To(true)},
-		Client:                        client.Options{FieldOwner: "espalier"},
+		Controller: config.Controller{
+			UsePriorityQueue:   ptr.To(true),
+			SkipNameValidation: ptr.To(true), // names are to be unique in a process, but a test has a manager after another
+		},
+		Client: client.Options{FieldOwner: "espalier"},
 	}, nil
 }

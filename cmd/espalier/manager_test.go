@@ -54,14 +54,21 @@ func TestManagerAnswersProbesAndShowsMetricsToThoseWhoMay(t *testing.T) {
 	cmd.SetArgs([]string{"manager", "--image=x", "--kubeconfig=" + plane.Kubeconfig, "--leader-elect", "--leader-election-namespace=default",
 		"--health-probe-bind-address=" + probes, "--metrics-bind-address=" + metrics})
 	done := make(chan error, 1)
-	go func() { done <- cmd.ExecuteContext(ctx) }()
+	go func() {
+		err := cmd.ExecuteContext(ctx)
+		if ctx.Err() == nil { // nobody would answer
+			t.Errorf("the manager ended: %v", err)
+			cancel()
+		}
+		done <- err
+	}()
 
 	for _, path := range []string{"/healthz", "/readyz"} {
-		if code, _ := get(t, "http://"+probes+path, ""); code != http.StatusOK {
+		if code, _ := get(ctx, t, "http://"+probes+path, ""); code != http.StatusOK {
 			t.Errorf("%s answers %d", path, code)
 		}
 	}
-	if code, _ := get(t, "https://"+metrics+"/metrics", ""); code != http.StatusUnauthorized {
+	if code, _ := get(ctx, t, "https://"+metrics+"/metrics", ""); code != http.StatusUnauthorized {
 		t.Errorf("/metrics answers %d to somebody unknown", code)
 	}
 	client, err := kubernetes.NewForConfig(plane.Config)
@@ -69,10 +76,10 @@ func TestManagerAnswersProbesAndShowsMetricsToThoseWhoMay(t *testing.T) {
 		t.Fatal(err)
 	}
 	stranger, reader := account(t, client, "stranger", false), account(t, client, "reader", true)
-	if code, _ := get(t, "https://"+metrics+"/metrics", stranger); code != http.StatusForbidden {
+	if code, _ := get(ctx, t, "https://"+metrics+"/metrics", stranger); code != http.StatusForbidden {
 		t.Errorf("/metrics answers %d to somebody who may not", code)
 	}
-	code, body := get(t, "https://"+metrics+"/metrics", reader)
+	code, body := get(ctx, t, "https://"+metrics+"/metrics", reader)
 	if code != http.StatusOK || !strings.Contains(body, "espalier_jobs_in_flight 0") || !strings.Contains(body, "rest_client_requests_total") {
 		t.Errorf("/metrics answers %d: %.300s", code, body)
 	}
@@ -124,12 +131,12 @@ func account(t *testing.T, client kubernetes.Interface, name string, mayRead boo
 	return token.Status.Token
 }
 
-// get asks until somebody answers.
-func get(t *testing.T, url, token string) (code int, body string) {
+// get asks until somebody answers or ctx ends.
+func get(ctx context.Context, t *testing.T, url, token string) (code int, body string) {
 	t.Helper()
 	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
 	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(50 * time.Millisecond) {
-		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -145,7 +152,7 @@ func get(t *testing.T, url, token string) (code int, body string) {
 			}
 			return response.StatusCode, string(data)
 		}
-		if time.Now().After(deadline) {
+		if ctx.Err() != nil || time.Now().After(deadline) {
 			t.Fatal(err)
 		}
 	}
