@@ -118,7 +118,7 @@ func (c child) completed(f *walk.Fact, pod *corev1.Pod) {
 	}
 	if err != nil {
 		f.State, f.Retry, f.Reason = v1alpha1.StageFailed, true, reasonBadOutcome
-		f.Message = fmt.Sprintf("its container ended well but its answer cannot be used: %s; is %s an image of espalier?", err, pod.Spec.Containers[0].Image)
+		f.Message = fmt.Sprintf("its container ended well but its answer cannot be used: %s; is %s an image of espalier?", err, image(pod))
 		return
 	}
 	f.Reused, f.Model, f.Leaf = outcome.Reused, outcome.Model, outcome.Leaf
@@ -231,6 +231,16 @@ func (c child) disruption() (reason, message string) {
 		}
 	}
 	return "", ""
+}
+
+// image is that of the stage's container.
+func image(pod *corev1.Pod) string {
+	for i := range pod.Status.ContainerStatuses {
+		if s := &pod.Status.ContainerStatuses[i]; s.Name == containerName && s.Image != "" {
+			return s.Image
+		}
+	}
+	return "its image"
 }
 
 // terminated returns how the stage's container ended, nil while it has not.

@@ -30,7 +30,7 @@ func jobWith(condition batchv1.JobConditionType, reason string, pods ...*corev1.
 }
 
 func podIn(phase corev1.PodPhase, changes ...func(*corev1.Pod)) *corev1.Pod {
-	p := &corev1.Pod{Spec: corev1.PodSpec{Containers: []corev1.Container{{Image: "image"}}}, Status: corev1.PodStatus{Phase: phase}}
+	p := &corev1.Pod{Status: corev1.PodStatus{Phase: phase}}
 	for _, change := range changes {
 		change(p)
 	}
@@ -39,7 +39,7 @@ func podIn(phase corev1.PodPhase, changes ...func(*corev1.Pod)) *corev1.Pod {
 
 func ended(code int32, reason, message string) func(*corev1.Pod) {
 	return func(p *corev1.Pod) {
-		p.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: containerName, State: corev1.ContainerState{
+		p.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: containerName, Image: "image", State: corev1.ContainerState{
 			Terminated: &corev1.ContainerStateTerminated{ExitCode: code, Reason: reason, Message: message, FinishedAt: noon},
 		}}}
 	}

@@ -35,6 +35,7 @@ func (v *view) leafURI(published bool) func(stage string) string {
 type news struct {
 	warning         bool
 	reason, message string
+	minor           bool // for the log alone: the Job's own events tell it too
 }
 
 // newsOf compares two statuses of a pipeline: what became of stages, and what of the whole.
@@ -49,7 +50,7 @@ func newsOf(before, after *v1alpha1.OptimizationPipelineStatus) []news {
 	}
 	was, now := meta.FindStatusCondition(before.Conditions, v1alpha1.ConditionReady), meta.FindStatusCondition(after.Conditions, v1alpha1.ConditionReady)
 	if now != nil && (was == nil || was.Reason != now.Reason || was.Status != now.Status) && tellsOutcome(after, now.Reason) {
-		out = append(out, news{!meta.IsStatusConditionTrue(after.Conditions, v1alpha1.ConditionReady), now.Reason, now.Message})
+		out = append(out, news{warning: !meta.IsStatusConditionTrue(after.Conditions, v1alpha1.ConditionReady), reason: now.Reason, message: now.Message})
 	}
 	return out
 }
@@ -74,13 +75,13 @@ func stageNews(was, now *v1alpha1.StageStatus) news {
 		if now.Reused {
 			word = "was in the store already"
 		}
-		return news{false, "StageCompleted", fmt.Sprintf("stage %s %s", now.Name, word)}
+		return news{reason: "StageCompleted", message: fmt.Sprintf("stage %s %s", now.Name, word)}
 	case now.State == v1alpha1.StageFailed && changed:
-		return news{true, "StageFailed", fmt.Sprintf("stage %s failed: %s", now.Name, now.Message)}
+		return news{warning: true, reason: "StageFailed", message: fmt.Sprintf("stage %s failed: %s", now.Name, now.Message)}
 	case now.State == v1alpha1.StagePending && strings.HasPrefix(now.Message, "attempt ") && was.Message != now.Message:
-		return news{true, "StageRetrying", fmt.Sprintf("stage %s: %s", now.Name, now.Message)}
+		return news{warning: true, reason: "StageRetrying", message: fmt.Sprintf("stage %s: %s", now.Name, now.Message)}
 	case now.Job != "" && now.Job != was.Job && now.State != v1alpha1.StageStopping:
-		return news{false, "StageStarted", fmt.Sprintf("stage %s started as Job %s", now.Name, now.Job)}
+		return news{minor: true, reason: "StageStarted", message: fmt.Sprintf("stage %s started as Job %s", now.Name, now.Job)}
 	}
 	return news{}
 }
@@ -92,6 +93,9 @@ const maxNote = 1000
 func (r *Reconciler) tell(ctx context.Context, v *view) {
 	for _, n := range newsOf(&v.before, &v.pipeline.Status) {
 		log.FromContext(ctx).Info(n.message, "reason", n.reason)
+		if n.minor {
+			continue
+		}
 		kind := corev1.EventTypeNormal
 		if n.warning {
 			kind = corev1.EventTypeWarning

@@ -9,6 +9,7 @@ import (
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/selection"
@@ -64,8 +65,9 @@ func CacheOptions(namespaces ...string) (cache.Options, error) {
 	options := cache.Options{
 		DefaultTransform: cache.TransformStripManagedFields(),
 		ByObject: map[client.Object]cache.ByObject{
-			&batchv1.Job{}: {Label: selector, Transform: slim},
-			&corev1.Pod{}:  {Label: selector, Transform: slim},
+			&v1alpha1.OptimizationPipeline{}: {Transform: slim},
+			&batchv1.Job{}:                   {Label: selector, Transform: slim},
+			&corev1.Pod{}:                    {Label: selector, Transform: slim},
 		},
 	}
 	for _, ns := range namespaces {
@@ -77,25 +79,68 @@ func CacheOptions(namespaces ...string) (cache.Options, error) {
 	return options, nil
 }
 
-// slim drops what nobody reads from the cache; above all the order, which holds a whole pipeline.
+// slim keeps of objects what the controller reads, which of Jobs and pods is a small part; above all not the order, which holds a whole
+// pipeline. So what is in the cache is never written back whole: it is patched, or deleted by name.
 func slim(object any) (any, error) {
 	switch o := object.(type) {
 	case *batchv1.Job:
-		o.ManagedFields = nil
-		slimPod(&o.Spec.Template.Spec)
+		return slimJob(o), nil
 	case *corev1.Pod:
+		return slimPod(o), nil
+	case *v1alpha1.OptimizationPipeline:
 		o.ManagedFields = nil
-		slimPod(&o.Spec)
+		delete(o.Annotations, corev1.LastAppliedConfigAnnotation) // the manifest once more
 	}
 	return object, nil
 }
 
-func slimPod(spec *corev1.PodSpec) {
-	for i := range spec.Containers {
-		c := &spec.Containers[i]
-		c.Env, c.VolumeMounts = nil, nil
+func slimJob(job *batchv1.Job) *batchv1.Job {
+	out := &batchv1.Job{ObjectMeta: slimMeta(job), Status: batchv1.JobStatus{
+		StartTime: job.Status.StartTime, CompletionTime: job.Status.CompletionTime, Conditions: job.Status.Conditions,
+	}}
+	out.Spec.Suspend, out.Spec.TTLSecondsAfterFinished = job.Spec.Suspend, job.Spec.TTLSecondsAfterFinished
+	for i := range job.Spec.Template.Spec.Volumes {
+		if v := &job.Spec.Template.Spec.Volumes[i]; v.PersistentVolumeClaim != nil {
+			out.Spec.Template.Spec.Volumes = append(out.Spec.Template.Spec.Volumes, *v)
+		}
 	}
-	spec.Affinity, spec.Tolerations = nil, nil
+	return out
+}
+
+func slimPod(pod *corev1.Pod) *corev1.Pod {
+	out := &corev1.Pod{ObjectMeta: slimMeta(pod), Status: corev1.PodStatus{
+		Phase: pod.Status.Phase, Reason: pod.Status.Reason, Message: pod.Status.Message,
+	}}
+	for _, k := range pod.Status.Conditions {
+		if k.Type == corev1.PodScheduled || k.Type == corev1.DisruptionTarget {
+			out.Status.Conditions = append(out.Status.Conditions, k)
+		}
+	}
+	for i := range pod.Status.ContainerStatuses {
+		if s := &pod.Status.ContainerStatuses[i]; s.Name == containerName {
+			out.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: s.Name, Image: s.Image, State: s.State}}
+		}
+	}
+	return out
+}
+
+// slimMeta keeps who an object is and whose.
+func slimMeta(o metav1.Object) metav1.ObjectMeta {
+	out := metav1.ObjectMeta{
+		Name: o.GetName(), Namespace: o.GetNamespace(), UID: o.GetUID(), ResourceVersion: o.GetResourceVersion(), OwnerReferences: o.GetOwnerReferences(),
+		CreationTimestamp: o.GetCreationTimestamp(), DeletionTimestamp: o.GetDeletionTimestamp(), Labels: map[string]string{}, Annotations: map[string]string{},
+	}
+	for _, key := range []string{PipelineLabel, StageLabel, AttemptLabel, QueueLabel} {
+		if value, ok := o.GetLabels()[key]; ok {
+			out.Labels[key] = value
+		}
+	}
+	for _, key := range []string{InputHashAnnotation, GenerationAnnotation, TokenAnnotation} {
+		if value, ok := o.GetAnnotations()[key]; ok {
+			out.Annotations[key] = value
+		}
+	}
+	return out
 }
 
 // New sets the controller up with a manager, whose cache is as CacheOptions has it.

@@ -50,6 +50,7 @@ type managerOptions struct {
 	metricsAddress string
 	metricsCerts   string
 	metricsOpen    bool
+	pprofAddress   string
 	verbose        bool
 	streams        *ioStreams
 }
@@ -78,6 +79,7 @@ KUBECONFIG, the service account of the pod it runs in, or ~/.kube/config. Logs a
 	flags.StringVar(&o.metricsAddress, "metrics-bind-address", ":8443", "where /metrics answers; 0: nowhere")
 	flags.StringVar(&o.metricsCerts, "metrics-cert-dir", "", "folder with tls.crt and tls.key for /metrics; default: a self-signed certificate")
 	flags.BoolVar(&o.metricsOpen, "metrics-insecure", false, "serve /metrics over HTTP to anybody, for trying things out")
+	flags.StringVar(&o.pprofAddress, "pprof-bind-address", "0", "where /debug/pprof answers anybody, such as localhost:6060; 0: nowhere")
 	flags.BoolVar(&o.verbose, "verbose", false, "log more")
 	return cmd
 }
@@ -167,7 +169,7 @@ func (o *managerOptions) options(logger logr.Logger) (ctrl.Options, error) {
 		metrics.TLSOpts = []func(*tls.Config){func(c *tls.Config) { c.MinVersion = tls.VersionTLS12 }}
 	}
 	return ctrl.Options{
-		Scheme: scheme, Logger: logger, Cache: cached, Metrics: metrics, HealthProbeBindAddress: o.probeAddress,
+		Scheme: scheme, Logger: logger, Cache: cached, Metrics: metrics, HealthProbeBindAddress: o.probeAddress, PprofBindAddress: o.pprofAddress,
 		LeaderElection: o.leaderElect, LeaderElectionID: leaderElectionID, LeaderElectionNamespace: o.leaseNamespace,
 		LeaderElectionReleaseOnCancel: true, // the process ends with the manager
 		GracefulShutdownTimeout:       ptr.To(10 * time.Second),
