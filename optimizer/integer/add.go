@@ -31,7 +31,7 @@ func buildAdd(c *compiler) (runner, error) {
 		k.a[uint8(code)] = mA.of((code - a.zero) << extra)
 		k.b[uint8(code)] = sign * mB.of((code-b.zero)<<extra)
 	}
-	return &binaryKernel{newPairs(c), k}, nil
+	return newBinary(c, k), nil
 }
 
 func (k *addKernel) row(y, a, b []int8) {

@@ -53,10 +53,54 @@ func (p *pairs) each(m *memory, f rowFunc) {
 	}
 }
 
-// binaryKernel is an element-wise int8 operator: an operand's code picks a row of a table or goes straight into f.
+// binaryKernel is an element-wise int8 operator.
 type binaryKernel struct {
 	pairs
 	rowFunc
+}
+
+// leastTable is the number of results from which a table of all pairs of codes pays: it has 65,536 entries.
+const leastTable = 4 << 10
+
+// newBinary makes the kernel of an element-wise operator: f itself, or for tensors of some size a table of its results.
+func newBinary(c *compiler, f rowFunc) runner {
+	k := &binaryKernel{newPairs(c), f}
+	if c.reference || c.out(0).Numel() < leastTable {
+		return k
+	}
+	t := new(pairTable)
+	var codes [256]int8
+	for i := range codes {
+		codes[i] = int8(uint8(i))
+	}
+	for i, code := range codes {
+		f.row(t[i<<8:i<<8+256], []int8{code}, codes[:])
+	}
+	k.rowFunc = t
+	return k
+}
+
+// pairTable is the result of two codes: that of a is the high byte of the index.
+type pairTable [1 << 16]int8
+
+func (t *pairTable) row(y, a, b []int8) {
+	switch {
+	case len(a) == 1:
+		row := (*[256]int8)(t[int(uint8(a[0]))<<8:])
+		for i, v := range b[:len(y)] {
+			y[i] = row[uint8(v)]
+		}
+	case len(b) == 1:
+		low := uint16(uint8(b[0]))
+		for i, v := range a[:len(y)] {
+			y[i] = t[uint16(uint8(v))<<8|low]
+		}
+	default:
+		a, b = a[:len(y)], b[:len(y)]
+		for i := range y {
+			y[i] = t[uint16(uint8(a[i]))<<8|uint16(uint8(b[i]))]
+		}
+	}
 }
 
 func (k *binaryKernel) run(m *memory) error {

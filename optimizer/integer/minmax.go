@@ -18,9 +18,9 @@ func buildMinMax(c *compiler) (runner, error) {
 		return nil, err
 	}
 	if c.n.Op == schema.BuiltinOperatorMINIMUM {
-		return &binaryKernel{newPairs(c), minKernel{}}, nil
+		return newBinary(c, minKernel{}), nil
 	}
-	return &binaryKernel{newPairs(c), maxKernel{}}, nil
+	return newBinary(c, maxKernel{}), nil
 }
 
 func (minKernel) row(y, a, b []int8) {

@@ -16,7 +16,7 @@ func buildMul(c *compiler) (runner, error) {
 	}
 	k := &mulKernel{a: a.zero, b: b.zero, zero: out.zero, output: newMultiplier(float64(float32(a.scale*b.scale) / out.scale))}
 	k.lo, k.hi = out.bounds(c.n.Attr.(operator.Binary).Act)
-	return &binaryKernel{newPairs(c), k}, nil
+	return newBinary(c, k), nil
 }
 
 func (k *mulKernel) row(y, a, b []int8) {

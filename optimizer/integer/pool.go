@@ -1,6 +1,12 @@
 package integer
 
-import "espalier.dev/espalier/optimizer/operator"
+import (
+	"math"
+	"slices"
+
+	"espalier.dev/espalier/optimizer/kernel"
+	"espalier.dev/espalier/optimizer/operator"
+)
 
 // poolKernel is AVERAGE_POOL_2D or MAX_POOL_2D over NHWC: pixels outside the image take no part.
 type poolKernel struct {
@@ -23,9 +29,54 @@ func buildPool(average bool) builder {
 		attr, shape := c.n.Attr.(operator.Pool), c.in(0).Shape
 		k := &poolKernel{Window: attr.Window, in: c.n.Inputs[0], out: c.n.Outputs[0], batch: shape[0], channels: shape[3], average: average}
 		k.lo, k.hi = out.bounds(attr.Act)
+		if mean := k.asProduct(c); mean != nil {
+			return mean, nil
+		}
 		c.work.need(0, k.channels)
 		return k, nil
 	}
+}
+
+// averageProduct is an AVERAGE_POOL_2D as package kernel computes it: a depthwise convolution whose weights are 1.
+type averageProduct struct {
+	*poolKernel
+	packed *kernel.Int8Depthwise
+}
+
+// asProduct returns an average over windows that lie inside the image as an averageProduct; nil for anything else.
+func (k *poolKernel) asProduct(c *compiler) runner {
+	w, count := k.Window, k.KH*k.KW
+	inside := w.PadTop == 0 && w.PadLeft == 0 && (w.OutH-1)*w.StrideH+w.KH <= w.InH && (w.OutW-1)*w.StrideW+w.KW <= w.InW
+	if c.reference || !k.average || !inside || count > 1<<12 || !paddable(w, k.channels) {
+		return nil
+	}
+	w.DilationH, w.DilationW = 1, 1
+	share := 1 / float64(count)
+	for sum := int32(0); sum <= 128*int32(count); sum++ { // for negative sums it is the same
+		if int32(math.Round(float64(sum)*share)) != mean(sum, int32(count)) {
+			return nil
+		}
+	}
+	q := kernel.Requant{Bias: make([]int32, k.channels), Real: slices.Repeat([]float64{share}, k.channels), Min: k.lo, Max: k.hi}
+	ones := slices.Repeat([]int8{1}, count*k.channels)
+	return &averageProduct{k, kernel.NewInt8Depthwise(ones, kernel.Window(w), k.channels, 1, q)}
+}
+
+func (k *averageProduct) run(m *memory) error {
+	x, y := m.int8s(k.in), m.int8s(k.out)
+	in, out := k.InH*k.InW*k.channels, k.OutH*k.OutW*k.channels
+	for b := range k.batch {
+		k.packed.Run(&m.scratch, y[b*out:(b+1)*out], x[b*in:(b+1)*in])
+	}
+	return nil
+}
+
+// mean is a sum divided by a count, rounded to nearest, halves away from zero.
+func mean(sum, count int32) int32 {
+	if sum > 0 {
+		return (sum + count/2) / count
+	}
+	return (sum - count/2) / count
 }
 
 func (k *poolKernel) run(m *memory) error {
@@ -43,7 +94,7 @@ func (k *poolKernel) run(m *memory) error {
 	return nil
 }
 
-// pixel computes one output pixel. The mean is rounded to nearest, halves away from zero.
+// pixel computes one output pixel.
 func (k *poolKernel) pixel(y []int8, total []int32, image []int8, oy, ox int) {
 	for c := range total {
 		total[c] = -128
@@ -69,10 +120,8 @@ func (k *poolKernel) pixel(y []int8, total []int32, image []int8, oy, ox int) {
 		}
 	}
 	for c, v := range total {
-		if k.average && v > 0 {
-			v = (v + count/2) / count
-		} else if k.average && count > 0 {
-			v = (v - count/2) / count
+		if k.average && count > 0 {
+			v = mean(v, count)
 		}
 		y[c] = clamp(v, k.lo, k.hi)
 	}

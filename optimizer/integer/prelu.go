@@ -14,7 +14,7 @@ func buildPrelu(c *compiler) (runner, error) {
 	k := &preluKernel{x: x.zero, alpha: alpha.zero, zero: out.zero}
 	k.identity = newMultiplier(float64(x.scale / out.scale))
 	k.leak = newMultiplier(float64(float32(x.scale*alpha.scale) / out.scale))
-	return &binaryKernel{newPairs(c), k}, nil
+	return newBinary(c, k), nil
 }
 
 func (k *preluKernel) row(y, x, alpha []int8) {

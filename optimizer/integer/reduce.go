@@ -2,7 +2,9 @@ package integer
 
 import (
 	"math/bits"
+	"slices"
 
+	"espalier.dev/espalier/optimizer/kernel"
 	"espalier.dev/espalier/optimizer/operator"
 	"espalier.dev/espalier/optimizer/tflite/schema"
 )
@@ -36,11 +38,47 @@ func buildReduce(c *compiler) (runner, error) {
 		if c.n.Op == schema.BuiltinOperatorMEAN {
 			k.output = k.output.dividedBy(int64(k.count))
 		}
+		if mean := k.asProduct(c); mean != nil {
+			return mean, nil
+		}
 		c.work.need(0, outputs)
 		return k, nil
 	default:
 		return k, c.sameQuant(in, out)
 	}
+}
+
+// meanProduct is a MEAN over the image as package kernel computes it: a depthwise convolution whose weights are 1.
+type meanProduct struct {
+	*reduceKernel
+	packed          *kernel.Int8Depthwise
+	pixels, outputs int // of an image
+}
+
+// asProduct returns a MEAN over the middle dimensions of [batch, height, width, channels] as a meanProduct; nil for anything else.
+func (k *reduceKernel) asProduct(c *compiler) runner {
+	if c.reference || k.op != schema.BuiltinOperatorMEAN || len(k.shape) != 4 || k.stride[1] != 0 || k.stride[2] != 0 || k.stride[3] != 1 || k.output.shift > 30 {
+		return nil
+	}
+	height, width, channels := k.shape[1], k.shape[2], k.shape[3]
+	window := operator.Window{KH: height, KW: width, StrideH: 1, StrideW: 1, DilationH: 1, DilationW: 1, InH: height, InW: width, OutH: 1, OutW: 1}
+	if height*width > 1<<16 || k.stride[0] == 0 && k.shape[0] > 1 || !paddable(window, channels) {
+		return nil
+	}
+	q := kernel.Requant{
+		Bias: make([]int32, channels), Multiplier: slices.Repeat([]int32{k.output.value}, channels), Shift: slices.Repeat([]int32{int32(k.output.shift)}, channels),
+		InputZero: k.inZero, Zero: k.zero, Min: -128, Max: 127,
+	}
+	ones := slices.Repeat([]int8{1}, height*width*channels)
+	return &meanProduct{k, kernel.NewInt8Depthwise(ones, kernel.Window(window), channels, 1, q), height * width, channels}
+}
+
+func (k *meanProduct) run(m *memory) error {
+	x, y := m.int8s(k.in), m.int8s(k.out)
+	for b := range k.shape[0] {
+		k.packed.Run(&m.scratch, y[b*k.outputs:(b+1)*k.outputs], x[b*k.pixels*k.outputs:(b+1)*k.pixels*k.outputs])
+	}
+	return nil
 }
 
 // dividedBy folds 1/n into a multiplier, keeping as many bits as the shift allows.

@@ -21,7 +21,7 @@ func buildSquaredDifference(c *compiler) (runner, error) {
 		k.a[uint8(code)] = mA.of((code - a.zero) << extra)
 		k.b[uint8(code)] = mB.of((code - b.zero) << extra)
 	}
-	return &binaryKernel{newPairs(c), k}, nil
+	return newBinary(c, k), nil
 }
 
 func (k *squaredDifferenceKernel) row(y, a, b []int8) {

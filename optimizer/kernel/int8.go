@@ -146,24 +146,36 @@ func loadRuns(dst []byte, src []int8, n, count, dstStep, srcStep, xor int) {
 
 // multiply computes n rows of y from s.rows.
 func (d *Int8Dense) multiply(s *Int8Scratch, y []int8, n int) {
-	outputs := d.outputs()
+	outputs, size := d.outputs(), d.rowBytes()
 	s.sums = grow(s.sums, n*outputs)
-	p := simd.Int8Args{LDA: d.rowBytes(), LDC: 4 * outputs, Steps: d.steps}
-	for j := 0; j < outputs; j += d.panel(j) {
-		p.Registers = d.panel(j) / simd.IntLanes
+	p := simd.Int8Args{LDA: size, LDC: 4 * outputs, Steps: d.steps}
+	var groups [2]tiling
+	for j := 0; j < outputs; j += 2 * simd.IntLanes {
+		if registers := min(outputs-j, 2*simd.IntLanes) / simd.IntLanes; registers != p.Registers {
+			p.Registers = registers
+			groups = tilings(n, simd.MaxIntRows(registers))
+		}
 		p.B = unsafe.Pointer(&d.packed[j*d.steps*simd.DenseTaps*simd.IntSize])
-		most := simd.MaxIntRows(p.Registers)
-		tiles := (n + most - 1) / most
-		for i := 0; tiles > 0; {
-			p.Rows = (n - i + tiles - 1) / tiles
-			p.Tiles = n - i - (p.Rows-1)*tiles
-			p.A, p.C = unsafe.Pointer(&s.rows[i*p.LDA]), &s.sums[i*outputs+j]
-			i += p.Rows * p.Tiles
-			tiles -= p.Tiles
-			simd.GemmInt8(&p)
+		for i := range groups {
+			if g := &groups[i]; g.tiles > 0 {
+				p.Rows, p.Tiles = g.rows, g.tiles
+				p.A, p.C = unsafe.Pointer(&s.rows[g.first*size]), &s.sums[g.first*outputs+j]
+				simd.GemmInt8(&p)
+			}
 		}
 	}
 	d.requant.run(y, d.n, s.sums, outputs, n, 0, d.n)
+}
+
+// tiling is a number of tiles of as many rows, from a row on.
+type tiling struct{ first, rows, tiles int }
+
+// tilings divides n rows among as few tiles of at most so many rows as evenly as can be: some of one row more than the others.
+func tilings(n, most int) [2]tiling {
+	tiles := (n + most - 1) / most
+	rows := (n + tiles - 1) / tiles
+	more := n - (rows-1)*tiles
+	return [2]tiling{{0, rows, more}, {rows * more, rows - 1, tiles - more}}
 }
 
 func (d *Int8Dense) runPortable(y, x []int8, rows, ldx int) {

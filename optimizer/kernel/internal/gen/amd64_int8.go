@@ -251,7 +251,7 @@ func (f *file) requantProlog(v vector) {
 // requantRows begins the loop over the rows of a block of columns: K1 selects them.
 func (f *file) requantRows(v vector) {
 	if v.width == 16 {
-		f.p(" MOVQ $16, CX\n CMPQ R10, CX\n CMOVQLT R10, CX\n MOVL $1, BX\n SHLQ CX, BX\n DECQ BX\n KMOVW BX, K1")
+		f.p(" MOVQ $16, CX\n CMPQ R10, CX\n CMOVQLT R10, CX\n MOVQ CX, R13\n MOVL $1, BX\n SHLQ CX, BX\n DECQ BX\n KMOVW BX, K1")
 	}
 	f.p(" MOVQ SI, R11\n MOVQ DI, R12\n MOVQ RequantArgs_Rows(AX), CX\nrow:")
 }
@@ -260,8 +260,9 @@ func (f *file) requantRows(v vector) {
 func (f *file) storeCodes(v vector, rows int) {
 	next := fmt.Sprintf(" ADDQ R8, R11\n ADDQ R9, R12\n DECQ CX\n JNZ row\n ADDQ $%d, SI\n ADDQ $%d, DI\n ADDQ $%d, DX\n SUBQ $%d, R10\n JGT block", v.bytes(), v.width, rows*v.bytes(), v.width)
 	if v.width == 16 {
-		f.p(" VPMOVSDB Z2, X2\n VPMAXSB X14, X2, X2\n VPMINSB X15, X2, X2\n VMOVDQU8 X2, K1, (R12)\n%s", next)
+		f.p(" VPMOVSDB Z2, X2\n VPMAXSB X14, X2, X2\n VPMINSB X15, X2, X2\n CMPQ R13, $16\n JNE part\n VMOVDQU X2, (R12)\nnext:\n%s", next)
 		f.end()
+		f.p("part:\n VMOVDQU8 X2, K1, (R12)\n JMP next")
 		return
 	}
 	f.p(" VEXTRACTI128 $1, Y2, X1\n VPACKSSDW X1, X2, X2\n VPACKSSWB X2, X2, X2\n VPMAXSB X14, X2, X2\n VPMINSB X15, X2, X2\n CMPQ R10, $8\n JLT part\n VMOVQ X2, (R12)\nnext:\n%s", next)

@@ -5041,6 +5041,7 @@ block:
 	MOVQ $16, CX
 	CMPQ R10, CX
 	CMOVQLT R10, CX
+	MOVQ CX, R13
 	MOVL $1, BX
 	SHLQ CX, BX
 	DECQ BX
@@ -5068,7 +5069,10 @@ row:
 	VPMOVSDB Z2, X2
 	VPMAXSB X14, X2, X2
 	VPMINSB X15, X2, X2
-	VMOVDQU8 X2, K1, (R12)
+	CMPQ R13, $16
+	JNE part
+	VMOVDQU X2, (R12)
+next:
 	ADDQ R8, R11
 	ADDQ R9, R12
 	DECQ CX
@@ -5080,6 +5084,9 @@ row:
 	JGT block
 	VZEROUPPER
 	RET
+part:
+	VMOVDQU8 X2, K1, (R12)
+	JMP next
 
 // func requantize256(p *RequantArgs)
 TEXT ·requantize256(SB), NOSPLIT, $0-8
@@ -5193,6 +5200,7 @@ block:
 	MOVQ $16, CX
 	CMPQ R10, CX
 	CMOVQLT R10, CX
+	MOVQ CX, R13
 	MOVL $1, BX
 	SHLQ CX, BX
 	DECQ BX
@@ -5226,7 +5234,10 @@ row:
 	VPMOVSDB Z2, X2
 	VPMAXSB X14, X2, X2
 	VPMINSB X15, X2, X2
-	VMOVDQU8 X2, K1, (R12)
+	CMPQ R13, $16
+	JNE part
+	VMOVDQU X2, (R12)
+next:
 	ADDQ R8, R11
 	ADDQ R9, R12
 	DECQ CX
@@ -5238,6 +5249,9 @@ row:
 	JGT block
 	VZEROUPPER
 	RET
+part:
+	VMOVDQU8 X2, K1, (R12)
+	JMP next
 
 // func requantizeReal256(p *RequantArgs)
 TEXT ·requantizeReal256(SB), NOSPLIT, $0-8
