@@ -96,6 +96,10 @@ generate: ## make every generated file again: schema, kernels, deepcopy, CRD, ma
 	./hack/generate-schema.sh
 	go generate ./...
 
+.PHONY: scale
+scale: build ## walk a thousand pipelines on a real control plane (needs cluster-tools) and print what they cost
+	go run ./hack/scale -pipelines 1000
+
 .PHONY: install-manifest
 install-manifest: ## render config/default with IMAGE into out/install.yaml, one file to apply (CONFIG=config/namespaced: for one namespace)
 	go run ./hack/install -image '$(IMAGE)' '$(CONFIG)' out/install.yaml
