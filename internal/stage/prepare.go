@@ -92,6 +92,9 @@ func (p *Prepared) digests() v1alpha1.Baseline {
 // fit checks the dataset's samples against the network's inputs and output.
 func (p *Prepared) fit() error {
 	g := p.Source.Float.Subgraph()
+	if len(g.Inputs) != 1 {
+		return fault.As(fault.Model, fmt.Errorf("the model has %d inputs; give one input that the model splits: models of several are not supported", len(g.Inputs)))
+	}
 	var inputs [][]int
 	for _, t := range g.Inputs {
 		shape := []int{}

@@ -111,9 +111,13 @@ func Compile(m *tflite.Model, microBatch int) (*Network, error) {
 // or one of 1 MB and a part of the next level. Speed changes little around it; far below, weights are packed too often.
 const cacheFloats = 288 << 10
 
+// largeWeights is the size of a kernel, in floats, that leaves an L2 cache between micro-batches whatever their size: more samples at
+// once then pay for loading it again.
+const largeWeights = 256 << 10
+
 // AutoMicroBatch returns the micro-batch Compile chooses by default: the power of two, at most 16, that keeps the largest
-// activation within about a megabyte; the file's batch if the model cannot be run at another. It depends on nothing but the
-// model, so that results are reproducible.
+// activation within about a megabyte, or two where a kernel is large; the file's batch if the model cannot be run at another. It
+// depends on nothing but the model, so that results are reproducible.
 func AutoMicroBatch(m *tflite.Model) (int, error) {
 	g, err := operator.Parse(m, 1)
 	var fixed *operator.BatchError
@@ -123,14 +127,16 @@ func AutoMicroBatch(m *tflite.Model) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	largest := 1
+	largest, limit := 1, cacheFloats
 	for t := range g.Tensors {
 		if g.Tensors[t].Const == nil {
 			largest = max(largest, g.Numel(t))
+		} else if g.Numel(t) >= largeWeights {
+			limit = 2 * cacheFloats
 		}
 	}
 	best := 1
-	for best < 16 && 2*best*largest <= cacheFloats {
+	for best < 16 && 2*best*largest <= limit {
 		best *= 2
 	}
 	if _, err := operator.Parse(m, best); errors.As(err, &fixed) {
