@@ -23,7 +23,7 @@ func TestAFullDiskIsStorageAndLeavesNoHalfFile(t *testing.T) {
 	}
 	defer syscall.Unmount(out, 0)
 	_, stderr, code := espalier(context.Background(), "run", project(t), "-o", out)
-	if code != 6 || !strings.Contains(stderr, "no space left on device") {
+	if code != 6 || !strings.Contains(stderr, "the disk is full: make room") {
 		t.Errorf("exit code %d, want 6\n%s", code, stderr)
 	}
 	err := filepath.WalkDir(out, func(path string, d fs.DirEntry, err error) error {

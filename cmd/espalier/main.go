@@ -36,3 +36,11 @@ func main() {
 	}
 	os.Exit(fault.ExitCode(err))
 }
+
+// withRemedy says what to do about a disk that was full wherever it was written to.
+func withRemedy(err error) error {
+	if errors.Is(err, syscall.ENOSPC) && !strings.Contains(err.Error(), "make room") {
+		return fmt.Errorf("%w: the disk is full: make room and run again, what is finished is not repeated", err)
+	}
+	return err
+}

@@ -95,5 +95,5 @@ func printJSON(w io.Writer, v any) error {
 
 // oneLine is the text of err on one line, as errors are printed.
 func oneLine(err error) string {
-	return strings.Join(strings.Fields(strings.ReplaceAll(err.Error(), "\n", "; ")), " ")
+	return strings.Join(strings.Fields(strings.ReplaceAll(withRemedy(err).Error(), "\n", "; ")), " ")
 }

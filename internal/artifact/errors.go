@@ -59,6 +59,10 @@ func explain(place string, err error) error {
 		return fmt.Errorf("%s: %w: the server's certificate is not trusted: put its CA into ca.crt of the secret that s3.caSecretRef names, for `espalier run` into the file that AWS_CA_BUNDLE names (%w)", place, ErrDenied, err)
 	case errors.Is(err, fs.ErrPermission):
 		return fmt.Errorf("%s: %w: files are of another user: set template.securityContext.fsGroup or runAsUser (%w)", place, ErrDenied, err)
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return fmt.Errorf("%s: the disk is full: make room and try again, what is finished is not repeated (%w)", place, err)
+	case errors.Is(err, syscall.EROFS):
+		return fmt.Errorf("%s: the file system cannot be written to: choose another place (%w)", place, err)
 	case code == "NoSuchBucket", code == "PermanentRedirect":
 		return fmt.Errorf("%s: %w: there is no such bucket at this endpoint and region", place, ErrNotFound)
 	case errors.Is(err, fs.ErrNotExist), slices.Contains(missingCodes, code):
@@ -127,12 +131,17 @@ func isUntrusted(err error) bool {
 
 // isTemporary reports whether a network, a server or a file system is only busy or away.
 func isTemporary(err error, code string) bool {
-	var network net.Error
-	switch {
-	case slices.Contains(temporaryCodes, code), errors.As(err, &network), errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded), errors.Is(err, io.ErrUnexpectedEOF):
-		return true
-	case errors.Is(err, syscall.ESTALE), errors.Is(err, syscall.EAGAIN), errors.Is(err, syscall.EIO):
-		return true
+	var number syscall.Errno // one of a file system is a net.Error too, in form
+	if errors.As(err, &number) {
+		return number.Timeout() || slices.Contains(temporaryNumbers, number)
 	}
-	return errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ECONNRESET)
+	var network net.Error
+	return slices.Contains(temporaryCodes, code) || errors.As(err, &network) || errors.Is(err, os.ErrDeadlineExceeded) ||
+		errors.Is(err, context.DeadlineExceeded) || errors.Is(err, io.ErrUnexpectedEOF)
+}
+
+// temporaryNumbers are errors of the operating system that pass.
+var temporaryNumbers = []syscall.Errno{
+	syscall.ESTALE, syscall.EAGAIN, syscall.EIO, syscall.EINTR, syscall.EPIPE, syscall.ECONNREFUSED, syscall.ECONNRESET, syscall.ECONNABORTED,
+	syscall.EHOSTUNREACH, syscall.ENETUNREACH, syscall.ENETDOWN, syscall.EHOSTDOWN, syscall.ETIMEDOUT, syscall.EADDRNOTAVAIL,
 }
