@@ -13,8 +13,8 @@ import (
 	"go/doc"
 	"go/parser"
 	"go/token"
-	"io/fs"
 	"os"
+	"path/filepath"
 	"reflect"
 	"strings"
 
@@ -68,17 +68,23 @@ func run(args []string) error {
 // typeComments are the comments of a package's types, without markers.
 func typeComments(folder string) (map[string]string, error) {
 	set := token.NewFileSet()
-	packages, err := parser.ParseDir(set, folder, func(f fs.FileInfo) bool { return !strings.HasSuffix(f.Name(), "_test.go") }, parser.ParseComments)
+	names, err := filepath.Glob(filepath.Join(folder, "*.go"))
 	if err != nil {
 		return nil, err
 	}
-	p := packages["v1alpha1"]
-	if p == nil {
-		return nil, fmt.Errorf("%s holds no package v1alpha1", folder)
-	}
 	var files []*ast.File
-	for _, f := range p.Files {
-		files = append(files, f)
+	for _, name := range names {
+		if strings.HasSuffix(name, "_test.go") {
+			continue
+		}
+		file, err := parser.ParseFile(set, name, nil, parser.ParseComments)
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, file)
+	}
+	if len(files) == 0 {
+		return nil, fmt.Errorf("%s holds no Go file", folder)
 	}
 	documented, err := doc.NewFromFiles(set, files, "espalier.dev/espalier/api/v1alpha1")
 	if err != nil {
