@@ -179,7 +179,7 @@ func (d *Dataset) assemble(found *parts, spec *Spec) error {
 			continue
 		}
 		if p.samples.len() == 0 {
-			return fmt.Errorf("%s is empty", strings.TrimSuffix(p.samples.name(0), ": sample 0"))
+			return fmt.Errorf("%s is empty; give it samples or leave the split out", strings.TrimSuffix(p.samples.name(0), ": sample 0"))
 		}
 		if first == nil {
 			first = p

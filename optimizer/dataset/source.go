@@ -14,7 +14,7 @@ type Source interface {
 	// Classes returns the number of classes, 0 without class labels.
 	Classes() int
 	// Read fills x, as long as Shape's product, with sample i and returns its class, -1 without class labels. A sample with
-	// NaN or Inf is an error.
+	// NaN or Inf is an error, which names the sample.
 	Read(i int, x []float32) (label int, err error)
 	// Target fills y with the numbers to predict for sample i. It is ErrNoTarget where there are none, and an error if y has
 	// another length than there are numbers.

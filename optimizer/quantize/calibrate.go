@@ -55,7 +55,7 @@ func (c Calibration) withDefaults() (Calibration, error) {
 	return c, nil
 }
 
-// Feed fills the model's inputs, one slice each, with sample i.
+// Feed fills the model's inputs, one slice each, with sample i; its error names the sample.
 type Feed func(i int, inputs [][]float32) error
 
 // Source is a stream of samples for a model with one input; dataset.Source is one.
@@ -191,7 +191,7 @@ func feedBatch(e *graph.Exec, inputs int, feed Feed, first, count int) error {
 			sample[i] = x[k*per : (k+1)*per]
 		}
 		if err := feed(first+k, sample); err != nil {
-			return fmt.Errorf("sample %d: %w", first+k, err)
+			return err
 		}
 	}
 	return nil

@@ -129,7 +129,7 @@ func TestCalibrationErrorsNameTheirCause(t *testing.T) {
 	}{
 		"no samples":            {Calibration{}, nan, 0, "calibration needs at least one sample"},
 		"a NaN":                 {Calibration{}, nan, 1, `calibration: tensor 0 "x": value 1 is NaN`},
-		"a sample not readable": {Calibration{}, broken, 1, "sample 0: no such file"},
+		"a sample not readable": {Calibration{}, broken, 1, "no such file"},
 		"a bad percentile":      {Calibration{Percentile: 40}, nan, 1, "calibration percentile 40 is not in (50, 100]"},
 		"a bad decay":           {Calibration{Decay: 1}, nan, 1, "calibration decay 1 is not in [0, 1)"},
 	} {

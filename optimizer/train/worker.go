@@ -51,7 +51,7 @@ func (w *worker) read(o *objective, e *graph.Exec, src dataset.Source, samples [
 	for k, i := range samples {
 		label, err := src.Read(i, x[k*per:(k+1)*per])
 		if err != nil {
-			return fmt.Errorf("sample %d: %w", i, err)
+			return err
 		}
 		if label >= src.Classes() {
 			return fmt.Errorf("sample %d has label %d; the dataset has %d classes", i, label, src.Classes())
@@ -64,7 +64,7 @@ func (w *worker) read(o *objective, e *graph.Exec, src dataset.Source, samples [
 		w.labels[k] = label
 		if o.targets > 0 && o.kind != none {
 			if err := src.Target(i, w.targets[k*o.targets:(k+1)*o.targets]); err != nil {
-				return fmt.Errorf("sample %d: %w", i, err)
+				return err
 			}
 		}
 	}
