@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/sbinet/npyio/npz"
@@ -231,10 +232,11 @@ func TestAnInterruptedRunResumesToTheSameBytes(t *testing.T) {
 	if _, stderr, code := espalier(context.Background(), "run", path, "-o", whole); code != 0 {
 		t.Fatal(stderr)
 	}
+	var resumed atomic.Int64
 	interrupted := 0
 	for range 50 {
 		ctx, cancel := context.WithCancel(context.Background())
-		streams := &interrupter{cancel: cancel, after: 3}
+		streams := &interrupter{cancel: cancel, resumed: &resumed}
 		var out bytes.Buffer
 		command := newRootCommand(&ioStreams{Out: &out, Err: streams})
 		command.SetArgs([]string{"run", path, "-o", parts})
@@ -249,8 +251,8 @@ func TestAnInterruptedRunResumesToTheSameBytes(t *testing.T) {
 		}
 		break
 	}
-	if interrupted == 0 {
-		t.Fatal("the run was never interrupted")
+	if interrupted == 0 || resumed.Load() == 0 {
+		t.Fatalf("the run was interrupted %d times and resumed %d times", interrupted, resumed.Load())
 	}
 	a, b := files(t, whole), files(t, parts)
 	for name := range a {
@@ -262,14 +264,16 @@ func TestAnInterruptedRunResumesToTheSameBytes(t *testing.T) {
 
 // interrupter cancels a run once a stage has trained an epoch.
 type interrupter struct {
-	cancel context.CancelFunc
-	after  int
-	lines  int
+	cancel  context.CancelFunc
+	resumed *atomic.Int64 // times a run said so
 }
 
 func (w *interrupter) Write(p []byte) (int, error) {
 	if strings.Contains(string(p), "epoch 1/2") {
 		w.cancel()
+	}
+	if strings.Contains(string(p), "resumed at step") {
+		w.resumed.Add(1)
 	}
 	return len(p), nil
 }

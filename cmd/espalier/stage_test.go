@@ -121,7 +121,7 @@ func TestAStoppedStageGoesOnToTheSameBytes(t *testing.T) {
 			}
 			o, code, log := c.start(order).wait()
 			c.record(o, code, log)
-			if first := firstStep(t, log); first < 10 {
+			if first := firstStep(t, log); first < 10 || !strings.Contains(log, `"msg":"resumed"`) {
 				t.Errorf("it began anew, at step %d", first)
 			}
 			if _, err := c.store("s3://compressed/kws").LoadCheckpoint(t.Context(), order.InputHash); !errors.Is(err, artifact.ErrNotFound) {

@@ -31,9 +31,10 @@ type view struct {
 
 // activity is a stage under way. Its text is read by the goroutine that draws bars, which must never wait for the view's lock.
 type activity struct {
-	bar   *mpb.Bar
-	text  atomic.Value // string
-	epoch int
+	bar     *mpb.Bar
+	text    atomic.Value // string
+	epoch   int
+	resumed bool // and it was said
 }
 
 func newView(streams *ioStreams, spec *v1alpha1.OptimizationPipelineSpec) *view {
@@ -95,6 +96,10 @@ func (v *view) progress(name string, p train.Progress) {
 	v.mutex.Unlock()
 	if a == nil {
 		return
+	}
+	if p.Resumed > 0 && !a.resumed {
+		a.resumed = true
+		v.log("%-12s resumed at step %d of %d", name, p.Resumed, p.Steps)
 	}
 	if a.bar != nil {
 		a.text.Store(fmt.Sprintf("epoch %d/%d%s  %s left", min(p.Epoch+1, p.Epochs), p.Epochs, figures(p), p.Remaining.Round(time.Second)))

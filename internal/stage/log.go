@@ -40,6 +40,9 @@ type progressLog struct {
 }
 
 func (l *progressLog) tell(_ string, p train.Progress) {
+	if p.Resumed > 0 && l.last.IsZero() {
+		l.log.Info("resumed", "step", p.Resumed, "steps", p.Steps)
+	}
 	if p.Epoch == l.epoch && time.Since(l.last) < progressEvery {
 		return
 	}

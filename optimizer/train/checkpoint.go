@@ -152,7 +152,7 @@ func (t *Trainer) Load(r io.Reader) error {
 		}
 	}
 	t.position = position{
-		step: s.Step, epochSum: tally{s.EpochSum.Loss, s.EpochSum.Right, s.EpochSum.Samples}, bestScore: s.BestScore, bestEpoch: s.BestEpoch,
+		step: s.Step, resumed: s.Step, epochSum: tally{s.EpochSum.Loss, s.EpochSum.Right, s.EpochSum.Samples}, bestScore: s.BestScore, bestEpoch: s.BestEpoch,
 		sinceBest: s.SinceBest, lastEpoch: s.LastEpoch, validation: s.Validation, stopped: s.Stopped,
 	}
 	t.best = s.Best

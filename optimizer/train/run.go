@@ -126,7 +126,7 @@ func (r *run) report(score *Score, always bool) {
 	mean := r.epochSum.score(r.objective)
 	left := r.config.Epochs*r.task.Train.Len() - min(r.step*r.config.BatchSize, r.config.Epochs*r.task.Train.Len())
 	hooks.Progress(Progress{
-		Epoch: r.step / r.stepsPerEpoch(), Epochs: r.config.Epochs, Step: r.step, Steps: r.Steps(),
+		Epoch: r.step / r.stepsPerEpoch(), Epochs: r.config.Epochs, Step: r.step, Steps: r.Steps(), Resumed: r.resumed,
 		Loss: mean.Loss, Accuracy: mean.Accuracy, Rate: r.config.Rate(r.step-1, r.Steps(), r.stepsPerEpoch()),
 		SamplesPerSecond: speed, Remaining: time.Duration(float64(left) / speed * float64(time.Second)), Validation: score,
 	})

@@ -48,6 +48,7 @@ type Hooks struct {
 type Progress struct {
 	Epoch, Epochs    int // epochs completed, of
 	Step, Steps      int // steps completed, of
+	Resumed          int // of them by an earlier run, whose checkpoint was loaded
 	Loss, Accuracy   float64
 	Rate             float64 // learning rate of the last step
 	SamplesPerSecond float64 // of training, since Run began
@@ -98,6 +99,7 @@ type Trainer struct {
 // position is where training is.
 type position struct {
 	step       int // steps completed
+	resumed    int // of them by an earlier run
 	epochSum   tally
 	bestScore  Score
 	bestEpoch  int
