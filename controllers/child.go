@@ -76,6 +76,14 @@ func (c child) inFlight() bool {
 	return c.condition(batchv1.JobComplete) == nil && c.condition(batchv1.JobFailed) == nil
 }
 
+// unexplained reports whether the Job is over and none of its pods says how.
+func (c child) unexplained() bool {
+	ended := func(p *corev1.Pod) bool {
+		return p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed
+	}
+	return !c.inFlight() && !c.deleting() && !slices.ContainsFunc(c.pods, ended)
+}
+
 // fact is what the Job and its pods say of the stage.
 func (c child) fact() walk.Fact {
 	f := walk.Fact{Attempt: c.attempt(), InputHash: c.job.Annotations[InputHashAnnotation], Job: c.job.Name, Started: c.job.Status.StartTime}

@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
 	"k8s.io/utils/ptr"
@@ -317,6 +318,52 @@ func TestAJobOfSomebodyElseIsWaitedFor(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.settled("p", walk.ReasonAllStagesRun)
+}
+
+// lagging gives a controller a cache whose pods are for ever as they were before they ended, as it is for a while when the watch of
+// Jobs is back before that of pods.
+func lagging(_ *Options, o *ctrl.Options, _ *Reconciler) {
+	o.NewClient = func(config *rest.Config, options client.Options) (client.Client, error) {
+		c, err := client.NewWithWatch(config, options)
+		if err != nil {
+			return nil, err
+		}
+		return interceptor.NewClient(c, interceptor.Funcs{
+			List: func(ctx context.Context, c client.WithWatch, list client.ObjectList, o ...client.ListOption) error {
+				err := c.List(ctx, list, o...)
+				if pods, ok := list.(*corev1.PodList); ok {
+					for i := range pods.Items {
+						pods.Items[i].Status = corev1.PodStatus{Phase: corev1.PodRunning}
+					}
+				}
+				return err
+			},
+		}), nil
+	}
+}
+
+func TestAnOutcomeThatTheCacheHasNotYetIsAskedFor(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.play = func(o *stage.Order, _ *corev1.Pod) act {
+		if o.Stage == "pcqat" {
+			return act{exit: 137, reason: reasonOOMKilled}
+		}
+		return act{}
+	}
+	w.run(lagging)
+	w.pipeline("p", func(p *v1alpha1.OptimizationPipeline) { p.Spec.Retries = ptr.To[int32](0) })
+	p := w.until("p", "over", func(p *v1alpha1.OptimizationPipeline) bool {
+		return meta.IsStatusConditionFalse(p.Status.Conditions, v1alpha1.ConditionReconciling)
+	})
+	for _, s := range p.Status.Stages {
+		if s.Attempt > 1 {
+			t.Errorf("stage %s took %d attempts", s.Name, s.Attempt)
+		}
+	}
+	if got := stageStatus(&p.Status, "pcqat"); got.State != v1alpha1.StageFailed || !strings.HasPrefix(got.Message, reasonOOMKilled) {
+		t.Errorf("pcqat is %s: %s", got.State, got.Message)
+	}
 }
 
 // TestTheAPIServerMayRestart needs a control plane of its own.

@@ -47,7 +47,7 @@ func (r *Reconciler) observe(ctx context.Context, p *v1alpha1.OptimizationPipeli
 		return nil, fmt.Errorf("list the Jobs: %w", err)
 	}
 	for i := range jobs.Items {
-		c, err := r.child(ctx, &jobs.Items[i])
+		c, err := r.child(ctx, p, &jobs.Items[i])
 		if err != nil {
 			return nil, err
 		}
@@ -62,23 +62,46 @@ func (r *Reconciler) observe(ctx context.Context, p *v1alpha1.OptimizationPipeli
 	return o, nil
 }
 
-func (r *Reconciler) child(ctx context.Context, job *batchv1.Job) (child, error) {
+// child is a Job with its pods, from the cache. Jobs and pods come over two watches, and after the API server was away the one may be
+// back long before the other: of a Job that is over and whose outcome no pod of the cache tells, the pods are asked for. That costs a
+// call once, as the outcome is then recorded.
+func (r *Reconciler) child(ctx context.Context, p *v1alpha1.OptimizationPipeline, job *batchv1.Job) (child, error) {
 	r.created.forget(client.ObjectKeyFromObject(job))
-	var pods corev1.PodList
-	if err := r.Client.List(ctx, &pods, client.InNamespace(job.Namespace), client.MatchingFields{ownerIndex: string(job.UID)}); err != nil {
-		return child{}, fmt.Errorf("list the pods of Job %s: %w", job.Name, err)
-	}
 	c := child{job: job}
-	for i := range pods.Items {
-		c.pods = append(c.pods, &pods.Items[i])
+	var err error
+	if c.pods, err = podsOf(ctx, r.Client, job, client.MatchingFields{ownerIndex: string(job.UID)}); err != nil {
+		return child{}, err
 	}
-	slices.SortFunc(c.pods, func(a, b *corev1.Pod) int {
+	if c.unexplained() && !recorded(p, c) {
+		c.pods, err = podsOf(ctx, r.Live, job, client.MatchingLabels{batchv1.ControllerUidLabel: string(job.UID)})
+	}
+	return c, err
+}
+
+// podsOf lists a Job's pods, newest first.
+func podsOf(ctx context.Context, from client.Reader, job *batchv1.Job, match client.ListOption) ([]*corev1.Pod, error) {
+	var list corev1.PodList
+	if err := from.List(ctx, &list, client.InNamespace(job.Namespace), match); err != nil {
+		return nil, fmt.Errorf("list the pods of Job %s: %w", job.Name, err)
+	}
+	var pods []*corev1.Pod
+	for i := range list.Items {
+		pods = append(pods, &list.Items[i])
+	}
+	slices.SortFunc(pods, func(a, b *corev1.Pod) int {
 		if d := b.CreationTimestamp.Compare(a.CreationTimestamp.Time); d != 0 {
 			return d
 		}
 		return strings.Compare(a.Name, b.Name)
 	})
-	return c, nil
+	return pods, nil
+}
+
+// recorded reports whether the status has the outcome of a Job's attempt, or of a later one.
+func recorded(p *v1alpha1.OptimizationPipeline, c child) bool {
+	s := stageStatus(&p.Status, c.stage())
+	over := s.State == v1alpha1.StageCompleted || s.State == v1alpha1.StageFailed
+	return c.attempt() < s.Attempt || over && s.Job == c.job.Name
 }
 
 // missing accounts for a stage's Job that the status says is under way and that the cache does not have.
@@ -128,8 +151,8 @@ func (o *observation) facts(p *v1alpha1.OptimizationPipeline, rerun string) walk
 // apply has a Job's fact count, unless one of a later attempt does or its outcome is recorded.
 func (o *observation) apply(facts *walk.Facts, p *v1alpha1.OptimizationPipeline, rerun string, c child) {
 	name, known := c.stage(), facts.Stages[c.stage()]
-	recorded := (known.State == v1alpha1.StageCompleted || known.State == v1alpha1.StageFailed) && known.Job == c.job.Name
-	if c.attempt() < known.Attempt || recorded {
+	stands := (known.State == v1alpha1.StageCompleted || known.State == v1alpha1.StageFailed) && known.Job == c.job.Name
+	if c.attempt() < known.Attempt || stands {
 		return
 	}
 	fact := c.fact()
