@@ -83,6 +83,10 @@ cluster-demo: ## install the operator there and walk the demo's tree with Jobs o
 cluster-down: ## stop the cluster and leave nothing behind
 	@./hack/cluster/cluster.sh down
 
+.PHONY: e2e
+e2e: cluster-tools bin/versitygw ## walk pipelines end to end on a cluster of its own, over S3 and on claims (Linux, root; 5 minutes)
+	ESPALIER_E2E=1 go test -count=1 -timeout 40m -v ./test/e2e
+
 .PHONY: image
 image: ## pack the container image for amd64 and arm64, bin/espalier.tar
 	@mkdir -p bin

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# cluster.sh up|demo|down: a real Kubernetes cluster of ordinary processes on this machine, from Go modules and Debian packages, without
+# cluster.sh check|up|demo|down: a real Kubernetes cluster of ordinary processes on this machine, from Go modules and Debian packages, without
 # docker and without a registry. Node "cloud" has this machine's architecture and runs the operator; node "edge" is arm64, under qemu
 # where the machine is not, and runs the stages.
 # shellcheck source=lib.sh
@@ -26,6 +26,22 @@ emulation() {
   [ "$(uname -m)" != aarch64 ] || return 0
   mountpoint -q /proc/sys/fs/binfmt_misc || mount -t binfmt_misc binfmt_misc /proc/sys/fs/binfmt_misc
   [ -e /proc/sys/fs/binfmt_misc/qemu-aarch64 ] || update-binfmts --enable qemu-aarch64
+}
+
+# check says why this machine cannot run a node, if it cannot: in many containers it may not
+check() {
+  needs_root
+  packages > /dev/null || die "not all packages could be installed"
+  local t=$dir-check group=/sys/fs/cgroup/espalier-check
+  [ ! -d /sys/fs/cgroup/memory ] || group=/sys/fs/cgroup/memory/espalier-check
+  mkdir -p "$t"/{lower,upper,work,merged}
+  trap 'rm -rf "$dir-check"' EXIT
+  unshare --mount --net --pid --fork true 2> /dev/null || die "no namespaces may be made here"
+  unshare --mount mount -t overlay -o "lowerdir=$t/lower,upperdir=$t/upper,workdir=$t/work" overlay "$t/merged" 2> /dev/null || die "no overlay may be mounted on $t"
+  { ip link add espalier-check type bridge && ip link delete espalier-check; } 2> /dev/null || die "no network bridge may be made here"
+  iptables -t nat -S > /dev/null 2>&1 || die "the kernel's address translation is out of reach"
+  { mkdir "$group" && rmdir "$group"; } 2> /dev/null || die "no control groups may be made here"
+  emulation 2> /dev/null || die "arm64 programs cannot be emulated: no binfmt_misc"
 }
 
 up() {
@@ -119,6 +135,6 @@ down() {
 }
 
 case ${1-} in
-up | demo | down | images | operator) "$1" ;;
-*) die "usage: cluster.sh up|demo|down" ;;
+up | demo | down | check | images | operator) "$1" ;;
+*) die "usage: cluster.sh check|up|demo|down" ;;
 esac
