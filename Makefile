@@ -39,6 +39,15 @@ bin/versitygw: hack/tools/go.mod hack/tools/go.sum # the S3 server that tests ru
 	@mkdir -p bin
 	cd hack/tools && GOOS= GOARCH= go build -trimpath -ldflags '-s -w' -o ../../$@ github.com/versity/versitygw/cmd/versitygw
 
+bin/kueue: hack/kueue/go.mod hack/kueue/go.sum # with bin/kueue.yaml, its installation; about three minutes, once
+	@mkdir -p bin
+	cd hack/kueue && GOOS= GOARCH= go build -trimpath -ldflags '-s -w' -o ../../$@ sigs.k8s.io/kueue/cmd/kueue
+	GOOS= GOARCH= go run ./hack/install "$$(cd hack/kueue && go list -m -f '{{.Dir}}' sigs.k8s.io/kueue)/config/default" $@.yaml
+
+.PHONY: kueue-test
+kueue-test: bin/kueue ## pipelines in a real Kueue's queues: quota, priorities, preemption (needs cluster-tools)
+	go test -count 1 -run Kueue ./test/kueue ./cmd/espalier
+
 .PHONY: tools
 tools: bin/versitygw ## build the servers that tests run
 

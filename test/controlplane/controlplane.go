@@ -86,7 +86,7 @@ func New(o Options) (*ControlPlane, error) {
 	if err != nil {
 		return nil, err
 	}
-	root, err := moduleRoot()
+	root, err := ModuleRoot()
 	if err != nil {
 		return nil, err
 	}
@@ -161,8 +161,8 @@ func (c *ControlPlane) Stop() error {
 	return errors.Join(append(failed, os.RemoveAll(c.folder))...)
 }
 
-// moduleRoot is the folder of go.mod above the working directory.
-func moduleRoot() (string, error) {
+// ModuleRoot is the folder of go.mod above the working directory.
+func ModuleRoot() (string, error) {
 	folder, err := os.Getwd()
 	if err != nil {
 		return "", err
