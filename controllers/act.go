@@ -2,6 +2,7 @@ package controllers
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -24,7 +25,9 @@ func (r *Reconciler) act(ctx context.Context, v *view) error {
 	for _, c := range v.seen.children {
 		if v.pointless(c) {
 			problems = append(problems, r.stop(ctx, c))
+			continue
 		}
+		problems = append(problems, r.requeue(ctx, v, c))
 	}
 	r.places.observe(client.ObjectKeyFromObject(v.pipeline), placesOf(v.seen.children), v.unseen(), v.decision.Start)
 	for _, name := range v.decision.Start {
@@ -52,6 +55,33 @@ func (r *Reconciler) stop(ctx context.Context, c child) error {
 	err := r.Client.Delete(ctx, c.job, client.PropagationPolicy(metav1.DeletePropagationForeground), client.Preconditions{UID: &c.job.UID})
 	if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
 		return fmt.Errorf("stop Job %s: %w", c.job.Name, err)
+	}
+	return nil
+}
+
+// requeue has a Job under way follow the queue and priority that the pipeline says now: a name was mistyped, or it has become urgent. Kueue
+// moves a Job to another queue only while it holds it back.
+func (r *Reconciler) requeue(ctx context.Context, v *view, c child) error {
+	if !c.inFlight() || c.deleting() {
+		return nil
+	}
+	spec, changed := &v.pipeline.Spec, map[string]string{}
+	for key, value := range queueing(v.pipeline, spec.EffectiveTemplate(spec.Stage(c.stage())).Labels) {
+		if c.job.Labels[key] != value && (key == PriorityLabel || c.suspended()) {
+			changed[key] = value
+		}
+	}
+	if len(changed) == 0 {
+		return nil
+	}
+	data, err := json.Marshal(map[string]any{"metadata": map[string]any{"uid": c.job.UID, "labels": changed}})
+	if err != nil {
+		return err
+	}
+	err = r.Client.Patch(ctx, &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Namespace: c.job.Namespace, Name: c.job.Name}}, client.RawPatch(types.MergePatchType, data))
+	// refused: it was admitted meanwhile, and what comes after it follows; or the name is none, which the next Job's creation says
+	if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) && !apierrors.IsForbidden(err) && !apierrors.IsInvalid(err) {
+		return fmt.Errorf("label Job %s: %w", c.job.Name, err)
 	}
 	return nil
 }

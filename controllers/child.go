@@ -84,6 +84,9 @@ func (c child) unexplained() bool {
 	return !c.inFlight() && !c.deleting() && !slices.ContainsFunc(c.pods, ended)
 }
 
+// suspended reports whether a queue holds the Job back.
+func (c child) suspended() bool { return c.job.Spec.Suspend != nil && *c.job.Spec.Suspend }
+
 // fact is what the Job and its pods say of the stage.
 func (c child) fact() walk.Fact {
 	f := walk.Fact{Attempt: c.attempt(), InputHash: c.job.Annotations[InputHashAnnotation], Job: c.job.Name, Started: c.job.Status.StartTime}
@@ -198,7 +201,7 @@ func (c child) diagnoseFailure(f *walk.Fact, pod *corev1.Pod) {
 // underWay says how far an attempt has come.
 func (c child) underWay(f *walk.Fact) {
 	f.State = v1alpha1.StageQueued
-	if c.job.Spec.Suspend != nil && *c.job.Spec.Suspend {
+	if c.suspended() {
 		f.Started, f.Reason, f.Message = nil, walk.ReasonQueued, "its Job is held back until the queue admits it"
 		if queue := c.job.Labels[QueueLabel]; queue != "" {
 			f.Message = fmt.Sprintf("waits for queue %s to admit it", queue)

@@ -1,6 +1,7 @@
 package controllers
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/base32"
 	"encoding/json"
@@ -23,13 +24,14 @@ import (
 
 // Labels and annotations of Jobs and pods.
 const (
-	PipelineLabel        = "espalier.dev/pipeline"   // the pipeline's name
-	StageLabel           = "espalier.dev/stage"      // the stage's
-	AttemptLabel         = "espalier.dev/attempt"    // from 1
-	InputHashAnnotation  = "espalier.dev/input-hash" // of a Job: names what it computes
-	GenerationAnnotation = "espalier.dev/generation" // of a Job: the pipeline's when it was created
-	TokenAnnotation      = "espalier.dev/rerun"      // of a Job: the rerun token when it was created
-	QueueLabel           = "kueue.x-k8s.io/queue-name"
+	PipelineLabel        = "espalier.dev/pipeline"         // the pipeline's name
+	StageLabel           = "espalier.dev/stage"            // the stage's
+	AttemptLabel         = "espalier.dev/attempt"          // from 1
+	InputHashAnnotation  = "espalier.dev/input-hash"       // of a Job: names what it computes
+	GenerationAnnotation = "espalier.dev/generation"       // of a Job: the pipeline's when it was created
+	TokenAnnotation      = "espalier.dev/rerun"            // of a Job: the rerun token when it was created
+	QueueLabel           = "kueue.x-k8s.io/queue-name"     // a LocalQueue of Kueue
+	PriorityLabel        = "kueue.x-k8s.io/priority-class" // a WorkloadPriorityClass of Kueue
 )
 
 const (
@@ -91,18 +93,13 @@ func (a attempt) job() (*batchv1.Job, error) {
 	}, nil
 }
 
-// labels of a Job and of its pods. Those of the queue are the Job's alone: on a pod they would ask for quota twice. A queue named on the
-// pipeline itself counts where the template names none.
+// labels of a Job and of its pods. Those of the queue are the Job's alone: on a pod they would ask for quota twice.
 func (a attempt) labels(template map[string]string) (job, pod map[string]string) {
 	own := map[string]string{
 		"app.kubernetes.io/name": "espalier", "app.kubernetes.io/component": "stage", "app.kubernetes.io/managed-by": "espalier",
 		PipelineLabel: a.pipeline.Name, StageLabel: a.stage.Name, AttemptLabel: strconv.Itoa(int(a.stage.Attempt)),
 	}
-	job = map[string]string{}
-	if queue := a.pipeline.Labels[QueueLabel]; queue != "" {
-		job[QueueLabel] = queue
-	}
-	job = with(job, template, own)
+	job = with(template, queueing(a.pipeline, template), own)
 	pod = with(template, own)
 	for key := range pod {
 		if strings.HasPrefix(key, "kueue.x-k8s.io/") {
@@ -110,6 +107,18 @@ func (a attempt) labels(template map[string]string) (job, pod map[string]string)
 		}
 	}
 	return job, pod
+}
+
+// queueing are the labels that say in which queue a Job waits and how urgently: the template's or, where it has none, those of the
+// pipeline itself.
+func queueing(p *v1alpha1.OptimizationPipeline, template map[string]string) map[string]string {
+	out := map[string]string{}
+	for _, key := range []string{QueueLabel, PriorityLabel} {
+		if value := cmp.Or(template[key], p.Labels[key]); value != "" {
+			out[key] = value
+		}
+	}
+	return out
 }
 
 // podFailurePolicy does not count disruptions and fails at once what fails the same way every time.

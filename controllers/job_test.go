@@ -67,6 +67,7 @@ var seen = map[string]func(*batchv1.Job) any{
 	"PROXY":      func(j *batchv1.Job) any { return variable(j, "PROXY") },
 	"job queue":  func(j *batchv1.Job) any { return j.Labels[QueueLabel] },
 	"pod queue":  func(j *batchv1.Job) any { return j.Spec.Template.Labels[QueueLabel] },
+	"priority":   func(j *batchv1.Job) any { return j.Labels[PriorityLabel] + j.Spec.Template.Labels[PriorityLabel] },
 	"pod team":   func(j *batchv1.Job) any { return j.Spec.Template.Labels["team"] },
 	"mounts": func(j *batchv1.Job) any {
 		var out []string
@@ -133,6 +134,11 @@ func TestJobFollowsTheTemplate(t *testing.T) {
 			p.Labels = map[string]string{QueueLabel: "q"}
 			p.Spec.Template.Labels = map[string]string{QueueLabel: "other"}
 		}, map[string]any{"job queue": "other", "pod queue": ""}},
+		"a priority of the pipeline's": {"prune", func(p *pipeline) { p.Labels = map[string]string{PriorityLabel: "low"} }, map[string]any{"priority": "low"}},
+		"a priority of the stage's": {"prune", func(p *pipeline) {
+			p.Labels = map[string]string{PriorityLabel: "low"}
+			p.Spec.Stages[0].Template.Labels = map[string]string{PriorityLabel: "high"}
+		}, map[string]any{"priority": "high"}},
 		"claims: inputs are read-only, a group owns the files": {"prune", func(p *pipeline) {
 			p.Spec.Model.URI, p.Spec.Dataset.URI, p.Spec.Artifacts.URI = "pvc://in/m.tflite", "pvc://in/d.npz", "pvc://out"
 		}, map[string]any{"mounts": []string{"/cache", "/claims/out", "/claims/in ro"}, "fsGroup": int64(65532)}},

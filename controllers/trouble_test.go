@@ -299,6 +299,52 @@ func TestAQueuedJobSaysThatItWaitsForTheQueue(t *testing.T) {
 	w.settled("p", walk.ReasonAllStagesRun)
 }
 
+func TestAJobUnderWayFollowsItsPipelinesQueueAndPriority(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.play = func(*stage.Order, *corev1.Pod) act { return act{hang: true} }
+	w.run()
+	w.pipeline("p", func(p *v1alpha1.OptimizationPipeline) {
+		p.Labels = map[string]string{QueueLabel: "lba", PriorityLabel: "low"}
+	})
+	w.eventually("the Job", func() bool { return len(w.jobs("p", "")) == 1 })
+	suspend := func(held bool) {
+		t.Helper()
+		job := w.jobs("p", "")[0]
+		patch := client.MergeFrom(job.DeepCopy())
+		job.Spec.Suspend = ptr.To(held)
+		if err := w.client.Patch(t.Context(), &job, patch); err != nil {
+			t.Fatal(err)
+		}
+	}
+	labelled := func(queue, priority string) {
+		t.Helper()
+		w.edit("p", func(p *v1alpha1.OptimizationPipeline) {
+			p.Labels = map[string]string{QueueLabel: queue, PriorityLabel: priority}
+		})
+	}
+	has := func(queue, priority string) {
+		t.Helper()
+		w.eventually("queue "+queue+", priority "+priority, func() bool {
+			l := w.jobs("p", "")[0].Labels
+			return l[QueueLabel] == queue && l[PriorityLabel] == priority
+		})
+	}
+	uid := w.jobs("p", "")[0].UID
+	suspend(true)
+	labelled("lab", "low")
+	has("lab", "low")
+	suspend(false)
+	w.until("p", "running", func(p *v1alpha1.OptimizationPipeline) bool {
+		return stageStatus(&p.Status, walk.Baseline).State == v1alpha1.StageRunning
+	})
+	labelled("other", "high") // a Job that was admitted stays where it is
+	has("lab", "high")
+	if jobs := w.jobs("p", ""); len(jobs) != 1 || jobs[0].UID != uid {
+		t.Errorf("the Job was made again: %v", jobs)
+	}
+}
+
 func TestTwoManagersThatApplyDoNotFightEachOtherOrTheController(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
