@@ -65,6 +65,7 @@ var notOurs = map[string]func() any{
 	"kueue.x-k8s.io/v1beta2 ResourceFlavor":        nil,
 	"kueue.x-k8s.io/v1beta2 ClusterQueue":          nil,
 	"kueue.x-k8s.io/v1beta2 LocalQueue":            nil,
+	"kueue.x-k8s.io/v1beta2 WorkloadPriorityClass": nil,
 }
 
 func TestSamplesAreWhatTheirKindsSay(t *testing.T) {

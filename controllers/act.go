@@ -59,15 +59,17 @@ func (r *Reconciler) stop(ctx context.Context, c child) error {
 	return nil
 }
 
-// requeue has a Job under way follow the queue and priority that the pipeline says now: a name was mistyped, or it has become urgent. Kueue
-// moves a Job to another queue only while it holds it back.
+// requeue has a Job under way follow the queue and priority that the pipeline says now: a name was mistyped, or it has become urgent. What
+// Kueue would not follow is left alone: it moves a Job to another queue only while it holds it back, and changes a priority class only into
+// another one.
 func (r *Reconciler) requeue(ctx context.Context, v *view, c child) error {
 	if !c.inFlight() || c.deleting() {
 		return nil
 	}
 	spec, changed := &v.pipeline.Spec, map[string]string{}
 	for key, value := range queueing(v.pipeline, spec.EffectiveTemplate(spec.Stage(c.stage())).Labels) {
-		if c.job.Labels[key] != value && (key == PriorityLabel || c.suspended()) {
+		old := c.job.Labels[key]
+		if old != value && (key == QueueLabel && c.suspended() || key == PriorityLabel && old != "") {
 			changed[key] = value
 		}
 	}

@@ -177,16 +177,22 @@ func (c *fakeOperator) start(o *stage.Order) *container {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	p := &container{t: c.t, termination: filepath.Join(folder, "termination-log")}
-	write(c.t, p.termination, nil)
-	p.cmd = exec.Command(os.Args[0], "stage", "--claims", c.claims, "--secrets", filepath.Join(folder, "secrets"),
+	return startContainer(c.t, folder, c.claims, string(text), c.env...)
+}
+
+// startContainer starts a process for an order's text. Its folder may hold secrets, as they are mounted.
+func startContainer(t *testing.T, folder, claims, order string, env ...string) *container {
+	t.Helper()
+	p := &container{t: t, termination: filepath.Join(folder, "termination-log")}
+	write(t, p.termination, nil)
+	p.cmd = exec.Command(os.Args[0], "stage", "--claims", claims, "--secrets", filepath.Join(folder, "secrets"),
 		"--cache", filepath.Join(folder, "cache"), "--termination", p.termination, "--workers", "1", "--checkpoint-every", "20ms")
-	p.cmd.Env = append(append(os.Environ(), asCommand+"=1", stage.OrderEnv+"="+string(text)), c.env...)
+	p.cmd.Env = append(append(os.Environ(), asCommand+"=1", stage.OrderEnv+"="+order), env...)
 	p.cmd.Stderr = &p.log
 	if err := p.cmd.Start(); err != nil {
-		c.t.Fatal(err)
+		t.Fatal(err)
 	}
-	c.t.Cleanup(func() { _ = p.cmd.Process.Kill() })
+	t.Cleanup(func() { _ = p.cmd.Process.Kill() })
 	return p
 }
 
