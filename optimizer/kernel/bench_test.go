@@ -181,10 +181,19 @@ func BenchmarkPasses(b *testing.B) {
 	}
 }
 
+// typicalRequant is what layers of trained networks have: multipliers around 2⁻¹⁰.
+func typicalRequant(rng *rand.Rand, n int) Requant {
+	q := Requant{Bias: make([]int32, n), InputZero: -128, Zero: -128, Min: -128, Max: 127}
+	for range n {
+		q.Multiplier, q.Shift = append(q.Multiplier, int32(1<<30+rng.IntN(1<<30))), append(q.Shift, -10)
+	}
+	return q
+}
+
 func BenchmarkInt8Dense(b *testing.B) {
 	for _, s := range []struct{ m, n, k int }{{125, 276, 276}, {125, 64, 64}, {1, 128, 640}, {1, 10, 64}, {2304, 16, 8}, {576, 64, 64}, {9, 256, 256}} {
 		mem := newHeap()
-		x, weights, y, q := mem.int8s(s.m*s.k), mem.int8s(s.n*s.k), mem.int8s(s.m*s.n), randomRequant(mem.rng, s.n)
+		x, weights, y, q := mem.int8s(s.m*s.k), mem.int8s(s.n*s.k), mem.int8s(s.m*s.n), typicalRequant(mem.rng, s.n)
 		bench(b, fmt.Sprintf("%dx%dx%d", s.m, s.n, s.k), -2*s.m*s.n*s.k, 0, func() func() {
 			var scratch Int8Scratch
 			l := NewInt8Dense(weights, s.k, q)
@@ -207,7 +216,7 @@ func BenchmarkInt8Conv(b *testing.B) {
 	} {
 		mem := newHeap()
 		depth := s.w.KH * s.w.KW * s.c
-		x, weights, y, q := mem.int8s(s.w.InH*s.w.InW*s.c), mem.int8s(s.n*depth), mem.int8s(s.w.OutH*s.w.OutW*s.n), randomRequant(mem.rng, s.n)
+		x, weights, y, q := mem.int8s(s.w.InH*s.w.InW*s.c), mem.int8s(s.n*depth), mem.int8s(s.w.OutH*s.w.OutW*s.n), typicalRequant(mem.rng, s.n)
 		bench(b, s.name, -2*len(y)*depth, 0, func() func() {
 			var scratch Int8Scratch
 			l := NewInt8Conv(weights, s.w, s.c, q)
@@ -220,7 +229,7 @@ func BenchmarkInt8Depthwise(b *testing.B) {
 	for _, s := range []struct{ h, w, c, stride int }{{25, 5, 276, 1}, {25, 5, 64, 1}, {48, 48, 8, 1}, {48, 48, 16, 2}, {6, 6, 128, 1}} {
 		w := Window{3, 3, s.stride, s.stride, 1, 1, 1, 1, 1, 1, s.h, s.w, (s.h-1)/s.stride + 1, (s.w-1)/s.stride + 1}
 		mem := newHeap()
-		x, weights, y, q := mem.int8s(s.h*s.w*s.c), mem.int8s(9*s.c), mem.int8s(w.OutH*w.OutW*s.c), randomRequant(mem.rng, s.c)
+		x, weights, y, q := mem.int8s(s.h*s.w*s.c), mem.int8s(9*s.c), mem.int8s(w.OutH*w.OutW*s.c), typicalRequant(mem.rng, s.c)
 		bench(b, fmt.Sprintf("%dx%dx%d stride %d", s.h, s.w, s.c, s.stride), -18*len(y), 0, func() func() {
 			var scratch Int8Scratch
 			l := NewInt8Depthwise(weights, w, s.c, 1, q)

@@ -14,7 +14,8 @@ type Int8Scratch struct {
 	image  []byte // of a convolution, with its padding
 	groups []byte // of neighbouring pixels, of a depthwise convolution
 	sums   []int32
-	owner  any // layer whose padding image holds
+	doubts []int32 // of requantization
+	owner  any     // layer whose padding image holds
 }
 
 // grow returns a buffer of n elements at the start of a cache line, b itself if it is long enough.
@@ -41,13 +42,13 @@ type Int8Dense struct {
 func NewInt8Dense(weights []int8, k int, q Requant) *Int8Dense {
 	n := len(q.Bias)
 	d := &Int8Dense{n: n, k: k, weights: weights[:n*k]}
-	sums := make([]int32, n)
+	sums := newOutputSums(n)
 	for j := range n {
 		for _, v := range d.weights[j*k : (j+1)*k] {
-			sums[j] += int32(v)
+			sums.add(j, v)
 		}
 	}
-	d.requant = newRequantizer(q, sums, q.InputZero+int32(simd.IntXor))
+	d.requant = newLayerRequantizer(q, sums, q.InputZero+int32(simd.IntXor))
 	d.pack()
 	return d
 }
@@ -164,7 +165,7 @@ func (d *Int8Dense) multiply(s *Int8Scratch, y []int8, n int) {
 			}
 		}
 	}
-	d.requant.run(y, d.n, s.sums, outputs, n, 0, d.n)
+	d.requant.run(s, y, d.n, s.sums, outputs, n, 0, d.n)
 }
 
 // tiling is a number of tiles of as many rows, from a row on.

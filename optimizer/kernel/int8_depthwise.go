@@ -26,11 +26,11 @@ type Int8Depthwise struct {
 // NewInt8Depthwise packs weights [KH, KW, c·mult]; it keeps a reference to them.
 func NewInt8Depthwise(weights []int8, w Window, c, mult int, q Requant) *Int8Depthwise {
 	l := &Int8Depthwise{w: w, c: c, mult: mult, outs: c * mult, weights: weights[:w.KH*w.KW*c*mult]}
-	sums := make([]int32, l.outs)
+	sums := newOutputSums(l.outs)
 	for i, v := range l.weights {
-		sums[i%l.outs] += int32(v)
+		sums.add(i%l.outs, v)
 	}
-	l.requant = newRequantizer(q, sums, q.InputZero+int32(simd.IntXor))
+	l.requant = newLayerRequantizer(q, sums, q.InputZero+int32(simd.IntXor))
 	l.zero = int8(q.InputZero)
 	if simd.IntLanes > 0 && w.OutH > 0 && w.OutW > 0 && l.outs > 0 {
 		l.pack()
@@ -112,7 +112,7 @@ func (l *Int8Depthwise) RunRows(s *Int8Scratch, y, x []int8, from, to int) {
 				Y: &s.sums[0], X: unsafe.Pointer(&s.groups[0]), W: unsafe.Pointer(&l.packed[at/lanes*len(l.taps)*size]),
 				Pixels: &l.pixels[0], Taps: &l.taps[0], Count: (rows*w.OutW + 7) / 8, TapCount: len(l.taps),
 			})
-			l.requant.run(y[first*w.OutW*l.outs+at:], l.outs, s.sums, lanes, rows*w.OutW, at, min(lanes, l.outs-at))
+			l.requant.run(s, y[first*w.OutW*l.outs+at:], l.outs, s.sums, lanes, rows*w.OutW, at, min(lanes, l.outs-at))
 		}
 	}
 }

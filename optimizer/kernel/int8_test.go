@@ -5,9 +5,16 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
+
+	"espalier.dev/espalier/optimizer/kernel/internal/simd"
 )
 
+// randomRequant is of n outputs; of three in four all multipliers are so small that simd.FastRequant may be used.
 func randomRequant(rng *rand.Rand, n int) Requant {
+	small, kinds := rng.IntN(4) > 0, 5
+	if small {
+		kinds = 4
+	}
 	q := Requant{InputZero: int32(rng.IntN(256) - 128), Zero: int32(rng.IntN(256) - 128), Min: -128, Max: 127}
 	if rng.IntN(3) == 0 {
 		q.Min, q.Max = q.Zero, min(q.Zero+int32(rng.IntN(200)), 127)
@@ -16,10 +23,13 @@ func randomRequant(rng *rand.Rand, n int) Requant {
 	for range n {
 		q.Bias = append(q.Bias, int32(rng.Uint32())>>14)
 		if real {
-			q.Real = append(q.Real, []float64{0.5, 0.0078125, 0, 3.5, math.Exp2(rng.NormFloat64() - 10)}[rng.IntN(5)])
+			q.Real = append(q.Real, []float64{0.0009765625, 0.0078125, 0, math.Exp2(rng.NormFloat64() - 10), 3.5}[rng.IntN(kinds)])
 		}
 		q.Multiplier = append(q.Multiplier, int32(1<<30+rng.IntN(1<<30)))
 		q.Shift = append(q.Shift, int32(rng.IntN(14)-13))
+		if small {
+			q.Shift[len(q.Shift)-1] = int32(rng.IntN(6) - 13)
+		}
 		if rng.IntN(20) == 0 {
 			q.Multiplier[len(q.Multiplier)-1], q.Shift[len(q.Shift)-1] = 0, 0
 		}
@@ -69,6 +79,44 @@ func TestInt8LayersAreExact(t *testing.T) {
 		}
 		compareDense(t, &s, mem, 125, 276, 276, 0)
 		compareConv(t, &s, mem, Window{3, 3, 2, 2, 1, 1, 1, 0, 1, 1, 70, 90, 35, 45}, 11, 9, 1)
+	})
+}
+
+// TestCodesOnBordersAreExact: sums on the border between two codes and next to it, which the multiply-add of fastTable cannot tell
+// apart.
+func TestCodesOnBordersAreExact(t *testing.T) {
+	withAllIntegers(t, func(t *testing.T) {
+		mem := newMemory(t, 18)
+		var s Int8Scratch
+		for round := range 300 {
+			rows, n := 1+mem.rng.IntN(70), 1+mem.rng.IntN(140)
+			q, sizes := randomRequant(mem.rng, n), make([]int32, n)
+			for j := range n { // Multiplier · 2^(Shift−31) is a power of two, or next to one
+				q.Multiplier[j], q.Shift[j], q.Bias[j] = int32(1<<30+mem.rng.IntN(3)*round), int32(-1-mem.rng.IntN(12)), int32(mem.rng.IntN(200)-100)
+				if q.Real != nil {
+					q.Real[j] = math.Exp2(float64(q.Shift[j] - 1))
+				}
+			}
+			r := newLayerRequantizer(q, outputSums{make([]int32, n), sizes}, 0)
+			if simd.FastRequant && simd.IntLanes > 0 && r.fast == nil {
+				t.Fatal("not the multiply-add")
+			}
+			step := (n + 15) / 16 * 16
+			acc := make([]int32, rows*step)
+			for i := range acc {
+				if j := i % step; j < n {
+					half := int32(1) << max(-q.Shift[j], 0)
+					acc[i] = half*int32(mem.rng.IntN(600)-300) + int32(mem.rng.IntN(5)-2) - q.Bias[j]
+				}
+			}
+			got := mem.int8s(rows * n)
+			r.run(&s, got, n, acc, step, rows, 0, n)
+			for i, code := range got {
+				if want := r.code(acc[i/n*step+i%n], i%n); code != want {
+					t.Fatalf("row %d of %d, output %d of %d, sum %d, multiplier %d, shift %d: %d, want %d", i/n, rows, i%n, n, acc[i/n*step+i%n], q.Multiplier[i%n], q.Shift[i%n], code, want)
+				}
+			}
+		}
 	})
 }
 

@@ -42,10 +42,32 @@ func MultiplyByQuantized(x, multiplier, shift int32) int32 {
 type requantizer struct {
 	Requant
 	table    []int32 // see simd.RequantArgs
+	fast     []int32 // see simd.RequantFastArgs; nil if sums may be beyond it
 	min, max uint64  // repeated in every byte
 }
 
-// newRequantizer folds −(offset)·Σw into the bias, offset being what every input has too much.
+// outputSums are what the weights of each output add up to.
+type outputSums struct {
+	sums, sizes []int32 // Σw, Σ|w|
+}
+
+func newOutputSums(n int) outputSums { return outputSums{make([]int32, n), make([]int32, n)} }
+
+func (s *outputSums) add(output int, w int8) {
+	s.sums[output] += int32(w)
+	s.sizes[output] += max(int32(w), -int32(w))
+}
+
+// newLayerRequantizer is for sums of products of weights with inputs, offset being what every input has too much: −offset·Σw is
+// folded into the bias.
+func newLayerRequantizer(q Requant, w outputSums, offset int32) requantizer {
+	r := newRequantizer(q, w.sums, offset)
+	if simd.FastRequant && simd.IntLanes > 0 {
+		r.fast = fastTable(q, r.Bias, w.sizes)
+	}
+	return r
+}
+
 func newRequantizer(q Requant, sums []int32, offset int32) requantizer {
 	n := len(q.Bias)
 	if q.Real == nil {
@@ -119,11 +141,20 @@ func (r *requantizer) column(block []int32, lane, j int) {
 func repeatByte(v int32) uint64 { return uint64(uint8(v)) * 0x0101010101010101 }
 
 // run writes the codes of rows×n sums to dst. Rows of sums start accStep apart, a multiple of simd.IntLanes.
-func (r *requantizer) run(dst []int8, dstStep int, acc []int32, accStep, rows, at, n int) {
+func (r *requantizer) run(s *Int8Scratch, dst []int8, dstStep int, acc []int32, accStep, rows, at, n int) {
 	if rows <= 0 || n <= 0 {
 		return
 	}
 	_, _ = dst[(rows-1)*dstStep+n-1], acc[(rows-1)*accStep+n-1]
+	if r.fast != nil {
+		r.runFast(s, dst, dstStep, acc, accStep, rows, at, n)
+		return
+	}
+	r.runExact(dst, dstStep, acc, accStep, rows, at, n)
+}
+
+// runExact computes every code as its definition says.
+func (r *requantizer) runExact(dst []int8, dstStep int, acc []int32, accStep, rows, at, n int) {
 	if simd.IntLanes > 0 {
 		p := simd.RequantArgs{
 			Dst: &dst[0], Acc: &acc[0], Table: &r.table[at*r.tableRows()], Rows: rows, Cols: n, AccStep: 4 * accStep, DstStep: dstStep, Min: r.min, Max: r.max,
@@ -160,14 +191,14 @@ func Requantize(dst []int8, acc []int32, rows int, q Requant) {
 	q.InputZero = 0
 	r := newRequantizer(q, make([]int32, n), 0)
 	if simd.IntLanes == 0 || n%simd.IntLanes == 0 {
-		for at, step := 0, max(strip/max(n, 1), 1); at < rows; at += step {
-			r.run(dst[at*n:], n, acc[at*n:], n, min(step, rows-at), 0, n)
+		for at, step := 0, max(strip/max(n, 1), 1); at < rows && n > 0; at += step {
+			r.runExact(dst[at*n:], n, acc[at*n:], n, min(step, rows-at), 0, n)
 		}
 		return
 	}
 	row := make([]int32, (n+simd.IntLanes-1)/simd.IntLanes*simd.IntLanes)
 	for i := range rows {
 		copy(row, acc[i*n:(i+1)*n])
-		r.run(dst[i*n:], n, row, len(row), 1, 0, n)
+		r.runExact(dst[i*n:], n, row, len(row), 1, 0, n)
 	}
 }

@@ -6,6 +6,8 @@ import "fmt"
 var int8AMD64 = map[string]func(*file, vector){
 	"GemmInt8": gemmInt8AMD64, "Widen": widenAMD64, "Interleave": interleaveAMD64, "DepthwiseInt8": depthwiseInt8AMD64,
 	"Requantize": requantizeAMD64, "RequantizeReal": requantizeRealAMD64, "PeakInt8": peakInt8AMD64,
+	"RequantizeTall": func(f *file, v vector) { requantizeFastAMD64(f, v, false) },
+	"RequantizeWide": func(f *file, v vector) { requantizeFastAMD64(f, v, true) },
 }
 
 // multiplyAdd adds to the sums the products of inputs x and weights w. Without VNNI, tmp is used up.

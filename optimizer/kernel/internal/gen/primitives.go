@@ -51,5 +51,7 @@ var integers = []primitive{
 	{"DepthwiseInt8", "computes groups of eight pixels of IntLanes channels: see DepthwiseInt8Args.", []argument{{"p", "*DepthwiseInt8Args"}}},
 	{"Requantize", "turns sums into codes: see RequantArgs.", []argument{{"p", "*RequantArgs"}}},
 	{"RequantizeReal", "turns sums into codes by real multipliers: see RequantArgs.", []argument{{"p", "*RequantArgs"}}},
+	{"RequantizeTall", "turns sums into codes, four rows at a time, at least four: see RequantFastArgs.", []argument{{"p", "*RequantFastArgs"}}},
+	{"RequantizeWide", "turns sums into codes, four blocks of IntLanes columns at a time: see RequantFastArgs.", []argument{{"p", "*RequantFastArgs"}}},
 	{"PeakInt8", "runs n rounds of 8 independent multiply-adds of a register of inputs. For benchmarks.", []argument{{"n", "int"}}},
 }

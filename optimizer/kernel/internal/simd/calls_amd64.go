@@ -485,6 +485,36 @@ func RequantizeReal(p *RequantArgs) {
 }
 
 //go:noescape
+func requantizeTall512(p *RequantFastArgs)
+
+//go:noescape
+func requantizeTall256(p *RequantFastArgs)
+
+// RequantizeTall turns sums into codes, four rows at a time, at least four: see RequantFastArgs.
+func RequantizeTall(p *RequantFastArgs) {
+	if hasVNNI {
+		requantizeTall512(p)
+	} else {
+		requantizeTall256(p)
+	}
+}
+
+//go:noescape
+func requantizeWide512(p *RequantFastArgs)
+
+//go:noescape
+func requantizeWide256(p *RequantFastArgs)
+
+// RequantizeWide turns sums into codes, four blocks of IntLanes columns at a time: see RequantFastArgs.
+func RequantizeWide(p *RequantFastArgs) {
+	if hasVNNI {
+		requantizeWide512(p)
+	} else {
+		requantizeWide256(p)
+	}
+}
+
+//go:noescape
 func peakInt8512(n int)
 
 //go:noescape

@@ -189,6 +189,12 @@ func Requantize(p *RequantArgs)
 //go:noescape
 func RequantizeReal(p *RequantArgs)
 
+// RequantizeTall turns sums into codes, four rows at a time, at least four: see RequantFastArgs.
+func RequantizeTall(p *RequantFastArgs) { panic(none) }
+
+// RequantizeWide turns sums into codes, four blocks of IntLanes columns at a time: see RequantFastArgs.
+func RequantizeWide(p *RequantFastArgs) { panic(none) }
+
 // PeakInt8 runs n rounds of 8 independent multiply-adds of a register of inputs. For benchmarks.
 func PeakInt8(n int) {
 	switch {

@@ -82,6 +82,9 @@ const (
 	NEON        = false
 )
 
+// FastRequant says that there are RequantizeTall and RequantizeWide.
+const FastRequant = true
+
 // MaxIntRows is the most rows of a tile over a panel of one register of outputs, or two.
 func MaxIntRows(registers int) int { return IntLanes * 3 / 2 / registers }
 

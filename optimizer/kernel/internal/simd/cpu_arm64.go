@@ -70,6 +70,9 @@ const (
 	NEON        = true
 )
 
+// FastRequant says that there are RequantizeTall and RequantizeWide.
+const FastRequant = false
+
 // MaxIntRows is the most rows of a tile over a panel of one register of outputs, or two.
 func MaxIntRows(registers int) int {
 	if hasDotProduct || hasI8MM {

@@ -12,6 +12,9 @@ const (
 	NEON        = false
 )
 
+// FastRequant says that there are RequantizeTall and RequantizeWide.
+const FastRequant = false
+
 // MaxIntRows is the most rows of a tile over a panel of one register of outputs, or two.
 func MaxIntRows(int) int { panic(none) }
 

@@ -111,3 +111,21 @@ type RequantArgs struct {
 	DstStep  int
 	Min, Max uint64
 }
+
+// RequantFastArgs are RequantArgs for sums that become codes by one multiply-add in float32, in units of 2⁻¹⁶: four rows of a table,
+// bias, multiplier, and what is added to sums from 0 on and to those below, with half a unit of the code and eight. Where what comes
+// out has all of the bits 4 to 15 clear, rounding may have taken it across the border between two codes: RequantizeTall and
+// RequantizeWide write what Rows and Cols were left of where that is so to Doubts, two int32 each, and advance Doubts. Pack are the
+// permutations that FastPack tells.
+type RequantFastArgs struct {
+	Dst      *int8
+	Acc      *int32
+	Table    *int32
+	Rows     int
+	Cols     int
+	AccStep  int
+	DstStep  int
+	Min, Max uint64
+	Doubts   unsafe.Pointer
+	Pack     unsafe.Pointer
+}
