@@ -45,7 +45,7 @@ bin/kueue: hack/kueue/go.mod hack/kueue/go.sum # with bin/kueue.yaml, its instal
 	GOOS= GOARCH= go run ./hack/install "$$(cd hack/kueue && go list -m -f '{{.Dir}}' sigs.k8s.io/kueue)/config/default" $@.yaml
 
 .PHONY: kueue-test
-kueue-test: bin/kueue ## pipelines in a real Kueue's queues: quota, priorities, preemption (needs cluster-tools)
+kueue-test: cluster-tools bin/kueue ## pipelines in a real Kueue's queues: quota, priorities, preemption
 	go test -count 1 -run Kueue ./test/kueue ./cmd/espalier
 
 .PHONY: tools
@@ -110,7 +110,7 @@ generate: ## make every generated file again: schema, kernels, deepcopy, CRD, ma
 	go generate ./...
 
 .PHONY: scale
-scale: build ## walk a thousand pipelines on a real control plane (needs cluster-tools) and print what they cost
+scale: build cluster-tools ## walk a thousand pipelines on a real control plane and print what they cost
 	go run ./hack/scale -pipelines 1000
 
 .PHONY: install-manifest

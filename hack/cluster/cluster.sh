@@ -46,6 +46,7 @@ check() {
 
 up() {
   needs_root
+  needs_binaries
   packages
   emulation
   mkdir -p "$dir"

@@ -8,6 +8,7 @@ processes=(etcd kube-apiserver kube-controller-manager kube-scheduler)
 
 up() {
   needs_root
+  needs_binaries
   mkdir -p "$run"
   (umask 077 && mkdir -p "$pki")
   echo "https://127.0.0.1:$port" > "$pki/server"

@@ -22,8 +22,9 @@ die() {
 needs_root() {
   [ "$(uname -s)" = Linux ] || die "a node needs Linux: containers are its own. Use any cluster with arm64 nodes instead (docs/operator.md)"
   [ "$(id -u)" = 0 ] || die "a node needs root: it makes containers, a bridge and mounts"
-  [ -x "$bin/kubelet" ] || die "no binaries in $bin: run make cluster-tools"
 }
+
+needs_binaries() { [ -x "$bin/kubelet" ] && [ -x "$bin/containerd" ] || die "no binaries in $bin: run make cluster-tools"; }
 
 # alive RUN NAME: is the process recorded in RUN/NAME.pid the one that was started? Sets pid.
 # The start time in the file tells a reused pid apart; a zombie counts as gone.

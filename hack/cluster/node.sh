@@ -96,6 +96,7 @@ ready() { [ "$(kubectl get node "$name" -o 'jsonpath={.status.conditions[?(@.typ
 
 up() {
   needs_root
+  needs_binaries
   [ "${#sock}" -le 90 ] || die "$dir is too long a path for unix sockets (108 bytes)"
   mkdir -p "$run"
   net_up

@@ -21,8 +21,9 @@ import (
 // BinEnv is the environment variable that names the folder with the binaries.
 const BinEnv = "ESPALIER_CLUSTER_BIN"
 
-// ErrNoBinaries says that there are no binaries to start.
-var ErrNoBinaries = errors.New("no etcd and kube-apiserver: run `make cluster-tools`, or set " + BinEnv)
+// ErrNoBinaries says that there are no binaries to start, and that nobody said there were: tests skip. A folder that BinEnv names and that
+// lacks them is an error, so that where tests are meant to run none is left out unseen.
+var ErrNoBinaries = errors.New("no etcd, kube-apiserver and kube-controller-manager: run `make cluster-tools`, or set " + BinEnv)
 
 // Options say what to start.
 type Options struct {
@@ -47,7 +48,8 @@ type ControlPlane struct {
 // Bin returns the folder with the binaries: BinEnv, or where `make cluster-tools` puts them.
 func Bin() (string, error) {
 	folder := os.Getenv(BinEnv)
-	if folder == "" {
+	named := folder != ""
+	if !named {
 		cache, err := os.UserCacheDir()
 		if err != nil {
 			return "", err
@@ -55,7 +57,11 @@ func Bin() (string, error) {
 		folder = filepath.Join(cache, "espalier", "cluster", "bin")
 	}
 	for _, name := range []string{"etcd", "kube-apiserver", "kube-controller-manager"} {
-		if _, err := exec.LookPath(filepath.Join(folder, name)); err != nil {
+		_, err := exec.LookPath(filepath.Join(folder, name))
+		switch {
+		case err != nil && named:
+			return "", fmt.Errorf("%s: %w: run `make cluster-tools`", BinEnv, err)
+		case err != nil:
 			return "", ErrNoBinaries
 		}
 	}

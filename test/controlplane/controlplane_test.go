@@ -2,6 +2,8 @@ package controlplane
 
 import (
 	"context"
+	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -43,6 +45,13 @@ func TestJobsMakePodsAndTheServerComesBack(t *testing.T) {
 	}
 	if jobs, err := client.BatchV1().Jobs("default").List(ctx, metav1.ListOptions{}); err != nil || len(jobs.Items) != 1 {
 		t.Errorf("after the server came back: %v, %v", jobs, err)
+	}
+}
+
+func TestAFolderThatIsNamedHasTheBinaries(t *testing.T) {
+	t.Setenv(BinEnv, t.TempDir())
+	if _, err := Bin(); err == nil || errors.Is(err, ErrNoBinaries) || !strings.Contains(err.Error(), BinEnv) {
+		t.Errorf("error %v would have tests skip, or does not name the variable", err)
 	}
 }
 
