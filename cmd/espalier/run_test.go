@@ -332,12 +332,15 @@ func TestBadInputIsOneLineWithARemedyAndNothingIsWritten(t *testing.T) {
 			bad[3][2][1][0] = float32(math.NaN())
 			data(folder, map[string]any{"x_train": samples, "y_train": labels, "x_test": bad, "y_test": labels})
 		}, 4, []string{"NaN"}},
-		"a missing dataset":         {replace("data.npz", "nowhere.npz"), 4, []string{"nowhere.npz", "spec.dataset.uri"}},
-		"an unknown field":          {replace("batchSize", "batchsize"), 2, []string{"spec.training.batchsize", "batchSize"}},
-		"a value out of range":      {replace(`"0.5"`, `"1.5"`), 2, []string{"spec.stages[0].prune.sparsity", "below 1"}},
-		"a digest that is not it":   {replace("{uri: model.tflite}", "{uri: model.tflite, digest: \"sha256:"+strings.Repeat("0", 64)+"\"}"), 3, []string{"spec.model.digest"}},
-		"a rule that matches none":  {replace(`{sparsity: "0.5"}`, `{sparsity: "0.5", rules: [{layers: "nothing*", skip: true}]}`), 2, []string{"spec.stages[0]", "nothing*", "conv/kernel"}},
-		"a learning rate too great": {replace(`"3e-3"`, `"1e5"`), 2, []string{"spec.training.learningRate", "at most 1000"}},
+		"a missing dataset":                       {replace("data.npz", "nowhere.npz"), 4, []string{"nowhere.npz", "spec.dataset.uri"}},
+		"an unknown field":                        {replace("batchSize", "batchsize"), 2, []string{"spec.training.batchsize", "batchSize"}},
+		"a value out of range":                    {replace(`"0.5"`, `"1.5"`), 2, []string{"spec.stages[0].prune.sparsity", "below 1"}},
+		"a digest that is not it":                 {replace("{uri: model.tflite}", "{uri: model.tflite, digest: \"sha256:"+strings.Repeat("0", 64)+"\"}"), 3, []string{"spec.model.digest"}},
+		"a rule that matches none":                {replace(`{sparsity: "0.5"}`, `{sparsity: "0.5", rules: [{layers: "nothing*", skip: true}]}`), 2, []string{"spec.stages[0]", "nothing*", "conv/kernel"}},
+		"a layer to keep float that is none":      {replace("quantize: {}", `quantize: {keepFloat: ["nothing*"]}`), 2, []string{"spec.stages[1]", "nothing*", "conv/kernel"}},
+		"class weights of other classes":          {replace("batchSize", `classWeights: [1, 2, 3], batchSize`), 2, []string{"spec.stages[0]", "3 numbers", "4 classes"}},
+		"a sparsity that its pattern contradicts": {replace(`{sparsity: "0.5"}`, `{sparsity: "0.75", pattern: "2:4"}`), 2, []string{"spec.stages[0]", "2:4", "write 0.5"}},
+		"a learning rate too great":               {replace(`"3e-3"`, `"1e5"`), 2, []string{"spec.training.learningRate", "at most 1000"}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -3,6 +3,7 @@ package stage
 import (
 	"encoding/json"
 	"fmt"
+	"math"
 
 	"espalier.dev/espalier/api/v1alpha1"
 	"espalier.dev/espalier/internal/fault"
@@ -37,6 +38,18 @@ func (n *numbers) float(d *v1alpha1.Decimal, otherwise float64) float64 {
 		n.err = fault.As(fault.Spec, err)
 	}
 	return v
+}
+
+// agree reports a sparsity that the pattern it comes with contradicts: zeros of every so many weights are a sparsity themselves.
+func (n *numbers) agree(layers string, sparsity float64, p prune.Pattern) {
+	if p.Of == 0 || math.Abs(p.Share()-sparsity) < 1e-6 || n.err != nil {
+		return
+	}
+	of := "prune"
+	if layers != "" {
+		of = fmt.Sprintf("rule %q", layers)
+	}
+	n.err = fault.As(fault.Spec, fmt.Errorf("%s: pattern %s is a sparsity of %.4g, sparsity says %v: write %.4g, or choose another pattern", of, p, p.Share(), sparsity, p.Share()))
 }
 
 // training converts the effective training section.
@@ -84,11 +97,15 @@ func pruneOptions(p *v1alpha1.Prune) (prune.Options, error) {
 		return o, fault.As(fault.Spec, err)
 	}
 	o.Pattern = pattern
+	n.agree("", o.Sparsity, pattern)
 	for _, r := range p.Rules {
 		rule := prune.Rule{Layers: r.Layers, Skip: r.Skip}
 		if r.Sparsity != nil {
 			s := n.float(r.Sparsity, 0)
 			rule.Sparsity = &s
+			if r.Pattern == "" {
+				n.agree(r.Layers, s, o.Pattern)
+			}
 		}
 		if r.Pattern != "" {
 			pattern, err := prune.ParsePattern(r.Pattern)
@@ -96,6 +113,9 @@ func pruneOptions(p *v1alpha1.Prune) (prune.Options, error) {
 				return o, fault.As(fault.Spec, err)
 			}
 			rule.Pattern = &pattern
+			if rule.Sparsity != nil {
+				n.agree(r.Layers, *rule.Sparsity, pattern)
+			}
 		}
 		o.Rules = append(o.Rules, rule)
 	}

@@ -14,6 +14,7 @@ import (
 	"espalier.dev/espalier/optimizer/cluster"
 	"espalier.dev/espalier/optimizer/dataset"
 	"espalier.dev/espalier/optimizer/measure"
+	"espalier.dev/espalier/optimizer/operator"
 	"espalier.dev/espalier/optimizer/prune"
 	"espalier.dev/espalier/optimizer/train"
 	"espalier.dev/espalier/optimizer/weight"
@@ -208,35 +209,53 @@ func classify(err error) error {
 
 // Check converts every stage's settings, and resolves its rules against the model's layers, before anything runs.
 func (r *Runner) Check() error {
-	kernels := weight.Kernels(r.Prepared.Source.Float)
+	c := checker{kernels: weight.Kernels(r.Prepared.Source.Float), classes: r.Prepared.Data.Train.Classes()}
+	var err error
+	if c.graph, err = operator.Parse(r.Prepared.Source.Float, 0); err != nil {
+		return fault.As(fault.Model, fmt.Errorf("model %s: %w", r.Spec.Model.URI, err))
+	}
 	for i := range r.Spec.Stages {
 		s := &r.Spec.Stages[i]
-		if err := checkStage(s, r.Spec.Effective(s), kernels); err != nil {
+		if err := c.check(s, r.Spec.Effective(s)); err != nil {
 			return fault.As(fault.Spec, fmt.Errorf("spec.stages[%d] %q: %w", i, s.Name, err))
 		}
 	}
 	return nil
 }
 
-func checkStage(s *v1alpha1.Stage, t v1alpha1.Training, kernels []weight.Kernel) error {
-	if _, err := training(t); err != nil {
+// checker holds what settings have to fit.
+type checker struct {
+	kernels []weight.Kernel
+	graph   *operator.Graph
+	classes int // of the dataset; 0 where it has none
+}
+
+func (c *checker) check(s *v1alpha1.Stage, t v1alpha1.Training) error {
+	config, err := training(t)
+	if err != nil {
 		return err
+	}
+	if n := len(config.ClassWeights); n > 0 && config.Epochs > 0 && n != c.classes {
+		return fmt.Errorf("classWeights has %d numbers, the dataset %d classes (dataset.classes declares more than its labels show)", n, c.classes)
 	}
 	switch {
 	case s.Prune != nil:
 		options, err := pruneOptions(s.Prune)
 		if err == nil {
-			_, _, err = prune.NewPlan(kernels, options)
+			_, _, err = prune.NewPlan(c.kernels, options)
 		}
 		return err
 	case s.Cluster != nil:
 		options, err := clusterOptions(s.Cluster)
 		if err == nil {
-			_, _, err = cluster.NewPlan(kernels, options.Clusters, options.Rules)
+			_, _, err = cluster.NewPlan(c.kernels, options.Clusters, options.Rules)
 		}
 		return err
 	default:
-		_, _, err := leafOptions(s.Quantize)
+		leaf, _, err := leafOptions(s.Quantize)
+		if err == nil {
+			err = leaf.CheckKeepFloat(c.graph)
+		}
 		return err
 	}
 }

@@ -21,6 +21,14 @@ type Pattern struct {
 // blocks reports whether zeros come in blocks.
 func (p Pattern) blocks() bool { return p.Rows > 1 || p.Columns > 1 }
 
+// Share is the sparsity that a pattern with Zeros and Of has by itself; 0 for others.
+func (p Pattern) Share() float64 {
+	if p.Of == 0 {
+		return 0
+	}
+	return float64(p.Zeros) / float64(p.Of)
+}
+
 // String names the pattern in messages.
 func (p Pattern) String() string {
 	switch {

@@ -83,7 +83,7 @@ func NewPlan(kernels []weight.Kernel, o Options) (targets []Target, notes []stri
 			}
 		}
 		if t.Pattern.Of > 0 {
-			t.Budget, t.Sparsity = false, float64(t.Pattern.Zeros)/float64(t.Pattern.Of)
+			t.Budget, t.Sparsity = false, t.Pattern.Share()
 			if skip == "" && k.Axis == len(k.Shape)-1 {
 				return nil, nil, fmt.Errorf("weights %q: %s needs input channels on the last axis; a depthwise kernel has none: skip it by a rule", k.Name, t.Pattern)
 			}

@@ -3,10 +3,13 @@ package quantize
 import (
 	"errors"
 	"fmt"
+	"slices"
+	"strconv"
 	"strings"
 
 	"espalier.dev/espalier/optimizer/operator"
 	"espalier.dev/espalier/optimizer/tflite/schema"
+	"espalier.dev/espalier/optimizer/weight"
 )
 
 // IO is the type of a quantized model's inputs and outputs.
@@ -85,6 +88,9 @@ type Layer struct {
 // quantized already.
 func NewPlan(g *operator.Graph, options Options) (*Plan, error) {
 	p := &Plan{Options: options, Graph: g, Nodes: make([]NodePlan, len(g.Nodes)), Tensor: make([]int, len(g.Tensors))}
+	if err := options.CheckKeepFloat(g); err != nil {
+		return nil, err
+	}
 	if err := p.chooseNodes(); err != nil {
 		return nil, err
 	}
@@ -179,21 +185,53 @@ func (p *Plan) idle(n *operator.Node) bool { return n.Folded || ruleOf(n).kind =
 
 // keptBy returns the keep-float pattern that matches the node's output or weight names, "" if none does.
 func (p *Plan) keptBy(n *operator.Node) string {
-	names := make([]string, 0, len(n.Outputs)+1)
-	for _, t := range n.Outputs {
-		names = append(names, p.Graph.Tensors[t].Name)
-	}
-	if r := ruleOf(n); r.kind == weighted {
-		names = append(names, p.Graph.Tensors[n.Inputs[r.weight]].Name)
-	}
 	for _, pattern := range p.Options.KeepFloat {
-		for _, name := range names {
-			if matchGlob(pattern, name) {
-				return pattern
-			}
+		if slices.ContainsFunc(namesOf(p.Graph, n), func(name string) bool { return weight.MatchName(pattern, name) }) {
+			return pattern
 		}
 	}
 	return ""
+}
+
+// CheckKeepFloat returns an error for the first pattern that matches nothing in g: a layer meant to stay float would silently become
+// int8.
+func (o Options) CheckKeepFloat(g *operator.Graph) error {
+	for _, pattern := range o.KeepFloat {
+		matches := func(n operator.Node) bool {
+			return slices.ContainsFunc(namesOf(g, &n), func(name string) bool { return weight.MatchName(pattern, name) })
+		}
+		if !slices.ContainsFunc(g.Nodes, matches) {
+			return fmt.Errorf("keepFloat %q matches no layer; the model has %s", pattern, layerNames(g))
+		}
+	}
+	return nil
+}
+
+// namesOf are the names by which a keep-float pattern finds a node: those of its outputs and of its weights.
+func namesOf(g *operator.Graph, n *operator.Node) []string {
+	names := make([]string, 0, len(n.Outputs)+1)
+	for _, t := range n.Outputs {
+		names = append(names, g.Tensors[t].Name)
+	}
+	if r := ruleOf(n); r.kind == weighted {
+		names = append(names, g.Tensors[n.Inputs[r.weight]].Name)
+	}
+	return names
+}
+
+// layerNames lists the first few nodes that could be named.
+func layerNames(g *operator.Graph) string {
+	const most = 8
+	var names []string
+	for i := range g.Nodes {
+		if own := namesOf(g, &g.Nodes[i]); len(own) > 0 && !g.Nodes[i].Folded {
+			names = append(names, strconv.Quote(own[len(own)-1]))
+		}
+	}
+	if len(names) > most {
+		names = append(names[:most], fmt.Sprintf("and %d others", len(names)-most))
+	}
+	return strings.Join(names, ", ")
 }
 
 // findLayers lists the nodes with weights.
@@ -263,23 +301,4 @@ func contains(list []int, t int) bool {
 		}
 	}
 	return false
-}
-
-// matchGlob matches name against a pattern in which * stands for any run of characters, slashes included, and ? for one.
-func matchGlob(pattern, name string) bool {
-	for len(pattern) > 0 {
-		switch {
-		case pattern[0] == '*':
-			for i := 0; i <= len(name); i++ {
-				if matchGlob(pattern[1:], name[i:]) {
-					return true
-				}
-			}
-			return false
-		case len(name) == 0, pattern[0] != '?' && pattern[0] != name[0]:
-			return false
-		}
-		pattern, name = pattern[1:], name[1:]
-	}
-	return len(name) == 0
 }

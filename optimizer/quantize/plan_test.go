@@ -246,25 +246,20 @@ func TestAPlanWithNothingToQuantizeIsAnError(t *testing.T) {
 	}
 }
 
+func TestAKeepFloatPatternThatMatchesNothingIsAnError(t *testing.T) {
+	s := newSketch()
+	s.Outputs = []int{s.conv("c", s.conv("b", s.input("x")))}
+	_, err := NewPlan(s.Graph, Options{KeepFloat: []string{"b*", "first*"}})
+	if want := `keepFloat "first*" matches no layer; the model has "b/kernel", "c/kernel"`; err == nil || err.Error() != want {
+		t.Errorf("got %v, want %q", err, want)
+	}
+}
+
 func TestKnownQuantizationsAreChecked(t *testing.T) {
 	s := newSketch()
 	s.Outputs = []int{s.conv("c", s.input("x"))}
 	_, err := NewPlan(s.Graph, Options{Known: map[int]Params{0: {0, 0}}})
 	if want := `known quantization of tensor 0 "x": scale 0 is not a positive finite number`; err == nil || err.Error() != want {
 		t.Errorf("got %v, want %q", err, want)
-	}
-}
-
-func TestGlobMatchesAcrossSlashes(t *testing.T) {
-	for _, tc := range []struct {
-		pattern, name string
-		want          bool
-	}{
-		{"*", "", true}, {"*", "a/b;c", true}, {"a/*", "a/b/c", true}, {"*dense*", "model/dense/MatMul", true},
-		{"?onv", "conv", true}, {"conv", "conv2d", false}, {"", "a", false}, {"a*b*c", "a1b2b3c", true}, {"a*b", "ac", false},
-	} {
-		if got := matchGlob(tc.pattern, tc.name); got != tc.want {
-			t.Errorf("%q on %q: %v", tc.pattern, tc.name, got)
-		}
 	}
 }

@@ -13,6 +13,7 @@ func TestGlobsMatchNames(t *testing.T) {
 		{"*", "", true}, {"", "", true}, {"", "a", false}, {"?", "", false},
 		{"*dense*", "model/dense_1/MatMul", true}, {"model/*", "model/a/b", true}, {"model/?/b", "model/a/b", true},
 		{"*conv", "conv2d", false}, {"conv", "conv2d", false}, {"c*v*d", "conv2d", true}, {"*é", "café", true}, {"caf?", "café", true},
+		{"*", "a/b;c", true}, {"a/*", "a/b/c", true}, {"?onv", "conv", true}, {"a*b*c", "a1b2b3c", true}, {"a*b", "ac", false},
 		{"a*b*c", "abcbc", true}, {"a*b*c", "abcb", false}, {"[a]", "a", false},
 		{strings.Repeat("*a", 50), strings.Repeat("a", 2000) + "b", false}, // not exponential
 	} {
