@@ -78,6 +78,9 @@ func (o *runOptions) run(ctx context.Context) error {
 	if err = runner.Check(); err == nil {
 		err = prepared.Answer(ctx, o.workers)
 	}
+	if err == nil {
+		err = prepared.Measurable(pipeline.Spec.Constraints)
+	}
 	if err != nil {
 		return err
 	}

@@ -338,6 +338,7 @@ func TestBadInputIsOneLineWithARemedyAndNothingIsWritten(t *testing.T) {
 		"a digest that is not it":                 {replace("{uri: model.tflite}", "{uri: model.tflite, digest: \"sha256:"+strings.Repeat("0", 64)+"\"}"), 3, []string{"spec.model.digest"}},
 		"a rule that matches none":                {replace(`{sparsity: "0.5"}`, `{sparsity: "0.5", rules: [{layers: "nothing*", skip: true}]}`), 2, []string{"spec.stages[0]", "nothing*", "conv/kernel"}},
 		"a layer to keep float that is none":      {replace("quantize: {}", `quantize: {keepFloat: ["nothing*"]}`), 2, []string{"spec.stages[1]", "nothing*", "conv/kernel"}},
+		"a metric that nothing gives":             {replace("  stages:", "  constraints: [{metric: AUC, min: \"0.9\"}]\n  stages:"), 2, []string{"spec.constraints[0]", "AUC", "two classes"}},
 		"class weights of other classes":          {replace("batchSize", `classWeights: [1, 2, 3], batchSize`), 2, []string{"spec.stages[0]", "3 numbers", "4 classes"}},
 		"a sparsity that its pattern contradicts": {replace(`{sparsity: "0.5"}`, `{sparsity: "0.75", pattern: "2:4"}`), 2, []string{"spec.stages[0]", "2:4", "write 0.5"}},
 		"a learning rate too great":               {replace(`"3e-3"`, `"1e5"`), 2, []string{"spec.training.learningRate", "at most 1000"}},

@@ -9,6 +9,7 @@ import (
 	"espalier.dev/espalier/api/v1alpha1"
 	"espalier.dev/espalier/internal/artifact"
 	"espalier.dev/espalier/internal/fault"
+	"espalier.dev/espalier/internal/walk"
 	"espalier.dev/espalier/optimizer"
 	"espalier.dev/espalier/optimizer/dataset"
 	"espalier.dev/espalier/optimizer/measure"
@@ -112,6 +113,19 @@ func (p *Prepared) fit() error {
 		}
 	}
 	return fault.As(fault.Dataset, p.Data.Fit(inputs, outputs))
+}
+
+// Measurable returns an error for the first constraint on a metric that this network and dataset do not give, of which no leaf could
+// tell whether it is met. It wants an Answer.
+func (p *Prepared) Measurable(constraints []v1alpha1.Constraint) error {
+	measured := p.validation.Metrics(p.validation)
+	for i, c := range constraints {
+		if _, ok := measured[measure.Name(c.Metric)]; ok || walk.Needs(c.Metric) == "" {
+			continue
+		}
+		return fault.As(fault.Spec, fmt.Errorf("spec.constraints[%d]: %s cannot be measured on this dataset: %s", i, c.Metric, walk.Needs(c.Metric)))
+	}
+	return nil
 }
 
 // Deciding returns the split that decisions use.

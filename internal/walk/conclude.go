@@ -22,6 +22,26 @@ var advice = map[v1alpha1.Metric]string{
 	v1alpha1.LatencyMicros:    "only a smaller network, or a faster node, is quicker",
 }
 
+// unmeasured says what a metric that could not be measured needs.
+var unmeasured = map[v1alpha1.Metric]string{
+	v1alpha1.Accuracy:         "it needs labels of classes; Agreement needs none",
+	v1alpha1.AccuracyDrop:     "it needs labels of classes; Agreement needs none",
+	v1alpha1.Agreement:        "it needs a network whose answers are classes",
+	v1alpha1.AUC:              "it needs labels of two classes, both among the samples that decide",
+	v1alpha1.MeanSquaredError: "it needs numbers to predict, dataset.target Values, or a network that gives its input again",
+}
+
+// Needs says what a metric needs of a dataset where it could not be measured, "" where nothing is known.
+func Needs(m v1alpha1.Metric) string { return unmeasured[m] }
+
+// advise is what to do about a shortfall.
+func (s Shortfall) advise() string {
+	if need := unmeasured[s.Constraint.Metric]; s.Value == "" && need != "" {
+		return need
+	}
+	return advice[s.Constraint.Metric]
+}
+
 // tally counts the stages of the spec by state and names those that stand out.
 type tally struct {
 	completed, skipped, all           int
@@ -170,7 +190,7 @@ func (w *walk) unmet(t tally) {
 	if w.d.Nearest != "" {
 		w.d.Message = fmt.Sprintf("no leaf meets every constraint; %s is nearest", w.d.Nearest)
 		for i, s := range w.d.Verdicts[w.d.Nearest] {
-			w.d.Message += fmt.Sprintf("%s %s (%s)", []string{":", ";"}[min(i, 1)], s, advice[s.Constraint.Metric])
+			w.d.Message += fmt.Sprintf("%s %s (%s)", []string{":", ";"}[min(i, 1)], s, s.advise())
 		}
 	}
 	if len(t.failed) > 0 {

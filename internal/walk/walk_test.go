@@ -202,6 +202,11 @@ func TestDecide(t *testing.T) {
 		"a metric that was not measured does not end the walk at once": {
 			spec: chain(need(arena)), stages: with(nil), wantStart: "prune", wantReason: ReasonProgressing, wantProgress: "0/5",
 		},
+		"a metric that nothing gives says what it needs": {
+			spec: chain(need(v1alpha1.Constraint{Metric: v1alpha1.AUC, Min: dec("0.9")})), stages: with(stages{"prune": leaf("150", "0"), "pqat": leaf("140", "0"), "cluster": leaf("110", "0"), "pcqat": leaf("120", "0"), "only": leaf("130", "0")}),
+			wantFinished: true, wantReason: ReasonNotMet, wantProgress: "5/5",
+			wantMessage: "AUC could not be measured on this dataset (it needs labels of two classes",
+		},
 		"a failed stage takes down what builds on it, not its siblings": {
 			spec: chain(need(small)), stages: with(stages{"prune": failure}), wantStart: "only", wantReason: ReasonProgressing, wantProgress: "0/5", wantMessage: "0 of 5 stages completed, 1 failed, 3 skipped",
 		},
