@@ -14,8 +14,8 @@ type Int8Scratch struct {
 	image  []byte // of a convolution, with its padding
 	groups []byte // of neighbouring pixels, of a depthwise convolution
 	sums   []int32
-	doubts []int32 // of requantization
-	owner  any     // layer whose padding image holds
+	doubts []simd.Doubt
+	owner  any // layer whose padding image holds
 }
 
 // grow returns a buffer of n elements at the start of a cache line, b itself if it is long enough.

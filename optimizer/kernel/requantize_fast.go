@@ -2,6 +2,7 @@ package kernel
 
 import (
 	"math"
+	"math/bits"
 	"unsafe"
 
 	"espalier.dev/espalier/optimizer/kernel/internal/simd"
@@ -69,40 +70,53 @@ var fastPack16, fastPack8 = func() (wide struct {
 func (r *requantizer) runFast(s *Int8Scratch, dst []int8, dstStep int, acc []int32, accStep, rows, at, n int) {
 	lanes := simd.IntLanes
 	wide, tall := n/(4*lanes)*4*lanes, 0
-	if rest := n - wide; rows >= 4 {
-		tall = rest
+	if rows >= 4 {
+		tall = n - wide
 		if lanes == 8 { // without masks
-			tall = rest / lanes * lanes
+			tall = tall / lanes * lanes
 		}
 	}
-	s.doubts = grow(s.doubts, 2*rows*(n/lanes+1))
+	if most := rows * (n/lanes + 1); len(s.doubts) < most {
+		s.doubts = make([]simd.Doubt, most)
+	}
 	p := simd.RequantFastArgs{Rows: rows, AccStep: 4 * accStep, DstStep: dstStep, Min: r.min, Max: r.max, Pack: unsafe.Pointer(&fastPack16)}
 	if lanes == 8 {
 		p.Pack = unsafe.Pointer(&fastPack8)
 	}
-	prepare := func(first, cols int) {
-		p.Dst, p.Acc, p.Table, p.Cols, p.Doubts = &dst[first], &acc[first], &r.fast[(at+first)*4], cols, unsafe.Pointer(&s.doubts[0])
-	}
-	doubts := func() []int32 {
-		return s.doubts[:(uintptr(p.Doubts)-uintptr(unsafe.Pointer(&s.doubts[0])))/4]
-	}
 	if wide > 0 {
-		prepare(0, wide)
+		p.Dst, p.Acc, p.Table, p.Cols, p.Doubts = &dst[0], &acc[0], &r.fast[at*4], wide, &s.doubts[0]
 		simd.RequantizeWide(&p)
-		for d := doubts(); len(d) > 0; d = d[2:] {
-			row, col := rows-int(d[0]), wide-int(d[1])
-			r.runExact(dst[row*dstStep+col:], dstStep, acc[row*accStep+col:], accStep, 1, at+col, 4*lanes)
+		for _, d := range s.doubtsUpTo(p.Doubts) {
+			row, col := rows-int(d.Rows), wide-int(d.Cols)
+			for i, mask := range d.Masks {
+				r.settle(mask, dst[row*dstStep:], acc[row*accStep:], col+i*lanes, at)
+			}
 		}
 	}
 	if tall > 0 {
-		prepare(wide, tall)
+		p.Dst, p.Acc, p.Table, p.Cols, p.Doubts = &dst[wide], &acc[wide], &r.fast[(at+wide)*4], tall, &s.doubts[0]
 		simd.RequantizeTall(&p)
-		for d := doubts(); len(d) > 0; d = d[2:] {
-			row, col := rows-int(d[0]), wide+tall-int(d[1])
-			r.runExact(dst[row*dstStep+col:], dstStep, acc[row*accStep+col:], accStep, 4, at+col, min(lanes, n-col))
+		for _, d := range s.doubtsUpTo(p.Doubts) {
+			row, col := rows-max(int(d.Rows), 4), wide+tall-int(d.Cols)
+			for i, mask := range d.Masks {
+				r.settle(mask, dst[(row+i)*dstStep:], acc[(row+i)*accStep:], col, at)
+			}
 		}
 	}
 	if rest := wide + tall; rest < n {
 		r.runExact(dst[rest:], dstStep, acc[rest:], accStep, rows, at+rest, n-rest)
+	}
+}
+
+// doubtsUpTo are the doubts before one.
+func (s *Int8Scratch) doubtsUpTo(end *simd.Doubt) []simd.Doubt {
+	return s.doubts[:(uintptr(unsafe.Pointer(end))-uintptr(unsafe.Pointer(&s.doubts[0])))/unsafe.Sizeof(*end)]
+}
+
+// settle computes the codes of a row that a mask selects from column col on; output at belongs to column 0.
+func (r *requantizer) settle(mask uint16, dst []int8, acc []int32, col, at int) {
+	for ; mask != 0; mask &= mask - 1 {
+		j := col + bits.TrailingZeros16(mask)
+		dst[j] = r.code(acc[j], at+j)
 	}
 }

@@ -38,7 +38,15 @@ func requantizeFastAMD64(f *file, v vector, wide bool) {
  JGT block
  MOVQ R15, RequantFastArgs_Doubts(AX)`, r.blocks()*v.bytes(), r.blocks()*v.width, r.blocks()*4*v.bytes(), r.blocks()*v.width)
 	f.end()
-	f.p("doubt:\n MOVL CX, (R15)\n MOVL R10, 4(R15)\n ADDQ $8, R15\n JMP certain")
+	f.p("doubt:\n MOVL CX, (R15)\n MOVL R10, 4(R15)")
+	for i := range 4 {
+		if v.width == 16 {
+			f.p(" KMOVW K%d, BX\n MOVW BX, %d(R15)", 2+i, 8+2*i)
+		} else {
+			f.p(" VPAND Y10, Y%d, Y4\n VPCMPEQD Y11, Y4, Y4\n VMOVMSKPS Y4, BX\n MOVW BX, %d(R15)", i, 8+2*i)
+		}
+	}
+	f.p(" ADDQ $16, R15\n JMP certain")
 	if v.width == 16 && !wide {
 		f.p("part:")
 		for i, to := range []string{"(R12)", "(R12)(R9*1)", "(R12)(R9*2)", "(R12)(R14*1)"} {
@@ -151,9 +159,9 @@ func (r requantFast) round(i int) {
 // pack branches if a code is in doubt and makes the four registers one of clamped codes.
 func (r requantFast) pack() {
 	if r.v.width == 16 {
-		r.f.p(` KORW K3, K2, K2
- KORW K5, K4, K4
- KORTESTW K2, K4
+		r.f.p(` KORW K3, K2, K6
+ KORW K5, K4, K7
+ KORTESTW K6, K7
  JNZ doubt
 certain:
  VPERMT2W Z1, Z21, Z0

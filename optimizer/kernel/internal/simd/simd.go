@@ -115,8 +115,7 @@ type RequantArgs struct {
 // RequantFastArgs are RequantArgs for sums that become codes by one multiply-add in float32, in units of 2⁻¹⁶: four rows of a table,
 // bias, multiplier, and what is added to sums from 0 on and to those below, with half a unit of the code and eight. Where what comes
 // out has all of the bits 4 to 15 clear, rounding may have taken it across the border between two codes: RequantizeTall and
-// RequantizeWide write what Rows and Cols were left of where that is so to Doubts, two int32 each, and advance Doubts. Pack are the
-// permutations that FastPack tells.
+// RequantizeWide write a Doubt, and advance Doubts. Pack are the permutations by which four registers of integers become one of bytes.
 type RequantFastArgs struct {
 	Dst      *int8
 	Acc      *int32
@@ -126,6 +125,13 @@ type RequantFastArgs struct {
 	AccStep  int
 	DstStep  int
 	Min, Max uint64
-	Doubts   unsafe.Pointer
+	Doubts   *Doubt
 	Pack     unsafe.Pointer
+}
+
+// Doubt says which codes of four registers are in doubt, a bit each: of four rows (RequantizeTall), or four blocks of columns of a
+// row. Rows and Cols are what was left.
+type Doubt struct {
+	Rows, Cols int32
+	Masks      [4]uint16
 }
