@@ -1,6 +1,7 @@
 package integer
 
 import (
+	"espalier.dev/espalier/optimizer/kernel"
 	"espalier.dev/espalier/optimizer/operator"
 	"espalier.dev/espalier/optimizer/tflite/schema"
 )
@@ -31,8 +32,21 @@ func buildAdd(c *compiler) (runner, error) {
 		k.a[uint8(code)] = mA.of((code - a.zero) << extra)
 		k.b[uint8(code)] = sign * mB.of((code-b.zero)<<extra)
 	}
+	p := newPairs(c)
+	if !c.reference && p.Same() && c.out(0).Numel() >= leastTable {
+		exact := func(y []int8, a int8, b []int8) { k.row(y, []int8{a}, b) }
+		scaleA, scaleB := float64(a.scale)/float64(out.scale), float64(sign)*float64(b.scale)/float64(out.scale)
+		if sum := kernel.NewInt8Sum(scaleA, scaleB, a.zero, b.zero, k.zero, k.lo, k.hi, exact); sum != nil {
+			return &binaryKernel{p, sumRow{sum}}, nil
+		}
+	}
 	return newBinary(c, k), nil
 }
+
+// sumRow is ADD or SUB by package kernel, of operands of one shape.
+type sumRow struct{ *kernel.Int8Sum }
+
+func (s sumRow) row(y, a, b []int8) { s.Run(y, a, b) }
 
 func (k *addKernel) row(y, a, b []int8) {
 	for i := range y {

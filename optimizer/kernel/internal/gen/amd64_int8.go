@@ -6,6 +6,7 @@ import "fmt"
 var int8AMD64 = map[string]func(*file, vector){
 	"GemmInt8": gemmInt8AMD64, "Widen": widenAMD64, "Interleave": interleaveAMD64, "DepthwiseInt8": depthwiseInt8AMD64,
 	"Requantize": requantizeAMD64, "RequantizeReal": requantizeRealAMD64, "PeakInt8": peakInt8AMD64,
+	"AddCodes":       addCodesAMD64,
 	"RequantizeTall": func(f *file, v vector) { requantizeFastAMD64(f, v, false) },
 	"RequantizeWide": func(f *file, v vector) { requantizeFastAMD64(f, v, true) },
 }
@@ -320,6 +321,31 @@ func requantizeRealAMD64(f *file, v vector) {
 		f.p(" VINSERTI128 $1, X5, Y4, Y2\n VPADDD 32(DX), Y2, Y2")
 	}
 	f.storeCodes(v, 4)
+}
+
+// addCodesAMD64 computes 16 codes a round in float32, in one register or two.
+func addCodesAMD64(f *file, v vector) {
+	f.start(v)
+	f.load("y", "DI", "a", "SI", "b", "BX", "n", "CX")
+	f.constants(v, "constants", 8, 3)
+	f.load("codes", "AX")
+	for i := range 3 {
+		f.p(" VPBROADCASTD %d(AX), %s%d", 4*i, v.r, 11+i)
+	}
+	f.p("loop:")
+	parts := 16 / v.width
+	for i := range parts {
+		f.v(v, fmt.Sprintf(" VPMOVSXBD %d(BX), #2\n VCVTDQ2PS #2, #2\n VMOVAPS #10, #%d\n VFMADD231PS #9, #2, #%d", i*v.width, i, i))
+		f.v(v, fmt.Sprintf(" VPMOVSXBD %d(SI), #3\n VCVTDQ2PS #3, #3\n VFMADD231PS #8, #3, #%d\n VCVTPS2DQ #%d, #%d\n VPADDD #11, #%d, #%d\n VPMAXSD #12, #%d, #%d\n VPMINSD #13, #%d, #%d",
+			i*v.width, i, i, i, i, i, i, i, i, i))
+	}
+	if v.width == 16 {
+		f.p(" VPMOVDB Z0, (DI)")
+	} else {
+		f.p(" VPACKSSDW Y1, Y0, Y0\n VPERMQ $0xD8, Y0, Y0\n VEXTRACTI128 $1, Y0, X1\n VPACKSSWB X1, X0, X0\n VMOVDQU X0, (DI)")
+	}
+	f.p(" ADDQ $16, SI\n ADDQ $16, BX\n ADDQ $16, DI\n SUBQ $16, CX\n JNZ loop")
+	f.end()
 }
 
 func peakInt8AMD64(f *file, v vector) {

@@ -53,5 +53,7 @@ var integers = []primitive{
 	{"RequantizeReal", "turns sums into codes by real multipliers: see RequantArgs.", []argument{{"p", "*RequantArgs"}}},
 	{"RequantizeTall", "turns sums into codes, four rows at a time, at least four: see RequantFastArgs.", []argument{{"p", "*RequantFastArgs"}}},
 	{"RequantizeWide", "turns sums into codes, four blocks of IntLanes columns at a time: see RequantFastArgs.", []argument{{"p", "*RequantFastArgs"}}},
+	{"AddCodes", "writes clamped codes of a·constants[0] + b·constants[1] + constants[2], rounded, plus codes[0], at least codes[1], at most codes[2]; n is a multiple of 16.",
+		[]argument{{"y", "*int8"}, {"a", "*int8"}, {"b", "*int8"}, {"n", "int"}, {"constants", "*[3]float32"}, {"codes", "*[3]int32"}}},
 	{"PeakInt8", "runs n rounds of 8 independent multiply-adds of a register of inputs. For benchmarks.", []argument{{"n", "int"}}},
 }

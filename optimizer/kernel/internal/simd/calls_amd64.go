@@ -515,6 +515,21 @@ func RequantizeWide(p *RequantFastArgs) {
 }
 
 //go:noescape
+func addCodes512(y *int8, a *int8, b *int8, n int, constants *[3]float32, codes *[3]int32)
+
+//go:noescape
+func addCodes256(y *int8, a *int8, b *int8, n int, constants *[3]float32, codes *[3]int32)
+
+// AddCodes writes clamped codes of a·constants[0] + b·constants[1] + constants[2], rounded, plus codes[0], at least codes[1], at most codes[2]; n is a multiple of 16.
+func AddCodes(y *int8, a *int8, b *int8, n int, constants *[3]float32, codes *[3]int32) {
+	if hasVNNI {
+		addCodes512(y, a, b, n, constants, codes)
+	} else {
+		addCodes256(y, a, b, n, constants, codes)
+	}
+}
+
+//go:noescape
 func peakInt8512(n int)
 
 //go:noescape

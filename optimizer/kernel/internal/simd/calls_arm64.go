@@ -195,6 +195,9 @@ func RequantizeTall(p *RequantFastArgs) { panic(none) }
 // RequantizeWide turns sums into codes, four blocks of IntLanes columns at a time: see RequantFastArgs.
 func RequantizeWide(p *RequantFastArgs) { panic(none) }
 
+// AddCodes writes clamped codes of a·constants[0] + b·constants[1] + constants[2], rounded, plus codes[0], at least codes[1], at most codes[2]; n is a multiple of 16.
+func AddCodes(y *int8, a *int8, b *int8, n int, constants *[3]float32, codes *[3]int32) { panic(none) }
+
 // PeakInt8 runs n rounds of 8 independent multiply-adds of a register of inputs. For benchmarks.
 func PeakInt8(n int) {
 	switch {
