@@ -221,11 +221,20 @@ func kubectl(ctx context.Context, args ...string) (string, error) {
 // pipeline is the demo of hack/cluster, changed.
 func pipeline(t *testing.T, namespace string, change func(*v1alpha1.OptimizationPipelineSpec)) *v1alpha1.OptimizationPipeline {
 	t.Helper()
+	return named(t, namespace, "", change)
+}
+
+// named is the demo's pipeline, changed, under another name.
+func named(t *testing.T, namespace, name string, change func(*v1alpha1.OptimizationPipelineSpec)) *v1alpha1.OptimizationPipeline {
+	t.Helper()
 	p, err := v1alpha1.Decode(manifest(t))
 	if err != nil {
 		t.Fatal(err)
 	}
 	p.Namespace = namespace
+	if name != "" {
+		p.Name = name
+	}
 	if change != nil {
 		change(&p.Spec)
 	}

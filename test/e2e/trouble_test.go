@@ -1,0 +1,140 @@
+package e2e
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"espalier.dev/espalier/api/v1alpha1"
+)
+
+// soon is how long a trouble may last before the pipeline says what it is. A secret that is missing takes longest: the kubelet tells of it
+// by an event alone, and those are read when a pod has been waiting for a while.
+const soon = 30 * time.Second
+
+// TestWhatCannotGoOnIsNamedWithinSeconds has real kubelets, a real scheduler and a real store refuse what they refuse.
+func TestWhatCannotGoOnIsNamedWithinSeconds(t *testing.T) {
+	tests := map[string]struct {
+		change func(*v1alpha1.OptimizationPipelineSpec)
+		reason string
+		say    string // the remedy
+		final  bool
+	}{
+		"no node of that architecture": {
+			change: func(s *v1alpha1.OptimizationPipelineSpec) {
+				s.Template.NodeSelector = &map[string]string{corev1.LabelArchStable: "riscv64"}
+			},
+			reason: "Unschedulable", say: "spec.template.nodeSelector",
+		},
+		"no such claim": {
+			change: func(s *v1alpha1.OptimizationPipelineSpec) {
+				s.Artifacts = &v1alpha1.ArtifactStore{Location: v1alpha1.Location{URI: "pvc://nowhere/store"}}
+			},
+			reason: "Unschedulable", say: "create the claim",
+		},
+		"an image that is not there": {
+			change: func(s *v1alpha1.OptimizationPipelineSpec) { s.Template.Image = "localhost/none:1" },
+			reason: "ImagePullBackOff", say: "spec.template.image",
+		},
+		"a registry that is not there": {
+			change: func(s *v1alpha1.OptimizationPipelineSpec) {
+				s.Template.Image, s.Template.ImagePullPolicy = "localhost:1/none:1", corev1.PullIfNotPresent
+			},
+			reason: "ImagePullBackOff", say: "connection refused",
+		},
+		"no such service account": {
+			change: func(s *v1alpha1.OptimizationPipelineSpec) { s.Template.ServiceAccountName = "nobody" },
+			reason: "ServiceAccountMissing", say: "spec.template.serviceAccountName",
+		},
+		"too little memory": {
+			change: func(s *v1alpha1.OptimizationPipelineSpec) {
+				s.Template.Resources.Requests = corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("16Mi")}
+				s.Template.Resources.Limits = corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("24Mi")}
+			},
+			reason: "OOMKilled", say: "spec.template.resources.limits.memory", final: true,
+		},
+		"too little time": {
+			change: func(s *v1alpha1.OptimizationPipelineSpec) { s.ActiveDeadlineSeconds = ptr.To[int64](1) },
+			reason: "DeadlineExceeded", say: "activeDeadlineSeconds", final: true,
+		},
+		"a wrong key": {
+			change: func(s *v1alpha1.OptimizationPipelineSpec) { s.Artifacts.CredentialsSecretRef.Name = "wrong" },
+			reason: "AccessDenied", say: "check the credentials", final: true,
+		},
+		"no such bucket": {
+			change: func(s *v1alpha1.OptimizationPipelineSpec) { s.Model.URI = "s3://nowhere/glyphs.tflite" },
+			reason: "NotFound", say: "spec.model.uri", final: true,
+		},
+	}
+	ns := namespaceWithInputs(t, "trouble")
+	wrong := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "wrong"}, StringData: map[string]string{"AWS_ACCESS_KEY_ID": accessKey, "AWS_SECRET_ACCESS_KEY": "wrong"}}
+	if err := kube.Create(t.Context(), wrong); err != nil {
+		t.Fatal(err)
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) { // one after another: the node is emulated, and slow
+			p := named(t, ns, strings.ReplaceAll(name, " ", "-"), func(s *v1alpha1.OptimizationPipelineSpec) {
+				s.Retries = ptr.To[int32](0)
+				tt.change(s)
+			})
+			took, c := says(t, p, tt.reason)
+			t.Logf("%s after %s: %s", c.Reason, took.Round(time.Second), c.Message)
+			if !strings.Contains(c.Message, tt.say) {
+				t.Errorf("it does not say %q: %s", tt.say, c.Message)
+			}
+			if got := meta.IsStatusConditionTrue(p.Status.Conditions, v1alpha1.ConditionStalled); got != tt.final {
+				t.Errorf("stalled: %v, want %v", got, tt.final)
+			}
+			if err := kube.Delete(t.Context(), p); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func TestASecretThatIsMissingIsNamedAndWaitedFor(t *testing.T) {
+	ns := namespaceWithInputs(t, "secret")
+	p := named(t, ns, "waits", func(s *v1alpha1.OptimizationPipelineSpec) {
+		s.Artifacts.CredentialsSecretRef.Name, s.Artifacts.URI = "later", "s3://compressed/secret"
+		s.Stages, s.Constraints = s.Stages[:1], nil
+	})
+	took, c := says(t, p, "FailedMount")
+	t.Logf("%s after %s: %s", c.Reason, took.Round(time.Second), c.Message)
+	if !strings.Contains(c.Message, `secret "later" not found`) {
+		t.Errorf("it does not say which secret: %s", c.Message)
+	}
+	later := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "later"}, StringData: map[string]string{"AWS_ACCESS_KEY_ID": accessKey, "AWS_SECRET_ACCESS_KEY": secretKey}}
+	if err := kube.Create(t.Context(), later); err != nil {
+		t.Fatal(err)
+	}
+	await(t, p, "it is ready", func(p *v1alpha1.OptimizationPipeline) bool {
+		return meta.IsStatusConditionTrue(p.Status.Conditions, v1alpha1.ConditionReady)
+	})
+	if s := stageOf(p, "baseline"); s.Attempt != 1 {
+		t.Errorf("waiting cost an attempt: %+v", s)
+	}
+}
+
+// says waits for Ready to have a reason, and returns how long that took.
+func says(t *testing.T, p *v1alpha1.OptimizationPipeline, reason string) (time.Duration, *metav1.Condition) {
+	t.Helper()
+	for start := time.Now(); ; time.Sleep(100 * time.Millisecond) {
+		if err := kube.Get(t.Context(), client.ObjectKeyFromObject(p), p); err != nil {
+			t.Fatal(err)
+		}
+		c := meta.FindStatusCondition(p.Status.Conditions, v1alpha1.ConditionReady)
+		if c != nil && c.Reason == reason {
+			return time.Since(start), c
+		}
+		if time.Since(start) > soon {
+			t.Fatalf("after %s it says %+v", soon, c)
+		}
+	}
+}
