@@ -149,7 +149,7 @@ func loadRuns(dst []byte, src []int8, n, count, dstStep, srcStep, xor int) {
 func (d *Int8Dense) multiply(s *Int8Scratch, y []int8, n int) {
 	outputs, size := d.outputs(), d.rowBytes()
 	s.sums = grow(s.sums, n*outputs)
-	p := simd.Int8Args{LDA: size, LDC: 4 * outputs, Steps: d.steps}
+	p := simd.Int8Args{LDA: size, LDC: 4 * outputs, Steps: d.steps, Segments: 1}
 	var groups [2]tiling
 	for j := 0; j < outputs; j += 2 * simd.IntLanes {
 		if registers := min(outputs-j, 2*simd.IntLanes) / simd.IntLanes; registers != p.Registers {

@@ -35,6 +35,9 @@ func (l *Int8Conv) RunRows(s *Int8Scratch, y, x []int8, from, to int) {
 		d.Run(s, y[from*d.n:], x[from*l.c:], to-from, l.c)
 	case d.packed == nil:
 		l.runPortable(s, y, x, from, to)
+	case l.inPlace():
+		l.image.fill(s, l, x)
+		l.runInPlace(s, y, from/w.OutW, to/w.OutW)
 	default:
 		l.image.fill(s, l, x)
 		chunk := d.chunk()
@@ -44,6 +47,36 @@ func (l *Int8Conv) RunRows(s *Int8Scratch, y, x []int8, from, to int) {
 			l.gather(s, first, n)
 			d.multiply(s, y[first*d.n:], n)
 		}
+	}
+}
+
+// inPlace reports whether the taps of an output pixel can be multiplied where they lie in the padded image: whole steps a row of taps.
+func (l *Int8Conv) inPlace() bool {
+	return simd.HasSegments && simd.IntSize == 1 && l.w.DilationW == 1 && l.w.KW*l.c%(simd.DenseTaps*simd.IntSteps) == 0
+}
+
+// runInPlace computes output rows from to to−1 from the padded image.
+func (l *Int8Conv) runInPlace(s *Int8Scratch, y []int8, from, to int) {
+	d, w := l.dense, l.w
+	outputs, line := d.outputs(), l.image.cols*l.c
+	chunk := max(4<<10/outputs/w.OutW, 1) // rows whose sums stay in the L1 cache
+	s.sums = grow(s.sums, chunk*w.OutW*outputs)
+	p := simd.Int8Args{LDA: w.StrideW * l.c, LDC: 4 * outputs, Steps: w.KW * l.c / simd.DenseTaps, Segments: w.KH, Skip: w.DilationH*line - w.KW*l.c}
+	for ; from < to; from += chunk {
+		rows := min(chunk, to-from)
+		for j := 0; j < outputs; j += 2 * simd.IntLanes {
+			p.Registers = min(outputs-j, 2*simd.IntLanes) / simd.IntLanes
+			p.B = unsafe.Pointer(&d.packed[j*d.steps*simd.DenseTaps])
+			for _, g := range tilings(w.OutW, simd.MaxIntRows(p.Registers)) {
+				for r := 0; r < rows && g.tiles > 0; r++ {
+					p.Rows, p.Tiles = g.rows, g.tiles
+					p.A = unsafe.Pointer(&s.image[(from+r)*w.StrideH*line+g.first*p.LDA])
+					p.C = &s.sums[(r*w.OutW+g.first)*outputs+j]
+					simd.GemmInt8(&p)
+				}
+			}
+		}
+		d.requant.run(s, y[from*w.OutW*d.n:], d.n, s.sums, outputs, rows*w.OutW, 0, d.n)
 	}
 }
 

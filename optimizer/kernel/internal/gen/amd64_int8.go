@@ -88,12 +88,20 @@ func (t int8Tile) step(set int) {
 func (t int8Tile) write() {
 	f, r := t.f, t.v.r
 	bases := gemmBases[:(t.rows+3)/4]
-	f.p("%s:\n MOVQ p+0(FP), AX\n MOVQ Int8Args_B(AX), BX\n MOVQ Int8Args_Steps(AX), CX\n MOVQ R15, SI", t.label)
+	f.p("%s:\n MOVQ p+0(FP), AX\n MOVQ Int8Args_Segments(AX), CX\n MOVQ CX, Int8Args_left(AX)\n MOVQ Int8Args_B(AX), BX\n MOVQ Int8Args_Steps(AX), CX\n MOVQ R15, SI", t.label)
 	for i := 1; i < len(bases); i++ {
 		f.p(" LEAQ (%s)(R9*4), %s", bases[i-1], bases[i])
 	}
 	for i := range t.rows * t.registers * t.sets() {
 		f.p(" VXORPS %s%d, %s%d, %s%d", r, i, r, i, r, i)
+	}
+	f.p("%ssegment:", t.label)
+	next := func() { // the bases are behind the segment
+		f.p(" MOVQ p+0(FP), CX\n DECQ Int8Args_left(CX)\n JZ %send", t.label)
+		for _, base := range bases {
+			f.p(" ADDQ Int8Args_Skip(CX), %s", base)
+		}
+		f.p(" MOVQ Int8Args_Steps(CX), CX\n JMP %ssegment\n%send:", t.label, t.label)
 	}
 	if n := t.sets(); n > 1 {
 		f.p(" SUBQ $%d, CX\n JLT %srest\n%sk:", n, t.label, t.label)
@@ -103,6 +111,7 @@ func (t int8Tile) write() {
 		f.p(" SUBQ $%d, CX\n JGE %sk\n%srest:\n ADDQ $%d, CX\n JZ %ssum\n%sone:", n, t.label, t.label, n, t.label, t.label)
 		t.step(0)
 		f.p(" DECQ CX\n JNZ %sone\n%ssum:", t.label, t.label)
+		next()
 		for i := t.rows * t.registers; i < t.rows*t.registers*n; i++ {
 			f.p(" VPADDD %s%d, %s%d, %s%d", r, i, r, i%(t.rows*t.registers), r, i%(t.rows*t.registers))
 		}
@@ -110,6 +119,7 @@ func (t int8Tile) write() {
 		f.p("%sk:", t.label)
 		t.step(0)
 		f.p(" DECQ CX\n JNZ %sk", t.label)
+		next()
 	}
 	f.p(" MOVQ p+0(FP), AX\n MOVQ Int8Args_LDC(AX), CX")
 	for row := range t.rows {

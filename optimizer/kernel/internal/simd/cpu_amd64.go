@@ -82,8 +82,11 @@ const (
 	NEON        = false
 )
 
-// FastRequant says that there are RequantizeTall and RequantizeWide.
-const FastRequant = true
+// FastRequant says that there are RequantizeTall, RequantizeWide and AddCodes, HasSegments that GemmInt8 heeds Segments.
+const (
+	FastRequant = true
+	HasSegments = true
+)
 
 // MaxIntRows is the most rows of a tile over a panel of one register of outputs, or two.
 func MaxIntRows(registers int) int { return IntLanes * 3 / 2 / registers }

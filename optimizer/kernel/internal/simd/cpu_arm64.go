@@ -70,8 +70,11 @@ const (
 	NEON        = true
 )
 
-// FastRequant says that there are RequantizeTall and RequantizeWide.
-const FastRequant = false
+// FastRequant says that there are RequantizeTall, RequantizeWide and AddCodes, HasSegments that GemmInt8 heeds Segments.
+const (
+	FastRequant = false
+	HasSegments = false
+)
 
 // MaxIntRows is the most rows of a tile over a panel of one register of outputs, or two.
 func MaxIntRows(registers int) int {

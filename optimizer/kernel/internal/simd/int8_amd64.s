@@ -39,6 +39,8 @@ TEXT ·gemmInt8512(SB), NOSPLIT, $0-8
 	JEQ wide2
 wide1:
 	MOVQ p+0(FP), AX
+	MOVQ Int8Args_Segments(AX), CX
+	MOVQ CX, Int8Args_left(AX)
 	MOVQ Int8Args_B(AX), BX
 	MOVQ Int8Args_Steps(AX), CX
 	MOVQ R15, SI
@@ -50,6 +52,7 @@ wide1:
 	VXORPS Z5, Z5, Z5
 	VXORPS Z6, Z6, Z6
 	VXORPS Z7, Z7, Z7
+wide1segment:
 	SUBQ $4, CX
 	JLT wide1rest
 wide1k:
@@ -97,6 +100,13 @@ wide1one:
 	DECQ CX
 	JNZ wide1one
 wide1sum:
+	MOVQ p+0(FP), CX
+	DECQ Int8Args_left(CX)
+	JZ wide1end
+	ADDQ Int8Args_Skip(CX), SI
+	MOVQ Int8Args_Steps(CX), CX
+	JMP wide1segment
+wide1end:
 	VPADDD Z2, Z0, Z0
 	VPADDD Z3, Z1, Z1
 	VPADDD Z4, Z0, Z0
@@ -117,6 +127,8 @@ wide1sum:
 	RET
 wide2:
 	MOVQ p+0(FP), AX
+	MOVQ Int8Args_Segments(AX), CX
+	MOVQ CX, Int8Args_left(AX)
 	MOVQ Int8Args_B(AX), BX
 	MOVQ Int8Args_Steps(AX), CX
 	MOVQ R15, SI
@@ -128,6 +140,7 @@ wide2:
 	VXORPS Z5, Z5, Z5
 	VXORPS Z6, Z6, Z6
 	VXORPS Z7, Z7, Z7
+wide2segment:
 	SUBQ $2, CX
 	JLT wide2rest
 wide2k:
@@ -170,6 +183,13 @@ wide2one:
 	DECQ CX
 	JNZ wide2one
 wide2sum:
+	MOVQ p+0(FP), CX
+	DECQ Int8Args_left(CX)
+	JZ wide2end
+	ADDQ Int8Args_Skip(CX), SI
+	MOVQ Int8Args_Steps(CX), CX
+	JMP wide2segment
+wide2end:
 	VPADDD Z4, Z0, Z0
 	VPADDD Z5, Z1, Z1
 	VPADDD Z6, Z2, Z2
@@ -191,6 +211,8 @@ wide2sum:
 	RET
 wide3:
 	MOVQ p+0(FP), AX
+	MOVQ Int8Args_Segments(AX), CX
+	MOVQ CX, Int8Args_left(AX)
 	MOVQ Int8Args_B(AX), BX
 	MOVQ Int8Args_Steps(AX), CX
 	MOVQ R15, SI
@@ -200,6 +222,7 @@ wide3:
 	VXORPS Z3, Z3, Z3
 	VXORPS Z4, Z4, Z4
 	VXORPS Z5, Z5, Z5
+wide3segment:
 wide3k:
 	VMOVDQU64 0(BX), Z28
 	VMOVDQU64 64(BX), Z29
@@ -216,6 +239,13 @@ wide3k:
 	ADDQ $4, SI
 	DECQ CX
 	JNZ wide3k
+	MOVQ p+0(FP), CX
+	DECQ Int8Args_left(CX)
+	JZ wide3end
+	ADDQ Int8Args_Skip(CX), SI
+	MOVQ Int8Args_Steps(CX), CX
+	JMP wide3segment
+wide3end:
 	MOVQ p+0(FP), AX
 	MOVQ Int8Args_LDC(AX), CX
 	VMOVUPS Z0, 0(DI)
@@ -236,6 +266,8 @@ wide3k:
 	RET
 wide4:
 	MOVQ p+0(FP), AX
+	MOVQ Int8Args_Segments(AX), CX
+	MOVQ CX, Int8Args_left(AX)
 	MOVQ Int8Args_B(AX), BX
 	MOVQ Int8Args_Steps(AX), CX
 	MOVQ R15, SI
@@ -247,6 +279,7 @@ wide4:
 	VXORPS Z5, Z5, Z5
 	VXORPS Z6, Z6, Z6
 	VXORPS Z7, Z7, Z7
+wide4segment:
 wide4k:
 	VMOVDQU64 0(BX), Z28
 	VMOVDQU64 64(BX), Z29
@@ -266,6 +299,13 @@ wide4k:
 	ADDQ $4, SI
 	DECQ CX
 	JNZ wide4k
+	MOVQ p+0(FP), CX
+	DECQ Int8Args_left(CX)
+	JZ wide4end
+	ADDQ Int8Args_Skip(CX), SI
+	MOVQ Int8Args_Steps(CX), CX
+	JMP wide4segment
+wide4end:
 	MOVQ p+0(FP), AX
 	MOVQ Int8Args_LDC(AX), CX
 	VMOVUPS Z0, 0(DI)
@@ -289,6 +329,8 @@ wide4k:
 	RET
 wide5:
 	MOVQ p+0(FP), AX
+	MOVQ Int8Args_Segments(AX), CX
+	MOVQ CX, Int8Args_left(AX)
 	MOVQ Int8Args_B(AX), BX
 	MOVQ Int8Args_Steps(AX), CX
 	MOVQ R15, SI
@@ -303,6 +345,7 @@ wide5:
 	VXORPS Z7, Z7, Z7
 	VXORPS Z8, Z8, Z8
 	VXORPS Z9, Z9, Z9
+wide5segment:
 wide5k:
 	VMOVDQU64 0(BX), Z28
 	VMOVDQU64 64(BX), Z29
@@ -326,6 +369,14 @@ wide5k:
 	ADDQ $4, DX
 	DECQ CX
 	JNZ wide5k
+	MOVQ p+0(FP), CX
+	DECQ Int8Args_left(CX)
+	JZ wide5end
+	ADDQ Int8Args_Skip(CX), SI
+	ADDQ Int8Args_Skip(CX), DX
+	MOVQ Int8Args_Steps(CX), CX
+	JMP wide5segment
+wide5end:
 	MOVQ p+0(FP), AX
 	MOVQ Int8Args_LDC(AX), CX
 	VMOVUPS Z0, 0(DI)
@@ -352,6 +403,8 @@ wide5k:
 	RET
 wide6:
 	MOVQ p+0(FP), AX
+	MOVQ Int8Args_Segments(AX), CX
+	MOVQ CX, Int8Args_left(AX)
 	MOVQ Int8Args_B(AX), BX
 	MOVQ Int8Args_Steps(AX), CX
 	MOVQ R15, SI
@@ -368,6 +421,7 @@ wide6:
 	VXORPS Z9, Z9, Z9
 	VXORPS Z10, Z10, Z10
 	VXORPS Z11, Z11, Z11
+wide6segment:
 wide6k:
 	VMOVDQU64 0(BX), Z28
 	VMOVDQU64 64(BX), Z29
@@ -394,6 +448,14 @@ wide6k:
 	ADDQ $4, DX
 	DECQ CX
 	JNZ wide6k
+	MOVQ p+0(FP), CX
+	DECQ Int8Args_left(CX)
+	JZ wide6end
+	ADDQ Int8Args_Skip(CX), SI
+	ADDQ Int8Args_Skip(CX), DX
+	MOVQ Int8Args_Steps(CX), CX
+	JMP wide6segment
+wide6end:
 	MOVQ p+0(FP), AX
 	MOVQ Int8Args_LDC(AX), CX
 	VMOVUPS Z0, 0(DI)
@@ -423,6 +485,8 @@ wide6k:
 	RET
 wide7:
 	MOVQ p+0(FP), AX
+	MOVQ Int8Args_Segments(AX), CX
+	MOVQ CX, Int8Args_left(AX)
 	MOVQ Int8Args_B(AX), BX
 	MOVQ Int8Args_Steps(AX), CX
 	MOVQ R15, SI
@@ -441,6 +505,7 @@ wide7:
 	VXORPS Z11, Z11, Z11
 	VXORPS Z12, Z12, Z12
 	VXORPS Z13, Z13, Z13
+wide7segment:
 wide7k:
 	VMOVDQU64 0(BX), Z28
 	VMOVDQU64 64(BX), Z29
@@ -470,6 +535,14 @@ wide7k:
 	ADDQ $4, DX
 	DECQ CX
 	JNZ wide7k
+	MOVQ p+0(FP), CX
+	DECQ Int8Args_left(CX)
+	JZ wide7end
+	ADDQ Int8Args_Skip(CX), SI
+	ADDQ Int8Args_Skip(CX), DX
+	MOVQ Int8Args_Steps(CX), CX
+	JMP wide7segment
+wide7end:
 	MOVQ p+0(FP), AX
 	MOVQ Int8Args_LDC(AX), CX
 	VMOVUPS Z0, 0(DI)
@@ -502,6 +575,8 @@ wide7k:
 	RET
 wide8:
 	MOVQ p+0(FP), AX
+	MOVQ Int8Args_Segments(AX), CX
+	MOVQ CX, Int8Args_left(AX)
 	MOVQ Int8Args_B(AX), BX
 	MOVQ Int8Args_Steps(AX), CX
 	MOVQ R15, SI
@@ -522,6 +597,7 @@ wide8:
 	VXORPS Z13, Z13, Z13
 	VXORPS Z14, Z14, Z14
 	VXORPS Z15, Z15, Z15
+wide8segment:
 wide8k:
 	VMOVDQU64 0(BX), Z28
 	VMOVDQU64 64(BX), Z29
@@ -554,6 +630,14 @@ wide8k:
 	ADDQ $4, DX
 	DECQ CX
 	JNZ wide8k
+	MOVQ p+0(FP), CX
+	DECQ Int8Args_left(CX)
+	JZ wide8end
+	ADDQ Int8Args_Skip(CX), SI
+	ADDQ Int8Args_Skip(CX), DX
+	MOVQ Int8Args_Steps(CX), CX
+	JMP wide8segment
+wide8end:
 	MOVQ p+0(FP), AX
 	MOVQ Int8Args_LDC(AX), CX
 	VMOVUPS Z0, 0(DI)
@@ -589,6 +673,8 @@ wide8k:
 	RET
 wide9:
 	MOVQ p+0(FP), AX
+	MOVQ Int8Args_Segments(AX), CX
+	MOVQ CX, Int8Args_left(AX)
 	MOVQ Int8Args_B(AX), BX
 	MOVQ Int8Args_Steps(AX), CX
 	MOVQ R15, SI
@@ -612,6 +698,7 @@ wide9:
 	VXORPS Z15, Z15, Z15
 	VXORPS Z16, Z16, Z16
 	VXORPS Z17, Z17, Z17
+wide9segment:
 wide9k:
 	VMOVDQU64 0(BX), Z28
 	VMOVDQU64 64(BX), Z29
@@ -648,6 +735,15 @@ wide9k:
 	ADDQ $4, R13
 	DECQ CX
 	JNZ wide9k
+	MOVQ p+0(FP), CX
+	DECQ Int8Args_left(CX)
+	JZ wide9end
+	ADDQ Int8Args_Skip(CX), SI
+	ADDQ Int8Args_Skip(CX), DX
+	ADDQ Int8Args_Skip(CX), R13
+	MOVQ Int8Args_Steps(CX), CX
+	JMP wide9segment
+wide9end:
 	MOVQ p+0(FP), AX
 	MOVQ Int8Args_LDC(AX), CX
 	VMOVUPS Z0, 0(DI)
@@ -686,6 +782,8 @@ wide9k:
 	RET
 wide10:
 	MOVQ p+0(FP), AX
+	MOVQ Int8Args_Segments(AX), CX
+	MOVQ CX, Int8Args_left(AX)
 	MOVQ Int8Args_B(AX), BX
 	MOVQ Int8Args_Steps(AX), CX
 	MOVQ R15, SI
@@ -711,6 +809,7 @@ wide10:
 	VXORPS Z17, Z17, Z17
 	VXORPS Z18, Z18, Z18
 	VXORPS Z19, Z19, Z19
+wide10segment:
 wide10k:
 	VMOVDQU64 0(BX), Z28
 	VMOVDQU64 64(BX), Z29
@@ -750,6 +849,15 @@ wide10k:
 	ADDQ $4, R13
 	DECQ CX
 	JNZ wide10k
+	MOVQ p+0(FP), CX
+	DECQ Int8Args_left(CX)
+	JZ wide10end
+	ADDQ Int8Args_Skip(CX), SI
+	ADDQ Int8Args_Skip(CX), DX
+	ADDQ Int8Args_Skip(CX), R13
+	MOVQ Int8Args_Steps(CX), CX
+	JMP wide10segment
+wide10end:
 	MOVQ p+0(FP), AX
 	MOVQ Int8Args_LDC(AX), CX
 	VMOVUPS Z0, 0(DI)
@@ -791,6 +899,8 @@ wide10k:
 	RET
 wide11:
 	MOVQ p+0(FP), AX
+	MOVQ Int8Args_Segments(AX), CX
+	MOVQ CX, Int8Args_left(AX)
 	MOVQ Int8Args_B(AX), BX
 	MOVQ Int8Args_Steps(AX), CX
 	MOVQ R15, SI
@@ -818,6 +928,7 @@ wide11:
 	VXORPS Z19, Z19, Z19
 	VXORPS Z20, Z20, Z20
 	VXORPS Z21, Z21, Z21
+wide11segment:
 wide11k:
 	VMOVDQU64 0(BX), Z28
 	VMOVDQU64 64(BX), Z29
@@ -860,6 +971,15 @@ wide11k:
 	ADDQ $4, R13
 	DECQ CX
 	JNZ wide11k
+	MOVQ p+0(FP), CX
+	DECQ Int8Args_left(CX)
+	JZ wide11end
+	ADDQ Int8Args_Skip(CX), SI
+	ADDQ Int8Args_Skip(CX), DX
+	ADDQ Int8Args_Skip(CX), R13
+	MOVQ Int8Args_Steps(CX), CX
+	JMP wide11segment
+wide11end:
 	MOVQ p+0(FP), AX
 	MOVQ Int8Args_LDC(AX), CX
 	VMOVUPS Z0, 0(DI)
@@ -904,6 +1024,8 @@ wide11k:
 	RET
 wide12:
 	MOVQ p+0(FP), AX
+	MOVQ Int8Args_Segments(AX), CX
+	MOVQ CX, Int8Args_left(AX)
 	MOVQ Int8Args_B(AX), BX
 	MOVQ Int8Args_Steps(AX), CX
 	MOVQ R15, SI
@@ -933,6 +1055,7 @@ wide12:
 	VXORPS Z21, Z21, Z21
 	VXORPS Z22, Z22, Z22
 	VXORPS Z23, Z23, Z23
+wide12segment:
 wide12k:
 	VMOVDQU64 0(BX), Z28
 	VMOVDQU64 64(BX), Z29
@@ -978,6 +1101,15 @@ wide12k:
 	ADDQ $4, R13
 	DECQ CX
 	JNZ wide12k
+	MOVQ p+0(FP), CX
+	DECQ Int8Args_left(CX)
+	JZ wide12end
+	ADDQ Int8Args_Skip(CX), SI
+	ADDQ Int8Args_Skip(CX), DX
+	ADDQ Int8Args_Skip(CX), R13
+	MOVQ Int8Args_Steps(CX), CX
+	JMP wide12segment
+wide12end:
 	MOVQ p+0(FP), AX
 	MOVQ Int8Args_LDC(AX), CX
 	VMOVUPS Z0, 0(DI)
@@ -1072,6 +1204,8 @@ narrow:
 	JEQ narrow2
 narrow1:
 	MOVQ p+0(FP), AX
+	MOVQ Int8Args_Segments(AX), CX
+	MOVQ CX, Int8Args_left(AX)
 	MOVQ Int8Args_B(AX), BX
 	MOVQ Int8Args_Steps(AX), CX
 	MOVQ R15, SI
@@ -1079,6 +1213,7 @@ narrow1:
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
 	VXORPS Z3, Z3, Z3
+narrow1segment:
 	SUBQ $4, CX
 	JLT narrow1rest
 narrow1k:
@@ -1116,6 +1251,13 @@ narrow1one:
 	DECQ CX
 	JNZ narrow1one
 narrow1sum:
+	MOVQ p+0(FP), CX
+	DECQ Int8Args_left(CX)
+	JZ narrow1end
+	ADDQ Int8Args_Skip(CX), SI
+	MOVQ Int8Args_Steps(CX), CX
+	JMP narrow1segment
+narrow1end:
 	VPADDD Z1, Z0, Z0
 	VPADDD Z2, Z0, Z0
 	VPADDD Z3, Z0, Z0
@@ -1132,6 +1274,8 @@ narrow1sum:
 	RET
 narrow2:
 	MOVQ p+0(FP), AX
+	MOVQ Int8Args_Segments(AX), CX
+	MOVQ CX, Int8Args_left(AX)
 	MOVQ Int8Args_B(AX), BX
 	MOVQ Int8Args_Steps(AX), CX
 	MOVQ R15, SI
@@ -1143,6 +1287,7 @@ narrow2:
 	VXORPS Z5, Z5, Z5
 	VXORPS Z6, Z6, Z6
 	VXORPS Z7, Z7, Z7
+narrow2segment:
 	SUBQ $4, CX
 	JLT narrow2rest
 narrow2k:
@@ -1190,6 +1335,13 @@ narrow2one:
 	DECQ CX
 	JNZ narrow2one
 narrow2sum:
+	MOVQ p+0(FP), CX
+	DECQ Int8Args_left(CX)
+	JZ narrow2end
+	ADDQ Int8Args_Skip(CX), SI
+	MOVQ Int8Args_Steps(CX), CX
+	JMP narrow2segment
+narrow2end:
 	VPADDD Z2, Z0, Z0
 	VPADDD Z3, Z1, Z1
 	VPADDD Z4, Z0, Z0
@@ -1211,6 +1363,8 @@ narrow2sum:
 	RET
 narrow3:
 	MOVQ p+0(FP), AX
+	MOVQ Int8Args_Segments(AX), CX
+	MOVQ CX, Int8Args_left(AX)
 	MOVQ Int8Args_B(AX), BX
 	MOVQ Int8Args_Steps(AX), CX
 	MOVQ R15, SI
@@ -1220,6 +1374,7 @@ narrow3:
 	VXORPS Z3, Z3, Z3
 	VXORPS Z4, Z4, Z4
 	VXORPS Z5, Z5, Z5
+narrow3segment:
 	SUBQ $2, CX
 	JLT narrow3rest
 narrow3k:
@@ -1259,6 +1414,13 @@ narrow3one:
 	DECQ CX
 	JNZ narrow3one
 narrow3sum:
+	MOVQ p+0(FP), CX
+	DECQ Int8Args_left(CX)
+	JZ narrow3end
+	ADDQ Int8Args_Skip(CX), SI
+	MOVQ Int8Args_Steps(CX), CX
+	JMP narrow3segment
+narrow3end:
 	VPADDD Z3, Z0, Z0
 	VPADDD Z4, Z1, Z1
 	VPADDD Z5, Z2, Z2
@@ -1279,6 +1441,8 @@ narrow3sum:
 	RET
 narrow4:
 	MOVQ p+0(FP), AX
+	MOVQ Int8Args_Segments(AX), CX
+	MOVQ CX, Int8Args_left(AX)
 	MOVQ Int8Args_B(AX), BX
 	MOVQ Int8Args_Steps(AX), CX
 	MOVQ R15, SI
@@ -1290,6 +1454,7 @@ narrow4:
 	VXORPS Z5, Z5, Z5
 	VXORPS Z6, Z6, Z6
 	VXORPS Z7, Z7, Z7
+narrow4segment:
 	SUBQ $2, CX
 	JLT narrow4rest
 narrow4k:
@@ -1335,6 +1500,13 @@ narrow4one:
 	DECQ CX
 	JNZ narrow4one
 narrow4sum:
+	MOVQ p+0(FP), CX
+	DECQ Int8Args_left(CX)
+	JZ narrow4end
+	ADDQ Int8Args_Skip(CX), SI
+	MOVQ Int8Args_Steps(CX), CX
+	JMP narrow4segment
+narrow4end:
 	VPADDD Z4, Z0, Z0
 	VPADDD Z5, Z1, Z1
 	VPADDD Z6, Z2, Z2
@@ -1358,6 +1530,8 @@ narrow4sum:
 	RET
 narrow5:
 	MOVQ p+0(FP), AX
+	MOVQ Int8Args_Segments(AX), CX
+	MOVQ CX, Int8Args_left(AX)
 	MOVQ Int8Args_B(AX), BX
 	MOVQ Int8Args_Steps(AX), CX
 	MOVQ R15, SI
@@ -1367,6 +1541,7 @@ narrow5:
 	VXORPS Z2, Z2, Z2
 	VXORPS Z3, Z3, Z3
 	VXORPS Z4, Z4, Z4
+narrow5segment:
 narrow5k:
 	VMOVDQU64 0(BX), Z28
 	ADDQ $64, BX
@@ -1384,6 +1559,14 @@ narrow5k:
 	ADDQ $4, DX
 	DECQ CX
 	JNZ narrow5k
+	MOVQ p+0(FP), CX
+	DECQ Int8Args_left(CX)
+	JZ narrow5end
+	ADDQ Int8Args_Skip(CX), SI
+	ADDQ Int8Args_Skip(CX), DX
+	MOVQ Int8Args_Steps(CX), CX
+	JMP narrow5segment
+narrow5end:
 	MOVQ p+0(FP), AX
 	MOVQ Int8Args_LDC(AX), CX
 	VMOVUPS Z0, 0(DI)
@@ -1405,6 +1588,8 @@ narrow5k:
 	RET
 narrow6:
 	MOVQ p+0(FP), AX
+	MOVQ Int8Args_Segments(AX), CX
+	MOVQ CX, Int8Args_left(AX)
 	MOVQ Int8Args_B(AX), BX
 	MOVQ Int8Args_Steps(AX), CX
 	MOVQ R15, SI
@@ -1415,6 +1600,7 @@ narrow6:
 	VXORPS Z3, Z3, Z3
 	VXORPS Z4, Z4, Z4
 	VXORPS Z5, Z5, Z5
+narrow6segment:
 narrow6k:
 	VMOVDQU64 0(BX), Z28
 	ADDQ $64, BX
@@ -1434,6 +1620,14 @@ narrow6k:
 	ADDQ $4, DX
 	DECQ CX
 	JNZ narrow6k
+	MOVQ p+0(FP), CX
+	DECQ Int8Args_left(CX)
+	JZ narrow6end
+	ADDQ Int8Args_Skip(CX), SI
+	ADDQ Int8Args_Skip(CX), DX
+	MOVQ Int8Args_Steps(CX), CX
+	JMP narrow6segment
+narrow6end:
 	MOVQ p+0(FP), AX
 	MOVQ Int8Args_LDC(AX), CX
 	VMOVUPS Z0, 0(DI)
@@ -1457,6 +1651,8 @@ narrow6k:
 	RET
 narrow7:
 	MOVQ p+0(FP), AX
+	MOVQ Int8Args_Segments(AX), CX
+	MOVQ CX, Int8Args_left(AX)
 	MOVQ Int8Args_B(AX), BX
 	MOVQ Int8Args_Steps(AX), CX
 	MOVQ R15, SI
@@ -1468,6 +1664,7 @@ narrow7:
 	VXORPS Z4, Z4, Z4
 	VXORPS Z5, Z5, Z5
 	VXORPS Z6, Z6, Z6
+narrow7segment:
 narrow7k:
 	VMOVDQU64 0(BX), Z28
 	ADDQ $64, BX
@@ -1489,6 +1686,14 @@ narrow7k:
 	ADDQ $4, DX
 	DECQ CX
 	JNZ narrow7k
+	MOVQ p+0(FP), CX
+	DECQ Int8Args_left(CX)
+	JZ narrow7end
+	ADDQ Int8Args_Skip(CX), SI
+	ADDQ Int8Args_Skip(CX), DX
+	MOVQ Int8Args_Steps(CX), CX
+	JMP narrow7segment
+narrow7end:
 	MOVQ p+0(FP), AX
 	MOVQ Int8Args_LDC(AX), CX
 	VMOVUPS Z0, 0(DI)
@@ -1514,6 +1719,8 @@ narrow7k:
 	RET
 narrow8:
 	MOVQ p+0(FP), AX
+	MOVQ Int8Args_Segments(AX), CX
+	MOVQ CX, Int8Args_left(AX)
 	MOVQ Int8Args_B(AX), BX
 	MOVQ Int8Args_Steps(AX), CX
 	MOVQ R15, SI
@@ -1526,6 +1733,7 @@ narrow8:
 	VXORPS Z5, Z5, Z5
 	VXORPS Z6, Z6, Z6
 	VXORPS Z7, Z7, Z7
+narrow8segment:
 narrow8k:
 	VMOVDQU64 0(BX), Z28
 	ADDQ $64, BX
@@ -1549,6 +1757,14 @@ narrow8k:
 	ADDQ $4, DX
 	DECQ CX
 	JNZ narrow8k
+	MOVQ p+0(FP), CX
+	DECQ Int8Args_left(CX)
+	JZ narrow8end
+	ADDQ Int8Args_Skip(CX), SI
+	ADDQ Int8Args_Skip(CX), DX
+	MOVQ Int8Args_Steps(CX), CX
+	JMP narrow8segment
+narrow8end:
 	MOVQ p+0(FP), AX
 	MOVQ Int8Args_LDC(AX), CX
 	VMOVUPS Z0, 0(DI)
@@ -1576,6 +1792,8 @@ narrow8k:
 	RET
 narrow9:
 	MOVQ p+0(FP), AX
+	MOVQ Int8Args_Segments(AX), CX
+	MOVQ CX, Int8Args_left(AX)
 	MOVQ Int8Args_B(AX), BX
 	MOVQ Int8Args_Steps(AX), CX
 	MOVQ R15, SI
@@ -1590,6 +1808,7 @@ narrow9:
 	VXORPS Z6, Z6, Z6
 	VXORPS Z7, Z7, Z7
 	VXORPS Z8, Z8, Z8
+narrow9segment:
 narrow9k:
 	VMOVDQU64 0(BX), Z28
 	ADDQ $64, BX
@@ -1616,6 +1835,15 @@ narrow9k:
 	ADDQ $4, R13
 	DECQ CX
 	JNZ narrow9k
+	MOVQ p+0(FP), CX
+	DECQ Int8Args_left(CX)
+	JZ narrow9end
+	ADDQ Int8Args_Skip(CX), SI
+	ADDQ Int8Args_Skip(CX), DX
+	ADDQ Int8Args_Skip(CX), R13
+	MOVQ Int8Args_Steps(CX), CX
+	JMP narrow9segment
+narrow9end:
 	MOVQ p+0(FP), AX
 	MOVQ Int8Args_LDC(AX), CX
 	VMOVUPS Z0, 0(DI)
@@ -1645,6 +1873,8 @@ narrow9k:
 	RET
 narrow10:
 	MOVQ p+0(FP), AX
+	MOVQ Int8Args_Segments(AX), CX
+	MOVQ CX, Int8Args_left(AX)
 	MOVQ Int8Args_B(AX), BX
 	MOVQ Int8Args_Steps(AX), CX
 	MOVQ R15, SI
@@ -1660,6 +1890,7 @@ narrow10:
 	VXORPS Z7, Z7, Z7
 	VXORPS Z8, Z8, Z8
 	VXORPS Z9, Z9, Z9
+narrow10segment:
 narrow10k:
 	VMOVDQU64 0(BX), Z28
 	ADDQ $64, BX
@@ -1688,6 +1919,15 @@ narrow10k:
 	ADDQ $4, R13
 	DECQ CX
 	JNZ narrow10k
+	MOVQ p+0(FP), CX
+	DECQ Int8Args_left(CX)
+	JZ narrow10end
+	ADDQ Int8Args_Skip(CX), SI
+	ADDQ Int8Args_Skip(CX), DX
+	ADDQ Int8Args_Skip(CX), R13
+	MOVQ Int8Args_Steps(CX), CX
+	JMP narrow10segment
+narrow10end:
 	MOVQ p+0(FP), AX
 	MOVQ Int8Args_LDC(AX), CX
 	VMOVUPS Z0, 0(DI)
@@ -1719,6 +1959,8 @@ narrow10k:
 	RET
 narrow11:
 	MOVQ p+0(FP), AX
+	MOVQ Int8Args_Segments(AX), CX
+	MOVQ CX, Int8Args_left(AX)
 	MOVQ Int8Args_B(AX), BX
 	MOVQ Int8Args_Steps(AX), CX
 	MOVQ R15, SI
@@ -1735,6 +1977,7 @@ narrow11:
 	VXORPS Z8, Z8, Z8
 	VXORPS Z9, Z9, Z9
 	VXORPS Z10, Z10, Z10
+narrow11segment:
 narrow11k:
 	VMOVDQU64 0(BX), Z28
 	ADDQ $64, BX
@@ -1765,6 +2008,15 @@ narrow11k:
 	ADDQ $4, R13
 	DECQ CX
 	JNZ narrow11k
+	MOVQ p+0(FP), CX
+	DECQ Int8Args_left(CX)
+	JZ narrow11end
+	ADDQ Int8Args_Skip(CX), SI
+	ADDQ Int8Args_Skip(CX), DX
+	ADDQ Int8Args_Skip(CX), R13
+	MOVQ Int8Args_Steps(CX), CX
+	JMP narrow11segment
+narrow11end:
 	MOVQ p+0(FP), AX
 	MOVQ Int8Args_LDC(AX), CX
 	VMOVUPS Z0, 0(DI)
@@ -1798,6 +2050,8 @@ narrow11k:
 	RET
 narrow12:
 	MOVQ p+0(FP), AX
+	MOVQ Int8Args_Segments(AX), CX
+	MOVQ CX, Int8Args_left(AX)
 	MOVQ Int8Args_B(AX), BX
 	MOVQ Int8Args_Steps(AX), CX
 	MOVQ R15, SI
@@ -1815,6 +2069,7 @@ narrow12:
 	VXORPS Z9, Z9, Z9
 	VXORPS Z10, Z10, Z10
 	VXORPS Z11, Z11, Z11
+narrow12segment:
 narrow12k:
 	VMOVDQU64 0(BX), Z28
 	ADDQ $64, BX
@@ -1847,6 +2102,15 @@ narrow12k:
 	ADDQ $4, R13
 	DECQ CX
 	JNZ narrow12k
+	MOVQ p+0(FP), CX
+	DECQ Int8Args_left(CX)
+	JZ narrow12end
+	ADDQ Int8Args_Skip(CX), SI
+	ADDQ Int8Args_Skip(CX), DX
+	ADDQ Int8Args_Skip(CX), R13
+	MOVQ Int8Args_Steps(CX), CX
+	JMP narrow12segment
+narrow12end:
 	MOVQ p+0(FP), AX
 	MOVQ Int8Args_LDC(AX), CX
 	VMOVUPS Z0, 0(DI)
@@ -1882,6 +2146,8 @@ narrow12k:
 	RET
 narrow13:
 	MOVQ p+0(FP), AX
+	MOVQ Int8Args_Segments(AX), CX
+	MOVQ CX, Int8Args_left(AX)
 	MOVQ Int8Args_B(AX), BX
 	MOVQ Int8Args_Steps(AX), CX
 	MOVQ R15, SI
@@ -1901,6 +2167,7 @@ narrow13:
 	VXORPS Z10, Z10, Z10
 	VXORPS Z11, Z11, Z11
 	VXORPS Z12, Z12, Z12
+narrow13segment:
 narrow13k:
 	VMOVDQU64 0(BX), Z28
 	ADDQ $64, BX
@@ -1936,6 +2203,16 @@ narrow13k:
 	ADDQ $4, R8
 	DECQ CX
 	JNZ narrow13k
+	MOVQ p+0(FP), CX
+	DECQ Int8Args_left(CX)
+	JZ narrow13end
+	ADDQ Int8Args_Skip(CX), SI
+	ADDQ Int8Args_Skip(CX), DX
+	ADDQ Int8Args_Skip(CX), R13
+	ADDQ Int8Args_Skip(CX), R8
+	MOVQ Int8Args_Steps(CX), CX
+	JMP narrow13segment
+narrow13end:
 	MOVQ p+0(FP), AX
 	MOVQ Int8Args_LDC(AX), CX
 	VMOVUPS Z0, 0(DI)
@@ -1973,6 +2250,8 @@ narrow13k:
 	RET
 narrow14:
 	MOVQ p+0(FP), AX
+	MOVQ Int8Args_Segments(AX), CX
+	MOVQ CX, Int8Args_left(AX)
 	MOVQ Int8Args_B(AX), BX
 	MOVQ Int8Args_Steps(AX), CX
 	MOVQ R15, SI
@@ -1993,6 +2272,7 @@ narrow14:
 	VXORPS Z11, Z11, Z11
 	VXORPS Z12, Z12, Z12
 	VXORPS Z13, Z13, Z13
+narrow14segment:
 narrow14k:
 	VMOVDQU64 0(BX), Z28
 	ADDQ $64, BX
@@ -2030,6 +2310,16 @@ narrow14k:
 	ADDQ $4, R8
 	DECQ CX
 	JNZ narrow14k
+	MOVQ p+0(FP), CX
+	DECQ Int8Args_left(CX)
+	JZ narrow14end
+	ADDQ Int8Args_Skip(CX), SI
+	ADDQ Int8Args_Skip(CX), DX
+	ADDQ Int8Args_Skip(CX), R13
+	ADDQ Int8Args_Skip(CX), R8
+	MOVQ Int8Args_Steps(CX), CX
+	JMP narrow14segment
+narrow14end:
 	MOVQ p+0(FP), AX
 	MOVQ Int8Args_LDC(AX), CX
 	VMOVUPS Z0, 0(DI)
@@ -2069,6 +2359,8 @@ narrow14k:
 	RET
 narrow15:
 	MOVQ p+0(FP), AX
+	MOVQ Int8Args_Segments(AX), CX
+	MOVQ CX, Int8Args_left(AX)
 	MOVQ Int8Args_B(AX), BX
 	MOVQ Int8Args_Steps(AX), CX
 	MOVQ R15, SI
@@ -2090,6 +2382,7 @@ narrow15:
 	VXORPS Z12, Z12, Z12
 	VXORPS Z13, Z13, Z13
 	VXORPS Z14, Z14, Z14
+narrow15segment:
 narrow15k:
 	VMOVDQU64 0(BX), Z28
 	ADDQ $64, BX
@@ -2129,6 +2422,16 @@ narrow15k:
 	ADDQ $4, R8
 	DECQ CX
 	JNZ narrow15k
+	MOVQ p+0(FP), CX
+	DECQ Int8Args_left(CX)
+	JZ narrow15end
+	ADDQ Int8Args_Skip(CX), SI
+	ADDQ Int8Args_Skip(CX), DX
+	ADDQ Int8Args_Skip(CX), R13
+	ADDQ Int8Args_Skip(CX), R8
+	MOVQ Int8Args_Steps(CX), CX
+	JMP narrow15segment
+narrow15end:
 	MOVQ p+0(FP), AX
 	MOVQ Int8Args_LDC(AX), CX
 	VMOVUPS Z0, 0(DI)
@@ -2170,6 +2473,8 @@ narrow15k:
 	RET
 narrow16:
 	MOVQ p+0(FP), AX
+	MOVQ Int8Args_Segments(AX), CX
+	MOVQ CX, Int8Args_left(AX)
 	MOVQ Int8Args_B(AX), BX
 	MOVQ Int8Args_Steps(AX), CX
 	MOVQ R15, SI
@@ -2192,6 +2497,7 @@ narrow16:
 	VXORPS Z13, Z13, Z13
 	VXORPS Z14, Z14, Z14
 	VXORPS Z15, Z15, Z15
+narrow16segment:
 narrow16k:
 	VMOVDQU64 0(BX), Z28
 	ADDQ $64, BX
@@ -2233,6 +2539,16 @@ narrow16k:
 	ADDQ $4, R8
 	DECQ CX
 	JNZ narrow16k
+	MOVQ p+0(FP), CX
+	DECQ Int8Args_left(CX)
+	JZ narrow16end
+	ADDQ Int8Args_Skip(CX), SI
+	ADDQ Int8Args_Skip(CX), DX
+	ADDQ Int8Args_Skip(CX), R13
+	ADDQ Int8Args_Skip(CX), R8
+	MOVQ Int8Args_Steps(CX), CX
+	JMP narrow16segment
+narrow16end:
 	MOVQ p+0(FP), AX
 	MOVQ Int8Args_LDC(AX), CX
 	VMOVUPS Z0, 0(DI)
@@ -2276,6 +2592,8 @@ narrow16k:
 	RET
 narrow17:
 	MOVQ p+0(FP), AX
+	MOVQ Int8Args_Segments(AX), CX
+	MOVQ CX, Int8Args_left(AX)
 	MOVQ Int8Args_B(AX), BX
 	MOVQ Int8Args_Steps(AX), CX
 	MOVQ R15, SI
@@ -2300,6 +2618,7 @@ narrow17:
 	VXORPS Z14, Z14, Z14
 	VXORPS Z15, Z15, Z15
 	VXORPS Z16, Z16, Z16
+narrow17segment:
 narrow17k:
 	VMOVDQU64 0(BX), Z28
 	ADDQ $64, BX
@@ -2344,6 +2663,17 @@ narrow17k:
 	ADDQ $4, R14
 	DECQ CX
 	JNZ narrow17k
+	MOVQ p+0(FP), CX
+	DECQ Int8Args_left(CX)
+	JZ narrow17end
+	ADDQ Int8Args_Skip(CX), SI
+	ADDQ Int8Args_Skip(CX), DX
+	ADDQ Int8Args_Skip(CX), R13
+	ADDQ Int8Args_Skip(CX), R8
+	ADDQ Int8Args_Skip(CX), R14
+	MOVQ Int8Args_Steps(CX), CX
+	JMP narrow17segment
+narrow17end:
 	MOVQ p+0(FP), AX
 	MOVQ Int8Args_LDC(AX), CX
 	VMOVUPS Z0, 0(DI)
@@ -2389,6 +2719,8 @@ narrow17k:
 	RET
 narrow18:
 	MOVQ p+0(FP), AX
+	MOVQ Int8Args_Segments(AX), CX
+	MOVQ CX, Int8Args_left(AX)
 	MOVQ Int8Args_B(AX), BX
 	MOVQ Int8Args_Steps(AX), CX
 	MOVQ R15, SI
@@ -2414,6 +2746,7 @@ narrow18:
 	VXORPS Z15, Z15, Z15
 	VXORPS Z16, Z16, Z16
 	VXORPS Z17, Z17, Z17
+narrow18segment:
 narrow18k:
 	VMOVDQU64 0(BX), Z28
 	ADDQ $64, BX
@@ -2460,6 +2793,17 @@ narrow18k:
 	ADDQ $4, R14
 	DECQ CX
 	JNZ narrow18k
+	MOVQ p+0(FP), CX
+	DECQ Int8Args_left(CX)
+	JZ narrow18end
+	ADDQ Int8Args_Skip(CX), SI
+	ADDQ Int8Args_Skip(CX), DX
+	ADDQ Int8Args_Skip(CX), R13
+	ADDQ Int8Args_Skip(CX), R8
+	ADDQ Int8Args_Skip(CX), R14
+	MOVQ Int8Args_Steps(CX), CX
+	JMP narrow18segment
+narrow18end:
 	MOVQ p+0(FP), AX
 	MOVQ Int8Args_LDC(AX), CX
 	VMOVUPS Z0, 0(DI)
@@ -2507,6 +2851,8 @@ narrow18k:
 	RET
 narrow19:
 	MOVQ p+0(FP), AX
+	MOVQ Int8Args_Segments(AX), CX
+	MOVQ CX, Int8Args_left(AX)
 	MOVQ Int8Args_B(AX), BX
 	MOVQ Int8Args_Steps(AX), CX
 	MOVQ R15, SI
@@ -2533,6 +2879,7 @@ narrow19:
 	VXORPS Z16, Z16, Z16
 	VXORPS Z17, Z17, Z17
 	VXORPS Z18, Z18, Z18
+narrow19segment:
 narrow19k:
 	VMOVDQU64 0(BX), Z28
 	ADDQ $64, BX
@@ -2581,6 +2928,17 @@ narrow19k:
 	ADDQ $4, R14
 	DECQ CX
 	JNZ narrow19k
+	MOVQ p+0(FP), CX
+	DECQ Int8Args_left(CX)
+	JZ narrow19end
+	ADDQ Int8Args_Skip(CX), SI
+	ADDQ Int8Args_Skip(CX), DX
+	ADDQ Int8Args_Skip(CX), R13
+	ADDQ Int8Args_Skip(CX), R8
+	ADDQ Int8Args_Skip(CX), R14
+	MOVQ Int8Args_Steps(CX), CX
+	JMP narrow19segment
+narrow19end:
 	MOVQ p+0(FP), AX
 	MOVQ Int8Args_LDC(AX), CX
 	VMOVUPS Z0, 0(DI)
@@ -2630,6 +2988,8 @@ narrow19k:
 	RET
 narrow20:
 	MOVQ p+0(FP), AX
+	MOVQ Int8Args_Segments(AX), CX
+	MOVQ CX, Int8Args_left(AX)
 	MOVQ Int8Args_B(AX), BX
 	MOVQ Int8Args_Steps(AX), CX
 	MOVQ R15, SI
@@ -2657,6 +3017,7 @@ narrow20:
 	VXORPS Z17, Z17, Z17
 	VXORPS Z18, Z18, Z18
 	VXORPS Z19, Z19, Z19
+narrow20segment:
 narrow20k:
 	VMOVDQU64 0(BX), Z28
 	ADDQ $64, BX
@@ -2707,6 +3068,17 @@ narrow20k:
 	ADDQ $4, R14
 	DECQ CX
 	JNZ narrow20k
+	MOVQ p+0(FP), CX
+	DECQ Int8Args_left(CX)
+	JZ narrow20end
+	ADDQ Int8Args_Skip(CX), SI
+	ADDQ Int8Args_Skip(CX), DX
+	ADDQ Int8Args_Skip(CX), R13
+	ADDQ Int8Args_Skip(CX), R8
+	ADDQ Int8Args_Skip(CX), R14
+	MOVQ Int8Args_Steps(CX), CX
+	JMP narrow20segment
+narrow20end:
 	MOVQ p+0(FP), AX
 	MOVQ Int8Args_LDC(AX), CX
 	VMOVUPS Z0, 0(DI)
@@ -2758,6 +3130,8 @@ narrow20k:
 	RET
 narrow21:
 	MOVQ p+0(FP), AX
+	MOVQ Int8Args_Segments(AX), CX
+	MOVQ CX, Int8Args_left(AX)
 	MOVQ Int8Args_B(AX), BX
 	MOVQ Int8Args_Steps(AX), CX
 	MOVQ R15, SI
@@ -2787,6 +3161,7 @@ narrow21:
 	VXORPS Z18, Z18, Z18
 	VXORPS Z19, Z19, Z19
 	VXORPS Z20, Z20, Z20
+narrow21segment:
 narrow21k:
 	VMOVDQU64 0(BX), Z28
 	ADDQ $64, BX
@@ -2840,6 +3215,18 @@ narrow21k:
 	ADDQ $4, AX
 	DECQ CX
 	JNZ narrow21k
+	MOVQ p+0(FP), CX
+	DECQ Int8Args_left(CX)
+	JZ narrow21end
+	ADDQ Int8Args_Skip(CX), SI
+	ADDQ Int8Args_Skip(CX), DX
+	ADDQ Int8Args_Skip(CX), R13
+	ADDQ Int8Args_Skip(CX), R8
+	ADDQ Int8Args_Skip(CX), R14
+	ADDQ Int8Args_Skip(CX), AX
+	MOVQ Int8Args_Steps(CX), CX
+	JMP narrow21segment
+narrow21end:
 	MOVQ p+0(FP), AX
 	MOVQ Int8Args_LDC(AX), CX
 	VMOVUPS Z0, 0(DI)
@@ -2893,6 +3280,8 @@ narrow21k:
 	RET
 narrow22:
 	MOVQ p+0(FP), AX
+	MOVQ Int8Args_Segments(AX), CX
+	MOVQ CX, Int8Args_left(AX)
 	MOVQ Int8Args_B(AX), BX
 	MOVQ Int8Args_Steps(AX), CX
 	MOVQ R15, SI
@@ -2923,6 +3312,7 @@ narrow22:
 	VXORPS Z19, Z19, Z19
 	VXORPS Z20, Z20, Z20
 	VXORPS Z21, Z21, Z21
+narrow22segment:
 narrow22k:
 	VMOVDQU64 0(BX), Z28
 	ADDQ $64, BX
@@ -2978,6 +3368,18 @@ narrow22k:
 	ADDQ $4, AX
 	DECQ CX
 	JNZ narrow22k
+	MOVQ p+0(FP), CX
+	DECQ Int8Args_left(CX)
+	JZ narrow22end
+	ADDQ Int8Args_Skip(CX), SI
+	ADDQ Int8Args_Skip(CX), DX
+	ADDQ Int8Args_Skip(CX), R13
+	ADDQ Int8Args_Skip(CX), R8
+	ADDQ Int8Args_Skip(CX), R14
+	ADDQ Int8Args_Skip(CX), AX
+	MOVQ Int8Args_Steps(CX), CX
+	JMP narrow22segment
+narrow22end:
 	MOVQ p+0(FP), AX
 	MOVQ Int8Args_LDC(AX), CX
 	VMOVUPS Z0, 0(DI)
@@ -3033,6 +3435,8 @@ narrow22k:
 	RET
 narrow23:
 	MOVQ p+0(FP), AX
+	MOVQ Int8Args_Segments(AX), CX
+	MOVQ CX, Int8Args_left(AX)
 	MOVQ Int8Args_B(AX), BX
 	MOVQ Int8Args_Steps(AX), CX
 	MOVQ R15, SI
@@ -3064,6 +3468,7 @@ narrow23:
 	VXORPS Z20, Z20, Z20
 	VXORPS Z21, Z21, Z21
 	VXORPS Z22, Z22, Z22
+narrow23segment:
 narrow23k:
 	VMOVDQU64 0(BX), Z28
 	ADDQ $64, BX
@@ -3121,6 +3526,18 @@ narrow23k:
 	ADDQ $4, AX
 	DECQ CX
 	JNZ narrow23k
+	MOVQ p+0(FP), CX
+	DECQ Int8Args_left(CX)
+	JZ narrow23end
+	ADDQ Int8Args_Skip(CX), SI
+	ADDQ Int8Args_Skip(CX), DX
+	ADDQ Int8Args_Skip(CX), R13
+	ADDQ Int8Args_Skip(CX), R8
+	ADDQ Int8Args_Skip(CX), R14
+	ADDQ Int8Args_Skip(CX), AX
+	MOVQ Int8Args_Steps(CX), CX
+	JMP narrow23segment
+narrow23end:
 	MOVQ p+0(FP), AX
 	MOVQ Int8Args_LDC(AX), CX
 	VMOVUPS Z0, 0(DI)
@@ -3178,6 +3595,8 @@ narrow23k:
 	RET
 narrow24:
 	MOVQ p+0(FP), AX
+	MOVQ Int8Args_Segments(AX), CX
+	MOVQ CX, Int8Args_left(AX)
 	MOVQ Int8Args_B(AX), BX
 	MOVQ Int8Args_Steps(AX), CX
 	MOVQ R15, SI
@@ -3210,6 +3629,7 @@ narrow24:
 	VXORPS Z21, Z21, Z21
 	VXORPS Z22, Z22, Z22
 	VXORPS Z23, Z23, Z23
+narrow24segment:
 narrow24k:
 	VMOVDQU64 0(BX), Z28
 	ADDQ $64, BX
@@ -3269,6 +3689,18 @@ narrow24k:
 	ADDQ $4, AX
 	DECQ CX
 	JNZ narrow24k
+	MOVQ p+0(FP), CX
+	DECQ Int8Args_left(CX)
+	JZ narrow24end
+	ADDQ Int8Args_Skip(CX), SI
+	ADDQ Int8Args_Skip(CX), DX
+	ADDQ Int8Args_Skip(CX), R13
+	ADDQ Int8Args_Skip(CX), R8
+	ADDQ Int8Args_Skip(CX), R14
+	ADDQ Int8Args_Skip(CX), AX
+	MOVQ Int8Args_Steps(CX), CX
+	JMP narrow24segment
+narrow24end:
 	MOVQ p+0(FP), AX
 	MOVQ Int8Args_LDC(AX), CX
 	VMOVUPS Z0, 0(DI)
@@ -3349,6 +3781,8 @@ TEXT ·gemmInt8256(SB), NOSPLIT, $0-8
 	JEQ wide2
 wide1:
 	MOVQ p+0(FP), AX
+	MOVQ Int8Args_Segments(AX), CX
+	MOVQ CX, Int8Args_left(AX)
 	MOVQ Int8Args_B(AX), BX
 	MOVQ Int8Args_Steps(AX), CX
 	MOVQ R15, SI
@@ -3360,6 +3794,7 @@ wide1:
 	VXORPS Y5, Y5, Y5
 	VXORPS Y6, Y6, Y6
 	VXORPS Y7, Y7, Y7
+wide1segment:
 	SUBQ $4, CX
 	JLT wide1rest
 wide1k:
@@ -3417,6 +3852,13 @@ wide1one:
 	DECQ CX
 	JNZ wide1one
 wide1sum:
+	MOVQ p+0(FP), CX
+	DECQ Int8Args_left(CX)
+	JZ wide1end
+	ADDQ Int8Args_Skip(CX), SI
+	MOVQ Int8Args_Steps(CX), CX
+	JMP wide1segment
+wide1end:
 	VPADDD Y2, Y0, Y0
 	VPADDD Y3, Y1, Y1
 	VPADDD Y4, Y0, Y0
@@ -3437,6 +3879,8 @@ wide1sum:
 	RET
 wide2:
 	MOVQ p+0(FP), AX
+	MOVQ Int8Args_Segments(AX), CX
+	MOVQ CX, Int8Args_left(AX)
 	MOVQ Int8Args_B(AX), BX
 	MOVQ Int8Args_Steps(AX), CX
 	MOVQ R15, SI
@@ -3448,6 +3892,7 @@ wide2:
 	VXORPS Y5, Y5, Y5
 	VXORPS Y6, Y6, Y6
 	VXORPS Y7, Y7, Y7
+wide2segment:
 	SUBQ $2, CX
 	JLT wide2rest
 wide2k:
@@ -3502,6 +3947,13 @@ wide2one:
 	DECQ CX
 	JNZ wide2one
 wide2sum:
+	MOVQ p+0(FP), CX
+	DECQ Int8Args_left(CX)
+	JZ wide2end
+	ADDQ Int8Args_Skip(CX), SI
+	MOVQ Int8Args_Steps(CX), CX
+	JMP wide2segment
+wide2end:
 	VPADDD Y4, Y0, Y0
 	VPADDD Y5, Y1, Y1
 	VPADDD Y6, Y2, Y2
@@ -3523,6 +3975,8 @@ wide2sum:
 	RET
 wide3:
 	MOVQ p+0(FP), AX
+	MOVQ Int8Args_Segments(AX), CX
+	MOVQ CX, Int8Args_left(AX)
 	MOVQ Int8Args_B(AX), BX
 	MOVQ Int8Args_Steps(AX), CX
 	MOVQ R15, SI
@@ -3532,6 +3986,7 @@ wide3:
 	VXORPS Y3, Y3, Y3
 	VXORPS Y4, Y4, Y4
 	VXORPS Y5, Y5, Y5
+wide3segment:
 wide3k:
 	VMOVDQU 0(BX), Y12
 	VMOVDQU 32(BX), Y13
@@ -3554,6 +4009,13 @@ wide3k:
 	ADDQ $4, SI
 	DECQ CX
 	JNZ wide3k
+	MOVQ p+0(FP), CX
+	DECQ Int8Args_left(CX)
+	JZ wide3end
+	ADDQ Int8Args_Skip(CX), SI
+	MOVQ Int8Args_Steps(CX), CX
+	JMP wide3segment
+wide3end:
 	MOVQ p+0(FP), AX
 	MOVQ Int8Args_LDC(AX), CX
 	VMOVUPS Y0, 0(DI)
@@ -3574,6 +4036,8 @@ wide3k:
 	RET
 wide4:
 	MOVQ p+0(FP), AX
+	MOVQ Int8Args_Segments(AX), CX
+	MOVQ CX, Int8Args_left(AX)
 	MOVQ Int8Args_B(AX), BX
 	MOVQ Int8Args_Steps(AX), CX
 	MOVQ R15, SI
@@ -3585,6 +4049,7 @@ wide4:
 	VXORPS Y5, Y5, Y5
 	VXORPS Y6, Y6, Y6
 	VXORPS Y7, Y7, Y7
+wide4segment:
 wide4k:
 	VMOVDQU 0(BX), Y12
 	VMOVDQU 32(BX), Y13
@@ -3612,6 +4077,13 @@ wide4k:
 	ADDQ $4, SI
 	DECQ CX
 	JNZ wide4k
+	MOVQ p+0(FP), CX
+	DECQ Int8Args_left(CX)
+	JZ wide4end
+	ADDQ Int8Args_Skip(CX), SI
+	MOVQ Int8Args_Steps(CX), CX
+	JMP wide4segment
+wide4end:
 	MOVQ p+0(FP), AX
 	MOVQ Int8Args_LDC(AX), CX
 	VMOVUPS Y0, 0(DI)
@@ -3635,6 +4107,8 @@ wide4k:
 	RET
 wide5:
 	MOVQ p+0(FP), AX
+	MOVQ Int8Args_Segments(AX), CX
+	MOVQ CX, Int8Args_left(AX)
 	MOVQ Int8Args_B(AX), BX
 	MOVQ Int8Args_Steps(AX), CX
 	MOVQ R15, SI
@@ -3649,6 +4123,7 @@ wide5:
 	VXORPS Y7, Y7, Y7
 	VXORPS Y8, Y8, Y8
 	VXORPS Y9, Y9, Y9
+wide5segment:
 wide5k:
 	VMOVDQU 0(BX), Y12
 	VMOVDQU 32(BX), Y13
@@ -3682,6 +4157,14 @@ wide5k:
 	ADDQ $4, DX
 	DECQ CX
 	JNZ wide5k
+	MOVQ p+0(FP), CX
+	DECQ Int8Args_left(CX)
+	JZ wide5end
+	ADDQ Int8Args_Skip(CX), SI
+	ADDQ Int8Args_Skip(CX), DX
+	MOVQ Int8Args_Steps(CX), CX
+	JMP wide5segment
+wide5end:
 	MOVQ p+0(FP), AX
 	MOVQ Int8Args_LDC(AX), CX
 	VMOVUPS Y0, 0(DI)
@@ -3708,6 +4191,8 @@ wide5k:
 	RET
 wide6:
 	MOVQ p+0(FP), AX
+	MOVQ Int8Args_Segments(AX), CX
+	MOVQ CX, Int8Args_left(AX)
 	MOVQ Int8Args_B(AX), BX
 	MOVQ Int8Args_Steps(AX), CX
 	MOVQ R15, SI
@@ -3724,6 +4209,7 @@ wide6:
 	VXORPS Y9, Y9, Y9
 	VXORPS Y10, Y10, Y10
 	VXORPS Y11, Y11, Y11
+wide6segment:
 wide6k:
 	VMOVDQU 0(BX), Y12
 	VMOVDQU 32(BX), Y13
@@ -3762,6 +4248,14 @@ wide6k:
 	ADDQ $4, DX
 	DECQ CX
 	JNZ wide6k
+	MOVQ p+0(FP), CX
+	DECQ Int8Args_left(CX)
+	JZ wide6end
+	ADDQ Int8Args_Skip(CX), SI
+	ADDQ Int8Args_Skip(CX), DX
+	MOVQ Int8Args_Steps(CX), CX
+	JMP wide6segment
+wide6end:
 	MOVQ p+0(FP), AX
 	MOVQ Int8Args_LDC(AX), CX
 	VMOVUPS Y0, 0(DI)
@@ -3814,6 +4308,8 @@ narrow:
 	JEQ narrow2
 narrow1:
 	MOVQ p+0(FP), AX
+	MOVQ Int8Args_Segments(AX), CX
+	MOVQ CX, Int8Args_left(AX)
 	MOVQ Int8Args_B(AX), BX
 	MOVQ Int8Args_Steps(AX), CX
 	MOVQ R15, SI
@@ -3821,6 +4317,7 @@ narrow1:
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
+narrow1segment:
 	SUBQ $4, CX
 	JLT narrow1rest
 narrow1k:
@@ -3863,6 +4360,13 @@ narrow1one:
 	DECQ CX
 	JNZ narrow1one
 narrow1sum:
+	MOVQ p+0(FP), CX
+	DECQ Int8Args_left(CX)
+	JZ narrow1end
+	ADDQ Int8Args_Skip(CX), SI
+	MOVQ Int8Args_Steps(CX), CX
+	JMP narrow1segment
+narrow1end:
 	VPADDD Y1, Y0, Y0
 	VPADDD Y2, Y0, Y0
 	VPADDD Y3, Y0, Y0
@@ -3879,6 +4383,8 @@ narrow1sum:
 	RET
 narrow2:
 	MOVQ p+0(FP), AX
+	MOVQ Int8Args_Segments(AX), CX
+	MOVQ CX, Int8Args_left(AX)
 	MOVQ Int8Args_B(AX), BX
 	MOVQ Int8Args_Steps(AX), CX
 	MOVQ R15, SI
@@ -3890,6 +4396,7 @@ narrow2:
 	VXORPS Y5, Y5, Y5
 	VXORPS Y6, Y6, Y6
 	VXORPS Y7, Y7, Y7
+narrow2segment:
 	SUBQ $4, CX
 	JLT narrow2rest
 narrow2k:
@@ -3947,6 +4454,13 @@ narrow2one:
 	DECQ CX
 	JNZ narrow2one
 narrow2sum:
+	MOVQ p+0(FP), CX
+	DECQ Int8Args_left(CX)
+	JZ narrow2end
+	ADDQ Int8Args_Skip(CX), SI
+	MOVQ Int8Args_Steps(CX), CX
+	JMP narrow2segment
+narrow2end:
 	VPADDD Y2, Y0, Y0
 	VPADDD Y3, Y1, Y1
 	VPADDD Y4, Y0, Y0
@@ -3968,6 +4482,8 @@ narrow2sum:
 	RET
 narrow3:
 	MOVQ p+0(FP), AX
+	MOVQ Int8Args_Segments(AX), CX
+	MOVQ CX, Int8Args_left(AX)
 	MOVQ Int8Args_B(AX), BX
 	MOVQ Int8Args_Steps(AX), CX
 	MOVQ R15, SI
@@ -3977,6 +4493,7 @@ narrow3:
 	VXORPS Y3, Y3, Y3
 	VXORPS Y4, Y4, Y4
 	VXORPS Y5, Y5, Y5
+narrow3segment:
 	SUBQ $2, CX
 	JLT narrow3rest
 narrow3k:
@@ -4025,6 +4542,13 @@ narrow3one:
 	DECQ CX
 	JNZ narrow3one
 narrow3sum:
+	MOVQ p+0(FP), CX
+	DECQ Int8Args_left(CX)
+	JZ narrow3end
+	ADDQ Int8Args_Skip(CX), SI
+	MOVQ Int8Args_Steps(CX), CX
+	JMP narrow3segment
+narrow3end:
 	VPADDD Y3, Y0, Y0
 	VPADDD Y4, Y1, Y1
 	VPADDD Y5, Y2, Y2
@@ -4045,6 +4569,8 @@ narrow3sum:
 	RET
 narrow4:
 	MOVQ p+0(FP), AX
+	MOVQ Int8Args_Segments(AX), CX
+	MOVQ CX, Int8Args_left(AX)
 	MOVQ Int8Args_B(AX), BX
 	MOVQ Int8Args_Steps(AX), CX
 	MOVQ R15, SI
@@ -4056,6 +4582,7 @@ narrow4:
 	VXORPS Y5, Y5, Y5
 	VXORPS Y6, Y6, Y6
 	VXORPS Y7, Y7, Y7
+narrow4segment:
 	SUBQ $2, CX
 	JLT narrow4rest
 narrow4k:
@@ -4113,6 +4640,13 @@ narrow4one:
 	DECQ CX
 	JNZ narrow4one
 narrow4sum:
+	MOVQ p+0(FP), CX
+	DECQ Int8Args_left(CX)
+	JZ narrow4end
+	ADDQ Int8Args_Skip(CX), SI
+	MOVQ Int8Args_Steps(CX), CX
+	JMP narrow4segment
+narrow4end:
 	VPADDD Y4, Y0, Y0
 	VPADDD Y5, Y1, Y1
 	VPADDD Y6, Y2, Y2
@@ -4136,6 +4670,8 @@ narrow4sum:
 	RET
 narrow5:
 	MOVQ p+0(FP), AX
+	MOVQ Int8Args_Segments(AX), CX
+	MOVQ CX, Int8Args_left(AX)
 	MOVQ Int8Args_B(AX), BX
 	MOVQ Int8Args_Steps(AX), CX
 	MOVQ R15, SI
@@ -4145,6 +4681,7 @@ narrow5:
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
 	VXORPS Y4, Y4, Y4
+narrow5segment:
 narrow5k:
 	VMOVDQU 0(BX), Y12
 	ADDQ $32, BX
@@ -4167,6 +4704,14 @@ narrow5k:
 	ADDQ $4, DX
 	DECQ CX
 	JNZ narrow5k
+	MOVQ p+0(FP), CX
+	DECQ Int8Args_left(CX)
+	JZ narrow5end
+	ADDQ Int8Args_Skip(CX), SI
+	ADDQ Int8Args_Skip(CX), DX
+	MOVQ Int8Args_Steps(CX), CX
+	JMP narrow5segment
+narrow5end:
 	MOVQ p+0(FP), AX
 	MOVQ Int8Args_LDC(AX), CX
 	VMOVUPS Y0, 0(DI)
@@ -4188,6 +4733,8 @@ narrow5k:
 	RET
 narrow6:
 	MOVQ p+0(FP), AX
+	MOVQ Int8Args_Segments(AX), CX
+	MOVQ CX, Int8Args_left(AX)
 	MOVQ Int8Args_B(AX), BX
 	MOVQ Int8Args_Steps(AX), CX
 	MOVQ R15, SI
@@ -4198,6 +4745,7 @@ narrow6:
 	VXORPS Y3, Y3, Y3
 	VXORPS Y4, Y4, Y4
 	VXORPS Y5, Y5, Y5
+narrow6segment:
 narrow6k:
 	VMOVDQU 0(BX), Y12
 	ADDQ $32, BX
@@ -4223,6 +4771,14 @@ narrow6k:
 	ADDQ $4, DX
 	DECQ CX
 	JNZ narrow6k
+	MOVQ p+0(FP), CX
+	DECQ Int8Args_left(CX)
+	JZ narrow6end
+	ADDQ Int8Args_Skip(CX), SI
+	ADDQ Int8Args_Skip(CX), DX
+	MOVQ Int8Args_Steps(CX), CX
+	JMP narrow6segment
+narrow6end:
 	MOVQ p+0(FP), AX
 	MOVQ Int8Args_LDC(AX), CX
 	VMOVUPS Y0, 0(DI)
@@ -4246,6 +4802,8 @@ narrow6k:
 	RET
 narrow7:
 	MOVQ p+0(FP), AX
+	MOVQ Int8Args_Segments(AX), CX
+	MOVQ CX, Int8Args_left(AX)
 	MOVQ Int8Args_B(AX), BX
 	MOVQ Int8Args_Steps(AX), CX
 	MOVQ R15, SI
@@ -4257,6 +4815,7 @@ narrow7:
 	VXORPS Y4, Y4, Y4
 	VXORPS Y5, Y5, Y5
 	VXORPS Y6, Y6, Y6
+narrow7segment:
 narrow7k:
 	VMOVDQU 0(BX), Y12
 	ADDQ $32, BX
@@ -4285,6 +4844,14 @@ narrow7k:
 	ADDQ $4, DX
 	DECQ CX
 	JNZ narrow7k
+	MOVQ p+0(FP), CX
+	DECQ Int8Args_left(CX)
+	JZ narrow7end
+	ADDQ Int8Args_Skip(CX), SI
+	ADDQ Int8Args_Skip(CX), DX
+	MOVQ Int8Args_Steps(CX), CX
+	JMP narrow7segment
+narrow7end:
 	MOVQ p+0(FP), AX
 	MOVQ Int8Args_LDC(AX), CX
 	VMOVUPS Y0, 0(DI)
@@ -4310,6 +4877,8 @@ narrow7k:
 	RET
 narrow8:
 	MOVQ p+0(FP), AX
+	MOVQ Int8Args_Segments(AX), CX
+	MOVQ CX, Int8Args_left(AX)
 	MOVQ Int8Args_B(AX), BX
 	MOVQ Int8Args_Steps(AX), CX
 	MOVQ R15, SI
@@ -4322,6 +4891,7 @@ narrow8:
 	VXORPS Y5, Y5, Y5
 	VXORPS Y6, Y6, Y6
 	VXORPS Y7, Y7, Y7
+narrow8segment:
 narrow8k:
 	VMOVDQU 0(BX), Y12
 	ADDQ $32, BX
@@ -4353,6 +4923,14 @@ narrow8k:
 	ADDQ $4, DX
 	DECQ CX
 	JNZ narrow8k
+	MOVQ p+0(FP), CX
+	DECQ Int8Args_left(CX)
+	JZ narrow8end
+	ADDQ Int8Args_Skip(CX), SI
+	ADDQ Int8Args_Skip(CX), DX
+	MOVQ Int8Args_Steps(CX), CX
+	JMP narrow8segment
+narrow8end:
 	MOVQ p+0(FP), AX
 	MOVQ Int8Args_LDC(AX), CX
 	VMOVUPS Y0, 0(DI)
@@ -4380,6 +4958,8 @@ narrow8k:
 	RET
 narrow9:
 	MOVQ p+0(FP), AX
+	MOVQ Int8Args_Segments(AX), CX
+	MOVQ CX, Int8Args_left(AX)
 	MOVQ Int8Args_B(AX), BX
 	MOVQ Int8Args_Steps(AX), CX
 	MOVQ R15, SI
@@ -4394,6 +4974,7 @@ narrow9:
 	VXORPS Y6, Y6, Y6
 	VXORPS Y7, Y7, Y7
 	VXORPS Y8, Y8, Y8
+narrow9segment:
 narrow9k:
 	VMOVDQU 0(BX), Y12
 	ADDQ $32, BX
@@ -4429,6 +5010,15 @@ narrow9k:
 	ADDQ $4, R13
 	DECQ CX
 	JNZ narrow9k
+	MOVQ p+0(FP), CX
+	DECQ Int8Args_left(CX)
+	JZ narrow9end
+	ADDQ Int8Args_Skip(CX), SI
+	ADDQ Int8Args_Skip(CX), DX
+	ADDQ Int8Args_Skip(CX), R13
+	MOVQ Int8Args_Steps(CX), CX
+	JMP narrow9segment
+narrow9end:
 	MOVQ p+0(FP), AX
 	MOVQ Int8Args_LDC(AX), CX
 	VMOVUPS Y0, 0(DI)
@@ -4458,6 +5048,8 @@ narrow9k:
 	RET
 narrow10:
 	MOVQ p+0(FP), AX
+	MOVQ Int8Args_Segments(AX), CX
+	MOVQ CX, Int8Args_left(AX)
 	MOVQ Int8Args_B(AX), BX
 	MOVQ Int8Args_Steps(AX), CX
 	MOVQ R15, SI
@@ -4473,6 +5065,7 @@ narrow10:
 	VXORPS Y7, Y7, Y7
 	VXORPS Y8, Y8, Y8
 	VXORPS Y9, Y9, Y9
+narrow10segment:
 narrow10k:
 	VMOVDQU 0(BX), Y12
 	ADDQ $32, BX
@@ -4511,6 +5104,15 @@ narrow10k:
 	ADDQ $4, R13
 	DECQ CX
 	JNZ narrow10k
+	MOVQ p+0(FP), CX
+	DECQ Int8Args_left(CX)
+	JZ narrow10end
+	ADDQ Int8Args_Skip(CX), SI
+	ADDQ Int8Args_Skip(CX), DX
+	ADDQ Int8Args_Skip(CX), R13
+	MOVQ Int8Args_Steps(CX), CX
+	JMP narrow10segment
+narrow10end:
 	MOVQ p+0(FP), AX
 	MOVQ Int8Args_LDC(AX), CX
 	VMOVUPS Y0, 0(DI)
@@ -4542,6 +5144,8 @@ narrow10k:
 	RET
 narrow11:
 	MOVQ p+0(FP), AX
+	MOVQ Int8Args_Segments(AX), CX
+	MOVQ CX, Int8Args_left(AX)
 	MOVQ Int8Args_B(AX), BX
 	MOVQ Int8Args_Steps(AX), CX
 	MOVQ R15, SI
@@ -4558,6 +5162,7 @@ narrow11:
 	VXORPS Y8, Y8, Y8
 	VXORPS Y9, Y9, Y9
 	VXORPS Y10, Y10, Y10
+narrow11segment:
 narrow11k:
 	VMOVDQU 0(BX), Y12
 	ADDQ $32, BX
@@ -4599,6 +5204,15 @@ narrow11k:
 	ADDQ $4, R13
 	DECQ CX
 	JNZ narrow11k
+	MOVQ p+0(FP), CX
+	DECQ Int8Args_left(CX)
+	JZ narrow11end
+	ADDQ Int8Args_Skip(CX), SI
+	ADDQ Int8Args_Skip(CX), DX
+	ADDQ Int8Args_Skip(CX), R13
+	MOVQ Int8Args_Steps(CX), CX
+	JMP narrow11segment
+narrow11end:
 	MOVQ p+0(FP), AX
 	MOVQ Int8Args_LDC(AX), CX
 	VMOVUPS Y0, 0(DI)
@@ -4632,6 +5246,8 @@ narrow11k:
 	RET
 narrow12:
 	MOVQ p+0(FP), AX
+	MOVQ Int8Args_Segments(AX), CX
+	MOVQ CX, Int8Args_left(AX)
 	MOVQ Int8Args_B(AX), BX
 	MOVQ Int8Args_Steps(AX), CX
 	MOVQ R15, SI
@@ -4649,6 +5265,7 @@ narrow12:
 	VXORPS Y9, Y9, Y9
 	VXORPS Y10, Y10, Y10
 	VXORPS Y11, Y11, Y11
+narrow12segment:
 narrow12k:
 	VMOVDQU 0(BX), Y12
 	ADDQ $32, BX
@@ -4693,6 +5310,15 @@ narrow12k:
 	ADDQ $4, R13
 	DECQ CX
 	JNZ narrow12k
+	MOVQ p+0(FP), CX
+	DECQ Int8Args_left(CX)
+	JZ narrow12end
+	ADDQ Int8Args_Skip(CX), SI
+	ADDQ Int8Args_Skip(CX), DX
+	ADDQ Int8Args_Skip(CX), R13
+	MOVQ Int8Args_Steps(CX), CX
+	JMP narrow12segment
+narrow12end:
 	MOVQ p+0(FP), AX
 	MOVQ Int8Args_LDC(AX), CX
 	VMOVUPS Y0, 0(DI)

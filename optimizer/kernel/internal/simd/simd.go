@@ -68,7 +68,8 @@ type PoolArgs struct {
 
 // Int8Args describe sums C = A·B for Tiles blocks of Rows rows (at most MaxIntRows) and one panel of Registers·IntLanes outputs, 1
 // or 2 registers. A are inputs as the class wants them, LDA bytes a row; B weights [Steps, Registers·IntLanes, IntTaps] of IntSize
-// bytes; C sums LDC bytes a row. Tiles is counted down.
+// bytes; C sums LDC bytes a row. Tiles is counted down. With HasSegments, A may lie in Segments pieces of Steps steps, Skip bytes from
+// the end of one to the next; B goes on from one to the next.
 type Int8Args struct {
 	A, B        unsafe.Pointer
 	C           *int32
@@ -76,6 +77,9 @@ type Int8Args struct {
 	Steps       int
 	Rows, Tiles int
 	Registers   int
+	Segments    int
+	Skip        int
+	left        int // segments of a tile, counted down
 }
 
 // InterleaveArgs describe a dense image of Rows × Cols pixels, IntLanes groups a pixel: the group of a channel holds IntTaps inputs
