@@ -33,7 +33,7 @@ build: ## build bin/espalier, one static binary
 
 .PHONY: test
 test: bin/versitygw ## run every test that needs no root
-	go test ./...
+	go test -timeout 30m ./...
 
 bin/versitygw: hack/tools/go.mod hack/tools/go.sum # the S3 server that tests run
 	@mkdir -p bin
