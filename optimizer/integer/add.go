@@ -33,7 +33,7 @@ func buildAdd(c *compiler) (runner, error) {
 		k.b[uint8(code)] = sign * mB.of((code-b.zero)<<extra)
 	}
 	p := newPairs(c)
-	if !c.reference && p.Same() && c.out(0).Numel() >= leastTable {
+	if p.Same() && c.paysForPairs() {
 		exact := func(y []int8, a int8, b []int8) { k.row(y, []int8{a}, b) }
 		scaleA, scaleB := float64(a.scale)/float64(out.scale), float64(sign)*float64(b.scale)/float64(out.scale)
 		if sum := kernel.NewInt8Sum(scaleA, scaleB, a.zero, b.zero, k.zero, k.lo, k.hi, exact); sum != nil {

@@ -62,10 +62,13 @@ type binaryKernel struct {
 // leastTable is the number of results from which a table of all pairs of codes pays: it has 65,536 entries.
 const leastTable = 4 << 10
 
+// paysForPairs reports whether the node is worth going through all pairs of codes when it is compiled.
+func (c *compiler) paysForPairs() bool { return !c.reference && c.out(0).Numel() >= leastTable }
+
 // newBinary makes the kernel of an element-wise operator: f itself, or for tensors of some size a table of its results.
 func newBinary(c *compiler, f rowFunc) runner {
 	k := &binaryKernel{newPairs(c), f}
-	if c.reference || c.out(0).Numel() < leastTable {
+	if !c.paysForPairs() {
 		return k
 	}
 	t := new(pairTable)

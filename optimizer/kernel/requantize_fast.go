@@ -11,7 +11,7 @@ import (
 // Both roundings of MultiplyByQuantized can be one: with a = sum·Multiplier/2³¹ and s = −Shift ≥ 1, the division by 2ˢ, halves away
 // from zero, of a, halves up, is ⌊a/2ˢ + ½ ± 2⁻ˢ⁻¹⌋, plus for sums from 0 on and minus for those below. So one multiply-add in
 // float32 gives the code, unless it lands closer to a border between codes than its own rounding errors reach. That is noticed, and
-// such groups of codes, one of some hundreds, are computed again by the definition. In units of 2⁻¹⁶ of a code, errors add up to
+// such codes, one of some thousands, are computed again by the definition. In units of 2⁻¹⁶ of a code, errors add up to
 // less than doubt for all codes that do not saturate: of the multiplier and of sums beyond 2²⁴ 1½ each, of what is added ½, of the
 // multiply-add 1, of its conversion ½.
 const (

@@ -186,7 +186,7 @@ func (p *Plan) idle(n *operator.Node) bool { return n.Folded || ruleOf(n).kind =
 // keptBy returns the keep-float pattern that matches the node's output or weight names, "" if none does.
 func (p *Plan) keptBy(n *operator.Node) string {
 	for _, pattern := range p.Options.KeepFloat {
-		if slices.ContainsFunc(namesOf(p.Graph, n), func(name string) bool { return weight.MatchName(pattern, name) }) {
+		if isNamed(p.Graph, n, pattern) {
 			return pattern
 		}
 	}
@@ -197,14 +197,16 @@ func (p *Plan) keptBy(n *operator.Node) string {
 // int8.
 func (o Options) CheckKeepFloat(g *operator.Graph) error {
 	for _, pattern := range o.KeepFloat {
-		matches := func(n operator.Node) bool {
-			return slices.ContainsFunc(namesOf(g, &n), func(name string) bool { return weight.MatchName(pattern, name) })
-		}
-		if !slices.ContainsFunc(g.Nodes, matches) {
+		if !slices.ContainsFunc(g.Nodes, func(n operator.Node) bool { return isNamed(g, &n, pattern) }) {
 			return fmt.Errorf("keepFloat %q matches no layer; the model has %s", pattern, layerNames(g))
 		}
 	}
 	return nil
+}
+
+// isNamed reports whether a keep-float pattern finds a node.
+func isNamed(g *operator.Graph, n *operator.Node, pattern string) bool {
+	return slices.ContainsFunc(namesOf(g, n), func(name string) bool { return weight.MatchName(pattern, name) })
 }
 
 // namesOf are the names by which a keep-float pattern finds a node: those of its outputs and of its weights.
