@@ -50,6 +50,9 @@ func (v *view) pointless(c child) bool {
 	return s == nil || slices.Contains(v.decision.Stop, c.stage()) || c.attempt() < v.facts.Stages[c.stage()].Attempt
 }
 
+// stops reports whether a Job is to be stopped.
+func (v *view) stops() bool { return slices.ContainsFunc(v.seen.children, v.pointless) }
+
 // stop deletes a Job. It stays until its pods are gone, so that nothing takes its place before.
 func (r *Reconciler) stop(ctx context.Context, c child) error {
 	err := r.Client.Delete(ctx, c.job, client.PropagationPolicy(metav1.DeletePropagationForeground), client.Preconditions{UID: &c.job.UID})

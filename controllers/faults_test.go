@@ -408,3 +408,84 @@ func TestTheAPIServerMayRestart(t *testing.T) {
 	}
 	r.stop()
 }
+
+// behind is a client whose cache has new Jobs, but everything else only as it was.
+type behind struct {
+	client.Client
+	pipeline v1alpha1.OptimizationPipeline
+	jobs     batchv1.JobList
+	pods     corev1.PodList
+}
+
+func (b *behind) Get(ctx context.Context, key client.ObjectKey, object client.Object, o ...client.GetOption) error {
+	if p, ok := object.(*v1alpha1.OptimizationPipeline); ok {
+		b.pipeline.DeepCopyInto(p)
+		return nil
+	}
+	return b.Client.Get(ctx, key, object, o...)
+}
+
+func (b *behind) List(ctx context.Context, list client.ObjectList, o ...client.ListOption) error {
+	if err := b.Client.List(ctx, list, o...); err != nil {
+		return err
+	}
+	switch list := list.(type) {
+	case *batchv1.JobList:
+		for i := range list.Items {
+			for j := range b.jobs.Items {
+				if list.Items[i].UID == b.jobs.Items[j].UID {
+					list.Items[i] = b.jobs.Items[j]
+				}
+			}
+		}
+	case *corev1.PodList:
+		for i := range list.Items {
+			for j := range b.pods.Items {
+				if list.Items[i].UID == b.pods.Items[j].UID {
+					list.Items[i] = b.pods.Items[j]
+				}
+			}
+		}
+	}
+	return nil
+}
+
+func TestAControllerWhoseCacheIsBehindStopsNothing(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.play = func(o *stage.Order, _ *corev1.Pod) act { return act{hang: o.Stage == "prune" || o.Stage == "cluster"} }
+	w.run()
+	w.pipeline("p")
+	running := func(name string) *v1alpha1.OptimizationPipeline {
+		return w.until("p", "running "+name, func(p *v1alpha1.OptimizationPipeline) bool {
+			return stageStatus(&p.Status, name).State == v1alpha1.StageRunning
+		})
+	}
+	late := &behind{pipeline: *running("prune")}
+	for _, list := range []client.ObjectList{&late.jobs, &late.pods} {
+		if err := w.client.List(t.Context(), list, client.InNamespace(w.namespace)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	prune := slices.IndexFunc(late.pods.Items, func(p corev1.Pod) bool { return p.Labels[StageLabel] == "prune" })
+	w.mu.Lock()
+	order := w.played[len(w.played)-1]
+	w.mu.Unlock()
+	w.end(t.Context(), &late.pods.Items[prune], &order, act{})
+	running("cluster")
+	before := w.jobs("p", "cluster")
+
+	second := w.run(func(_ *Options, _ *ctrl.Options, r *Reconciler) {
+		if r != nil {
+			late.Client, r.Client = r.Client, late
+		}
+	})
+	w.eventually("the late controller to look", func() bool {
+		_, err := second.Reconcile(t.Context(), ctrl.Request{NamespacedName: client.ObjectKeyFromObject(&late.pipeline)})
+		return err == nil
+	})
+	after := w.jobs("p", "cluster")
+	if len(after) != 1 || after[0].UID != before[0].UID || after[0].DeletionTimestamp != nil {
+		t.Errorf("the Job of cluster was stopped: %+v", after)
+	}
+}

@@ -38,20 +38,46 @@ type observation struct {
 	pending  []string
 }
 
-// observe lists the pipeline's Jobs and their pods, from the caches. Only a Job that the status says is under way and that is not
-// there is asked for: whether it was deleted or is not there yet makes all the difference.
-func (r *Reconciler) observe(ctx context.Context, p *v1alpha1.OptimizationPipeline) (*observation, error) {
+// origin is where a look gets what it sees.
+type origin bool
+
+const (
+	cached origin = false
+	live   origin = true // from the API server
+)
+
+// observe lists the pipeline's Jobs and their pods. From the caches, only a Job that the status says is under way and that is not there
+// is asked for: whether it was deleted or is not there yet makes all the difference. The caches are three watches, and each may be
+// behind the others: beside another controller, which leader election allows for a moment, a Job may show up before the end of the stage
+// it builds on. A live look reads what causes after what it causes: the Jobs, their pods, then the pipeline.
+func (r *Reconciler) observe(ctx context.Context, p *v1alpha1.OptimizationPipeline, from origin) (*observation, error) {
 	o := &observation{}
+	reader, match := client.Reader(r.Client), client.ListOption(client.MatchingFields{ownerIndex: string(p.UID)})
+	if from == live {
+		reader, match = r.Live, client.MatchingLabels{PipelineLabel: p.Name}
+	}
 	var jobs batchv1.JobList
-	if err := r.Client.List(ctx, &jobs, client.InNamespace(p.Namespace), client.MatchingFields{ownerIndex: string(p.UID)}); err != nil {
+	if err := reader.List(ctx, &jobs, client.InNamespace(p.Namespace), match); err != nil {
 		return nil, fmt.Errorf("list the Jobs: %w", err)
 	}
 	for i := range jobs.Items {
-		c, err := r.child(ctx, p, &jobs.Items[i])
+		if !metav1.IsControlledBy(&jobs.Items[i], p) {
+			continue
+		}
+		c, err := r.child(ctx, p, &jobs.Items[i], from)
 		if err != nil {
 			return nil, err
 		}
 		o.children = append(o.children, c)
+	}
+	if from == live {
+		uid := p.UID
+		if err := r.Live.Get(ctx, client.ObjectKeyFromObject(p), p); err != nil {
+			return nil, err
+		}
+		if p.UID != uid {
+			return nil, fmt.Errorf("the pipeline was made anew while it was looked at")
+		}
 	}
 	for i := range p.Status.Stages {
 		if err := r.missing(ctx, p, &p.Status.Stages[i], o); err != nil {
@@ -62,17 +88,16 @@ func (r *Reconciler) observe(ctx context.Context, p *v1alpha1.OptimizationPipeli
 	return o, nil
 }
 
-// child is a Job with its pods, from the cache. Jobs and pods come over two watches, and after the API server was away the one may be
-// back long before the other: of a Job that is over and whose outcome no pod of the cache tells, the pods are asked for. That costs a
-// call once, as the outcome is then recorded.
-func (r *Reconciler) child(ctx context.Context, p *v1alpha1.OptimizationPipeline, job *batchv1.Job) (child, error) {
+// child is a Job with its pods. After the API server was away the cache may have Jobs again long before it has pods: of a Job that is
+// over and whose outcome no pod of the cache tells, the pods are asked for. That costs a call once, as the outcome is then recorded.
+func (r *Reconciler) child(ctx context.Context, p *v1alpha1.OptimizationPipeline, job *batchv1.Job, from origin) (child, error) {
 	r.created.forget(client.ObjectKeyFromObject(job))
 	c := child{job: job}
 	var err error
-	if c.pods, err = podsOf(ctx, r.Client, job, client.MatchingFields{ownerIndex: string(job.UID)}); err != nil {
-		return child{}, err
+	if from == cached {
+		c.pods, err = podsOf(ctx, r.Client, job, client.MatchingFields{ownerIndex: string(job.UID)})
 	}
-	if c.unexplained() && !recorded(p, c) {
+	if err == nil && (from == live || c.unexplained() && !recorded(p, c)) {
 		c.pods, err = podsOf(ctx, r.Live, job, client.MatchingLabels{batchv1.ControllerUidLabel: string(job.UID)})
 	}
 	return c, err

@@ -70,9 +70,14 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 	if r.written.newer(request.NamespacedName, p.ResourceVersion) {
 		return ctrl.Result{RequeueAfter: retryBehind}, nil // the cache has not what was decided last
 	}
-	v, err := r.look(ctx, p)
+	v, err := r.look(ctx, p, cached)
+	if err == nil && v.stops() { // the one thing that cannot be undone is done only by what is so now
+		if v, err = r.look(ctx, p, live); err == nil && p.DeletionTimestamp != nil {
+			return ctrl.Result{}, nil
+		}
+	}
 	if err != nil {
-		return ctrl.Result{}, err
+		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
 	acted := r.act(ctx, v)
 	changed, err := r.show(ctx, v)
@@ -102,13 +107,13 @@ type view struct {
 	again    time.Duration // 0: not before something happens
 }
 
-// look observes and decides.
-func (r *Reconciler) look(ctx context.Context, p *v1alpha1.OptimizationPipeline) (*view, error) {
-	v := &view{pipeline: p, before: *p.Status.DeepCopy(), now: r.Clock.Now(), rerun: token(p), version: r.Version, running: r.Version}
-	var err error
-	if v.seen, err = r.observe(ctx, p); err != nil {
+// look observes and decides. A live look reads the pipeline anew.
+func (r *Reconciler) look(ctx context.Context, p *v1alpha1.OptimizationPipeline, from origin) (*view, error) {
+	seen, err := r.observe(ctx, p, from)
+	if err != nil {
 		return nil, err
 	}
+	v := &view{pipeline: p, before: *p.Status.DeepCopy(), seen: seen, now: r.Clock.Now(), rerun: token(p), version: r.Version, running: r.Version}
 	v.facts = v.seen.facts(p, v.rerun)
 	if len(v.seen.pending) > 0 {
 		v.lookAgain(justWritten)
