@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/runtime"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/container"
 	"gocloud.dev/blob"
 	"gocloud.dev/blob/azureblob"
@@ -47,11 +49,13 @@ func azureClient(name string, o Options) (*container.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	transport, err := newTransport(o.patience())
+	transport, err := newTransport(newContact(o.patience(), cloudRemedy))
 	if err != nil {
 		return nil, err
 	}
-	client := &container.ClientOptions{ClientOptions: azcore.ClientOptions{Transport: &http.Client{Transport: transport}}}
+	client := &container.ClientOptions{ClientOptions: azcore.ClientOptions{
+		Transport: &http.Client{Transport: transport}, Retry: policy.RetryOptions{ShouldRetry: shouldRetryAzure},
+	}}
 	address := strings.TrimSuffix(string(url), "/") + "/" + name
 	if key == "" {
 		return container.NewClientWithNoCredential(address+"?"+strings.TrimPrefix(token, "?"), client)
@@ -61,4 +65,14 @@ func azureClient(name string, o Options) (*container.Client, error) {
 		return nil, fmt.Errorf("%w: AZURE_STORAGE_KEY of the credentials secret: %w", ErrDenied, err)
 	}
 	return container.NewClientWithSharedKeyCredential(address, shared, client)
+}
+
+// shouldRetryAzure is the library's own rule, but for a server that was never heard of.
+func shouldRetryAzure(answer *http.Response, err error) bool {
+	if err != nil {
+		again, unheard := firstTries(err)
+		return again || !unheard
+	}
+	return runtime.HasStatusCode(answer, http.StatusRequestTimeout, http.StatusTooManyRequests, http.StatusInternalServerError,
+		http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout)
 }

@@ -74,11 +74,32 @@ func explain(place string, err error) error {
 	case slices.Contains(deniedCodes, code):
 		return fmt.Errorf("%s: %w (%s): check the credentials and that they may get, put, delete and list", place, ErrDenied, code)
 	case isTemporary(err, code):
-		return fmt.Errorf("%s: %w: %w", place, ErrTemporary, err)
+		return &temporaryError{place, err}
 	default:
 		return fmt.Errorf("%s: %w", place, err)
 	}
 }
+
+// temporaryError is an ErrTemporary of a place. A server that cannot be reached comes first in its text, which may be cut short where it
+// is shown; so does the server's own word for what is wrong.
+type temporaryError struct {
+	place string
+	err   error
+}
+
+func (e *temporaryError) Error() string {
+	var unreachable *unreachableError
+	var api smithy.APIError
+	switch {
+	case errors.As(e.err, &unreachable):
+		return fmt.Sprintf("%s (%s)", unreachable, e.place)
+	case errors.As(e.err, &api):
+		return fmt.Sprintf("%s: %s: %s %s", e.place, ErrTemporary, api.ErrorCode(), api.ErrorMessage())
+	}
+	return fmt.Sprintf("%s: %s: %s", e.place, ErrTemporary, e.err)
+}
+
+func (e *temporaryError) Unwrap() []error { return []error{ErrTemporary, e.err} }
 
 // codeOf is the service's own word for an error where S3 gives one, else that of the HTTP status or of the library.
 func codeOf(err error) string {

@@ -27,13 +27,18 @@ func openGoogle(ctx context.Context, name string, o Options) (*blob.Bucket, erro
 	}
 	var library *storage.Client
 	if b.As(&library) {
-		library.SetRetry(storage.WithMaxAttempts(attempts)) // by itself it tries for ever
+		library.SetRetry(storage.WithMaxAttempts(attempts), storage.WithErrorFunc(func(err error) bool { // by itself it tries for ever
+			if again, unheard := firstTries(err); unheard {
+				return again
+			}
+			return storage.ShouldRetry(err)
+		}))
 	}
 	return b, nil
 }
 
 func googleClient(ctx context.Context, o Options) (*gcp.HTTPClient, error) {
-	transport, err := newTransport(o.patience())
+	transport, err := newTransport(newContact(o.patience(), cloudRemedy))
 	if err != nil {
 		return nil, err
 	}

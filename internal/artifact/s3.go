@@ -19,7 +19,7 @@ import (
 const (
 	defaultRegion = "us-east-1"
 	// attempts of one request, unless AWS_MAX_ATTEMPTS says another number; with the library's backoff up to 20 s a time, they
-	// outlast a server's restart.
+	// outlast a server's restart. A server that was never heard of is not waited for as long: see firstContact.
 	attempts = 6
 	// rotation is how long credentials read from files are used before the files are read again.
 	rotation = 5 * time.Minute
@@ -27,7 +27,7 @@ const (
 
 // openS3 opens a bucket of Amazon S3 or of a server that speaks its protocol.
 func openS3(ctx context.Context, name string, o Options) (*blob.Bucket, error) {
-	configure, err := transportSettings(o.S3.CAFile, o.patience())
+	configure, err := transportSettings(o.S3.CAFile, newContact(o.patience(), o.S3.remedy()))
 	if err != nil {
 		return nil, err
 	}
@@ -71,6 +71,18 @@ func openS3(ctx context.Context, name string, o Options) (*blob.Bucket, error) {
 	}), name, &s3blob.Options{RequestChecksumCalculation: aws.RequestChecksumCalculationWhenRequired})
 }
 
+// remedy says what to do where the server cannot be reached.
+func (o S3Options) remedy() string {
+	if o.Endpoint == "" {
+		return "set s3.endpoint where the bucket is not Amazon's; else check DNS, proxy and NetworkPolicies"
+	}
+	check := "check s3.endpoint, the server and NetworkPolicies"
+	if !o.PathStyle {
+		check += "; without s3.pathStyle the bucket is part of the host"
+	}
+	return check
+}
+
 // retryer tries again what may pass. A certificate that is not trusted does not pass.
 func retryer() aws.Retryer {
 	return retry.NewStandard(func(o *retry.StandardOptions) {
@@ -81,6 +93,9 @@ func retryer() aws.Retryer {
 		final := retry.IsErrorRetryableFunc(func(err error) aws.Ternary {
 			if isUntrusted(err) {
 				return aws.FalseTernary
+			}
+			if again, unheard := firstTries(err); unheard {
+				return aws.BoolTernary(again)
 			}
 			return aws.UnknownTernary
 		})

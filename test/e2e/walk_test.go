@@ -140,7 +140,6 @@ func finished(t *testing.T, p *v1alpha1.OptimizationPipeline) {
 func onlyOnArm64(t *testing.T, p *v1alpha1.OptimizationPipeline) {
 	t.Helper()
 	var jobs batchv1.JobList
-	t0 := time.Now()
 	for end := time.Now().Add(time.Minute); ; time.Sleep(200 * time.Millisecond) {
 		if err := kube.List(t.Context(), &jobs, client.InNamespace(p.Namespace)); err != nil {
 			t.Fatal(err)
@@ -149,7 +148,6 @@ func onlyOnArm64(t *testing.T, p *v1alpha1.OptimizationPipeline) {
 			break
 		}
 	}
-	t.Logf("LAG %v", time.Since(t0))
 	if len(jobs.Items) != 5 { // baseline, three stages, publish
 		t.Errorf("%d Jobs, want 5", len(jobs.Items))
 	}
