@@ -42,11 +42,11 @@ func openS3(ctx context.Context, name string, o Options) (*blob.Bucket, error) {
 		settings = append(settings, config.WithRegion(o.S3.Region))
 	}
 	if o.CredentialsDir != "" {
-		files := aws.NewCredentialsCache(fileCredentials(o.CredentialsDir))
+		files := fileCredentials(o.CredentialsDir)
 		if _, err := files.Retrieve(ctx); err != nil {
 			return nil, err
 		}
-		settings = append(settings, config.WithCredentialsProvider(files))
+		settings = append(settings, config.WithCredentialsProvider(aws.NewCredentialsCache(files)))
 	}
 	cfg, err := config.LoadDefaultConfig(ctx, settings...)
 	if err != nil {
@@ -90,6 +90,7 @@ func retryer() aws.Retryer {
 		if n, err := strconv.Atoi(os.Getenv("AWS_MAX_ATTEMPTS")); err == nil && n > 0 {
 			o.MaxAttempts = n
 		}
+		o.Backoff = backoff{retry.NewExponentialJitterBackoff(retry.DefaultMaxBackoff)}
 		final := retry.IsErrorRetryableFunc(func(err error) aws.Ternary {
 			if isUntrusted(err) {
 				return aws.FalseTernary
@@ -101,6 +102,16 @@ func retryer() aws.Retryer {
 		})
 		o.Retryables = append([]retry.IsErrorRetryable{final}, o.Retryables...)
 	})
+}
+
+// backoff is the library's, without the long pauses before a server that was never heard of.
+type backoff struct{ aws retry.BackoffDelayer }
+
+func (b backoff) BackoffDelay(attempt int, err error) (time.Duration, error) {
+	if _, unheard := firstTries(err); unheard {
+		return time.Second, nil
+	}
+	return b.aws.BackoffDelay(attempt, err)
 }
 
 // hasIdentity reports whether the process has credentials of its own; public buckets are read without.

@@ -88,6 +88,8 @@ func unreachable(class fault.Class, what, uri string, err error) error {
 		return fault.As(fault.Spec, fmt.Errorf("%s: %w", what, err))
 	case errors.Is(err, artifact.ErrBadAddress):
 		return fault.As(fault.Spec, fmt.Errorf("spec.%s.uri: %w", what, err))
+	case errors.Is(err, artifact.ErrTemporary): // which begins with the server and names the address
+		return fault.As(fault.Storage, err)
 	}
 	return fault.As(fault.Storage, fmt.Errorf("%s: %w", what, err))
 }
