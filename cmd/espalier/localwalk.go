@@ -120,6 +120,7 @@ func (l *localWalk) record(o outcome) {
 		fact.State, fact.Message = v1alpha1.StageFailed, oneLine(o.err)
 		if errors.Is(o.err, context.DeadlineExceeded) {
 			fact.Reason = walk.ReasonDeadline
+			fact.Message = fmt.Sprintf("it took longer than activeDeadlineSeconds, %d; raise it", l.pipeline.Spec.Deadline(l.pipeline.Spec.Stage(o.name)))
 		}
 		l.view.failed(o.name, o.err)
 	default:

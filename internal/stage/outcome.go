@@ -19,9 +19,9 @@ const (
 	ReasonUnavailable = "StorageUnavailable" // a server or file system cannot be reached
 	ReasonDamaged     = "ArtifactDamaged"    // a model in the store is lost or damaged and cannot be made again
 	ReasonCache       = "CacheTooSmall"      // model and dataset do not fit the scratch volume
-	ReasonSpec        = "InvalidSpec"
-	ReasonModel       = "InvalidModel"
-	ReasonDataset     = "InvalidDataset"
+	ReasonSpec        = walk.ReasonInvalidSpec
+	ReasonModel       = walk.ReasonInvalidModel
+	ReasonDataset     = walk.ReasonInvalidDataset
 	ReasonStorage     = "StorageFailed" // such as a full disk
 	ReasonTraining    = "TrainingDiverged"
 	ReasonInterrupted = "Interrupted" // stopped by SIGTERM, the checkpoint is in the store

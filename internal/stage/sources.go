@@ -34,7 +34,8 @@ var ErrInputChanged = errors.New("it changed under its address")
 // checkPin compares a digest with those that the spec and the baseline pin.
 func (s *Sources) checkPin(class fault.Class, what string, source v1alpha1.ModelSource, digest string) error {
 	if want := source.Digest; want != "" && want != digest {
-		return fault.As(class, fmt.Errorf("%s %s has digest %s, spec.%s.digest wants %s: %w", what, source.URI, digest, what, want, ErrInputChanged))
+		return fault.As(class, fmt.Errorf("%s %s has digest %s, spec.%s.digest wants %s: %w: correct the digest, or bring the file back and set the annotation %s",
+			what, source.URI, digest, what, want, ErrInputChanged, v1alpha1.RerunAnnotation))
 	}
 	if s.Pinned == nil {
 		return nil

@@ -202,11 +202,16 @@ func (w *walk) unmet(t tally) {
 	}
 }
 
-// failures says which stages failed and why.
+// failures says which stages failed and why. What is the walk's own reason is not said again.
 func (w *walk) failures(t tally) string {
 	parts := make([]string, 0, len(t.failed))
 	for _, name := range t.failed {
-		if s := w.at[name]; s != nil {
+		s := w.at[name]
+		switch {
+		case s == nil:
+		case s.Reason == w.d.Reason:
+			parts = append(parts, fmt.Sprintf("%s failed: %s", name, s.fact.Message))
+		default:
 			parts = append(parts, fmt.Sprintf("%s failed: %s", name, s.Message))
 		}
 	}

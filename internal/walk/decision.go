@@ -73,6 +73,8 @@ const (
 	ReasonPublishFailed  = "PublishFailed"
 	ReasonInputChanged   = "InputChanged"
 	ReasonInvalidSpec    = "InvalidSpec" // of a baseline that cannot even be started
+	ReasonInvalidModel   = "InvalidModel"
+	ReasonInvalidDataset = "InvalidDataset"
 	ReasonDeadline       = "DeadlineExceeded"
 )
 

@@ -65,7 +65,8 @@ func (w *walk) overdue(s *Stage) {
 		return
 	}
 	s.State, s.Reason = v1alpha1.StageFailed, ReasonDeadline
-	s.Message = cause(ReasonDeadline, fmt.Sprintf("attempt %d took longer than activeDeadlineSeconds, %d; raise it, and the next attempt resumes from the checkpoint", s.fact.Attempt, seconds))
+	s.fact.Message = fmt.Sprintf("attempt %d took longer than activeDeadlineSeconds, %d; raise it, and the next attempt resumes from the checkpoint", s.fact.Attempt, seconds)
+	s.Message = cause(ReasonDeadline, s.fact.Message)
 	w.d.Stop = append(w.d.Stop, s.Name)
 }
 

@@ -3,6 +3,7 @@ package walk
 import (
 	"fmt"
 	"math/big"
+	"strings"
 
 	"espalier.dev/espalier/api/v1alpha1"
 )
@@ -47,19 +48,22 @@ func (w *walk) take(name string) {
 func (w *walk) ends(s *Stage) bool {
 	switch {
 	case s.State == v1alpha1.StageFailed && s.Reason == ReasonInputChanged:
-		w.d.Reason = ReasonInputChanged
-		w.d.Message = fmt.Sprintf("%s; set the annotation %s to a new value to start from what is there now", s.fact.Message, v1alpha1.RerunAnnotation)
+		w.d.Reason, w.d.Message = ReasonInputChanged, s.fact.Message
+		if !strings.Contains(w.d.Message, v1alpha1.RerunAnnotation) {
+			w.d.Message += fmt.Sprintf("; set the annotation %s to a new value to start from what is there now", v1alpha1.RerunAnnotation)
+		}
 	case s.Name == Baseline && s.State == v1alpha1.StageFailed:
 		w.d.Reason = s.Reason
 		if w.d.Reason == "" {
 			w.d.Reason = ReasonBaselineFailed
 		}
-		w.d.Message = "the model or the dataset cannot be used: " + s.fact.Message
 		switch s.Reason {
-		case ReasonDeadline:
-			w.d.Message = s.Message
+		case ReasonInvalidModel, ReasonInvalidDataset:
+			w.d.Message = "the model or the dataset cannot be used: " + s.fact.Message
 		case ReasonInvalidSpec:
 			w.d.Message = s.fact.Message
+		default:
+			w.d.Message = "the baseline failed: " + s.fact.Message
 		}
 	case s.Name == Baseline:
 		return w.hopeless(s)

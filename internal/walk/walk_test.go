@@ -220,13 +220,29 @@ func TestDecide(t *testing.T) {
 		},
 		"a failure's own reason is the pipeline's": {
 			spec: chain(need(small)), stages: with(stages{"prune": {State: v1alpha1.StageFailed, Reason: "OutOfMemory", Message: "raise limits.memory"}, "only": leaf("120", "0")}),
-			wantFinished: true, wantReason: "OutOfMemory", wantProgress: "1/5", wantMessage: "prune failed: OutOfMemory: raise limits.memory",
+			wantFinished: true, wantReason: "OutOfMemory", wantProgress: "1/5", wantMessage: "; prune failed: raise limits.memory",
 		},
 		"a failed baseline ends the walk": {
-			spec: chain(need(small)), stages: stages{"baseline": failure}, wantFinished: true, wantReason: ReasonBaselineFailed, wantProgress: "0/5", wantMessage: "the model or the dataset cannot be used: loss is NaN",
+			spec: chain(need(small)), stages: stages{"baseline": failure}, wantFinished: true, wantReason: ReasonBaselineFailed, wantProgress: "0/5", wantMessage: "the baseline failed: loss is NaN",
+		},
+		"a model that cannot be used is said to be one": {
+			spec: chain(need(small)), stages: stages{"baseline": {State: v1alpha1.StageFailed, Reason: ReasonInvalidModel, Message: "no .tflite file"}}, wantFinished: true, wantReason: ReasonInvalidModel, wantProgress: "0/5",
+			wantMessage: "the model or the dataset cannot be used: no .tflite file",
+		},
+		"so is a dataset": {
+			spec: chain(need(small)), stages: stages{"baseline": {State: v1alpha1.StageFailed, Reason: ReasonInvalidDataset, Message: "no samples"}}, wantFinished: true, wantReason: ReasonInvalidDataset, wantProgress: "0/5",
+			wantMessage: "the model or the dataset cannot be used: no samples",
+		},
+		"memory that ran out is not the model's fault": {
+			spec: chain(need(small), retries(0)), stages: stages{"baseline": {State: v1alpha1.StageFailed, Attempt: 1, Retry: true, Reason: "OOMKilled", Message: "raise limits.memory"}}, wantFinished: true, wantReason: "OOMKilled", wantProgress: "0/5",
+			wantMessage: "the baseline failed: raise limits.memory",
+		},
+		"a baseline past its deadline says so once": {
+			spec: chain(need(small)), stages: stages{"baseline": {State: v1alpha1.StageRunning, Attempt: 1, Started: ago(25 * time.Hour)}}, wantStop: "baseline", wantFinished: true, wantReason: ReasonDeadline, wantProgress: "0/5",
+			wantMessage: "the baseline failed: attempt 1 took longer than activeDeadlineSeconds, 86400",
 		},
 		"a failed baseline has its own reason": {
-			spec: chain(need(small)), stages: stages{"baseline": {State: v1alpha1.StageFailed, Reason: "BadCredentials", Message: "403"}}, wantFinished: true, wantReason: "BadCredentials", wantProgress: "0/5", wantMessage: "403",
+			spec: chain(need(small)), stages: stages{"baseline": {State: v1alpha1.StageFailed, Reason: "BadCredentials", Message: "403"}}, wantFinished: true, wantReason: "BadCredentials", wantProgress: "0/5", wantMessage: "the baseline failed: 403",
 		},
 		"an input that changed ends the walk": {
 			spec: chain(need(small)), stages: with(stages{"prune": changed}), wantFinished: true, wantReason: ReasonInputChanged, wantProgress: "0/5", wantMessage: "set the annotation espalier.dev/rerun",
@@ -282,7 +298,7 @@ func TestDecide(t *testing.T) {
 		"a stage's own deadline counts": {
 			spec:   chain(need(small), func(s *v1alpha1.OptimizationPipelineSpec) { s.Stages[0].ActiveDeadlineSeconds = ptr(int64(60)) }),
 			stages: with(stages{"prune": {State: v1alpha1.StageRunning, Attempt: 1, Started: ago(time.Hour)}, "only": leaf("120", "0")}), wantStop: "prune", wantFinished: true, wantReason: ReasonDeadline, wantProgress: "1/5",
-			wantMessage: "prune failed: DeadlineExceeded: attempt 1 took longer than activeDeadlineSeconds, 60",
+			wantMessage: "; prune failed: attempt 1 took longer than activeDeadlineSeconds, 60",
 		},
 		"a stage held back is queued and lets no other pass": {
 			spec: chain(need(small)), stages: with(stages{"prune": {State: v1alpha1.StageQueued, Reason: "WaitingForVolume", Message: "claim models is in use"}}), wantReason: "WaitingForVolume", wantProgress: "0/5",
