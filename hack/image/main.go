@@ -14,9 +14,11 @@ import (
 	"debug/elf"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 )
@@ -147,8 +149,11 @@ func (a *archive) image(binary string) (descriptor, error) {
 // architectureOf reads a binary's header; one that needs a loader would not run in an empty image.
 func architectureOf(binary string) (string, error) {
 	file, err := elf.Open(binary)
-	if err != nil {
+	if errors.Is(err, fs.ErrNotExist) {
 		return "", err
+	}
+	if err != nil {
+		return "", fmt.Errorf("it is no program for Linux: %w", err)
 	}
 	defer file.Close()
 	if file.Section(".interp") != nil {
