@@ -102,6 +102,7 @@ type node struct {
 	client client.Client
 	claims string
 	seen   map[string]bool
+	hold   map[string]bool // pipelines whose pods wait
 }
 
 func (n *node) work(ctx context.Context) {
@@ -111,7 +112,7 @@ func (n *node) work(ctx context.Context) {
 		n.t.Fatal(err)
 	}
 	for i := range pods.Items {
-		if pod := &pods.Items[i]; !n.seen[string(pod.UID)] {
+		if pod := &pods.Items[i]; !n.seen[string(pod.UID)] && !n.hold[pod.Labels[controllers.PipelineLabel]] {
 			n.seen[string(pod.UID)] = true
 			n.carryOut(ctx, pod)
 		}

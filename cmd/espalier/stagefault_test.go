@@ -102,7 +102,9 @@ func TestAStageThatCannotRunSaysWhy(t *testing.T) {
 		},
 		"a server of the model that is not there": {
 			stage: walk.Baseline, prepare: func(c *fakeOperator) { c.env = append(c.env, "AWS_EC2_METADATA_DISABLED=true") },
-			change: func(o *stage.Order) { o.Spec.Model.S3 = &v1alpha1.S3Options{Endpoint: "http://127.0.0.1:1", PathStyle: true} },
+			change: func(o *stage.Order) {
+				o.Spec.Model.S3 = &v1alpha1.S3Options{Endpoint: "http://127.0.0.1:1", PathStyle: true}
+			},
 			code: 6, reason: stage.ReasonUnavailable, say: "127.0.0.1:1 cannot be reached: connection refused: check s3.endpoint, the server and NetworkPolicies (s3://models/team/corners/model.tflite)",
 		},
 		"a rule for a layer that is not there": {
