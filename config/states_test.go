@@ -96,6 +96,8 @@ var states = map[string]state{
 	"deadline-exceeded":         {stages: map[string]walk.Fact{"baseline": failed(walk.ReasonDeadline, "the attempt took longer than activeDeadlineSeconds")}, reason: walk.ReasonDeadline, argo: "Degraded", kstatus: "Failed"},
 	"baseline-failed":           {stages: map[string]walk.Fact{"baseline": failed("", "its container ended with exit code 1")}, reason: walk.ReasonBaselineFailed, argo: "Degraded", kstatus: "Failed"},
 	"invalid-spec":              {stages: map[string]walk.Fact{"baseline": failed(walk.ReasonInvalidSpec, "spec.artifacts is missing")}, reason: walk.ReasonInvalidSpec, argo: "Degraded", kstatus: "Failed"},
+	"invalid-model":             {stages: map[string]walk.Fact{"baseline": failed(walk.ReasonInvalidModel, "model s3://models/ds_cnn_l.tflite: the file is truncated")}, reason: walk.ReasonInvalidModel, argo: "Degraded", kstatus: "Failed"},
+	"invalid-dataset":           {stages: map[string]walk.Fact{"baseline": failed(walk.ReasonInvalidDataset, "dataset s3://datasets/speech.npz has no training samples")}, reason: walk.ReasonInvalidDataset, argo: "Degraded", kstatus: "Failed"},
 	"input-changed":             {stages: map[string]walk.Fact{"prune": failed(walk.ReasonInputChanged, "s3://models/ds_cnn_l.tflite has another digest"), "publish": published}, reason: walk.ReasonInputChanged, argo: "Degraded", kstatus: "Failed"},
 	"publish-failed":            {stages: map[string]walk.Fact{"prune": done("80000"), "publish": failed("AccessDenied", "may not write to s3://compressed")}, reason: walk.ReasonPublishFailed, argo: "Degraded", kstatus: "Failed"},
 }
