@@ -136,7 +136,7 @@ type Augmentation struct {
 	// horizontalFlip mirrors every second sample.
 	// +optional
 	HorizontalFlip bool `json:"horizontalFlip,omitempty"`
-	// shift by at most this much each way; over a spectrogram's time: the height.
+	// shift by at most this much each way, less than the image's size; over a spectrogram's time: the height.
 	// +optional
 	Shift *Size `json:"shift,omitempty"`
 	// randomCrop crops anywhere and not in the centre.

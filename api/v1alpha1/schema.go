@@ -70,7 +70,9 @@ func validate(object map[string]any) error {
 	problems = append(problems, listtype.ValidateListSetsAndMaps(nil, v.schema, object)...)
 	if len(problems) == 0 {
 		found, _ := v.cel.Validate(context.Background(), nil, v.schema, object, nil, celconfig.RuntimeCELCostBudget)
-		problems = append(problems, found...)
+		for _, problem := range found {
+			problems = append(problems, locate(problem, object)...)
+		}
 	}
 	return describe(problems, v.schema)
 }

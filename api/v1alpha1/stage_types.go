@@ -40,7 +40,7 @@ type Stage struct {
 
 // Prune sets the smallest weights to zero.
 type Prune struct {
-	// sparsity is the share of zeros, in [0, 1), a decimal.
+	// sparsity is the share of zeros, in [0, 1), a decimal. With a pattern such as "2:4" it is that of the pattern.
 	// +required
 	// +kubebuilder:validation:XValidation:rule="double(self) >= 0.0 && double(self) < 1.0",message="must be at least 0 and below 1, such as \"0.5\" for half of the weights"
 	Sparsity Decimal `json:"sparsity"`
@@ -52,7 +52,8 @@ type Prune struct {
 	// +optional
 	// +kubebuilder:validation:Enum=Constant;Polynomial
 	Schedule string `json:"schedule,omitempty"`
-	// pattern keeps zeros together: "1x4", "1x16" … are blocks; "2:4" is two zeros of every four. Default: none.
+	// pattern keeps zeros together: "1x4", "1x16" … are blocks of any sparsity. "2:4" is two zeros of every four, which fixes the
+	// sparsity: it has to say the same, "0.5" here. Default: none.
 	// +optional
 	// +kubebuilder:validation:Pattern=`^([1-9][0-9]{0,2}x[1-9][0-9]{0,2}|[1-9][0-9]?:[1-9][0-9]?)$`
 	// +kubebuilder:validation:MaxLength=8
@@ -78,7 +79,7 @@ type PruneRule struct {
 	// +optional
 	// +kubebuilder:validation:XValidation:rule="double(self) >= 0.0 && double(self) < 1.0",message="must be at least 0 and below 1"
 	Sparsity *Decimal `json:"sparsity,omitempty"`
-	// pattern of these layers' zeros.
+	// pattern of these layers' zeros. One such as "2:4" fixes their sparsity: leave sparsity out, or have it say the same.
 	// +optional
 	// +kubebuilder:validation:Pattern=`^([1-9][0-9]{0,2}x[1-9][0-9]{0,2}|[1-9][0-9]?:[1-9][0-9]?)$`
 	// +kubebuilder:validation:MaxLength=8

@@ -341,6 +341,8 @@ func TestBadInputIsOneLineWithARemedyAndNothingIsWritten(t *testing.T) {
 		"a metric that nothing gives":             {replace("  stages:", "  constraints: [{metric: AUC, min: \"0.9\"}]\n  stages:"), 2, []string{"spec.constraints[0]", "AUC", "two classes"}},
 		"class weights of other classes":          {replace("batchSize", `classWeights: [1, 2, 3], batchSize`), 2, []string{"spec.stages[0]", "3 numbers", "4 classes"}},
 		"a sparsity that its pattern contradicts": {replace(`{sparsity: "0.5"}`, `{sparsity: "0.75", pattern: "2:4"}`), 2, []string{"spec.stages[0]", "2:4", "write 0.5"}},
+		"a shift out of the image":                {replace("{uri: data.npz}", "{uri: data.npz, augmentation: {shift: {height: 9, width: 0}}}"), 2, []string{"spec.dataset.augmentation.shift.height", "8 pixels"}},
+		"a stage on one that is not there":        {replace("{name: pqat,", "{name: pqat, from: nowhere,"), 2, []string{"spec.stages[1].from", "nowhere", "allowed here: model, prune"}},
 		"a learning rate too great":               {replace(`"3e-3"`, `"1e5"`), 2, []string{"spec.training.learningRate", "at most 1000"}},
 	}
 	for name, tt := range tests {

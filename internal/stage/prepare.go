@@ -71,6 +71,9 @@ func (p *Prepared) open(ctx context.Context, spec *v1alpha1.OptimizationPipeline
 	if p.Data.Train == nil {
 		return fault.As(fault.Dataset, fmt.Errorf("dataset %s has no training samples: a pipeline trains and calibrates on them", spec.Dataset.URI))
 	}
+	if err := checkShift(options, p.Data.Train.Shape()); err != nil {
+		return err
+	}
 	if err := sources.checkPin(fault.Dataset, "dataset", spec.Dataset.ModelSource, p.Data.Digest); err != nil {
 		return err
 	}

@@ -15,7 +15,7 @@ import (
 type AugmentationApplyConfiguration struct {
 	// horizontalFlip mirrors every second sample.
 	HorizontalFlip *bool `json:"horizontalFlip,omitempty"`
-	// shift by at most this much each way; over a spectrogram's time: the height.
+	// shift by at most this much each way, less than the image's size; over a spectrogram's time: the height.
 	Shift *SizeApplyConfiguration `json:"shift,omitempty"`
 	// randomCrop crops anywhere and not in the centre.
 	RandomCrop *bool `json:"randomCrop,omitempty"`

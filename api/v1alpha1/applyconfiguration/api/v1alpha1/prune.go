@@ -13,13 +13,14 @@ import (
 //
 // Prune sets the smallest weights to zero.
 type PruneApplyConfiguration struct {
-	// sparsity is the share of zeros, in [0, 1), a decimal.
+	// sparsity is the share of zeros, in [0, 1), a decimal. With a pattern such as "2:4" it is that of the pattern.
 	Sparsity *apiv1alpha1.Decimal `json:"sparsity,omitempty"`
 	// scope: Layer gives every layer that sparsity; Global spreads one budget over the layers by LAMP. Default Layer.
 	Scope *string `json:"scope,omitempty"`
 	// schedule: Constant prunes at once, Polynomial raises the sparsity over the first half of the stage. Default Polynomial.
 	Schedule *string `json:"schedule,omitempty"`
-	// pattern keeps zeros together: "1x4", "1x16" … are blocks; "2:4" is two zeros of every four. Default: none.
+	// pattern keeps zeros together: "1x4", "1x16" … are blocks of any sparsity. "2:4" is two zeros of every four, which fixes the
+	// sparsity: it has to say the same, "0.5" here. Default: none.
 	Pattern *string `json:"pattern,omitempty"`
 	// rules change how layers are pruned, by name; the first that matches counts, and one that matches nothing is an error.
 	// Depthwise kernels are pruned only by a rule.

@@ -17,7 +17,7 @@ type PruneRuleApplyConfiguration struct {
 	Layers *string `json:"layers,omitempty"`
 	// sparsity of these layers, in [0, 1).
 	Sparsity *apiv1alpha1.Decimal `json:"sparsity,omitempty"`
-	// pattern of these layers' zeros.
+	// pattern of these layers' zeros. One such as "2:4" fixes their sparsity: leave sparsity out, or have it say the same.
 	Pattern *string `json:"pattern,omitempty"`
 	// skip leaves these layers alone.
 	Skip *bool `json:"skip,omitempty"`
