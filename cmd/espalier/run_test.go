@@ -402,3 +402,23 @@ func TestInspectEvaluateCompareBenchmark(t *testing.T) {
 		})
 	}
 }
+
+func TestAStagePastItsDeadlineSaysSoOnce(t *testing.T) {
+	path, out := project(t), filepath.Join(t.TempDir(), "out")
+	write(t, path, []byte(strings.NewReplacer("epochs: 2", "epochs: 9999", "  stages:", "  activeDeadlineSeconds: 1\n  stages:").Replace(manifest)))
+	if _, stderr, code := espalier(context.Background(), "run", path, "-o", out); code == 0 {
+		t.Fatalf("it ended well:\n%s", stderr)
+	}
+	p, err := v1alpha1.Decode(read(t, filepath.Join(out, "result.json")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := statusOf(p, "prune").Message, "DeadlineExceeded: it took longer than activeDeadlineSeconds, 1; raise it"; got != want {
+		t.Errorf("the stage says %q, want %q", got, want)
+	}
+	for _, c := range p.Status.Conditions {
+		if strings.Count(c.Message, "DeadlineExceeded") > 1 || strings.Contains(c.Message, "context") {
+			t.Errorf("%s: %q", c.Type, c.Message)
+		}
+	}
+}
