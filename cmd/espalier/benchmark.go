@@ -113,7 +113,7 @@ func (o *benchmarkOptions) training(ctx context.Context, streams *ioStreams, sou
 	noise := newNoise(source, max(4*o.batch, 256))
 	config := train.DefaultConfig()
 	config.BatchSize, config.LearningRate, config.Distillation.Weight = o.batch, 0, 0
-	task := &optimizer.Task{Source: source, Input: source.Float, Data: &dataset.Dataset{Train: noise, Validation: noise, Test: noise}, Training: config, Workers: o.workers}
+	task := &optimizer.Task{Source: source, Input: source.Float, Data: &dataset.Dataset{Train: noise}, Training: config, Workers: o.workers}
 	if err := o.shape(ctx, task); err != nil {
 		return err
 	}

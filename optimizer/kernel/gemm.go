@@ -76,6 +76,18 @@ const (
 // callWork is the most multiply-adds one call of assembly does, by floats of a register.
 const callWork = 64 << 10
 
+// packs reports whether copying panels of B pays: where many tiles of rows read a panel whose rows lie far apart. Rows of 2 KB fall on
+// so few sets of the caches that a panel is lost between tiles.
+func (g *gemm) packs() bool {
+	switch {
+	case g.ldb >= 512:
+		return g.m >= 24
+	case g.ldb >= 128:
+		return g.m >= 96
+	}
+	return false
+}
+
 func (g *gemm) run() {
 	blocks := 1
 	if g.k > maxDepth {
@@ -83,7 +95,7 @@ func (g *gemm) run() {
 	}
 	panel := simd.Panel()
 	p := simd.GemmArgs{RSA: 4 * g.rsa, CSA: 4 * g.csa, LDC: 4 * g.ldc, Add: 1}
-	pays := g.m >= 48 && g.ldb >= 128 && g.n > panel
+	pays := g.n > panel && g.packs()
 	for block := range blocks {
 		from, to := g.k*block/blocks, g.k*(block+1)/blocks
 		p.K = to - from

@@ -33,7 +33,7 @@ func TestAStepAllocatesNothing(t *testing.T) {
 			}
 			step()
 			for _, w := range trainer.workers { // what a worker needs it makes on its first micro-batch, whenever that is
-				if _, err := trainer.microBatch(w, 0, src, samples[:trainer.task.Network.MicroBatch], 0); err != nil {
+				if _, err := trainer.microBatch(w, src, samples[:trainer.task.Network.MicroBatch], 0); err != nil {
 					t.Fatal(err)
 				}
 			}

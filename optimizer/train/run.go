@@ -60,7 +60,7 @@ func (r *run) one(src dataset.Source, order []int, k int) error {
 			return err
 		}
 		for _, p := range r.params {
-			p.regroup(r.grads[0].Param[p.index])
+			p.regroup(r.sum.Param[p.index])
 		}
 	}
 	first := k * r.config.BatchSize

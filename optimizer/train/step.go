@@ -4,13 +4,20 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"runtime"
+	"sync"
+	"sync/atomic"
 
 	"espalier.dev/espalier/optimizer/dataset"
+	"espalier.dev/espalier/optimizer/graph"
 	"espalier.dev/espalier/optimizer/kernel"
 )
 
-// chunk is part of a parameter's gradient, for adding up lanes in parallel.
-type chunk struct{ param, from, to int }
+// chunk is part of a parameter's gradient. Every lane adds its own in turn; several may do so side by side, a chunk apart.
+type chunk struct {
+	param, from, to int
+	turn            atomic.Int64 // the lane that adds next
+}
 
 const chunkSize = 1 << 14
 
@@ -24,19 +31,16 @@ func (t *Trainer) start() {
 	for range t.task.Workers {
 		t.workers = append(t.workers, newWorker(t))
 	}
-	used := min(lanes, (min(t.config.BatchSize, t.task.Train.Len())+n.MicroBatch-1)/n.MicroBatch)
-	for range used {
-		t.grads = append(t.grads, n.NewGrads())
-	}
-	t.sums = make([]tally, used)
+	t.sum, t.reducing.L = n.NewGrads(), &sync.Mutex{}
+	used := min(maxLanes, (min(t.config.BatchSize, t.task.Train.Len())+n.MicroBatch-1)/n.MicroBatch)
+	t.lanes = make([]lane, used)
 	for _, p := range t.params {
 		for from := 0; from < len(p.param.Value); from += chunkSize {
-			t.chunks = append(t.chunks, chunk{p.index, from, min(from+chunkSize, len(p.param.Value))})
+			t.chunks = append(t.chunks, &chunk{param: p.index, from: from, to: min(from+chunkSize, len(p.param.Value))})
 		}
-		p.regroup(t.grads[0].Param[p.index])
+		p.regroup(t.sum.Param[p.index])
 	}
-	t.failed = make([]error, used)
-	t.tasks = tasks{t.materializeParam, t.trainLane, t.reduceChunk, t.backwardParam, t.updateParam}
+	t.tasks = tasks{t.materializeParam, t.trainLane, t.backwardParam, t.updateParam}
 }
 
 // batch is the step being taken.
@@ -48,11 +52,11 @@ type batch struct {
 }
 
 // tasks are the parts of a step that workers share, made once so that a step allocates nothing.
-type tasks struct{ materialize, train, reduce, backward, update func(w *worker, i int) }
+type tasks struct{ materialize, train, backward, update func(w *worker, i int) }
 
 func (t *Trainer) materializeParam(_ *worker, i int) { t.params[i].materialize(t.task.Network) }
 func (t *Trainer) backwardParam(_ *worker, i int) {
-	t.params[i].backward(t.grads[0].Param[t.params[i].index])
+	t.params[i].backward(t.sum.Param[t.params[i].index])
 }
 func (t *Trainer) updateParam(_ *worker, i int) {
 	t.params[i].update(&t.config, t.step+1, t.batch.rate, t.batch.clip)
@@ -77,10 +81,10 @@ func (t *Trainer) runStep(src dataset.Source, samples []int, rate float64) (tall
 	if err := t.gradients(); err != nil {
 		return tally{}, err
 	}
-	t.reduce()
 	var sum tally
-	for _, s := range t.sums {
-		sum.add(s)
+	for i := range t.lanes {
+		sum.add(t.lanes[i].tally)
+		t.sum.AddAct(&graph.Grads{Act: t.lanes[i].act})
 	}
 	t.parallel(len(t.params), t.tasks.backward)
 	squares := 0.0
@@ -95,9 +99,9 @@ func (t *Trainer) runStep(src dataset.Source, samples []int, rate float64) (tall
 	}
 	t.parallel(len(t.params), t.tasks.update)
 	if t.task.Ranges != nil {
-		t.task.Ranges.update(&t.config, t.step+1, rate, t.grads[0].Act)
+		t.task.Ranges.update(&t.config, t.step+1, rate, t.sum.Act)
 	}
-	t.grads[0].Reset()
+	t.sum.Reset()
 	return sum, nil
 }
 
@@ -105,31 +109,57 @@ func isFinite(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }
 
 // gradients runs the micro-batches of a batch forward and backward: micro-batch i in lane i mod lanes, in order.
 func (t *Trainer) gradients() error {
-	t.parallel(len(t.grads), t.tasks.train)
-	for _, err := range t.failed {
-		if err != nil {
+	t.turn = 0
+	for _, c := range t.chunks {
+		c.turn.Store(0)
+	}
+	t.parallel(len(t.lanes), t.tasks.train)
+	for i := range t.lanes {
+		if err := t.lanes[i].err; err != nil {
 			return fmt.Errorf("training %w", err)
 		}
 	}
 	return nil
 }
 
-// trainLane runs the micro-batches of one lane.
-func (t *Trainer) trainLane(w *worker, lane int) {
+// trainLane runs the micro-batches of one lane and adds its gradients to the sum.
+func (t *Trainer) trainLane(w *worker, i int) {
+	l := &t.lanes[i]
 	size, samples := t.task.Network.MicroBatch, t.batch.samples
-	t.sums[lane], t.failed[lane] = tally{}, nil
-	for first := lane * size; first < len(samples); first += len(t.grads) * size {
+	l.tally, l.err = tally{}, nil
+	for first := i * size; first < len(samples) && l.err == nil; first += len(t.lanes) * size {
 		part := samples[first:min(first+size, len(samples))]
-		sum, err := t.microBatch(w, lane, t.batch.src, part, 1/float64(len(samples)))
-		if err != nil {
-			t.failed[lane] = err
-			return
+		var sum tally
+		sum, l.err = t.microBatch(w, t.batch.src, part, 1/float64(len(samples)))
+		l.tally.add(sum)
+	}
+	t.reduce(w.grads, int64(i))
+	l.act = append(l.act[:0], w.grads.Act...)
+	w.grads.ResetAct()
+}
+
+// reduce adds a lane's gradients to the sum, chunk by chunk behind the lane before it, and empties them. Lanes are begun in order, so the
+// one that is waited for has a worker.
+func (t *Trainer) reduce(g *graph.Grads, lane int64) {
+	t.reducing.L.Lock()
+	for t.turn != lane {
+		t.reducing.Wait()
+	}
+	t.turn++
+	t.reducing.Broadcast()
+	t.reducing.L.Unlock()
+	for _, c := range t.chunks {
+		for c.turn.Load() != lane { // not for long: that lane is adding up
+			runtime.Gosched()
 		}
-		t.sums[lane].add(sum)
+		part := g.Param[c.param][c.from:c.to]
+		kernel.Axpy(t.sum.Param[c.param][c.from:c.to], 1, part)
+		clear(part)
+		c.turn.Add(1)
 	}
 }
 
-func (t *Trainer) microBatch(w *worker, lane int, src dataset.Source, samples []int, share float64) (tally, error) {
+func (t *Trainer) microBatch(w *worker, src dataset.Source, samples []int, share float64) (tally, error) {
 	if w.exec == nil {
 		w.exec = t.task.Network.NewExec(true)
 	}
@@ -140,25 +170,6 @@ func (t *Trainer) microBatch(w *worker, lane int, src dataset.Source, samples []
 	inputs := w.original(t.objective, w.exec.Input(0))
 	w.exec.Forward()
 	sum := w.losses(t.objective, w.exec, inputs, answers, w.exec.LossGrad(), share)
-	w.exec.Backward(t.grads[lane])
+	w.exec.Backward(w.grads)
 	return sum, nil
-}
-
-// reduce adds the lanes up in the first, in order, and empties the others.
-func (t *Trainer) reduce() {
-	t.parallel(len(t.chunks), t.tasks.reduce)
-	for _, g := range t.grads[1:] {
-		t.grads[0].AddAct(g)
-		g.ResetAct()
-	}
-}
-
-func (t *Trainer) reduceChunk(_ *worker, i int) {
-	c := t.chunks[i]
-	sum := t.grads[0].Param[c.param][c.from:c.to]
-	for _, g := range t.grads[1:] {
-		part := g.Param[c.param][c.from:c.to]
-		kernel.Axpy(sum, 1, part)
-		clear(part)
-	}
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"sync"
 	"time"
 
 	"espalier.dev/espalier/optimizer/dataset"
@@ -71,8 +72,15 @@ type Result struct {
 	Elapsed    time.Duration
 }
 
-// lanes is the number of sums gradients are collected in. It is fixed, so that results do not depend on the number of workers.
-const lanes = 8
+// maxLanes is the number of sums gradients are collected in. It is fixed, so that results do not depend on the number of workers.
+const maxLanes = 8
+
+// lane is what came of every so manieth micro-batch of a step.
+type lane struct {
+	tally
+	act []graph.ActGrad
+	err error
+}
 
 // Trainer runs a Task.
 type Trainer struct {
@@ -80,17 +88,18 @@ type Trainer struct {
 	config    Config
 	objective *objective
 
-	params  []*parameter // in the order of Network.Params
-	workers []*worker
-	grads   []*graph.Grads // by lane
-	sums    []tally        // by lane
-	chunks  []chunk
-	failed  []error // by lane
-	tasks   tasks
-	batch   batch
-	crew    *crew       // nil between calls
-	cache   [][]float32 // teacher's loss tensor by sample, nil if it is not cached
-	ready   bool
+	params   []*parameter // in the order of Network.Params
+	workers  []*worker
+	lanes    []lane
+	sum      *graph.Grads // of all lanes
+	chunks   []*chunk
+	tasks    tasks
+	turn     int64 // the lane that may begin to add to the sum
+	reducing sync.Cond
+	batch    batch
+	crew     *crew       // nil between calls
+	cache    [][]float32 // teacher's loss tensor by sample, nil if it is not cached
+	ready    bool
 
 	position // what a checkpoint holds, beside the parameters
 	best     *snapshot
@@ -160,7 +169,7 @@ func New(task Task, config Config) (*Trainer, error) {
 	if t.task.Workers <= 0 {
 		t.task.Workers = runtime.GOMAXPROCS(0)
 	}
-	t.task.Workers = min(t.task.Workers, lanes)
+	t.task.Workers = min(t.task.Workers, maxLanes)
 	t.bestEpoch = -1
 	return t, nil
 }

@@ -10,7 +10,8 @@ import (
 // worker is what one goroutine needs to run samples through the networks.
 type worker struct {
 	net      *graph.Network
-	exec     *graph.Exec // of the network; nil until needed
+	exec     *graph.Exec  // of the network; nil until needed
+	grads    *graph.Grads // of the lane it runs
 	teacher  *graph.Exec
 	forward  *graph.Exec // of the network, without backward
 	labels   []int
@@ -25,7 +26,7 @@ type worker struct {
 func newWorker(t *Trainer) *worker {
 	n := t.task.Network
 	w := &worker{
-		net: n, capacity: n.MicroBatch, labels: make([]int, n.MicroBatch),
+		net: n, grads: n.NewGrads(), capacity: n.MicroBatch, labels: make([]int, n.MicroBatch),
 		work: make([]float64, 2*t.objective.outputs), targets: make([]float32, n.MicroBatch*t.objective.targets),
 	}
 	if t.task.Teacher != nil {
