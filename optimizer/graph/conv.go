@@ -188,7 +188,7 @@ func (l *conv) backward(e *Exec, g *Grads) {
 	}
 }
 
-// depthwise is DEPTHWISE_CONV_2D, image by image.
+// depthwise is DEPTHWISE_CONV_2D, a few images at a time.
 type depthwise struct {
 	node
 	bounds
@@ -211,12 +211,19 @@ func (l *depthwise) sizes() (in, out int) {
 	return w.InH * w.InW * l.channels, w.OutH * w.OutW * l.channels * l.multiplier
 }
 
+// few is how many images to convolve before their results are passed over again, while they are in the cache.
+func (l *depthwise) few() int {
+	in, out := l.sizes()
+	return max(columns/max(in, out), 1)
+}
+
 func (l *depthwise) forward(e *Exec) {
 	in, out := l.sizes()
 	x, w, bias, y := e.value(l.in[0]), e.value(l.in[1]), e.bias(&l.node, 2), e.result(&l.node, 0)
-	for k := range l.batch {
-		kernel.DepthwiseForward(&e.scratch, y[k*out:(k+1)*out], x[k*in:(k+1)*in], w, bias, l.window, l.channels, l.multiplier)
-		e.finish(&l.node, nil, l.channels*l.multiplier, l.bounds, k*out, (k+1)*out)
+	for from, few := 0, l.few(); from < l.batch; from += few {
+		to := min(from+few, l.batch)
+		kernel.DepthwiseForward(&e.scratch, y[from*out:to*out], x[from*in:to*in], w, bias, l.window, to-from, l.channels, l.multiplier)
+		e.finish(&l.node, nil, l.channels*l.multiplier, l.bounds, from*out, to*out)
 	}
 }
 
@@ -226,13 +233,14 @@ func (l *depthwise) backward(e *Exec, g *Grads) {
 	x, w := e.value(l.in[0]), e.value(l.in[1])
 	dw, _ := e.gradientOf(g, &l.node, 1)
 	dx, add := e.gradientOf(g, &l.node, 0)
-	for k := range l.batch {
-		d := dy[k*out : (k+1)*out]
+	for from, few := 0, l.few(); from < l.batch; from += few {
+		to := min(from+few, l.batch)
+		d := dy[from*out : to*out]
 		if dw != nil {
-			kernel.DepthwiseBackwardWeights(&e.scratch, dw, x[k*in:(k+1)*in], d, l.window, l.channels, l.multiplier)
+			kernel.DepthwiseBackwardWeights(&e.scratch, dw, x[from*in:to*in], d, l.window, to-from, l.channels, l.multiplier)
 		}
 		if dx != nil {
-			kernel.DepthwiseBackwardInput(&e.scratch, dx[k*in:(k+1)*in], d, w, l.window, l.channels, l.multiplier, add)
+			kernel.DepthwiseBackwardInput(&e.scratch, dx[from*in:to*in], d, w, l.window, to-from, l.channels, l.multiplier, add)
 		}
 	}
 }

@@ -120,16 +120,16 @@ func BenchmarkDepthwise(b *testing.B) {
 		operations := 2 * s.kernel * s.kernel * len(y)
 		bench(b, name+"/forward", operations, 0, func() func() {
 			var scratch Scratch
-			return func() { DepthwiseForward(&scratch, y, x, weights, nil, w, s.c, 1) }
+			return func() { DepthwiseForward(&scratch, y, x, weights, nil, w, 1, s.c, 1) }
 		})
 		bench(b, name+"/input", operations, 0, func() func() {
 			var scratch Scratch
-			return func() { DepthwiseBackwardInput(&scratch, x, y, weights, w, s.c, 1, false) }
+			return func() { DepthwiseBackwardInput(&scratch, x, y, weights, w, 1, s.c, 1, false) }
 		})
 		dw := mem.floats(len(weights))
 		bench(b, name+"/weights", operations, 0, func() func() {
 			var scratch Scratch
-			return func() { DepthwiseBackwardWeights(&scratch, dw, x, y, w, s.c, 1) }
+			return func() { DepthwiseBackwardWeights(&scratch, dw, x, y, w, 1, s.c, 1) }
 		})
 	}
 }

@@ -2,18 +2,18 @@ package kernel
 
 import "espalier.dev/espalier/optimizer/kernel/internal/simd"
 
-// A depthwise convolution of one image: x [InH, InW, c], weights [KH, KW, c·mult], y [OutH, OutW, c·mult]; output channel o reads
-// input channel o/mult.
+// A depthwise convolution of images: x [images, InH, InW, c], weights [KH, KW, c·mult], y [images, OutH, OutW, c·mult]; output channel o
+// reads input channel o/mult. Small images are best given several at a time.
 
 // DepthwiseForward computes y. bias [c·mult] may be nil.
-func DepthwiseForward(s *Scratch, y, x, weights, bias []float32, w Window, c, mult int) {
+func DepthwiseForward(s *Scratch, y, x, weights, bias []float32, w Window, images, c, mult int) {
 	outs := c * mult
-	y, x, weights = y[:w.OutH*w.OutW*outs], x[:w.InH*w.InW*c], weights[:w.KH*w.KW*outs]
+	y, x, weights = y[:images*w.OutH*w.OutW*outs], x[:images*w.InH*w.InW*c], weights[:w.KH*w.KW*outs]
 	if bias != nil {
 		bias = bias[:outs]
 	}
 	if simd.Width > 0 && len(y) > 0 {
-		depthwiseForward(&s.depthwise, y, x, weights, bias, w, c, mult)
+		depthwiseForward(&s.depthwise, y, x, weights, bias, w, images, c, mult)
 		return
 	}
 	for at := 0; at < len(y); at += outs {
@@ -23,7 +23,7 @@ func DepthwiseForward(s *Scratch, y, x, weights, bias []float32, w Window, c, mu
 			clear(y[at : at+outs])
 		}
 	}
-	visitTaps(w, c, outs, func(out, in, tap int) {
+	visitTaps(w, images, c, outs, func(out, in, tap int) {
 		for o := range outs {
 			y[out+o] += x[in+o/mult] * weights[tap+o]
 		}
@@ -31,17 +31,17 @@ func DepthwiseForward(s *Scratch, y, x, weights, bias []float32, w Window, c, mu
 }
 
 // DepthwiseBackwardInput computes the gradient dx of x, or adds it to dx if accumulate is set.
-func DepthwiseBackwardInput(s *Scratch, dx, dy, weights []float32, w Window, c, mult int, accumulate bool) {
+func DepthwiseBackwardInput(s *Scratch, dx, dy, weights []float32, w Window, images, c, mult int, accumulate bool) {
 	outs := c * mult
-	dy, dx, weights = dy[:w.OutH*w.OutW*outs], dx[:w.InH*w.InW*c], weights[:w.KH*w.KW*outs]
+	dy, dx, weights = dy[:images*w.OutH*w.OutW*outs], dx[:images*w.InH*w.InW*c], weights[:w.KH*w.KW*outs]
 	if simd.Width > 0 && len(dx) > 0 && len(dy) > 0 {
-		depthwiseBackwardInput(&s.depthwise, dx, dy, weights, w, c, mult, accumulate)
+		depthwiseBackwardInput(&s.depthwise, dx, dy, weights, w, images, c, mult, accumulate)
 		return
 	}
 	if !accumulate {
 		clear(dx)
 	}
-	visitTaps(w, c, outs, func(out, in, tap int) {
+	visitTaps(w, images, c, outs, func(out, in, tap int) {
 		for o := range outs {
 			dx[in+o/mult] += dy[out+o] * weights[tap+o]
 		}
@@ -49,14 +49,14 @@ func DepthwiseBackwardInput(s *Scratch, dx, dy, weights []float32, w Window, c, 
 }
 
 // DepthwiseBackwardWeights adds the gradient of the weights to dw.
-func DepthwiseBackwardWeights(s *Scratch, dw, x, dy []float32, w Window, c, mult int) {
+func DepthwiseBackwardWeights(s *Scratch, dw, x, dy []float32, w Window, images, c, mult int) {
 	outs := c * mult
-	dy, x, dw = dy[:w.OutH*w.OutW*outs], x[:w.InH*w.InW*c], dw[:w.KH*w.KW*outs]
+	dy, x, dw = dy[:images*w.OutH*w.OutW*outs], x[:images*w.InH*w.InW*c], dw[:w.KH*w.KW*outs]
 	if simd.Width > 0 && len(dy) > 0 {
-		depthwiseBackwardWeights(&s.depthwise, dw, x, dy, w, c, mult)
+		depthwiseBackwardWeights(&s.depthwise, dw, x, dy, w, images, c, mult)
 		return
 	}
-	visitTaps(w, c, outs, func(out, in, tap int) {
+	visitTaps(w, images, c, outs, func(out, in, tap int) {
 		for o := range outs {
 			dw[tap+o] += dy[out+o] * x[in+o/mult]
 		}
@@ -65,14 +65,17 @@ func DepthwiseBackwardWeights(s *Scratch, dw, x, dy []float32, w Window, c, mult
 
 // visitTaps calls f for every tap inside the image of every output pixel, with the offsets of the output pixel, the input pixel
 // and the tap.
-func visitTaps(w Window, c, outs int, f func(out, in, tap int)) {
-	for oy := range w.OutH {
-		sy, y0, y1 := taps(oy, w.StrideH, w.PadTop, w.DilationH, w.KH, w.InH)
-		for ox := range w.OutW {
-			sx, x0, x1 := taps(ox, w.StrideW, w.PadLeft, w.DilationW, w.KW, w.InW)
-			for ky := y0; ky < y1; ky++ {
-				for kx := x0; kx < x1; kx++ {
-					f((oy*w.OutW+ox)*outs, ((sy+ky*w.DilationH)*w.InW+sx+kx*w.DilationW)*c, (ky*w.KW+kx)*outs)
+func visitTaps(w Window, images, c, outs int, f func(out, in, tap int)) {
+	for image := range images {
+		for oy := range w.OutH {
+			sy, y0, y1 := taps(oy, w.StrideH, w.PadTop, w.DilationH, w.KH, w.InH)
+			for ox := range w.OutW {
+				sx, x0, x1 := taps(ox, w.StrideW, w.PadLeft, w.DilationW, w.KW, w.InW)
+				out := ((image*w.OutH+oy)*w.OutW + ox) * outs
+				for ky := y0; ky < y1; ky++ {
+					for kx := x0; kx < x1; kx++ {
+						f(out, ((image*w.InH+sy+ky*w.DilationH)*w.InW+sx+kx*w.DilationW)*c, (ky*w.KW+kx)*outs)
+					}
 				}
 			}
 		}

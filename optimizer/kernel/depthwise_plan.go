@@ -36,8 +36,12 @@ type depthwisePlan struct {
 	step             int // source rows from one step to the next
 	rows             int // target rows of a step: 1, or backward the stride
 	steps, strip     int // steps of the image and of a strip
+	images           int // at once, where a strip is a whole image
 	classes          []depthwiseClass
 }
+
+// height is the number of rows of the dense image of so many steps.
+func (p *depthwisePlan) height(steps int) int { return p.span + (steps-1)*p.step }
 
 // depthwiseClass is a regular grid of target pixels that use the same taps. Backward with a stride, there are several.
 type depthwiseClass struct {
@@ -52,8 +56,8 @@ type depthwiseClass struct {
 // tapOffset is a weight's index and the place in the dense image it is multiplied with, in bytes from a pixel's first.
 type tapOffset struct{ index, offset int }
 
-// listKey is what lists depend on, beside their class: rows of the grid, and floats between target pixels (and between weights).
-type listKey struct{ rows, step int }
+// listKey is what lists depend on, beside their class: images, rows of the grid, and floats between target pixels (and between weights).
+type listKey struct{ images, rows, step int }
 
 // pixelList holds pairs of offsets in bytes: of pixels in the dense image and in the target, the last repeated to fill a group of
 // eight; of taps in the dense image and in the weights.
@@ -73,14 +77,17 @@ func (s *depthwiseScratch) plan(w Window, channels int, backward bool) *depthwis
 		if p = newForwardPlan(w); backward {
 			p = newBackwardPlan(w)
 		}
-		p.strip = min(max((stripFloats/simd.Width/p.width-p.span)/p.step+1, 1), p.steps)
+		p.strip, p.images = min(max((stripFloats/simd.Width/p.width-p.span)/p.step+1, 1), p.steps), 1
+		if p.strip == p.steps {
+			p.images = max(stripFloats/simd.Width/(p.width*p.height(p.steps)), 1)
+		}
 		if s.plans == nil {
 			s.plans = map[planKey]*depthwisePlan{}
 		}
 		s.plans[key] = p
 	}
 	if s.current != p {
-		if n := (p.span + (p.strip-1)*p.step) * p.width * simd.Width; len(s.source) < n {
+		if n := p.images * p.height(p.strip) * p.width * simd.Width; len(s.source) < n {
 			s.source = aligned(n)
 		} else {
 			clear(s.source[:n])
@@ -151,17 +158,20 @@ func (c *depthwiseClass) tap(p *depthwisePlan, index, row, col int) {
 	c.taps = append(c.taps, tapOffset{index, 4 * simd.Width * (row*p.width + col)})
 }
 
-// list returns the pixels of rows rows of the grid, and the taps, for targets step floats a pixel.
-func (c *depthwiseClass) list(p *depthwisePlan, rows, step int) *pixelList {
-	key := listKey{rows, step}
+// list returns the pixels of rows rows of the grid of each of so many images, and the taps, for targets step floats a pixel.
+func (c *depthwiseClass) list(p *depthwisePlan, images, rows, step int) *pixelList {
+	key := listKey{images, rows, step}
 	if l := c.lists[key]; l != nil {
 		return l
 	}
-	l := &pixelList{count: rows * c.cols}
-	for r := range rows {
-		for col := range c.cols {
-			source := r*p.step*p.width + col*c.sourceColStep
-			l.pixels = append(l.pixels, 4*simd.Width*source, 4*step*((c.row+r*c.rowStep)*p.targetW+c.col+col*c.colStep))
+	l := &pixelList{count: images * rows * c.cols}
+	for k := range images {
+		for r := range rows {
+			for col := range c.cols {
+				source := (k*p.height(p.steps)+r*p.step)*p.width + col*c.sourceColStep
+				target := (k*p.targetH+c.row+r*c.rowStep)*p.targetW + c.col + col*c.colStep
+				l.pixels = append(l.pixels, 4*simd.Width*source, 4*step*target)
+			}
 		}
 	}
 	for len(l.pixels)%16 != 0 {
@@ -177,13 +187,12 @@ func (c *depthwiseClass) list(p *depthwisePlan, rows, step int) *pixelList {
 	return l
 }
 
-// fill copies the source rows of steps steps, from the first on, of a block of channels to the dense image: lane i takes channel
-// (at + i)/mult of c.
+// fill copies the source rows of a block to dense images: lane i takes channel (at + i)/mult of c.
 func (s *depthwiseScratch) fill(p *depthwisePlan, source []float32, c, mult int, b block) {
 	columns := p.width * simd.Width
 	left, right := max(p.firstCol, 0), min(p.firstCol+p.width, p.sourceW)
 	from := p.firstRow + b.first*p.step
-	to := from + p.span + (b.steps-1)*p.step
+	to := from + p.height(b.steps)
 	top, bottom := max(from, 0), min(to, p.sourceH)
 	if p.strip < p.steps {
 		clear(s.source[:max(min(top, to)-from, 0)*columns])
@@ -192,17 +201,19 @@ func (s *depthwiseScratch) fill(p *depthwisePlan, source []float32, c, mult int,
 	if top >= bottom || left >= right {
 		return
 	}
-	dense := s.source[(top-from)*columns+(left-p.firstCol)*simd.Width:]
-	source = source[(top*p.sourceW+left)*c:]
-	if mult == 1 {
-		simd.CopyBlock(&dense[0], &source[b.at], b.lanes, right-left, bottom-top, 4*columns, 4*c, 4*p.sourceW*c)
-		return
-	}
-	for y := range bottom - top {
-		for x := range right - left {
-			pixel, from := dense[y*columns+x*simd.Width:], source[(y*p.sourceW+x)*c:]
-			for i := range b.lanes {
-				pixel[i] = from[(b.at+i)/mult]
+	for k := range b.images {
+		dense := s.source[(k*(to-from)+top-from)*columns+(left-p.firstCol)*simd.Width:]
+		from := source[(((b.image+k)*p.sourceH+top)*p.sourceW+left)*c:]
+		if mult == 1 {
+			simd.CopyBlock(&dense[0], &from[b.at], b.lanes, right-left, bottom-top, 4*columns, 4*c, 4*p.sourceW*c)
+			continue
+		}
+		for y := range bottom - top {
+			for x := range right - left {
+				pixel, from := dense[y*columns+x*simd.Width:], from[(y*p.sourceW+x)*c:]
+				for i := range b.lanes {
+					pixel[i] = from[(b.at+i)/mult]
+				}
 			}
 		}
 	}

@@ -25,8 +25,12 @@ func naive(w Window, c, mult int, f func(y, x, tap int)) {
 
 // compareDepthwise compares all three passes with the definition.
 func compareDepthwise(t *testing.T, s *Scratch, mem memory, w Window, c, mult int, accumulate bool) {
-	out := c * mult
-	x, weights, bias, dy := mem.floats(w.InH*w.InW*c), mem.floats(w.KH*w.KW*out), mem.floats(out), mem.floats(w.OutH*w.OutW*out)
+	out, images := c*mult, 1+mem.rng.IntN(3)
+	if w.InH*w.InW <= 64 {
+		images = 1 + mem.rng.IntN(20)
+	}
+	in, size := w.InH*w.InW*c, w.OutH*w.OutW*out
+	x, weights, bias, dy := mem.floats(images*in), mem.floats(w.KH*w.KW*out), mem.floats(out), mem.floats(images*size)
 	if mem.rng.IntN(4) == 0 {
 		bias = nil
 	}
@@ -41,19 +45,22 @@ func compareDepthwise(t *testing.T, s *Scratch, mem memory, w Window, c, mult in
 	if !accumulate {
 		clear(wantX)
 	}
-	naive(w, c, mult, func(y, i, tap int) {
-		want[y] += x[i] * weights[tap]
-		wantX[i] += dy[y] * weights[tap]
-		wantW[tap] += dy[y] * x[i]
-	})
-	what := fmt.Sprintf("%v, %d channels × %d", w, c, mult)
+	for k := range images {
+		naive(w, c, mult, func(y, i, tap int) {
+			y, i = y+k*size, i+k*in
+			want[y] += x[i] * weights[tap]
+			wantX[i] += dy[y] * weights[tap]
+			wantW[tap] += dy[y] * x[i]
+		})
+	}
+	what := fmt.Sprintf("%v, %d images of %d channels × %d", w, images, c, mult)
 	y := mem.floats(len(dy))
-	DepthwiseForward(s, y, x, weights, bias, w, c, mult)
+	DepthwiseForward(s, y, x, weights, bias, w, images, c, mult)
 	near(t, what, y, want, w.KH*w.KW)
-	DepthwiseBackwardInput(s, dx, dy, weights, w, c, mult, accumulate)
+	DepthwiseBackwardInput(s, dx, dy, weights, w, images, c, mult, accumulate)
 	near(t, what+", gradient of the input", dx, wantX, w.KH*w.KW*mult)
-	DepthwiseBackwardWeights(s, dw, x, dy, w, c, mult)
-	near(t, what+", gradient of the weights", dw, wantW, w.OutH*w.OutW)
+	DepthwiseBackwardWeights(s, dw, x, dy, w, images, c, mult)
+	near(t, what+", gradient of the weights", dw, wantW, images*w.OutH*w.OutW)
 }
 
 func TestDepthwiseIsItsDefinition(t *testing.T) {
@@ -85,11 +92,11 @@ func TestDepthwiseAllocatesNothingOnceItHasRun(t *testing.T) {
 	inEveryClass(t, func(t *testing.T) {
 		var s Scratch
 		w := Window{3, 3, 2, 2, 1, 1, 1, 1, 1, 1, 20, 20, 10, 10}
-		x, y, weights := make([]float32, 400*20), make([]float32, 100*20), make([]float32, 9*20)
+		x, y, weights := make([]float32, 2*400*20), make([]float32, 2*100*20), make([]float32, 9*20)
 		run := func() {
-			DepthwiseForward(&s, y, x, weights, nil, w, 20, 1)
-			DepthwiseBackwardInput(&s, x, y, weights, w, 20, 1, true)
-			DepthwiseBackwardWeights(&s, weights, x, y, w, 20, 1)
+			DepthwiseForward(&s, y, x, weights, nil, w, 2, 20, 1)
+			DepthwiseBackwardInput(&s, x, y, weights, w, 2, 20, 1, true)
+			DepthwiseBackwardWeights(&s, weights, x, y, w, 2, 20, 1)
 		}
 		run()
 		if n := testing.AllocsPerRun(5, run); n != 0 {
