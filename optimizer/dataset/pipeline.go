@@ -149,7 +149,7 @@ func (p *pipeline) planAffine(prep *Preprocessing, n int) error {
 	}
 	for what, list := range map[string][]Number{"mean": prep.Mean, "std": prep.Std} {
 		if len(list) > 1 && len(list) != n {
-			return fmt.Errorf("preprocessing.%s has %d numbers, samples have %d channels", what, len(list), n)
+			return fmt.Errorf("preprocessing.%s has %d numbers: want 1, or %d, the size of the samples' last dimension", what, len(list), n)
 		}
 	}
 	p.affine = make([]channel, max(1, len(prep.Mean), len(prep.Std)))
