@@ -88,7 +88,7 @@ func TestOpenErrors(t *testing.T) {
 		"an image that is none":           {files: map[string][]byte{"a/1.png": []byte("no image at all")}, want: []string{"1.png", "neither PNG nor JPEG"}},
 		"a crop larger than the image":    {files: map[string][]byte{"a/1.png": grayPNG(2, 2, 0)}, spec: Spec{Preprocessing: Preprocessing{Crop: &Size{3, 2}}}, want: []string{"crop to 3 × 2", "2 × 2"}},
 		"a reshape of other size":         {files: npzWith(), path: "d.npz", spec: Spec{Preprocessing: Preprocessing{Reshape: []int{3}}}, want: []string{"reshape [3]", "[2]"}},
-		"means of another number":         {files: npzWith(), path: "d.npz", spec: Spec{Preprocessing: Preprocessing{Mean: []Number{"1", "2", "3"}}}, want: []string{"preprocessing.mean has 3", "2 channels"}},
+		"means of another number":         {files: npzWith(), path: "d.npz", spec: Spec{Preprocessing: Preprocessing{Mean: []Number{"1", "2", "3"}}}, want: []string{"preprocessing.mean has 3", "want 1, or 2"}},
 		"a number that is none":           {files: npzWith(), path: "d.npz", spec: Spec{Preprocessing: Preprocessing{Scale: "1/x"}}, want: []string{"preprocessing.scale", `"1/x"`}},
 		"a zero standard deviation":       {files: npzWith(), path: "d.npz", spec: Spec{Preprocessing: Preprocessing{Std: []Number{"0"}}}, want: []string{"preprocessing.std"}},
 		"resizing what has no height":     {files: npzWith(), path: "d.npz", spec: Spec{Preprocessing: Preprocessing{Resize: &Resize{Height: 1, Width: 1}}}, want: []string{"[height, width]", "[2]"}},
