@@ -3,6 +3,7 @@ package graph
 import (
 	"math"
 
+	"espalier.dev/espalier/optimizer/kernel"
 	"espalier.dev/espalier/optimizer/operator"
 	"espalier.dev/espalier/optimizer/tflite/schema"
 )
@@ -90,20 +91,26 @@ func newBinary(n node, attr operator.Binary, op operation) layer {
 func (l *combine) forward(e *Exec) {
 	a, b, y := e.value(l.in[0]), e.value(l.in[1]), e.result(&l.node, 0)
 	if l.same && l.linear {
-		for i, v := range a {
-			y[i] = v + l.sign*b[i]
+		for from := 0; from < len(y); from += cacheStrip {
+			to := min(from+cacheStrip, len(y))
+			copy(y[from:to], a[from:to])
+			kernel.Axpy(y[from:to], l.sign, b[from:to])
+			l.clamp(y[from:to])
 		}
-	} else {
-		l.rows(func(at, ia, ib, n, sa, sb int) {
-			for i := at; i < at+n; i++ {
-				y[i] = l.f(a[ia], b[ib])
-				ia += sa
-				ib += sb
-			}
-		})
+		return
 	}
+	l.rows(func(at, ia, ib, n, sa, sb int) {
+		for i := at; i < at+n; i++ {
+			y[i] = l.f(a[ia], b[ib])
+			ia += sa
+			ib += sb
+		}
+	})
 	l.clamp(y)
 }
+
+// cacheStrip is so many floats that three passes over them and what they are made of find them in the L1 cache.
+const cacheStrip = 2 << 10
 
 func (l *combine) backward(e *Exec, g *Grads) {
 	dy := e.gradient(l.out[0])
@@ -159,15 +166,10 @@ func (l *combine) rows(f func(at, ia, ib, n, sa, sb int)) {
 
 // assignScaled sets dst to s·src, or adds it.
 func assignScaled(dst, src []float32, s float32, add bool) {
-	if add {
-		for i, v := range src {
-			dst[i] += s * v
-		}
-		return
+	if !add {
+		clear(dst)
 	}
-	for i, v := range src {
-		dst[i] = s * v
-	}
+	kernel.Axpy(dst, s, src)
 }
 
 // bounds is the interval a fused activation clamps to.
@@ -189,16 +191,10 @@ func (b bounds) clamp(y []float32) {
 	if !b.active() {
 		return
 	}
-	for i, v := range y {
-		y[i] = min(max(v, b.lo), b.hi)
-	}
+	kernel.Clamp(y, y, b.lo, b.hi)
 }
 
 // stop clears the gradient where the activation clamped.
 func (b bounds) stop(dy, y []float32) {
-	for i, v := range y {
-		if v <= b.lo || v >= b.hi {
-			dy[i] = 0
-		}
-	}
+	kernel.ClampBackward(dy, y, b.lo, b.hi)
 }

@@ -3,6 +3,7 @@ package graph
 import (
 	"fmt"
 
+	"espalier.dev/espalier/optimizer/kernel"
 	"espalier.dev/espalier/optimizer/operator"
 )
 
@@ -91,7 +92,5 @@ func assign(dst, src []float32, add bool) {
 		copy(dst, src)
 		return
 	}
-	for i, v := range src {
-		dst[i] += v
-	}
+	kernel.Axpy(dst, 1, src)
 }
