@@ -30,6 +30,7 @@ const (
 	reasonPodLost        = "PodLost"
 	reasonDisrupted      = "Disrupted"
 	reasonNotStarted     = "NotStarted"
+	reasonNodeNotReady   = "NodeNotReady"
 	reasonUnschedulable  = "Unschedulable"
 	reasonImagePull      = "ImagePullBackOff"
 	reasonOOMKilled      = "OOMKilled"
@@ -212,6 +213,10 @@ func (c child) underWay(f *walk.Fact) {
 	switch {
 	case pod != nil && pod.Status.Phase == corev1.PodRunning:
 		f.State = v1alpha1.StageRunning
+		if nodeSilent(pod) {
+			f.Reason = reasonNodeNotReady
+			f.Message = fmt.Sprintf("its node %s does not answer; the stage goes on if it comes back: if it will not, delete the Node, and another pod resumes from the checkpoint", pod.Spec.NodeName)
+		}
 	case pod != nil:
 		f.Reason, f.Message = diagnosePending(pod)
 	case len(c.pods) > 0:
@@ -232,6 +237,16 @@ func (c child) live() *corev1.Pod {
 		}
 	}
 	return nil
+}
+
+// nodeSilent reports whether the node of a pod that runs is not heard of: Kubernetes then takes Ready from the pod, whose containers were
+// ready when last seen.
+func nodeSilent(pod *corev1.Pod) bool {
+	status := map[corev1.PodConditionType]corev1.ConditionStatus{}
+	for _, k := range pod.Status.Conditions {
+		status[k.Type] = k.Status
+	}
+	return status[corev1.PodReady] == corev1.ConditionFalse && status[corev1.ContainersReady] == corev1.ConditionTrue
 }
 
 // disruption names what ended the last pod of a Job that goes on with another, nothing where that is not known.

@@ -79,9 +79,16 @@ func TestFactOfAJob(t *testing.T) {
 		child child
 		want  want
 	}{
-		"it has no pod yet":                     {jobWith("", ""), want{State: v1alpha1.StageQueued}},
-		"its pod is pending":                    {jobWith("", "", podIn(corev1.PodPending)), want{State: v1alpha1.StageQueued}},
-		"its pod runs":                          {jobWith("", "", podIn(corev1.PodRunning)), want{State: v1alpha1.StageRunning}},
+		"it has no pod yet":  {jobWith("", ""), want{State: v1alpha1.StageQueued}},
+		"its pod is pending": {jobWith("", "", podIn(corev1.PodPending)), want{State: v1alpha1.StageQueued}},
+		"its pod runs":       {jobWith("", "", podIn(corev1.PodRunning)), want{State: v1alpha1.StageRunning}},
+		"its node is not heard of": {jobWith("", "", podIn(corev1.PodRunning, func(p *corev1.Pod) {
+			p.Spec.NodeName = "edge-7"
+			p.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionFalse}, {Type: corev1.ContainersReady, Status: corev1.ConditionTrue}}
+		})), want{v1alpha1.StageRunning, "NodeNotReady", "node edge-7 does not answer", false, ""}},
+		"its container is not ready": {jobWith("", "", podIn(corev1.PodRunning, func(p *corev1.Pod) {
+			p.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionFalse}, {Type: corev1.ContainersReady, Status: corev1.ConditionFalse}}
+		})), want{State: v1alpha1.StageRunning}},
 		"its pod ended well":                    {jobWith("", "", podIn(corev1.PodSucceeded, ended(0, "Completed", good))), want{State: v1alpha1.StageCompleted, Model: digest("m")}},
 		"it is complete":                        {jobWith(batchv1.JobComplete, "", podIn(corev1.PodSucceeded, ended(0, "", good))), want{State: v1alpha1.StageCompleted, Model: digest("m")}},
 		"it is complete, its pod is gone":       {jobWith(batchv1.JobComplete, ""), want{v1alpha1.StageFailed, "ResultLost", "in the store", true, ""}},

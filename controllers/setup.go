@@ -111,8 +111,10 @@ func slimPod(pod *corev1.Pod) *corev1.Pod {
 	out := &corev1.Pod{ObjectMeta: slimMeta(pod), Status: corev1.PodStatus{
 		Phase: pod.Status.Phase, Reason: pod.Status.Reason, Message: pod.Status.Message,
 	}}
+	out.Spec.NodeName = pod.Spec.NodeName
 	for _, k := range pod.Status.Conditions {
-		if k.Type == corev1.PodScheduled || k.Type == corev1.DisruptionTarget {
+		switch k.Type {
+		case corev1.PodScheduled, corev1.PodReady, corev1.ContainersReady, corev1.DisruptionTarget:
 			out.Status.Conditions = append(out.Status.Conditions, k)
 		}
 	}

@@ -1,7 +1,10 @@
 package e2e
 
 import (
+	"fmt"
+	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -84,7 +87,7 @@ func TestWhatCannotGoOnIsNamedWithinSeconds(t *testing.T) {
 				s.Retries = ptr.To[int32](0)
 				tt.change(s)
 			})
-			took, c := says(t, p, tt.reason)
+			took, c := says(t, p, tt.reason, soon)
 			t.Logf("%s after %s: %s", c.Reason, took.Round(time.Second), c.Message)
 			if !strings.Contains(c.Message, tt.say) {
 				t.Errorf("it does not say %q: %s", tt.say, c.Message)
@@ -105,7 +108,7 @@ func TestASecretThatIsMissingIsNamedAndWaitedFor(t *testing.T) {
 		s.Artifacts.CredentialsSecretRef.Name, s.Artifacts.URI = "later", "s3://compressed/secret"
 		s.Stages, s.Constraints = s.Stages[:1], nil
 	})
-	took, c := says(t, p, "FailedMount")
+	took, c := says(t, p, "FailedMount", soon)
 	t.Logf("%s after %s: %s", c.Reason, took.Round(time.Second), c.Message)
 	if !strings.Contains(c.Message, `secret "later" not found`) {
 		t.Errorf("it does not say which secret: %s", c.Message)
@@ -122,8 +125,51 @@ func TestASecretThatIsMissingIsNamedAndWaitedFor(t *testing.T) {
 	}
 }
 
+// TestAStageOutlastsASilentKubelet stops a kubelet for as long as it takes Kubernetes to give the node up, then lets it go on.
+func TestAStageOutlastsASilentKubelet(t *testing.T) {
+	p := pipeline(t, namespaceWithInputs(t, "silent"), func(s *v1alpha1.OptimizationPipelineSpec) {
+		s.Artifacts.URI = "s3://compressed/silent"
+		s.Stages, s.Constraints = s.Stages[:1], nil
+	})
+	stage := p.Spec.Stages[0].Name
+	await(t, p, stage+" runs", func(p *v1alpha1.OptimizationPipeline) bool {
+		list := pods(t, p, stage)
+		return len(list) == 1 && list[0].Status.Phase == corev1.PodRunning
+	})
+	signal(t, syscall.SIGSTOP)
+	t.Cleanup(func() { signal(t, syscall.SIGCONT) })
+	took, c := says(t, p, "NodeNotReady", 2*time.Minute) // a node has 50 s by default
+	t.Logf("%s after %s: %s", c.Reason, took.Round(time.Second), c.Message)
+	if !strings.Contains(c.Message, "node "+edgeNode+" does not answer") {
+		t.Errorf("it does not say which node: %s", c.Message)
+	}
+	signal(t, syscall.SIGCONT)
+	await(t, p, "it is ready", func(p *v1alpha1.OptimizationPipeline) bool {
+		return meta.IsStatusConditionTrue(p.Status.Conditions, v1alpha1.ConditionReady)
+	})
+	localRun(t)
+	got := stageOf(p, stage)
+	for _, want := range local.result.Status.Stages {
+		if want.Name == stage && (got.Attempt != 1 || got.Leaf.Digest != want.Leaf.Digest) {
+			t.Errorf("attempt %d made %s, espalier run %s", got.Attempt, got.Leaf.Digest, want.Leaf.Digest)
+		}
+	}
+}
+
+// signal sends a signal to the kubelet of the node that runs stages.
+func signal(t *testing.T, s syscall.Signal) {
+	t.Helper()
+	var pid int
+	if _, err := fmt.Sscan(string(read(t, filepath.Join(folder, "nodes", edgeNode, "kubelet.pid"))), &pid); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Kill(pid, s); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // says waits for Ready to have a reason, and returns how long that took.
-func says(t *testing.T, p *v1alpha1.OptimizationPipeline, reason string) (time.Duration, *metav1.Condition) {
+func says(t *testing.T, p *v1alpha1.OptimizationPipeline, reason string, within time.Duration) (time.Duration, *metav1.Condition) {
 	t.Helper()
 	for start := time.Now(); ; time.Sleep(100 * time.Millisecond) {
 		if err := kube.Get(t.Context(), client.ObjectKeyFromObject(p), p); err != nil {
@@ -133,8 +179,8 @@ func says(t *testing.T, p *v1alpha1.OptimizationPipeline, reason string) (time.D
 		if c != nil && c.Reason == reason {
 			return time.Since(start), c
 		}
-		if time.Since(start) > soon {
-			t.Fatalf("after %s it says %+v", soon, c)
+		if time.Since(start) > within {
+			t.Fatalf("after %s it says %+v", within, c)
 		}
 	}
 }
