@@ -242,19 +242,24 @@ func (c child) live() *corev1.Pod {
 // nodeSilent reports whether the node of a pod that runs is not heard of: Kubernetes then takes Ready from the pod, whose containers were
 // ready when last seen.
 func nodeSilent(pod *corev1.Pod) bool {
-	status := map[corev1.PodConditionType]corev1.ConditionStatus{}
-	for _, k := range pod.Status.Conditions {
-		status[k.Type] = k.Status
+	ready, containers := podCondition(pod, corev1.PodReady), podCondition(pod, corev1.ContainersReady)
+	return ready.Status == corev1.ConditionFalse && containers.Status == corev1.ConditionTrue
+}
+
+// podCondition returns a pod's condition of a type, an empty one where it has none.
+func podCondition(pod *corev1.Pod, t corev1.PodConditionType) *corev1.PodCondition {
+	for i := range pod.Status.Conditions {
+		if k := &pod.Status.Conditions[i]; k.Type == t {
+			return k
+		}
 	}
-	return status[corev1.PodReady] == corev1.ConditionFalse && status[corev1.ContainersReady] == corev1.ConditionTrue
+	return &corev1.PodCondition{}
 }
 
 // disruption names what ended the last pod of a Job that goes on with another, nothing where that is not known.
 func (c child) disruption() (reason, message string) {
-	for _, k := range c.pods[0].Status.Conditions {
-		if k.Type == corev1.DisruptionTarget && k.Status == corev1.ConditionTrue {
-			return reasonDisrupted, fmt.Sprintf("its pod was disrupted (%s); another one resumes from the checkpoint", k.Reason)
-		}
+	if k := podCondition(c.pods[0], corev1.DisruptionTarget); k.Status == corev1.ConditionTrue {
+		return reasonDisrupted, fmt.Sprintf("its pod was disrupted (%s); another one resumes from the checkpoint", k.Reason)
 	}
 	return "", ""
 }

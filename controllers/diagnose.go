@@ -9,14 +9,12 @@ import (
 
 // diagnosePending says what keeps a pod from running, nothing where it just takes its time.
 func diagnosePending(pod *corev1.Pod) (reason, message string) {
-	for _, k := range pod.Status.Conditions {
-		if k.Type == corev1.PodScheduled && k.Status == corev1.ConditionFalse {
-			switch k.Reason {
-			case corev1.PodReasonUnschedulable:
-				return reasonUnschedulable, "no node takes its pod: " + sentence(k.Message) + remedyUnschedulable(k.Message)
-			case corev1.PodReasonSchedulingGated:
-				return corev1.PodReasonSchedulingGated, "its pod is held back by scheduling gates"
-			}
+	if k := podCondition(pod, corev1.PodScheduled); k.Status == corev1.ConditionFalse {
+		switch k.Reason {
+		case corev1.PodReasonUnschedulable:
+			return reasonUnschedulable, "no node takes its pod: " + sentence(k.Message) + remedyUnschedulable(k.Message)
+		case corev1.PodReasonSchedulingGated:
+			return corev1.PodReasonSchedulingGated, "its pod is held back by scheduling gates"
 		}
 	}
 	for i := range pod.Status.ContainerStatuses {

@@ -48,10 +48,10 @@ func (g *Grads) ResetAct() {
 	}
 }
 
-// AddAct adds the ActGrads of another to g.
-func (g *Grads) AddAct(other *Grads) {
+// AddAct adds other ActGrads, in the order of g.Act, to g.
+func (g *Grads) AddAct(other []ActGrad) {
 	for i := range g.Act {
-		a, b := &g.Act[i], &other.Act[i]
+		a, b := &g.Act[i], &other[i]
 		a.Scale += b.Scale
 		a.ZeroPoint += b.ZeroPoint
 		a.Range = union(a.Range, b.Range)

@@ -84,7 +84,7 @@ func (t *Trainer) runStep(src dataset.Source, samples []int, rate float64) (tall
 	var sum tally
 	for i := range t.lanes {
 		sum.add(t.lanes[i].tally)
-		t.sum.AddAct(&graph.Grads{Act: t.lanes[i].act})
+		t.sum.AddAct(t.lanes[i].act)
 	}
 	t.parallel(len(t.params), t.tasks.backward)
 	squares := 0.0

@@ -75,7 +75,7 @@ type Result struct {
 // maxLanes is the number of sums gradients are collected in. It is fixed, so that results do not depend on the number of workers.
 const maxLanes = 8
 
-// lane is what came of every so manieth micro-batch of a step.
+// lane is what came of the micro-batches of a lane in a step, beside the gradients.
 type lane struct {
 	tally
 	act []graph.ActGrad
