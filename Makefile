@@ -58,7 +58,7 @@ test-portable: ## the numeric packages again without assembly
 .PHONY: race
 race: ## the concurrent packages under the race detector (needs a C compiler)
 	CGO_ENABLED=1 go test -race -tags noasm -short ./internal/... ./optimizer/dataset/... ./optimizer/train/...
-	CGO_ENABLED=1 go test -race -run Threads ./optimizer/integer
+	CGO_ENABLED=1 go test -race -run Threads ./optimizer/exec/integer
 
 .PHONY: fuzz
 fuzz: ## run every fuzz target for FUZZTIME

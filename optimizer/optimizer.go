@@ -26,8 +26,8 @@ import (
 	"time"
 
 	"espalier.dev/espalier/optimizer/dataset"
-	"espalier.dev/espalier/optimizer/graph"
-	"espalier.dev/espalier/optimizer/operator"
+	"espalier.dev/espalier/optimizer/exec/float"
+	"espalier.dev/espalier/optimizer/ir"
 	"espalier.dev/espalier/optimizer/quantize"
 	"espalier.dev/espalier/optimizer/tflite"
 	"espalier.dev/espalier/optimizer/tflite/schema"
@@ -173,7 +173,7 @@ func (t *Task) Baseline(ctx context.Context) (*Outcome, error) {
 type session struct {
 	*Task
 	model   *tflite.Model
-	net     *graph.Network
+	net     *float.Network
 	kernels []weight.Kernel
 	tensors map[int]*weight.Tensor
 	notes   []string
@@ -181,7 +181,7 @@ type session struct {
 
 // open compiles the network and gives every kernel its parametrization, kept zeros and clusters included.
 func (t *Task) open(m *tflite.Model) (*session, error) {
-	net, err := graph.Compile(m, 0)
+	net, err := float.Compile(m, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -247,7 +247,7 @@ func (s *session) train(ctx context.Context, ranges *train.Ranges, beforeStep fu
 		Hooks: train.Hooks{BeforeStep: beforeStep, Progress: s.Progress, ProgressEvery: 200 * time.Millisecond},
 	}
 	if s.needsTeacher() {
-		teacher, err := graph.Compile(s.Source.Float, s.net.MicroBatch)
+		teacher, err := float.Compile(s.Source.Float, s.net.MicroBatch)
 		if err != nil {
 			return nil, err
 		}
@@ -333,7 +333,7 @@ func (s *session) ptq(ctx context.Context, out *Outcome) error {
 }
 
 // finish compacts nothing and changes nothing: it checks the leaf against what was promised and against its simulation.
-func (s *session) finish(ctx context.Context, out *Outcome, leaf *quantize.Leaf, plan *quantize.Plan, simulation *graph.Network) error {
+func (s *session) finish(ctx context.Context, out *Outcome, leaf *quantize.Leaf, plan *quantize.Plan, simulation *float.Network) error {
 	out.Leaf = leaf.Model
 	out.Notes = append(append(out.Notes, s.notes...), leaf.Notes...)
 	out.Notes = append(out.Notes, plan.Kept()...)
@@ -376,7 +376,7 @@ func (s *session) outputs() int {
 
 // plan plans the quantization of the session's model.
 func (s *session) plan() (*quantize.Plan, error) {
-	g, err := operator.Parse(s.model, 0)
+	g, err := ir.Parse(s.model, 0)
 	if err != nil {
 		return nil, err
 	}

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Checks that LiteRT loads a leaf and that its reference kernels give the same bytes as optimizer/integer.
+"""Checks that LiteRT loads a leaf and that its reference kernels give the same bytes as optimizer/exec/integer.
 
     python3 -m venv /tmp/litert && /tmp/litert/bin/pip install ai-edge-litert numpy
     /tmp/litert/bin/python hack/peers/litert_check.py out/leaves/*.tflite

@@ -13,8 +13,8 @@ import (
 	"espalier.dev/espalier/optimizer"
 	"espalier.dev/espalier/optimizer/cluster"
 	"espalier.dev/espalier/optimizer/dataset"
+	"espalier.dev/espalier/optimizer/ir"
 	"espalier.dev/espalier/optimizer/measure"
-	"espalier.dev/espalier/optimizer/operator"
 	"espalier.dev/espalier/optimizer/prune"
 	"espalier.dev/espalier/optimizer/train"
 	"espalier.dev/espalier/optimizer/weight"
@@ -211,7 +211,7 @@ func classify(err error) error {
 func (r *Runner) Check() error {
 	c := checker{kernels: weight.Kernels(r.Prepared.Source.Float), classes: r.Prepared.Data.Train.Classes()}
 	var err error
-	if c.graph, err = operator.Parse(r.Prepared.Source.Float, 0); err != nil {
+	if c.graph, err = ir.Parse(r.Prepared.Source.Float, 0); err != nil {
 		return fault.As(fault.Model, fmt.Errorf("model %s: %w", r.Spec.Model.URI, err))
 	}
 	for i := range r.Spec.Stages {
@@ -226,7 +226,7 @@ func (r *Runner) Check() error {
 // checker holds what settings have to fit.
 type checker struct {
 	kernels []weight.Kernel
-	graph   *operator.Graph
+	graph   *ir.Graph
 	classes int // of the dataset; 0 where it has none
 }
 

@@ -7,8 +7,8 @@ import (
 	"math"
 
 	"espalier.dev/espalier/optimizer/dataset"
-	"espalier.dev/espalier/optimizer/integer"
-	"espalier.dev/espalier/optimizer/operator"
+	"espalier.dev/espalier/optimizer/exec/integer"
+	"espalier.dev/espalier/optimizer/ir"
 	"espalier.dev/espalier/optimizer/tflite"
 	"espalier.dev/espalier/optimizer/tflite/schema"
 )
@@ -123,7 +123,7 @@ func Compare(ctx context.Context, a, b []byte, source dataset.Source, layerSampl
 type loaded struct {
 	model *tflite.Model
 	exec  *integer.Executor
-	graph *operator.Graph
+	graph *ir.Graph
 }
 
 func load(which string, data []byte) (*loaded, error) {
@@ -283,7 +283,7 @@ func (r *recorder) run(x []float32) error {
 	if err := r.exec.SetInput(0, x); err != nil {
 		return err
 	}
-	return r.exec.RunEach(func(n *operator.Node) error {
+	return r.exec.RunEach(func(n *ir.Node) error {
 		for _, t := range n.Outputs {
 			if k, ok := r.slot[t]; ok {
 				r.values[k] = activation(r.values[k][:0], &r.graph.Tensors[t], r.exec.Tensor(t))
@@ -294,7 +294,7 @@ func (r *recorder) run(x []float32) error {
 }
 
 // activation appends the real values of an int8 or float tensor; none of other types.
-func activation(out []float64, t *operator.Tensor, raw []byte) []float64 {
+func activation(out []float64, t *ir.Tensor, raw []byte) []float64 {
 	switch t.Type {
 	case schema.TensorTypeFLOAT32:
 		for ; len(raw) >= 4; raw = raw[4:] {

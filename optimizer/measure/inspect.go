@@ -7,8 +7,8 @@ import (
 	"math"
 	"slices"
 
-	"espalier.dev/espalier/optimizer/integer"
-	"espalier.dev/espalier/optimizer/operator"
+	"espalier.dev/espalier/optimizer/exec/integer"
+	"espalier.dev/espalier/optimizer/ir"
 	"espalier.dev/espalier/optimizer/tflite"
 	"espalier.dev/espalier/optimizer/tflite/schema"
 	"espalier.dev/espalier/optimizer/weight"
@@ -87,7 +87,7 @@ func Inspect(model []byte) (*Inspection, error) {
 	if err != nil {
 		return nil, err
 	}
-	g, err := operator.Parse(m, 0)
+	g, err := ir.Parse(m, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -137,20 +137,20 @@ func Inspect(model []byte) (*Inspection, error) {
 }
 
 // multiplications of one operator for one sample: those of convolutions and fully connected layers, biases aside.
-func multiplications(g *operator.Graph, n *operator.Node) int64 {
+func multiplications(g *ir.Graph, n *ir.Node) int64 {
 	batch := int64(max(1, g.Batch))
 	switch a := n.Attr.(type) {
-	case operator.Conv:
+	case ir.Conv:
 		kernel := g.Tensors[n.Inputs[1]].Numel()
 		if a.Depthwise {
 			return int64(g.Output(n, 0).Numel()) * int64(a.KH*a.KW) / batch
 		}
 		return int64(a.OutH*a.OutW) * int64(kernel)
-	case operator.TransposeConv:
+	case ir.TransposeConv:
 		return int64(a.InH*a.InW) * int64(g.Tensors[n.Inputs[1]].Numel())
-	case operator.FullyConnected:
+	case ir.FullyConnected:
 		return int64(a.Rows) * int64(a.In) * int64(a.Out) / batch
-	case operator.BatchMatMul:
+	case ir.BatchMatMul:
 		return int64(numel(a.Shape)) * int64(a.M) * int64(a.K) * int64(a.N) / batch
 	default:
 		return 0
@@ -158,7 +158,7 @@ func multiplications(g *operator.Graph, n *operator.Node) int64 {
 }
 
 // rolesOf tells the role of every tensor.
-func rolesOf(m *tflite.Model, g *operator.Graph) []Role {
+func rolesOf(m *tflite.Model, g *ir.Graph) []Role {
 	roles := make([]Role, len(m.Subgraph().Tensors))
 	for i, t := range m.Subgraph().Tensors {
 		if roles[i] = RoleActivation; m.IsConst(t) {
@@ -174,9 +174,9 @@ func rolesOf(m *tflite.Model, g *operator.Graph) []Role {
 		n := &g.Nodes[i]
 		slot := -1
 		switch n.Attr.(type) {
-		case operator.Conv, operator.FullyConnected:
+		case ir.Conv, ir.FullyConnected:
 			slot = 2
-		case operator.TransposeConv:
+		case ir.TransposeConv:
 			slot = 3
 		}
 		if slot > 0 && slot < len(n.Inputs) && n.Inputs[slot] >= 0 && roles[n.Inputs[slot]] == RoleConstant {

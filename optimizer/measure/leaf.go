@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"espalier.dev/espalier/optimizer/dataset"
-	"espalier.dev/espalier/optimizer/integer"
+	"espalier.dev/espalier/optimizer/exec/integer"
 	"espalier.dev/espalier/optimizer/tflite"
 )
 

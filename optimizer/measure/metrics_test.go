@@ -10,7 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"espalier.dev/espalier/optimizer/dataset"
-	"espalier.dev/espalier/optimizer/operator"
+	"espalier.dev/espalier/optimizer/ir"
 	"espalier.dev/espalier/optimizer/tflite/schema"
 )
 
@@ -84,9 +84,9 @@ type fake struct {
 func (f fake) Classes() int { return f.classes }
 
 func TestTask(t *testing.T) {
-	ending := func(op schema.BuiltinOperator) *operator.Graph {
-		return &operator.Graph{Tensors: []operator.Tensor{{Producer: -1}, {Producer: 0}, {Producer: 1}}, Outputs: []int{2},
-			Nodes: []operator.Node{{Op: op, Inputs: []int{0}}, {Op: schema.BuiltinOperatorDEQUANTIZE, Inputs: []int{1}}}}
+	ending := func(op schema.BuiltinOperator) *ir.Graph {
+		return &ir.Graph{Tensors: []ir.Tensor{{Producer: -1}, {Producer: 0}, {Producer: 1}}, Outputs: []int{2},
+			Nodes: []ir.Node{{Op: op, Inputs: []int{0}}, {Op: schema.BuiltinOperatorDEQUANTIZE, Inputs: []int{1}}}}
 	}
 	tests := map[string]struct {
 		last                     schema.BuiltinOperator

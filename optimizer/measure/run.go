@@ -10,8 +10,8 @@ import (
 	"sync/atomic"
 
 	"espalier.dev/espalier/optimizer/dataset"
-	"espalier.dev/espalier/optimizer/integer"
-	"espalier.dev/espalier/optimizer/operator"
+	"espalier.dev/espalier/optimizer/exec/integer"
+	"espalier.dev/espalier/optimizer/ir"
 	"espalier.dev/espalier/optimizer/tflite"
 )
 
@@ -81,7 +81,7 @@ func Run(ctx context.Context, model []byte, source dataset.Source, o Options) (*
 // compile compiles for a batch, or for the file's where the model cannot have another.
 func compile(m *tflite.Model, batch int) (*integer.Executor, error) {
 	exec, err := integer.Compile(m, batch)
-	var fixed *operator.BatchError
+	var fixed *ir.BatchError
 	if errors.As(err, &fixed) {
 		return integer.Compile(m, 0)
 	}
@@ -121,7 +121,7 @@ func run(ctx context.Context, exec *integer.Executor, source dataset.Source, o O
 }
 
 // sampleSizes returns the values of one sample in and out of a model.
-func sampleSizes(g *operator.Graph, source dataset.Source) (inputs, outputs int, err error) {
+func sampleSizes(g *ir.Graph, source dataset.Source) (inputs, outputs int, err error) {
 	if len(g.Inputs) != 1 {
 		return 0, 0, fmt.Errorf("the model has %d inputs; models of more than one input are not supported", len(g.Inputs))
 	}

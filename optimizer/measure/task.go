@@ -4,7 +4,7 @@ import (
 	"fmt"
 
 	"espalier.dev/espalier/optimizer/dataset"
-	"espalier.dev/espalier/optimizer/operator"
+	"espalier.dev/espalier/optimizer/ir"
 	"espalier.dev/espalier/optimizer/tflite/schema"
 )
 
@@ -27,7 +27,7 @@ type form struct {
 }
 
 // taskOf tells the task by the model's output and the labels there are.
-func taskOf(g *operator.Graph, source dataset.Source, inputs, outputs int) (form, error) {
+func taskOf(g *ir.Graph, source dataset.Source, inputs, outputs int) (form, error) {
 	f := form{outputs: outputs}
 	classes, last := source.Classes(), lastOp(g)
 	switch {
@@ -56,7 +56,7 @@ func taskOf(g *operator.Graph, source dataset.Source, inputs, outputs int) (form
 }
 
 // lastOp is the operator that makes the first output, seen through changes of type and shape.
-func lastOp(g *operator.Graph) schema.BuiltinOperator {
+func lastOp(g *ir.Graph) schema.BuiltinOperator {
 	for t := g.Outputs[0]; g.Tensors[t].Producer >= 0; {
 		n := &g.Nodes[g.Tensors[t].Producer]
 		switch n.Op {

@@ -3,7 +3,7 @@ package quantize
 import (
 	"fmt"
 
-	"espalier.dev/espalier/optimizer/graph"
+	"espalier.dev/espalier/optimizer/exec/float"
 	"espalier.dev/espalier/optimizer/tflite/schema"
 )
 
@@ -73,13 +73,13 @@ func (p *Plan) kernelFloor(node int, params []Params) (group int, floor float32)
 // Attach gives the network the fake quantization that the int8 file will compute with: one object a group, on every tensor
 // with an int8 form and on constant operands. It returns the objects by group; training that moves ranges sets their fields
 // (Range.Params, or Plan.Params for all). Weights are not touched: they are the caller's, as codes times scales.
-func (p *Plan) Attach(net *graph.Network, params []Params) ([]*graph.ActQuant, error) {
+func (p *Plan) Attach(net *float.Network, params []Params) ([]*float.ActQuant, error) {
 	if len(net.Act) != len(p.Tensor) || len(params) != len(p.Groups) {
 		return nil, fmt.Errorf("the plan is of another model: %d tensors and %d groups, the network has %d and %d were given", len(p.Tensor), len(p.Groups), len(net.Act), len(params))
 	}
-	acts := make([]*graph.ActQuant, len(p.Groups))
+	acts := make([]*float.ActQuant, len(p.Groups))
 	for g, q := range params {
-		acts[g] = &graph.ActQuant{Scale: q.Scale, ZeroPoint: q.ZeroPoint}
+		acts[g] = &float.ActQuant{Scale: q.Scale, ZeroPoint: q.ZeroPoint}
 	}
 	for t, g := range p.Tensor {
 		if g != None {
@@ -98,7 +98,7 @@ func (p *Plan) Attach(net *graph.Network, params []Params) ([]*graph.ActQuant, e
 }
 
 // ParamsOf reads the quantizations back from the objects of Attach.
-func ParamsOf(acts []*graph.ActQuant) []Params {
+func ParamsOf(acts []*float.ActQuant) []Params {
 	params := make([]Params, len(acts))
 	for g, a := range acts {
 		params[g] = Params{Scale: a.Scale, ZeroPoint: a.ZeroPoint}

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"sync"
 
-	"espalier.dev/espalier/optimizer/graph"
+	"espalier.dev/espalier/optimizer/exec/float"
 )
 
 // Method says how observed values become a range.
@@ -89,7 +89,7 @@ const lanes = 4
 
 // Calibrate runs samples 0 … n−1 through the float network and derives the range of every group of the plan. Memory does not
 // grow with n. The result does not depend on the number of processors.
-func Calibrate(ctx context.Context, net *graph.Network, plan *Plan, config Calibration, feed Feed, n int) (*Statistics, error) {
+func Calibrate(ctx context.Context, net *float.Network, plan *Plan, config Calibration, feed Feed, n int) (*Statistics, error) {
 	config, err := config.withDefaults()
 	if err != nil {
 		return nil, err
@@ -121,9 +121,9 @@ func Calibrate(ctx context.Context, net *graph.Network, plan *Plan, config Calib
 // observer collects one lane's statistics.
 type observer struct {
 	plan    *Plan
-	net     *graph.Network
+	net     *float.Network
 	config  Calibration
-	exec    *graph.Exec
+	exec    *float.Exec
 	sources []int // activations to observe, each once
 	seen    map[int]*Histogram
 	ranges  map[int]*MovingAverage
@@ -132,7 +132,7 @@ type observer struct {
 	rows    []int64 // by layer: positions summed
 }
 
-func newObserver(net *graph.Network, plan *Plan, config Calibration) *observer {
+func newObserver(net *float.Network, plan *Plan, config Calibration) *observer {
 	o := &observer{plan: plan, net: net, config: config, exec: net.NewExec(false), seen: map[int]*Histogram{}, ranges: map[int]*MovingAverage{}}
 	for _, g := range plan.Groups {
 		for _, t := range g.Sources {
@@ -179,7 +179,7 @@ func (o *observer) run(ctx context.Context, feed Feed, lane, workers, n int) err
 }
 
 // feedBatch makes samples first … first+count−1 the next batch of an executor.
-func feedBatch(e *graph.Exec, inputs int, feed Feed, first, count int) error {
+func feedBatch(e *float.Exec, inputs int, feed Feed, first, count int) error {
 	if err := e.SetBatch(count); err != nil {
 		return err
 	}

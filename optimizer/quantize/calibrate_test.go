@@ -7,7 +7,7 @@ import (
 	"runtime"
 	"testing"
 
-	"espalier.dev/espalier/optimizer/graph"
+	"espalier.dev/espalier/optimizer/exec/float"
 	"espalier.dev/espalier/optimizer/tflite"
 	"espalier.dev/espalier/optimizer/tflite/schema"
 	"espalier.dev/espalier/optimizer/tflite/tflitetest"
@@ -39,7 +39,7 @@ func identity() *tflite.Model {
 
 func calibrated(t *testing.T, m *tflite.Model, config Calibration, feed Feed, n int) (*Plan, *Statistics) {
 	t.Helper()
-	net, err := graph.Compile(m, 2)
+	net, err := float.Compile(m, 2)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -111,7 +111,7 @@ func TestFixedGroupsHaveTheirPrescribedRange(t *testing.T) {
 
 func TestCalibrationErrorsNameTheirCause(t *testing.T) {
 	m := identity()
-	net, err := graph.Compile(m, 2)
+	net, err := float.Compile(m, 2)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -148,7 +148,7 @@ func TestCalibrationErrorsNameTheirCause(t *testing.T) {
 
 func TestAttachSharesOneObjectPerGroup(t *testing.T) {
 	m := classifier()
-	net, err := graph.Compile(m, 2)
+	net, err := float.Compile(m, 2)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -191,7 +191,7 @@ func TestScalesStayWithinWhatKernelsCanMultiply(t *testing.T) {
 
 func BenchmarkCalibrate(b *testing.B) {
 	m := classifier()
-	net, err := graph.Compile(m, 0)
+	net, err := float.Compile(m, 0)
 	if err != nil {
 		b.Fatal(err)
 	}

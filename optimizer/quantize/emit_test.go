@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"espalier.dev/espalier/optimizer/operator"
+	"espalier.dev/espalier/optimizer/ir"
 	"espalier.dev/espalier/optimizer/tflite"
 	"espalier.dev/espalier/optimizer/tflite/schema"
 	"espalier.dev/espalier/optimizer/tflite/tflitetest"
@@ -274,7 +274,7 @@ func TestEmitConvertsAtTheBorders(t *testing.T) {
 			if diff := cmp.Diff(tc.want, listing(leaf.Model)); diff != "" {
 				t.Error(diff)
 			}
-			if _, err := operator.Parse(leaf.Model, 0); err != nil {
+			if _, err := ir.Parse(leaf.Model, 0); err != nil {
 				t.Error(err)
 			}
 		})

@@ -1,7 +1,7 @@
 package quantize
 
 import (
-	"espalier.dev/espalier/optimizer/operator"
+	"espalier.dev/espalier/optimizer/ir"
 )
 
 // builder finds the groups of a plan: a union-find over tensor indices. Operators are visited in execution order, so that
@@ -106,7 +106,7 @@ func (b *builder) unite() {
 }
 
 // isOperand reports whether an input slot of an int8 node holds quantized values (not weights, biases, shapes, axes).
-func (b *builder) isOperand(n *operator.Node, r rule, slot int) bool {
+func (b *builder) isOperand(n *ir.Node, r rule, slot int) bool {
 	if r.kind == weighted {
 		return slot == r.input
 	}
@@ -116,7 +116,7 @@ func (b *builder) isOperand(n *operator.Node, r rule, slot int) bool {
 
 // uniteNode joins the inputs and outputs of a node that wants one quantization. An input whose quantization is fixed joins
 // only if that does not impose it on others: otherwise it is requantized on its way in.
-func (b *builder) uniteNode(n *operator.Node) {
+func (b *builder) uniteNode(n *ir.Node) {
 	out := n.Outputs[0]
 	for _, t := range n.Outputs[1:] {
 		b.joinIfAlike(out, t)

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 
-	"espalier.dev/espalier/optimizer/operator"
+	"espalier.dev/espalier/optimizer/ir"
 	"espalier.dev/espalier/optimizer/tflite"
 	"espalier.dev/espalier/optimizer/tflite/schema"
 )
@@ -30,7 +30,7 @@ type Imported struct {
 // later stages can work on it: weights and biases are the real values of their integers, activations are float, and their
 // quantizations are kept beside. m is not changed. Emitting the result with the same I/O type gives m's integers again.
 func ImportInt8(m *tflite.Model) (*Imported, error) {
-	g, err := operator.Parse(m, 0)
+	g, err := ir.Parse(m, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -71,7 +71,7 @@ func (im *importer) renumber(moved []int) {
 }
 
 type importer struct {
-	g   *operator.Graph
+	g   *ir.Graph
 	sub *schema.SubGraphT
 	out *Imported
 }
@@ -211,7 +211,7 @@ func (im *importer) bypass() error {
 }
 
 // converts reports whether a node only converts between int8 and float (float16 constants keep their DEQUANTIZE).
-func (im *importer) converts(n *operator.Node) bool {
+func (im *importer) converts(n *ir.Node) bool {
 	if n.Op != schema.BuiltinOperatorQUANTIZE && n.Op != schema.BuiltinOperatorDEQUANTIZE {
 		return false
 	}

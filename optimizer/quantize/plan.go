@@ -7,7 +7,7 @@ import (
 	"strconv"
 	"strings"
 
-	"espalier.dev/espalier/optimizer/operator"
+	"espalier.dev/espalier/optimizer/ir"
 	"espalier.dev/espalier/optimizer/tflite/schema"
 	"espalier.dev/espalier/optimizer/weight"
 )
@@ -44,7 +44,7 @@ const None = -1
 // from Calibrate or from training, by group.
 type Plan struct {
 	Options Options
-	Graph   *operator.Graph
+	Graph   *ir.Graph
 	Nodes   []NodePlan // by node index
 	Groups  []Group
 	Tensor  []int // by tensor index: the group of an activation's int8 form, None if it has no int8 form
@@ -86,7 +86,7 @@ type Layer struct {
 // NewPlan decides what becomes int8 in g. An operator without an int8 kernel here, with weights that are not constant, or
 // matched by a keep-float pattern stays float, with the reason in its NodePlan; it is an error if none is left, or if g is
 // quantized already.
-func NewPlan(g *operator.Graph, options Options) (*Plan, error) {
+func NewPlan(g *ir.Graph, options Options) (*Plan, error) {
 	p := &Plan{Options: options, Graph: g, Nodes: make([]NodePlan, len(g.Nodes)), Tensor: make([]int, len(g.Tensors))}
 	if err := options.CheckKeepFloat(g); err != nil {
 		return nil, err
@@ -142,7 +142,7 @@ const (
 )
 
 // whyFloat returns why a node stays float, "" if it becomes int8.
-func (p *Plan) whyFloat(n *operator.Node) string {
+func (p *Plan) whyFloat(n *ir.Node) string {
 	if p.idle(n) {
 		return ""
 	}
@@ -181,10 +181,10 @@ func (p *Plan) whyFloat(n *operator.Node) string {
 }
 
 // idle reports whether a node computes with shapes only: it stays as it is and takes whatever type its input has.
-func (p *Plan) idle(n *operator.Node) bool { return n.Folded || ruleOf(n).kind == opaque }
+func (p *Plan) idle(n *ir.Node) bool { return n.Folded || ruleOf(n).kind == opaque }
 
 // keptBy returns the keep-float pattern that matches the node's output or weight names, "" if none does.
-func (p *Plan) keptBy(n *operator.Node) string {
+func (p *Plan) keptBy(n *ir.Node) string {
 	for _, pattern := range p.Options.KeepFloat {
 		if isNamed(p.Graph, n, pattern) {
 			return pattern
@@ -195,9 +195,9 @@ func (p *Plan) keptBy(n *operator.Node) string {
 
 // CheckKeepFloat returns an error for the first pattern that matches nothing in g: a layer meant to stay float would silently become
 // int8.
-func (o Options) CheckKeepFloat(g *operator.Graph) error {
+func (o Options) CheckKeepFloat(g *ir.Graph) error {
 	for _, pattern := range o.KeepFloat {
-		if !slices.ContainsFunc(g.Nodes, func(n operator.Node) bool { return isNamed(g, &n, pattern) }) {
+		if !slices.ContainsFunc(g.Nodes, func(n ir.Node) bool { return isNamed(g, &n, pattern) }) {
 			return fmt.Errorf("keepFloat %q matches no layer; the model has %s", pattern, layerNames(g))
 		}
 	}
@@ -205,12 +205,12 @@ func (o Options) CheckKeepFloat(g *operator.Graph) error {
 }
 
 // isNamed reports whether a keep-float pattern finds a node.
-func isNamed(g *operator.Graph, n *operator.Node, pattern string) bool {
+func isNamed(g *ir.Graph, n *ir.Node, pattern string) bool {
 	return slices.ContainsFunc(namesOf(g, n), func(name string) bool { return weight.MatchName(pattern, name) })
 }
 
 // namesOf are the names by which a keep-float pattern finds a node: those of its outputs and of its weights.
-func namesOf(g *operator.Graph, n *operator.Node) []string {
+func namesOf(g *ir.Graph, n *ir.Node) []string {
 	names := make([]string, 0, len(n.Outputs)+1)
 	for _, t := range n.Outputs {
 		names = append(names, g.Tensors[t].Name)
@@ -222,7 +222,7 @@ func namesOf(g *operator.Graph, n *operator.Node) []string {
 }
 
 // layerNames lists the first few nodes that could be named.
-func layerNames(g *operator.Graph) string {
+func layerNames(g *ir.Graph) string {
 	const most = 8
 	var names []string
 	for i := range g.Nodes {

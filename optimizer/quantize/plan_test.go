@@ -5,17 +5,17 @@ import (
 	"strings"
 	"testing"
 
-	"espalier.dev/espalier/optimizer/operator"
+	"espalier.dev/espalier/optimizer/ir"
 	"espalier.dev/espalier/optimizer/tflite/schema"
 	"github.com/google/go-cmp/cmp"
 )
 
 // sketch draws a graph by hand; tensors are known by name.
-type sketch struct{ *operator.Graph }
+type sketch struct{ *ir.Graph }
 
-func newSketch() sketch { return sketch{&operator.Graph{}} }
+func newSketch() sketch { return sketch{&ir.Graph{}} }
 
-func (s sketch) tensor(name string, t operator.Tensor) int {
+func (s sketch) tensor(name string, t ir.Tensor) int {
 	t.Index, t.Name, t.Producer = len(s.Tensors), name, None
 	if t.Shape == nil {
 		t.Shape = []int{1, 4}
@@ -25,22 +25,22 @@ func (s sketch) tensor(name string, t operator.Tensor) int {
 }
 
 func (s sketch) input(name string) int {
-	t := s.tensor(name, operator.Tensor{})
+	t := s.tensor(name, ir.Tensor{})
 	s.Inputs = append(s.Inputs, t)
 	return t
 }
 
 func (s sketch) constant(name string) int {
-	return s.tensor(name, operator.Tensor{Const: make([]byte, 16)})
+	return s.tensor(name, ir.Tensor{Const: make([]byte, 16)})
 }
 
 func (s sketch) op(op schema.BuiltinOperator, name string, inputs ...int) int {
-	t := s.tensor(name, operator.Tensor{})
+	t := s.tensor(name, ir.Tensor{})
 	s.Tensors[t].Producer = len(s.Nodes)
 	for _, in := range inputs {
 		s.Tensors[in].Consumers = append(s.Tensors[in].Consumers, len(s.Nodes))
 	}
-	s.Nodes = append(s.Nodes, operator.Node{Index: len(s.Nodes), Op: op, Inputs: inputs, Outputs: []int{t}})
+	s.Nodes = append(s.Nodes, ir.Node{Index: len(s.Nodes), Op: op, Inputs: inputs, Outputs: []int{t}})
 	return t
 }
 

@@ -4,8 +4,8 @@ import (
 	"context"
 	"fmt"
 
-	"espalier.dev/espalier/optimizer/graph"
-	"espalier.dev/espalier/optimizer/operator"
+	"espalier.dev/espalier/optimizer/exec/float"
+	"espalier.dev/espalier/optimizer/ir"
 	"espalier.dev/espalier/optimizer/tflite"
 	"espalier.dev/espalier/optimizer/tflite/schema"
 	"espalier.dev/espalier/optimizer/weight"
@@ -34,7 +34,7 @@ func PTQ(ctx context.Context, m *tflite.Model, options PTQOptions, feed Feed, n 
 	if err := tflite.CheckFinite(m); err != nil {
 		return nil, err
 	}
-	net, err := graph.Compile(m, 0)
+	net, err := float.Compile(m, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -67,7 +67,7 @@ func PTQ(ctx context.Context, m *tflite.Model, options PTQOptions, feed Feed, n 
 
 // planOf plans a model at the file's own shapes.
 func planOf(m *tflite.Model, options Options) (*Plan, error) {
-	g, err := operator.Parse(m, 0)
+	g, err := ir.Parse(m, 0)
 	if err != nil {
 		return nil, err
 	}

@@ -1,7 +1,7 @@
 package quantize
 
 import (
-	"espalier.dev/espalier/optimizer/operator"
+	"espalier.dev/espalier/optimizer/ir"
 	"espalier.dev/espalier/optimizer/tflite/schema"
 )
 
@@ -94,7 +94,7 @@ var rules = map[schema.BuiltinOperator]rule{
 }
 
 // ruleOf returns the rule of a node. A custom operator has none.
-func ruleOf(n *operator.Node) rule {
+func ruleOf(n *ir.Node) rule {
 	if n.Custom != "" {
 		return rule{}
 	}

@@ -3,7 +3,7 @@ package quantize
 import (
 	"math"
 
-	"espalier.dev/espalier/optimizer/operator"
+	"espalier.dev/espalier/optimizer/ir"
 	"espalier.dev/espalier/optimizer/tflite/schema"
 )
 
@@ -14,8 +14,8 @@ const floatSlack = 2e-3
 // exact result. A kernel multiplies its accumulator by m = q·2^−s, q in [½, 1): first by q, rounded to a fraction 2^−s of a code,
 // then by 2^−s, rounded to a code. The first rounding moves a value by at most 2^−(s+1), which counts where it carries it over a
 // rounding boundary. slack is nil for operators whose simulation rounds as the kernel does, or that only move values.
-func slack(g *operator.Graph, n *operator.Node) []float64 {
-	scale := func(t *operator.Tensor) float64 { return float64(t.Quant.Scale[0]) }
+func slack(g *ir.Graph, n *ir.Node) []float64 {
+	scale := func(t *ir.Tensor) float64 { return float64(t.Quant.Scale[0]) }
 	out := scale(g.Output(n, 0))
 	switch r := ruleOf(n); {
 	case r.kind == weighted:
@@ -35,7 +35,7 @@ func slack(g *operator.Graph, n *operator.Node) []float64 {
 		return []float64{max(twice(in, 0), twice(in*scale(g.Input(n, 1)), 0))}
 	case n.Op == schema.BuiltinOperatorLEAKY_RELU:
 		in := scale(g.Input(n, 0)) / out
-		return []float64{max(twice(in, 0), twice(in*math.Abs(float64(n.Attr.(operator.LeakyRelu).Alpha)), 0))}
+		return []float64{max(twice(in, 0), twice(in*math.Abs(float64(n.Attr.(ir.LeakyRelu).Alpha)), 0))}
 	case r.kind == same || n.Op == schema.BuiltinOperatorHARD_SWISH:
 		return nil
 	default:

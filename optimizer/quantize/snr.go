@@ -5,9 +5,9 @@ import (
 	"fmt"
 	"math"
 
-	"espalier.dev/espalier/optimizer/graph"
-	"espalier.dev/espalier/optimizer/integer"
-	"espalier.dev/espalier/optimizer/operator"
+	"espalier.dev/espalier/optimizer/exec/float"
+	"espalier.dev/espalier/optimizer/exec/integer"
+	"espalier.dev/espalier/optimizer/ir"
 	"espalier.dev/espalier/optimizer/tflite"
 )
 
@@ -22,7 +22,7 @@ type LayerSNR struct {
 // SNR measures, on samples 0 … n−1, the signal-to-noise ratio of every int8 tensor of a leaf against the float model it was
 // emitted from, in execution order: the error that all layers before it have left in it, its own rounding included.
 func SNR(ctx context.Context, m *tflite.Model, plan *Plan, leaf *Leaf, feed Feed, n int) ([]LayerSNR, error) {
-	net, err := graph.Compile(m, 1)
+	net, err := float.Compile(m, 1)
 	if err != nil {
 		return nil, err
 	}
@@ -46,7 +46,7 @@ func SNR(ctx context.Context, m *tflite.Model, plan *Plan, leaf *Leaf, feed Feed
 				return nil, err
 			}
 		}
-		if err := integers.RunEach(func(n *operator.Node) error { meter.node(exec, integers, n); return nil }); err != nil {
+		if err := integers.RunEach(func(n *ir.Node) error { meter.node(exec, integers, n); return nil }); err != nil {
 			return nil, fmt.Errorf("sample %d: %w", i, err)
 		}
 		meter.add(exec, integers, meter.inputs)
@@ -94,7 +94,7 @@ func newMeter(plan *Plan, leaf *Leaf) *meter {
 }
 
 // node adds the results of a node of the leaf that has just run.
-func (m *meter) node(exec *graph.Exec, integers *integer.Executor, n *operator.Node) {
+func (m *meter) node(exec *float.Exec, integers *integer.Executor, n *ir.Node) {
 	for _, t := range n.Outputs {
 		if m.layer[t] != None {
 			m.add(exec, integers, []int{m.layer[t]})
@@ -102,7 +102,7 @@ func (m *meter) node(exec *graph.Exec, integers *integer.Executor, n *operator.N
 	}
 }
 
-func (m *meter) add(exec *graph.Exec, integers *integer.Executor, layers []int) {
+func (m *meter) add(exec *float.Exec, integers *integer.Executor, layers []int) {
 	for _, i := range layers {
 		codes, p := integers.Tensor(m.leaf[i]), m.layers[i].Params
 		for k, x := range exec.Tensor(m.layers[i].Tensor) {

@@ -7,9 +7,9 @@ import (
 	"math"
 	"slices"
 
-	"espalier.dev/espalier/optimizer/graph"
-	"espalier.dev/espalier/optimizer/integer"
-	"espalier.dev/espalier/optimizer/operator"
+	"espalier.dev/espalier/optimizer/exec/float"
+	"espalier.dev/espalier/optimizer/exec/integer"
+	"espalier.dev/espalier/optimizer/ir"
 	"espalier.dev/espalier/optimizer/tflite"
 	"espalier.dev/espalier/optimizer/tflite/schema"
 	"espalier.dev/espalier/optimizer/weight"
@@ -26,7 +26,7 @@ type Checks struct {
 	Classifier bool
 	// Simulation, if set, is the network that was trained, fake quantization attached, which the leaf has to agree with end to
 	// end. Otherwise it is made from the leaf itself.
-	Simulation *graph.Network
+	Simulation *float.Network
 }
 
 // The invariants of an emitted file.
@@ -145,15 +145,15 @@ func checkPromises(leaf *tflite.Model, promises map[int]weight.State) error {
 type comparison struct {
 	Checks
 	integers *integer.Executor
-	graph    *operator.Graph // of the leaf
-	steps    []*step         // by node of the leaf, nil for those that are not compared
-	inputs   [][]float32     // one sample
-	whole    *graph.Exec     // end to end
-	scores   int             // the simulation's tensor of class scores: the input of a final softmax, else the output
-	codes    *operand        // the leaf's tensor of them; nil if it is not int8
-	emitted  []byte          // what the leaf has there, kept as soon as it is computed: its memory is used again
-	margins  []float64       // by sample: how far below the best the leaf's class is by the simulation's scores, in codes
-	squares  float64         // of the differences of the scores, in codes
+	graph    *ir.Graph   // of the leaf
+	steps    []*step     // by node of the leaf, nil for those that are not compared
+	inputs   [][]float32 // one sample
+	whole    *float.Exec // end to end
+	scores   int         // the simulation's tensor of class scores: the input of a final softmax, else the output
+	codes    *operand    // the leaf's tensor of them; nil if it is not int8
+	emitted  []byte      // what the leaf has there, kept as soon as it is computed: its memory is used again
+	margins  []float64   // by sample: how far below the best the leaf's class is by the simulation's scores, in codes
+	squares  float64     // of the differences of the scores, in codes
 	compared int
 	same     int
 }
@@ -161,7 +161,7 @@ type comparison struct {
 // step is one int8 operator of the leaf and its simulation.
 type step struct {
 	Agreement
-	exec    *graph.Exec
+	exec    *float.Exec
 	inputs  []operand
 	outputs []operand
 	buffer  [][]float32
@@ -179,7 +179,7 @@ type operand struct {
 func newComparison(leaf *tflite.Model, checks Checks) (*comparison, error) {
 	c := &comparison{Checks: checks}
 	var err error
-	if c.graph, err = operator.Parse(leaf, 1); err != nil {
+	if c.graph, err = ir.Parse(leaf, 1); err != nil {
 		return nil, err
 	}
 	if c.integers, err = integer.Compile(leaf, 1); err != nil {
@@ -231,23 +231,23 @@ func (c *comparison) addSteps(im *Imported) error {
 }
 
 // isInt8 reports whether an operator computes int8 values from int8 values.
-func (c *comparison) isInt8(n *operator.Node) bool {
+func (c *comparison) isInt8(n *ir.Node) bool {
 	return c.graph.Output(n, 0).Type == schema.TensorTypeINT8 && ruleOf(n).kind != unsupported
 }
 
 // newStep makes the simulation of node n of the leaf from operator op of the imported model.
-func newStep(leaf *operator.Graph, n *operator.Node, imported *tflite.Model, op int) (*step, error) {
+func newStep(leaf *ir.Graph, n *ir.Node, imported *tflite.Model, op int) (*step, error) {
 	one, slots := single(imported, op)
-	net, err := graph.Compile(one, 1)
+	net, err := float.Compile(one, 1)
 	if err != nil {
 		return nil, err
 	}
 	s := &step{Agreement: Agreement{Node: n.Index, Name: leaf.Output(n, 0).Name, Op: n.Op.String()}}
-	acts := map[Params]*graph.ActQuant{}
-	attach := func(t int, of *operator.Tensor) operand {
+	acts := map[Params]*float.ActQuant{}
+	attach := func(t int, of *ir.Tensor) operand {
 		p := Params{Scale: of.Quant.Scale[0], ZeroPoint: of.Quant.ZeroPoint[0]}
 		if acts[p] == nil {
-			acts[p] = &graph.ActQuant{Scale: p.Scale, ZeroPoint: p.ZeroPoint}
+			acts[p] = &float.ActQuant{Scale: p.Scale, ZeroPoint: p.ZeroPoint}
 		}
 		net.Act[t] = acts[p]
 		return operand{tensor: of.Index, params: p}
@@ -278,7 +278,7 @@ func (c *comparison) sample(i int) error {
 			return err
 		}
 	}
-	err := c.integers.RunEach(func(n *operator.Node) error {
+	err := c.integers.RunEach(func(n *ir.Node) error {
 		if c.codes != nil && slices.Contains(n.Outputs, c.codes.tensor) {
 			c.emitted = append(c.emitted[:0], c.integers.Tensor(c.codes.tensor)...)
 		}
@@ -394,8 +394,8 @@ func argMax(x []float32) int {
 }
 
 // Simulation compiles the imported model with the fake quantization of its int8 form attached.
-func (im *Imported) Simulation(microBatch int) (*graph.Network, error) {
-	net, err := graph.Compile(im.Model, microBatch)
+func (im *Imported) Simulation(microBatch int) (*float.Network, error) {
+	net, err := float.Compile(im.Model, microBatch)
 	if err != nil {
 		return nil, err
 	}

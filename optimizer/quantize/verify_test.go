@@ -10,7 +10,7 @@ import (
 	"testing"
 
 	"espalier.dev/espalier/internal/testmaterial"
-	"espalier.dev/espalier/optimizer/integer"
+	"espalier.dev/espalier/optimizer/exec/integer"
 	"espalier.dev/espalier/optimizer/tflite"
 )
 

@@ -6,7 +6,7 @@ import (
 	"math"
 
 	"espalier.dev/espalier/optimizer/dataset"
-	"espalier.dev/espalier/optimizer/graph"
+	"espalier.dev/espalier/optimizer/exec/float"
 )
 
 // lossKind is what a loss compares.
@@ -34,7 +34,7 @@ type objective struct {
 }
 
 // newObjective derives the loss from how the network ends and what the dataset offers.
-func newObjective(n *graph.Network, src dataset.Source, c *Config, teacher bool) (*objective, error) {
+func newObjective(n *float.Network, src dataset.Source, c *Config, teacher bool) (*objective, error) {
 	end := n.Loss()
 	perSample := n.Graph.Numel(end.Tensor) / n.MicroBatch
 	o := &objective{
@@ -52,20 +52,20 @@ func newObjective(n *graph.Network, src dataset.Source, c *Config, teacher bool)
 		}
 	}
 	switch {
-	case classes > 0 && end.Ending == graph.Softmax && last != perSample:
+	case classes > 0 && end.Ending == float.Softmax && last != perSample:
 		return nil, fmt.Errorf("the network gives %d distributions a sample: labels per sample do not say which is meant", perSample/last)
 	case classes > perSample && !(perSample == 1 && classes == 2):
 		return nil, fmt.Errorf("the dataset has %d classes, the network %d outputs", classes, perSample)
-	case classes > 0 && (end.Ending == graph.Logistic || perSample == 1):
+	case classes > 0 && (end.Ending == float.Logistic || perSample == 1):
 		o.kind = logistic
 	case classes > 0:
 		o.kind = categorical
 	case targets > 0:
-		o.kind, o.targets = map[graph.Ending]lossKind{graph.Plain: squared, graph.Softmax: categorical, graph.Logistic: logistic}[end.Ending], targets
-	case n.Graph.Numel(n.Graph.Inputs[0]) == n.Graph.Numel(end.Tensor) && end.Ending == graph.Plain:
+		o.kind, o.targets = map[float.Ending]lossKind{float.Plain: squared, float.Softmax: categorical, float.Logistic: logistic}[end.Ending], targets
+	case n.Graph.Numel(n.Graph.Inputs[0]) == n.Graph.Numel(end.Tensor) && end.Ending == float.Plain:
 		o.kind, o.inputs = squared, true
 	}
-	o.teaching = map[graph.Ending]lossKind{graph.Plain: squared, graph.Softmax: categorical, graph.Logistic: logistic}[end.Ending]
+	o.teaching = map[float.Ending]lossKind{float.Plain: squared, float.Softmax: categorical, float.Logistic: logistic}[end.Ending]
 	if o.kind == categorical || o.kind == logistic {
 		o.teaching = o.kind
 	}

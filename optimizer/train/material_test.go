@@ -6,7 +6,7 @@ import (
 
 	"espalier.dev/espalier/internal/testmaterial"
 	"espalier.dev/espalier/optimizer/dataset"
-	"espalier.dev/espalier/optimizer/graph"
+	"espalier.dev/espalier/optimizer/exec/float"
 	"espalier.dev/espalier/optimizer/quantize"
 	"espalier.dev/espalier/optimizer/tflite"
 	"espalier.dev/espalier/optimizer/weight"
@@ -30,15 +30,15 @@ func openMaterial(t testing.TB, model, data string, spec dataset.Spec) (*tflite.
 var mnistSpec = dataset.Spec{Preprocessing: dataset.Preprocessing{Scale: "1/255"}}
 
 // compile makes a network and, for every kernel, a weight tensor.
-func compile(t testing.TB, m *tflite.Model) (*graph.Network, map[int]*weight.Tensor) {
+func compile(t testing.TB, m *tflite.Model) (*float.Network, map[int]*weight.Tensor) {
 	t.Helper()
-	n, err := graph.Compile(m, 0)
+	n, err := float.Compile(m, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	weights := map[int]*weight.Tensor{}
 	for _, p := range n.Params {
-		if p.Kind == graph.Bias || p.Kind == graph.Constant {
+		if p.Kind == float.Bias || p.Kind == float.Constant {
 			continue
 		}
 		w, err := weight.New(p.Name, p.Shape, p.Axis, p.Value)

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"math"
 
-	"espalier.dev/espalier/optimizer/graph"
+	"espalier.dev/espalier/optimizer/exec/float"
 	"espalier.dev/espalier/optimizer/kernel"
 	"espalier.dev/espalier/optimizer/weight"
 )
@@ -13,7 +13,7 @@ import (
 // parameter is one of the network's parameters that train.
 type parameter struct {
 	index  int // in Network.Params
-	param  *graph.Param
+	param  *float.Param
 	tensor *weight.Tensor // nil: the parameter is its values
 	groups []weight.Trainable
 	// moments by group: of Adam the first and second, of SGD the velocity.
@@ -33,7 +33,7 @@ func (t *Trainer) bind() error {
 				return fmt.Errorf("weights %q have %d values, the network's have %d", tensor.Name, tensor.Len(), len(p.Value))
 			}
 		}
-		if t.task.Freeze[p.Tensor] || tensor == nil && p.Kind == graph.Constant {
+		if t.task.Freeze[p.Tensor] || tensor == nil && p.Kind == float.Constant {
 			p.Trainable = false
 		}
 		if p.Trainable {
@@ -46,7 +46,7 @@ func (t *Trainer) bind() error {
 		return errors.New("there are weights for tensors that are no parameters of the network")
 	}
 	if len(t.params) == 0 {
-		return graph.ErrNothingToTrain
+		return float.ErrNothingToTrain
 	}
 	n.Refresh()
 	return nil
@@ -56,7 +56,7 @@ func (t *Trainer) bind() error {
 func (p *parameter) regroup(grad []float32) {
 	if p.tensor == nil {
 		p.groups = []weight.Trainable{{
-			Name: p.param.Name, Value: p.param.Value, Grad: grad, StepScale: 1, Decay: p.param.Kind != graph.Bias,
+			Name: p.param.Name, Value: p.param.Value, Grad: grad, StepScale: 1, Decay: p.param.Kind != float.Bias,
 		}}
 	} else {
 		p.groups = p.tensor.Trainables()
@@ -68,7 +68,7 @@ func (p *parameter) regroup(grad []float32) {
 }
 
 // materialize computes the effective weights the forward pass reads.
-func (p *parameter) materialize(n *graph.Network) {
+func (p *parameter) materialize(n *float.Network) {
 	if p.tensor != nil {
 		p.tensor.Materialize(p.param.Value)
 	}

@@ -3,7 +3,7 @@ package train
 import (
 	"fmt"
 
-	"espalier.dev/espalier/optimizer/graph"
+	"espalier.dev/espalier/optimizer/exec/float"
 	"espalier.dev/espalier/optimizer/kernel"
 	"espalier.dev/espalier/optimizer/quantize"
 )
@@ -21,7 +21,7 @@ const (
 // Ranges are the ranges of a quantization plan's groups, moved by training.
 type Ranges struct {
 	Plan   *quantize.Plan
-	Quants []*graph.ActQuant // by group, from Plan.Attach
+	Quants []*float.ActQuant // by group, from Plan.Attach
 	Range  []quantize.Range  // by group
 	Mode   RangeMode
 	Decay  float32 // Tracked: share of the average kept at each step; 0 stands for 0.99
@@ -40,7 +40,7 @@ type Ranges struct {
 const defaultDecay = 0.99
 
 // prepare checks the ranges against a network and marks what is learned. It must come before any Exec is made.
-func (r *Ranges) prepare(n *graph.Network) error {
+func (r *Ranges) prepare(n *float.Network) error {
 	groups := len(r.Plan.Groups)
 	if len(r.Quants) != groups || len(r.Range) != groups {
 		return fmt.Errorf("%d quantizations and %d ranges for %d groups of tensors", len(r.Quants), len(r.Range), groups)
@@ -53,7 +53,7 @@ func (r *Ranges) prepare(n *graph.Network) error {
 	if r.Decay == 0 {
 		r.Decay = defaultDecay
 	}
-	index := map[*graph.ActQuant]int{}
+	index := map[*float.ActQuant]int{}
 	for g, q := range r.Quants {
 		index[q] = g
 		q.Learn = r.Mode == Learned && r.Plan.Groups[g].Fixed == nil
@@ -108,7 +108,7 @@ func (r *Ranges) width(g int) float32 {
 }
 
 // update moves the ranges after a step and sets the quantizations from them.
-func (r *Ranges) update(c *Config, step int, rate float64, acts []graph.ActGrad) {
+func (r *Ranges) update(c *Config, step int, rate float64, acts []float.ActGrad) {
 	switch r.Mode {
 	case Frozen:
 		return
@@ -120,7 +120,7 @@ func (r *Ranges) update(c *Config, step int, rate float64, acts []graph.ActGrad)
 	r.apply()
 }
 
-func (r *Ranges) track(acts []graph.ActGrad) {
+func (r *Ranges) track(acts []float.ActGrad) {
 	for i, a := range acts {
 		g := r.group[i]
 		if g < 0 || r.Plan.Groups[g].Fixed != nil || !(a.Min <= a.Max) {
@@ -132,7 +132,7 @@ func (r *Ranges) track(acts []graph.ActGrad) {
 	}
 }
 
-func (r *Ranges) learn(c *Config, step int, rate float64, acts []graph.ActGrad) {
+func (r *Ranges) learn(c *Config, step int, rate float64, acts []float.ActGrad) {
 	for i, a := range acts {
 		g := r.group[i]
 		if g < 0 || !r.Quants[g].Learn {

@@ -9,7 +9,7 @@ import (
 	"sync/atomic"
 
 	"espalier.dev/espalier/optimizer/dataset"
-	"espalier.dev/espalier/optimizer/graph"
+	"espalier.dev/espalier/optimizer/exec/float"
 	"espalier.dev/espalier/optimizer/kernel"
 )
 
@@ -140,7 +140,7 @@ func (t *Trainer) trainLane(w *worker, i int) {
 
 // reduce adds a lane's gradients to the sum, chunk by chunk behind the lane before it, and empties them. Lanes are begun in order, so the
 // one that is waited for has a worker.
-func (t *Trainer) reduce(g *graph.Grads, lane int64) {
+func (t *Trainer) reduce(g *float.Grads, lane int64) {
 	t.reducing.L.Lock()
 	for t.turn != lane {
 		t.reducing.Wait()

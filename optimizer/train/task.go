@@ -8,14 +8,14 @@ import (
 	"time"
 
 	"espalier.dev/espalier/optimizer/dataset"
-	"espalier.dev/espalier/optimizer/graph"
+	"espalier.dev/espalier/optimizer/exec/float"
 	"espalier.dev/espalier/optimizer/weight"
 )
 
 // Task is what is trained, on what.
 type Task struct {
 	// Network computes the loss tensor. It belongs to the Trainer until Run returns.
-	Network *graph.Network
+	Network *float.Network
 	// Weights are the parametrized weights by tensor index. Trainable kernels, dense weights and biases without one train as
 	// plain floats; other constants of the model do not train.
 	Weights map[int]*weight.Tensor
@@ -24,7 +24,7 @@ type Task struct {
 	// Ranges are the ranges of quantized activations; nil: none move.
 	Ranges *Ranges
 	// Teacher is the original model at the Network's micro-batch; nil: none.
-	Teacher *graph.Network
+	Teacher *float.Network
 	// Train and Validation are the samples; Validation may be nil.
 	Train, Validation dataset.Source
 	Hooks             Hooks
@@ -78,7 +78,7 @@ const maxLanes = 8
 // lane is what came of the micro-batches of a lane in a step, beside the gradients.
 type lane struct {
 	tally
-	act []graph.ActGrad
+	act []float.ActGrad
 	err error
 }
 
@@ -91,7 +91,7 @@ type Trainer struct {
 	params   []*parameter // in the order of Network.Params
 	workers  []*worker
 	lanes    []lane
-	sum      *graph.Grads // of all lanes
+	sum      *float.Grads // of all lanes
 	chunks   []*chunk
 	tasks    tasks
 	turn     int64 // the lane that may begin to add to the sum

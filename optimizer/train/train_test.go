@@ -11,7 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
-	"espalier.dev/espalier/optimizer/graph"
+	"espalier.dev/espalier/optimizer/exec/float"
 	"espalier.dev/espalier/optimizer/tflite"
 	"espalier.dev/espalier/optimizer/tflite/schema"
 	"espalier.dev/espalier/optimizer/tflite/tflitetest"
@@ -205,7 +205,7 @@ func TestTasksThatDoNotFitAreRefused(t *testing.T) {
 		{"too many classes", "9 classes", Task{Network: network, Weights: weights, Train: &memory{shape: src.shape, classes: 9, x: src.x, labels: src.labels}}, nil},
 		{"no samples", "no training samples", Task{Network: network, Weights: weights, Train: &memory{shape: src.shape, classes: 4}}, nil},
 		{"class weights of another number", "2 class weights for 4 classes", Task{Network: network, Weights: weights, Train: src}, func(c *Config) { c.ClassWeights = []float64{1, 2} }},
-		{"nothing trainable", graph.ErrNothingToTrain.Error(), Task{Network: network, Train: src, Freeze: map[int]bool{1: true, 2: true, 4: true, 5: true, 9: true, 10: true, 3: true, 6: true, 7: true, 8: true, 11: true, 12: true}}, nil},
+		{"nothing trainable", float.ErrNothingToTrain.Error(), Task{Network: network, Train: src, Freeze: map[int]bool{1: true, 2: true, 4: true, 5: true, 9: true, 10: true, 3: true, 6: true, 7: true, 8: true, 11: true, 12: true}}, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			config := fastConfig()
@@ -263,7 +263,7 @@ func TestModelsOfAFixedBatchTrainOnAnyNumberOfSamples(t *testing.T) {
 	var scores []Score
 	for _, fixed := range []bool{false, true} {
 		task := Task{Train: src, Validation: src}
-		n, err := graph.Compile(model(fixed), map[bool]int{false: 4}[fixed]) // 0: as the model allows
+		n, err := float.Compile(model(fixed), map[bool]int{false: 4}[fixed]) // 0: as the model allows
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -4,16 +4,16 @@ import (
 	"fmt"
 
 	"espalier.dev/espalier/optimizer/dataset"
-	"espalier.dev/espalier/optimizer/graph"
+	"espalier.dev/espalier/optimizer/exec/float"
 )
 
 // worker is what one goroutine needs to run samples through the networks.
 type worker struct {
-	net      *graph.Network
-	exec     *graph.Exec  // of the network; nil until needed
-	grads    *graph.Grads // of the lane it runs
-	teacher  *graph.Exec
-	forward  *graph.Exec // of the network, without backward
+	net      *float.Network
+	exec     *float.Exec  // of the network; nil until needed
+	grads    *float.Grads // of the lane it runs
+	teacher  *float.Exec
+	forward  *float.Exec // of the network, without backward
 	labels   []int
 	answers  [][]float32 // the teacher's
 	copied   []float32   // inputs before quantization, where they are the target
@@ -36,7 +36,7 @@ func newWorker(t *Trainer) *worker {
 }
 
 // setBatch prepares an Exec for count samples. A network that only runs its file's batch gets its last sample repeated.
-func (w *worker) setBatch(e *graph.Exec, count int) {
+func (w *worker) setBatch(e *float.Exec, count int) {
 	w.real = count
 	if e.SetBatch(count) == nil {
 		return
@@ -45,7 +45,7 @@ func (w *worker) setBatch(e *graph.Exec, count int) {
 }
 
 // read fills the inputs of an Exec with samples and notes their labels and targets.
-func (w *worker) read(o *objective, e *graph.Exec, src dataset.Source, samples []int) error {
+func (w *worker) read(o *objective, e *float.Exec, src dataset.Source, samples []int) error {
 	w.setBatch(e, len(samples))
 	x := e.Input(0)
 	per := len(x) / e.Batch()
@@ -102,7 +102,7 @@ func (w *worker) teacherTensor() int { return w.teacher.Network().LossTensor() }
 
 // losses adds up the loss of the micro-batch in an Exec that ran forward, and writes the gradient of each sample's loss times
 // share to dz, which may be nil. answers holds the teacher's loss tensor of every sample.
-func (w *worker) losses(o *objective, e *graph.Exec, inputs []float32, answers [][]float32, dz []float32, share float64) tally {
+func (w *worker) losses(o *objective, e *float.Exec, inputs []float32, answers [][]float32, dz []float32, share float64) tally {
 	z := e.Tensor(w.net.LossTensor())
 	per := len(inputs) / e.Batch()
 	clear(dz)

@@ -11,7 +11,7 @@ import (
 	"io"
 	"os"
 
-	"espalier.dev/espalier/optimizer/integer"
+	"espalier.dev/espalier/optimizer/exec/integer"
 	"espalier.dev/espalier/optimizer/tflite"
 )
 

@@ -1,0 +1,261 @@
+package float
+
+import "math"
+
+// layout is where everything an Exec holds lies in its arena, for the full micro-batch; a smaller batch uses the beginning of
+// each buffer. Steps: 0 loads the inputs, 1+i runs node i forward, then the loss, then the nodes backward.
+type layout struct {
+	train bool
+	class []int // by tensor: the tensor whose buffer it shares (RESHAPE and the like)
+
+	value    []*block // by class
+	raw      []*block // by tensor: the values before quantization, where backward needs them; nil: quantized in place
+	gradient []*block // by class; nil: not wanted
+	saved    []*block // by node
+	forward  []*block // by node: scratch
+	backward []*block
+	total    int
+
+	runs  []bool   // by node: backward runs
+	first [][]bool // by node and slot: no gradient has been written there before
+}
+
+// keep says which values an Exec holds on to after a forward pass.
+type keep struct {
+	all     bool
+	tensors []int
+}
+
+// plan lays out an Exec.
+func (n *Network) plan(train bool, k keep) *layout {
+	p := n.full
+	count := len(n.Graph.Tensors)
+	l := &layout{
+		train: train, class: make([]int, count),
+		value: make([]*block, count), raw: make([]*block, count), gradient: make([]*block, count),
+		saved: make([]*block, len(p.layers)), forward: make([]*block, len(p.layers)), backward: make([]*block, len(p.layers)),
+		runs: make([]bool, len(p.layers)), first: make([][]bool, len(p.layers)),
+	}
+	n.share(p, l)
+	wanted := n.wanted(p, l)
+	n.planValues(p, l, k)
+	if train {
+		n.planGradients(p, l, wanted)
+		for _, b := range l.gradient {
+			if k.all && b != nil {
+				b.last = 2*len(p.layers) + 2
+			}
+		}
+	}
+	n.planScratch(p, l)
+	l.total = place(l.blocks())
+	return l
+}
+
+// share finds the classes of tensors that hold the same values.
+func (n *Network) share(p *program, l *layout) {
+	for t := range l.class {
+		l.class[t] = t
+	}
+	for _, layer := range p.layers {
+		if layer == nil {
+			continue
+		}
+		b := layer.base()
+		if b.role == aliases && n.constants[b.in[0]] == nil && !n.requantizes(b) {
+			l.class[b.out[0]] = l.class[b.in[0]]
+		}
+	}
+}
+
+// requantizes reports whether a node's output 0 gets a fake quantization its values do not have yet.
+func (n *Network) requantizes(b *node) bool {
+	q := n.Act[b.out[0]]
+	if q == nil {
+		return false
+	}
+	if b.role == computes {
+		return true
+	}
+	for _, t := range b.in {
+		if t >= 0 && n.Graph.Tensors[t].Type == n.Graph.Tensors[b.out[0]].Type && n.Act[t] != q {
+			return true
+		}
+	}
+	return false
+}
+
+// wanted marks the tensors whose gradient is needed: those between a trainable parameter, or a learned quantization, and the
+// loss.
+func (n *Network) wanted(p *program, l *layout) []bool {
+	depends := make([]bool, len(l.class))
+	for _, t := range n.Graph.Inputs {
+		depends[t] = n.inputGradients
+	}
+	for _, layer := range p.layers {
+		if layer == nil {
+			continue
+		}
+		b := layer.base()
+		any := false
+		for _, t := range b.in {
+			if t < 0 {
+				continue
+			}
+			if c := n.constants[t]; c != nil {
+				any = any || c.param != nil && c.param.Trainable
+			} else {
+				any = any || depends[t]
+			}
+		}
+		for _, t := range b.out {
+			if t >= 0 {
+				depends[t] = any || n.Act[t] != nil && n.Act[t].Learn
+			}
+		}
+	}
+	for t := range depends {
+		depends[t] = depends[t] && n.reaches[t]
+	}
+	return depends
+}
+
+// planValues finds the lifetime of every activation.
+func (n *Network) planValues(p *program, l *layout, k keep) {
+	nodes := len(p.layers)
+	loss, end := nodes+1, 2*nodes+2
+	for t := range n.Graph.Tensors {
+		if n.constants[t] != nil || n.Graph.Tensors[t].Const != nil || l.class[t] != t {
+			continue
+		}
+		first := n.Graph.Tensors[t].Producer + 1
+		l.value[t] = &block{size: n.Graph.Numel(t), first: first, last: first}
+	}
+	hold := func(t, step int) {
+		if b := l.value[l.class[t]]; b != nil {
+			b.last = max(b.last, step)
+		}
+	}
+	for i, layer := range p.layers {
+		if layer == nil {
+			continue
+		}
+		b := layer.base()
+		for _, t := range b.in {
+			if t >= 0 {
+				hold(t, i+1)
+				if l.train && b.usesIn {
+					hold(t, loss+nodes-i)
+				}
+			}
+		}
+		for _, t := range b.out {
+			if t >= 0 && l.train && b.usesOut {
+				hold(t, loss+nodes-i)
+			}
+		}
+	}
+	hold(n.loss.Tensor, loss)
+	for _, t := range n.Graph.Outputs {
+		hold(t, end)
+	}
+	for _, t := range k.tensors {
+		hold(t, end)
+	}
+	for t := range l.value {
+		if k.all && l.value[t] != nil {
+			l.value[t].last = end
+		}
+	}
+}
+
+// planGradients finds which nodes run backward and the lifetime of every gradient.
+func (n *Network) planGradients(p *program, l *layout, wanted []bool) {
+	nodes := len(p.layers)
+	loss := nodes + 1
+	written := make([]bool, len(l.class))
+	extend := func(t, step int) {
+		c := l.class[t]
+		if l.gradient[c] == nil {
+			l.gradient[c] = &block{size: n.Graph.Numel(c), first: step}
+		}
+		l.gradient[c].last = step
+	}
+	if wanted[n.loss.Tensor] {
+		extend(n.loss.Tensor, loss)
+		written[l.class[n.loss.Tensor]] = true
+	}
+	for i := nodes - 1; i >= 0; i-- {
+		if p.layers[i] == nil {
+			continue
+		}
+		b, step := p.layers[i].base(), loss+nodes-i
+		l.first[i] = make([]bool, len(b.in))
+		for _, t := range b.out {
+			if t >= 0 && written[l.class[t]] && wanted[t] {
+				l.runs[i] = true
+				extend(t, step)
+			}
+		}
+		if !l.runs[i] || b.opaque {
+			l.runs[i] = false
+			continue
+		}
+		for slot, t := range b.in {
+			if t < 0 || !wanted[t] || n.constants[t] != nil {
+				continue
+			}
+			c := l.class[t]
+			l.first[i][slot] = !written[c]
+			written[c] = true
+			extend(t, step)
+		}
+		if q := b.out[0]; n.requantizes(b) {
+			l.raw[q] = &block{size: n.Graph.Numel(q), first: i + 1, last: step}
+		}
+	}
+	for _, t := range n.Graph.Inputs {
+		if l.gradient[t] != nil {
+			extend(t, loss+nodes+1)
+		}
+	}
+}
+
+// planScratch finds the lifetimes of what single nodes need.
+func (n *Network) planScratch(p *program, l *layout) {
+	loss := len(p.layers) + 1
+	for i, layer := range p.layers {
+		if layer == nil {
+			continue
+		}
+		b, step := layer.base(), loss+len(p.layers)-i
+		l.forward[i] = &block{size: b.scratchForward, first: i + 1, last: i + 1}
+		l.saved[i] = &block{size: b.saved, first: i + 1, last: i + 1}
+		if l.runs[i] {
+			l.backward[i] = &block{size: b.scratchBackward, first: step, last: step}
+			l.saved[i].last = step
+		}
+	}
+}
+
+func (l *layout) blocks() []*block {
+	var all []*block
+	for _, list := range [][]*block{l.value, l.raw, l.gradient, l.saved, l.forward, l.backward} {
+		for _, b := range list {
+			if b != nil {
+				all = append(all, b)
+			}
+		}
+	}
+	return all
+}
+
+// slice returns a block's memory, or its first n floats.
+func (b *block) slice(arena []float32, n int) []float32 {
+	if b == nil || b.size == 0 {
+		return nil
+	}
+	return arena[b.offset : b.offset+min(n, b.size) : b.offset+b.size]
+}
+
+const everything = math.MaxInt

@@ -1,0 +1,226 @@
+package float
+
+import (
+	"math"
+
+	"espalier.dev/espalier/optimizer/ir"
+	"espalier.dev/espalier/optimizer/kernel"
+	"espalier.dev/espalier/optimizer/tflite/schema"
+)
+
+// unary is an operator of one value: y = f(x), dy/dx = slope(x, y).
+type unary struct {
+	node
+	f     func(x float32) float32
+	slope func(x, y float32) float32
+}
+
+func (l *unary) forward(e *Exec) {
+	y, f := e.result(&l.node, 0), l.f
+	for i, x := range e.value(l.in[0]) {
+		y[i] = f(x)
+	}
+}
+
+func (l *unary) backward(e *Exec, g *Grads) {
+	dx, add := e.gradientOf(g, &l.node, 0)
+	if dx == nil {
+		return
+	}
+	x, y, dy, slope := e.value(l.in[0]), e.result(&l.node, 0), e.gradient(l.out[0]), l.slope
+	if add {
+		for i, d := range dy {
+			dx[i] += d * slope(x[i], y[i])
+		}
+		return
+	}
+	for i, d := range dy {
+		dx[i] = d * slope(x[i], y[i])
+	}
+}
+
+// function is what is known of an operator of one value.
+type function struct {
+	f               func(x float32) float32
+	slope           func(x, y float32) float32 // nil: not differentiable, or of no use
+	usesIn, usesOut bool                       // slope reads x, y
+}
+
+// functions are the operators of one value without attributes.
+var functions = map[schema.BuiltinOperator]function{
+	schema.BuiltinOperatorLOGISTIC:   {f: logistic, slope: func(_, y float32) float32 { return y * (1 - y) }, usesOut: true},
+	schema.BuiltinOperatorTANH:       {f: wide(math.Tanh), slope: func(_, y float32) float32 { return 1 - y*y }, usesOut: true},
+	schema.BuiltinOperatorHARD_SWISH: {f: hardSwish, slope: hardSwishSlope, usesIn: true},
+	schema.BuiltinOperatorELU:        {f: elu, slope: eluSlope, usesOut: true},
+	schema.BuiltinOperatorABS:        {f: wide(math.Abs), slope: signOf, usesIn: true},
+	schema.BuiltinOperatorNEG:        {f: func(x float32) float32 { return -x }, slope: func(_, _ float32) float32 { return -1 }},
+	schema.BuiltinOperatorEXP:        {f: wide(math.Exp), slope: func(_, y float32) float32 { return y }, usesOut: true},
+	schema.BuiltinOperatorLOG:        {f: wide(math.Log), slope: func(x, _ float32) float32 { return 1 / x }, usesIn: true},
+	schema.BuiltinOperatorSQRT:       {f: wide(math.Sqrt), slope: func(_, y float32) float32 { return 0.5 / y }, usesOut: true},
+	schema.BuiltinOperatorRSQRT:      {f: rsqrt, slope: func(x, y float32) float32 { return -0.5 * y / x }, usesIn: true, usesOut: true},
+	schema.BuiltinOperatorSQUARE:     {f: func(x float32) float32 { return x * x }, slope: func(x, _ float32) float32 { return 2 * x }, usesIn: true},
+	schema.BuiltinOperatorSIN:        {f: wide(math.Sin), slope: func(x, _ float32) float32 { return float32(math.Cos(float64(x))) }, usesIn: true},
+	schema.BuiltinOperatorCOS:        {f: wide(math.Cos), slope: func(x, _ float32) float32 { return -float32(math.Sin(float64(x))) }, usesIn: true},
+	schema.BuiltinOperatorFLOOR:      {f: wide(math.Floor)},
+	schema.BuiltinOperatorCEIL:       {f: wide(math.Ceil)},
+	schema.BuiltinOperatorROUND:      {f: wide(math.RoundToEven)},
+	schema.BuiltinOperatorSIGN:       {f: func(x float32) float32 { return signOf(x, 0) }},
+}
+
+// newUnary compiles an operator of one value; ok is false if o is none.
+func newUnary(o *ir.Node, n node) (l *unary, ok bool) {
+	switch attr := o.Attr.(type) {
+	case ir.LeakyRelu:
+		a := attr.Alpha
+		n.usesIn = true
+		return &unary{node: n, f: func(x float32) float32 {
+			if x < 0 {
+				return a * x
+			}
+			return x
+		}, slope: func(x, _ float32) float32 {
+			if x < 0 {
+				return a
+			}
+			return 1
+		}}, true
+	case ir.Gelu:
+		n.usesIn = true
+		if attr.Approximate {
+			return &unary{node: n, f: geluTanh, slope: geluTanhSlope}, true
+		}
+		return &unary{node: n, f: gelu, slope: geluSlope}, true
+	}
+	f, ok := functions[o.Op]
+	if !ok {
+		return nil, false
+	}
+	n.usesIn, n.usesOut, n.opaque = f.usesIn, f.usesOut, f.slope == nil
+	return &unary{node: n, f: f.f, slope: f.slope}, true
+}
+
+func wide(f func(float64) float64) func(float32) float32 {
+	return func(x float32) float32 { return float32(f(float64(x))) }
+}
+
+func logistic(x float32) float32 { return float32(1 / (1 + math.Exp(-float64(x)))) }
+
+func rsqrt(x float32) float32 { return float32(1 / math.Sqrt(float64(x))) }
+
+func signOf(x, _ float32) float32 {
+	switch {
+	case x > 0:
+		return 1
+	case x < 0:
+		return -1
+	}
+	return 0
+}
+
+func elu(x float32) float32 {
+	if x < 0 {
+		return float32(math.Expm1(float64(x)))
+	}
+	return x
+}
+
+func eluSlope(_, y float32) float32 {
+	if y < 0 {
+		return y + 1
+	}
+	return 1
+}
+
+// hardSwish is x·relu6(x+3)/6 (Howard et al., arXiv 1905.02244).
+func hardSwish(x float32) float32 { return x * min(max(x+3, 0), 6) / 6 }
+
+func hardSwishSlope(x, _ float32) float32 {
+	switch {
+	case x <= -3:
+		return 0
+	case x >= 3:
+		return 1
+	}
+	return (2*x + 3) / 6
+}
+
+// gelu is x·Φ(x), Φ the normal distribution (Hendrycks and Gimpel, arXiv 1606.08415).
+func gelu(x float32) float32 {
+	v := float64(x)
+	return float32(0.5 * v * (1 + math.Erf(v/math.Sqrt2)))
+}
+
+func geluSlope(x, _ float32) float32 {
+	v := float64(x)
+	return float32(0.5*(1+math.Erf(v/math.Sqrt2)) + v*math.Exp(-v*v/2)/math.Sqrt(2*math.Pi))
+}
+
+// geluTanh is the approximation 0.5·x·(1 + tanh(√(2/π)·(x + 0.044715·x³))) of the same paper.
+func geluTanh(x float32) float32 {
+	v := float64(x)
+	return float32(0.5 * v * (1 + math.Tanh(geluInner(v))))
+}
+
+func geluTanhSlope(x, _ float32) float32 {
+	v := float64(x)
+	t := math.Tanh(geluInner(v))
+	return float32(0.5*(1+t) + 0.5*v*(1-t*t)*math.Sqrt(2/math.Pi)*(1+3*0.044715*v*v))
+}
+
+func geluInner(v float64) float64 { return math.Sqrt(2/math.Pi) * (v + 0.044715*v*v*v) }
+
+// clampLayer is RELU and its relatives.
+type clampLayer struct {
+	node
+	bounds
+}
+
+func newClamp(n node, b bounds) layer {
+	n.usesOut = true
+	return &clampLayer{node: n, bounds: b}
+}
+
+func (l *clampLayer) forward(e *Exec) {
+	kernel.Clamp(e.result(&l.node, 0), e.value(l.in[0]), l.lo, l.hi)
+}
+
+func (l *clampLayer) backward(e *Exec, g *Grads) {
+	dx, add := e.gradientOf(g, &l.node, 0)
+	if dx == nil {
+		return
+	}
+	dy := e.gradient(l.out[0])
+	kernel.ClampBackward(dy, e.result(&l.node, 0), l.lo, l.hi)
+	assign(dx, dy, add)
+}
+
+// cast is CAST between number types; all are held as float32, so only the conversion to an integer changes anything.
+type cast struct {
+	node
+	truncate bool
+}
+
+func newCast(n node, attr ir.Cast) layer {
+	switch attr.To {
+	case schema.TensorTypeFLOAT32, schema.TensorTypeFLOAT16, schema.TensorTypeFLOAT64:
+		return &cast{node: n}
+	}
+	n.opaque = true
+	return &cast{node: n, truncate: true}
+}
+
+func (l *cast) forward(e *Exec) {
+	x, y := e.value(l.in[0]), e.result(&l.node, 0)
+	copy(y, x)
+	if l.truncate {
+		for i, v := range y {
+			y[i] = float32(math.Trunc(float64(v)))
+		}
+	}
+}
+
+func (l *cast) backward(e *Exec, g *Grads) {
+	if dx, add := e.gradientOf(g, &l.node, 0); dx != nil {
+		assign(dx, e.gradient(l.out[0]), add)
+	}
+}

@@ -1,0 +1,86 @@
+package integer
+
+import (
+	"strings"
+
+	"espalier.dev/espalier/optimizer/exec/float"
+	"espalier.dev/espalier/optimizer/ir"
+	"espalier.dev/espalier/optimizer/tflite/schema"
+)
+
+// floatKernel is an operator on float32, computed by package float. A float.FloatOp has working memory, so every executor has its
+// own.
+type floatKernel int // index of the executor's floatOp
+
+// floatOp is one executor's float operator and where its operands lie.
+type floatOp struct {
+	*float.FloatOp
+	in, out [][]float32
+}
+
+func buildFloat(c *compiler) (runner, error) {
+	for i, t := range append(append([]int(nil), c.n.Inputs...), c.n.Outputs...) {
+		if t < 0 {
+			continue
+		}
+		t := &c.g.Tensors[t]
+		if i == c.indexInput() && t.Const != nil { // axes, a size: read when parsed
+			continue
+		}
+		if t.Type != schema.TensorTypeFLOAT32 {
+			return nil, c.unsupported("%s is %s among float tensors", t, t.Type)
+		}
+	}
+	op, err := float.NewFloatOp(c.g, c.n.Index)
+	if err != nil {
+		return nil, &UnsupportedError{c.n.Index, c.n.String(), strings.TrimPrefix(err.Error(), c.n.String()+" ")}
+	}
+	c.floats = append(c.floats, floatNode{c.n, op})
+	return floatKernel(len(c.floats) - 1), nil
+}
+
+// indexInput is the input of an operator that holds integers, −1 if none does.
+func (c *compiler) indexInput() int {
+	switch c.n.Attr.(type) {
+	case ir.Reduce, ir.Resize:
+		return 1
+	case ir.TransposeConv:
+		return 0
+	default:
+		return -1
+	}
+}
+
+// floatNode is a float operator as compiled.
+type floatNode struct {
+	node *ir.Node
+	op   *float.FloatOp
+}
+
+// addFloats gives an executor's memory its own instances.
+func (m *memory) addFloats(g *ir.Graph, floats []floatNode) {
+	for _, n := range floats {
+		f := floatOp{FloatOp: n.op.Clone()}
+		for _, t := range n.node.Inputs {
+			f.in = append(f.in, m.reals(g, t))
+		}
+		for _, t := range n.node.Outputs {
+			f.out = append(f.out, m.reals(g, t))
+		}
+		m.floats = append(m.floats, f)
+	}
+}
+
+// reals returns a float tensor's values; nil if it is absent or not float.
+func (m *memory) reals(g *ir.Graph, t int) []float32 {
+	if t < 0 || g.Tensors[t].Type != schema.TensorTypeFLOAT32 {
+		return nil
+	}
+	return m.float32s(t)
+}
+
+func (k floatKernel) run(m *memory) error {
+	f := &m.floats[k]
+	f.Forward(f.in, f.out)
+	return nil
+}

@@ -1,0 +1,27 @@
+package integer
+
+import "espalier.dev/espalier/optimizer/ir"
+
+// MUL: the product of the codes less their zero points, rescaled once.
+type mulKernel struct {
+	a, b, zero int32 // zero points
+	output     multiplier
+	lo, hi     int32
+}
+
+func buildMul(c *compiler) (runner, error) {
+	a, b, out, err := c.binaryQuant()
+	if err != nil {
+		return nil, err
+	}
+	k := &mulKernel{a: a.zero, b: b.zero, zero: out.zero, output: newMultiplier(float64(float32(a.scale*b.scale) / out.scale))}
+	k.lo, k.hi = out.bounds(c.n.Attr.(ir.Binary).Act)
+	return newBinary(c, k), nil
+}
+
+func (k *mulKernel) row(y, a, b []int8) {
+	for i := range y {
+		product := (int32(at(a, i)) - k.a) * (int32(at(b, i)) - k.b)
+		y[i] = clamp(k.output.of(product)+k.zero, k.lo, k.hi)
+	}
+}

@@ -1,0 +1,103 @@
+package integer
+
+import (
+	"math"
+
+	"espalier.dev/espalier/optimizer/ir"
+	"espalier.dev/espalier/optimizer/kernel"
+	"espalier.dev/espalier/optimizer/tflite/schema"
+)
+
+// rescale turns accumulators into codes, times input scale × weight scale / output scale of the channel: a multiplier, or for
+// FULLY_CONNECTED, as its reference kernel has it, a float64 product rounded once.
+type rescale struct {
+	multipliers []multiplier // by channel, if real is nil
+	real        []float64    // by channel
+	zero        int32        // of the output
+	lo, hi      int32
+}
+
+// weights are the constants of CONV_2D, DEPTHWISE_CONV_2D, FULLY_CONNECTED and TRANSPOSE_CONV.
+type weights struct {
+	w     []int8  // codes as the file has them
+	wZero int32   // of the weights: 0 but in files that were uint8
+	xZero int32   // of the input
+	bias  []int32 // by channel
+	rescale
+}
+
+// newWeights reads the constants of a node: weights in input w with channels along axis, a bias or none in input b.
+func (c *compiler) newWeights(x *ir.Tensor, w, b, axis int, act ir.Activation) (*weights, error) {
+	in, err := c.quant(x)
+	if err != nil {
+		return nil, err
+	}
+	out, err := c.quant(c.out(0))
+	if err != nil {
+		return nil, err
+	}
+	t := c.in(w)
+	if t == nil || t.Type != schema.TensorTypeINT8 || t.Const == nil {
+		return nil, c.unsupported("its weights %s are not constant INT8: convert with 8-bit weights", t)
+	}
+	channels := t.Shape[axis]
+	if t.Quant == nil || len(t.Quant.Scale) != 1 && (len(t.Quant.Scale) != channels || t.Quant.Axis != axis) {
+		return nil, c.unsupported("weights %s are not quantized per tensor or along dimension %d", t, axis)
+	}
+	k := &weights{w: t.Int8s(), wZero: t.Quant.ZeroPoint[0], xZero: in.zero, bias: make([]int32, channels)}
+	for i, zero := range t.Quant.ZeroPoint {
+		if zero != k.wZero || zero < -128 || zero > 127 || len(t.Quant.Scale) > 1 && zero != 0 {
+			return nil, c.unsupported("weights %s have zero point %d in channel %d: per-channel weights are symmetric", t, zero, i)
+		}
+	}
+	if bias := c.in(b); bias != nil {
+		if bias.Type != schema.TensorTypeINT32 || bias.Const == nil {
+			return nil, c.unsupported("its bias %s is not constant INT32", bias)
+		}
+		for i, v := range bias.Ints() {
+			k.bias[i] = int32(v)
+		}
+	}
+	k.zero = out.zero
+	k.lo, k.hi = out.bounds(act)
+	for i := range channels {
+		scale := t.Quant.Scale[min(i, len(t.Quant.Scale)-1)]
+		real := float64(float64(in.scale)*float64(scale)) / float64(out.scale)
+		if c.n.Op == schema.BuiltinOperatorFULLY_CONNECTED {
+			k.real = append(k.real, real)
+		} else {
+			k.multipliers = append(k.multipliers, newMultiplier(real))
+		}
+	}
+	return k, nil
+}
+
+// code rescales the accumulator of channel c.
+func (r *rescale) code(acc int32, c int) int8 {
+	if r.real != nil {
+		v := math.Round(float64(acc) * r.real[c])
+		return clamp(int32(min(max(v, -1<<24), 1<<24))+r.zero, r.lo, r.hi)
+	}
+	return clamp(r.multipliers[c].of(acc)+r.zero, r.lo, r.hi)
+}
+
+// requant is what package kernel wants to know of the constants; ok is false for those only the plain loop knows: weights with a
+// zero point, and sums so deep that they may leave 32 bits where the plain loop's wrap.
+func (w *weights) requant(depth int) (q kernel.Requant, ok bool) {
+	q = kernel.Requant{Bias: w.bias, Real: w.real, InputZero: w.xZero, Zero: w.zero, Min: w.lo, Max: w.hi}
+	for _, m := range w.multipliers {
+		if m.shift > 30 {
+			return q, false // package kernel shifts left by at most 30
+		}
+		q.Multiplier, q.Shift = append(q.Multiplier, m.value), append(q.Shift, int32(m.shift))
+	}
+	return q, w.wZero == 0 && depth > 0 && depth <= 1<<16
+}
+
+// paddable reports whether an image stays of a sensible size with its padding, which package kernel holds with it. A dilation may
+// reach, and pad, any distance beyond the image.
+func paddable(w ir.Window, channels int) bool {
+	const most = 1 << 26 // elements
+	rows, columns := w.PadTop+w.InH+w.PadBottom, w.PadLeft+w.InW+w.PadRight
+	return rows <= most && columns <= most/max(rows*channels, 1)
+}

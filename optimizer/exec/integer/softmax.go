@@ -1,0 +1,79 @@
+package integer
+
+import (
+	"math"
+
+	"espalier.dev/espalier/optimizer/ir"
+)
+
+// softmaxKernel is SOFTMAX over the last dimension: e^(x−max) in fixed point, relative to their sum.
+type softmaxKernel struct {
+	in, out, depth int
+	// By how far a code is below the row's largest: e^(−scale·beta·d) in Q0, and whether d counts at all.
+	exp [256]int32
+	far int32 // differences beyond are taken for zero
+}
+
+func buildSoftmax(c *compiler) (runner, error) {
+	in, out, err := c.unaryQuant()
+	if err != nil {
+		return nil, err
+	}
+	if err := c.fixedOutput(out, 1.0/256, -128); err != nil {
+		return nil, err
+	}
+	shape := c.in(0).Shape
+	k := &softmaxKernel{in: c.n.Inputs[0], out: c.n.Outputs[0], depth: shape[len(shape)-1]}
+	m, far, err := c.scaledDifference(float64(c.n.Attr.(ir.Softmax).Beta), in.scale)
+	if err != nil {
+		return nil, err
+	}
+	k.far = far
+	for d := int32(0); d <= min(far, 255); d++ {
+		k.exp[d] = expNegative(m.of(-d))
+	}
+	return k, nil
+}
+
+// scaledDifference returns the multiplier that brings differences of codes to Q5 (kernels/internal/quantization_util.cc,
+// PreprocessSoftmaxScaling), and the largest difference that stays within it.
+func (c *compiler) scaledDifference(beta float64, scale float32) (m multiplier, far int32, err error) {
+	const integerBits = 5
+	real := min(float64(beta*float64(scale))*(1<<(31-integerBits)), 1<<31-1)
+	if !(real > 1) {
+		return m, 0, c.unsupported("beta %v and scale %v of %s are too small to compute with", beta, scale, c.in(0))
+	}
+	m = newMultiplier(real)
+	far = int32(math.Floor(float64(1<<integerBits-1) * (1 << (31 - integerBits)) / math.Pow(2, float64(m.shift))))
+	return m, far, nil
+}
+
+func (k *softmaxKernel) run(m *memory) error {
+	x, y := m.int8s(k.in), m.int8s(k.out)
+	for len(x) > 0 {
+		k.row(y[:k.depth], x[:k.depth])
+		x, y = x[k.depth:], y[k.depth:]
+	}
+	return nil
+}
+
+func (k *softmaxKernel) row(y, x []int8) {
+	const accumulatorBits = 12
+	largest := int32(-128)
+	for _, v := range x {
+		largest = max(largest, int32(v))
+	}
+	sum := int64(0) // Q12; the kernels' 32 bits hold 4095 equal values
+	for _, v := range x {
+		if d := largest - int32(v); d <= k.far {
+			sum += int64(roundingShiftRight(k.exp[d], accumulatorBits))
+		}
+	}
+	inverse, bitsOverUnit := reciprocal(saturate(sum), accumulatorBits)
+	for i, v := range x {
+		y[i] = -128
+		if d := largest - int32(v); d <= k.far {
+			y[i] = clamp(roundingShiftRight(highMul(inverse, k.exp[d]), bitsOverUnit+31-8)-128, -128, 127)
+		}
+	}
+}
