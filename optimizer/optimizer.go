@@ -36,7 +36,7 @@ import (
 )
 
 // AlgorithmVersion changes when the same inputs give other bytes than before. It is part of every stage's name in a store.
-const AlgorithmVersion = "2"
+const AlgorithmVersion = "3"
 
 // Source is a network to compress, as it was given and as the float network that stages work on.
 type Source struct {
