@@ -8,13 +8,13 @@ import (
 	"espalier.dev/espalier/optimizer/tflite/schema"
 )
 
-// floatKernel is an operator on float32, computed by package float. A float.FloatOp has working memory, so every executor has its
+// floatKernel is an operator on float32, computed by package float. A float.Op has working memory, so every executor has its
 // own.
 type floatKernel int // index of the executor's floatOp
 
 // floatOp is one executor's float operator and where its operands lie.
 type floatOp struct {
-	*float.FloatOp
+	*float.Op
 	in, out [][]float32
 }
 
@@ -31,7 +31,7 @@ func buildFloat(c *compiler) (runner, error) {
 			return nil, c.unsupported("%s is %s among float tensors", t, t.Type)
 		}
 	}
-	op, err := float.NewFloatOp(c.g, c.n.Index)
+	op, err := float.NewOp(c.g, c.n.Index)
 	if err != nil {
 		return nil, &UnsupportedError{c.n.Index, c.n.String(), strings.TrimPrefix(err.Error(), c.n.String()+" ")}
 	}
@@ -54,13 +54,13 @@ func (c *compiler) indexInput() int {
 // floatNode is a float operator as compiled.
 type floatNode struct {
 	node *ir.Node
-	op   *float.FloatOp
+	op   *float.Op
 }
 
 // addFloats gives an executor's memory its own instances.
 func (m *memory) addFloats(g *ir.Graph, floats []floatNode) {
 	for _, n := range floats {
-		f := floatOp{FloatOp: n.op.Clone()}
+		f := floatOp{Op: n.op.Clone()}
 		for _, t := range n.node.Inputs {
 			f.in = append(f.in, m.reals(g, t))
 		}

@@ -4,15 +4,15 @@ import (
 	"espalier.dev/espalier/optimizer/ir"
 )
 
-// FloatOp is the forward pass of one float operator, for executors of files that mix float and int8. It belongs to one
+// Op is the forward pass of one float operator, for executors of files that mix float and int8. It belongs to one
 // goroutine at a time.
-type FloatOp struct {
+type Op struct {
 	exec *Exec
 	node *ir.Node
 }
 
-// NewFloatOp compiles node number node of g at the graph's batch.
-func NewFloatOp(g *ir.Graph, node int) (*FloatOp, error) {
+// NewOp compiles node number node of g at the graph's batch.
+func NewOp(g *ir.Graph, node int) (*Op, error) {
 	n := &Network{Graph: g, MicroBatch: g.Batch, Act: make([]*ActQuant, len(g.Tensors)), model: g.Model}
 	o := &g.Nodes[node]
 	if err := n.readConstants(g, g.Nodes[node:node+1]); err != nil {
@@ -24,7 +24,7 @@ func NewFloatOp(g *ir.Graph, node int) (*FloatOp, error) {
 	}
 	p := &program{graph: g, layers: make([]layer, len(g.Nodes))}
 	p.layers[node] = l
-	return &FloatOp{exec: n.newFloatExec(p, node), node: o}, nil
+	return &Op{exec: n.newFloatExec(p, node), node: o}, nil
 }
 
 // newFloatExec is an Exec that owns no activations: only the constants and the scratch of one node.
@@ -49,7 +49,7 @@ func (n *Network) newFloatExec(p *program, node int) *Exec {
 
 // Forward computes the outputs from the inputs: slices in the order of the node's inputs and outputs. Inputs that are constants
 // or absent are not read and may be nil.
-func (f *FloatOp) Forward(in, out [][]float32) {
+func (f *Op) Forward(in, out [][]float32) {
 	e := f.exec
 	for i, t := range f.node.Inputs {
 		if t >= 0 && e.net.constants[t] == nil {
@@ -70,7 +70,7 @@ func (f *FloatOp) Forward(in, out [][]float32) {
 }
 
 // Clone returns the same operator on the same constants for another goroutine.
-func (f *FloatOp) Clone() *FloatOp {
+func (f *Op) Clone() *Op {
 	p := &program{graph: f.exec.graph, layers: f.exec.layers}
-	return &FloatOp{exec: f.exec.net.newFloatExec(p, f.node.Index), node: f.node}
+	return &Op{exec: f.exec.net.newFloatExec(p, f.node.Index), node: f.node}
 }
