@@ -8,6 +8,7 @@ import (
 	"espalier.dev/espalier/optimizer/ir"
 	"espalier.dev/espalier/optimizer/tflite"
 	"espalier.dev/espalier/optimizer/tflite/schema"
+	"espalier.dev/espalier/optimizer/weight"
 )
 
 // Imported is an int8 model turned back into a float one.
@@ -18,7 +19,8 @@ type Imported struct {
 	Known map[int]Params
 	// Float are the operators of Model that computed with floats, for Options.Float.
 	Float map[int]bool
-	// Weights are the integers of its weights, for Emit.
+	// Weights are the integers of its weights, zero points taken off, for Emit. Those of asymmetric weights that are no codes
+	// within ±127 are left out.
 	Weights map[int]Weights
 	// Tensor maps the int8 model's tensor indices to Model's; None for a tensor that became one with another.
 	Tensor []int
@@ -84,20 +86,21 @@ func (im *importer) layers() error {
 		if r.kind != weighted {
 			continue
 		}
-		weight := &im.g.Tensors[n.Inputs[r.weight]]
-		if weight.Type != schema.TensorTypeINT8 || weight.Const == nil {
+		kernel := &im.g.Tensors[n.Inputs[r.weight]]
+		if kernel.Type != schema.TensorTypeINT8 || kernel.Const == nil {
 			continue
 		}
-		if weight.Quant == nil {
-			return fmt.Errorf("%s: int8 weights %q without a scale", n, weight.Name)
+		if kernel.Quant == nil {
+			return fmt.Errorf("%s: int8 weights %q without a scale", n, kernel.Name)
 		}
-		w := Weights{Codes: weight.Int8s(), Scale: weight.Quant.Scale}
-		axis := r.axis
-		if err := w.check(weight.Shape, axis); err != nil {
-			return fmt.Errorf("weights %q: %w", weight.Name, err)
+		w, values, exact, err := storedWeights(kernel, r.axis)
+		if err != nil {
+			return fmt.Errorf("weights %q: %w", kernel.Name, err)
 		}
-		im.out.Weights[weight.Index] = w
-		im.setFloat(weight.Index, w.Values(weight.Shape, axis))
+		if exact {
+			im.out.Weights[kernel.Index] = w
+		}
+		im.setFloat(kernel.Index, values)
 		if r.bias >= len(n.Inputs) || n.Inputs[r.bias] < 0 {
 			continue
 		}
@@ -113,12 +116,37 @@ func (im *importer) layers() error {
 	return nil
 }
 
+// storedWeights returns the integers of int8 weights with their zero points taken off, and the real values. exact says that the
+// integers are codes, within ±127: those of asymmetric weights may not be, and then only the values count.
+func storedWeights(t *ir.Tensor, axis int) (w Weights, values []float32, exact bool, err error) {
+	w = Weights{Codes: t.Int8s(), Scale: t.Quant.Scale}
+	zeros := t.Quant.ZeroPoint
+	if err := w.checkSize(t.Shape, axis); err != nil {
+		return w, nil, false, err
+	}
+	if len(zeros) > 1 && len(zeros) != t.Shape[axis] {
+		return w, nil, false, fmt.Errorf("%d zero points for %d output channels", len(zeros), t.Shape[axis])
+	}
+	inner := product(t.Shape[axis+1:])
+	values, exact = make([]float32, len(w.Codes)), true
+	for i, q := range w.Codes {
+		c, code := i/inner%t.Shape[axis], int32(q)
+		if len(zeros) > 0 {
+			code -= int32(zeros[c%len(zeros)])
+		}
+		values[i] = w.Scale[c%len(w.Scale)] * float32(code)
+		exact = exact && code >= -weight.MaxCode && code <= weight.MaxCode
+		w.Codes[i] = int8(min(max(code, -weight.MaxCode), weight.MaxCode))
+	}
+	return w, values, exact, nil
+}
+
 // biasValues dequantizes int32 biases at scale input·weight[channel].
-func biasValues(data []byte, input float32, weight []float32) []float32 {
+func biasValues(data []byte, input float32, kernel []float32) []float32 {
 	values := make([]float32, len(data)/4)
 	for c := range values {
 		q := int32(binary.LittleEndian.Uint32(data[4*c:]))
-		values[c] = float32(float64(q) * (float64(input) * float64(weight[min(c, len(weight)-1)])))
+		values[c] = float32(float64(q) * (float64(input) * float64(kernel[min(c, len(kernel)-1)])))
 	}
 	return values
 }

@@ -91,8 +91,21 @@ func (w Weights) Values(shape []int, axis int) []float32 {
 	return values
 }
 
-// check reports weights that do not fit a tensor of the shape, with output channels on axis.
+// check reports weights that do not fit a tensor of the shape, with output channels on axis, or are no codes.
 func (w Weights) check(shape []int, axis int) error {
+	if err := w.checkSize(shape, axis); err != nil {
+		return err
+	}
+	for i, q := range w.Codes {
+		if q < -weight.MaxCode {
+			return fmt.Errorf("code %d is %d, outside [−127, 127]", i, q)
+		}
+	}
+	return nil
+}
+
+// checkSize reports numbers of codes or scales that do not fit a tensor of the shape, and scales that are none.
+func (w Weights) checkSize(shape []int, axis int) error {
 	if n := product(shape); len(w.Codes) != n {
 		return fmt.Errorf("%d codes for %d weights", len(w.Codes), n)
 	}
@@ -102,11 +115,6 @@ func (w Weights) check(shape []int, axis int) error {
 	for c, s := range w.Scale {
 		if !(s > 0) || math.IsInf(float64(s), 0) {
 			return fmt.Errorf("scale %d is %v, not a positive finite number", c, s)
-		}
-	}
-	for i, q := range w.Codes {
-		if q < -weight.MaxCode {
-			return fmt.Errorf("code %d is %d, outside [−127, 127]", i, q)
 		}
 	}
 	return nil

@@ -139,20 +139,48 @@ func (k Kernel) recognise(m *tflite.Model, by Thresholds) (*Finding, error) {
 		}
 		f.SNR = SNR(values, w.Values())
 	case schema.TensorTypeINT8:
-		codes, err := m.Int8s(t)
-		if err != nil {
-			return nil, err
-		}
 		if t.Quantization == nil {
 			return nil, nil
 		}
+		codes, exact, err := k.codes(m, t)
+		if err != nil {
+			return nil, err
+		}
 		if f.State, ok = RecogniseCodes(codes, t.Quantization.Scale, k.Shape, k.Axis, by); !ok {
 			return nil, nil
+		}
+		if !exact { // the values are no codes times scales: they can be held to their zeros only
+			f.State = State{Shape: f.State.Shape, Axis: f.State.Axis, Mask: f.State.Mask}
+			if f.State.Mask == nil {
+				return nil, nil
+			}
 		}
 	default:
 		return nil, nil
 	}
 	return f, nil
+}
+
+// codes are the integers of an int8 kernel with their zero points taken off; exact says that none had to be clamped to ±127.
+func (k Kernel) codes(m *tflite.Model, t *schema.TensorT) (codes []int8, exact bool, err error) {
+	if codes, err = m.Int8s(t); err != nil {
+		return nil, false, err
+	}
+	g, err := checkGeometry(k.Shape, k.Axis, len(codes))
+	if err != nil {
+		return nil, false, fmt.Errorf("weights %q: %w", k.Name, err)
+	}
+	zeros := t.Quantization.ZeroPoint
+	exact = true
+	for i, q := range codes {
+		code := int64(q)
+		if len(zeros) > 0 {
+			code -= zeros[g.channel(i)%len(zeros)]
+		}
+		exact = exact && code >= -MaxCode && code <= MaxCode
+		codes[i] = int8(min(max(code, -MaxCode), MaxCode))
+	}
+	return codes, exact, nil
 }
 
 // SNR is the signal-to-noise ratio of approximation against values, 10·log₁₀(Σ v² / Σ (v − a)²), in dB.
