@@ -275,7 +275,7 @@ func (r *row) add(ctx context.Context, o *optimizer.Outcome, stages []string, da
 	var clustered []measure.Clustered
 	for t, state := range o.Promises {
 		if state.Clustered() {
-			clustered = append(clustered, measure.Clustered{Tensor: o.Leaf.Subgraph().Tensors[t].Name})
+			clustered = append(clustered, measure.Clustered{Tensor: t})
 		}
 	}
 	result, err := measure.Leaf(ctx, content, data.Test, measure.LeafOptions{Original: original, Clustered: clustered, LatencyBudget: -1})

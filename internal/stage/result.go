@@ -47,9 +47,9 @@ func (r *Result) Blobs() []string {
 }
 
 // outputSNR is the measured error of an int8 tensor, in dB; nil where it was not measured or there is none.
-func (r *Result) outputSNR(name string) *float64 {
+func (r *Result) outputSNR(tensor int) *float64 {
 	for _, l := range r.Layers {
-		if v, err := strconv.ParseFloat(l.Decibel, 64); l.Name == name && err == nil && !math.IsInf(v, 0) {
+		if v, err := strconv.ParseFloat(l.Decibel, 64); l.Tensor == tensor && err == nil && !math.IsInf(v, 0) {
 			return &v
 		}
 	}
@@ -58,6 +58,7 @@ func (r *Result) outputSNR(name string) *float64 {
 
 // Layer is the error of one int8 tensor.
 type Layer struct {
+	Tensor  int    `json:"tensor"` // of the leaf
 	Name    string `json:"name"`
 	Decibel string `json:"decibel"`
 }
@@ -88,11 +89,11 @@ func (r *Runner) describe(ctx context.Context, s settings, o *optimizer.Outcome)
 	}
 	for _, t := range slices.Sorted(maps.Keys(o.Promises)) {
 		if state := o.Promises[t]; state.Clustered() {
-			result.Clustered = append(result.Clustered, measure.Clustered{Tensor: o.Leaf.Subgraph().Tensors[t].Name, PerChannel: state.Scope == "Channel"})
+			result.Clustered = append(result.Clustered, measure.Clustered{Tensor: t, PerChannel: state.Scope == "Channel"})
 		}
 	}
 	for _, l := range o.SNR {
-		result.Layers = append(result.Layers, Layer{l.Name, fmt.Sprintf("%.1f", l.Decibel)})
+		result.Layers = append(result.Layers, Layer{l.Leaf, l.Name, fmt.Sprintf("%.1f", l.Decibel)})
 	}
 	if o.Verification != nil {
 		result.TopOne = measure.Format(o.Verification.TopOne)

@@ -9,6 +9,8 @@ import (
 
 	"espalier.dev/espalier/internal/testmaterial"
 	"espalier.dev/espalier/optimizer/dataset"
+	"espalier.dev/espalier/optimizer/tflite"
+	"espalier.dev/espalier/optimizer/weight"
 )
 
 func material(t testing.TB, path string) []byte {
@@ -44,26 +46,29 @@ func TestLeavesOfAPeer(t *testing.T) {
 	if got := Format(original.Metrics(nil)[Accuracy]); got != "0.9797" {
 		t.Errorf("the float model's accuracy is %s, want 0.9797", got)
 	}
-	both := []Clustered{{Tensor: "model/dense/MatMul"}, {Tensor: "model/conv2d/Conv2D"}}
 	tests := map[string]struct {
 		accuracy  string
 		sparsity  float64
-		clustered []Clustered
+		clustered bool
 		clusters  float64
 	}{
-		"ptq":                  {"0.9795", 0.0214, nil, 255},
-		"pruned_ptq":           {"0.9728", 0.5, nil, 255},
-		"clustered_ptq":        {"0.9786", 0, both, 21},
-		"sparse_clustered_ptq": {"0.9738", 0.5, both, 16},
-		"qat":                  {"0.9814", 0.0269, nil, 255},
-		"pqat":                 {"0.9794", 0.5, nil, 255},
-		"cqat":                 {"0.9781", 0, nil, 255},
-		"pcqat":                {"0.9765", 0.5967, nil, 255},
+		"ptq":                  {"0.9795", 0.0214, false, 255},
+		"pruned_ptq":           {"0.9728", 0.5, false, 255},
+		"clustered_ptq":        {"0.9786", 0, true, 21},
+		"sparse_clustered_ptq": {"0.9738", 0.5, true, 16},
+		"qat":                  {"0.9814", 0.0269, false, 255},
+		"pqat":                 {"0.9794", 0.5, false, 255},
+		"cqat":                 {"0.9781", 0, false, 255},
+		"pcqat":                {"0.9765", 0.5967, false, 255},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			model := material(t, filepath.Join("peers/tfmot_mnist_cnn", name+".tflite"))
-			r, err := Leaf(context.Background(), model, mnist.Test, LeafOptions{Original: original, Clustered: tt.clustered, LatencyBudget: -1})
+			options := LeafOptions{Original: original, LatencyBudget: -1}
+			if tt.clustered {
+				options.Clustered = kernelsOf(t, model)
+			}
+			r, err := Leaf(context.Background(), model, mnist.Test, options)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -79,6 +84,20 @@ func TestLeavesOfAPeer(t *testing.T) {
 			}
 		})
 	}
+}
+
+// kernelsOf lists all kernels of a leaf.
+func kernelsOf(t *testing.T, model []byte) []Clustered {
+	t.Helper()
+	m, err := tflite.Read(model)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var list []Clustered
+	for _, k := range weight.Kernels(m) {
+		list = append(list, Clustered{Tensor: k.Tensor})
+	}
+	return list
 }
 
 // The accuracies are those of material/README.md, of the int8 model by LiteRT's reference kernels (XNNPACK's: 0.902).

@@ -12,10 +12,10 @@ import (
 // NoClusters is the value of Clusters for a leaf without clustered tensors: all int8 codes are allowed.
 const NoClusters = 255
 
-// Clustered names a weight tensor that the lineage of a leaf has clustered.
+// Clustered is a weight tensor that the lineage of a leaf has clustered.
 type Clustered struct {
-	Tensor     string // name
-	PerChannel bool   // codes were chosen for each output channel: count within a channel
+	Tensor     int  // in the leaf
+	PerChannel bool // codes were chosen for each output channel: count within a channel
 }
 
 // sparsity returns the share of zeros among the weights of convolutions and fully connected layers. Depthwise kernels and biases
@@ -48,25 +48,24 @@ func clusters(m *tflite.Model, list []Clustered) (int, error) {
 	if len(list) == 0 {
 		return NoClusters, nil
 	}
-	kernels := map[string][]weight.Kernel{}
+	kernels := map[int]weight.Kernel{}
 	for _, k := range weight.Kernels(m) {
-		kernels[k.Name] = append(kernels[k.Name], k)
+		kernels[k.Tensor] = k
 	}
 	most := 0
 	for _, c := range list {
-		if len(kernels[c.Tensor]) == 0 {
-			return 0, fmt.Errorf("clustered tensor %q is no weight of the leaf", c.Tensor)
+		k, ok := kernels[c.Tensor]
+		if !ok {
+			return 0, fmt.Errorf("clustered tensor %d is no weight of the leaf", c.Tensor)
 		}
-		for _, k := range kernels[c.Tensor] {
-			codes, err := codesOf(m, k.Tensor)
-			if err != nil {
-				return 0, err
-			}
-			if c.PerChannel {
-				most = max(most, codes.perChannel(k.Shape, k.Axis))
-			} else {
-				most = max(most, codes.distinct())
-			}
+		codes, err := codesOf(m, k.Tensor)
+		if err != nil {
+			return 0, err
+		}
+		if c.PerChannel {
+			most = max(most, codes.perChannel(k.Shape, k.Axis))
+		} else {
+			most = max(most, codes.distinct())
 		}
 	}
 	return most, nil

@@ -14,6 +14,7 @@ import (
 // LayerSNR is how well one int8 tensor of a leaf stands for the float model's.
 type LayerSNR struct {
 	Tensor  int // in the float model
+	Leaf    int // in the leaf
 	Name    string
 	Decibel float64 // 10·log₁₀(Σ x² / Σ (x − x̂)²); +Inf where they are equal
 	Params  Params
@@ -59,7 +60,6 @@ type meter struct {
 	layers        []LayerSNR
 	inputs        []int // layers that are model inputs
 	layer         []int // by tensor of the leaf: index in layers, None if it is no int8 form of a tensor of the float model
-	leaf          []int // by layer: tensor of the leaf
 	signal, noise []float64
 }
 
@@ -75,8 +75,7 @@ func newMeter(plan *Plan, leaf *Leaf) *meter {
 		at := leaf.Tensor[t]
 		q := leaf.Model.Subgraph().Tensors[at].Quantization
 		m.layer[at] = len(m.layers)
-		m.layers = append(m.layers, LayerSNR{Tensor: t, Name: plan.Graph.Tensors[t].Name, Params: Params{q.Scale[0], int32(q.ZeroPoint[0])}})
-		m.leaf = append(m.leaf, at)
+		m.layers = append(m.layers, LayerSNR{Tensor: t, Leaf: at, Name: plan.Graph.Tensors[t].Name, Params: Params{q.Scale[0], int32(q.ZeroPoint[0])}})
 	}
 	for _, t := range plan.Graph.Inputs {
 		add(t)
@@ -104,7 +103,7 @@ func (m *meter) node(exec *float.Exec, integers *integer.Executor, n *ir.Node) {
 
 func (m *meter) add(exec *float.Exec, integers *integer.Executor, layers []int) {
 	for _, i := range layers {
-		codes, p := integers.Tensor(m.leaf[i]), m.layers[i].Params
+		codes, p := integers.Tensor(m.layers[i].Leaf), m.layers[i].Params
 		for k, x := range exec.Tensor(m.layers[i].Tensor) {
 			d := float64(x - p.Dequantize(int8(codes[k])))
 			m.signal[i] += float64(float64(x) * float64(x))

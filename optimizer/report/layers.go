@@ -11,7 +11,7 @@ import (
 type Layer struct {
 	Name       string `json:"name"` // of the weight tensor
 	Op         string `json:"op"`
-	Output     string `json:"output,omitempty"` // name of the operator's output tensor
+	Output     int    `json:"output"` // the operator's output tensor; −1: none
 	Shape      []int  `json:"shape"`
 	Type       string `json:"type"`
 	Weights    int    `json:"weights"`
@@ -61,15 +61,15 @@ func Layers(m, original *tflite.Model) ([]Layer, error) {
 	return out, nil
 }
 
-// outputOf names the output of the operator whose weights a tensor is.
-func outputOf(m *tflite.Model, tensor int) string {
+// outputOf is the output of the operator whose weights a tensor is.
+func outputOf(m *tflite.Model, tensor int) int {
 	g := m.Subgraph()
 	for _, o := range g.Operators {
 		if len(o.Inputs) > 1 && int(o.Inputs[1]) == tensor && len(o.Outputs) > 0 {
-			return g.Tensors[o.Outputs[0]].Name
+			return int(o.Outputs[0])
 		}
 	}
-	return ""
+	return -1
 }
 
 // describe looks at one kernel; values are what its weights stand for.

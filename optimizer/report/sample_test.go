@@ -14,6 +14,7 @@ import (
 	"espalier.dev/espalier/optimizer/dataset"
 	"espalier.dev/espalier/optimizer/measure"
 	"espalier.dev/espalier/optimizer/tflite"
+	"espalier.dev/espalier/optimizer/weight"
 )
 
 // peersWalk is the report of a walk over TFMOT's MNIST leaves, as if they were our own.
@@ -40,11 +41,11 @@ func peersWalk(t *testing.T) *Data {
 		Notes:       mnist.Notes,
 		Stages: []Stage{
 			{Name: "baseline", Kind: Baseline, State: StateCompleted, Seconds: 2, Settings: "calibration on 500 samples", Metrics: metrics.Values(),
-				Layers: w.layers("models/mnist_cnn_float.tflite"), Leaf: w.leaf("PTQ", "ptq", nil)},
-			w.float("prune", Prune, "", "pruned", "sparsity 0.5 · 3 epochs", nil),
-			{Name: "pqat", Kind: Quantize, Input: "prune", State: StateCompleted, Settings: "2 epochs", Seconds: 14, Leaf: w.leaf("PQAT", "pqat", nil), Epochs: []Epoch{{0.06, 0.978}, {0.055, 0.979}}},
-			w.float("cluster", Cluster, "prune", "sparse_clustered", "8 clusters, keeps zeros · 3 epochs", w.clusters()),
-			{Name: "pcqat", Kind: Quantize, Input: "cluster", State: StateCompleted, Settings: "2 epochs", Seconds: 15, Leaf: w.leaf("PCQAT", "pcqat", nil), Epochs: []Epoch{{0.08, 0.97}, {0.07, 0.975}, {0.066, 0.977}}},
+				Layers: w.layers("models/mnist_cnn_float.tflite"), Leaf: w.leaf("PTQ", "ptq", false)},
+			w.float("prune", Prune, "", "pruned", "sparsity 0.5 · 3 epochs", false),
+			{Name: "pqat", Kind: Quantize, Input: "prune", State: StateCompleted, Settings: "2 epochs", Seconds: 14, Leaf: w.leaf("PQAT", "pqat", false), Epochs: []Epoch{{0.06, 0.978}, {0.055, 0.979}}},
+			w.float("cluster", Cluster, "prune", "sparse_clustered", "8 clusters, keeps zeros · 3 epochs", true),
+			{Name: "pcqat", Kind: Quantize, Input: "cluster", State: StateCompleted, Settings: "2 epochs", Seconds: 15, Leaf: w.leaf("PCQAT", "pcqat", false), Epochs: []Epoch{{0.08, 0.97}, {0.07, 0.975}, {0.066, 0.977}}},
 			{Name: "cluster-only", Kind: Cluster, Input: "model", State: StateSkipped, Settings: "8 clusters"},
 			{Name: "cqat", Kind: Quantize, Input: "cluster-only", State: StateSkipped},
 		},
@@ -94,13 +95,22 @@ func (w walker) layers(path string) []Layer {
 	return layers
 }
 
-func (w walker) clusters() []measure.Clustered {
-	return []measure.Clustered{{Tensor: "model/dense/MatMul"}, {Tensor: "model/conv2d/Conv2D"}}
+// clusters lists all kernels of a leaf.
+func (w walker) clusters(path string) []measure.Clustered {
+	var list []measure.Clustered
+	for _, k := range weight.Kernels(w.read(path)) {
+		list = append(list, measure.Clustered{Tensor: k.Tensor})
+	}
+	return list
 }
 
-func (w walker) leaf(technique, name string, clustered []measure.Clustered) *Leaf {
+func (w walker) leaf(technique, name string, clustered bool) *Leaf {
 	path := "peers/tfmot_mnist_cnn/" + name + ".tflite"
-	r, err := measure.Leaf(context.Background(), w.bytes(path), w.source, measure.LeafOptions{Original: w.answers, Clustered: clustered, LatencyBudget: 1})
+	options := measure.LeafOptions{Original: w.answers, LatencyBudget: 1}
+	if clustered {
+		options.Clustered = w.clusters(path)
+	}
+	r, err := measure.Leaf(context.Background(), w.bytes(path), w.source, options)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -108,7 +118,7 @@ func (w walker) leaf(technique, name string, clustered []measure.Clustered) *Lea
 		File: &File{Path: "leaves/" + name + ".tflite", Digest: "sha256:" + strings.Repeat("0a1b", 16), Bytes: int(r.Metrics[measure.FileBytes])}}
 }
 
-func (w walker) float(name string, kind Kind, input, file, settings string, clustered []measure.Clustered) Stage {
+func (w walker) float(name string, kind Kind, input, file, settings string, clustered bool) Stage {
 	return Stage{Name: name, Kind: kind, Input: input, State: StateCompleted, Settings: settings, Seconds: 21,
 		Layers: w.layers("peers/tfmot_mnist_cnn/" + file + "_float.tflite"), Leaf: w.leaf("PTQ", file+"_ptq", clustered),
 		Model:  &File{Path: "models/" + name + ".tflite", Digest: "sha256:" + strings.Repeat("9c", 32), Bytes: 83752},
