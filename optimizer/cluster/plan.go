@@ -3,7 +3,6 @@ package cluster
 import (
 	"fmt"
 
-	"espalier.dev/espalier/optimizer/tflite/schema"
 	"espalier.dev/espalier/optimizer/weight"
 )
 
@@ -30,7 +29,7 @@ func NewPlan(kernels []weight.Kernel, clusters int, rules []Rule) (targets []Tar
 	used := make([]bool, len(rules))
 	for _, k := range kernels {
 		t, skip, matched := Target{Kernel: k, Clusters: clusters}, "", false
-		if k.Op == schema.BuiltinOperatorDEPTHWISE_CONV_2D {
+		if k.Depthwise() {
 			skip = "depthwise kernels are not clustered unless a rule says so"
 		}
 		for r, rule := range rules {

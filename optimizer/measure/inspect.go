@@ -9,6 +9,7 @@ import (
 
 	"espalier.dev/espalier/optimizer/exec/integer"
 	"espalier.dev/espalier/optimizer/ir"
+	"espalier.dev/espalier/optimizer/op"
 	"espalier.dev/espalier/optimizer/tflite"
 	"espalier.dev/espalier/optimizer/tflite/schema"
 	"espalier.dev/espalier/optimizer/weight"
@@ -166,21 +167,18 @@ func rolesOf(m *tflite.Model, g *ir.Graph) []Role {
 		}
 	}
 	for _, k := range weight.Kernels(m) {
-		if roles[k.Tensor] = RoleKernel; k.Op == schema.BuiltinOperatorDEPTHWISE_CONV_2D {
+		if roles[k.Tensor] = RoleKernel; k.Depthwise() {
 			roles[k.Tensor] = RoleDepthwise
 		}
 	}
 	for i := range g.Nodes {
 		n := &g.Nodes[i]
-		slot := -1
-		switch n.Attr.(type) {
-		case ir.Conv, ir.FullyConnected:
-			slot = 2
-		case ir.TransposeConv:
-			slot = 3
+		known := op.Lookup(n.Op)
+		if known == nil || known.Weights == nil {
+			continue
 		}
-		if slot > 0 && slot < len(n.Inputs) && n.Inputs[slot] >= 0 && roles[n.Inputs[slot]] == RoleConstant {
-			roles[n.Inputs[slot]] = RoleBias
+		if bias := g.Input(n, known.Find(op.Bias)); bias != nil && roles[bias.Index] == RoleConstant {
+			roles[bias.Index] = RoleBias
 		}
 	}
 	for _, i := range g.Inputs {

@@ -23,7 +23,7 @@ type Clustered struct {
 func sparsity(m *tflite.Model) (float64, error) {
 	zeros, total := 0, 0
 	for _, k := range weight.Kernels(m) {
-		if k.Op == schema.BuiltinOperatorDEPTHWISE_CONV_2D {
+		if k.Depthwise() {
 			continue
 		}
 		codes, err := codesOf(m, k.Tensor)

@@ -3,7 +3,6 @@ package prune
 import (
 	"fmt"
 
-	"espalier.dev/espalier/optimizer/tflite/schema"
 	"espalier.dev/espalier/optimizer/weight"
 )
 
@@ -60,7 +59,7 @@ func NewPlan(kernels []weight.Kernel, o Options) (targets []Target, notes []stri
 	for _, k := range kernels {
 		t := Target{Kernel: k, Sparsity: o.Sparsity, Pattern: o.Pattern, Budget: o.Scope == Global}
 		skip, matched := "", false
-		if k.Op == schema.BuiltinOperatorDEPTHWISE_CONV_2D {
+		if k.Depthwise() {
 			skip = "depthwise kernels are not pruned unless a rule says so"
 		}
 		for r, rule := range o.Rules {

@@ -4,7 +4,6 @@ import (
 	"fmt"
 
 	"espalier.dev/espalier/optimizer/exec/float"
-	"espalier.dev/espalier/optimizer/tflite/schema"
 )
 
 // Params turns the ranges of the groups into what the file will hold. Fixed quantizations are taken as they are; scales are
@@ -41,30 +40,23 @@ func (p *Plan) groupParams(g int, r Range) Params {
 	}
 }
 
-// The fixed-point arithmetic of the reference kernels bounds some scales from below: ADD and SUB scale the sum by
-// 2·max(input scales)/(2²⁰·output scale), which must be less than 1, and the softmaxes scale their input by 2²⁶·scale, which
-// must be more than 1. Only tensors that hold nothing but noise come near.
-const (
-	addFloor     = 1.0 / (1 << 18)
-	softmaxFloor = 1.0 / (1 << 24)
-)
-
 // kernelFloor returns the group whose scale a node bounds, and the bound; None if it bounds none.
 func (p *Plan) kernelFloor(node int, params []Params) (group int, floor float32) {
 	n, np := &p.Graph.Nodes[node], &p.Nodes[node]
 	if !np.Int8 {
 		return None, 0
 	}
-	switch n.Op {
-	case schema.BuiltinOperatorADD, schema.BuiltinOperatorSUB:
+	rule := ruleOf(n).Int8
+	switch {
+	case rule.OutputFloor > 0:
 		for _, g := range np.Operands {
 			if g != None {
-				floor = max(floor, params[g].Scale*addFloor)
+				floor = max(floor, params[g].Scale*rule.OutputFloor)
 			}
 		}
 		return p.Tensor[n.Outputs[0]], floor
-	case schema.BuiltinOperatorSOFTMAX, schema.BuiltinOperatorLOG_SOFTMAX:
-		return np.Operands[0], softmaxFloor
+	case rule.InputFloor > 0:
+		return np.Operands[0], rule.InputFloor
 	default:
 		return None, 0
 	}

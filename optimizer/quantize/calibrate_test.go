@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"espalier.dev/espalier/optimizer/exec/float"
+	"espalier.dev/espalier/optimizer/op"
 	"espalier.dev/espalier/optimizer/tflite"
 	"espalier.dev/espalier/optimizer/tflite/schema"
 	"espalier.dev/espalier/optimizer/tflite/tflitetest"
@@ -104,7 +105,7 @@ func TestFixedGroupsHaveTheirPrescribedRange(t *testing.T) {
 	b.Output(b.Unary("tanh", schema.BuiltinOperatorTANH, x))
 	plan, s := calibrated(t, b.Model(), Calibration{}, samples([]float32{1, -5}), 1)
 	tanh := plan.Tensor[plan.Graph.Outputs[0]]
-	if s.Ranges[tanh] != unitInterval.Range() || plan.Params(s.Ranges)[tanh] != unitInterval {
+	if s.Ranges[tanh] != prescribed(op.Lookup(schema.BuiltinOperatorTANH).Int8.Output).Range() || plan.Params(s.Ranges)[tanh] != prescribed(op.Lookup(schema.BuiltinOperatorTANH).Int8.Output) {
 		t.Errorf("tanh: %v", s.Ranges[tanh])
 	}
 }

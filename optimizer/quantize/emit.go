@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 
+	"espalier.dev/espalier/optimizer/op"
 	"espalier.dev/espalier/optimizer/tflite"
 	"espalier.dev/espalier/optimizer/tflite/schema"
 	"espalier.dev/espalier/optimizer/weight"
@@ -114,7 +115,7 @@ func (e *emitter) layers(given map[int]Weights) error {
 			return fmt.Errorf("layer %q: %w", l.Name, err)
 		}
 		r := ruleOf(&e.plan.Graph.Nodes[l.Node])
-		e.inputs[[2]int{l.Node, r.weight}] = e.constant(l.Weight, fmt.Sprint("weight ", l.Axis, len(w.Scale)), schema.TensorTypeINT8, tflite.Int8Bytes(w.Codes), &schema.QuantizationParametersT{
+		e.inputs[[2]int{l.Node, r.Find(op.Weight)}] = e.constant(l.Weight, fmt.Sprint("weight ", l.Axis, len(w.Scale)), schema.TensorTypeINT8, tflite.Int8Bytes(w.Codes), &schema.QuantizationParametersT{
 			Scale: w.Scale, ZeroPoint: make([]int64, len(w.Scale)), QuantizedDimension: int32(axisOf(w, l.Axis)),
 		})
 		if l.Bias == None {
@@ -123,7 +124,7 @@ func (e *emitter) layers(given map[int]Weights) error {
 		input := e.inputOf(l).Scale
 		scale := biasScale(input, w.Scale)
 		codes := biasCodes(e.values(l.Bias), input, w.Scale)
-		e.inputs[[2]int{l.Node, r.bias}] = e.constant(l.Bias, fmt.Sprint("bias ", codes, scale), schema.TensorTypeINT32, tflite.Int32Bytes(codes), &schema.QuantizationParametersT{
+		e.inputs[[2]int{l.Node, r.Find(op.Bias)}] = e.constant(l.Bias, fmt.Sprint("bias ", codes, scale), schema.TensorTypeINT32, tflite.Int32Bytes(codes), &schema.QuantizationParametersT{
 			Scale: scale, ZeroPoint: make([]int64, len(scale)),
 		})
 	}
@@ -190,11 +191,11 @@ func (e *emitter) operators() {
 		}
 	}
 	e.file = e.sub.Operators
-	for i, op := range e.file {
+	for i, o := range e.file {
 		n, np := &e.plan.Graph.Nodes[i], &e.plan.Nodes[i]
 		for slot, t := range n.Inputs {
 			if t >= 0 {
-				op.Inputs[slot] = int32(e.operand(i, slot))
+				o.Inputs[slot] = int32(e.operand(i, slot))
 			}
 		}
 		var after []*schema.OperatorT
@@ -211,10 +212,10 @@ func (e *emitter) operators() {
 			}
 			// A model output of the other type: the node writes a tensor of its own, converted right after.
 			from, to := e.newTensor(made), t
-			op.Outputs[slot] = int32(from)
+			o.Outputs[slot] = int32(from)
 			after = append(after, e.conversion(from, to))
 		}
-		e.ops = append(append(e.ops, op), after...)
+		e.ops = append(append(e.ops, o), after...)
 	}
 	e.sub.Operators = e.ops
 	e.dropFolded()

@@ -2,6 +2,8 @@ package quantize
 
 import (
 	"espalier.dev/espalier/optimizer/ir"
+	"espalier.dev/espalier/optimizer/op"
+	"espalier.dev/espalier/optimizer/tflite/schema"
 )
 
 // builder finds the groups of a plan: a union-find over tensor indices. Operators are visited in execution order, so that
@@ -63,8 +65,8 @@ func (b *builder) mark() {
 		}
 		for _, t := range n.Outputs {
 			b.active[t] = true
-			if r.kind == fixed {
-				output := r.output
+			if r.Int8.Rule == op.Fixed {
+				output := prescribed(r.Int8.Output)
 				b.fixed[t] = &output
 			}
 		}
@@ -90,13 +92,13 @@ func (b *builder) unite() {
 		if !np.Int8 || b.idle(n) {
 			continue
 		}
-		if r.kind == same {
+		if r.Int8.Rule == op.Same {
 			b.uniteNode(n)
 		}
 		for slot, t := range n.Inputs {
 			switch {
 			case t < 0 || !b.isOperand(n, r, slot):
-			case r.kind == same && (b.Graph.Tensors[t].Const != nil || b.root(t) != b.root(n.Outputs[0])):
+			case r.Int8.Rule == op.Same && (b.Graph.Tensors[t].Const != nil || b.root(t) != b.root(n.Outputs[0])):
 				np.Operands[slot] = n.Outputs[0] // a constant takes the group's quantization; an activation needs a QUANTIZE
 			default:
 				np.Operands[slot] = t
@@ -106,12 +108,8 @@ func (b *builder) unite() {
 }
 
 // isOperand reports whether an input slot of an int8 node holds quantized values (not weights, biases, shapes, axes).
-func (b *builder) isOperand(n *ir.Node, r rule, slot int) bool {
-	if r.kind == weighted {
-		return slot == r.input
-	}
-	t := &b.Graph.Tensors[n.Inputs[slot]]
-	return t.Type == b.Graph.Tensors[n.Outputs[0]].Type
+func (b *builder) isOperand(n *ir.Node, r *op.Op, slot int) bool {
+	return r.Slot(slot) == op.Data && b.Graph.Tensors[n.Inputs[slot]].Type == schema.TensorTypeFLOAT32
 }
 
 // uniteNode joins the inputs and outputs of a node that wants one quantization. An input whose quantization is fixed joins
@@ -218,5 +216,5 @@ func (b *builder) sources() {
 // derived reports whether a node's outputs lie within the range of its inputs, all of which are in the same group or added to
 // it as sources.
 func (b *builder) derived(node int) bool {
-	return b.Nodes[node].Int8 && ruleOf(&b.Graph.Nodes[node]).kind == same
+	return b.Nodes[node].Int8 && ruleOf(&b.Graph.Nodes[node]).Int8.Rule == op.Same
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"espalier.dev/espalier/optimizer/ir"
+	"espalier.dev/espalier/optimizer/op"
 	"espalier.dev/espalier/optimizer/tflite"
 	"espalier.dev/espalier/optimizer/tflite/schema"
 	"espalier.dev/espalier/optimizer/weight"
@@ -83,17 +84,17 @@ func (im *importer) layers() error {
 	for i := range im.g.Nodes {
 		n := &im.g.Nodes[i]
 		r := ruleOf(n)
-		if r.kind != weighted {
+		if r.Int8.Rule != op.Weighted {
 			continue
 		}
-		kernel := &im.g.Tensors[n.Inputs[r.weight]]
+		kernel := im.g.Input(n, r.Find(op.Weight))
 		if kernel.Type != schema.TensorTypeINT8 || kernel.Const == nil {
 			continue
 		}
 		if kernel.Quant == nil {
 			return fmt.Errorf("%s: int8 weights %q without a scale", n, kernel.Name)
 		}
-		w, values, exact, err := storedWeights(kernel, r.axis)
+		w, values, exact, err := storedWeights(kernel, r.Weights.Axis)
 		if err != nil {
 			return fmt.Errorf("weights %q: %w", kernel.Name, err)
 		}
@@ -101,10 +102,11 @@ func (im *importer) layers() error {
 			im.out.Weights[kernel.Index] = w
 		}
 		im.setFloat(kernel.Index, values)
-		if r.bias >= len(n.Inputs) || n.Inputs[r.bias] < 0 {
+		bias := im.g.Input(n, r.Find(op.Bias))
+		if bias == nil {
 			continue
 		}
-		bias, input := &im.g.Tensors[n.Inputs[r.bias]], &im.g.Tensors[n.Inputs[r.input]]
+		input := im.g.Input(n, r.Find(op.Data))
 		if bias.Type != schema.TensorTypeINT32 {
 			continue
 		}
@@ -199,14 +201,14 @@ func (im *importer) bypass() error {
 		alias[t] = t
 	}
 	var kept []*schema.OperatorT
-	for i, op := range im.sub.Operators {
+	for i, o := range im.sub.Operators {
 		n := &im.g.Nodes[i]
 		if !im.converts(n) {
 			if im.g.Output(n, 0).Type == schema.TensorTypeFLOAT32 {
 				im.out.Float[len(kept)] = true
 			}
 			im.out.Operator = append(im.out.Operator, len(kept))
-			kept = append(kept, op)
+			kept = append(kept, o)
 			continue
 		}
 		im.out.Operator = append(im.out.Operator, None)
@@ -225,8 +227,8 @@ func (im *importer) bypass() error {
 			delete(im.out.Known, to)
 		}
 	}
-	for _, op := range kept {
-		for _, list := range [][]int32{op.Inputs, op.Outputs} {
+	for _, o := range kept {
+		for _, list := range [][]int32{o.Inputs, o.Outputs} {
 			for slot, t := range list {
 				if t >= 0 {
 					list[slot] = int32(resolve(alias, int(t)))

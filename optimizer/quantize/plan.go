@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"espalier.dev/espalier/optimizer/ir"
+	"espalier.dev/espalier/optimizer/op"
 	"espalier.dev/espalier/optimizer/tflite/schema"
 	"espalier.dev/espalier/optimizer/weight"
 )
@@ -150,7 +151,7 @@ func (p *Plan) whyFloat(n *ir.Node) string {
 	if p.Options.Float[n.Index] {
 		return fmt.Sprintf("%s is float in the imported model", n)
 	}
-	if r.kind == unsupported {
+	if r.Int8.Rule == op.Float {
 		return fmt.Sprintf("%s has no int8 form here", n)
 	}
 	if pattern := p.keptBy(n); pattern != "" {
@@ -162,7 +163,7 @@ func (p *Plan) whyFloat(n *ir.Node) string {
 		}
 		tensor := &p.Graph.Tensors[t]
 		switch {
-		case r.kind == weighted && (slot == r.weight || slot == r.bias):
+		case r.Slot(slot) == op.Weight || r.Slot(slot) == op.Bias:
 			if tensor.Type != schema.TensorTypeFLOAT32 || tensor.Const == nil {
 				return fmt.Sprintf("%s has weights or a bias that are no float32 constants", n)
 			}
@@ -181,7 +182,7 @@ func (p *Plan) whyFloat(n *ir.Node) string {
 }
 
 // idle reports whether a node computes with shapes only: it stays as it is and takes whatever type its input has.
-func (p *Plan) idle(n *ir.Node) bool { return n.Folded || ruleOf(n).kind == opaque }
+func (p *Plan) idle(n *ir.Node) bool { return n.Folded || ruleOf(n).Int8.Rule == op.Opaque }
 
 // keptBy returns the keep-float pattern that matches the node's output or weight names, "" if none does.
 func (p *Plan) keptBy(n *ir.Node) string {
@@ -215,8 +216,8 @@ func namesOf(g *ir.Graph, n *ir.Node) []string {
 	for _, t := range n.Outputs {
 		names = append(names, g.Tensors[t].Name)
 	}
-	if r := ruleOf(n); r.kind == weighted {
-		names = append(names, g.Tensors[n.Inputs[r.weight]].Name)
+	if r := ruleOf(n); r.Weights != nil {
+		names = append(names, g.Tensors[n.Inputs[r.Find(op.Weight)]].Name)
 	}
 	return names
 }
@@ -241,15 +242,15 @@ func (p *Plan) findLayers() {
 	for i := range p.Graph.Nodes {
 		n := &p.Graph.Nodes[i]
 		r := ruleOf(n)
-		if !p.Nodes[i].Int8 || r.kind != weighted {
+		if !p.Nodes[i].Int8 || r.Weights == nil {
 			continue
 		}
 		layer := Layer{
-			Node: i, Input: n.Inputs[r.input], Weight: n.Inputs[r.weight], Bias: None, Output: n.Outputs[0], Axis: r.axis,
-			PerChannel: n.Op != schema.BuiltinOperatorFULLY_CONNECTED || !p.Options.PerTensorDense,
+			Node: i, Input: n.Inputs[r.Find(op.Data)], Weight: n.Inputs[r.Find(op.Weight)], Bias: None, Output: n.Outputs[0], Axis: r.Weights.Axis,
+			PerChannel: r.Weights.Kind != op.Dense || !p.Options.PerTensorDense,
 		}
-		if r.bias < len(n.Inputs) && n.Inputs[r.bias] >= 0 {
-			layer.Bias = n.Inputs[r.bias]
+		if bias := p.Graph.Input(n, r.Find(op.Bias)); bias != nil {
+			layer.Bias = bias.Index
 		}
 		layer.Name = p.Graph.Tensors[layer.Weight].Name
 		p.Layers = append(p.Layers, layer)
@@ -258,7 +259,7 @@ func (p *Plan) findLayers() {
 
 // inputGroup is the group a layer reads its input in.
 func (p *Plan) inputGroup(l Layer) int {
-	return p.Nodes[l.Node].Operands[ruleOf(&p.Graph.Nodes[l.Node]).input]
+	return p.Nodes[l.Node].Operands[ruleOf(&p.Graph.Nodes[l.Node]).Find(op.Data)]
 }
 
 // Kept lists the nodes that stay float and why, one line each, for the report.

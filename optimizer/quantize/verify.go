@@ -10,6 +10,7 @@ import (
 	"espalier.dev/espalier/optimizer/exec/float"
 	"espalier.dev/espalier/optimizer/exec/integer"
 	"espalier.dev/espalier/optimizer/ir"
+	"espalier.dev/espalier/optimizer/op"
 	"espalier.dev/espalier/optimizer/tflite"
 	"espalier.dev/espalier/optimizer/tflite/schema"
 	"espalier.dev/espalier/optimizer/weight"
@@ -232,7 +233,7 @@ func (c *comparison) addSteps(im *Imported) error {
 
 // isInt8 reports whether an operator computes int8 values from int8 values.
 func (c *comparison) isInt8(n *ir.Node) bool {
-	return c.graph.Output(n, 0).Type == schema.TensorTypeINT8 && ruleOf(n).kind != unsupported
+	return c.graph.Output(n, 0).Type == schema.TensorTypeINT8 && ruleOf(n).Int8.Rule != op.Float
 }
 
 // newStep makes the simulation of node n of the leaf from operator op of the imported model.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 
+	"espalier.dev/espalier/optimizer/op"
 	"espalier.dev/espalier/optimizer/tflite/schema"
 )
 
@@ -93,15 +94,15 @@ func (m *Model) normaliseTensor(where string, t *schema.TensorT, counts map[stri
 func (m *Model) dequantizeHybrid(s int, g *schema.SubGraphT, counts map[string]int) error {
 	for _, o := range g.Operators {
 		code, _ := m.Op(o)
-		switch code {
-		case schema.BuiltinOperatorCONV_2D, schema.BuiltinOperatorDEPTHWISE_CONV_2D, schema.BuiltinOperatorFULLY_CONNECTED:
-		default:
+		known := op.Lookup(code)
+		if known == nil || known.Weights == nil {
 			continue
 		}
-		if typeAt(g, o.Inputs, 0) != schema.TensorTypeFLOAT32 || typeAt(g, o.Inputs, 1) != schema.TensorTypeINT8 {
+		slot := known.Find(op.Weight)
+		if typeAt(g, o.Inputs, known.Find(op.Data)) != schema.TensorTypeFLOAT32 || typeAt(g, o.Inputs, slot) != schema.TensorTypeINT8 {
 			continue
 		}
-		w := int(o.Inputs[1])
+		w := int(o.Inputs[slot])
 		values, err := m.dequantized(tensorName(s, w, g.Tensors[w]), g.Tensors[w])
 		if err != nil {
 			return err

@@ -5,6 +5,7 @@ import (
 	"math"
 	"strings"
 
+	"espalier.dev/espalier/optimizer/op"
 	"espalier.dev/espalier/optimizer/tflite"
 	"espalier.dev/espalier/optimizer/tflite/schema"
 )
@@ -18,6 +19,12 @@ type Kernel struct {
 	Axis   int // of the output channels
 }
 
+// Depthwise reports whether the kernel is a depthwise convolution's, which rules leave alone unless they name it.
+func (k Kernel) Depthwise() bool {
+	known := op.Lookup(k.Op)
+	return known != nil && known.Weights != nil && known.Weights.Kind == op.Depthwise
+}
+
 // Kernels lists the constant weights of convolutions, depthwise and transposed convolutions and fully connected layers, in the
 // order of the operators, each tensor once.
 func Kernels(m *tflite.Model) []Kernel {
@@ -25,23 +32,20 @@ func Kernels(m *tflite.Model) []Kernel {
 	g, seen := m.Subgraph(), map[int32]bool{}
 	for _, o := range g.Operators {
 		code, _ := m.Op(o)
-		axis := 0
-		switch code {
-		case schema.BuiltinOperatorCONV_2D, schema.BuiltinOperatorFULLY_CONNECTED, schema.BuiltinOperatorTRANSPOSE_CONV:
-		case schema.BuiltinOperatorDEPTHWISE_CONV_2D:
-			axis = 3
-		default:
+		known := op.Lookup(code)
+		if known == nil || known.Weights == nil {
 			continue
 		}
-		if len(o.Inputs) < 2 || o.Inputs[1] < 0 || seen[o.Inputs[1]] {
+		slot := known.Find(op.Weight)
+		if len(o.Inputs) <= slot || o.Inputs[slot] < 0 || seen[o.Inputs[slot]] {
 			continue
 		}
-		t := g.Tensors[o.Inputs[1]]
-		if !m.IsConst(t) || axis >= len(t.Shape) {
+		t := g.Tensors[o.Inputs[slot]]
+		if !m.IsConst(t) || known.Weights.Axis >= len(t.Shape) {
 			continue
 		}
-		seen[o.Inputs[1]] = true
-		k := Kernel{Tensor: int(o.Inputs[1]), Name: t.Name, Op: code, Axis: axis}
+		seen[o.Inputs[slot]] = true
+		k := Kernel{Tensor: int(o.Inputs[slot]), Name: t.Name, Op: code, Axis: known.Weights.Axis}
 		for _, d := range t.Shape {
 			k.Shape = append(k.Shape, int(d))
 		}

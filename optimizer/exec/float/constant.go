@@ -7,6 +7,7 @@ import (
 
 	"espalier.dev/espalier/optimizer/ir"
 	"espalier.dev/espalier/optimizer/kernel"
+	"espalier.dev/espalier/optimizer/op"
 	"espalier.dev/espalier/optimizer/tflite/schema"
 )
 
@@ -152,16 +153,15 @@ func halfFloat(h uint16) float32 {
 func (n *Network) addParam(g *ir.Graph, o *ir.Node, slot int, c *constant) {
 	t := &g.Tensors[o.Inputs[slot]]
 	p := &Param{Tensor: t.Index, Node: o.Index, Name: t.Name, Shape: t.Shape, Value: c.raw}
+	known := op.Lookup(o.Op)
 	switch {
-	case o.Op == schema.BuiltinOperatorCONV_2D && slot == 1, o.Op == schema.BuiltinOperatorTRANSPOSE_CONV && slot == 1:
-		p.Kind = Kernel
-	case o.Op == schema.BuiltinOperatorDEPTHWISE_CONV_2D && slot == 1:
-		p.Kind, p.Axis = Depthwise, 3
-	case o.Op == schema.BuiltinOperatorFULLY_CONNECTED && slot == 1:
-		p.Kind = Dense
-	case slot == biasSlot(o):
+	case known == nil:
+		return
+	case known.Slot(slot) == op.Weight:
+		p.Kind, p.Axis = kinds[known.Weights.Kind], known.Weights.Axis
+	case known.Slot(slot) == op.Bias:
 		p.Kind = Bias
-	case operations[o.Op].f != nil, o.Op == schema.BuiltinOperatorCONCATENATION:
+	case known.Slot(slot) == op.Data && known.Trains:
 		p.Kind, p.Axis = Constant, max(len(t.Shape)-1, 0)
 	default:
 		return
@@ -170,13 +170,5 @@ func (n *Network) addParam(g *ir.Graph, o *ir.Node, slot int, c *constant) {
 	n.Params = append(n.Params, p)
 }
 
-// biasSlot is the input slot of an operator's bias, −1 if it has none.
-func biasSlot(o *ir.Node) int {
-	switch o.Op {
-	case schema.BuiltinOperatorCONV_2D, schema.BuiltinOperatorDEPTHWISE_CONV_2D, schema.BuiltinOperatorFULLY_CONNECTED:
-		return 2
-	case schema.BuiltinOperatorTRANSPOSE_CONV:
-		return 3
-	}
-	return -1
-}
+// kinds are the parameters that weights are.
+var kinds = map[op.Kind]Kind{op.Kernel: Kernel, op.Depthwise: Depthwise, op.Dense: Dense}

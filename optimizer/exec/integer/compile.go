@@ -5,6 +5,7 @@ import (
 	"math"
 
 	"espalier.dev/espalier/optimizer/ir"
+	"espalier.dev/espalier/optimizer/op"
 	"espalier.dev/espalier/optimizer/tflite"
 	"espalier.dev/espalier/optimizer/tflite/schema"
 )
@@ -137,8 +138,8 @@ func isInput(g *ir.Graph, t int) bool {
 
 // dataInput is the input whose type decides which kernel runs.
 func (c *compiler) dataInput() int {
-	if c.n.Op == schema.BuiltinOperatorTRANSPOSE_CONV {
-		return 2
+	if known := op.Lookup(c.n.Op); known != nil {
+		return max(known.Find(op.Data), 0)
 	}
 	return 0
 }

@@ -5,6 +5,7 @@ import (
 
 	"espalier.dev/espalier/optimizer/exec/float"
 	"espalier.dev/espalier/optimizer/ir"
+	"espalier.dev/espalier/optimizer/op"
 	"espalier.dev/espalier/optimizer/tflite/schema"
 )
 
@@ -19,36 +20,34 @@ type floatOp struct {
 }
 
 func buildFloat(c *compiler) (runner, error) {
-	for i, t := range append(append([]int(nil), c.n.Inputs...), c.n.Outputs...) {
-		if t < 0 {
+	known := op.Lookup(c.n.Op)
+	for i, t := range c.n.Inputs {
+		if t < 0 || known != nil && known.Slot(i) == op.Param && c.g.Tensors[t].Const != nil { // axes, a size: read when parsed
 			continue
 		}
-		t := &c.g.Tensors[t]
-		if i == c.indexInput() && t.Const != nil { // axes, a size: read when parsed
-			continue
-		}
-		if t.Type != schema.TensorTypeFLOAT32 {
-			return nil, c.unsupported("%s is %s among float tensors", t, t.Type)
+		if err := c.isFloat(t); err != nil {
+			return nil, err
 		}
 	}
-	op, err := float.NewOp(c.g, c.n.Index)
+	for _, t := range c.n.Outputs {
+		if err := c.isFloat(t); err != nil {
+			return nil, err
+		}
+	}
+	compiled, err := float.NewOp(c.g, c.n.Index)
 	if err != nil {
 		return nil, &UnsupportedError{c.n.Index, c.n.String(), strings.TrimPrefix(err.Error(), c.n.String()+" ")}
 	}
-	c.floats = append(c.floats, floatNode{c.n, op})
+	c.floats = append(c.floats, floatNode{c.n, compiled})
 	return floatKernel(len(c.floats) - 1), nil
 }
 
-// indexInput is the input of an operator that holds integers, −1 if none does.
-func (c *compiler) indexInput() int {
-	switch c.n.Attr.(type) {
-	case ir.Reduce, ir.Resize:
-		return 1
-	case ir.TransposeConv:
-		return 0
-	default:
-		return -1
+// isFloat refuses a tensor of another type among the float ones.
+func (c *compiler) isFloat(t int) error {
+	if t := &c.g.Tensors[t]; t.Type != schema.TensorTypeFLOAT32 {
+		return c.unsupported("%s is %s among float tensors", t, t.Type)
 	}
+	return nil
 }
 
 // floatNode is a float operator as compiled.

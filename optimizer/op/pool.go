@@ -1,0 +1,19 @@
+package op
+
+import "espalier.dev/espalier/optimizer/tflite/schema"
+
+var pools = []*Op{
+	{
+		Code: schema.BuiltinOperatorAVERAGE_POOL_2D, Inputs: []Slot{Data}, Int8: Int8{Rule: Same},
+		Version: int8In(0, 2), Since: []string{"1.5.0", "1.14.0", "2.3.0"},
+	},
+	{
+		Code: schema.BuiltinOperatorMAX_POOL_2D, Inputs: []Slot{Data}, Int8: Int8{Rule: Same},
+		Version: int8In(0, 2), Since: []string{"1.5.0", "1.14.0", "2.3.0"},
+	},
+	{
+		Code: schema.BuiltinOperatorL2_POOL_2D, Inputs: []Slot{Data}, Since: []string{"1.5.0"},
+		NoForward: "not written yet", NoGradient: "not written yet",
+		Int8: Int8{Why: "LiteRT has no int8 kernel"},
+	},
+}

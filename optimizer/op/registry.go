@@ -1,0 +1,30 @@
+package op
+
+import "espalier.dev/espalier/optimizer/tflite/schema"
+
+// all is the table, in the order of docs/operators.md.
+var all = join(
+	[]*Op{conv2d, depthwiseConv2d, transposeConv, fullyConnected, batchMatMul},
+	pools, resizes, blocks,
+	binaries, unaries, conversions, normalisations, reductions, positions,
+	[]*Op{concatenation, gather},
+	pads, splits, packs, slices, reshapes, shapes, turns,
+)
+
+var byCode = index()
+
+func join(families ...[]*Op) []*Op {
+	var list []*Op
+	for _, f := range families {
+		list = append(list, f...)
+	}
+	return list
+}
+
+func index() map[schema.BuiltinOperator]*Op {
+	m := make(map[schema.BuiltinOperator]*Op, len(all))
+	for _, o := range all {
+		m[o.Code] = o
+	}
+	return m
+}

@@ -1,0 +1,72 @@
+package op
+
+import "espalier.dev/espalier/optimizer/tflite/schema"
+
+const (
+	flat        = "its gradient is zero"
+	noKernel    = "LiteRT has no int8 kernel"
+	someRuntime = "its int8 kernel exists in some runtimes only"
+)
+
+// unaries treat every element alike.
+var unaries = []*Op{
+	{
+		Code: schema.BuiltinOperatorRELU, Inputs: []Slot{Data}, Int8: Int8{Rule: Free},
+		Version: int8In(0, 2), Since: []string{"1.5.0", "2.1.0", "2.5.0"},
+	},
+	{
+		Code: schema.BuiltinOperatorRELU6, Inputs: []Slot{Data}, Int8: Int8{Rule: Free},
+		Version: int8In(0, 2), Since: []string{"1.5.0", "1.14.0", "2.5.0"},
+	},
+	{Code: schema.BuiltinOperatorRELU_N1_TO_1, Inputs: []Slot{Data}, Int8: Int8{Rule: Free}, Since: []string{"1.5.0"}},
+	{Code: schema.BuiltinOperatorRELU_0_TO_1, Inputs: []Slot{Data}, Int8: Int8{Why: someRuntime}, Since: []string{"2.10.0"}},
+	{
+		Code: schema.BuiltinOperatorLEAKY_RELU, Inputs: []Slot{Data},
+		Int8: Int8{Rule: Free, Factors: func(s *Scales) []Factor {
+			in := s.Inputs[0] / s.Output
+			return larger(Factor{M: in}, Factor{M: in * max(s.Alpha, -s.Alpha)})
+		}},
+		Since: []string{"1.13.1", "2.3.0"},
+	},
+	{
+		Code: schema.BuiltinOperatorLOGISTIC, Inputs: []Slot{Data}, Int8: Int8{Rule: Fixed, Output: probability},
+		Version: int8In(0, 2), Since: []string{"1.14.0", "1.14.0", "2.3.0"},
+	},
+	{
+		Code: schema.BuiltinOperatorTANH, Inputs: []Slot{Data}, Int8: Int8{Rule: Fixed, Output: unitInterval},
+		Version: int8In(0, 2), Since: []string{"1.14.0", "1.14.0", "2.3.0"},
+	},
+	{Code: schema.BuiltinOperatorHARD_SWISH, Inputs: []Slot{Data}, Int8: Int8{Rule: Free, Exact: true}, Since: []string{"1.15.0"}},
+	{
+		Code: schema.BuiltinOperatorGELU, Inputs: []Slot{Data}, Int8: Int8{Rule: Free},
+		Version: int8In(0, 2), Since: []string{"2.9.0", "2.9.0"},
+	},
+	{Code: schema.BuiltinOperatorELU, Inputs: []Slot{Data}, Int8: Int8{Why: someRuntime}, Since: []string{"1.14.0"}},
+	{
+		Code: schema.BuiltinOperatorABS, Inputs: []Slot{Data}, Int8: Int8{Rule: Free},
+		Version: firstOf(form{5, typed(0, i32)}, form{2, typed(0, i8)}), Since: []string{"1.13.0", "2.4.0", "2.5.0", "2.6.0", "2.12.0"},
+	},
+	{Code: schema.BuiltinOperatorNEG, Inputs: []Slot{Data}, Int8: Int8{Why: noKernel}, Since: []string{"1.9.0"}},
+	{
+		Code: schema.BuiltinOperatorSQRT, Inputs: []Slot{Data}, Int8: Int8{Why: someRuntime},
+		Version: int8In(0, 2), Since: []string{"1.10.0", "2.21.0"},
+	},
+	{
+		Code: schema.BuiltinOperatorRSQRT, Inputs: []Slot{Data}, Int8: Int8{Why: "its int8 kernel stops at inputs that rounding to a code can produce"},
+		Version: int8In(0, 2), Since: []string{"1.10.0", "2.5.0", "2.15.0"},
+	},
+	{
+		Code: schema.BuiltinOperatorEXP, Inputs: []Slot{Data}, Int8: Int8{Why: someRuntime},
+		Version: int8In(0, 2), Since: []string{"1.7.0", "2.12.0"},
+	},
+	{
+		Code: schema.BuiltinOperatorLOG, Inputs: []Slot{Data}, Int8: Int8{Why: someRuntime},
+		Version: int8In(0, 2), Since: []string{"1.14.0", "2.15.0"},
+	},
+	{Code: schema.BuiltinOperatorSQUARE, Inputs: []Slot{Data}, Int8: Int8{Why: noKernel}, Since: []string{"1.12.0"}},
+	{Code: schema.BuiltinOperatorSIN, Inputs: []Slot{Data}, Int8: Int8{Why: noKernel}, Since: []string{"1.9.0"}},
+	{Code: schema.BuiltinOperatorCOS, Inputs: []Slot{Data}, Int8: Int8{Why: noKernel}, Since: []string{"1.14.0"}},
+	{Code: schema.BuiltinOperatorFLOOR, Inputs: []Slot{Data}, Int8: Int8{Why: noKernel}, NoGradient: flat, Since: []string{"1.9.0"}},
+	{Code: schema.BuiltinOperatorCEIL, Inputs: []Slot{Data}, Int8: Int8{Why: noKernel}, NoGradient: flat, Since: []string{"1.14.0"}},
+	{Code: schema.BuiltinOperatorROUND, Inputs: []Slot{Data}, Int8: Int8{Why: noKernel}, NoGradient: flat, Since: []string{"1.14.0"}},
+}
