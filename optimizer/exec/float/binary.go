@@ -77,6 +77,10 @@ var operations = map[schema.BuiltinOperator]operation{
 	},
 }
 
+func buildBinary(s *site) (layer, error) {
+	return newBinary(s.node, s.o.Attr.(ir.Binary), operations[s.o.Op]), nil
+}
+
 func newBinary(n node, attr ir.Binary, op operation) layer {
 	l := &combine{node: n, bounds: boundsOf(attr.Act), operation: op, attr: attr, same: attr.Same()}
 	l.usesIn = !op.linear

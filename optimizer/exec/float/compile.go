@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"espalier.dev/espalier/optimizer/ir"
+	"espalier.dev/espalier/optimizer/op"
 	"espalier.dev/espalier/optimizer/tflite/schema"
 )
 
@@ -56,124 +57,48 @@ func (n *Network) check(g *ir.Graph, o *ir.Node) error {
 			return fmt.Errorf("%s: %s is empty, shape %v", o, tensor, tensor.Shape)
 		}
 	}
-	switch o.Op {
-	case schema.BuiltinOperatorCONV_2D, schema.BuiltinOperatorDEPTHWISE_CONV_2D, schema.BuiltinOperatorTRANSPOSE_CONV:
-		if n.constants[o.Inputs[1]] == nil {
-			return fmt.Errorf("%s: its weights %s are no float32 constant", o, &g.Tensors[o.Inputs[1]])
-		}
-	case schema.BuiltinOperatorFULLY_CONNECTED:
-		if w := &g.Tensors[o.Inputs[1]]; w.Type != schema.TensorTypeFLOAT32 {
-			return fmt.Errorf("%s: its weights %s are of type %s: only float32 is supported", o, w, w.Type)
-		}
+	known := op.Lookup(o.Op)
+	if known == nil || known.Weights == nil {
+		return nil
+	}
+	switch w := g.Input(o, known.Find(op.Weight)); {
+	case known.Weights.Kind == op.Dense && w.Type != schema.TensorTypeFLOAT32:
+		return fmt.Errorf("%s: its weights %s are of type %s: only float32 is supported", o, w, w.Type)
+	case known.Weights.Kind != op.Dense && n.constants[w.Index] == nil:
+		return fmt.Errorf("%s: its weights %s are no float32 constant", o, w)
 	}
 	return nil
+}
+
+// site is the place of a node being compiled.
+type site struct {
+	node
+	net *Network
+	g   *ir.Graph
+	o   *ir.Node
+}
+
+// width is the last dimension of the first input.
+func (s *site) width() int {
+	if t := s.g.Input(s.o, 0); t != nil && len(t.Shape) > 0 {
+		return t.Shape[len(t.Shape)-1]
+	}
+	return 1
+}
+
+// build makes the layer of an operator.
+type build = func(*site) (layer, error)
+
+// of is the build of a layer that is made from its node, the graph and an attribute of type A.
+func of[A any](made func(node, *ir.Graph, A) layer) build {
+	return func(s *site) (layer, error) { return made(s.node, s.g, s.o.Attr.(A)), nil }
 }
 
 // build makes the layer of a supported operator, nil for any other.
 func (n *Network) build(g *ir.Graph, o *ir.Node) (layer, error) {
-	node := newNode(o, g)
-	width := 1
-	if t := g.Input(o, 0); t != nil && len(t.Shape) > 0 {
-		width = t.Shape[len(t.Shape)-1]
+	make, ok := builders[o.Op]
+	if !ok {
+		return nil, nil
 	}
-	switch attr := o.Attr.(type) {
-	case ir.Conv:
-		if attr.Depthwise {
-			return newDepthwise(node, g, attr), nil
-		}
-		return newConv(node, n, g, attr), nil
-	case ir.TransposeConv:
-		return newTransposeConv(node, n, g, attr), nil
-	case ir.FullyConnected:
-		return newDense(node, n, attr.Rows, attr.In, attr.Out, boundsOf(attr.Act)), nil
-	case ir.Binary:
-		return newBinary(node, attr, operations[o.Op]), nil
-	case ir.Pool:
-		return n.buildPool(node, g, o, attr), nil
-	case ir.Reduce:
-		return n.buildReduce(node, g, o, attr), nil
-	case ir.Softmax:
-		return newSoftmax(node, width, attr.Beta, o.Op == schema.BuiltinOperatorLOG_SOFTMAX), nil
-	case ir.L2Norm:
-		return newNormalize(node, width, boundsOf(attr.Act)), nil
-	case ir.Resize:
-		return newResize(node, g, attr, o.Op == schema.BuiltinOperatorRESIZE_BILINEAR), nil
-	case ir.Reshape:
-		node.role = aliases
-		return &alias{node}, nil
-	case ir.Cast:
-		return newCast(node, attr), nil
-	case ir.Unary, ir.LeakyRelu, ir.Gelu:
-		return n.buildUnary(node, o), nil
-	}
-	return n.buildMove(node, g, o)
-}
-
-func (n *Network) buildMove(node node, g *ir.Graph, o *ir.Node) (layer, error) {
-	switch attr := o.Attr.(type) {
-	case ir.Transpose:
-		return newTranspose(node, g, attr), nil
-	case ir.StridedSlice:
-		return newStridedSlice(node, g, attr), nil
-	case ir.Split:
-		return newSplit(node, g, attr), nil
-	case ir.Concat:
-		return newConcat(node, g, attr), nil
-	case ir.Pad:
-		return newPad(node, g, attr), nil
-	case ir.MirrorPad:
-		return newMirrorPad(node, g, attr), nil
-	case ir.BlockSize:
-		return newBlocks(node, o, g, attr), nil
-	case ir.Gather:
-		return newGather(node, g, attr)
-	case ir.Pack:
-		return newPack(node, g, attr), nil
-	case ir.Unpack:
-		return newUnpack(node, g, attr), nil
-	case ir.Reverse:
-		return newReverse(node, g, attr), nil
-	}
-	return nil, nil
-}
-
-func (n *Network) buildPool(node node, g *ir.Graph, o *ir.Node, attr ir.Pool) layer {
-	switch o.Op {
-	case schema.BuiltinOperatorMAX_POOL_2D:
-		return newMaxPool(node, g, attr)
-	case schema.BuiltinOperatorAVERAGE_POOL_2D:
-		return newAveragePool(node, g, attr)
-	}
-	return nil
-}
-
-func (n *Network) buildReduce(node node, g *ir.Graph, o *ir.Node, attr ir.Reduce) layer {
-	switch o.Op {
-	case schema.BuiltinOperatorMEAN, schema.BuiltinOperatorSUM:
-		return newSum(node, g, attr, o.Op == schema.BuiltinOperatorMEAN)
-	case schema.BuiltinOperatorREDUCE_MAX, schema.BuiltinOperatorREDUCE_MIN:
-		return newExtreme(node, g, attr, o.Op)
-	}
-	return nil
-}
-
-func (n *Network) buildUnary(node node, o *ir.Node) layer {
-	switch o.Op {
-	case schema.BuiltinOperatorRELU:
-		return newClamp(node, boundsOf(ir.Relu))
-	case schema.BuiltinOperatorRELU6:
-		return newClamp(node, boundsOf(ir.Relu6))
-	case schema.BuiltinOperatorRELU_N1_TO_1:
-		return newClamp(node, boundsOf(ir.ReluN1To1))
-	case schema.BuiltinOperatorRELU_0_TO_1:
-		return newClamp(node, bounds{0, 1})
-	}
-	l, ok := newUnary(o, node)
-	switch {
-	case !ok:
-		return nil
-	case o.Op == schema.BuiltinOperatorHARD_SWISH:
-		return newHardSwish(l)
-	}
-	return l
+	return make(&site{newNode(o, g), n, g, o})
 }

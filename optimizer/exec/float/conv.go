@@ -15,6 +15,13 @@ type dense struct {
 	transposed          []float32 // weights as [taps, outputs]; nil: they are no constant
 }
 
+func buildFullyConnected(s *site) (layer, error) {
+	attr := s.o.Attr.(ir.FullyConnected)
+	return newDense(s.node, s.net, attr.Rows, attr.In, attr.Out, boundsOf(attr.Act)), nil
+}
+
+func buildConv(s *site) (layer, error) { return newConv(s.node, s.net, s.g, s.o.Attr.(ir.Conv)), nil }
+
 func newDense(n node, net *Network, rows, taps, outputs int, b bounds) layer {
 	n.fused, n.usesIn, n.usesOut = true, true, true
 	l := &dense{node: n, bounds: b, rows: rows, taps: taps, outputs: outputs, slot: 1}

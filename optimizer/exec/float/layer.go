@@ -71,6 +71,11 @@ func (n *node) input(i int) int {
 // quantizations differ.
 type alias struct{ node }
 
+func buildAlias(s *site) (layer, error) {
+	s.role = aliases
+	return &alias{s.node}, nil
+}
+
 func (l *alias) forward(e *Exec) {
 	if x, y := e.value(l.in[0]), e.result(&l.node, 0); &x[0] != &y[0] {
 		copy(y, x)

@@ -159,6 +159,10 @@ func newMirrorPad(n node, g *ir.Graph, attr ir.MirrorPad) layer {
 	return l
 }
 
+func buildBlocks(s *site) (layer, error) {
+	return newBlocks(s.node, s.o, s.g, s.o.Attr.(ir.BlockSize)), nil
+}
+
 // newBlocks is DEPTH_TO_SPACE and SPACE_TO_DEPTH: output pixel (y·s + i, x·s + j) channel c is input pixel (y, x) channel
 // (i·s + j)·C + c, and the other way round.
 func newBlocks(n node, o *ir.Node, g *ir.Graph, attr ir.BlockSize) layer {
@@ -181,8 +185,9 @@ func newBlocks(n node, o *ir.Node, g *ir.Graph, attr ir.BlockSize) layer {
 	return l
 }
 
-// newGather is GATHER with constant indices.
-func newGather(n node, g *ir.Graph, attr ir.Gather) (layer, error) {
+// buildGather is GATHER with constant indices.
+func buildGather(s *site) (layer, error) {
+	n, g, attr := s.node, s.g, s.o.Attr.(ir.Gather)
 	indices := g.Tensors[n.in[1]].Ints()
 	if indices == nil || attr.BatchDims != 0 {
 		return nil, fmt.Errorf("%s: only constant indices without batch dimensions are supported", n.name)

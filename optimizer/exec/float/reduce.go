@@ -36,6 +36,14 @@ func reduction(g *ir.Graph, n *node, attr ir.Reduce) (t transfer, count int) {
 	return t.merged(), count
 }
 
+func buildSum(s *site) (layer, error) {
+	return newSum(s.node, s.g, s.o.Attr.(ir.Reduce), s.o.Op == schema.BuiltinOperatorMEAN), nil
+}
+
+func buildExtreme(s *site) (layer, error) {
+	return newExtreme(s.node, s.g, s.o.Attr.(ir.Reduce), s.o.Op), nil
+}
+
 func newSum(n node, g *ir.Graph, attr ir.Reduce, mean bool) layer {
 	n.adds = true
 	l := &sum{node: n, multiply: 1}

@@ -4,6 +4,7 @@ import (
 	"math"
 
 	"espalier.dev/espalier/optimizer/ir"
+	"espalier.dev/espalier/optimizer/tflite/schema"
 )
 
 // resize is RESIZE_NEAREST_NEIGHBOR and RESIZE_BILINEAR: every output pixel mixes up to four input pixels.
@@ -25,6 +26,10 @@ type mix struct {
 // fixedMix is the mix of the integer kernel, which rounds positions to 1/1024 pixel: its neighbours are others where that moves a
 // position over a pixel's edge.
 type fixedMix struct{ low, high, toLow, toHigh int } // weights in 1/1024
+
+func buildResize(s *site) (layer, error) {
+	return newResize(s.node, s.g, s.o.Attr.(ir.Resize), s.o.Op == schema.BuiltinOperatorRESIZE_BILINEAR), nil
+}
 
 func newResize(n node, g *ir.Graph, attr ir.Resize, bilinear bool) layer {
 	x, y := g.Tensors[n.in[0]].Shape, g.Tensors[n.out[0]].Shape

@@ -1,6 +1,11 @@
 package float
 
-import "math"
+import (
+	"math"
+
+	"espalier.dev/espalier/optimizer/ir"
+	"espalier.dev/espalier/optimizer/tflite/schema"
+)
 
 // softmax is SOFTMAX, exp(β·x) normalised over the last dimension, and its logarithm LOG_SOFTMAX.
 type softmax struct {
@@ -8,6 +13,14 @@ type softmax struct {
 	width int // of a row
 	beta  float32
 	log   bool
+}
+
+func buildSoftmax(s *site) (layer, error) {
+	return newSoftmax(s.node, s.width(), s.o.Attr.(ir.Softmax).Beta, s.o.Op == schema.BuiltinOperatorLOG_SOFTMAX), nil
+}
+
+func buildNormalize(s *site) (layer, error) {
+	return newNormalize(s.node, s.width(), boundsOf(s.o.Attr.(ir.L2Norm).Act)), nil
 }
 
 func newSoftmax(n node, width int, beta float32, log bool) layer {

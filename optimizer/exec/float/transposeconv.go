@@ -19,6 +19,10 @@ type transposeConv struct {
 	gathered      []float32     // weights as [height·width·outputs, in]
 }
 
+func buildTransposeConv(s *site) (layer, error) {
+	return newTransposeConv(s.node, s.net, s.g, s.o.Attr.(ir.TransposeConv)), nil
+}
+
 func newTransposeConv(n node, net *Network, g *ir.Graph, attr ir.TransposeConv) layer {
 	x, w := g.Tensors[n.in[2]].Shape, g.Tensors[n.in[1]].Shape
 	n.fused, n.usesIn, n.usesOut = true, true, true

@@ -67,36 +67,39 @@ var functions = map[schema.BuiltinOperator]function{
 	schema.BuiltinOperatorSIGN:       {f: func(x float32) float32 { return signOf(x, 0) }},
 }
 
-// newUnary compiles an operator of one value; ok is false if o is none.
-func newUnary(o *ir.Node, n node) (l *unary, ok bool) {
-	switch attr := o.Attr.(type) {
-	case ir.LeakyRelu:
-		a := attr.Alpha
-		n.usesIn = true
-		return &unary{node: n, f: func(x float32) float32 {
-			if x < 0 {
-				return a * x
-			}
-			return x
-		}, slope: func(x, _ float32) float32 {
-			if x < 0 {
-				return a
-			}
-			return 1
-		}}, true
-	case ir.Gelu:
-		n.usesIn = true
-		if attr.Approximate {
-			return &unary{node: n, f: geluTanh, slope: geluTanhSlope}, true
+func buildUnary(s *site) (layer, error) { return newUnary(s), nil }
+
+// newUnary compiles an operator of the table of functions.
+func newUnary(s *site) *unary {
+	f := functions[s.o.Op]
+	s.usesIn, s.usesOut, s.opaque = f.usesIn, f.usesOut, f.slope == nil
+	return &unary{node: s.node, f: f.f, slope: f.slope}
+}
+
+func buildHardSwish(s *site) (layer, error) { return newHardSwish(newUnary(s)), nil }
+
+func buildLeakyRelu(s *site) (layer, error) {
+	a := s.o.Attr.(ir.LeakyRelu).Alpha
+	s.usesIn = true
+	return &unary{node: s.node, f: func(x float32) float32 {
+		if x < 0 {
+			return a * x
 		}
-		return &unary{node: n, f: gelu, slope: geluSlope}, true
+		return x
+	}, slope: func(x, _ float32) float32 {
+		if x < 0 {
+			return a
+		}
+		return 1
+	}}, nil
+}
+
+func buildGelu(s *site) (layer, error) {
+	s.usesIn = true
+	if s.o.Attr.(ir.Gelu).Approximate {
+		return &unary{node: s.node, f: geluTanh, slope: geluTanhSlope}, nil
 	}
-	f, ok := functions[o.Op]
-	if !ok {
-		return nil, false
-	}
-	n.usesIn, n.usesOut, n.opaque = f.usesIn, f.usesOut, f.slope == nil
-	return &unary{node: n, f: f.f, slope: f.slope}, true
+	return &unary{node: s.node, f: gelu, slope: geluSlope}, nil
 }
 
 func wide(f func(float64) float64) func(float32) float32 {
@@ -175,9 +178,12 @@ type clampLayer struct {
 	bounds
 }
 
-func newClamp(n node, b bounds) layer {
-	n.usesOut = true
-	return &clampLayer{node: n, bounds: b}
+// clampTo is the build of a clamp.
+func clampTo(b bounds) build {
+	return func(s *site) (layer, error) {
+		s.usesOut = true
+		return &clampLayer{node: s.node, bounds: b}, nil
+	}
 }
 
 func (l *clampLayer) forward(e *Exec) {
@@ -200,13 +206,13 @@ type cast struct {
 	truncate bool
 }
 
-func newCast(n node, attr ir.Cast) layer {
-	switch attr.To {
+func buildCast(s *site) (layer, error) {
+	switch s.o.Attr.(ir.Cast).To {
 	case schema.TensorTypeFLOAT32, schema.TensorTypeFLOAT16, schema.TensorTypeFLOAT64:
-		return &cast{node: n}
+		return &cast{node: s.node}, nil
 	}
-	n.opaque = true
-	return &cast{node: n, truncate: true}
+	s.opaque = true
+	return &cast{node: s.node, truncate: true}, nil
 }
 
 func (l *cast) forward(e *Exec) {

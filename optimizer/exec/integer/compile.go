@@ -104,22 +104,20 @@ func (c *compiler) compile() (runner, error) {
 			return nil, c.unsupported("an output is missing")
 		}
 	}
-	if build, ok := movers[c.n.Op]; ok {
-		return build(c)
-	}
 	data := c.in(c.dataInput())
 	if data == nil {
 		return nil, c.unsupported("its input is missing")
 	}
-	if build, ok := anyType[c.n.Op]; ok {
-		return build(c)
+	known, ok := operators[c.n.Op]
+	if known.any {
+		return known.build(c)
 	}
 	switch data.Type {
 	case schema.TensorTypeFLOAT32:
 		return buildFloat(c)
 	case schema.TensorTypeINT8:
-		if build, ok := builders[c.n.Op]; ok {
-			return build(c)
+		if ok {
+			return known.build(c)
 		}
 		return nil, c.unsupported("there is no int8 form of this operator: keep it float, as converters do between DEQUANTIZE and QUANTIZE")
 	default:
