@@ -189,3 +189,9 @@ type L2Norm struct{ Act Activation }
 // RELU_0_TO_1, LOGISTIC, TANH, HARD_SWISH, ELU, ABS, NEG, SQRT, RSQRT, EXP, LOG, SQUARE, SIN, COS, FLOOR, CEIL, ROUND, QUANTIZE,
 // DEQUANTIZE.
 type Unary struct{}
+
+// Multiplier is an attribute of an operator that multiplies by weights or matrices.
+type Multiplier interface {
+	// Multiplications of a node of g, at the graph's batch; biases aside.
+	Multiplications(g *Graph, n *Node) int64
+}

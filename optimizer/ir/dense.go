@@ -45,6 +45,16 @@ func fullyConnected(c *call) error {
 	return nil
 }
 
+// Multiplications are one a weight and row.
+func (a FullyConnected) Multiplications(*Graph, *Node) int64 {
+	return int64(a.Rows) * int64(a.In) * int64(a.Out)
+}
+
+// Multiplications are those of every product of a row and a column.
+func (a BatchMatMul) Multiplications(g *Graph, n *Node) int64 {
+	return int64(g.Output(n, 0).Numel()) * int64(a.K)
+}
+
 func batchMatMul(c *call) error {
 	o, err := options[schema.BatchMatMulOptionsT](c)
 	if err != nil {

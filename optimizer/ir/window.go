@@ -127,6 +127,15 @@ func depthwise(c *call) error {
 	return nil
 }
 
+// Multiplications are one a tap, input channel of the group and output value.
+func (a Conv) Multiplications(g *Graph, n *Node) int64 {
+	taps := numel(g.Input(n, 1).Shape[1:])
+	if a.Depthwise {
+		taps = a.KH * a.KW
+	}
+	return int64(g.Output(n, 0).Numel()) * int64(taps)
+}
+
 func transposeConv(c *call) error {
 	o, err := options[schema.TransposeConvOptionsT](c)
 	if err != nil {
@@ -176,6 +185,11 @@ func transposeConv(c *call) error {
 	c.batchedOnly(2)
 	c.give(out)
 	return nil
+}
+
+// Multiplications are one a weight and input pixel.
+func (a TransposeConv) Multiplications(g *Graph, n *Node) int64 {
+	return int64(g.Input(n, 2).Shape[0]) * int64(a.InH*a.InW) * int64(g.Input(n, 1).Numel())
 }
 
 func pool(c *call) error {

@@ -137,25 +137,12 @@ func Inspect(model []byte) (*Inspection, error) {
 	return out, nil
 }
 
-// multiplications of one operator for one sample: those of convolutions and fully connected layers, biases aside.
+// multiplications of one operator for one sample: those of convolutions and matrix products, biases aside.
 func multiplications(g *ir.Graph, n *ir.Node) int64 {
-	batch := int64(max(1, g.Batch))
-	switch a := n.Attr.(type) {
-	case ir.Conv:
-		kernel := g.Tensors[n.Inputs[1]].Numel()
-		if a.Depthwise {
-			return int64(g.Output(n, 0).Numel()) * int64(a.KH*a.KW) / batch
-		}
-		return int64(a.OutH*a.OutW) * int64(kernel)
-	case ir.TransposeConv:
-		return int64(a.InH*a.InW) * int64(g.Tensors[n.Inputs[1]].Numel())
-	case ir.FullyConnected:
-		return int64(a.Rows) * int64(a.In) * int64(a.Out) / batch
-	case ir.BatchMatMul:
-		return int64(numel(a.Shape)) * int64(a.M) * int64(a.K) * int64(a.N) / batch
-	default:
-		return 0
+	if a, ok := n.Attr.(ir.Multiplier); ok {
+		return a.Multiplications(g, n) / int64(max(1, g.Batch))
 	}
+	return 0
 }
 
 // rolesOf tells the role of every tensor.

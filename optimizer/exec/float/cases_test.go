@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"espalier.dev/espalier/internal/testmaterial"
@@ -51,15 +52,12 @@ func (c gradientCase) model() *tflite.Model {
 	return b.Model()
 }
 
+func allCases() []gradientCase {
+	return slices.Concat(convolutions(), products(), binaries(), pools(), movements(), unaries())
+}
+
 func TestGradientsMatchDifferences(t *testing.T) {
-	var cases []gradientCase
-	cases = append(cases, convolutions()...)
-	cases = append(cases, products()...)
-	cases = append(cases, binaries()...)
-	cases = append(cases, pools()...)
-	cases = append(cases, movements()...)
-	cases = append(cases, unaries()...)
-	for _, c := range cases {
+	for _, c := range allCases() {
 		t.Run(c.name, func(t *testing.T) {
 			for _, batch := range []int{1, 3} {
 				check(t, c.model(), batch, !c.smooth)
@@ -325,6 +323,21 @@ func movements() []gradientCase {
 		{name: "GATHER", input: image, build: op(schema.BuiltinOperatorGATHER, schema.BuiltinOptionsGatherOptions, &schema.GatherOptionsT{Axis: 2}, []int32{1, 3, 3, 8}, []int32{2, 0, 2})},
 		{name: "PACK", input: image, build: func(b *builder, x int32) int32 {
 			return b.Op("y", schema.BuiltinOperatorPACK, schema.BuiltinOptionsPackOptions, &schema.PackOptionsT{Axis: 2, ValuesCount: 2}, []int32{1, 3, 2, 4, 8}, x, b.Unary("n", schema.BuiltinOperatorNEG, x))
+		}},
+		{name: "SLICE", input: image, build: op(schema.BuiltinOperatorSLICE, schema.BuiltinOptionsSliceOptions, &schema.SliceOptionsT{}, []int32{1, 2, 3, 8}, []int32{0, 1, 0, 0}, []int32{1, 2, 3, -1})},
+		{name: "SQUEEZE", input: []int32{1, 1, 4, 1}, build: op(schema.BuiltinOperatorSQUEEZE, schema.BuiltinOptionsSqueezeOptions, &schema.SqueezeOptionsT{SqueezeDims: []int32{1, 3}}, []int32{1, 4})},
+		{name: "EXPAND_DIMS", input: image, build: op(schema.BuiltinOperatorEXPAND_DIMS, schema.BuiltinOptionsExpandDimsOptions, &schema.ExpandDimsOptionsT{}, []int32{1, 3, 1, 4, 8}, []int32{2})},
+		{name: "SPLIT", input: image, smooth: true, build: func(b *builder, x int32) int32 {
+			parts := b.Ops("y", schema.BuiltinOperatorSPLIT, schema.BuiltinOptionsSplitOptions, &schema.SplitOptionsT{NumSplits: 2}, [][]int32{{1, 3, 4, 4}, {1, 3, 4, 4}}, b.Ints("axis", 3), x)
+			return b.Add("s", parts[0], b.Unary("n", schema.BuiltinOperatorSQUARE, parts[1]), tflitetest.None)
+		}},
+		{name: "SPLIT_V", input: image, build: func(b *builder, x int32) int32 {
+			parts := b.Ops("y", schema.BuiltinOperatorSPLIT_V, schema.BuiltinOptionsSplitVOptions, &schema.SplitVOptionsT{NumSplits: 2}, [][]int32{{1, 3, 3, 8}, {1, 3, 1, 8}}, x, b.Ints("sizes", 3, 1), b.Ints("axis", 2))
+			return b.Op("s", schema.BuiltinOperatorADD, schema.BuiltinOptionsAddOptions, &schema.AddOptionsT{}, []int32{1, 3, 3, 8}, parts[0], parts[1])
+		}},
+		{name: "UNPACK", input: []int32{1, 2, 5}, build: func(b *builder, x int32) int32 {
+			parts := b.Ops("y", schema.BuiltinOperatorUNPACK, schema.BuiltinOptionsUnpackOptions, &schema.UnpackOptionsT{Axis: 1, Num: 2}, [][]int32{{1, 5}, {1, 5}}, x)
+			return b.Op("s", schema.BuiltinOperatorSUB, schema.BuiltinOptionsSubOptions, &schema.SubOptionsT{}, []int32{1, 5}, parts[0], parts[1])
 		}},
 		{name: "REVERSE_V2", input: image, build: op(schema.BuiltinOperatorREVERSE_V2, schema.BuiltinOptionsReverseV2Options, &schema.ReverseV2OptionsT{}, image, []int32{1, 3})},
 	}

@@ -79,6 +79,11 @@ func (b *Builder) Shape(t int32) []int32 { return b.g.Tensors[t].Shape }
 
 // Op adds any builtin operator with one output of the given shape. Options may be nil.
 func (b *Builder) Op(name string, op schema.BuiltinOperator, kind schema.BuiltinOptions, options any, shape []int32, inputs ...int32) int32 {
+	return b.Ops(name, op, kind, options, [][]int32{shape}, inputs...)[0]
+}
+
+// Ops adds any builtin operator with outputs of the given shapes. Options may be nil.
+func (b *Builder) Ops(name string, op schema.BuiltinOperator, kind schema.BuiltinOptions, options any, shapes [][]int32, inputs ...int32) []int32 {
 	code := -1
 	for i, c := range b.m.OperatorCodes {
 		if c.BuiltinCode == op {
@@ -89,13 +94,15 @@ func (b *Builder) Op(name string, op schema.BuiltinOperator, kind schema.Builtin
 		code = len(b.m.OperatorCodes)
 		b.m.OperatorCodes = append(b.m.OperatorCodes, &schema.OperatorCodeT{BuiltinCode: op, Version: 1})
 	}
-	out := b.tensor(name, shape, 0)
-	o := &schema.OperatorT{OpcodeIndex: uint32(code), Inputs: inputs, Outputs: []int32{out}}
+	o := &schema.OperatorT{OpcodeIndex: uint32(code), Inputs: inputs}
+	for _, shape := range shapes {
+		o.Outputs = append(o.Outputs, b.tensor(name, shape, 0))
+	}
 	if options != nil {
 		o.BuiltinOptions = &schema.BuiltinOptionsT{Type: kind, Value: options}
 	}
 	b.g.Operators = append(b.g.Operators, o)
-	return out
+	return o.Outputs
 }
 
 // Conv adds a CONV_2D: weights [out, kh, kw, in], bias [out] or nil, SAME or VALID padding.

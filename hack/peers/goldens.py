@@ -1,0 +1,141 @@
+#!/usr/bin/env python3
+"""Converts networks of one operator each, float and int8, and records what LiteRT's reference kernels answer.
+
+    python3 -m venv /tmp/peers && /tmp/peers/bin/pip install tensorflow==2.21.0 ai-edge-litert
+    /tmp/peers/bin/python hack/peers/goldens.py optimizer/exec/integer/testdata/operators [NAME ...]
+
+Each case gives NAME_f32 and NAME_int8, a .tflite and an .npz with arrays input_I and output_I, a row a sample. What the converter
+does not quantize it leaves in float, between DEQUANTIZE and QUANTIZE.
+"""
+
+import os
+import pathlib
+import sys
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import numpy as np
+import tensorflow as tf
+from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+SAMPLES = 4
+random = np.random.default_rng(11)
+
+
+def const(*shape, scale=1.0):
+    return tf.constant(random.normal(0, scale, shape).astype(np.float32))
+
+
+def ids(*values):
+    return tf.constant(values, tf.int32)
+
+
+# name: (function, shapes of its inputs, how to draw them)
+normal = lambda shape: random.normal(0, 1, shape).astype(np.float32)
+positive = lambda shape: random.uniform(0.2, 3, shape).astype(np.float32)
+unit = lambda shape: random.uniform(-1, 1, shape).astype(np.float32)
+
+CASES = {
+    "batch_matmul": (lambda x, y: tf.raw_ops.BatchMatMulV2(x=x, y=y), [(1, 2, 3, 5), (1, 2, 5, 4)], normal),
+    "batch_matmul_adj": (lambda x, y: tf.raw_ops.BatchMatMulV2(x=x, y=y, adj_y=True), [(1, 3, 5), (1, 4, 5)], normal),
+    "batch_matmul_const": (lambda x, c=const(2, 5, 4): tf.raw_ops.BatchMatMulV2(x=x, y=c), [(1, 2, 3, 5)], normal),
+    "arg_max": (lambda x: tf.argmax(x * 2.0, -1, output_type=tf.int32), [(1, 3, 7)], normal),
+    "arg_min": (lambda x: tf.argmin(x * 2.0, 1, output_type=tf.int64), [(1, 5, 3)], normal),
+    "gather": (lambda x: tf.gather(x * 1.5, ids(2, 0, 2), axis=1), [(1, 4, 3)], normal),
+    "select_v2": (lambda x, y: tf.where(x > 0.25, x, 0.1 * y), [(1, 3, 4), (1, 3, 4)], normal),
+    "less": (lambda x, y: tf.where(x < y, x, y * 0.5), [(1, 3, 4), (1, 1, 4)], normal),
+    "logical": (lambda x, y: tf.where(tf.logical_or(tf.logical_and(x >= y, x <= 1.0), tf.logical_not(y > 0.0)), x, y), [(1, 3, 4), (1, 3, 4)], normal),
+    "equal": (lambda x: tf.where(tf.equal(tf.nn.relu(x), 0.0), x, x * 2.0), [(1, 3, 4)], normal),
+    "not_equal": (lambda x: tf.where(tf.not_equal(tf.nn.relu(x), 0.0), x, x * 2.0), [(1, 3, 4)], normal),
+    "cumsum": (lambda x: tf.cumsum(x, 1), [(1, 5, 3)], normal),
+    "cumsum_reverse": (lambda x: tf.cumsum(x, 2, exclusive=True, reverse=True), [(1, 5, 3)], normal),
+    "reduce_prod": (lambda x: tf.reduce_prod(x, [1]), [(1, 3, 4)], positive),
+    "sign": (lambda x: tf.sign(x) * 0.5, [(1, 3, 4)], normal),
+    "floor": (lambda x: tf.floor(x * 3.0), [(1, 3, 4)], normal),
+    "ceil": (lambda x: tf.math.ceil(x * 3.0), [(1, 3, 4)], normal),
+    "round": (lambda x: tf.round(x * 3.0), [(1, 3, 4)], normal),
+    "squared_difference": (lambda x, y: tf.math.squared_difference(x, y), [(1, 3, 4), (1, 1, 4)], normal),
+    "sqrt": (lambda x: tf.sqrt(x), [(1, 3, 4)], positive),
+    "rsqrt": (lambda x: tf.math.rsqrt(x), [(1, 3, 4)], positive),
+    "exp": (lambda x: tf.exp(x), [(1, 3, 4)], unit),
+    "log": (lambda x: tf.math.log(x), [(1, 3, 4)], positive),
+    "div": (lambda x, y: x / y, [(1, 3, 4), (1, 1, 4)], positive),
+    "pow": (lambda x, y: tf.pow(x, y), [(1, 3, 4), (1, 3, 4)], positive),
+    "floor_div": (lambda x, y: tf.math.floordiv(x, y), [(1, 3, 4), (1, 3, 4)], positive),
+    "floor_mod": (lambda x, y: tf.math.floormod(x, y), [(1, 3, 4), (1, 3, 4)], positive),
+    "broadcast_to": (lambda x: tf.raw_ops.BroadcastTo(input=x, shape=ids(1, 5, 3)), [(1, 1, 3)], normal),
+    "tile": (lambda x: tf.tile(x, [1, 2, 3]), [(1, 2, 3)], normal),
+    "one_hot": (lambda x: tf.one_hot(tf.cast(x, tf.int32), 5) * 2.0, [(1, 6)], lambda s: random.integers(0, 5, s).astype(np.float32)),
+    "elu": (lambda x: tf.nn.elu(x), [(1, 3, 4)], normal),
+    "gelu": (lambda x: tf.nn.gelu(x), [(1, 3, 4)], normal),
+    "gelu_tanh": (lambda x: tf.nn.gelu(x, approximate=True), [(1, 3, 4)], normal),
+    "hard_swish": (lambda x: x * tf.nn.relu6(x + 3.0) * (1.0 / 6.0), [(1, 3, 4)], lambda s: 3 * normal(s)),
+    "transpose_conv_bias": (
+        lambda x, w=const(3, 3, 4, 2), b=const(4): tf.nn.bias_add(tf.nn.conv2d_transpose(x, w, [1, 6, 8, 4], 2), b),
+        [(1, 3, 4, 2)], normal),
+    "conv_3d": (lambda x, w=const(2, 3, 3, 2, 4), b=const(4): tf.nn.bias_add(tf.nn.conv3d(x, w, [1, 1, 2, 1, 1], "SAME"), b), [(1, 3, 5, 4, 2)], normal),
+    "reduce_any": (lambda x: tf.cast(tf.reduce_any(x > 1.0, 1), tf.float32), [(1, 3, 4)], normal),
+    "reduce_all": (lambda x: tf.cast(tf.reduce_all(x > -1.0, 1), tf.float32), [(1, 3, 4)], normal),
+    "gather_nd": (lambda x: tf.gather_nd(x * 1.5, tf.constant([[0, 2], [0, 0]])), [(1, 4, 3)], normal),
+    "top_k": (lambda x: tf.math.top_k(x * 1.5, 3).values, [(1, 6)], normal),
+    "fill": (lambda x: x + tf.fill([1, 3], 0.5), [(1, 3)], normal),
+    "neg": (lambda x: -x, [(1, 3, 4)], normal),
+    "square": (lambda x: tf.square(x), [(1, 3, 4)], normal),
+    "sin": (lambda x: tf.sin(x), [(1, 3, 4)], normal),
+    "cos": (lambda x: tf.cos(x), [(1, 3, 4)], normal),
+    "add_n": (lambda x, y, z: tf.add_n([x, y, z]), [(1, 3, 4)] * 3, normal),
+    "embedding": (lambda i, table=const(7, 5): tf.gather(table, i) * 1.5, [(1, 4)], lambda s: random.integers(0, 7, s).astype(np.int32)),
+}
+
+
+def main():
+    folder = pathlib.Path(sys.argv[1])
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, (function, shapes, draw) in CASES.items():
+        if len(sys.argv) > 2 and name not in sys.argv[2:]:
+            continue
+        for kind in ("f32", "int8"):
+            try:
+                record(folder / f"{name}_{kind}", function, shapes, draw, kind)
+            except Exception as e:
+                print(f"{name}_{kind}: {str(e).strip().splitlines()[0]}")
+
+
+def record(path, function, shapes, draw, kind):
+    types = [tf.as_dtype(draw(s).dtype) for s in shapes]
+    traced = tf.function(function, input_signature=[tf.TensorSpec(s, t) for s, t in zip(shapes, types)])
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([traced.get_concrete_function()])
+    if kind == "int8":
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        converter.representative_dataset = lambda: ([draw(s) for s in shapes] for _ in range(50))
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8, tf.lite.OpsSet.TFLITE_BUILTINS]
+        if tf.float32 in types:
+            converter.inference_input_type = tf.int8
+        converter.inference_output_type = tf.int8
+        try:
+            model = converter.convert()
+        except ValueError:  # an output that is no quantized number
+            converter.inference_output_type = tf.float32
+            model = converter.convert()
+    else:
+        model = converter.convert()
+    interpreter = Interpreter(model_content=model, experimental_op_resolver_type=OpResolverType.BUILTIN_REF)
+    interpreter.allocate_tensors()
+    arrays = {}
+    for _ in range(SAMPLES):
+        for i, d in enumerate(interpreter.get_input_details()):
+            x = draw(tuple(d["shape"]))
+            if d["dtype"] == np.int8:
+                scale, zero = d["quantization"]
+                x = np.clip(np.round(x / scale) + zero, -128, 127).astype(np.int8)
+            interpreter.set_tensor(d["index"], x)
+            arrays.setdefault(f"input_{i}", []).append(x)
+        interpreter.invoke()
+        for i, d in enumerate(interpreter.get_output_details()):
+            arrays.setdefault(f"output_{i}", []).append(interpreter.get_tensor(d["index"]).copy())
+    path.with_suffix(".tflite").write_bytes(model)
+    np.savez_compressed(path.with_suffix(".npz"), **{k: np.stack(v) for k, v in arrays.items()})
+
+
+if __name__ == "__main__":
+    main()
