@@ -110,17 +110,12 @@ func measureSelected(values []v1alpha1.MetricValue) {
 	}
 }
 
-// technique names a stage's technique: prune, cluster, quantize, baseline or publish.
+// technique names a stage's technique, or the implicit stage: baseline or publish.
 func technique(spec *v1alpha1.OptimizationPipelineSpec, name string) string {
 	s := spec.Stage(name)
-	switch {
-	case s == nil:
+	if s == nil {
 		return name
-	case s.Prune != nil:
-		return "prune"
-	case s.Cluster != nil:
-		return "cluster"
-	default:
-		return "quantize"
 	}
+	technique, _ := s.Technique()
+	return technique
 }

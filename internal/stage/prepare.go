@@ -10,14 +10,14 @@ import (
 	"espalier.dev/espalier/internal/artifact"
 	"espalier.dev/espalier/internal/fault"
 	"espalier.dev/espalier/internal/walk"
-	"espalier.dev/espalier/optimizer"
 	"espalier.dev/espalier/optimizer/dataset"
+	"espalier.dev/espalier/optimizer/lineage"
 	"espalier.dev/espalier/optimizer/measure"
 )
 
 // Prepared is what every stage of a pipeline shares: the network, the dataset and the original's answers.
 type Prepared struct {
-	Source      *optimizer.Source
+	Network     *lineage.Network // the pipeline's own
 	Data        *dataset.Dataset
 	ModelDigest string
 
@@ -42,7 +42,7 @@ func Prepare(ctx context.Context, spec *v1alpha1.OptimizationPipelineSpec, sourc
 	if err := sources.checkPin(fault.Model, "model", spec.Model, p.ModelDigest); err != nil {
 		return nil, err
 	}
-	if p.Source, err = optimizer.Read(p.content); err != nil {
+	if p.Network, err = lineage.Read(p.content); err != nil {
 		return nil, fault.As(fault.Model, fmt.Errorf("model %s: %w", spec.Model.URI, err))
 	}
 	if err := p.open(ctx, spec, sources, model.Bytes); err != nil {
@@ -95,7 +95,7 @@ func (p *Prepared) digests() v1alpha1.Baseline {
 
 // fit checks the dataset's samples against the network's inputs and output.
 func (p *Prepared) fit() error {
-	g := p.Source.Float.Subgraph()
+	g := p.Network.Model().Subgraph()
 	if len(g.Inputs) != 1 {
 		return fault.As(fault.Model, fmt.Errorf("the model has %d inputs; give one input that the model splits: models of several are not supported", len(g.Inputs)))
 	}
@@ -165,9 +165,9 @@ func (p *Prepared) Answer(ctx context.Context, workers int) error {
 		return nil
 	}
 	content := p.content
-	if len(p.Source.Notes) > 0 && !p.Source.Int8 { // normalised: what stages start from
+	if p.Network.Rewritten() && !p.Network.Int8() { // normalised: what stages start from
 		var err error
-		if content, err = p.Source.Float.Marshal(); err != nil {
+		if content, err = p.Network.Model().Marshal(); err != nil {
 			return err
 		}
 	}
