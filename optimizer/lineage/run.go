@@ -87,8 +87,12 @@ func (r *Run) Baseline(ctx context.Context, n *Network) (*Outcome, error) {
 	return out, r.leaf(ctx, out)
 }
 
-// draw returns the first n training samples: those that ranges, checks and sensitivities are taken from.
-func (r *Run) draw(n int) []int { return identity(min(n, r.Data.Train.Len())) }
+// draw returns up to n training samples, as many of every class as there are, by a seed of its own: those that ranges, checks and
+// sensitivities are taken from.
+func (r *Run) draw(n int) []int { return dataset.Draw(r.Data.Train, n, drawSeed) }
+
+// drawSeed is fixed: stages of one pipeline look at the same samples, whatever seed they train with.
+const drawSeed = 1
 
 // feed gives the samples of a draw.
 func (r *Run) feed(samples []int) quantize.Feed {
