@@ -19,15 +19,19 @@ type Cluster struct {
 	Rules   []cluster.Rule
 }
 
+// Kind is what it is registered as.
 func (Cluster) Kind() Kind { return clusterKind }
 
+// String sums the settings up.
 func (c Cluster) String() string { return fmt.Sprintf("%d clusters", c.Clusters) }
 
+// Check resolves the settings for the network\'s weights.
 func (c Cluster) Check(n *Network) error {
 	_, _, err := cluster.NewPlan(n.Kernels(), c.Clusters, c.Rules)
 	return err
 }
 
+// Apply makes the network.
 func (c Cluster) Apply(ctx context.Context, n *Network, w *Work) (*Network, error) {
 	targets, notes, err := cluster.NewPlan(w.Kernels, c.Clusters, c.Rules)
 	if err != nil {

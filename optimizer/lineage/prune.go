@@ -15,15 +15,19 @@ var pruneKind = Kind{Name: "prune", Typical: func() Technique {
 // Prune sets weights to zero by a schedule while it trains. The network it makes holds exactly the planned zeros.
 type Prune struct{ prune.Options }
 
+// Kind is what it is registered as.
 func (Prune) Kind() Kind { return pruneKind }
 
+// String sums the settings up.
 func (p Prune) String() string { return fmt.Sprintf("sparsity %v", p.Sparsity) }
 
+// Check resolves the settings for the network\'s weights.
 func (p Prune) Check(n *Network) error {
 	_, _, err := prune.NewPlan(n.Kernels(), p.Options)
 	return err
 }
 
+// Apply makes the network.
 func (p Prune) Apply(ctx context.Context, n *Network, w *Work) (*Network, error) {
 	targets, notes, err := prune.NewPlan(w.Kernels, p.Options)
 	if err != nil {

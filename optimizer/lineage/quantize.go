@@ -19,12 +19,16 @@ type Quantize struct {
 	Free bool
 }
 
+// Kind is what it is registered as.
 func (Quantize) Kind() Kind { return quantizeKind }
 
+// String sums the settings up.
 func (Quantize) String() string { return "int8 training" }
 
+// Check resolves the settings for the network\'s weights.
 func (Quantize) Check(*Network) error { return nil }
 
+// Apply makes the network.
 func (q Quantize) Apply(ctx context.Context, n *Network, w *Work) (*Network, error) {
 	if q.Free {
 		if err := w.forget(); err != nil {
