@@ -2,6 +2,7 @@ package stage
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"sync"
@@ -10,14 +11,15 @@ import (
 	"espalier.dev/espalier/internal/artifact"
 	"espalier.dev/espalier/internal/fault"
 	"espalier.dev/espalier/internal/walk"
+	"espalier.dev/espalier/optimizer"
 	"espalier.dev/espalier/optimizer/dataset"
-	"espalier.dev/espalier/optimizer/lineage"
+	"espalier.dev/espalier/optimizer/ir"
 	"espalier.dev/espalier/optimizer/measure"
 )
 
 // Prepared is what every stage of a pipeline shares: the network, the dataset and the original's answers.
 type Prepared struct {
-	Network     *lineage.Network // the pipeline's own
+	Source      *optimizer.Source
 	Data        *dataset.Dataset
 	ModelDigest string
 
@@ -42,14 +44,24 @@ func Prepare(ctx context.Context, spec *v1alpha1.OptimizationPipelineSpec, sourc
 	if err := sources.checkPin(fault.Model, "model", spec.Model, p.ModelDigest); err != nil {
 		return nil, err
 	}
-	if p.Network, err = lineage.Read(p.content); err != nil {
-		return nil, fault.As(fault.Model, fmt.Errorf("model %s: %w", spec.Model.URI, err))
+	var open *ir.OpenError
+	if err := p.read(spec); err != nil && !errors.As(err, &open) { // the dataset tells open sizes
+		return nil, err
 	}
 	if err := p.open(ctx, spec, sources, model.Bytes); err != nil {
 		_ = p.Close()
 		return nil, err
 	}
 	return p, nil
+}
+
+// read reads the network; samples are the shapes of the dataset's.
+func (p *Prepared) read(spec *v1alpha1.OptimizationPipelineSpec, samples ...[]int) error {
+	var err error
+	if p.Source, err = optimizer.Read(p.content, samples...); err != nil {
+		return fault.As(fault.Model, fmt.Errorf("model %s: %w", spec.Model.URI, err))
+	}
+	return nil
 }
 
 // open opens the dataset.
@@ -77,6 +89,11 @@ func (p *Prepared) open(ctx context.Context, spec *v1alpha1.OptimizationPipeline
 	if err := sources.checkPin(fault.Dataset, "dataset", spec.Dataset.ModelSource, p.Data.Digest); err != nil {
 		return err
 	}
+	if p.Source == nil {
+		if err := p.read(spec, p.Data.Train.Shape()); err != nil {
+			return err
+		}
+	}
 	return p.fit()
 }
 
@@ -95,7 +112,7 @@ func (p *Prepared) digests() v1alpha1.Baseline {
 
 // fit checks the dataset's samples against the network's inputs and output.
 func (p *Prepared) fit() error {
-	g := p.Network.Model().Subgraph()
+	g := p.Source.Float.Subgraph()
 	if len(g.Inputs) != 1 {
 		return fault.As(fault.Model, fmt.Errorf("the model has %d inputs; give one input that the model splits: models of several are not supported", len(g.Inputs)))
 	}
@@ -165,9 +182,9 @@ func (p *Prepared) Answer(ctx context.Context, workers int) error {
 		return nil
 	}
 	content := p.content
-	if p.Network.Rewritten() && !p.Network.Int8() { // normalised: what stages start from
+	if len(p.Source.Notes) > 0 && !p.Source.Int8 { // normalised: what stages start from
 		var err error
-		if content, err = p.Network.Model().Marshal(); err != nil {
+		if content, err = p.Source.Float.Marshal(); err != nil {
 			return err
 		}
 	}

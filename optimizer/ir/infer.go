@@ -12,6 +12,7 @@ import (
 type parser struct {
 	*Graph
 	file *Graph // the same graph at the file's batch; nil while that is the one being inferred
+	deep bool   // fold all that is constant, see Specialize
 }
 
 // call is one node being inferred. An operator's rule fills it in.
@@ -31,6 +32,9 @@ func (p *parser) infer() error {
 			return err
 		}
 		rule, known := rules[c.n.Op]
+		if !known && p.deep {
+			rule, known = shapeRules[c.n.Op]
+		}
 		if !known {
 			rule = (*call).unknown
 		}
@@ -42,6 +46,9 @@ func (p *parser) infer() error {
 		}
 		if known {
 			c.fold()
+		}
+		if known && p.deep && !c.n.Folded {
+			c.evaluate()
 		}
 	}
 	return nil

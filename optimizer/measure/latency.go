@@ -9,7 +9,6 @@ import (
 
 	"espalier.dev/espalier/optimizer/dataset"
 	"espalier.dev/espalier/optimizer/exec/integer"
-	"espalier.dev/espalier/optimizer/tflite"
 )
 
 // Latency is how long one sample takes, in microseconds.
@@ -27,7 +26,7 @@ type LatencyOptions struct {
 // TimeLatency runs a model sample by sample for about the budget, at least 5 and at most 10,000 runs, after a few runs that are
 // not counted. Setting the input is not part of a run.
 func TimeLatency(ctx context.Context, model []byte, source dataset.Source, o LatencyOptions) (Latency, error) {
-	m, err := tflite.Read(model)
+	m, err := read(model, source.Shape())
 	if err != nil {
 		return Latency{}, err
 	}

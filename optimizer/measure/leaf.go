@@ -6,6 +6,7 @@ import (
 
 	"espalier.dev/espalier/optimizer/dataset"
 	"espalier.dev/espalier/optimizer/exec/integer"
+	"espalier.dev/espalier/optimizer/ir"
 	"espalier.dev/espalier/optimizer/tflite"
 )
 
@@ -30,7 +31,7 @@ type Result struct {
 // Leaf measures an emitted file on a source: all metrics it can have. The file is read anew, so that what is measured is what was
 // written.
 func Leaf(ctx context.Context, model []byte, source dataset.Source, o LeafOptions) (*Result, error) {
-	m, err := tflite.Read(model)
+	m, err := read(model, source.Shape())
 	if err != nil {
 		return nil, err
 	}
@@ -59,9 +60,19 @@ func Leaf(ctx context.Context, model []byte, source dataset.Source, o LeafOption
 	return r, nil
 }
 
-// File returns the metrics that need no samples.
-func File(model []byte, list []Clustered) (Metrics, error) {
+// read reads a model and gives its shapes their numbers; samples are the shapes of its inputs' samples.
+func read(model []byte, samples ...[]int) (*tflite.Model, error) {
 	m, err := tflite.Read(model)
+	if err != nil {
+		return nil, err
+	}
+	_, err = ir.Specialize(m, samples)
+	return m, err
+}
+
+// File returns the metrics that need no samples. Where the size of an input is open, samples are the shapes of the inputs' samples.
+func File(model []byte, list []Clustered, samples ...[]int) (Metrics, error) {
+	m, err := read(model, samples...)
 	if err != nil {
 		return nil, err
 	}

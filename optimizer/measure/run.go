@@ -64,7 +64,7 @@ func (a *Answers) Confusion(n int) [][]int {
 // Run runs a model, float or int8, over a source. Errors name what does not fit: more than one input, another input shape, labels
 // past the outputs, an operator that cannot be run.
 func Run(ctx context.Context, model []byte, source dataset.Source, o Options) (*Answers, error) {
-	m, err := tflite.Read(model)
+	m, err := read(model, source.Shape())
 	if err != nil {
 		return nil, err
 	}

@@ -131,27 +131,15 @@ func checkPromises(leaf *tflite.Model, promises map[int]weight.State) error {
 		if t < 0 || t >= len(tensors) {
 			return fmt.Errorf("promised tensor %d is not in the leaf, which has %d", t, len(tensors))
 		}
-		if err := checkPromise(leaf, tensors[t], s); err != nil {
+		codes, err := leaf.Int8s(tensors[t])
+		if err == nil {
+			err = weight.CheckCodes(codes, s)
+		}
+		if err != nil {
 			return fmt.Errorf("layer %q: %w", tensors[t].Name, err)
 		}
 	}
 	return nil
-}
-
-// checkPromise checks a tensor of the leaf: its codes, or the values of a layer kept float.
-func checkPromise(leaf *tflite.Model, t *schema.TensorT, s weight.State) error {
-	if t.Type == schema.TensorTypeFLOAT32 {
-		values, err := leaf.Float32s(t)
-		if err != nil {
-			return err
-		}
-		return s.Agrees(values)
-	}
-	codes, err := leaf.Int8s(t)
-	if err != nil {
-		return err
-	}
-	return weight.CheckCodes(codes, s)
 }
 
 // comparison runs a leaf by the integer executor and beside it, operator by operator and as a whole, the float simulation.
@@ -251,7 +239,11 @@ func (c *comparison) isInt8(n *ir.Node) bool {
 // newStep makes the simulation of node n of the leaf from operator op of the imported model.
 func newStep(leaf *ir.Graph, n *ir.Node, imported *tflite.Model, op int) (*step, error) {
 	one, slots := single(imported, op)
-	net, err := float.Compile(one, 1)
+	parsed, err := ir.Parse(one, 0)
+	if err != nil {
+		return nil, err
+	}
+	net, err := float.Compile(one, parsed.FileBatch) // whose leading dimension may be another than that of samples
 	if err != nil {
 		return nil, err
 	}
