@@ -99,7 +99,41 @@ type Concat struct {
 	Act  Activation
 }
 
-// Reduce is the attribute of MEAN, SUM, REDUCE_MAX, REDUCE_MIN and REDUCE_PROD. Axes are sorted and distinct.
+// AddN is the attribute of ADD_N.
+type AddN struct{}
+
+// Select is the attribute of SELECT and SELECT_V2: where Condition is true the element of A, else that of B. Shape is the output's;
+// the others are the inputs' strides in elements along each dimension, 0 where the input repeats.
+type Select struct {
+	Shape, Condition, A, B []int
+}
+
+// Cumsum is the attribute of CUMSUM. Exclusive sums leave the element itself out; reverse ones begin at the end.
+type Cumsum struct {
+	Axis               int
+	Exclusive, Reverse bool
+}
+
+// Repeat is the attribute of TILE and BROADCAST_TO: Shape and Strides are those of the output, seen as dimensions along which the
+// input advances by Strides elements, 0 where it is repeated.
+type Repeat struct {
+	Shape, Strides []int
+}
+
+// OneHot is the attribute of ONE_HOT. Inputs: ids, depth, value where on, value where off.
+type OneHot struct {
+	Axis, Depth int
+}
+
+// Conv3D is the attribute of CONV_3D: x [batch, depth, height, width, channels], weights [KD, KH, KW, in, out]. Output (z, y, x) reads
+// input (z·Stride[0] − Pad[0] + Dilation[0]·i, …).
+type Conv3D struct {
+	In, Out, Kernel, Stride, Dilation, Pad [3]int
+	Channels, Outputs                      int
+	Act                                    Activation
+}
+
+// Reduce is the attribute of MEAN, SUM and REDUCE_MAX, _MIN, _PROD, _ANY and _ALL. Axes are sorted and distinct.
 type Reduce struct {
 	Axes     []int
 	KeepDims bool
@@ -186,8 +220,8 @@ type ShapeOf struct{}
 type L2Norm struct{ Act Activation }
 
 // Unary is the attribute of operators that treat every element alike and have no parameters: RELU, RELU6, RELU_N1_TO_1,
-// RELU_0_TO_1, LOGISTIC, TANH, HARD_SWISH, ELU, ABS, NEG, SQRT, RSQRT, EXP, LOG, SQUARE, SIN, COS, FLOOR, CEIL, ROUND, QUANTIZE,
-// DEQUANTIZE.
+// RELU_0_TO_1, LOGISTIC, TANH, HARD_SWISH, ELU, ABS, NEG, SQRT, RSQRT, EXP, LOG, SQUARE, SIN, COS, FLOOR, CEIL, ROUND, SIGN,
+// LOGICAL_NOT, QUANTIZE, DEQUANTIZE.
 type Unary struct{}
 
 // Multiplier is an attribute of an operator that multiplies by weights or matrices.

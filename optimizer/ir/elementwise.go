@@ -108,17 +108,23 @@ func combine(act schema.ActivationFunctionType, c *call) error {
 	if err != nil {
 		return err
 	}
-	for _, t := range []*Tensor{a, b} {
-		switch lead := len(t.Shape) == len(out) && len(out) > 0; {
-		case t.Batched && (!lead || t.Shape[0] != out[0]):
-			c.mix("%s %v is repeated over samples of %v", t, t.Shape, out)
-		case !t.Batched && lead && t.Shape[0] != 1 && (a.Batched || b.Batched):
-			c.mix("%s %v is not the same for every sample", t, t.Shape)
-		}
-	}
+	c.keepApart(out, a, b)
 	c.n.Attr = Binary{Broadcast: broadcast(out, a.Shape, b.Shape), Act: activation}
 	c.give(out)
 	return nil
+}
+
+// keepApart says where operands that broadcast to a shape would mix samples.
+func (c *call) keepApart(out []int, operands ...*Tensor) {
+	any := slices.ContainsFunc(operands, func(t *Tensor) bool { return t.Batched })
+	for _, t := range operands {
+		switch lead := len(t.Shape) == len(out) && len(out) > 0; {
+		case t.Batched && (!lead || t.Shape[0] != out[0]):
+			c.mix("%s %v is repeated over samples of %v", t, t.Shape, out)
+		case !t.Batched && lead && t.Shape[0] != 1 && any:
+			c.mix("%s %v is not the same for every sample", t, t.Shape)
+		}
+	}
 }
 
 func add(c *call) error {
@@ -151,6 +157,25 @@ func div(c *call) error {
 		return err
 	}
 	return combine(o.FusedActivationFunction, c)
+}
+
+// addN is ADD_N, the sum of operands of one shape.
+func addN(c *call) error {
+	if err := c.want(max(len(c.n.Inputs), 1)); err != nil {
+		return err
+	}
+	var operands []*Tensor
+	for i := range c.n.Inputs {
+		if !slices.Equal(c.in(i).Shape, c.in(0).Shape) {
+			return c.fail("inputs of shapes %v and %v", c.in(0).Shape, c.in(i).Shape)
+		}
+		operands = append(operands, c.in(i))
+	}
+	out := slices.Clone(c.in(0).Shape)
+	c.keepApart(out, operands...)
+	c.n.Attr = AddN{}
+	c.give(out)
+	return nil
 }
 
 func binaryPlain(c *call) error { return combine(schema.ActivationFunctionTypeNONE, c) }
@@ -193,19 +218,7 @@ func dim(shape []int, i, rank int) int {
 
 // broadcast finds the operands' strides and merges neighbouring dimensions along which both advance, or repeat, alike.
 func broadcast(out, a, b []int) Broadcast {
-	stride := func(shape []int) []int {
-		s := make([]int, len(out))
-		step := 1
-		for i := len(out) - 1; i >= 0; i-- {
-			d := dim(shape, i, len(out))
-			if d != 1 {
-				s[i] = step
-			}
-			step *= d
-		}
-		return s
-	}
-	sa, sb := stride(a), stride(b)
+	sa, sb := repeatStrides(a, out), repeatStrides(b, out)
 	r := Broadcast{Shape: []int{}, A: []int{}, B: []int{}}
 	for i, d := range out {
 		if d == 1 {

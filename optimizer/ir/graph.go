@@ -98,6 +98,28 @@ func (t *Tensor) Float32s() []float32 {
 	return out
 }
 
+// Numbers returns the values of a FLOAT32, INT32, INT64 or BOOL constant as a new slice, nil for any other tensor.
+func (t *Tensor) Numbers() []float32 {
+	if t.Type == schema.TensorTypeBOOL && t.Const != nil {
+		out := make([]float32, len(t.Const))
+		for i, b := range t.Const {
+			if b != 0 {
+				out[i] = 1
+			}
+		}
+		return out
+	}
+	integers := t.Ints()
+	if integers == nil {
+		return t.Float32s()
+	}
+	out := make([]float32, len(integers))
+	for i, v := range integers {
+		out[i] = float32(v)
+	}
+	return out
+}
+
 // Int8s returns the values of an INT8 constant as a new slice, nil for any other tensor.
 func (t *Tensor) Int8s() []int8 {
 	if t.Type != schema.TensorTypeINT8 || t.Const == nil {

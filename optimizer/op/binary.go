@@ -1,6 +1,10 @@
 package op
 
-import "espalier.dev/espalier/optimizer/tflite/schema"
+import (
+	"math"
+
+	"espalier.dev/espalier/optimizer/tflite/schema"
+)
 
 // addFloor is why: ADD and SUB scale the sum by 2·max(input scales)/(2²⁰·output scale), which must be less than 1. Only tensors
 // that hold nothing but noise come near.
@@ -46,10 +50,25 @@ var binaries = []*Op{
 	},
 	{
 		Code: schema.BuiltinOperatorSQUARED_DIFFERENCE, Inputs: []Slot{Data}, Trains: true,
-		Int8:    Int8{Why: "not written yet"},
+		Int8: Int8{Rule: Free, Factors: func(s *Scales) []Factor {
+			// The operands are rescaled to 1/128 of twice the larger scale first: a unit of that in the difference, which is at
+			// most the root of what the output holds.
+			unit := max(s.Inputs[0], s.Inputs[1]) / 64
+			return []Factor{{M: unit * unit / s.Output, Loss: 2 * math.Sqrt(255*s.Output) * unit / s.Output}}
+		}},
 		Version: int8In(0, 2),
 		Since:   []string{"1.13.1", "2.5.0"},
 	},
+	{Code: schema.BuiltinOperatorPOW, Inputs: []Slot{Data}, Trains: true, Int8: Int8{Why: noKernel}, Since: []string{"1.10.0"}},
+	{
+		Code: schema.BuiltinOperatorFLOOR_DIV, Inputs: []Slot{Data}, NoGradient: flat, Int8: Int8{Why: noQuantized},
+		Version: firstOf(form{3, typed(0, i8)}, form{2, typed(0, f32)}), Since: []string{"1.14.0", "1.14.0", "2.13.0"},
+	},
+	{
+		Code: schema.BuiltinOperatorFLOOR_MOD, Inputs: []Slot{Data}, Int8: Int8{Why: noQuantized},
+		Version: int8In(0, 2), Since: []string{"1.13.0", "2.13.0"},
+	},
+	{Code: schema.BuiltinOperatorADD_N, Inputs: []Slot{Data}, Int8: Int8{Why: noKernel}, Since: []string{"1.14.0"}},
 	{
 		Code: schema.BuiltinOperatorPRELU, Inputs: []Slot{Data}, Trains: true,
 		Int8: Int8{Rule: Free, Factors: func(s *Scales) []Factor {
@@ -59,6 +78,9 @@ var binaries = []*Op{
 		Since: []string{"1.8.0"},
 	},
 }
+
+// noQuantized is why an operator whose int8 kernel takes codes for numbers stays float.
+const noQuantized = "its int8 kernel takes integers, not quantized numbers"
 
 // mulGrows is true of a MUL that rescales by 1 or more.
 func mulGrows(s *Signature) bool {

@@ -66,6 +66,7 @@ type Scales struct {
 type Factor struct {
 	M     float64
 	Extra int
+	Loss  float64 // in codes, from other roundings before
 }
 
 // FactorsOf returns what a node rescales by, one for all output channels or one for each; where a channel has several, Apart
@@ -96,7 +97,7 @@ const floatSlack = 2e-3
 func (f Factor) Slack() float64 {
 	_, exponent := math.Frexp(f.M)
 	if shift := f.Extra - exponent; shift > 0 {
-		return floatSlack + math.Ldexp(1, -shift-1)
+		return floatSlack + f.Loss + math.Ldexp(1, -shift-1)
 	}
-	return floatSlack
+	return floatSlack + f.Loss
 }

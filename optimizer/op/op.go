@@ -7,10 +7,12 @@ type Op struct {
 	Code schema.BuiltinOperator
 	// Inputs says what each input is; the last entry stands for all that follow.
 	Inputs []Slot
-	// Weights is set for operators with a weight operand.
+	// Weights is set for operators whose weights are pruned, clustered and quantized.
 	Weights *Weights
 	// Trains says that constant float operands other than weights and biases train.
 	Trains bool
+	// Table says that a constant of floats it reads is a table of learned rows: an embedding.
+	Table bool
 	// Int8 is the operator's quantization rule.
 	Int8 Int8
 	// Version is the lowest file version whose kernel takes an operator of this signature; nil: always 1.

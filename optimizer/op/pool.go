@@ -13,7 +13,6 @@ var pools = []*Op{
 	},
 	{
 		Code: schema.BuiltinOperatorL2_POOL_2D, Inputs: []Slot{Data}, Since: []string{"1.5.0"},
-		NoForward: "not written yet", NoGradient: "not written yet",
-		Int8: Int8{Why: "LiteRT has no int8 kernel"},
+		Int8: Int8{Why: noKernel},
 	},
 }

@@ -30,21 +30,33 @@ var reductions = []*Op{
 	},
 	{
 		Code: schema.BuiltinOperatorREDUCE_PROD, Inputs: []Slot{Data, Param}, Int8: Int8{Why: someRuntime},
-		NoForward: "not written yet", NoGradient: "not written yet",
 		Version: int8In(0, 2), Since: []string{"1.11.0", "2.6.0"},
+	},
+}
+
+// sums and truths along an axis.
+var alongAxis = []*Op{
+	{
+		Code: schema.BuiltinOperatorREDUCE_ANY, Inputs: []Slot{Plain, Param}, Int8: Int8{Why: truth}, NoGradient: flat,
+		Since: []string{"1.11.0"},
+	},
+	{
+		Code: schema.BuiltinOperatorREDUCE_ALL, Inputs: []Slot{Plain, Param}, Int8: Int8{Why: truth}, NoGradient: flat,
+		Since: []string{"2.6.0"},
+	},
+	{
+		Code: schema.BuiltinOperatorCUMSUM, Inputs: []Slot{Data, Param}, Int8: Int8{Why: noKernel}, Since: []string{"2.4.0"},
 	},
 }
 
 // positions give the place of an extreme.
 var positions = []*Op{
 	{
-		Code: schema.BuiltinOperatorARG_MAX, Inputs: []Slot{Data, Param}, Int8: Int8{Why: "not written yet"},
-		NoForward: "not written yet", NoGradient: flat,
+		Code: schema.BuiltinOperatorARG_MAX, Inputs: []Slot{Data, Param}, Int8: Int8{Rule: Reads}, NoGradient: flat,
 		Version: firstOf(form{3, typed(0, flag)}, form{2, typed(0, i8)}), Since: []string{"1.9.0", "1.14.0", "2.9.0"},
 	},
 	{
-		Code: schema.BuiltinOperatorARG_MIN, Inputs: []Slot{Data, Param}, Int8: Int8{Why: "not written yet"},
-		NoForward: "not written yet", NoGradient: flat,
+		Code: schema.BuiltinOperatorARG_MIN, Inputs: []Slot{Data, Param}, Int8: Int8{Rule: Reads}, NoGradient: flat,
 		Version: firstOf(form{3, typed(0, flag)}, form{2, typed(0, i8)}), Since: []string{"1.9.0", "1.14.0", "2.9.0"},
 	},
 }

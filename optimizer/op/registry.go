@@ -4,11 +4,11 @@ import "espalier.dev/espalier/optimizer/tflite/schema"
 
 // all is the table, in the order of docs/operators.md.
 var all = join(
-	[]*Op{conv2d, depthwiseConv2d, transposeConv, fullyConnected, batchMatMul},
+	[]*Op{conv2d, depthwiseConv2d, transposeConv, conv3d, fullyConnected, batchMatMul},
 	pools, resizes, blocks,
-	binaries, unaries, conversions, normalisations, reductions, positions,
-	[]*Op{concatenation, gather},
-	pads, splits, packs, slices, reshapes, shapes, turns,
+	binaries, unaries, comparisons, logic, selections, conversions, normalisations, reductions, alongAxis, positions,
+	[]*Op{concatenation, gather, oneHot},
+	pads, splits, packs, slices, reshapes, shapes, turns, repeats,
 )
 
 var byCode = index()

@@ -69,4 +69,8 @@ var unaries = []*Op{
 	{Code: schema.BuiltinOperatorFLOOR, Inputs: []Slot{Data}, Int8: Int8{Why: noKernel}, NoGradient: flat, Since: []string{"1.9.0"}},
 	{Code: schema.BuiltinOperatorCEIL, Inputs: []Slot{Data}, Int8: Int8{Why: noKernel}, NoGradient: flat, Since: []string{"1.14.0"}},
 	{Code: schema.BuiltinOperatorROUND, Inputs: []Slot{Data}, Int8: Int8{Why: noKernel}, NoGradient: flat, Since: []string{"1.14.0"}},
+	{
+		Code: schema.BuiltinOperatorSIGN, Inputs: []Slot{Data}, Int8: Int8{Why: noKernel}, NoGradient: flat,
+		Version: firstOf(form{2, typed(0, i32)}), Since: []string{"2.11.0", "2.12.0"},
+	},
 }

@@ -63,6 +63,9 @@ func (b *builder) mark() {
 		if !np.Int8 || b.idle(n) {
 			continue
 		}
+		if r.Int8.Rule == op.Reads {
+			continue // its output is no quantized number
+		}
 		for _, t := range n.Outputs {
 			b.active[t] = true
 			if r.Int8.Rule == op.Fixed {

@@ -174,6 +174,9 @@ func (p *Plan) whyFloat(n *ir.Node) string {
 		}
 	}
 	for _, t := range n.Outputs {
+		if r.Int8.Rule == op.Reads {
+			continue
+		}
 		if p.Graph.Tensors[t].Type != schema.TensorTypeFLOAT32 {
 			return fmt.Sprintf("%s does not give float32", n)
 		}

@@ -60,6 +60,22 @@ var operations = map[schema.BuiltinOperator]operation{
 		f:      func(a, b float32) float32 { return (a - b) * (a - b) },
 		slopeA: func(a, b float32) float32 { return 2 * (a - b) }, slopeB: func(a, b float32) float32 { return 2 * (b - a) },
 	},
+	schema.BuiltinOperatorPOW:       {f: power, slopeA: func(a, b float32) float32 { return b * power(a, b-1) }, slopeB: powerSlopeB},
+	schema.BuiltinOperatorFLOOR_DIV: {f: func(a, b float32) float32 { return float32(math.Floor(float64(a / b))) }},
+	schema.BuiltinOperatorFLOOR_MOD: {
+		f: floorMod, slopeA: constantly(1), slopeB: func(a, b float32) float32 { return -float32(math.Floor(float64(a / b))) },
+	},
+
+	// The values of comparisons and logic are 1 for true and 0 for false.
+	schema.BuiltinOperatorEQUAL:         {f: chosen(func(a, b float32) bool { return a == b })},
+	schema.BuiltinOperatorNOT_EQUAL:     {f: chosen(func(a, b float32) bool { return a != b })},
+	schema.BuiltinOperatorLESS:          {f: chosen(func(a, b float32) bool { return a < b })},
+	schema.BuiltinOperatorLESS_EQUAL:    {f: chosen(func(a, b float32) bool { return a <= b })},
+	schema.BuiltinOperatorGREATER:       {f: chosen(func(a, b float32) bool { return a > b })},
+	schema.BuiltinOperatorGREATER_EQUAL: {f: chosen(func(a, b float32) bool { return a >= b })},
+	schema.BuiltinOperatorLOGICAL_AND:   {f: chosen(func(a, b float32) bool { return a != 0 && b != 0 })},
+	schema.BuiltinOperatorLOGICAL_OR:    {f: chosen(func(a, b float32) bool { return a != 0 || b != 0 })},
+
 	schema.BuiltinOperatorPRELU: {
 		f: func(a, b float32) float32 {
 			if a < 0 {
@@ -77,6 +93,25 @@ var operations = map[schema.BuiltinOperator]operation{
 	},
 }
 
+func power(a, b float32) float32 { return float32(math.Pow(float64(a), float64(b))) }
+
+// powerSlopeB is aᵇ·ln a, 0 where a is not positive.
+func powerSlopeB(a, b float32) float32 {
+	if a <= 0 {
+		return 0
+	}
+	return power(a, b) * float32(math.Log(float64(a)))
+}
+
+// floorMod is the remainder with the divisor's sign.
+func floorMod(a, b float32) float32 {
+	r := float32(math.Mod(float64(a), float64(b)))
+	if r != 0 && (r < 0) != (b < 0) {
+		r += b
+	}
+	return r
+}
+
 func buildBinary(s *site) (layer, error) {
 	return newBinary(s.node, s.o.Attr.(ir.Binary), operations[s.o.Op]), nil
 }
@@ -84,6 +119,7 @@ func buildBinary(s *site) (layer, error) {
 func newBinary(n node, attr ir.Binary, op operation) layer {
 	l := &combine{node: n, bounds: boundsOf(attr.Act), operation: op, attr: attr, same: attr.Same()}
 	l.usesIn = !op.linear
+	l.opaque = op.slopeA == nil
 	l.usesOut = l.active()
 	l.adds = !l.same
 	if len(l.attr.Shape) == 0 {
@@ -201,4 +237,29 @@ func (b bounds) clamp(y []float32) {
 // stop clears the gradient where the activation clamped.
 func (b bounds) stop(dy, y []float32) {
 	kernel.ClampBackward(dy, y, b.lo, b.hi)
+}
+
+// addN is ADD_N.
+type addN struct{ node }
+
+func buildAddN(s *site) (layer, error) {
+	s.adds = true
+	return &addN{s.node}, nil
+}
+
+func (l *addN) forward(e *Exec) {
+	y := e.result(&l.node, 0)
+	copy(y, e.value(l.in[0]))
+	for _, t := range l.in[1:] {
+		kernel.Axpy(y, 1, e.value(t))
+	}
+}
+
+func (l *addN) backward(e *Exec, g *Grads) {
+	dy := e.gradient(l.out[0])
+	for slot := range l.in {
+		if dx, _ := e.gradientOf(g, &l.node, slot); dx != nil {
+			kernel.Axpy(dx, 1, dy)
+		}
+	}
 }

@@ -9,6 +9,8 @@ import (
 var builders = map[schema.BuiltinOperator]build{
 	schema.BuiltinOperatorCONV_2D:           buildConv,
 	schema.BuiltinOperatorDEPTHWISE_CONV_2D: of(newDepthwise),
+	schema.BuiltinOperatorCONV_3D:           of(newConv3D),
+	schema.BuiltinOperatorBATCH_MATMUL:      of(newBatchMatMul),
 	schema.BuiltinOperatorTRANSPOSE_CONV:    buildTransposeConv,
 	schema.BuiltinOperatorFULLY_CONNECTED:   buildFullyConnected,
 
@@ -20,9 +22,25 @@ var builders = map[schema.BuiltinOperator]build{
 	schema.BuiltinOperatorMAXIMUM:            buildBinary,
 	schema.BuiltinOperatorSQUARED_DIFFERENCE: buildBinary,
 	schema.BuiltinOperatorPRELU:              buildBinary,
+	schema.BuiltinOperatorPOW:                buildBinary,
+	schema.BuiltinOperatorFLOOR_DIV:          buildBinary,
+	schema.BuiltinOperatorFLOOR_MOD:          buildBinary,
+	schema.BuiltinOperatorADD_N:              buildAddN,
+	schema.BuiltinOperatorEQUAL:              buildBinary,
+	schema.BuiltinOperatorNOT_EQUAL:          buildBinary,
+	schema.BuiltinOperatorLESS:               buildBinary,
+	schema.BuiltinOperatorLESS_EQUAL:         buildBinary,
+	schema.BuiltinOperatorGREATER:            buildBinary,
+	schema.BuiltinOperatorGREATER_EQUAL:      buildBinary,
+	schema.BuiltinOperatorLOGICAL_AND:        buildBinary,
+	schema.BuiltinOperatorLOGICAL_OR:         buildBinary,
+	schema.BuiltinOperatorLOGICAL_NOT:        buildUnary,
+	schema.BuiltinOperatorSELECT:             of(newSelect),
+	schema.BuiltinOperatorSELECT_V2:          of(newSelect),
 
 	schema.BuiltinOperatorMAX_POOL_2D:             of(newMaxPool),
 	schema.BuiltinOperatorAVERAGE_POOL_2D:         of(newAveragePool),
+	schema.BuiltinOperatorL2_POOL_2D:              of(newL2Pool),
 	schema.BuiltinOperatorRESIZE_BILINEAR:         buildResize,
 	schema.BuiltinOperatorRESIZE_NEAREST_NEIGHBOR: buildResize,
 
@@ -30,6 +48,12 @@ var builders = map[schema.BuiltinOperator]build{
 	schema.BuiltinOperatorSUM:              buildSum,
 	schema.BuiltinOperatorREDUCE_MAX:       buildExtreme,
 	schema.BuiltinOperatorREDUCE_MIN:       buildExtreme,
+	schema.BuiltinOperatorREDUCE_PROD:      of(newFactors),
+	schema.BuiltinOperatorREDUCE_ANY:       buildLogic,
+	schema.BuiltinOperatorREDUCE_ALL:       buildLogic,
+	schema.BuiltinOperatorCUMSUM:           of(newCumsum),
+	schema.BuiltinOperatorARG_MAX:          buildPosition,
+	schema.BuiltinOperatorARG_MIN:          buildPosition,
 	schema.BuiltinOperatorSOFTMAX:          buildSoftmax,
 	schema.BuiltinOperatorLOG_SOFTMAX:      buildSoftmax,
 	schema.BuiltinOperatorL2_NORMALIZATION: buildNormalize,
@@ -56,6 +80,7 @@ var builders = map[schema.BuiltinOperator]build{
 	schema.BuiltinOperatorFLOOR:        buildUnary,
 	schema.BuiltinOperatorCEIL:         buildUnary,
 	schema.BuiltinOperatorROUND:        buildUnary,
+	schema.BuiltinOperatorSIGN:         buildUnary,
 	schema.BuiltinOperatorCAST:         buildCast,
 
 	schema.BuiltinOperatorRESHAPE:        buildAlias,
@@ -75,7 +100,10 @@ var builders = map[schema.BuiltinOperator]build{
 	schema.BuiltinOperatorMIRROR_PAD:     of(newMirrorPad),
 	schema.BuiltinOperatorDEPTH_TO_SPACE: buildBlocks,
 	schema.BuiltinOperatorSPACE_TO_DEPTH: buildBlocks,
-	schema.BuiltinOperatorGATHER:         buildGather,
+	schema.BuiltinOperatorGATHER:         of(newGather),
+	schema.BuiltinOperatorTILE:           of(newRepeat),
+	schema.BuiltinOperatorBROADCAST_TO:   of(newRepeat),
+	schema.BuiltinOperatorONE_HOT:        of(newOneHot),
 }
 
 // Runs reports whether an operator can be run here.

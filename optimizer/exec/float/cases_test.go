@@ -53,7 +53,7 @@ func (c gradientCase) model() *tflite.Model {
 }
 
 func allCases() []gradientCase {
-	return slices.Concat(convolutions(), products(), binaries(), pools(), movements(), unaries())
+	return slices.Concat(convolutions(), products(), binaries(), pools(), movements(), unaries(), matrices(), choices())
 }
 
 func TestGradientsMatchDifferences(t *testing.T) {
@@ -231,16 +231,16 @@ func binaries() []gradientCase {
 
 func pools() []gradientCase {
 	var cases []gradientCase
-	for _, op := range []schema.BuiltinOperator{schema.BuiltinOperatorMAX_POOL_2D, schema.BuiltinOperatorAVERAGE_POOL_2D} {
+	for _, op := range []schema.BuiltinOperator{schema.BuiltinOperatorMAX_POOL_2D, schema.BuiltinOperatorAVERAGE_POOL_2D, schema.BuiltinOperatorL2_POOL_2D} {
 		for _, p := range []schema.Padding{schema.PaddingSAME, schema.PaddingVALID} {
 			for _, size := range [][2]int32{{2, 2}, {3, 1}, {3, 2}} {
-				cases = append(cases, gradientCase{name: fmt.Sprintf("%s %s %d stride %d", op, p, size[0], size[1]), input: []int32{1, 5, 6, 3}, build: func(b *builder, x int32) int32 {
+				cases = append(cases, gradientCase{name: fmt.Sprintf("%s %s %d stride %d", op, p, size[0], size[1]), input: []int32{1, 5, 6, 3}, smooth: op == schema.BuiltinOperatorL2_POOL_2D, build: func(b *builder, x int32) int32 {
 					return b.Pool("y", op, x, size[0], size[1], p)
 				}})
 			}
 		}
 	}
-	for _, op := range []schema.BuiltinOperator{schema.BuiltinOperatorMEAN, schema.BuiltinOperatorSUM, schema.BuiltinOperatorREDUCE_MAX, schema.BuiltinOperatorREDUCE_MIN} {
+	for _, op := range []schema.BuiltinOperator{schema.BuiltinOperatorMEAN, schema.BuiltinOperatorSUM, schema.BuiltinOperatorREDUCE_MAX, schema.BuiltinOperatorREDUCE_MIN, schema.BuiltinOperatorREDUCE_PROD} {
 		for _, r := range []struct {
 			axes  []int32
 			keep  bool

@@ -13,6 +13,9 @@ func (n *Network) newLayer(g *ir.Graph, o *ir.Node) (layer, error) {
 	if o.Folded || o.Op == schema.BuiltinOperatorDEQUANTIZE && n.constants[o.Outputs[0]] != nil {
 		return nil, nil
 	}
+	if why := refusal(o); o.Attr == nil && why != "" {
+		return nil, fmt.Errorf("%s cannot be executed: %s", o, why)
+	}
 	if o.Attr == nil {
 		return nil, fmt.Errorf("%s cannot be executed in float: it is not supported; models with it can be carried through, not trained or measured", o)
 	}
@@ -30,6 +33,14 @@ func (n *Network) newLayer(g *ir.Graph, o *ir.Node) (layer, error) {
 		return nil, fmt.Errorf("%s cannot be executed in float: it is not supported", o)
 	}
 	return l, nil
+}
+
+// refusal is why an operator of the table is not run, "" if it does not say.
+func refusal(o *ir.Node) string {
+	if known := op.Lookup(o.Op); known != nil && o.Custom == "" {
+		return known.NoForward
+	}
+	return ""
 }
 
 // check refuses what layers rely on not to meet: quantized or empty operands, weights that are computed where constants are

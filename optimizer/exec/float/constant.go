@@ -86,11 +86,15 @@ func (n *Network) readConstants(g *ir.Graph, nodes []ir.Node) error {
 			}
 			continue
 		}
+		known := op.Lookup(o.Op)
 		for slot, t := range o.Inputs {
-			if t < 0 || g.Tensors[t].Const == nil || n.constants[t] != nil || g.Tensors[t].Type != schema.TensorTypeFLOAT32 {
+			if t < 0 || g.Tensors[t].Const == nil || n.constants[t] != nil || known != nil && known.Slot(slot) == op.Param {
 				continue
 			}
-			c := &constant{raw: g.Tensors[t].Float32s()}
+			c := &constant{raw: g.Tensors[t].Numbers()}
+			if c.raw == nil {
+				continue
+			}
 			n.constants[t] = c
 			n.addParam(g, o, slot, c)
 		}
@@ -157,10 +161,16 @@ func (n *Network) addParam(g *ir.Graph, o *ir.Node, slot int, c *constant) {
 	switch {
 	case known == nil:
 		return
+	case known.Slot(slot) == op.Weight && known.Weights == nil:
+		p.Kind, p.Axis = Kernel, len(t.Shape)-1
 	case known.Slot(slot) == op.Weight:
 		p.Kind, p.Axis = kinds[known.Weights.Kind], known.Weights.Axis
 	case known.Slot(slot) == op.Bias:
 		p.Kind = Bias
+	case t.Type != schema.TensorTypeFLOAT32:
+		return
+	case known.Slot(slot) == op.Data && known.Table:
+		p.Kind, p.Axis = Table, max(len(t.Shape)-1, 0)
 	case known.Slot(slot) == op.Data && known.Trains:
 		p.Kind, p.Axis = Constant, max(len(t.Shape)-1, 0)
 	default:

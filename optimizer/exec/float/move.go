@@ -1,7 +1,6 @@
 package float
 
 import (
-	"fmt"
 	"slices"
 
 	"espalier.dev/espalier/optimizer/ir"
@@ -185,26 +184,11 @@ func newBlocks(n node, o *ir.Node, g *ir.Graph, attr ir.BlockSize) layer {
 	return l
 }
 
-// buildGather is GATHER with constant indices.
-func buildGather(s *site) (layer, error) {
-	n, g, attr := s.node, s.g, s.o.Attr.(ir.Gather)
-	indices := g.Tensors[n.in[1]].Ints()
-	if indices == nil || attr.BatchDims != 0 {
-		return nil, fmt.Errorf("%s: only constant indices without batch dimensions are supported", n.name)
-	}
+// newRepeat is TILE and BROADCAST_TO.
+func newRepeat(n node, _ *ir.Graph, attr ir.Repeat) layer {
 	l := newMove(n)
-	in := g.Tensors[n.in[0]].Shape
-	outer, inner := product(in[:attr.Axis]), strides(in)[attr.Axis]
-	for k, index := range indices {
-		if index < 0 || index >= in[attr.Axis] {
-			return nil, fmt.Errorf("%s: index %d of %d", n.name, index, in[attr.Axis])
-		}
-		l.piece(0, 0, transfer{
-			dims: []int{outer, inner}, src: []int{inner * in[attr.Axis], 1}, dst: []int{inner * len(indices), 1},
-			srcFrom: index * inner, dstFrom: k * inner,
-		})
-	}
-	return l, nil
+	l.piece(0, 0, transfer{dims: attr.Shape, src: attr.Strides, dst: strides(attr.Shape)})
+	return l
 }
 
 func newPack(n node, g *ir.Graph, attr ir.Pack) layer {

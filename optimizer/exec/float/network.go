@@ -22,10 +22,12 @@ const (
 	Bias
 	// Constant is any other float constant an operator reads, such as the addend of an ADD or the slopes of a PRELU.
 	Constant
+	// Table is the rows a GATHER chooses from, [ids, …]: an embedding.
+	Table
 )
 
 func (k Kind) String() string {
-	return [...]string{"kernel", "depthwise kernel", "dense weights", "bias", "constant"}[k]
+	return [...]string{"kernel", "depthwise kernel", "dense weights", "bias", "constant", "table"}[k]
 }
 
 // Param is a float constant of the model that the gradient can be taken with respect to.

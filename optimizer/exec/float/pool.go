@@ -1,6 +1,8 @@
 package float
 
 import (
+	"math"
+
 	"espalier.dev/espalier/optimizer/ir"
 	"espalier.dev/espalier/optimizer/kernel"
 )
@@ -142,6 +144,57 @@ func (l *averagePool) backward(e *Exec, g *Grads) {
 			for ix := x0; ix < x1; ix++ {
 				at := (image + iy*l.InW + ix) * c
 				kernel.Axpy(dx[at:at+c], share, dy[out:out+c])
+			}
+		}
+	})
+}
+
+// l2Pool is L2_POOL_2D: the root of the mean of squares under the window.
+type l2Pool struct{ pool }
+
+func newL2Pool(n node, g *ir.Graph, attr ir.Pool) layer {
+	n.usesIn, n.usesOut, n.adds = true, true, true
+	return &l2Pool{newPool(n, g, attr)}
+}
+
+// pixels calls f for every input pixel under every window, with where its channels and those of the output begin.
+func (l *l2Pool) pixels(f func(in, out, count int)) {
+	l.windows(func(out, y0, y1, x0, x1, image int) {
+		for iy := y0; iy < y1; iy++ {
+			for ix := x0; ix < x1; ix++ {
+				f((image+iy*l.InW+ix)*l.channels, out, (y1-y0)*(x1-x0))
+			}
+		}
+	})
+}
+
+func (l *l2Pool) forward(e *Exec) {
+	x, y := e.value(l.in[0]), e.result(&l.node, 0)
+	clear(y)
+	l.pixels(func(in, out, count int) {
+		for c := range l.channels {
+			y[out+c] += x[in+c] * x[in+c] / float32(count)
+		}
+	})
+	for i, v := range y {
+		y[i] = float32(math.Sqrt(float64(v)))
+	}
+	l.clamp(y)
+}
+
+func (l *l2Pool) backward(e *Exec, g *Grads) {
+	dx, _ := e.gradientOf(g, &l.node, 0)
+	if dx == nil {
+		return
+	}
+	x, y, dy := e.value(l.in[0]), e.result(&l.node, 0), e.gradient(l.out[0])
+	if l.active() {
+		l.stop(dy, y)
+	}
+	l.pixels(func(in, out, count int) {
+		for c := range l.channels {
+			if root := y[out+c]; root > 0 {
+				dx[in+c] += dy[out+c] * x[in+c] / (root * float32(count))
 			}
 		}
 	})

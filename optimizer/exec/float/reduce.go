@@ -44,6 +44,16 @@ func buildExtreme(s *site) (layer, error) {
 	return newExtreme(s.node, s.g, s.o.Attr.(ir.Reduce), s.o.Op), nil
 }
 
+// buildLogic is REDUCE_ANY and REDUCE_ALL: the largest and the smallest of truths, 1 and 0. No gradient passes.
+func buildLogic(s *site) (layer, error) {
+	l := newExtreme(s.node, s.g, s.o.Attr.(ir.Reduce), map[schema.BuiltinOperator]schema.BuiltinOperator{
+		schema.BuiltinOperatorREDUCE_ANY: schema.BuiltinOperatorREDUCE_MAX,
+		schema.BuiltinOperatorREDUCE_ALL: schema.BuiltinOperatorREDUCE_MIN,
+	}[s.o.Op])
+	l.base().opaque = true
+	return l, nil
+}
+
 func newSum(n node, g *ir.Graph, attr ir.Reduce, mean bool) layer {
 	n.adds = true
 	l := &sum{node: n, multiply: 1}
@@ -134,6 +144,56 @@ func (l *extreme) backward(e *Exec, g *Grads) {
 	l.spread.pairs(func(i, o int) {
 		if x[i] == y[o] {
 			dx[i] += dy[o] / ties[o]
+		}
+	})
+}
+
+// factors is REDUCE_PROD.
+type factors struct {
+	node
+	spread transfer
+}
+
+func newFactors(n node, g *ir.Graph, attr ir.Reduce) layer {
+	n.usesIn, n.adds = true, true
+	l := &factors{node: n}
+	l.spread, _ = reduction(g, &n, attr)
+	l.scratchBackward = 2 * g.Numel(n.out[0])
+	return l
+}
+
+func (l *factors) forward(e *Exec) {
+	x, y := e.value(l.in[0]), e.result(&l.node, 0)
+	for i := range y {
+		y[i] = 1
+	}
+	l.spread.pairs(func(i, o int) { y[o] *= x[i] })
+}
+
+// The gradient of a factor is the product of the others: where one factor is zero only it has one.
+func (l *factors) backward(e *Exec, g *Grads) {
+	dx, _ := e.gradientOf(g, &l.node, 0)
+	if dx == nil {
+		return
+	}
+	x, dy, scratch := e.value(l.in[0]), e.gradient(l.out[0]), e.backward[l.index]
+	others, zeros := scratch[:len(dy)], scratch[len(dy):2*len(dy)]
+	for i := range others {
+		others[i], zeros[i] = 1, 0
+	}
+	l.spread.pairs(func(i, o int) {
+		if x[i] == 0 {
+			zeros[o]++
+		} else {
+			others[o] *= x[i]
+		}
+	})
+	l.spread.pairs(func(i, o int) {
+		switch {
+		case zeros[o] == 0:
+			dx[i] += dy[o] * others[o] / x[i]
+		case zeros[o] == 1 && x[i] == 0:
+			dx[i] += dy[o] * others[o]
 		}
 	})
 }

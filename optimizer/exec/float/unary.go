@@ -48,23 +48,24 @@ type function struct {
 
 // functions are the operators of one value without attributes.
 var functions = map[schema.BuiltinOperator]function{
-	schema.BuiltinOperatorLOGISTIC:   {f: logistic, slope: func(_, y float32) float32 { return y * (1 - y) }, usesOut: true},
-	schema.BuiltinOperatorTANH:       {f: wide(math.Tanh), slope: func(_, y float32) float32 { return 1 - y*y }, usesOut: true},
-	schema.BuiltinOperatorHARD_SWISH: {f: hardSwish, slope: hardSwishSlope, usesIn: true},
-	schema.BuiltinOperatorELU:        {f: elu, slope: eluSlope, usesOut: true},
-	schema.BuiltinOperatorABS:        {f: wide(math.Abs), slope: signOf, usesIn: true},
-	schema.BuiltinOperatorNEG:        {f: func(x float32) float32 { return -x }, slope: func(_, _ float32) float32 { return -1 }},
-	schema.BuiltinOperatorEXP:        {f: wide(math.Exp), slope: func(_, y float32) float32 { return y }, usesOut: true},
-	schema.BuiltinOperatorLOG:        {f: wide(math.Log), slope: func(x, _ float32) float32 { return 1 / x }, usesIn: true},
-	schema.BuiltinOperatorSQRT:       {f: wide(math.Sqrt), slope: func(_, y float32) float32 { return 0.5 / y }, usesOut: true},
-	schema.BuiltinOperatorRSQRT:      {f: rsqrt, slope: func(x, y float32) float32 { return -0.5 * y / x }, usesIn: true, usesOut: true},
-	schema.BuiltinOperatorSQUARE:     {f: func(x float32) float32 { return x * x }, slope: func(x, _ float32) float32 { return 2 * x }, usesIn: true},
-	schema.BuiltinOperatorSIN:        {f: wide(math.Sin), slope: func(x, _ float32) float32 { return float32(math.Cos(float64(x))) }, usesIn: true},
-	schema.BuiltinOperatorCOS:        {f: wide(math.Cos), slope: func(x, _ float32) float32 { return -float32(math.Sin(float64(x))) }, usesIn: true},
-	schema.BuiltinOperatorFLOOR:      {f: wide(math.Floor)},
-	schema.BuiltinOperatorCEIL:       {f: wide(math.Ceil)},
-	schema.BuiltinOperatorROUND:      {f: wide(math.RoundToEven)},
-	schema.BuiltinOperatorSIGN:       {f: func(x float32) float32 { return signOf(x, 0) }},
+	schema.BuiltinOperatorLOGISTIC:    {f: logistic, slope: func(_, y float32) float32 { return y * (1 - y) }, usesOut: true},
+	schema.BuiltinOperatorTANH:        {f: wide(math.Tanh), slope: func(_, y float32) float32 { return 1 - y*y }, usesOut: true},
+	schema.BuiltinOperatorHARD_SWISH:  {f: hardSwish, slope: hardSwishSlope, usesIn: true},
+	schema.BuiltinOperatorELU:         {f: elu, slope: eluSlope, usesOut: true},
+	schema.BuiltinOperatorABS:         {f: wide(math.Abs), slope: signOf, usesIn: true},
+	schema.BuiltinOperatorNEG:         {f: func(x float32) float32 { return -x }, slope: func(_, _ float32) float32 { return -1 }},
+	schema.BuiltinOperatorEXP:         {f: wide(math.Exp), slope: func(_, y float32) float32 { return y }, usesOut: true},
+	schema.BuiltinOperatorLOG:         {f: wide(math.Log), slope: func(x, _ float32) float32 { return 1 / x }, usesIn: true},
+	schema.BuiltinOperatorSQRT:        {f: wide(math.Sqrt), slope: func(_, y float32) float32 { return 0.5 / y }, usesOut: true},
+	schema.BuiltinOperatorRSQRT:       {f: rsqrt, slope: func(x, y float32) float32 { return -0.5 * y / x }, usesIn: true, usesOut: true},
+	schema.BuiltinOperatorSQUARE:      {f: func(x float32) float32 { return x * x }, slope: func(x, _ float32) float32 { return 2 * x }, usesIn: true},
+	schema.BuiltinOperatorSIN:         {f: wide(math.Sin), slope: func(x, _ float32) float32 { return float32(math.Cos(float64(x))) }, usesIn: true},
+	schema.BuiltinOperatorCOS:         {f: wide(math.Cos), slope: func(x, _ float32) float32 { return -float32(math.Sin(float64(x))) }, usesIn: true},
+	schema.BuiltinOperatorFLOOR:       {f: wide(math.Floor)},
+	schema.BuiltinOperatorCEIL:        {f: wide(math.Ceil)},
+	schema.BuiltinOperatorROUND:       {f: wide(math.RoundToEven)},
+	schema.BuiltinOperatorSIGN:        {f: func(x float32) float32 { return signOf(x, 0) }},
+	schema.BuiltinOperatorLOGICAL_NOT: {f: func(x float32) float32 { return 1 - x }},
 }
 
 func buildUnary(s *site) (layer, error) { return newUnary(s), nil }
@@ -204,6 +205,7 @@ func (l *clampLayer) backward(e *Exec, g *Grads) {
 type cast struct {
 	node
 	truncate bool
+	flag     bool // to BOOL: 1 for anything but 0
 }
 
 func buildCast(s *site) (layer, error) {
@@ -212,14 +214,17 @@ func buildCast(s *site) (layer, error) {
 		return &cast{node: s.node}, nil
 	}
 	s.opaque = true
-	return &cast{node: s.node, truncate: true}, nil
+	return &cast{node: s.node, truncate: true, flag: s.o.Attr.(ir.Cast).To == schema.TensorTypeBOOL}, nil
 }
 
 func (l *cast) forward(e *Exec) {
 	x, y := e.value(l.in[0]), e.result(&l.node, 0)
 	copy(y, x)
-	if l.truncate {
-		for i, v := range y {
+	for i, v := range y {
+		switch {
+		case l.flag && v != 0:
+			y[i] = 1
+		case l.truncate:
 			y[i] = float32(math.Trunc(float64(v)))
 		}
 	}

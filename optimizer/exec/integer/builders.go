@@ -47,6 +47,12 @@ var operators = map[schema.BuiltinOperator]operator{
 	schema.BuiltinOperatorGELU:               {build: buildFunction},
 	schema.BuiltinOperatorEXP:                {build: buildFunction},
 	schema.BuiltinOperatorLOG:                {build: buildFunction},
+	schema.BuiltinOperatorEQUAL:              {build: buildCompare},
+	schema.BuiltinOperatorNOT_EQUAL:          {build: buildCompare},
+	schema.BuiltinOperatorLESS:               {build: buildCompare},
+	schema.BuiltinOperatorLESS_EQUAL:         {build: buildCompare},
+	schema.BuiltinOperatorGREATER:            {build: buildCompare},
+	schema.BuiltinOperatorGREATER_EQUAL:      {build: buildCompare},
 	schema.BuiltinOperatorDEQUANTIZE:         {build: buildDequantize},
 
 	// Of several types.
@@ -60,6 +66,10 @@ var operators = map[schema.BuiltinOperator]operator{
 	schema.BuiltinOperatorARG_MAX:                 {build: buildArg, any: true},
 	schema.BuiltinOperatorARG_MIN:                 {build: buildArg, any: true},
 
+	schema.BuiltinOperatorONE_HOT:   {build: buildOneHot, any: true},
+	schema.BuiltinOperatorSELECT:    {build: buildSelect, any: true},
+	schema.BuiltinOperatorSELECT_V2: {build: buildSelect, any: true},
+
 	// Of any type: they only move data.
 	schema.BuiltinOperatorRESHAPE:        {build: buildReshape, any: true},
 	schema.BuiltinOperatorSQUEEZE:        {build: buildReshape, any: true},
@@ -71,6 +81,8 @@ var operators = map[schema.BuiltinOperator]operator{
 	schema.BuiltinOperatorSPLIT:          {build: buildSplit, any: true},
 	schema.BuiltinOperatorSPLIT_V:        {build: buildSplit, any: true},
 	schema.BuiltinOperatorCONCATENATION:  {build: buildConcat, any: true},
+	schema.BuiltinOperatorTILE:           {build: buildRepeat, any: true},
+	schema.BuiltinOperatorBROADCAST_TO:   {build: buildRepeat, any: true},
 	schema.BuiltinOperatorPACK:           {build: buildPack, any: true},
 	schema.BuiltinOperatorUNPACK:         {build: buildUnpack, any: true},
 	schema.BuiltinOperatorDEPTH_TO_SPACE: {build: buildDepthToSpace, any: true},

@@ -91,6 +91,9 @@ type compiler struct {
 type builder = func(*compiler) (runner, error)
 
 func (c *compiler) compile() (runner, error) {
+	if known := op.Lookup(c.n.Op); c.n.Attr == nil && known != nil && known.NoForward != "" {
+		return nil, c.unsupported("it cannot be executed: %s", known.NoForward)
+	}
 	if c.n.Attr == nil {
 		return nil, c.unsupported("this operator is not supported: remove it from the model, or run it behind the optimized part")
 	}
@@ -113,7 +116,7 @@ func (c *compiler) compile() (runner, error) {
 		return known.build(c)
 	}
 	switch data.Type {
-	case schema.TensorTypeFLOAT32:
+	case schema.TensorTypeFLOAT32, schema.TensorTypeINT32, schema.TensorTypeINT64, schema.TensorTypeBOOL:
 		return buildFloat(c)
 	case schema.TensorTypeINT8:
 		if ok {

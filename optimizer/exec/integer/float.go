@@ -1,6 +1,7 @@
 package integer
 
 import (
+	"math"
 	"strings"
 
 	"espalier.dev/espalier/optimizer/exec/float"
@@ -16,7 +17,8 @@ type floatKernel int // index of the executor's floatOp
 // floatOp is one executor's float operator and where its operands lie.
 type floatOp struct {
 	*float.Op
-	in, out [][]float32
+	in, out         []reals
+	inputs, outputs [][]float32 // their values, in order
 }
 
 func buildFloat(c *compiler) (runner, error) {
@@ -42,12 +44,14 @@ func buildFloat(c *compiler) (runner, error) {
 	return floatKernel(len(c.floats) - 1), nil
 }
 
-// isFloat refuses a tensor of another type among the float ones.
+// isFloat refuses a tensor whose values cannot be held as float32. Integers and truths can, as far as they are below 2²⁴.
 func (c *compiler) isFloat(t int) error {
-	if t := &c.g.Tensors[t]; t.Type != schema.TensorTypeFLOAT32 {
+	switch t := &c.g.Tensors[t]; t.Type {
+	case schema.TensorTypeFLOAT32, schema.TensorTypeINT32, schema.TensorTypeINT64, schema.TensorTypeBOOL:
+		return nil
+	default:
 		return c.unsupported("%s is %s among float tensors", t, t.Type)
 	}
-	return nil
 }
 
 // floatNode is a float operator as compiled.
@@ -61,25 +65,72 @@ func (m *memory) addFloats(g *ir.Graph, floats []floatNode) {
 	for _, n := range floats {
 		f := floatOp{Op: n.op.Clone()}
 		for _, t := range n.node.Inputs {
-			f.in = append(f.in, m.reals(g, t))
+			f.in = append(f.in, m.newReals(g, t))
 		}
 		for _, t := range n.node.Outputs {
-			f.out = append(f.out, m.reals(g, t))
+			f.out = append(f.out, m.newReals(g, t))
 		}
+		f.inputs, f.outputs = make([][]float32, len(f.in)), make([][]float32, len(f.out))
 		m.floats = append(m.floats, f)
 	}
 }
 
-// reals returns a float tensor's values; nil if it is absent or not float.
-func (m *memory) reals(g *ir.Graph, t int) []float32 {
-	if t < 0 || g.Tensors[t].Type != schema.TensorTypeFLOAT32 {
-		return nil
+// reals are the values of a tensor as float32: its own memory, or for integers a copy.
+type reals struct {
+	values []float32 // nil if the tensor is absent or a constant that package float has read
+	tensor int
+	kind   schema.TensorType
+}
+
+func (m *memory) newReals(g *ir.Graph, t int) reals {
+	switch {
+	case t < 0:
+		return reals{}
+	case g.Tensors[t].Type == schema.TensorTypeFLOAT32:
+		return reals{m.float32s(t), t, schema.TensorTypeFLOAT32}
+	case g.Tensors[t].Const != nil:
+		return reals{}
+	default:
+		return reals{make([]float32, g.Tensors[t].Numel()), t, g.Tensors[t].Type}
 	}
-	return m.float32s(t)
+}
+
+// read fills a copy.
+func (r *reals) read(m *memory) {
+	switch r.kind {
+	case schema.TensorTypeINT32:
+		convert(r.values, m.int32s(r.tensor))
+	case schema.TensorTypeINT64:
+		convert(r.values, m.int64s(r.tensor))
+	case schema.TensorTypeBOOL:
+		convert(r.values, m.bytes[r.tensor])
+	}
+}
+
+// write stores a copy.
+func (r *reals) write(m *memory) {
+	switch r.kind {
+	case schema.TensorTypeINT32:
+		castTo(m.int32s(r.tensor), r.values, math.MinInt32, math.MaxInt32)
+	case schema.TensorTypeINT64:
+		castTo(m.int64s(r.tensor), r.values, math.MinInt64, math.MaxInt64)
+	case schema.TensorTypeBOOL:
+		castTo(m.bytes[r.tensor], r.values, 0, 1)
+	}
 }
 
 func (k floatKernel) run(m *memory) error {
 	f := &m.floats[k]
-	f.Forward(f.in, f.out)
+	for i := range f.in {
+		f.in[i].read(m)
+		f.inputs[i] = f.in[i].values
+	}
+	for i := range f.out {
+		f.outputs[i] = f.out[i].values
+	}
+	f.Forward(f.inputs, f.outputs)
+	for i := range f.out {
+		f.out[i].write(m)
+	}
 	return nil
 }

@@ -1,0 +1,36 @@
+package integer_test
+
+import (
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"espalier.dev/espalier/optimizer/exec/integer"
+	"espalier.dev/espalier/optimizer/tflite"
+)
+
+// TestOperatorsGiveTheReferenceKernelsAnswers runs the networks of hack/peers/goldens.py: int8 answers are LiteRT's bit for bit,
+// float ones to 1e-5 of the largest.
+func TestOperatorsGiveTheReferenceKernelsAnswers(t *testing.T) {
+	files, err := filepath.Glob("testdata/operators/*.tflite")
+	if err != nil || len(files) < 80 {
+		t.Fatalf("%d networks: %v", len(files), err)
+	}
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".tflite"), func(t *testing.T) {
+			m, err := tflite.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			g := openGolden(t, strings.TrimSuffix(file, ".tflite")+".npz", "")
+			g.outputs = "output_"
+			for _, options := range [][]integer.Option{nil, {integer.Reference()}} {
+				e, err := integer.Compile(m, 0, options...)
+				if err != nil {
+					t.Fatal(err)
+				}
+				checkOutputs(t, e, g)
+			}
+		})
+	}
+}

@@ -1,0 +1,35 @@
+package ir
+
+import (
+	"slices"
+
+	"espalier.dev/espalier/optimizer/tflite/schema"
+)
+
+func cumsum(c *call) error {
+	o, err := options[schema.CumsumOptionsT](c)
+	if err != nil {
+		return err
+	}
+	if err := c.want(2); err != nil {
+		return err
+	}
+	list, err := c.constants(1, "axis")
+	if err != nil {
+		return err
+	}
+	shape := c.in(0).Shape
+	if len(list) != 1 {
+		return c.fail("%d axes, want 1", len(list))
+	}
+	axis, err := c.axis(list[0], len(shape))
+	if err != nil {
+		return err
+	}
+	if axis == 0 {
+		c.mix("it adds the samples up")
+	}
+	c.n.Attr = Cumsum{Axis: axis, Exclusive: o.Exclusive, Reverse: o.Reverse}
+	c.give(slices.Clone(shape))
+	return nil
+}
