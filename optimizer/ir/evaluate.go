@@ -89,8 +89,8 @@ func (c *call) moved() [][]byte {
 		return c.joined(attr)
 	case Gather:
 		return c.gathered(attr)
-	case spread:
-		return c.picked(x, 0, func(at []int) []int { return attr.from(x.Shape, at) }, nil)
+	case Repeat:
+		return c.picked(x, 0, func(at []int) []int { return repeated(x.Shape, at) }, nil)
 	default:
 		return nil
 	}
@@ -480,11 +480,8 @@ func (c *call) reduced(attr Reduce, in values) (values, bool) {
 	return out, true
 }
 
-// spread is the attribute, while specializing, of operators that repeat elements: BROADCAST_TO and TILE.
-type spread struct{}
-
-// from returns where an element at a position of the output comes from.
-func (spread) from(shape, at []int) []int {
+// repeated returns where an element at a position of the output of a BROADCAST_TO or TILE comes from.
+func repeated(shape, at []int) []int {
 	from := make([]int, len(shape))
 	for d := range from {
 		from[d] = at[len(at)-len(shape)+d] % max(shape[d], 1)
@@ -497,25 +494,7 @@ var shapeRules = map[schema.BuiltinOperator]rule{
 	schema.BuiltinOperatorRANGE:             ranged,
 	schema.BuiltinOperatorFILL:              filled,
 	schema.BuiltinOperatorBROADCAST_ARGS:    broadcastArgs,
-	schema.BuiltinOperatorBROADCAST_TO:      broadcastTo,
-	schema.BuiltinOperatorTILE:              tile,
-	schema.BuiltinOperatorFLOOR_DIV:         broadcasting,
-	schema.BuiltinOperatorFLOOR_MOD:         broadcasting,
-	schema.BuiltinOperatorPOW:               broadcasting,
-	schema.BuiltinOperatorEQUAL:             broadcasting,
-	schema.BuiltinOperatorNOT_EQUAL:         broadcasting,
-	schema.BuiltinOperatorLESS:              broadcasting,
-	schema.BuiltinOperatorLESS_EQUAL:        broadcasting,
-	schema.BuiltinOperatorGREATER:           broadcasting,
-	schema.BuiltinOperatorGREATER_EQUAL:     broadcasting,
-	schema.BuiltinOperatorLOGICAL_AND:       broadcasting,
-	schema.BuiltinOperatorLOGICAL_OR:        broadcasting,
-	schema.BuiltinOperatorSELECT:            selecting,
-	schema.BuiltinOperatorSELECT_V2:         selecting,
-	schema.BuiltinOperatorLOGICAL_NOT:       sameShape,
 	schema.BuiltinOperatorZEROS_LIKE:        sameShape,
-	schema.BuiltinOperatorREDUCE_ALL:        reduce,
-	schema.BuiltinOperatorREDUCE_ANY:        reduce,
 	schema.BuiltinOperatorSPACE_TO_BATCH_ND: spaceToBatch,
 	schema.BuiltinOperatorBATCH_TO_SPACE_ND: batchToSpace,
 }
@@ -526,27 +505,6 @@ func sameShape(c *call) error {
 	}
 	c.give(slices.Clone(c.in(0).Shape))
 	return nil
-}
-
-func broadcasting(c *call) error {
-	if err := c.want(2); err != nil {
-		return err
-	}
-	shape, err := broadcastShape(c, c.in(0).Shape, c.in(1).Shape)
-	c.give(shape)
-	return err
-}
-
-func selecting(c *call) error {
-	if err := c.want(3); err != nil {
-		return err
-	}
-	shape, err := broadcastShape(c, c.in(1).Shape, c.in(2).Shape)
-	if err == nil && (c.n.Op == schema.BuiltinOperatorSELECT_V2 || len(c.in(0).Shape) != 1) {
-		shape, err = broadcastShape(c, shape, c.in(0).Shape)
-	}
-	c.give(shape)
-	return err
 }
 
 // target gives the output the shape that input i holds.
@@ -570,44 +528,6 @@ func filled(c *call) error {
 		return c.fail("value %s is not one number", c.in(1))
 	}
 	return c.target(0, "shape")
-}
-
-func broadcastTo(c *call) error {
-	if err := c.want(2); err != nil {
-		return err
-	}
-	if err := c.target(1, "shape"); err != nil {
-		return err
-	}
-	shape, err := broadcastShape(c, c.in(0).Shape, c.outs[0])
-	if err != nil || !slices.Equal(shape, c.outs[0]) {
-		return c.fail("%v does not broadcast to %v", c.in(0).Shape, c.outs[0])
-	}
-	c.n.Attr = spread{}
-	return nil
-}
-
-func tile(c *call) error {
-	if err := c.want(2); err != nil {
-		return err
-	}
-	times, err := c.constants(1, "multiples")
-	if err != nil {
-		return err
-	}
-	shape := slices.Clone(c.in(0).Shape)
-	if len(times) != len(shape) {
-		return c.fail("multiples %v of %v", times, shape)
-	}
-	for d := range shape {
-		if times[d] < 0 || times[d] > maxElements {
-			return c.fail("multiples %v of %v", times, shape)
-		}
-		shape[d] *= times[d]
-	}
-	c.n.Attr = spread{}
-	c.give(shape)
-	return checkShape(shape)
 }
 
 func broadcastArgs(c *call) error {
