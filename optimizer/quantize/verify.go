@@ -171,7 +171,7 @@ type step struct {
 	slack []float64
 }
 
-// operand is an int8 tensor of the leaf.
+// operand is a tensor of the leaf, with its quantization if it is int8.
 type operand struct {
 	tensor int
 	params Params
@@ -250,6 +250,9 @@ func newStep(leaf *ir.Graph, n *ir.Node, imported *tflite.Model, op int) (*step,
 	s := &step{Agreement: Agreement{Node: n.Index, Name: leaf.Output(n, 0).Name, Op: n.Op.String()}}
 	acts := map[Params]*float.ActQuant{}
 	attach := func(t int, of *ir.Tensor) operand {
+		if of.Type != schema.TensorTypeINT8 { // ids, conditions
+			return operand{tensor: of.Index}
+		}
 		p := Params{Scale: of.Quant.Scale[0], ZeroPoint: of.Quant.ZeroPoint[0]}
 		if acts[p] == nil {
 			acts[p] = &float.ActQuant{Scale: p.Scale, ZeroPoint: p.ZeroPoint}
@@ -351,9 +354,7 @@ func (c *comparison) agreement() (topOne, strict, noise float64) {
 // compare feeds the simulation what the integer executor computed and counts where the results differ.
 func (s *step) compare(e *integer.Executor) error {
 	for i, in := range s.inputs {
-		for k, b := range e.Tensor(in.tensor) {
-			s.buffer[i][k] = in.params.Dequantize(int8(b))
-		}
+		e.Values(in.tensor, s.buffer[i])
 		s.exec.SetInput(i, s.buffer[i])
 	}
 	s.exec.Forward()

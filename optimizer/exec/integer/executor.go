@@ -2,6 +2,7 @@ package integer
 
 import (
 	"fmt"
+	"math"
 
 	"espalier.dev/espalier/optimizer/ir"
 	"espalier.dev/espalier/optimizer/tflite/schema"
@@ -70,6 +71,15 @@ func (e *Executor) SetInput(i int, x []float32) error {
 			return fmt.Errorf("input %s has no scale: use SetInputBytes", t)
 		}
 		quantize(e.memory.int8s(t.Index)[:len(x)], x, scale, zero)
+		return nil
+	case schema.TensorTypeINT32:
+		castTo(e.memory.int32s(t.Index)[:len(x)], x, math.MinInt32, math.MaxInt32)
+		return nil
+	case schema.TensorTypeINT64:
+		castTo(e.memory.int64s(t.Index)[:len(x)], x, math.MinInt64, math.MaxInt64)
+		return nil
+	case schema.TensorTypeBOOL:
+		castTo(e.memory.bytes[t.Index][:len(x)], x, 0, 1)
 		return nil
 	default:
 		return fmt.Errorf("input %s is %s: use SetInputBytes", t, t.Type)
@@ -144,22 +154,29 @@ func (e *Executor) Output(i int) []float32 {
 	if e.out[i] == nil {
 		e.out[i] = make([]float32, t.Numel())
 	}
-	out := e.out[i]
+	e.Values(t.Index, e.out[i])
+	return e.out[i]
+}
+
+// Values writes the real values of a tensor to dst: dequantized if it is int8. See Tensor for when they are there.
+func (e *Executor) Values(tensor int, dst []float32) {
+	t := &e.graph.Tensors[tensor]
 	switch t.Type {
+	case schema.TensorTypeFLOAT32:
+		copy(dst, e.memory.float32s(tensor))
 	case schema.TensorTypeINT8:
 		scale, zero := float32(1), int32(0)
 		if s, z, ok := t.PerTensor(); ok {
 			scale, zero = s, z
 		}
-		dequantize(out, e.memory.int8s(t.Index), scale, zero)
+		dequantize(dst, e.memory.int8s(tensor), scale, zero)
 	case schema.TensorTypeINT32:
-		convert(out, e.memory.int32s(t.Index))
+		convert(dst, e.memory.int32s(tensor))
 	case schema.TensorTypeINT64:
-		convert(out, e.memory.int64s(t.Index))
+		convert(dst, e.memory.int64s(tensor))
 	case schema.TensorTypeUINT8, schema.TensorTypeBOOL:
-		convert(out, e.memory.bytes[t.Index])
+		convert(dst, e.memory.bytes[tensor])
 	}
-	return out
 }
 
 // OutputBytes returns the raw data of model output i, which the next Run overwrites.

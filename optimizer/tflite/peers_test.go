@@ -1,0 +1,27 @@
+package tflite
+
+import (
+	"path/filepath"
+	"testing"
+)
+
+// The versions written are those the converter writes, for every operator of its own files, float and int8.
+func TestVersionsAreTheConverters(t *testing.T) {
+	files, err := filepath.Glob("../exec/integer/testdata/operators/*.tflite")
+	if err != nil || len(files) < 80 {
+		t.Fatalf("%d networks: %v", len(files), err)
+	}
+	for _, file := range files {
+		m, err := ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, o := range m.Subgraph().Operators {
+			want := m.OperatorCodes[o.OpcodeIndex].Version
+			if got, ok := m.operatorVersion(m.Subgraph(), o); !ok || got != want {
+				code, _ := m.Op(o)
+				t.Errorf("%s: %s version %d, the converter writes %d", filepath.Base(file), code, got, want)
+			}
+		}
+	}
+}
