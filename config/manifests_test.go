@@ -91,7 +91,7 @@ func named[T client.Object](t *testing.T, objects []client.Object, name string) 
 }
 
 func TestEveryKustomizationRendersIntoItsKinds(t *testing.T) {
-	for folder, want := range map[string]int{"default": 15, "namespaced": 15, "prometheus": 4} {
+	for folder, want := range map[string]int{"default": 15, "namespaced": 15, "prometheus": 5, "grafana": 1} {
 		t.Run(folder, func(t *testing.T) {
 			if got := objects(t, rendered(t, folder)); len(got) != want {
 				t.Errorf("%d objects, want %d", len(got), want)
@@ -265,7 +265,7 @@ func TestSelectorsFindTheManager(t *testing.T) {
 
 func TestNoManifestIsLeftOut(t *testing.T) {
 	var files []string
-	for _, folder := range []string{"crd", "image", "manager", "namespaced", "network-policy", "prometheus", "rbac"} {
+	for _, folder := range []string{"crd", "grafana", "image", "manager", "namespaced", "network-policy", "prometheus", "rbac"} {
 		text, err := os.ReadFile(filepath.Join(folder, "kustomization.yaml"))
 		if err != nil {
 			t.Fatal(err)

@@ -50,8 +50,26 @@ var counted atomic.Pointer[places]
 
 func init() {
 	counted.Store(newPlaces(0, nil))
-	metrics.Registry.MustRegister(stageSeconds, attempts, finished, selectedShare, selectedBytes, selectedLatency, inFlight, waiting)
+	metrics.Registry.MustRegister(stageSeconds, attempts, finished, selectedShare, selectedBytes, selectedLatency, inFlight, waiting, pipelines)
+	// Every series is there from the start: an increase is seen only of a counter that has been zero.
+	for _, technique := range []string{"baseline", "prune", "cluster", "quantize", "publish"} {
+		attempts.WithLabelValues(technique)
+		for _, outcome := range []v1alpha1.StageState{v1alpha1.StageCompleted, v1alpha1.StageFailed} {
+			stageSeconds.WithLabelValues(technique, string(outcome), "false")
+			stageSeconds.WithLabelValues(technique, string(outcome), "true")
+		}
+	}
+	for _, result := range []string{resultReady, resultNotMet, resultFailed} {
+		finished.WithLabelValues(result)
+	}
 }
+
+// How walks end, as espalier_pipelines_finished_total counts them.
+const (
+	resultReady  = "Ready"
+	resultNotMet = "ConstraintsNotMet"
+	resultFailed = "Failed"
+)
 
 // measure counts what a new status says.
 func measure(v *view) {
@@ -85,11 +103,11 @@ func resultOf(status *v1alpha1.OptimizationPipelineStatus) string {
 	case ready.Reason == walk.ReasonSuspended:
 		return ""
 	case meta.IsStatusConditionTrue(status.Conditions, v1alpha1.ConditionReady):
-		return "Ready"
+		return resultReady
 	case ready.Reason == walk.ReasonNotMet, ready.Reason == walk.ReasonCannotBeMet:
-		return "ConstraintsNotMet"
+		return resultNotMet
 	default:
-		return "Failed"
+		return resultFailed
 	}
 }
 
@@ -110,17 +128,12 @@ func measureSelected(values []v1alpha1.MetricValue) {
 	}
 }
 
-// technique names a stage's technique: prune, cluster, quantize, baseline or publish.
+// technique names a stage's technique, or the implicit stage: baseline or publish.
 func technique(spec *v1alpha1.OptimizationPipelineSpec, name string) string {
 	s := spec.Stage(name)
-	switch {
-	case s == nil:
+	if s == nil {
 		return name
-	case s.Prune != nil:
-		return "prune"
-	case s.Cluster != nil:
-		return "cluster"
-	default:
-		return "quantize"
 	}
+	technique, _ := s.Technique()
+	return technique
 }

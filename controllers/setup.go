@@ -160,6 +160,8 @@ func New(mgr manager.Manager, o Options) (*Reconciler, error) {
 	var waking wakeUp
 	r.places = newPlaces(o.MaxInFlight, waking.add)
 	counted.Store(r.places)
+	reader := client.Reader(mgr.GetCache())
+	pipelines.reader.Store(&reader)
 	for _, object := range []client.Object{&batchv1.Job{}, &corev1.Pod{}} {
 		if err := mgr.GetFieldIndexer().IndexField(context.Background(), object, ownerIndex, ownerUID); err != nil {
 			return nil, fmt.Errorf("index %T by owner: %w", object, err)

@@ -57,7 +57,7 @@ func (s *OptimizationPipelineSpec) Inputs() []string {
 		if stage.From != "" {
 			inputs[i] = stage.From
 		}
-		if stage.Quantize == nil {
+		if !stage.Final() {
 			nearest = stage.Name
 		}
 	}

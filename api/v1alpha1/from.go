@@ -26,7 +26,7 @@ func locate(problem *field.Error, object map[string]any) field.ErrorList {
 		from := text(stages[i], "from")
 		named := slices.IndexFunc(stages, func(s any) bool { return text(s, "name") == from })
 		broken := map[string]bool{
-			fromUnknown: from != FromModel && named < 0, fromLater: named >= i, fromLeaf: named >= 0 && has(stages[named], "quantize"),
+			fromUnknown: from != FromModel && named < 0, fromLater: named >= i, fromLeaf: named >= 0 && isFinalObject(stages[named]),
 		}
 		if from != "" && broken[problem.Detail] {
 			path := field.NewPath("spec", "stages").Index(i).Child("from")
@@ -43,7 +43,7 @@ func locate(problem *field.Error, object map[string]any) field.ErrorList {
 func inputs(earlier []any) []string {
 	out := []string{FromModel}
 	for _, s := range earlier {
-		if !has(s, "quantize") {
+		if !isFinalObject(s) {
 			out = append(out, text(s, "name"))
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"runtime"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -13,12 +14,10 @@ import (
 
 	"espalier.dev/espalier/internal/fault"
 	"espalier.dev/espalier/internal/profile"
-	"espalier.dev/espalier/optimizer"
-	"espalier.dev/espalier/optimizer/cluster"
 	"espalier.dev/espalier/optimizer/dataset"
 	"espalier.dev/espalier/optimizer/kernel"
+	"espalier.dev/espalier/optimizer/lineage"
 	"espalier.dev/espalier/optimizer/measure"
-	"espalier.dev/espalier/optimizer/prune"
 	"espalier.dev/espalier/optimizer/tflite/schema"
 	"espalier.dev/espalier/optimizer/train"
 )
@@ -51,14 +50,14 @@ the package of other code, and by phase of a training step.`,
 			if err != nil {
 				return err
 			}
-			source, err := optimizer.Read(content)
+			network, err := lineage.Read(content)
 			if err != nil {
 				return fault.As(fault.Model, fmt.Errorf("%s: %w", args[0], err))
 			}
 			if o.inference {
-				return o.latency(cmd.Context(), streams, content, source)
+				return o.latency(cmd.Context(), streams, content, network)
 			}
-			return o.training(cmd.Context(), streams, source)
+			return o.training(cmd.Context(), streams, network)
 		},
 	}
 	cmd.Flags().StringVar(&o.technique, "technique", "float", "float, prune, cluster, qat, pqat, cqat or pcqat")
@@ -71,13 +70,13 @@ the package of other code, and by phase of a training step.`,
 	return cmd
 }
 
-func (o *benchmarkOptions) latency(ctx context.Context, streams *ioStreams, content []byte, source *optimizer.Source) error {
+func (o *benchmarkOptions) latency(ctx context.Context, streams *ioStreams, content []byte, n *lineage.Network) error {
 	if o.threads < 1 {
 		return fault.As(fault.Spec, fmt.Errorf("--threads %d: want at least 1", o.threads))
 	}
 	var l measure.Latency
 	shares, err := profile.Of(func() (err error) {
-		l, err = measure.TimeLatency(ctx, content, newNoise(source, 16), measure.LatencyOptions{Budget: o.budget, Threads: o.threads})
+		l, err = measure.TimeLatency(ctx, content, newNoise(n, 16), measure.LatencyOptions{Budget: o.budget, Threads: o.threads})
 		return err
 	})
 	if err != nil {
@@ -104,30 +103,31 @@ func printShares(w *tabwriter.Writer, shares profile.Shares) {
 	}
 }
 
-func (o *benchmarkOptions) training(ctx context.Context, streams *ioStreams, source *optimizer.Source) error {
+func (o *benchmarkOptions) training(ctx context.Context, streams *ioStreams, n *lineage.Network) error {
 	if o.batch < 1 {
 		return fault.As(fault.Spec, fmt.Errorf("--batch %d: want at least 1", o.batch))
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	noise := newNoise(source, max(4*o.batch, 256))
+	noise := newNoise(n, max(4*o.batch, 256))
 	config := train.DefaultConfig()
 	config.BatchSize, config.LearningRate, config.Distillation.Weight = o.batch, 0, 0
-	task := &optimizer.Task{Source: source, Input: source.Float, Data: &dataset.Dataset{Train: noise}, Training: config, Workers: o.workers}
-	if err := o.shape(ctx, task); err != nil {
+	run := &lineage.Run{Data: &dataset.Dataset{Train: noise}, Training: config, Workers: o.workers}
+	n, technique, err := o.prepare(ctx, run, n)
+	if err != nil {
 		return err
 	}
 	var last train.Progress
 	start := time.Now()
-	task.Training.Epochs = 1000000
-	task.Progress = func(p train.Progress) {
+	run.Training.Epochs = 1000000
+	run.Progress = func(p train.Progress) {
 		last = p
 		if time.Since(start) > o.budget {
 			cancel()
 		}
 	}
 	shares, err := profile.Of(func() error {
-		if err := o.train(ctx, task); !errors.Is(err, context.Canceled) {
+		if _, err := run.Apply(ctx, n, technique); !errors.Is(err, context.Canceled) {
 			return err
 		}
 		return nil
@@ -152,41 +152,45 @@ func (o *benchmarkOptions) training(ctx context.Context, streams *ioStreams, sou
 	})
 }
 
-// train runs the stage whose technique is measured, until ctx ends it.
-func (o *benchmarkOptions) train(ctx context.Context, task *optimizer.Task) (err error) {
-	switch o.technique {
-	case "float", "prune":
-		_, err = task.Prune(ctx, prune.Options{Sparsity: map[string]float64{"prune": 0.5}[o.technique], Schedule: prune.Schedule{Kind: prune.Constant}})
-	case "cluster":
-		_, err = task.Cluster(ctx, optimizer.ClusterOptions{Options: cluster.Options{Clusters: 16, Entropy: cluster.DefaultEntropy}})
-	default:
-		_, err = task.Quantize(ctx, optimizer.QuantizeOptions{})
+// chains are the techniques that a word stands for, of which the last is measured; a registered technique stands for itself.
+func chains() (words []string, of map[string][]string) {
+	of = map[string][]string{
+		"qat": {"quantize"}, "pqat": {"prune", "quantize"}, "cqat": {"cluster", "quantize"}, "pcqat": {"prune", "cluster", "quantize"},
 	}
-	return err
+	words = []string{"qat", "pqat", "cqat", "pcqat"}
+	for _, k := range lineage.Kinds {
+		words = append(words, k.Name)
+		of[k.Name] = []string{k.Name}
+	}
+	return words, of
 }
 
-// shape gives the task's input what the technique preserves: zeros, clusters, both.
-func (o *benchmarkOptions) shape(ctx context.Context, task *optimizer.Task) error {
-	stages := map[string][]string{"float": {}, "prune": {}, "cluster": {}, "qat": {}, "pqat": {"prune"}, "cqat": {"cluster"}, "pcqat": {"prune", "cluster"}}
-	list, ok := stages[o.technique]
+// prepare gives the network what the technique to be measured preserves, zeros, clusters or both, and returns that technique.
+func (o *benchmarkOptions) prepare(ctx context.Context, run *lineage.Run, n *lineage.Network) (*lineage.Network, lineage.Technique, error) {
+	if o.technique == "float" {
+		return n, lineage.Prune{}, nil // pruning nothing is training
+	}
+	words, chains := chains()
+	chain, ok := chains[o.technique]
 	if !ok {
-		return fault.As(fault.Spec, fmt.Errorf("--technique %q: want float, prune, cluster, qat, pqat, cqat or pcqat", o.technique))
+		return nil, nil, fault.As(fault.Spec, fmt.Errorf("--technique %q: want float, %s", o.technique, strings.Join(words, ", ")))
 	}
-	task.Training.Epochs = 0
-	for _, stage := range list {
-		var made *optimizer.Outcome
-		var err error
-		if stage == "prune" {
-			made, err = task.Prune(ctx, prune.Options{Sparsity: 0.5})
-		} else {
-			made, err = task.Cluster(ctx, optimizer.ClusterOptions{Options: cluster.Options{Clusters: 16, Entropy: cluster.DefaultEntropy}})
-		}
+	run.Training.Epochs = 0
+	for i, name := range chain {
+		kind, err := lineage.KindOf(name)
 		if err != nil {
-			return fault.As(fault.Model, err)
+			return nil, nil, err
 		}
-		task.Input = made.Model
+		if i == len(chain)-1 {
+			return n, kind.Typical(), nil
+		}
+		made, err := run.Apply(ctx, n, kind.Typical())
+		if err != nil {
+			return nil, nil, fault.As(fault.Model, err)
+		}
+		n = made.Network
 	}
-	return nil
+	return n, nil, nil
 }
 
 // noise is a source of random samples and labels for a model, made beforehand.
@@ -198,8 +202,8 @@ type noise struct {
 	labels  []int
 }
 
-func newNoise(source *optimizer.Source, n int) *noise {
-	g := source.Float.Subgraph()
+func newNoise(net *lineage.Network, n int) *noise {
+	g := net.Model().Subgraph()
 	s := &noise{n: n, classes: 1}
 	for i, d := range g.Tensors[g.Inputs[0]].Shape {
 		if i > 0 {

@@ -20,7 +20,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/config"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
-	"sigs.k8s.io/controller-runtime/pkg/metrics/filters"
 	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"espalier.dev/espalier/controllers"
@@ -165,7 +164,7 @@ func (o *managerOptions) options(logger logr.Logger) (ctrl.Options, error) {
 	}
 	metrics := server.Options{BindAddress: o.metricsAddress}
 	if !o.metricsOpen {
-		metrics.SecureServing, metrics.FilterProvider, metrics.CertDir = true, filters.WithAuthenticationAndAuthorization, o.metricsCerts
+		metrics.SecureServing, metrics.FilterProvider, metrics.CertDir = true, scrapers, o.metricsCerts
 		metrics.TLSOpts = []func(*tls.Config){func(c *tls.Config) { c.MinVersion = tls.VersionTLS12 }}
 	}
 	return ctrl.Options{

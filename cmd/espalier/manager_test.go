@@ -71,6 +71,9 @@ func TestManagerAnswersProbesAndShowsMetricsToThoseWhoMay(t *testing.T) {
 	if code, _ := get(ctx, t, "https://"+metrics+"/metrics", ""); code != http.StatusUnauthorized {
 		t.Errorf("/metrics answers %d to somebody unknown", code)
 	}
+	if code, _ := get(ctx, t, "https://"+metrics+"/metrics", "garbage"); code != http.StatusUnauthorized {
+		t.Errorf("/metrics answers %d to a token that is none", code)
+	}
 	client, err := kubernetes.NewForConfig(plane.Config)
 	if err != nil {
 		t.Fatal(err)

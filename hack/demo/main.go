@@ -12,9 +12,8 @@ import (
 	"os/signal"
 	"path/filepath"
 
-	"espalier.dev/espalier/optimizer"
 	"espalier.dev/espalier/optimizer/dataset"
-	"espalier.dev/espalier/optimizer/prune"
+	"espalier.dev/espalier/optimizer/lineage"
 	"espalier.dev/espalier/optimizer/tflite"
 	"espalier.dev/espalier/optimizer/train"
 )
@@ -85,21 +84,21 @@ func trainModel(ctx context.Context, path string) error {
 	if err != nil {
 		return err
 	}
-	source, err := optimizer.Read(content)
+	network, err := lineage.Read(content)
 	if err != nil {
 		return err
 	}
 	config := train.DefaultConfig()
 	config.Epochs, config.BatchSize, config.LearningRate, config.WarmupEpochs, config.LabelSmoothing = 12, 128, 4e-3, 0.5, 0.05
 	config.Distillation.Weight = 0
-	task := &optimizer.Task{Source: source, Input: source.Float, Data: data, Training: config, Progress: func(p train.Progress) {
+	run := &lineage.Run{Data: data, Training: config, Progress: func(p train.Progress) {
 		if p.Validation != nil {
 			fmt.Printf("epoch %d/%d  loss %.4f  accuracy %.4f  validation %.4f  %.0f samples/s\n", p.Epoch, p.Epochs, p.Loss, p.Accuracy, p.Validation.Accuracy, p.SamplesPerSecond)
 		}
 	}}
-	trained, err := task.Prune(ctx, prune.Options{}) // pruning nothing is training
+	trained, err := run.Apply(ctx, network, lineage.Prune{}) // pruning nothing is training
 	if err != nil {
 		return err
 	}
-	return tflite.WriteFile(path, trained.Model)
+	return tflite.WriteFile(path, trained.Network.Model())
 }

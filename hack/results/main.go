@@ -21,9 +21,9 @@ import (
 	"strings"
 	"time"
 
-	"espalier.dev/espalier/optimizer"
 	"espalier.dev/espalier/optimizer/cluster"
 	"espalier.dev/espalier/optimizer/dataset"
+	"espalier.dev/espalier/optimizer/lineage"
 	"espalier.dev/espalier/optimizer/measure"
 	"espalier.dev/espalier/optimizer/prune"
 	"espalier.dev/espalier/optimizer/quantize"
@@ -161,7 +161,7 @@ func (c experiment) measure(ctx context.Context, material string, seeds int, fol
 	if err != nil {
 		return nil, err
 	}
-	source, err := optimizer.Read(content)
+	network, err := lineage.Read(content)
 	if err != nil {
 		return nil, err
 	}
@@ -185,13 +185,13 @@ func (c experiment) measure(ctx context.Context, material string, seeds int, fol
 		table.rows = append(table.rows, &row{name: leaf.name})
 	}
 	for seed := range seeds {
-		done := map[string]*optimizer.Outcome{}
+		done := map[string]*lineage.Outcome{}
 		for i, leaf := range tree {
 			if !strings.Contains(leaf.name, c.only) {
 				continue
 			}
 			start := time.Now()
-			outcome, err := c.chain(ctx, source, data, leaf.stages, int64(seed+1), done)
+			outcome, err := c.chain(ctx, network, data, leaf.stages, int64(seed+1), done)
 			if err != nil {
 				return nil, fmt.Errorf("%s, seed %d: %w", leaf.name, seed+1, err)
 			}
@@ -205,46 +205,45 @@ func (c experiment) measure(ctx context.Context, material string, seeds int, fol
 }
 
 // chain runs stages one after the other; prefixes that were run before are taken from done.
-func (c experiment) chain(ctx context.Context, source *optimizer.Source, data *dataset.Dataset, stages []string, seed int64, done map[string]*optimizer.Outcome) (*optimizer.Outcome, error) {
-	task := &optimizer.Task{Source: source, Input: source.Float, Data: data}
+func (c experiment) chain(ctx context.Context, network *lineage.Network, data *dataset.Dataset, stages []string, seed int64, done map[string]*lineage.Outcome) (*lineage.Outcome, error) {
+	run := &lineage.Run{Data: data}
 	if len(stages) == 0 {
-		return task.Baseline(ctx)
+		return run.Baseline(ctx, network)
 	}
 	key := ""
-	var outcome *optimizer.Outcome
+	var outcome *lineage.Outcome
 	for _, stage := range stages {
 		key += "/" + stage
 		if known := done[key]; known != nil {
-			task.Input, outcome = known.Model, known
+			network, outcome = known.Network, known
 			continue
 		}
-		task.Training = c.training(stage, seed)
-		var err error
+		run.Training = c.training(stage, seed)
+		var technique lineage.Technique
 		switch stage {
 		case "prune":
 			schedule := prune.Schedule{Kind: prune.Polynomial, Every: 10}
 			if c.pruneAtOnce > 0 {
 				schedule = prune.Schedule{Kind: prune.Constant}
 			}
-			outcome, err = task.Prune(ctx, prune.Options{Sparsity: c.sparsity, Schedule: schedule})
+			technique = lineage.Prune{Options: prune.Options{Sparsity: c.sparsity, Schedule: schedule}}
 		case "cluster":
 			entropy := c.entropy
 			if len(stages) > 1 && stages[0] == "prune" {
 				entropy = c.sparseEntropy
 			}
-			outcome, err = task.Cluster(ctx, optimizer.ClusterOptions{Options: cluster.Options{Clusters: c.clusters, Entropy: entropy}})
+			technique = lineage.Cluster{Options: cluster.Options{Clusters: c.clusters, Entropy: entropy}}
 		case "quantize":
-			task.Leaf.PerTensorDense = c.perTensorQAT && len(stages) == 1
-			outcome, err = task.Quantize(ctx, optimizer.QuantizeOptions{Ranges: c.ranges})
+			run.Leaf.PerTensorDense = c.perTensorQAT && len(stages) == 1
+			technique = lineage.Quantize{Ranges: c.ranges}
 		case "control": // pruning nothing is training
-			outcome, err = task.Prune(ctx, prune.Options{})
+			technique = lineage.Prune{}
 		}
-		if err != nil {
+		var err error
+		if outcome, err = run.Apply(ctx, network, technique); err != nil {
 			return nil, fmt.Errorf("%s: %w", stage, err)
 		}
-		if outcome.Model != nil {
-			task.Input = outcome.Model
-		}
+		network = outcome.Network
 		done[key] = outcome
 	}
 	return outcome, nil
@@ -263,10 +262,10 @@ func (c experiment) training(stage string, seed int64) train.Config {
 }
 
 // add measures an outcome: the emitted leaf on the test split, or for the control the float model.
-func (r *row) add(ctx context.Context, o *optimizer.Outcome, stages []string, data *dataset.Dataset, original *measure.Answers, folder string) error {
+func (r *row) add(ctx context.Context, o *lineage.Outcome, stages []string, data *dataset.Dataset, original *measure.Answers, folder string) error {
 	m := o.Leaf
 	if r.float = len(stages) == 1 && stages[0] == "control"; r.float {
-		m = o.Model
+		m = o.Network.Model()
 	}
 	content, err := m.Marshal()
 	if err != nil {
@@ -298,13 +297,13 @@ func (r *row) add(ctx context.Context, o *optimizer.Outcome, stages []string, da
 }
 
 // compare measures what the leaf stands for: the float network, and the network with int8 simulated.
-func (r *row) compare(ctx context.Context, o *optimizer.Outcome, test dataset.Source) error {
+func (r *row) compare(ctx context.Context, o *lineage.Outcome, test dataset.Source) error {
 	imported, err := quantize.ImportInt8(o.Leaf)
 	if err != nil {
 		return err
 	}
-	float := o.Model
-	if float == nil { // a quantize stage: its weights with activations in float
+	float := o.Network.Model()
+	if o.Network.Final() { // a quantize stage: its weights with activations in float
 		float = imported.Model
 	}
 	content, err := float.Marshal()

@@ -8,7 +8,7 @@ import (
 
 	"espalier.dev/espalier/internal/artifact"
 	"espalier.dev/espalier/internal/fault"
-	"espalier.dev/espalier/optimizer"
+	"espalier.dev/espalier/optimizer/lineage"
 )
 
 const (
@@ -20,9 +20,9 @@ const (
 )
 
 // checkpoints has a task's training resume from what a stage saved, and save to it.
-func (r *Runner) checkpoints(ctx context.Context, t *optimizer.Task, name, hash string) error {
+func (r *Runner) checkpoints(ctx context.Context, t *lineage.Run, name, hash string) error {
 	s := &saver{runner: r, name: name, hash: hash}
-	t.Checkpoint = &optimizer.Checkpoint{Every: r.CheckpointEvery, Save: func(write func(io.Writer) error) error { return s.save(ctx, write) }}
+	t.Checkpoint = &lineage.Checkpoint{Every: r.CheckpointEvery, Save: func(write func(io.Writer) error) error { return s.save(ctx, write) }}
 	if t.Checkpoint.Every == 0 {
 		t.Checkpoint.Every = checkpointEvery
 	}

@@ -7,9 +7,9 @@ import (
 
 	"espalier.dev/espalier/api/v1alpha1"
 	"espalier.dev/espalier/internal/fault"
-	"espalier.dev/espalier/optimizer"
 	"espalier.dev/espalier/optimizer/cluster"
 	"espalier.dev/espalier/optimizer/dataset"
+	"espalier.dev/espalier/optimizer/lineage"
 	"espalier.dev/espalier/optimizer/prune"
 	"espalier.dev/espalier/optimizer/quantize"
 	"espalier.dev/espalier/optimizer/train"
@@ -86,7 +86,7 @@ func training(t v1alpha1.Training) (train.Config, error) {
 	return c, fault.As(fault.Spec, c.Check())
 }
 
-func pruneOptions(p *v1alpha1.Prune) (prune.Options, error) {
+func pruneTechnique(p v1alpha1.Prune) (lineage.Technique, error) {
 	n := &numbers{}
 	o := prune.Options{Sparsity: n.float(&p.Sparsity, 0), Scope: prune.Scope(p.Scope), Schedule: prune.Schedule{Kind: prune.Polynomial, Every: 10}}
 	if p.Schedule != "" {
@@ -94,7 +94,7 @@ func pruneOptions(p *v1alpha1.Prune) (prune.Options, error) {
 	}
 	pattern, err := prune.ParsePattern(p.Pattern)
 	if err != nil {
-		return o, fault.As(fault.Spec, err)
+		return nil, fault.As(fault.Spec, err)
 	}
 	o.Pattern = pattern
 	n.agree("", o.Sparsity, pattern)
@@ -110,7 +110,7 @@ func pruneOptions(p *v1alpha1.Prune) (prune.Options, error) {
 		if r.Pattern != "" {
 			pattern, err := prune.ParsePattern(r.Pattern)
 			if err != nil {
-				return o, fault.As(fault.Spec, err)
+				return nil, fault.As(fault.Spec, err)
 			}
 			rule.Pattern = &pattern
 			if rule.Sparsity != nil {
@@ -119,26 +119,30 @@ func pruneOptions(p *v1alpha1.Prune) (prune.Options, error) {
 		}
 		o.Rules = append(o.Rules, rule)
 	}
-	return o, n.err
+	return lineage.Prune{Options: o}, n.err
 }
 
-func clusterOptions(c *v1alpha1.Cluster) (optimizer.ClusterOptions, error) {
+func clusterTechnique(c v1alpha1.Cluster) (lineage.Technique, error) {
 	n := &numbers{}
-	o := optimizer.ClusterOptions{
+	t := lineage.Cluster{
 		Options: cluster.Options{Clusters: int(c.Clusters), Scope: weight.Scope(c.Scope), Entropy: n.float(c.Entropy, cluster.DefaultEntropy)},
 		Measure: c.Sensitivity,
 	}
 	for _, r := range c.Rules {
-		o.Rules = append(o.Rules, cluster.Rule{Layers: r.Layers, Skip: r.Skip, Clusters: int(v1alpha1.Or(r.Clusters, 0))})
+		t.Rules = append(t.Rules, cluster.Rule{Layers: r.Layers, Skip: r.Skip, Clusters: int(v1alpha1.Or(r.Clusters, 0))})
 	}
-	return o, n.err
+	return t, n.err
+}
+
+func quantizeTechnique(q v1alpha1.Quantize) (lineage.Technique, error) {
+	return lineage.Quantize{Ranges: train.RangeMode(q.Ranges), Free: q.Preserve == "None"}, nil
 }
 
 // leafOptions converts what a quantize stage says of its leaf; other stages' leaves have the defaults.
-func leafOptions(q *v1alpha1.Quantize) (optimizer.LeafOptions, optimizer.QuantizeOptions, error) {
-	var leaf optimizer.LeafOptions
+func leafOptions(q *v1alpha1.Quantize) (lineage.LeafOptions, error) {
+	var leaf lineage.LeafOptions
 	if q == nil {
-		return leaf, optimizer.QuantizeOptions{}, nil
+		return leaf, nil
 	}
 	n := &numbers{}
 	methods := map[string]quantize.Method{"": quantize.MinMax}
@@ -147,13 +151,11 @@ func leafOptions(q *v1alpha1.Quantize) (optimizer.LeafOptions, optimizer.Quantiz
 	}
 	method, ok := methods[q.Calibration.Method]
 	if !ok {
-		return leaf, optimizer.QuantizeOptions{}, fault.As(fault.Spec, fmt.Errorf("calibration method %q is not known", q.Calibration.Method))
+		return leaf, fault.As(fault.Spec, fmt.Errorf("calibration method %q is not known", q.Calibration.Method))
 	}
-	leaf.Calibration = quantize.Calibration{Method: method, Percentile: n.float(q.Calibration.Percentile, 0)}
-	leaf.Samples = int(v1alpha1.Or(q.Calibration.Samples, 0))
-	leaf.Options = quantize.Options{KeepFloat: q.KeepFloat, PerTensorDense: q.PerTensorDense}
-	if q.InputOutput == "Float32" {
-		leaf.IO = quantize.IOFloat32
-	}
-	return leaf, optimizer.QuantizeOptions{Ranges: train.RangeMode(q.Ranges), Free: q.Preserve == "None"}, n.err
+	return lineage.LeafOptions{
+		IO: lineage.IO(q.InputOutput), KeepFloat: q.KeepFloat, PerTensorDense: q.PerTensorDense,
+		Calibration: quantize.Calibration{Method: method, Percentile: n.float(q.Calibration.Percentile, 0)},
+		Samples:     int(v1alpha1.Or(q.Calibration.Samples, 0)),
+	}, n.err
 }

@@ -11,15 +11,15 @@ import (
 	"espalier.dev/espalier/internal/artifact"
 	"espalier.dev/espalier/internal/fault"
 	"espalier.dev/espalier/internal/walk"
-	"espalier.dev/espalier/optimizer"
 	"espalier.dev/espalier/optimizer/dataset"
 	"espalier.dev/espalier/optimizer/ir"
+	"espalier.dev/espalier/optimizer/lineage"
 	"espalier.dev/espalier/optimizer/measure"
 )
 
 // Prepared is what every stage of a pipeline shares: the network, the dataset and the original's answers.
 type Prepared struct {
-	Source      *optimizer.Source
+	Network     *lineage.Network // the pipeline's own
 	Data        *dataset.Dataset
 	ModelDigest string
 
@@ -58,7 +58,7 @@ func Prepare(ctx context.Context, spec *v1alpha1.OptimizationPipelineSpec, sourc
 // read reads the network; samples are the shapes of the dataset's.
 func (p *Prepared) read(spec *v1alpha1.OptimizationPipelineSpec, samples ...[]int) error {
 	var err error
-	if p.Source, err = optimizer.Read(p.content, samples...); err != nil {
+	if p.Network, err = lineage.Read(p.content, samples...); err != nil {
 		return fault.As(fault.Model, fmt.Errorf("model %s: %w", spec.Model.URI, err))
 	}
 	return nil
@@ -89,7 +89,7 @@ func (p *Prepared) open(ctx context.Context, spec *v1alpha1.OptimizationPipeline
 	if err := sources.checkPin(fault.Dataset, "dataset", spec.Dataset.ModelSource, p.Data.Digest); err != nil {
 		return err
 	}
-	if p.Source == nil {
+	if p.Network == nil {
 		if err := p.read(spec, p.Data.Train.Shape()); err != nil {
 			return err
 		}
@@ -112,7 +112,7 @@ func (p *Prepared) digests() v1alpha1.Baseline {
 
 // fit checks the dataset's samples against the network's inputs and output.
 func (p *Prepared) fit() error {
-	g := p.Source.Float.Subgraph()
+	g := p.Network.Model().Subgraph()
 	if len(g.Inputs) != 1 {
 		return fault.As(fault.Model, fmt.Errorf("the model has %d inputs; give one input that the model splits: models of several are not supported", len(g.Inputs)))
 	}
@@ -182,9 +182,9 @@ func (p *Prepared) Answer(ctx context.Context, workers int) error {
 		return nil
 	}
 	content := p.content
-	if len(p.Source.Notes) > 0 && !p.Source.Int8 { // normalised: what stages start from
+	if p.Network.Rewritten() && !p.Network.Int8() { // normalised: what stages start from
 		var err error
-		if content, err = p.Source.Float.Marshal(); err != nil {
+		if content, err = p.Network.Model().Marshal(); err != nil {
 			return err
 		}
 	}

@@ -82,7 +82,8 @@ func constraintOf(c v1alpha1.Constraint) report.Constraint {
 
 // stage describes one stage; what it made is read from the store.
 func (b *reportBuilder) stage(status *v1alpha1.StageStatus) (report.Stage, error) {
-	s := report.Stage{Name: status.Name, Input: status.Input, State: report.State(status.State), Message: status.Message, Reused: status.Reused, Kind: b.kind(status.Name)}
+	s := report.Stage{Name: status.Name, Input: status.Input, State: report.State(status.State), Message: status.Message, Reused: status.Reused}
+	s.Kind, s.Final = b.kind(status.Name)
 	if status.Leaf == nil {
 		b.decide(s.Name, string(status.State), status.Message)
 		return s, nil
@@ -109,20 +110,14 @@ func (b *reportBuilder) stage(status *v1alpha1.StageStatus) (report.Stage, error
 	return s, nil
 }
 
-func (b *reportBuilder) kind(name string) report.Kind {
-	for i := range b.Pipeline.Spec.Stages {
-		if t := &b.Pipeline.Spec.Stages[i]; t.Name == name {
-			switch {
-			case t.Prune != nil:
-				return report.Prune
-			case t.Cluster != nil:
-				return report.Cluster
-			default:
-				return report.Quantize
-			}
-		}
+// kind is a stage's technique, and whether it yields a leaf only.
+func (b *reportBuilder) kind(name string) (kind string, final bool) {
+	s := b.Pipeline.Spec.Stage(name)
+	if s == nil {
+		return report.Baseline, false
 	}
-	return report.Baseline
+	kind, _ = s.Technique()
+	return kind, s.Final()
 }
 
 // files describes the stage's model and leaf, layer by layer.

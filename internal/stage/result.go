@@ -10,9 +10,11 @@ import (
 
 	"espalier.dev/espalier/api/v1alpha1"
 	"espalier.dev/espalier/internal/fault"
-	"espalier.dev/espalier/optimizer"
 	"espalier.dev/espalier/optimizer/kernel"
+	"espalier.dev/espalier/optimizer/lineage"
 	"espalier.dev/espalier/optimizer/measure"
+	"espalier.dev/espalier/optimizer/tflite/schema"
+	"espalier.dev/espalier/optimizer/weight"
 )
 
 // Result is what a stage committed. Digests name blobs of the store.
@@ -64,7 +66,7 @@ type Layer struct {
 }
 
 // describe stores an outcome's files and measures its leaf.
-func (r *Runner) describe(ctx context.Context, s settings, o *optimizer.Outcome) (*Result, error) {
+func (r *Runner) describe(ctx context.Context, s settings, o *lineage.Outcome) (*Result, error) {
 	result := &Result{Stage: s.name, Technique: s.technique(), Notes: o.Notes, KernelClass: kernel.Class()}
 	leaf, err := o.Leaf.Marshal()
 	if err != nil {
@@ -73,8 +75,8 @@ func (r *Runner) describe(ctx context.Context, s settings, o *optimizer.Outcome)
 	if result.Leaf, err = r.Store.PutBlob(ctx, leaf); err != nil {
 		return nil, fault.As(fault.Storage, err)
 	}
-	if o.Model != nil {
-		model, err := o.Model.Marshal()
+	if !o.Network.Final() {
+		model, err := o.Network.Model().Marshal()
 		if err != nil {
 			return nil, err
 		}
@@ -82,14 +84,15 @@ func (r *Runner) describe(ctx context.Context, s settings, o *optimizer.Outcome)
 			return nil, fault.As(fault.Storage, err)
 		}
 	}
-	result.LeafKind, result.Settings = leafKind(s, o), s.words()
+	result.LeafKind, result.Settings = leafKind(o), s.words()
 	if s.stage == nil {
 		result.Facts = r.Prepared.facts()
 		result.Notes = append(result.Notes, r.Prepared.Data.Notes...)
 	}
 	for _, t := range slices.Sorted(maps.Keys(o.Promises)) {
-		if state := o.Promises[t]; state.Clustered() {
-			result.Clustered = append(result.Clustered, measure.Clustered{Tensor: t, PerChannel: state.Scope == "Channel"})
+		if state := o.Promises[t]; state.Clustered() && !state.Found {
+			float := o.Leaf.Subgraph().Tensors[t].Type == schema.TensorTypeFLOAT32 // its values are codes times the channel's scale
+			result.Clustered = append(result.Clustered, measure.Clustered{Tensor: t, PerChannel: state.Scope == weight.PerChannel || float})
 		}
 	}
 	for _, l := range o.SNR {
@@ -105,8 +108,8 @@ func (r *Runner) describe(ctx context.Context, s settings, o *optimizer.Outcome)
 }
 
 // leafKind names how a leaf came about, in the field's terms.
-func leafKind(s settings, o *optimizer.Outcome) string {
-	if s.stage == nil || s.stage.Quantize == nil {
+func leafKind(o *lineage.Outcome) string {
+	if !o.Network.Final() {
 		return "PTQ"
 	}
 	sparse, clustered := "", ""
@@ -126,15 +129,11 @@ func (s settings) words() string {
 	if s.stage == nil {
 		return ""
 	}
-	text := ""
-	switch {
-	case s.stage.Prune != nil:
-		text = "sparsity " + string(s.stage.Prune.Sparsity)
-	case s.stage.Cluster != nil:
-		text = fmt.Sprintf("%d clusters", s.stage.Cluster.Clusters)
-	default:
-		text = "int8 training"
+	technique, err := techniqueOf(s.stage)
+	if err != nil {
+		return ""
 	}
+	text := technique.String()
 	config, err := training(s.training)
 	if err != nil {
 		return text

@@ -11,13 +11,10 @@ import (
 	"espalier.dev/espalier/internal/fault"
 	"espalier.dev/espalier/internal/walk"
 	"espalier.dev/espalier/optimizer"
-	"espalier.dev/espalier/optimizer/cluster"
 	"espalier.dev/espalier/optimizer/dataset"
-	"espalier.dev/espalier/optimizer/ir"
+	"espalier.dev/espalier/optimizer/lineage"
 	"espalier.dev/espalier/optimizer/measure"
-	"espalier.dev/espalier/optimizer/prune"
 	"espalier.dev/espalier/optimizer/train"
-	"espalier.dev/espalier/optimizer/weight"
 )
 
 // Runner runs stages of one pipeline.
@@ -120,16 +117,11 @@ func (r *Runner) settings(name string) (settings, error) {
 
 // technique is the settings' technique in a word.
 func (s settings) technique() string {
-	switch {
-	case s.stage == nil:
+	if s.stage == nil {
 		return walk.Baseline
-	case s.stage.Prune != nil:
-		return "prune"
-	case s.stage.Cluster != nil:
-		return "cluster"
-	default:
-		return "quantize"
 	}
+	name, _ := s.stage.Technique()
+	return name
 }
 
 func (r *Runner) hash(s settings, parent string) (string, error) {
@@ -162,15 +154,19 @@ func (r *Runner) timed(ctx context.Context, result *Result) error {
 // compute runs a stage and commits what it made.
 func (r *Runner) compute(ctx context.Context, s settings, hash, parent string) (*Result, error) {
 	start := time.Now()
-	task, err := r.task(ctx, s, hash, parent)
+	network, err := r.network(ctx, s, parent)
 	if err != nil {
 		return nil, err
 	}
-	outcome, err := apply(ctx, task, s)
-	if errors.Is(err, optimizer.ErrCheckpoint) { // one of another build: it is overwritten
+	run, err := r.setUp(ctx, s, hash)
+	if err != nil {
+		return nil, err
+	}
+	outcome, err := apply(ctx, run, network, s)
+	if errors.Is(err, lineage.ErrCheckpoint) { // one of another build: it is overwritten
 		r.warn(s.name, err)
-		task.Checkpoint.Load = nil
-		outcome, err = apply(ctx, task, s)
+		run.Checkpoint.Load = nil
+		outcome, err = apply(ctx, run, network, s)
 	}
 	if err != nil {
 		return nil, classify(err)
@@ -209,11 +205,7 @@ func classify(err error) error {
 
 // Check converts every stage's settings, and resolves its rules against the model's layers, before anything runs.
 func (r *Runner) Check() error {
-	c := checker{kernels: weight.Kernels(r.Prepared.Source.Float), classes: r.Prepared.Data.Train.Classes()}
-	var err error
-	if c.graph, err = ir.Parse(r.Prepared.Source.Float, 0); err != nil {
-		return fault.As(fault.Model, fmt.Errorf("model %s: %w", r.Spec.Model.URI, err))
-	}
+	c := checker{network: r.Prepared.Network, classes: r.Prepared.Data.Train.Classes()}
 	for i := range r.Spec.Stages {
 		s := &r.Spec.Stages[i]
 		if err := c.check(s, r.Spec.Effective(s)); err != nil {
@@ -225,8 +217,7 @@ func (r *Runner) Check() error {
 
 // checker holds what settings have to fit.
 type checker struct {
-	kernels []weight.Kernel
-	graph   *ir.Graph
+	network *lineage.Network
 	classes int // of the dataset; 0 where it has none
 }
 
@@ -238,72 +229,61 @@ func (c *checker) check(s *v1alpha1.Stage, t v1alpha1.Training) error {
 	if n := len(config.ClassWeights); n > 0 && config.Epochs > 0 && n != c.classes {
 		return fmt.Errorf("classWeights has %d numbers, the dataset %d classes (dataset.classes declares more than its labels show)", n, c.classes)
 	}
-	switch {
-	case s.Prune != nil:
-		options, err := pruneOptions(s.Prune)
-		if err == nil {
-			_, _, err = prune.NewPlan(c.kernels, options)
-		}
-		return err
-	case s.Cluster != nil:
-		options, err := clusterOptions(s.Cluster)
-		if err == nil {
-			_, _, err = cluster.NewPlan(c.kernels, options.Clusters, options.Rules)
-		}
-		return err
-	default:
-		leaf, _, err := leafOptions(s.Quantize)
-		if err == nil {
-			err = leaf.CheckKeepFloat(c.graph)
-		}
+	technique, err := techniqueOf(s)
+	if err != nil {
 		return err
 	}
+	if err := technique.Check(c.network); err != nil {
+		return err
+	}
+	leaf, err := leafOptions(s.Quantize)
+	if err != nil {
+		return err
+	}
+	return leaf.Check(c.network)
 }
 
-// task sets up the optimizer's task of a stage.
-func (r *Runner) task(ctx context.Context, s settings, hash, parent string) (*optimizer.Task, error) {
-	t := &optimizer.Task{Source: r.Prepared.Source, Input: r.Prepared.Source.Float, Data: r.Prepared.Data, Workers: r.Workers}
-	if s.stage == nil {
-		return t, nil
+// network is what a stage works on.
+func (r *Runner) network(ctx context.Context, s settings, parent string) (*lineage.Network, error) {
+	original := r.Prepared.Network
+	if s.stage == nil || parent == r.Prepared.ModelDigest {
+		return original, nil
 	}
-	var err error
-	if t.Training, err = training(s.training); err != nil {
+	m, err := r.input(ctx, s.name, parent)
+	if err != nil {
 		return nil, err
 	}
-	if parent != r.Prepared.ModelDigest {
-		if t.Input, err = r.input(ctx, s.name, parent); err != nil {
-			return nil, err
-		}
+	n, err := original.Next(m)
+	return n, fault.As(fault.Storage, err)
+}
+
+// setUp says how a stage is run.
+func (r *Runner) setUp(ctx context.Context, s settings, hash string) (*lineage.Run, error) {
+	run := &lineage.Run{Data: r.Prepared.Data, Workers: r.Workers}
+	if s.stage == nil {
+		return run, nil
+	}
+	var err error
+	if run.Training, err = training(s.training); err != nil {
+		return nil, err
+	}
+	if run.Leaf, err = leafOptions(s.stage.Quantize); err != nil {
+		return nil, err
 	}
 	if r.Progress != nil {
-		t.Progress = func(p train.Progress) { r.Progress(s.name, p) }
+		run.Progress = func(p train.Progress) { r.Progress(s.name, p) }
 	}
-	return t, r.checkpoints(ctx, t, s.name, hash)
+	return run, r.checkpoints(ctx, run, s.name, hash)
 }
 
 // apply runs the stage's technique.
-func apply(ctx context.Context, t *optimizer.Task, s settings) (*optimizer.Outcome, error) {
-	switch {
-	case s.stage == nil:
-		return t.Baseline(ctx)
-	case s.stage.Prune != nil:
-		options, err := pruneOptions(s.stage.Prune)
-		if err != nil {
-			return nil, err
-		}
-		return t.Prune(ctx, options)
-	case s.stage.Cluster != nil:
-		options, err := clusterOptions(s.stage.Cluster)
-		if err != nil {
-			return nil, err
-		}
-		return t.Cluster(ctx, options)
-	default:
-		leaf, options, err := leafOptions(s.stage.Quantize)
-		if err != nil {
-			return nil, err
-		}
-		t.Leaf = leaf
-		return t.Quantize(ctx, options)
+func apply(ctx context.Context, run *lineage.Run, n *lineage.Network, s settings) (*lineage.Outcome, error) {
+	if s.stage == nil {
+		return run.Baseline(ctx, n)
 	}
+	technique, err := techniqueOf(s.stage)
+	if err != nil {
+		return nil, err
+	}
+	return run.Apply(ctx, n, technique)
 }

@@ -38,14 +38,8 @@ func StageInputs(spec *v1alpha1.OptimizationPipelineSpec, name string) (Inputs, 
 	if stage == nil {
 		return in, fmt.Errorf("the pipeline has no stage %q", name)
 	}
-	switch {
-	case stage.Prune != nil:
-		in.Technique = map[string]any{"prune": canonical(stage.Prune.Defaulted())}
-	case stage.Cluster != nil:
-		in.Technique = map[string]any{"cluster": canonical(stage.Cluster.Defaulted())}
-	case stage.Quantize != nil:
-		in.Technique = map[string]any{"quantize": canonical(stage.Quantize.Defaulted())}
-	}
+	technique, section := stage.Technique()
+	in.Technique = map[string]any{technique: canonical(section)}
 	in.Training = canonical(spec.Effective(stage).Defaulted())
 	return in, nil
 }

@@ -22,6 +22,8 @@ type Leaf struct {
 	// Tensor maps the float model's tensor indices to the leaf's; None if a tensor is gone. They are equal unless the float
 	// model had tensors that nothing used.
 	Tensor []int
+	// forms are the leaf's int8 tensors of each weight tensor of the float model.
+	forms map[int][]int
 	// Notes say, one line each, where emission had to deviate: scales raised so that a bias fits int32.
 	Notes []string
 }
@@ -38,7 +40,7 @@ func Emit(m *tflite.Model, plan *Plan, params []Params, weights map[int]Weights)
 			return nil, fmt.Errorf("quantization of %s: %w", plan.groupName(g), err)
 		}
 	}
-	e := &emitter{model: m, plan: plan, params: params, leaf: &Leaf{Model: m.Clone(), Weights: map[int]Weights{}}, forms: map[form]int{}, taken: map[int]string{}}
+	e := &emitter{model: m, plan: plan, params: params, leaf: &Leaf{Model: m.Clone(), Weights: map[int]Weights{}, forms: map[int][]int{}}, forms: map[form]int{}, taken: map[int]string{}}
 	e.sub = e.leaf.Model.Subgraph()
 	if err := e.layers(weights); err != nil {
 		return nil, err
@@ -48,10 +50,31 @@ func Emit(m *tflite.Model, plan *Plan, params []Params, weights map[int]Weights)
 		e.leaf.Model.DeleteMetadata(name)
 	}
 	e.leaf.Tensor = compact(e.leaf.Model)
+	e.leaf.settle()
 	if err := e.leaf.Model.Check(); err != nil {
 		return nil, fmt.Errorf("emitted model: %w", err)
 	}
 	return e.leaf, nil
+}
+
+// Forms are the leaf's tensors that hold a weight tensor of the float model: as integers, as floats, or both.
+func (l *Leaf) Forms(weight int) []int {
+	forms := slices.Clone(l.forms[weight])
+	if at := l.Tensor[weight]; at != None && l.Model.Subgraph().Tensors[at].Type == schema.TensorTypeFLOAT32 {
+		forms = append(forms, at)
+	}
+	return forms
+}
+
+// settle moves the integer forms to their indices in the compacted leaf.
+func (l *Leaf) settle() {
+	for t, forms := range l.forms {
+		for i, f := range forms {
+			forms[i] = l.Tensor[f]
+		}
+		slices.Sort(forms)
+		l.forms[t] = slices.Compact(forms)
+	}
 }
 
 // compact drops what nothing refers to and returns the new index of every tensor of the primary subgraph, None if dropped.
@@ -115,9 +138,11 @@ func (e *emitter) layers(given map[int]Weights) error {
 			return fmt.Errorf("layer %q: %w", l.Name, err)
 		}
 		r := ruleOf(&e.plan.Graph.Nodes[l.Node])
-		e.inputs[[2]int{l.Node, r.Find(op.Weight)}] = e.constant(l.Weight, fmt.Sprint("weight ", l.Axis, len(w.Scale)), schema.TensorTypeINT8, tflite.Int8Bytes(w.Codes), &schema.QuantizationParametersT{
+		at := e.constant(l.Weight, fmt.Sprint("weight ", l.Axis, len(w.Scale)), schema.TensorTypeINT8, tflite.Int8Bytes(w.Codes), &schema.QuantizationParametersT{
 			Scale: w.Scale, ZeroPoint: make([]int64, len(w.Scale)), QuantizedDimension: int32(axisOf(w, l.Axis)),
 		})
+		e.inputs[[2]int{l.Node, r.Find(op.Weight)}] = at
+		e.leaf.forms[l.Weight] = append(e.leaf.forms[l.Weight], at)
 		if l.Bias == None {
 			continue
 		}

@@ -48,6 +48,33 @@ func WeightsOf(t *weight.Tensor) (Weights, error) {
 	return w, t.Codes(w.Codes)
 }
 
+// Holds reports whether values of the weights' shape are within what their scales can express.
+func (w Weights) Holds(values []float32, shape []int, axis int) bool {
+	inner := product(shape[axis+1:])
+	for i, v := range values {
+		scale := w.Scale[i/inner%shape[axis]%len(w.Scale)]
+		if !(math.Abs(float64(v)) <= (weight.MaxCode+0.5)*float64(scale)) {
+			return false
+		}
+	}
+	return len(values) == len(w.Codes)
+}
+
+// On returns other values of the weights' shape as integers under the same scales; ok is false if these cannot express them. Values
+// that are the weights' own give their codes.
+func (w Weights) On(values []float32, shape []int, axis int) (on Weights, ok bool) {
+	if !w.Holds(values, shape, axis) {
+		return Weights{}, false
+	}
+	inner := product(shape[axis+1:])
+	on = Weights{Codes: make([]int8, len(values)), Scale: w.Scale}
+	for i, v := range values {
+		code := math.Round(float64(v) / float64(w.Scale[i/inner%shape[axis]%len(w.Scale)]))
+		on.Codes[i] = int8(min(max(code, -weight.MaxCode), weight.MaxCode))
+	}
+	return on, true
+}
+
 // scaleFloor is, by channel, the smallest weight scale with which bias/(input scale · weight scale) stays within maxBias: a
 // channel whose weights are nearly zero (a dead batch-norm channel) would otherwise have its bias saturate.
 func scaleFloor(bias []float32, input float32) []float32 {

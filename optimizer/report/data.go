@@ -58,7 +58,8 @@ type Constraint struct {
 // Stage is one stage and what it made.
 type Stage struct {
 	Name     string `json:"name"`
-	Kind     Kind   `json:"kind"`
+	Kind     string `json:"kind"`            // its technique
+	Final    bool   `json:"final,omitempty"` // it yields a leaf only
 	Input    string `json:"input,omitempty"` // name of the stage it works on; "model" or empty: the model
 	State    State  `json:"state"`
 	Settings string `json:"settings,omitempty"` // in words: "sparsity 0.5, 3 epochs"
@@ -73,16 +74,8 @@ type Stage struct {
 	Leaf    *Leaf           `json:"leaf,omitempty"`
 }
 
-// Kind is what a stage does.
-type Kind string
-
-// The kinds.
-const (
-	Baseline Kind = "Baseline"
-	Prune    Kind = "Prune"
-	Cluster  Kind = "Cluster"
-	Quantize Kind = "Quantize"
-)
+// Baseline is the technique of the first stage, which only measures and quantizes.
+const Baseline = "baseline"
 
 // State is where a stage stands.
 type State string

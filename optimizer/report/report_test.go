@@ -70,13 +70,13 @@ func broad() *Data {
 		prune, cluster := fmt.Sprintf("prune-%d", i), fmt.Sprintf("cluster-after-%d", i)
 		size := 312314 - 1000*i
 		d.Stages = append(d.Stages,
-			Stage{Name: prune, Kind: Prune, Input: "model", State: StateCompleted, Settings: "sparsity 0.5 · global budget · polynomial · 4 epochs", Metrics: metrics(0.88-0.01*float64(i), 800000), Layers: layers(30, 0, 0.5),
+			Stage{Name: prune, Kind: "prune", Input: "model", State: StateCompleted, Settings: "sparsity 0.5 · global budget · polynomial · 4 epochs", Metrics: metrics(0.88-0.01*float64(i), 800000), Layers: layers(30, 0, 0.5),
 				Leaf: &Leaf{Technique: "PTQ", Metrics: metrics(0.877-0.01*float64(i), size), Layers: layers(30, 254, 0.5)}, Seconds: 125},
-			Stage{Name: cluster, Kind: Cluster, Input: prune, State: StateCompleted, Reused: true, Layers: layers(30, 16, 0.5), Leaf: &Leaf{Technique: "PTQ", Metrics: metrics(0.87, size-60000), Layers: layers(30, 16, 0.5)}},
-			Stage{Name: fmt.Sprintf("pcqat-of-a-stage-with-a-very-long-name-%d", i), Kind: Quantize, Input: cluster, State: StateCompleted, Seconds: 8000,
+			Stage{Name: cluster, Kind: "cluster", Input: prune, State: StateCompleted, Reused: true, Layers: layers(30, 16, 0.5), Leaf: &Leaf{Technique: "PTQ", Metrics: metrics(0.87, size-60000), Layers: layers(30, 16, 0.5)}},
+			Stage{Name: fmt.Sprintf("pcqat-of-a-stage-with-a-very-long-name-%d", i), Kind: "quantize", Final: true, Input: cluster, State: StateCompleted, Seconds: 8000,
 				Leaf: &Leaf{Technique: "PCQAT", Metrics: metrics(0.861+0.004*float64(i), size-90000-5000*i), Layers: layers(30, 16, 0.5)}})
 	}
-	d.Stages = append(d.Stages, Stage{Name: "broken", Kind: Quantize, State: StateFailed, Message: "loss is NaN at layer network/block_3: lower the learning rate"})
+	d.Stages = append(d.Stages, Stage{Name: "broken", Kind: "quantize", Final: true, State: StateFailed, Message: "loss is NaN at layer network/block_3: lower the learning rate"})
 	d.judge()
 	for i := range d.Stages {
 		if leaf := d.Stages[i].Leaf; leaf != nil {
@@ -134,13 +134,13 @@ func TestWrite(t *testing.T) {
 		"nothing satisfies": {broad(), []string{"No leaf meets every constraint", "The nearest is pcqat-of-a-stage", "What to try", "✗ Compressed 437.6 &gt; 200.0 kB",
 			"6 smaller layers", "block_3/separable/conv2d", "too large &lt;by far&gt;", "2 min 05 s", "2 h 13 min", "Completed, reused", "output SNR"}, []string{"<by far>"}},
 		"hostile names are text": {&Data{Pipeline: "<script>alert(1)</script>", Stages: []Stage{{Name: "baseline", State: StateCompleted, Metrics: metrics(1, 10),
-			Leaf: &Leaf{Technique: "</text><script>", Metrics: metrics(1, 5), File: &File{Path: "javascript:alert(1)"}}}, {Name: `"><b>`, State: StateCompleted, Kind: Quantize,
+			Leaf: &Leaf{Technique: "</text><script>", Metrics: metrics(1, 5), File: &File{Path: "javascript:alert(1)"}}}, {Name: `"><b>`, State: StateCompleted, Kind: "quantize", Final: true,
 			Leaf: &Leaf{Metrics: metrics(0.5, 3), File: &File{Path: "../../etc/passwd"}}}}}, []string{"&lt;script&gt;"}, []string{"<script", "javascript:", "etc/passwd", "<b>\">"}},
 		"a stage failed": {&Data{Pipeline: "p", Verdict: Verdict{Outcome: Failed, Stage: "prune", Reason: "loss is NaN."}, Stages: []Stage{
-			{Name: "baseline", State: StateCompleted, Metrics: metrics(1, 10)}, {Name: "prune", Kind: Prune, State: StateFailed, Message: "loss is NaN"}}},
+			{Name: "baseline", State: StateCompleted, Metrics: metrics(1, 10)}, {Name: "prune", Kind: "prune", State: StateFailed, Message: "loss is NaN"}}},
 			[]string{"Stage prune failed", "✗ loss is NaN"}, nil},
 		"no constraints": {&Data{Pipeline: "p", Verdict: Verdict{Outcome: Met, Stage: "qat"}, Stages: []Stage{{Name: "baseline", State: StateCompleted},
-			{Name: "qat", Kind: Quantize, State: StateCompleted, Leaf: &Leaf{Technique: "QAT", Selected: true, Metrics: metrics(0.5, 9), File: &File{Path: "leaves/a b.tflite", Bytes: 1234}}}}},
+			{Name: "qat", Kind: "quantize", Final: true, State: StateCompleted, Leaf: &Leaf{Technique: "QAT", Selected: true, Metrics: metrics(0.5, 9), File: &File{Path: "leaves/a b.tflite", Bytes: 1234}}}}},
 			[]string{"qat is the last leaf", `href="leaves/a%20b.tflite"`, "1,234 B"}, []string{"Drop"}},
 	}
 	for name, tt := range tests {
@@ -257,8 +257,8 @@ func TestTable(t *testing.T) {
 	d := &Data{Constraints: []Constraint{{Metric: measure.CompressedBytes, Max: "20"}}, Stages: []Stage{
 		{Name: "baseline", State: StateCompleted, Metrics: metrics(0.97, 100), Leaf: &Leaf{Technique: "PTQ", Metrics: metrics(0.96, 25),
 			Missed: []Shortfall{{Constraint: Constraint{Metric: measure.CompressedBytes, Max: "20"}, Value: "25"}}}},
-		{Name: "pcqat", Kind: Quantize, State: StateCompleted, Leaf: &Leaf{Technique: "PCQAT", Selected: true, Metrics: metrics(0.9655, 12)}},
-		{Name: "late", Kind: Prune, State: StateSkipped}}}
+		{Name: "pcqat", Kind: "quantize", Final: true, State: StateCompleted, Leaf: &Leaf{Technique: "PCQAT", Selected: true, Metrics: metrics(0.9655, 12)}},
+		{Name: "late", Kind: "prune", State: StateSkipped}}}
 	var out bytes.Buffer
 	if _, err := Table(d).WriteTo(&out); err != nil {
 		t.Fatal(err)

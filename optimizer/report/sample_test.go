@@ -42,12 +42,12 @@ func peersWalk(t *testing.T) *Data {
 		Stages: []Stage{
 			{Name: "baseline", Kind: Baseline, State: StateCompleted, Seconds: 2, Settings: "calibration on 500 samples", Metrics: metrics.Values(),
 				Layers: w.layers("models/mnist_cnn_float.tflite"), Leaf: w.leaf("PTQ", "ptq", false)},
-			w.float("prune", Prune, "", "pruned", "sparsity 0.5 · 3 epochs", false),
-			{Name: "pqat", Kind: Quantize, Input: "prune", State: StateCompleted, Settings: "2 epochs", Seconds: 14, Leaf: w.leaf("PQAT", "pqat", false), Epochs: []Epoch{{0.06, 0.978}, {0.055, 0.979}}},
-			w.float("cluster", Cluster, "prune", "sparse_clustered", "8 clusters, keeps zeros · 3 epochs", true),
-			{Name: "pcqat", Kind: Quantize, Input: "cluster", State: StateCompleted, Settings: "2 epochs", Seconds: 15, Leaf: w.leaf("PCQAT", "pcqat", false), Epochs: []Epoch{{0.08, 0.97}, {0.07, 0.975}, {0.066, 0.977}}},
-			{Name: "cluster-only", Kind: Cluster, Input: "model", State: StateSkipped, Settings: "8 clusters"},
-			{Name: "cqat", Kind: Quantize, Input: "cluster-only", State: StateSkipped},
+			w.float("prune", "prune", "", "pruned", "sparsity 0.5 · 3 epochs", false),
+			{Name: "pqat", Kind: "quantize", Final: true, Input: "prune", State: StateCompleted, Settings: "2 epochs", Seconds: 14, Leaf: w.leaf("PQAT", "pqat", false), Epochs: []Epoch{{0.06, 0.978}, {0.055, 0.979}}},
+			w.float("cluster", "cluster", "prune", "sparse_clustered", "8 clusters, keeps zeros · 3 epochs", true),
+			{Name: "pcqat", Kind: "quantize", Final: true, Input: "cluster", State: StateCompleted, Settings: "2 epochs", Seconds: 15, Leaf: w.leaf("PCQAT", "pcqat", false), Epochs: []Epoch{{0.08, 0.97}, {0.07, 0.975}, {0.066, 0.977}}},
+			{Name: "cluster-only", Kind: "cluster", Input: "model", State: StateSkipped, Settings: "8 clusters"},
+			{Name: "cqat", Kind: "quantize", Final: true, Input: "cluster-only", State: StateSkipped},
 		},
 		Decisions: []Decision{
 			{"baseline", "leaf rejected", "CompressedBytes is 18882, 11382 above max 7500"},
@@ -118,7 +118,7 @@ func (w walker) leaf(technique, name string, clustered bool) *Leaf {
 		File: &File{Path: "leaves/" + name + ".tflite", Digest: "sha256:" + strings.Repeat("0a1b", 16), Bytes: int(r.Metrics[measure.FileBytes])}}
 }
 
-func (w walker) float(name string, kind Kind, input, file, settings string, clustered bool) Stage {
+func (w walker) float(name string, kind string, input, file, settings string, clustered bool) Stage {
 	return Stage{Name: name, Kind: kind, Input: input, State: StateCompleted, Settings: settings, Seconds: 21,
 		Layers: w.layers("peers/tfmot_mnist_cnn/" + file + "_float.tflite"), Leaf: w.leaf("PTQ", file+"_ptq", clustered),
 		Model:  &File{Path: "models/" + name + ".tflite", Digest: "sha256:" + strings.Repeat("9c", 32), Bytes: 83752},

@@ -37,7 +37,7 @@ func (d *Data) points(quality measure.Name) []point {
 		}
 		n := d.leafNode(s, s.Name)
 		name := s.Name
-		if s.Kind != Quantize {
+		if !s.Final {
 			name += " " + s.Leaf.Technique
 		}
 		add(name, n.status, s.Leaf.Metrics)

@@ -169,10 +169,10 @@ func (d *Data) densities() (rows []densityRow, omitted int) {
 			made, p := s.Layers, panel{Stage: s.Name}
 			if k == 0 {
 				p.Stage = "model"
-			} else if kind := strings.ToLower(string(s.Kind)); kind != s.Name {
+			} else if kind := s.Kind; kind != s.Name {
 				p.Technique = kind
 			}
-			if s.Kind == Quantize && s.Leaf != nil {
+			if s.Final && s.Leaf != nil {
 				made, p.Technique = s.Leaf.Layers, s.Leaf.Technique
 				if s.Leaf.Selected {
 					p.Class = "selected"

@@ -51,12 +51,12 @@ func (d *Data) tree() *node {
 
 // stageNode is the card of a stage: its leaf, or its float model with the leaf behind it.
 func (d *Data) stageNode(s *Stage) *node {
-	if s.Kind == Quantize || s.State != StateCompleted {
+	if s.Final || s.State != StateCompleted {
 		n := d.leafNode(s, s.Name)
-		n.leaf = s.Kind == Quantize
+		n.leaf = s.Final
 		return n
 	}
-	n := &node{title: s.Name, tag: strings.ToLower(string(s.Kind)), status: "float", tip: s.Settings}
+	n := &node{title: s.Name, tag: s.Kind, status: "float", tip: s.Settings}
 	n.figures = append(wrap(s.Settings), wrap(d.figures(s.Metrics))...)
 	if n.tag == n.title {
 		n.tag = ""
@@ -72,13 +72,13 @@ func (d *Data) leafNode(s *Stage, title string) *node {
 	n := &node{title: title, leaf: true, tip: s.Message}
 	switch {
 	case s.State == StateSkipped:
-		n.status, n.tag, n.remarks = "skipped", strings.ToLower(string(s.Kind)), []string{"skipped"}
+		n.status, n.tag, n.remarks = "skipped", s.Kind, []string{"skipped"}
 		return n
 	case s.State == StateFailed:
 		n.status, n.tag, n.remarks = "failed", "failed", []string{cut(s.Message, 40)}
 		return n
 	case s.Leaf == nil:
-		n.status, n.tag, n.remarks = "skipped", strings.ToLower(string(s.Kind)), []string{strings.ToLower(string(s.State))}
+		n.status, n.tag, n.remarks = "skipped", s.Kind, []string{strings.ToLower(string(s.State))}
 		return n
 	}
 	n.tag, n.figures = s.Leaf.Technique, wrap(d.figures(s.Leaf.Metrics))

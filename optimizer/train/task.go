@@ -210,8 +210,13 @@ func (t *Trainer) checkSamples() error {
 
 // stepsPerEpoch counts the last, smaller batch as well.
 func (t *Trainer) stepsPerEpoch() int {
-	return (t.task.Train.Len() + t.config.BatchSize - 1) / t.config.BatchSize
+	return Steps(1, t.config.BatchSize, t.task.Train.Len())
 }
 
 // Steps returns the number of steps of the whole training.
-func (t *Trainer) Steps() int { return t.config.Epochs * t.stepsPerEpoch() }
+func (t *Trainer) Steps() int {
+	return Steps(t.config.Epochs, t.config.BatchSize, t.task.Train.Len())
+}
+
+// Steps is the number of optimizer steps of so many epochs over so many samples.
+func Steps(epochs, batch, samples int) int { return epochs * ((samples + batch - 1) / batch) }

@@ -137,6 +137,7 @@ func (k Kernel) recognise(m *tflite.Model, by Thresholds) (*Finding, error) {
 		if f.State, ok = Recognise(values, k.Shape, k.Axis, by); !ok {
 			return nil, nil
 		}
+		f.State.Found = f.State.Clustered()
 		w, err := FromState(k.Name, values, f.State)
 		if err != nil {
 			return nil, err
@@ -153,6 +154,7 @@ func (k Kernel) recognise(m *tflite.Model, by Thresholds) (*Finding, error) {
 		if f.State, ok = RecogniseCodes(codes, t.Quantization.Scale, k.Shape, k.Axis, by); !ok {
 			return nil, nil
 		}
+		f.State.Found = f.State.Clustered()
 		if !exact { // the values are no codes times scales: they can be held to their zeros only
 			f.State = State{Shape: f.State.Shape, Axis: f.State.Axis, Mask: f.State.Mask}
 			if f.State.Mask == nil {

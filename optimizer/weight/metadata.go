@@ -43,6 +43,7 @@ type tensorEntry struct {
 	Scale    []float32 `json:"scale,omitempty"` // shortest decimals that give the same float32 back
 	CodeSets [][]int8  `json:"codes,omitempty"`
 	Lambda   float32   `json:"lambda,omitempty"`
+	Found    bool      `json:"found,omitempty"`
 }
 
 // WriteState records the states of a float model's weights, by tensor index of the primary subgraph, in its metadata. The
@@ -59,12 +60,12 @@ func WriteState(m *tflite.Model, states map[int]State) error {
 			return fmt.Errorf("recording the state of weights: %w", err)
 		}
 		s := states[index]
-		if err := s.agrees(values); err != nil {
+		if err := s.Agrees(values); err != nil {
 			return fmt.Errorf("recording the state of weights %q: %w", name, err)
 		}
 		t := tensorEntry{
 			Name: name, Index: index, Shape: s.Shape, Axis: s.Axis,
-			Scope: s.Scope, Clusters: s.Clusters, Scale: s.Scale, CodeSets: s.CodeSets, Lambda: s.Lambda,
+			Scope: s.Scope, Clusters: s.Clusters, Scale: s.Scale, CodeSets: s.CodeSets, Lambda: s.Lambda, Found: s.Found,
 		}
 		if s.Mask != nil {
 			n := s.Pruned()
@@ -143,7 +144,7 @@ func (t tensorEntry) state(m *tflite.Model) (int, State, error) {
 	}
 	s := State{
 		Shape: t.Shape, Axis: t.Axis,
-		Scope: t.Scope, Clusters: t.Clusters, Scale: t.Scale, CodeSets: t.CodeSets, Lambda: t.Lambda,
+		Scope: t.Scope, Clusters: t.Clusters, Scale: t.Scale, CodeSets: t.CodeSets, Lambda: t.Lambda, Found: t.Found,
 	}
 	if t.Pruned != nil {
 		if s.Mask, err = t.mask(values); err != nil {
@@ -153,7 +154,7 @@ func (t tensorEntry) state(m *tflite.Model) (int, State, error) {
 			return 0, State{}, fmt.Errorf("%w (%d weights are zero, %d were pruned)", errStale, n, *t.Pruned)
 		}
 	}
-	return index, s, s.agrees(values)
+	return index, s, s.Agrees(values)
 }
 
 // find returns the index of the tensor with the recorded name.
@@ -209,8 +210,8 @@ func packMask(mask []uint8) string {
 	return base64.StdEncoding.EncodeToString(bits)
 }
 
-// agrees reports whether values are what the state says, bit for bit: pruned weights zero, clustered ones scale·code.
-func (s State) agrees(values []float32) error {
+// Agrees reports whether values are what the state says, bit for bit: pruned weights zero, clustered ones scale·code.
+func (s State) Agrees(values []float32) error {
 	if err := s.check(); err != nil {
 		return err
 	}

@@ -73,12 +73,12 @@ func RecogniseCodes(codes []int8, scale []float32, shape []int, axis int, by Thr
 		}
 	}
 	switch {
-	case s.fits([]map[int8]int{all}, by):
+	case s.fits([]map[int8]int{all}, scalesOf(scale), by):
 		s.Scope, s.CodeSets = Shared, sortedSets(all)
 		if len(scale) == 1 {
 			s.Scope = PerTensor
 		}
-	case len(scale) > 1 && s.fits(perChannel, by): // under one scale most channels have few codes anyway
+	case len(scale) > 1 && s.fits(perChannel, 0, by): // under one scale most channels have few codes anyway
 		s.Scope, s.CodeSets = PerChannel, sortedSets(perChannel...)
 	default:
 		return s, s.Mask != nil
@@ -111,8 +111,17 @@ func (s State) promise() int {
 	return n
 }
 
-// fits reports whether sets of distinct values, with their counts, are few enough and used often enough to be clusters.
-func (s State) fits(sets []map[int8]int, by Thresholds) bool {
+// scalesOf is how many values the scales of output channels account for: each makes one weight of its channel a certain code.
+func scalesOf(scale []float32) int {
+	if len(scale) == 1 {
+		return 0
+	}
+	return len(scale)
+}
+
+// fits reports whether sets of distinct values, with their counts, are few enough and used often enough to be clusters. scales is how
+// many values have their code by the choice of a scale.
+func (s State) fits(sets []map[int8]int, scales int, by Thresholds) bool {
 	members, distinct, between := 0, 0, 0
 	for _, set := range sets {
 		n := len(set)
@@ -130,7 +139,7 @@ func (s State) fits(sets []map[int8]int, by Thresholds) bool {
 		}
 		between += max(0, greatest-least+1)
 	}
-	return often(members, distinct, by) && float64(distinct) <= by.Spread*float64(between)
+	return often(members, distinct+scales, by) && float64(distinct) <= by.Spread*float64(between)
 }
 
 // findClusters tries the scopes from the most to the least restrictive. Few codes under many scales can make few values by chance,
@@ -153,7 +162,7 @@ func (s *State) findClusters(values []float32, g geometry, by Thresholds) bool {
 	case len(all) <= limit && often(members, len(all), by) && (shared == nil || len(all) <= len(shared)):
 		s.Scope, s.Scale = PerTensor, make([]float32, 1)
 		s.CodeSets = [][]int8{integers(all, s.Mask != nil)}
-	case shared != nil && often(members, len(shared), by):
+	case shared != nil && often(members, len(shared)+g.channels, by): // every scale fits a value
 		s.Scope, s.Scale = Shared, make([]float32, g.channels)
 		s.CodeSets = [][]int8{integers(shared, s.Mask != nil)}
 	case often(members, total, by):

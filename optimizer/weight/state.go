@@ -32,6 +32,8 @@ type State struct {
 	Scale    []float32 // one (PerTensor), or one per output channel
 	CodeSets [][]int8  // sorted codes without the mask's zero: one set, or one per output channel (PerChannel)
 	Lambda   float32   // price of a bit, in squared code units, that the codes were chosen under
+	// Found says that the codes were found in a file of which most weights are not clustered: kept, but no stage's doing.
+	Found bool
 }
 
 // Clustered reports whether the weights have codebooks.

@@ -299,6 +299,15 @@ func (t *Tensor) checkMembers(books []*Codebook) error {
 
 var errFloat = errors.New("a float tensor has no codes; quantize or cluster it first")
 
+// Float returns a float tensor of the same values and mask, without scales and codes.
+func (t *Tensor) Float() (*Tensor, error) {
+	f, err := New(t.Name, t.Shape, t.Axis, t.Values())
+	if err != nil {
+		return nil, err
+	}
+	return f, f.SetMask(t.Mask)
+}
+
 // Check reports a broken invariant: latents and scales finite, codes sorted and distinct, masked codes zero.
 func (t *Tensor) Check() error {
 	for i, v := range t.Latent {

@@ -1,4 +1,4 @@
-package optimizer
+package lineage
 
 import (
 	"context"
@@ -13,40 +13,40 @@ const sensitivitySamples = 256
 
 // sensitivity returns, by weight of every kernel, the mean squared gradient of the network's own log-likelihood: the diagonal of its
 // Fisher information, with labels drawn from its answers, so that it needs none (SqueezeLLM, arXiv 2306.07629, weighs clusters so).
-func (s *session) sensitivity(ctx context.Context) (map[int][]float32, error) {
-	s.net.Refresh()
-	exec, grads := s.net.NewExec(true), s.net.NewGrads()
+func (w *Work) sensitivity(ctx context.Context) (map[int][]float32, error) {
+	w.net.Refresh()
+	exec, grads := w.net.NewExec(true), w.net.NewGrads()
 	if err := exec.SetBatch(1); err != nil {
 		return nil, err
 	}
 	out := map[int][]float32{}
-	for i, p := range s.net.Params {
-		if _, ok := s.tensors[p.Tensor]; ok && grads.Param[i] != nil {
+	for i, p := range w.net.Params {
+		if _, ok := w.Tensors[p.Tensor]; ok && grads.Param[i] != nil {
 			out[p.Tensor] = make([]float32, len(p.Value))
 		}
 	}
-	n := min(sensitivitySamples, s.Data.Train.Len())
-	for sample := range n {
+	drawn := w.run.draw(sensitivitySamples)
+	for sample, at := range drawn {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		if _, err := s.Data.Train.Read(sample, exec.Input(0)); err != nil {
+		if _, err := w.run.Data.Train.Read(at, exec.Input(0)); err != nil {
 			return nil, err
 		}
 		exec.Forward()
-		likelihoodGradient(exec.LossGrad(), exec.Tensor(s.net.LossTensor()), sample)
+		likelihoodGradient(exec.LossGrad(), exec.Tensor(w.net.LossTensor()), sample)
 		for _, g := range grads.Param {
 			clear(g)
 		}
 		exec.Backward(grads)
-		for i, p := range s.net.Params {
+		for i, p := range w.net.Params {
 			if square := out[p.Tensor]; square != nil && grads.Param[i] != nil {
 				kernel.MulAdd(square, grads.Param[i], grads.Param[i])
 			}
 		}
 	}
 	for _, square := range out {
-		kernel.Scale(square, 1/float32(n))
+		kernel.Scale(square, 1/float32(len(drawn)))
 	}
 	return out, nil
 }

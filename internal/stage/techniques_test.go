@@ -1,0 +1,35 @@
+package stage
+
+import (
+	"testing"
+
+	"espalier.dev/espalier/api/v1alpha1"
+	"espalier.dev/espalier/optimizer/lineage"
+)
+
+// Every registered technique can be written in a manifest, and both sides agree on what it yields.
+func TestManifestsReachEveryTechnique(t *testing.T) {
+	stages := map[string]*v1alpha1.Stage{
+		"prune": {Prune: &v1alpha1.Prune{Sparsity: "0.5"}}, "cluster": {Cluster: &v1alpha1.Cluster{Clusters: 8}}, "quantize": {Quantize: &v1alpha1.Quantize{}},
+	}
+	for _, k := range lineage.Kinds {
+		s := stages[k.Name]
+		if s == nil {
+			t.Errorf("%s: no example here", k.Name)
+			continue
+		}
+		technique, err := techniqueOf(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if name, _ := s.Technique(); name != k.Name || technique.Kind().Name != k.Name {
+			t.Errorf("%s: the manifest calls it %s, the library %s", k.Name, name, technique.Kind().Name)
+		}
+		if s.Final() != k.Final || k.Typical().Kind().Name != k.Name {
+			t.Errorf("%s: final %v in the manifest, %v in the library", k.Name, s.Final(), k.Final)
+		}
+	}
+	if len(techniques) != len(lineage.Kinds) {
+		t.Errorf("%d techniques are converted, %d registered", len(techniques), len(lineage.Kinds))
+	}
+}

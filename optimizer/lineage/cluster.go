@@ -1,0 +1,72 @@
+package lineage
+
+import (
+	"context"
+	"fmt"
+
+	"espalier.dev/espalier/optimizer/cluster"
+)
+
+var clusterKind = Kind{Name: "cluster", Typical: func() Technique {
+	return Cluster{Options: cluster.Options{Clusters: 16, Entropy: cluster.DefaultEntropy}}
+}}
+
+// Cluster makes the weights of a tensor share at most so many codes, keeps the zeros of its input, and trains codes and members.
+type Cluster struct {
+	cluster.Options
+	// Measure asks for errors to count by each weight's mean squared gradient; it fills in Options.Sensitivity.
+	Measure bool
+	Rules   []cluster.Rule
+}
+
+// Kind is what it is registered as.
+func (Cluster) Kind() Kind { return clusterKind }
+
+// String sums the settings up.
+func (c Cluster) String() string { return fmt.Sprintf("%d clusters", c.Clusters) }
+
+// Check resolves the settings for the network\'s weights.
+func (c Cluster) Check(n *Network) error {
+	_, _, err := cluster.NewPlan(n.Kernels(), c.Clusters, c.Rules)
+	return err
+}
+
+// Apply makes the network.
+func (c Cluster) Apply(ctx context.Context, n *Network, w *Work) (*Network, error) {
+	targets, notes, err := cluster.NewPlan(w.Kernels, c.Clusters, c.Rules)
+	if err != nil {
+		return nil, err
+	}
+	w.notes = append(w.notes, notes...)
+	var sensitivity map[int][]float32
+	if c.Measure {
+		if sensitivity, err = w.sensitivity(ctx); err != nil {
+			return nil, err
+		}
+	}
+	for _, target := range targets {
+		t := w.Tensors[target.Tensor]
+		w.chosen[target.Tensor] = true
+		if t.Codebooks != nil && t.State().Clusters <= target.Clusters {
+			w.Note("weights %q are clustered already, %d codes, and stay as they are", target.Name, t.State().Clusters)
+			continue
+		}
+		if t.Codebooks != nil {
+			if t, err = t.Float(); err != nil {
+				return nil, err
+			}
+			w.Tensors[target.Tensor] = t
+		}
+		o := c.Options
+		o.Clusters, o.Sensitivity = target.Clusters, sensitivity[target.Tensor]
+		result, err := cluster.Apply(t, o)
+		if err != nil {
+			return nil, err
+		}
+		w.Note("weights %q: %d codes at %.1f dB, %.2f bits a weight before training", target.Name, result.Codes, result.SNR, result.Bits)
+	}
+	if err := w.Train(ctx, nil); err != nil {
+		return nil, err
+	}
+	return w.Done()
+}

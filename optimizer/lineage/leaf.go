@@ -1,0 +1,187 @@
+package lineage
+
+import (
+	"context"
+
+	"espalier.dev/espalier/optimizer/exec/float"
+	"espalier.dev/espalier/optimizer/ir"
+	"espalier.dev/espalier/optimizer/quantize"
+	"espalier.dev/espalier/optimizer/weight"
+)
+
+// IO is the type of a leaf's inputs and outputs; "": as an int8 original's, else Int8.
+type IO string
+
+const (
+	Int8    IO = "Int8"
+	Float32 IO = "Float32"
+)
+
+// LeafOptions say how int8 leaves are made, those of any technique.
+type LeafOptions struct {
+	IO IO
+	// KeepFloat names layers that stay float: globs against the names of a layer's outputs and weights.
+	KeepFloat []string
+	// PerTensorDense gives FULLY_CONNECTED weights one scale instead of one per output channel.
+	PerTensorDense bool
+	Calibration    quantize.Calibration
+	Samples        int // of the training split to calibrate on; 0: 512
+}
+
+// defaultSamples is how many samples calibration takes, verifySamples and snrSamples what checking and describing a leaf cost.
+const (
+	defaultSamples = 512
+	verifySamples  = 200
+	snrSamples     = 32
+)
+
+// Check reports options that do not fit a network.
+func (o LeafOptions) Check(n *Network) error {
+	g, err := ir.Parse(n.model, 0)
+	if err != nil {
+		return err
+	}
+	return quantize.Options{KeepFloat: o.KeepFloat}.CheckKeepFloat(g)
+}
+
+// unchanged reports whether an int8 original is already the leaf that the options ask for.
+func (o LeafOptions) unchanged(n *Network) bool {
+	return (o.IO == "" || o.IO == n.from.io) && len(o.KeepFloat) == 0 && !o.PerTensorDense
+}
+
+// quantization are the options as they apply to a network.
+func (o LeafOptions) quantization(n *Network) quantize.Options {
+	io := o.IO
+	if io == "" {
+		io = n.from.io
+	}
+	q := quantize.Options{KeepFloat: o.KeepFloat, PerTensorDense: o.PerTensorDense, Known: n.ranges(), Float: n.floatOperators()}
+	if io == Float32 {
+		q.IO = quantize.IOFloat32
+	}
+	return q
+}
+
+// plan plans the quantization of a network. A kernel that the original gave one scale keeps one.
+func (r *Run) plan(n *Network) (*quantize.Plan, error) {
+	g, err := ir.Parse(n.model, 0)
+	if err != nil {
+		return nil, err
+	}
+	plan, err := quantize.NewPlan(g, r.Leaf.quantization(n))
+	if err != nil {
+		return nil, err
+	}
+	integers := n.integers()
+	for i := range plan.Layers {
+		l := &plan.Layers[i]
+		if w, ok := integers[l.Weight]; ok && len(w.Scale) == 1 {
+			l.PerChannel = false
+		}
+	}
+	return plan, nil
+}
+
+// calibrate finds the ranges of a network's activations, with the values that its parameters have.
+func (r *Run) calibrate(ctx context.Context, net *float.Network, plan *quantize.Plan) (*quantize.Statistics, error) {
+	samples := r.Leaf.Samples
+	if samples == 0 {
+		samples = defaultSamples
+	}
+	drawn := r.draw(samples)
+	return quantize.Calibrate(ctx, net, plan, r.Leaf.Calibration, r.feed(drawn), len(drawn))
+}
+
+// quantized chooses integers and ranges of a network after training: clustered weights keep their codes, those of an int8 original
+// their scales.
+func (r *Run) quantized(ctx context.Context, n *Network) (*quantized, error) {
+	plan, err := r.plan(n)
+	if err != nil {
+		return nil, err
+	}
+	net, err := float.Compile(n.model, 0)
+	if err != nil {
+		return nil, err
+	}
+	statistics, err := r.calibrate(ctx, net, plan)
+	if err != nil {
+		return nil, err
+	}
+	q := &quantized{plan: plan, params: plan.Params(statistics.Ranges)}
+	if q.weights, err = plan.Stored(n.model); err != nil {
+		return nil, err
+	}
+	for t, w := range n.integers() {
+		if _, stored := q.weights[t]; stored {
+			continue
+		}
+		values, err := n.model.Float32s(n.model.Subgraph().Tensors[t])
+		if err != nil {
+			return nil, err
+		}
+		if kept, ok := w.On(values, plan.Graph.Tensors[t].Shape, axisOf(n, t)); ok {
+			q.weights[t] = kept
+		}
+	}
+	return q, nil
+}
+
+// axisOf is the output-channel axis of a kernel.
+func axisOf(n *Network, tensor int) int {
+	for _, k := range n.Kernels() {
+		if k.Tensor == tensor {
+			return k.Axis
+		}
+	}
+	return 0
+}
+
+// leaf makes the leaf of an outcome's network, checks it against what was promised and against the network's own simulation, and
+// measures how far it is from the float network.
+func (r *Run) leaf(ctx context.Context, out *Outcome) (err error) {
+	n := out.Network
+	q := n.final
+	if q == nil {
+		if q, err = r.quantized(ctx, n); err != nil {
+			return err
+		}
+	}
+	leaf, err := quantize.Emit(n.model, q.plan, q.params, q.weights)
+	if err != nil {
+		return err
+	}
+	out.Leaf = leaf.Model
+	out.Notes = append(append(out.Notes, leaf.Notes...), q.plan.Kept()...)
+	out.Promises = map[int]weight.State{}
+	for t, state := range n.States() {
+		for _, form := range leaf.Forms(t) {
+			out.Promises[form] = state
+		}
+	}
+	checked := r.draw(verifySamples)
+	checks := quantize.Checks{
+		Promises: out.Promises, Feed: r.feed(checked), Samples: len(checked), Classifier: r.Data.Train.Classes() > 1 && q.outputs() > 1,
+	}
+	if out.Verification, err = quantize.Verify(ctx, leaf.Model, checks); err != nil {
+		return wrap("the emitted leaf broke an invariant", err)
+	}
+	out.SNR, err = quantize.SNR(ctx, n.model, q.plan, leaf, r.feed(checked), min(snrSamples, len(checked)))
+	return err
+}
+
+// outputs is the number of values the network's first output has for a sample.
+func (q *quantized) outputs() int {
+	g := q.plan.Graph
+	return g.Numel(g.Outputs[0]) / max(g.Batch, 1)
+}
+
+// promises are what an int8 original's weights are held to, by tensors of its file.
+func (n *Network) promises() map[int]weight.State {
+	promises := map[int]weight.State{}
+	for id, state := range n.states {
+		if at, ok := n.from.place[id]; ok {
+			promises[at] = state
+		}
+	}
+	return promises
+}

@@ -1,0 +1,274 @@
+package lineage
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+
+	"espalier.dev/espalier/optimizer/ir"
+	"espalier.dev/espalier/optimizer/quantize"
+	"espalier.dev/espalier/optimizer/tflite"
+	"espalier.dev/espalier/optimizer/tflite/schema"
+	"espalier.dev/espalier/optimizer/weight"
+)
+
+// ID names a tensor throughout a lineage: its index in the original's float model.
+type ID int
+
+// Network is a network at one point of its lineage. It does not change; what its methods return must not be changed either.
+type Network struct {
+	model  *tflite.Model
+	ids    []ID                // by tensor of the model
+	states map[ID]weight.State // what weights are held to
+	from   *origin             // of the lineage
+	final  *quantized          // after Quantize: how it was trained to compute
+}
+
+// origin is what is known of a lineage's first network.
+type origin struct {
+	given     *tflite.Model
+	model     *tflite.Model
+	int8      bool
+	integers  map[ID]quantize.Weights // of an int8 network's weights
+	ranges    map[ID]quantize.Params  // of its activations
+	float     map[int]bool            // its operators that compute in float
+	place     map[ID]int              // where the file has its weights
+	io        IO
+	notes     []string
+	rewritten bool
+}
+
+// quantized is a network trained with int8 arithmetic in the loop.
+type quantized struct {
+	plan    *quantize.Plan
+	params  []quantize.Params
+	weights map[int]quantize.Weights
+}
+
+// Read reads a network from a .tflite file's content, normalises it, checks that its weights are finite and gives every shape its
+// numbers (ir.Specialize). samples are the shapes of the dataset's samples, one an input, without the batch: a network whose input size
+// is open cannot be read without, which is an *ir.OpenError. An int8 network is turned into the float one that it stands for, and its
+// integers are kept.
+func Read(data []byte, samples ...[]int) (*Network, error) {
+	given, err := tflite.Read(data)
+	if err != nil {
+		return nil, err
+	}
+	normal := given.Clone()
+	notes, err := tflite.Normalise(normal)
+	if err != nil {
+		return nil, err
+	}
+	if err := tflite.CheckFinite(normal); err != nil {
+		return nil, err
+	}
+	decided, err := ir.Specialize(normal, samples)
+	if err != nil {
+		return nil, err
+	}
+	notes = append(notes, decided...)
+	o := &origin{given: given, model: normal, io: Int8, notes: notes, rewritten: len(notes) > 0}
+	moved := identity(len(normal.Subgraph().Tensors))
+	if o.int8 = computesInt8(normal); o.int8 {
+		if ir.OpenSizes(given) {
+			o.given = given.Clone()
+			if _, err := ir.Specialize(o.given, samples); err != nil {
+				return nil, err
+			}
+		}
+		if moved, err = o.importInt8(normal); err != nil {
+			return nil, err
+		}
+	}
+	n := &Network{model: o.model, from: o, states: map[ID]weight.State{}}
+	n.ids = identityIDs(len(o.model.Subgraph().Tensors))
+	return n, n.recognise(normal, moved)
+}
+
+// importInt8 makes the float model and keeps what the int8 one was. It returns the float model's tensors by those of m.
+func (o *origin) importInt8(m *tflite.Model) (moved []int, err error) {
+	imported, err := quantize.ImportInt8(m)
+	if err != nil {
+		return nil, err
+	}
+	o.model, o.float = imported.Model, imported.Float
+	o.integers, o.ranges = map[ID]quantize.Weights{}, map[ID]quantize.Params{}
+	for t, w := range imported.Weights {
+		o.integers[ID(t)] = w
+	}
+	for t, p := range imported.Known {
+		o.ranges[ID(t)] = p
+	}
+	if g := m.Subgraph(); len(g.Inputs) > 0 && g.Tensors[g.Inputs[0]].Type == schema.TensorTypeFLOAT32 {
+		o.io = Float32
+	}
+	return imported.Tensor, nil
+}
+
+// recognise finds what the weights of the file are held to. The integers of an int8 one tell better than its values.
+func (n *Network) recognise(file *tflite.Model, moved []int) error {
+	findings, err := weight.Load(file, weight.DefaultThresholds)
+	if err != nil {
+		return err
+	}
+	clustered := map[ID]bool{}
+	n.from.place = map[ID]int{}
+	same := len(file.Subgraph().Tensors) == len(n.from.given.Subgraph().Tensors) // not where tensors were folded away
+	for _, f := range findings {
+		if at := moved[f.Tensor]; at != quantize.None {
+			n.states[n.ids[at]] = f.State
+			if same {
+				n.from.place[n.ids[at]] = f.Tensor
+			}
+			clustered[n.ids[at]] = f.State.Clustered()
+			n.from.notes = append(n.from.notes, "kept from the input: "+f.String())
+		}
+	}
+	if n.mostly(clustered) {
+		for id, s := range n.states {
+			s.Found = false
+			n.states[id] = s
+		}
+	}
+	return nil
+}
+
+// mostly reports whether more than half of the weights that are clustered by default are among those given. Then the network was
+// clustered before it came here, and its clusters count; else single kernels hold few values for another reason.
+func (n *Network) mostly(given map[ID]bool) bool {
+	among, all := 0, 0
+	for _, k := range weight.Kernels(n.model) {
+		if k.Op == schema.BuiltinOperatorDEPTHWISE_CONV_2D {
+			continue
+		}
+		size := 1
+		for _, d := range k.Shape {
+			size *= d
+		}
+		all += size
+		if given[n.ids[k.Tensor]] {
+			among += size
+		}
+	}
+	return 2*among > all
+}
+
+// computesInt8 reports whether any operator of a model gives int8.
+func computesInt8(m *tflite.Model) bool {
+	g := m.Subgraph()
+	return slices.ContainsFunc(g.Operators, func(o *schema.OperatorT) bool {
+		return slices.ContainsFunc(o.Outputs, func(t int32) bool { return t >= 0 && g.Tensors[t].Type == schema.TensorTypeINT8 })
+	})
+}
+
+func identity(n int) []int {
+	list := make([]int, n)
+	for i := range list {
+		list[i] = i
+	}
+	return list
+}
+
+func identityIDs(n int) []ID {
+	list := make([]ID, n)
+	for i := range list {
+		list[i] = ID(i)
+	}
+	return list
+}
+
+// Next returns the network of the same lineage whose float model was stored after a technique made it. It is an error if the model is
+// of another lineage.
+func (n *Network) Next(m *tflite.Model) (*Network, error) {
+	ids, err := readIDs(m, n.from.model)
+	if err != nil {
+		return nil, err
+	}
+	states, err := weight.ReadState(m)
+	if err != nil {
+		return nil, err
+	}
+	return n.next(m, ids, states), nil
+}
+
+// next is Next for a model just made.
+func (n *Network) next(m *tflite.Model, ids []ID, states map[int]weight.State) *Network {
+	child := &Network{model: m, ids: ids, from: n.from, states: map[ID]weight.State{}}
+	for t, s := range states {
+		child.states[ids[t]] = s
+	}
+	return child
+}
+
+// readIDs finds the IDs of a model's tensors: they are the original's tensors, in order.
+func readIDs(m, original *tflite.Model) ([]ID, error) {
+	tensors, first := m.Subgraph().Tensors, original.Subgraph().Tensors
+	if len(tensors) != len(first) {
+		return nil, fmt.Errorf("the model has %d tensors, the network it should be made from %d", len(tensors), len(first))
+	}
+	for i, t := range tensors {
+		if t.Name != first[i].Name || !slices.Equal(t.Shape, first[i].Shape) {
+			return nil, fmt.Errorf("tensor %d is %q %v, in the network it should be made from %q %v", i, t.Name, t.Shape, first[i].Name, first[i].Shape)
+		}
+	}
+	return identityIDs(len(tensors)), nil
+}
+
+// Model is the float model.
+func (n *Network) Model() *tflite.Model { return n.model }
+
+// Original is the first network of the lineage: the teacher, and what leaves are compared with.
+func (n *Network) Original() *Network {
+	if n.model == n.from.model {
+		return n
+	}
+	return &Network{model: n.from.model, ids: identityIDs(len(n.from.model.Subgraph().Tensors)), from: n.from, states: map[ID]weight.State{}}
+}
+
+// Given is the lineage's first network as its file was.
+func (n *Network) Given() *tflite.Model { return n.from.given }
+
+// Int8 says that the lineage's first network was given quantized.
+func (n *Network) Int8() bool { return n.from.int8 }
+
+// Final says that the network was trained to be quantized: it is there for its leaf, and no technique works on it.
+func (n *Network) Final() bool { return n.final != nil }
+
+// Rewritten says that the file had to be normalised.
+func (n *Network) Rewritten() bool { return n.from.rewritten }
+
+// Notes say what was rewritten and found when the lineage's first network was read.
+func (n *Network) Notes() []string { return slices.Clone(n.from.notes) }
+
+// States are what weights are held to, by tensor of the model.
+func (n *Network) States() map[int]weight.State {
+	states := map[int]weight.State{}
+	for t, id := range n.ids {
+		if s, ok := n.states[id]; ok {
+			states[t] = s
+		}
+	}
+	return states
+}
+
+// Kernels are the network's weights.
+func (n *Network) Kernels() []weight.Kernel { return weight.Kernels(n.model) }
+
+// integers are those that the original was given with, by tensor of the model.
+func (n *Network) integers() map[int]quantize.Weights { return byTensor(n.ids, n.from.integers) }
+
+// ranges are the activations' quantizations that the original was given with, by tensor of the model.
+func (n *Network) ranges() map[int]quantize.Params { return byTensor(n.ids, n.from.ranges) }
+
+func byTensor[T any](ids []ID, of map[ID]T) map[int]T {
+	out := map[int]T{}
+	for t, id := range ids {
+		if v, ok := of[id]; ok {
+			out[t] = v
+		}
+	}
+	return out
+}
+
+// floatOperators are the operators that stay float because the original's were.
+func (n *Network) floatOperators() map[int]bool { return maps.Clone(n.from.float) }

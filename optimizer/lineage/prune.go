@@ -1,0 +1,59 @@
+package lineage
+
+import (
+	"context"
+	"fmt"
+
+	"espalier.dev/espalier/optimizer/prune"
+	"espalier.dev/espalier/optimizer/weight"
+)
+
+var pruneKind = Kind{Name: "prune", Typical: func() Technique {
+	return Prune{prune.Options{Sparsity: 0.5, Schedule: prune.Schedule{Kind: prune.Constant}}}
+}}
+
+// Prune sets weights to zero by a schedule while it trains. The network it makes holds exactly the planned zeros.
+type Prune struct{ prune.Options }
+
+// Kind is what it is registered as.
+func (Prune) Kind() Kind { return pruneKind }
+
+// String sums the settings up.
+func (p Prune) String() string { return fmt.Sprintf("sparsity %v", p.Sparsity) }
+
+// Check resolves the settings for the network\'s weights.
+func (p Prune) Check(n *Network) error {
+	_, _, err := prune.NewPlan(n.Kernels(), p.Options)
+	return err
+}
+
+// Apply makes the network.
+func (p Prune) Apply(ctx context.Context, n *Network, w *Work) (*Network, error) {
+	targets, notes, err := prune.NewPlan(w.Kernels, p.Options)
+	if err != nil {
+		return nil, err
+	}
+	w.notes = append(w.notes, notes...)
+	tensors := make([]*weight.Tensor, len(targets))
+	for i, target := range targets {
+		tensors[i] = w.Tensors[target.Tensor]
+	}
+	pruner, err := prune.NewPruner(targets, tensors, p.Options, w.Steps())
+	if err != nil {
+		return nil, err
+	}
+	err = w.Train(ctx, func(step int) error {
+		_, err := pruner.Before(step)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := pruner.Finish(); err != nil {
+		return nil, err
+	}
+	for i, target := range targets {
+		w.Note("weights %q: %.2f %% zeros", target.Name, 100*sparsity(tensors[i].Mask))
+	}
+	return w.Done()
+}

@@ -1,0 +1,114 @@
+package lineage
+
+import (
+	"context"
+	"errors"
+
+	"espalier.dev/espalier/optimizer/quantize"
+	"espalier.dev/espalier/optimizer/train"
+	"espalier.dev/espalier/optimizer/weight"
+)
+
+var quantizeKind = Kind{Name: "quantize", Final: true, Typical: func() Technique { return Quantize{} }}
+
+// Quantize trains with int8 arithmetic in the loop. Zeros and clusters of its input are kept: of a sparse input that is PQAT, of a
+// clustered one CQAT, of one that is both PCQAT, else QAT.
+type Quantize struct {
+	Ranges train.RangeMode // default Tracked
+	// Free trains weights without regard to the zeros and clusters of the input.
+	Free bool
+}
+
+// Kind is what it is registered as.
+func (Quantize) Kind() Kind { return quantizeKind }
+
+// String sums the settings up.
+func (Quantize) String() string { return "int8 training" }
+
+// Check resolves the settings for the network\'s weights.
+func (Quantize) Check(*Network) error { return nil }
+
+// Apply makes the network.
+func (q Quantize) Apply(ctx context.Context, n *Network, w *Work) (*Network, error) {
+	if q.Free {
+		if err := w.forget(); err != nil {
+			return nil, err
+		}
+	}
+	plan, err := w.run.plan(n)
+	if err != nil {
+		return nil, err
+	}
+	integers := n.integers()
+	for _, layer := range plan.Layers {
+		t := w.Tensors[layer.Weight]
+		if t.Scale != nil {
+			continue
+		}
+		if given, ok := integers[layer.Weight]; ok && given.Holds(t.Values(), t.Shape, t.Axis) {
+			err = t.QuantizeWith(given.Scale)
+		} else {
+			err = t.Quantize(layer.PerChannel)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	ranges, err := w.seed(ctx, plan, q.Ranges)
+	if err != nil {
+		return nil, err
+	}
+	if err := w.train(ctx, ranges, nil); err != nil {
+		return nil, err
+	}
+	made, err := w.Done()
+	if err != nil {
+		return nil, err
+	}
+	final := &quantized{plan: plan, params: quantize.ParamsOf(ranges.Quants), weights: map[int]quantize.Weights{}}
+	for _, layer := range plan.Layers {
+		if final.weights[layer.Weight], err = quantize.WeightsOf(w.Tensors[layer.Weight]); err != nil {
+			return nil, err
+		}
+	}
+	made.final = final
+	return made, nil
+}
+
+// forget drops what the input's weights are held to.
+func (w *Work) forget() error {
+	for _, k := range w.Kernels {
+		t, err := weight.New(k.Name, k.Shape, k.Axis, w.Tensors[k.Tensor].Values())
+		if err != nil {
+			return err
+		}
+		w.Tensors[k.Tensor] = t
+	}
+	w.Note("zeros and clusters of the input are not kept: preserve is None")
+	return nil
+}
+
+// seed finds the activation ranges with the weights' integers in place and attaches the fake quantization.
+func (w *Work) seed(ctx context.Context, plan *quantize.Plan, mode train.RangeMode) (*train.Ranges, error) {
+	if mode == "" {
+		mode = train.Tracked
+	}
+	for _, p := range w.net.Params {
+		if t, ok := w.Tensors[p.Tensor]; ok {
+			t.Materialize(p.Value)
+		}
+	}
+	w.net.Refresh()
+	statistics, err := w.run.calibrate(ctx, w.net, plan)
+	if err != nil {
+		return nil, err
+	}
+	quants, err := plan.Attach(w.net, plan.Params(statistics.Ranges))
+	if err != nil {
+		return nil, err
+	}
+	if len(quants) == 0 {
+		return nil, errors.New("nothing is quantized")
+	}
+	return &train.Ranges{Plan: plan, Quants: quants, Range: statistics.Ranges, Mode: mode}, nil
+}

@@ -1,0 +1,120 @@
+package lineage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"espalier.dev/espalier/optimizer/dataset"
+	"espalier.dev/espalier/optimizer/quantize"
+	"espalier.dev/espalier/optimizer/tflite"
+	"espalier.dev/espalier/optimizer/train"
+	"espalier.dev/espalier/optimizer/weight"
+)
+
+// Run is what techniques and leaves are made with. It may be used again, with other settings, for the next technique.
+type Run struct {
+	Data *dataset.Dataset
+	// Training says how to train; with 0 epochs a technique is only applied.
+	Training train.Config
+	// Leaf says how leaves are made.
+	Leaf LeafOptions
+
+	// Progress, if set, is told how far training has come.
+	Progress func(train.Progress)
+	// Checkpoint, if set, is where training resumes from and is saved to.
+	Checkpoint *Checkpoint
+	// Workers bounds goroutines; 0: as many as there are processors. It changes no result.
+	Workers int
+}
+
+// ErrCheckpoint says that training cannot resume from Checkpoint.Load; without it training starts anew.
+var ErrCheckpoint = errors.New("resume")
+
+// Checkpoint loads and saves the state of a training under way.
+type Checkpoint struct {
+	Load  []byte // what Save wrote before; nil starts anew
+	Save  func(write func(io.Writer) error) error
+	Every time.Duration // default a minute
+}
+
+// Outcome is what a technique made, and its leaf.
+type Outcome struct {
+	Network *Network
+	Leaf    *tflite.Model
+	// Promises are what the leaf's weights are held to, by its tensors; it was checked against them.
+	Promises     map[int]weight.State
+	Training     *train.Result // nil if nothing was trained
+	Verification *quantize.Verification
+	SNR          []quantize.LayerSNR
+	Notes        []string // decisions, one line each
+}
+
+// Apply applies a technique to a network and makes the leaf.
+func (r *Run) Apply(ctx context.Context, n *Network, t Technique) (*Outcome, error) {
+	w, err := r.open(n)
+	if err != nil {
+		return nil, err
+	}
+	made, err := t.Apply(ctx, n, w)
+	if err != nil {
+		return nil, err
+	}
+	out := &Outcome{Network: made, Training: w.training, Notes: w.notes}
+	return out, r.leaf(ctx, out)
+}
+
+// Baseline makes the leaf of a network as it is: quantized after training, or an int8 original unchanged.
+func (r *Run) Baseline(ctx context.Context, n *Network) (*Outcome, error) {
+	out := &Outcome{Network: n, Notes: n.Notes()}
+	if n.Int8() && r.Leaf.unchanged(n) {
+		out.Leaf = n.Given()
+		out.Promises = n.promises()
+		out.Notes = append(out.Notes, "the network is int8 already: it is the first leaf, unchanged, and its integers and activation ranges are kept")
+		return out, nil
+	}
+	if len(n.states) > 0 { // the leaf holds them exactly, the given values perhaps not
+		w, err := r.open(n)
+		if err != nil {
+			return nil, err
+		}
+		if out.Network, err = w.Done(); err != nil {
+			return nil, err
+		}
+	}
+	return out, r.leaf(ctx, out)
+}
+
+// draw returns up to n training samples, as many of every class as there are, by a seed of its own: those that ranges, checks and
+// sensitivities are taken from.
+func (r *Run) draw(n int) []int { return dataset.Draw(r.Data.Train, n, drawSeed) }
+
+// drawSeed is fixed: stages of one pipeline look at the same samples, whatever seed they train with.
+const drawSeed = 1
+
+// feed gives the samples of a draw.
+func (r *Run) feed(samples []int) quantize.Feed {
+	all := quantize.FeedOf(r.Data.Train)
+	return func(i int, inputs [][]float32) error { return all(samples[i], inputs) }
+}
+
+// sparsity is the share of zeros of a mask.
+func sparsity(mask []uint8) float64 {
+	zeros := 0
+	for _, m := range mask {
+		if m == 0 {
+			zeros++
+		}
+	}
+	return float64(zeros) / float64(max(1, len(mask)))
+}
+
+// wrap names what was being done.
+func wrap(what string, err error) error {
+	if err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	return nil
+}

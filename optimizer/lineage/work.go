@@ -1,0 +1,156 @@
+package lineage
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"espalier.dev/espalier/optimizer/dataset"
+	"espalier.dev/espalier/optimizer/exec/float"
+	"espalier.dev/espalier/optimizer/tflite"
+	"espalier.dev/espalier/optimizer/train"
+	"espalier.dev/espalier/optimizer/weight"
+)
+
+// Work is a technique at work on a network: its weights, to be changed, and the means to train them.
+type Work struct {
+	// Kernels are the network's weights.
+	Kernels []weight.Kernel
+	// Tensors are their parametrizations by tensor of the model, kept zeros and clusters included.
+	Tensors map[int]*weight.Tensor
+
+	run      *Run
+	network  *Network
+	net      *float.Network
+	notes    []string
+	training *train.Result
+	chosen   map[int]bool // tensors whose clusters are the technique's doing
+}
+
+// open compiles the network and gives every kernel its parametrization.
+func (r *Run) open(n *Network) (*Work, error) {
+	if n.Final() {
+		return nil, errors.New("the network was trained to be quantized: no technique works on it")
+	}
+	net, err := float.Compile(n.model, 0)
+	if err != nil {
+		return nil, err
+	}
+	w := &Work{Kernels: n.Kernels(), Tensors: map[int]*weight.Tensor{}, chosen: map[int]bool{}, run: r, network: n, net: net}
+	states := n.States()
+	trainable := map[int]bool{}
+	for _, p := range net.Params {
+		trainable[p.Tensor] = trainable[p.Tensor] || p.Trainable
+	}
+	for _, k := range w.Kernels {
+		values, err := n.model.Float32s(n.model.Subgraph().Tensors[k.Tensor])
+		if err != nil {
+			return nil, err
+		}
+		var t *weight.Tensor
+		if state, ok := states[k.Tensor]; ok {
+			t, err = weight.FromState(k.Name, values, state)
+		} else {
+			t, err = weight.New(k.Name, k.Shape, k.Axis, values)
+		}
+		if err != nil {
+			return nil, err
+		}
+		w.Tensors[k.Tensor] = t
+		if !trainable[k.Tensor] {
+			w.Note("weights %q do not train: no gradient reaches them", k.Name)
+		}
+	}
+	return w, nil
+}
+
+// Note records a decision for the report.
+func (w *Work) Note(format string, args ...any) {
+	w.notes = append(w.notes, fmt.Sprintf(format, args...))
+}
+
+// Steps is the number of optimizer steps of the training.
+func (w *Work) Steps() int {
+	c := w.run.Training
+	return train.Steps(c.Epochs, c.BatchSize, w.run.Data.Train.Len())
+}
+
+// Train runs the training loop on the weights. before, which may be nil, is called before every step, and may change masks.
+func (w *Work) Train(ctx context.Context, before func(step int) error) error {
+	return w.train(ctx, nil, before)
+}
+
+func (w *Work) train(ctx context.Context, ranges *train.Ranges, before func(step int) error) (err error) {
+	r := w.run
+	if r.Training.Epochs == 0 {
+		return nil
+	}
+	hooks := train.Hooks{Progress: r.Progress, ProgressEvery: 200 * time.Millisecond}
+	if before != nil {
+		hooks.BeforeStep = func(step, _ int) error { return before(step) }
+	}
+	task := train.Task{
+		Network: w.net, Weights: w.Tensors, Ranges: ranges, Train: r.Data.Train, Validation: r.Data.Validation, Workers: r.Workers, Hooks: hooks,
+	}
+	if w.needsTeacher() {
+		if task.Teacher, err = float.Compile(w.network.from.model, w.net.MicroBatch); err != nil {
+			return err
+		}
+	}
+	var trainer *train.Trainer
+	if c := r.Checkpoint; c != nil && c.Save != nil {
+		task.Hooks.Checkpoint = func() error { return c.Save(trainer.Save) }
+		task.Hooks.CheckpointEvery = c.Every
+		if c.Every == 0 {
+			task.Hooks.CheckpointEvery = time.Minute
+		}
+	}
+	if trainer, err = train.New(task, r.Training); err != nil {
+		return err
+	}
+	if c := r.Checkpoint; c != nil && c.Load != nil {
+		if err := trainer.Load(bytes.NewReader(c.Load)); err != nil {
+			return fmt.Errorf("%w: %w", ErrCheckpoint, err)
+		}
+	}
+	w.training, err = trainer.Run(ctx)
+	if errors.Is(err, context.Canceled) && r.Checkpoint != nil && r.Checkpoint.Save != nil {
+		return errors.Join(err, r.Checkpoint.Save(trainer.Save))
+	}
+	return err
+}
+
+// needsTeacher reports whether the original network's answers are part of the loss.
+func (w *Work) needsTeacher() bool {
+	train := w.run.Data.Train
+	return w.run.Training.Distillation.Weight > 0 || train.Classes() == 0 && dataset.TargetSize(train) == 0
+}
+
+// Done returns the network that the weights make now, with what they are held to.
+func (w *Work) Done() (*Network, error) {
+	m := w.network.model.Clone()
+	tensors := m.Subgraph().Tensors
+	for _, p := range w.net.Params {
+		if _, parametrized := w.Tensors[p.Tensor]; !parametrized && p.Trainable {
+			m.SetData(tensors[p.Tensor], tflite.Float32Bytes(p.Value))
+		}
+	}
+	given := w.network.States()
+	states := map[int]weight.State{}
+	for i, t := range w.Tensors {
+		if err := t.Check(); err != nil {
+			return nil, err
+		}
+		m.SetData(tensors[i], tflite.Float32Bytes(t.Values()))
+		if state := t.State(); state.Mask != nil || state.Clustered() {
+			state.Found = given[i].Found && state.Clustered() && !w.chosen[i]
+			states[i] = state
+		}
+	}
+	if err := weight.WriteState(m, states); err != nil {
+		return nil, err
+	}
+	return w.network.next(m, w.network.ids, states), tflite.CheckFinite(m)
+}
