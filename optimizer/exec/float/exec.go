@@ -94,14 +94,14 @@ func (e *Exec) newViews(batch int, p *program) *views {
 			v.values[t] = constant.effective(e.net.Act[t])
 			continue
 		}
-		v.values[t] = l.value[c].slice(e.arena, size)
-		v.raws[t] = l.raw[t].slice(e.arena, size)
-		v.gradients[t] = l.gradient[c].slice(e.arena, size)
+		v.values[t] = l.value[c].Slice(e.arena, size)
+		v.raws[t] = l.raw[t].Slice(e.arena, size)
+		v.gradients[t] = l.gradient[c].Slice(e.arena, size)
 	}
 	for i := range p.layers {
-		v.saved[i] = l.saved[i].slice(e.arena, everything)
-		v.forward[i] = l.forward[i].slice(e.arena, everything)
-		v.backward[i] = l.backward[i].slice(e.arena, everything)
+		v.saved[i] = l.saved[i].Slice(e.arena, everything)
+		v.forward[i] = l.forward[i].Slice(e.arena, everything)
+		v.backward[i] = l.backward[i].Slice(e.arena, everything)
 	}
 	e.views[batch] = v
 	return v

@@ -1,6 +1,10 @@
 package float
 
-import "math"
+import (
+	"math"
+
+	"espalier.dev/espalier/optimizer/exec/arena"
+)
 
 // layout is where everything an Exec holds lies in its arena, for the full micro-batch; a smaller batch uses the beginning of
 // each buffer. Steps: 0 loads the inputs, 1+i runs node i forward, then the loss, then the nodes backward.
@@ -8,12 +12,12 @@ type layout struct {
 	train bool
 	class []int // by tensor: the tensor whose buffer it shares (RESHAPE and the like)
 
-	value    []*block // by class
-	raw      []*block // by tensor: the values before quantization, where backward needs them; nil: quantized in place
-	gradient []*block // by class; nil: not wanted
-	saved    []*block // by node
-	forward  []*block // by node: scratch
-	backward []*block
+	value    []*arena.Block // by class
+	raw      []*arena.Block // by tensor: the values before quantization, where backward needs them; nil: quantized in place
+	gradient []*arena.Block // by class; nil: not wanted
+	saved    []*arena.Block // by node
+	forward  []*arena.Block // by node: scratch
+	backward []*arena.Block
 	total    int
 
 	runs  []bool   // by node: backward runs
@@ -32,8 +36,8 @@ func (n *Network) plan(train bool, k keep) *layout {
 	count := len(n.Graph.Tensors)
 	l := &layout{
 		train: train, class: make([]int, count),
-		value: make([]*block, count), raw: make([]*block, count), gradient: make([]*block, count),
-		saved: make([]*block, len(p.layers)), forward: make([]*block, len(p.layers)), backward: make([]*block, len(p.layers)),
+		value: make([]*arena.Block, count), raw: make([]*arena.Block, count), gradient: make([]*arena.Block, count),
+		saved: make([]*arena.Block, len(p.layers)), forward: make([]*arena.Block, len(p.layers)), backward: make([]*arena.Block, len(p.layers)),
 		runs: make([]bool, len(p.layers)), first: make([][]bool, len(p.layers)),
 	}
 	n.share(p, l)
@@ -43,12 +47,12 @@ func (n *Network) plan(train bool, k keep) *layout {
 		n.planGradients(p, l, wanted)
 		for _, b := range l.gradient {
 			if k.all && b != nil {
-				b.last = 2*len(p.layers) + 2
+				b.Last = 2*len(p.layers) + 2
 			}
 		}
 	}
 	n.planScratch(p, l)
-	l.total = place(l.blocks())
+	l.total = arena.Place(l.blocks(), 2*len(p.layers)+2, alignment)
 	return l
 }
 
@@ -129,11 +133,11 @@ func (n *Network) planValues(p *program, l *layout, k keep) {
 			continue
 		}
 		first := n.Graph.Tensors[t].Producer + 1
-		l.value[t] = &block{size: n.Graph.Numel(t), first: first, last: first}
+		l.value[t] = &arena.Block{Size: n.Graph.Numel(t), First: first, Last: first}
 	}
 	hold := func(t, step int) {
 		if b := l.value[l.class[t]]; b != nil {
-			b.last = max(b.last, step)
+			b.Last = max(b.Last, step)
 		}
 	}
 	for i, layer := range p.layers {
@@ -164,7 +168,7 @@ func (n *Network) planValues(p *program, l *layout, k keep) {
 	}
 	for t := range l.value {
 		if k.all && l.value[t] != nil {
-			l.value[t].last = end
+			l.value[t].Last = end
 		}
 	}
 }
@@ -177,9 +181,9 @@ func (n *Network) planGradients(p *program, l *layout, wanted []bool) {
 	extend := func(t, step int) {
 		c := l.class[t]
 		if l.gradient[c] == nil {
-			l.gradient[c] = &block{size: n.Graph.Numel(c), first: step}
+			l.gradient[c] = &arena.Block{Size: n.Graph.Numel(c), First: step}
 		}
-		l.gradient[c].last = step
+		l.gradient[c].Last = step
 	}
 	if wanted[n.loss.Tensor] {
 		extend(n.loss.Tensor, loss)
@@ -211,7 +215,7 @@ func (n *Network) planGradients(p *program, l *layout, wanted []bool) {
 			extend(t, step)
 		}
 		if q := b.out[0]; n.requantizes(b) {
-			l.raw[q] = &block{size: n.Graph.Numel(q), first: i + 1, last: step}
+			l.raw[q] = &arena.Block{Size: n.Graph.Numel(q), First: i + 1, Last: step}
 		}
 	}
 	for _, t := range n.Graph.Inputs {
@@ -229,18 +233,21 @@ func (n *Network) planScratch(p *program, l *layout) {
 			continue
 		}
 		b, step := layer.base(), loss+len(p.layers)-i
-		l.forward[i] = &block{size: b.scratchForward, first: i + 1, last: i + 1}
-		l.saved[i] = &block{size: b.saved, first: i + 1, last: i + 1}
+		l.forward[i] = &arena.Block{Size: b.scratchForward, First: i + 1, Last: i + 1}
+		l.saved[i] = &arena.Block{Size: b.saved, First: i + 1, Last: i + 1}
 		if l.runs[i] {
-			l.backward[i] = &block{size: b.scratchBackward, first: step, last: step}
-			l.saved[i].last = step
+			l.backward[i] = &arena.Block{Size: b.scratchBackward, First: step, Last: step}
+			l.saved[i].Last = step
 		}
 	}
 }
 
-func (l *layout) blocks() []*block {
-	var all []*block
-	for _, list := range [][]*block{l.value, l.raw, l.gradient, l.saved, l.forward, l.backward} {
+// alignment of every buffer in floats: one cache line, so that no two buffers share one.
+const alignment = 16
+
+func (l *layout) blocks() []*arena.Block {
+	var all []*arena.Block
+	for _, list := range [][]*arena.Block{l.value, l.raw, l.gradient, l.saved, l.forward, l.backward} {
 		for _, b := range list {
 			if b != nil {
 				all = append(all, b)
@@ -248,14 +255,6 @@ func (l *layout) blocks() []*block {
 		}
 	}
 	return all
-}
-
-// slice returns a block's memory, or its first n floats.
-func (b *block) slice(arena []float32, n int) []float32 {
-	if b == nil || b.size == 0 {
-		return nil
-	}
-	return arena[b.offset : b.offset+min(n, b.size) : b.offset+b.size]
 }
 
 const everything = math.MaxInt

@@ -3,7 +3,6 @@ package float
 import (
 	"errors"
 	"math"
-	"math/rand/v2"
 	"strings"
 	"testing"
 
@@ -290,37 +289,6 @@ func TestASmallerExecGivesTheSameOutputs(t *testing.T) {
 	}
 	if len(reusing.arena) > len(keeping.arena)/2 {
 		t.Errorf("%d floats instead of %d: buffers are not reused", len(reusing.arena), len(keeping.arena))
-	}
-}
-
-func TestPlacedBlocksDoNotOverlap(t *testing.T) {
-	random := rand.New(rand.NewPCG(1, 2))
-	for range 200 {
-		var blocks []*block
-		live := map[int]int{}
-		for range 1 + random.IntN(40) {
-			b := &block{size: random.IntN(100), first: random.IntN(20)}
-			b.last = b.first + random.IntN(10)
-			blocks = append(blocks, b)
-			for s := b.first; s <= b.last; s++ {
-				live[s] += roundUp(b.size)
-			}
-		}
-		total, peak := place(blocks), 0
-		for _, n := range live {
-			peak = max(peak, n)
-		}
-		if total < peak || total > 2*peak {
-			t.Fatalf("placed in %d, the peak of live blocks is %d", total, peak)
-		}
-		for i, a := range blocks {
-			for _, b := range blocks[:i] {
-				apart := a.last < b.first || b.last < a.first || a.offset+a.size <= b.offset || b.offset+b.size <= a.offset
-				if !apart && a.size > 0 && b.size > 0 {
-					t.Fatalf("blocks %+v and %+v overlap", *a, *b)
-				}
-			}
-		}
 	}
 }
 

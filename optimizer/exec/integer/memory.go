@@ -2,9 +2,9 @@ package integer
 
 import (
 	"fmt"
-	"sort"
 	"unsafe"
 
+	"espalier.dev/espalier/optimizer/exec/arena"
 	"espalier.dev/espalier/optimizer/ir"
 	"espalier.dev/espalier/optimizer/kernel"
 	"espalier.dev/espalier/optimizer/tflite/schema"
@@ -99,58 +99,6 @@ func elementSize(t schema.TensorType) int {
 	}
 }
 
-// block is a tensor to be placed: alive from node first to node last, both included.
-type block struct {
-	tensor, size, offset int
-	first, last          int
-}
-
-// place plans the arena by LiteRT's rule (arena_planner.cc, simple_memory_arena.cc): first what lives throughout, then largest
-// first, each into the tightest gap among the blocks alive at the same time, else behind them.
-func place(blocks []*block, steps int) (size int) {
-	throughout := func(b *block) bool { return b.first == 0 && b.last == steps }
-	sort.SliceStable(blocks, func(i, j int) bool {
-		a, b := blocks[i], blocks[j]
-		switch {
-		case throughout(a) != throughout(b):
-			return throughout(a)
-		case throughout(a):
-			return a.tensor < b.tensor
-		case a.size != b.size:
-			return a.size > b.size
-		case a.first != b.first:
-			return a.first < b.first
-		default:
-			return a.tensor < b.tensor
-		}
-	})
-	var placed []*block // by offset
-	for _, b := range blocks {
-		best, gap, end := -1, 0, 0
-		for _, p := range placed {
-			if p.last < b.first || b.last < p.first {
-				continue
-			}
-			if room := p.offset - end; room >= b.size && (best < 0 || room < gap) {
-				best, gap = end, room
-			}
-			end = max(end, roundUp(p.offset+p.size))
-		}
-		if best < 0 {
-			best = end
-		}
-		b.offset = best
-		at := sort.Search(len(placed), func(i int) bool { return placed[i].offset > best })
-		placed = append(placed, nil)
-		copy(placed[at+1:], placed[at:])
-		placed[at] = b
-		size = max(size, roundUp(best+b.size))
-	}
-	return size
-}
-
-func roundUp(n int) int { return (n + alignment - 1) / alignment * alignment }
-
 // planArena places the activations of a graph.
 func planArena(g *ir.Graph) (plan, error) {
 	steps := len(g.Nodes)
@@ -169,7 +117,7 @@ func planArena(g *ir.Graph) (plan, error) {
 	for _, t := range g.Outputs {
 		last[t] = steps
 	}
-	var blocks []*block
+	var blocks []*arena.Block
 	total := 0
 	for i := range g.Tensors {
 		t := &g.Tensors[i]
@@ -177,18 +125,18 @@ func planArena(g *ir.Graph) (plan, error) {
 		if t.Const != nil || t.Producer < 0 && last[i] < steps {
 			continue
 		}
-		b := &block{tensor: i, size: t.Numel() * elementSize(t.Type), first: first[i], last: last[i]}
-		if total += b.size; b.size > maxArena || total > 64*maxArena {
+		b := &arena.Block{ID: i, Size: t.Numel() * elementSize(t.Type), First: first[i], Last: last[i]}
+		if total += b.Size; b.Size > maxArena || total > 64*maxArena {
 			return p, fmt.Errorf("%s of shape %v takes more than the %d MiB of activations an executor may have: use a smaller batch", t, t.Shape, maxArena>>20)
 		}
 		blocks = append(blocks, b)
 	}
-	p.size = place(blocks, steps)
+	p.size = arena.Place(blocks, steps, alignment)
 	if p.size > maxArena {
 		return p, fmt.Errorf("activations take %d MiB, an executor may have %d: use a smaller batch", p.size>>20, maxArena>>20)
 	}
 	for _, b := range blocks {
-		p.offset[b.tensor] = b.offset
+		p.offset[b.ID] = b.Offset
 	}
 	return p, nil
 }
