@@ -344,7 +344,7 @@ func simulate(imported *quantize.Imported, test dataset.Source) (float64, error)
 			}
 		}
 		exec.Forward()
-		scores := exec.Tensor(net.LossTensor())
+		scores := exec.Tensor(net.LossTensor(0))
 		for k, label := range labels {
 			row := scores[k*len(scores)/n : (k+1)*len(scores)/n]
 			if slices.Index(row, slices.Max(row)) == label {

@@ -32,8 +32,11 @@ var ErrNoTarget = errors.New("the dataset has no regression targets")
 
 // TargetSize returns the numbers Target gives for each sample, 0 without regression targets.
 func TargetSize(s Source) int {
-	if t, ok := s.(interface{ targetSize() int }); ok {
+	switch t := s.(type) {
+	case interface{ targetSize() int }:
 		return t.targetSize()
+	case interface{ TargetSize() int }: // a Source of another package
+		return t.TargetSize()
 	}
 	return 0
 }

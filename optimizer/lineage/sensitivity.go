@@ -34,7 +34,7 @@ func (w *Work) sensitivity(ctx context.Context) (map[int][]float32, error) {
 			return nil, err
 		}
 		exec.Forward()
-		likelihoodGradient(exec.LossGrad(), exec.Tensor(w.net.LossTensor()), sample)
+		likelihoodGradient(exec.LossGrad(w.net.LossTensor(0)), exec.Tensor(w.net.LossTensor(0)), sample)
 		for _, g := range grads.Param {
 			clear(g)
 		}

@@ -217,7 +217,7 @@ func newComparison(leaf *tflite.Model, checks Checks) (*comparison, error) {
 			return nil, err
 		}
 	}
-	c.whole, c.scores = simulation.NewExec(false), simulation.LossTensor()
+	c.whole, c.scores = simulation.NewExec(false), simulation.LossTensor(0)
 	for t, moved := range im.Tensor {
 		if of := &c.graph.Tensors[t]; moved == c.scores && of.Type == schema.TensorTypeINT8 {
 			c.codes = &operand{t, Params{Scale: of.Quant.Scale[0], ZeroPoint: of.Quant.ZeroPoint[0]}}

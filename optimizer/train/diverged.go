@@ -27,16 +27,16 @@ func (t *Trainer) diagnose(src dataset.Source, samples []int, loss float64) erro
 	e, g := n.NewDiagnosticExec(), n.NewGrads()
 	for first := 0; first < len(samples); first += n.MicroBatch {
 		part := samples[first:min(first+n.MicroBatch, len(samples))]
-		if err := w.read(t.objective, e, src, part); err != nil {
+		if err := w.read(t.heads, e, src, part); err != nil {
 			return err
 		}
 		answers := t.answers(w, e.Input(0), part)
-		inputs := w.original(t.objective, e.Input(0))
+		inputs := w.original(t.heads, e.Input(0))
 		e.Forward()
 		if layer := e.NonFiniteOutput(); layer != "" {
 			return &DivergedError{Loss: loss, Layer: layer, What: "output"}
 		}
-		w.losses(t.objective, e, inputs, answers, e.LossGrad(), 1/float64(len(samples)))
+		w.losses(t.heads, e, inputs, answers, true, 1/float64(len(samples)))
 		e.Backward(g)
 		if layer := e.NonFiniteGradient(); layer != "" {
 			return &DivergedError{Loss: loss, Layer: layer, What: "gradient"}

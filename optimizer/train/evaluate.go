@@ -2,6 +2,7 @@ package train
 
 import (
 	"fmt"
+	"slices"
 
 	"espalier.dev/espalier/optimizer/dataset"
 )
@@ -12,16 +13,20 @@ func (t *Trainer) Evaluate(src dataset.Source) (Score, error) {
 	t.start()
 	defer t.hire()()
 	t.refresh()
-	o := *t.objective
-	o.smoothing, o.weights = 0, nil
-	if o.kind != none {
-		o.alpha = 0
+	heads := make([]*objective, len(t.heads))
+	for h := range heads {
+		o := *t.heads[h]
+		o.smoothing, o.weights = 0, nil
+		if o.kind != none {
+			o.alpha = 0
+		}
+		heads[h] = &o
 	}
 	size, n := t.task.Network.MicroBatch, src.Len()
 	count := (n + size - 1) / size
 	sums, failed := make([]tally, count), make([]error, count)
 	t.parallel(count, func(w *worker, k int) {
-		sums[k], failed[k] = t.evaluate(w, &o, src, span(k*size, min((k+1)*size, n)))
+		sums[k], failed[k] = t.evaluate(w, heads, src, span(k*size, min((k+1)*size, n)))
 	})
 	var sum tally
 	for k := range sums {
@@ -30,22 +35,31 @@ func (t *Trainer) Evaluate(src dataset.Source) (Score, error) {
 		}
 		sum.add(sums[k])
 	}
-	return sum.score(&o), nil
+	return sum.score(heads[0]), nil
 }
 
-func (t *Trainer) evaluate(w *worker, o *objective, src dataset.Source, samples []int) (tally, error) {
+func (t *Trainer) evaluate(w *worker, heads []*objective, src dataset.Source, samples []int) (tally, error) {
 	if w.forward == nil {
-		w.forward = t.task.Network.NewForwardExec(t.task.Network.LossTensor())
+		w.forward = t.task.Network.NewForwardExec(tensorsOf(heads)...)
 	}
-	if err := w.read(o, w.forward, src, samples); err != nil {
+	if err := w.read(heads, w.forward, src, samples); err != nil {
 		return tally{}, err
 	}
 	x := w.forward.Input(0)
-	var answers [][]float32
-	if o.alpha > 0 {
-		answers = w.taught(x)
+	var answers [][][]float32
+	if slices.ContainsFunc(heads, func(o *objective) bool { return o.alpha > 0 }) {
+		answers = w.taught(heads, x)
 	}
-	inputs := w.original(o, x)
+	inputs := w.original(heads, x)
 	w.forward.Forward()
-	return w.losses(o, w.forward, inputs, answers, nil, 0), nil
+	return w.losses(heads, w.forward, inputs, answers, false, 0), nil
+}
+
+// tensorsOf are the heads' loss tensors.
+func tensorsOf(heads []*objective) []int {
+	out := make([]int, len(heads))
+	for h, o := range heads {
+		out[h] = o.tensor
+	}
+	return out
 }

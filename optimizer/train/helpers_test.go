@@ -26,6 +26,13 @@ func (m *memory) Len() int     { return len(m.x) }
 func (m *memory) Shape() []int { return m.shape }
 func (m *memory) Classes() int { return m.classes }
 
+func (m *memory) TargetSize() int {
+	if len(m.targets) == 0 {
+		return 0
+	}
+	return len(m.targets[0])
+}
+
 func (m *memory) Read(i int, x []float32) (int, error) {
 	copy(x, m.x[i])
 	if m.classes == 0 {

@@ -1,11 +1,10 @@
 package train
 
 import (
-	"errors"
 	"fmt"
 	"math"
 
-	"espalier.dev/espalier/optimizer/dataset"
+	"espalier.dev/espalier/optimizer/answer"
 	"espalier.dev/espalier/optimizer/exec/float"
 )
 
@@ -19,70 +18,69 @@ const (
 	squared                     // numbers
 )
 
-// objective is the loss of one sample, as a function of the loss tensor's values for it.
+// objective is the loss of one output, of one sample, as a function of the loss tensor's values for it: rows of width values.
 type objective struct {
 	kind        lossKind
 	teaching    lossKind // how the teacher is compared
-	outputs     int
+	output      int      // of the network
+	tensor      int      // loss tensor
+	outputs     int      // values a sample
+	rows, width int
+	simplex     bool    // one class is chosen for every row
 	beta        float64 // the network's SOFTMAX multiplies by it
-	targets     int     // numbers to predict per sample, from Source.Target; 0: none
+	target      int     // among the dataset's; −1: none
+	indexed     bool    // the target is a class for every row, else a value for each of the outputs
 	inputs      bool    // the target is the input
+	answers     bool    // there is a class to choose
+	threshold   float32 // above it a single value says yes
 	smoothing   float64
 	weights     []float64 // by class; nil: all 1
+	precision   []float64 // of squared errors, by the last dimension: what they are multiplied by; nil: 1
+	scale       float64   // of the whole loss
 	alpha       float64   // weight of the teacher
 	temperature float64
 }
 
-// newObjective derives the loss from how the network ends and what the dataset offers.
-func newObjective(n *float.Network, src dataset.Source, c *Config, teacher bool) (*objective, error) {
-	end := n.Loss()
-	perSample := n.Graph.Numel(end.Tensor) / n.MicroBatch
+// newObjective turns an output's description into its loss.
+func newObjective(n *float.Network, out *answer.Output, classes int, c *Config, teacher bool) (*objective, error) {
 	o := &objective{
-		outputs: perSample, beta: float64(end.Beta), smoothing: c.LabelSmoothing, weights: c.ClassWeights, temperature: c.Distillation.Temperature,
+		output: out.Index, tensor: out.LossTensor(n.Graph), beta: out.Beta, target: out.Target, indexed: out.Indexed, inputs: out.Kind == answer.Reconstruction,
+		answers: out.Answers(), smoothing: c.LabelSmoothing, temperature: c.Distillation.Temperature, scale: out.Weight * out.Scale,
 	}
-	shape := n.Graph.Tensors[end.Tensor].Shape
-	last := shape[len(shape)-1]
-	classes, targets := src.Classes(), 0
-	if classes == 0 {
-		switch err := src.Target(0, make([]float32, perSample)); {
-		case err == nil:
-			targets = perSample
-		case !errors.Is(err, dataset.ErrNoTarget):
-			return nil, err
-		}
+	o.outputs = n.Graph.Numel(o.tensor) / n.MicroBatch
+	shape := n.Graph.Tensors[o.tensor].Shape
+	o.width = max(1, shape[len(shape)-1])
+	o.rows = o.outputs / o.width
+	for _, s := range out.Spread {
+		o.precision = append(o.precision, 1/(s*s))
 	}
-	switch {
-	case classes > 0 && end.Ending == float.Softmax && last != perSample:
-		return nil, fmt.Errorf("the network gives %d distributions a sample: labels per sample do not say which is meant", perSample/last)
-	case classes > perSample && !(perSample == 1 && classes == 2):
-		return nil, fmt.Errorf("the dataset has %d classes, the network %d outputs", classes, perSample)
-	case classes > 0 && (end.Ending == float.Logistic || perSample == 1):
-		o.kind = logistic
-	case classes > 0:
-		o.kind = categorical
-	case targets > 0:
-		o.kind, o.targets = map[float.Ending]lossKind{float.Plain: squared, float.Softmax: categorical, float.Logistic: logistic}[end.Ending], targets
-	case n.Graph.Numel(n.Graph.Inputs[0]) == n.Graph.Numel(end.Tensor) && end.Ending == float.Plain:
-		o.kind, o.inputs = squared, true
+	kinds := map[answer.Loss]lossKind{answer.CrossEntropy: categorical, answer.BinaryCrossEntropy: logistic, answer.MeanSquaredError: squared}
+	o.teaching = kinds[out.Loss]
+	if out.Target >= 0 || o.inputs {
+		o.kind = kinds[out.Loss]
 	}
-	o.teaching = map[float.Ending]lossKind{float.Plain: squared, float.Softmax: categorical, float.Logistic: logistic}[end.Ending]
-	if o.kind == categorical || o.kind == logistic {
-		o.teaching = o.kind
+	if o.inputs {
+		o.target = -1
 	}
-	if err := o.mix(c, teacher); err != nil {
+	if err := o.mix(out, c, teacher); err != nil {
 		return nil, err
 	}
-	if o.weights != nil && (classes == 0 || len(o.weights) != classes) {
-		return nil, fmt.Errorf("%d class weights for %d classes", len(o.weights), classes)
+	if out.Activation != answer.Sigmoid {
+		o.threshold = out.Threshold
+	}
+	o.simplex = out.Answers() && out.Positions == o.rows && o.width > 1
+	o.answers = o.answers && (o.kind != none || o.teaching != squared)
+	if by := out.Kind == answer.Classes || out.Kind == answer.Binary || o.kind == categorical; by && classes == len(c.ClassWeights) && o.kind != none {
+		o.weights = c.ClassWeights
 	}
 	return o, nil
 }
 
 // mix decides how much of the loss is the teacher's.
-func (o *objective) mix(c *Config, teacher bool) error {
+func (o *objective) mix(out *answer.Output, c *Config, teacher bool) error {
 	switch {
 	case !teacher && o.kind == none:
-		return errors.New("the dataset has neither labels nor numbers to predict: distillation from the original model needs none")
+		return fmt.Errorf("the dataset has neither labels nor numbers to predict for output %s: distillation from the original model needs none", out.Name)
 	case !teacher:
 		o.alpha = 0
 	case o.kind == none:
@@ -98,51 +96,126 @@ func (o *objective) mix(c *Config, teacher bool) error {
 
 // truth is what is known of a sample.
 type truth struct {
-	label   int       // class, −1 if there is none
-	target  []float32 // numbers to predict, or nil
+	target  []float32 // a class for every row, or a value for each output; nil: none
 	teacher []float32 // the teacher's loss tensor, or nil
 }
 
-// sample returns the loss of one sample and whether the answer is right, that is the label's, or without labels the teacher's.
-// It writes the gradient with respect to z, times share, to dz; dz may be nil. work has room for two slices like z.
-func (o *objective) sample(z []float32, want truth, dz []float32, share float64, work []float64) (loss float64, right bool) {
-	clear(dz)
-	if o.kind != none {
-		hard := share * (1 - o.alpha)
-		weight := 1.0
-		if o.weights != nil && want.label >= 0 {
-			weight = o.weights[want.label]
+// sample returns the loss of one sample and in how many rows the answer is right, that is the target's, or without one the teacher's.
+// It adds the gradient with respect to z, times share, to dz; dz may be nil. work has room for two slices like z.
+func (o *objective) sample(z []float32, want truth, dz []float32, share float64, work []float64) (loss float64, right int) {
+	parts := o.parts()
+	share *= o.scale / float64(parts)
+	for p := range parts {
+		row, d := part(z, p, parts), part(dz, p, parts)
+		if o.kind != none {
+			l, weight := o.labelled(row, part(want.target, p, parts), d, share*(1-o.alpha), work)
+			loss += (1 - o.alpha) * weight * l
 		}
-		l := 0.0
-		switch o.kind {
-		case categorical:
-			l = o.crossEntropy(z, want, dz, hard*weight, work)
-		case logistic:
-			l = o.binaryCrossEntropy(z, want, dz, hard*weight)
-		case squared:
-			l = squaredError(z, want.target, dz, hard)
+		if o.alpha > 0 {
+			loss += o.alpha * o.divergence(row, part(want.teacher, p, parts), d, share*o.alpha, work)
 		}
-		loss += (1 - o.alpha) * weight * l
 	}
-	if o.alpha > 0 {
-		loss += o.alpha * o.divergence(z, want.teacher, dz, share*o.alpha, work)
-	}
-	return loss, o.right(z, want)
+	return loss * o.scale / float64(parts), o.right(z, want)
 }
 
-// right compares the answer of z with the label's, or the teacher's.
-func (o *objective) right(z []float32, want truth) bool {
-	label := want.label
-	if label < 0 && want.teacher != nil {
-		label = answer(want.teacher)
+// parts is how many pieces of a sample have a loss of their own, of which the mean counts: rows of distributions. Yes or no and numbers
+// are taken together.
+func (o *objective) parts() int {
+	if o.kind == categorical || o.teaching == categorical {
+		return max(1, o.rows)
 	}
-	return label >= 0 && answer(z) == label
+	return 1
 }
 
-// answer is the class with the largest value; of a single logit, whether it is positive.
-func answer(z []float32) int {
+// part is piece p of values; nil of nil.
+func part(x []float32, p, parts int) []float32 {
+	if parts == 1 {
+		return x
+	}
+	n := len(x) / parts
+	return x[p*n : (p+1)*n]
+}
+
+// labelled is the loss against a target, and the weight of its class.
+func (o *objective) labelled(z, target, dz []float32, share float64, work []float64) (loss, weight float64) {
+	weight = 1
+	if o.weights != nil {
+		weight = o.weights[o.class(z, target)]
+	}
+	switch o.kind {
+	case categorical:
+		return o.crossEntropy(z, target, dz, share*weight, work), weight
+	case logistic:
+		return o.binaryCrossEntropy(z, target, dz, share*weight), weight
+	default:
+		return o.squaredError(z, o.goal(z, target, work), dz, share*weight), weight
+	}
+}
+
+// class is the class that a target names for values z.
+func (o *objective) class(z, target []float32) int {
+	if o.indexed || len(z) == 1 {
+		return int(target[0])
+	}
+	return o.choice(target, 0.5)
+}
+
+// goal is a target as a value for each of z.
+func (o *objective) goal(z, target []float32, work []float64) []float64 {
+	y := work[:len(z)]
+	if !o.indexed {
+		for i, v := range target {
+			y[i] = float64(v)
+		}
+		return y
+	}
+	clear(y)
+	for r, class := range target {
+		y[r*o.width+int(class)] = 1
+	}
+	return y
+}
+
+// right counts the rows in which the answer of z is the target's, or the teacher's.
+func (o *objective) right(z []float32, want truth) int {
+	count := 0
+	of := want.target
+	if of == nil {
+		of = want.teacher
+	}
+	if of == nil || !o.answers {
+		return 0
+	}
+	width := len(z) / o.choices()
+	for r := range o.choices() {
+		got, wanted := o.choice(z[r*width:(r+1)*width], o.threshold), 0
+		switch {
+		case want.target != nil && o.indexed:
+			wanted = int(of[r])
+		case want.target != nil:
+			wanted = o.choice(of[r*width:(r+1)*width], 0.5)
+		default:
+			wanted = o.choice(of[r*width:(r+1)*width], o.threshold)
+		}
+		if got == wanted {
+			count++
+		}
+	}
+	return count
+}
+
+// choices is how many classes are chosen for a sample.
+func (o *objective) choices() int {
+	if o.teaching != categorical && !o.indexed && !o.simplex {
+		return o.outputs
+	}
+	return o.rows
+}
+
+// choice is the class with the largest value; of a single value, whether it is above the threshold.
+func (o *objective) choice(z []float32, threshold float32) int {
 	if len(z) == 1 {
-		if z[0] > 0 {
+		if z[0] > threshold {
 			return 1
 		}
 		return 0
@@ -157,16 +230,16 @@ func answer(z []float32) int {
 }
 
 // crossEntropy is −Σ q·log softmax(β·z), q the label or target distribution with smoothing. Its gradient is β·(p − q).
-func (o *objective) crossEntropy(z []float32, want truth, dz []float32, share float64, work []float64) float64 {
+func (o *objective) crossEntropy(z, target, dz []float32, share float64, work []float64) float64 {
 	p := work[:len(z)]
 	logSum := softmax(p, z, o.beta)
 	even, loss := o.smoothing/float64(len(z)), 0.0
 	for i, v := range z {
 		q := even
 		switch {
-		case o.targets > 0:
-			q += (1 - o.smoothing) * float64(want.target[i])
-		case i == want.label:
+		case !o.indexed:
+			q += (1 - o.smoothing) * float64(target[i])
+		case i == int(target[0]):
 			q += 1 - o.smoothing
 		}
 		loss -= q * (o.beta*float64(v) - logSum)
@@ -195,16 +268,14 @@ func softmax(p []float64, z []float32, beta float64) (logSum float64) {
 }
 
 // binaryCrossEntropy is the mean over outputs of log(1 + exp z) − y·z. Its gradient is σ(z) − y.
-func (o *objective) binaryCrossEntropy(z []float32, want truth, dz []float32, share float64) float64 {
+func (o *objective) binaryCrossEntropy(z, target, dz []float32, share float64) float64 {
 	loss, n := 0.0, float64(len(z))
 	for i, v := range z {
 		y := 0.0
 		switch {
-		case o.targets > 0:
-			y = float64(want.target[i])
-		case len(z) == 1:
-			y = float64(want.label)
-		case i == want.label:
+		case !o.indexed:
+			y = float64(target[i])
+		case i == int(target[0]):
 			y = 1
 		}
 		y = y*(1-o.smoothing) + o.smoothing/2
@@ -221,14 +292,17 @@ func sigmoid(x float64) float64 { return 1 / (1 + math.Exp(-x)) }
 // softplus is log(1 + exp x).
 func softplus(x float64) float64 { return max(x, 0) + math.Log1p(math.Exp(-math.Abs(x))) }
 
-// squaredError is the mean of (z − y)².
-func squaredError(z, y []float32, dz []float32, share float64) float64 {
+// squaredError is the mean of (z − y)², each divided by the variance of its target where that is known.
+func (o *objective) squaredError(z []float32, y []float64, dz []float32, share float64) float64 {
 	loss, n := 0.0, float64(len(z))
 	for i, v := range z {
-		d := float64(v) - float64(y[i])
-		loss += d * d / n
+		d, by := float64(v)-y[i], 1.0
+		if o.precision != nil {
+			by = o.precision[i%len(o.precision)]
+		}
+		loss += d * d / n * by
 		if dz != nil {
-			dz[i] += float32(share * 2 * d / n)
+			dz[i] += float32(share * 2 * d / n * by)
 		}
 	}
 	return loss
@@ -240,7 +314,11 @@ func (o *objective) divergence(z, t []float32, dz []float32, share float64, work
 	heat, loss := o.temperature, 0.0
 	switch o.teaching {
 	case squared:
-		return squaredError(z, t, dz, share)
+		y := work[:len(z)]
+		for i, v := range t {
+			y[i] = float64(v)
+		}
+		return o.squaredError(z, y, dz, share)
 	case logistic:
 		n := float64(len(z))
 		for i, v := range z {

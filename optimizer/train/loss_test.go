@@ -22,23 +22,29 @@ func TestLossGradientsMatchDifferences(t *testing.T) {
 		o    objective
 		want truth
 	}{
-		{"cross-entropy", objective{kind: categorical, outputs: 5, beta: 1}, truth{label: 3}},
-		{"cross-entropy of a softmax with a factor", objective{kind: categorical, outputs: 5, beta: 1.7}, truth{label: 0}},
-		{"cross-entropy with smoothing and class weights", objective{kind: categorical, outputs: 5, beta: 1, smoothing: 0.1, weights: []float64{1, 2, 3, 4, 5}}, truth{label: 4}},
-		{"cross-entropy with a distribution", objective{kind: categorical, outputs: 5, beta: 1, targets: 5}, truth{label: -1, target: shares}},
-		{"binary cross-entropy of one logit", objective{kind: logistic, outputs: 1, beta: 1}, truth{label: 1}},
-		{"binary cross-entropy, smoothed", objective{kind: logistic, outputs: 1, beta: 1, smoothing: 0.2, weights: []float64{3, 1}}, truth{label: 0}},
-		{"binary cross-entropy by class", objective{kind: logistic, outputs: 5, beta: 1}, truth{label: 2}},
-		{"binary cross-entropy with probabilities", objective{kind: logistic, outputs: 5, beta: 1, targets: 5}, truth{label: -1, target: shares}},
-		{"squared error", objective{kind: squared, outputs: 5, beta: 1, targets: 5}, truth{label: -1, target: numbers(5)}},
-		{"distillation alone", objective{teaching: categorical, outputs: 5, beta: 1.3, alpha: 1, temperature: 3}, truth{label: -1, teacher: numbers(5)}},
-		{"distillation mixed with labels", objective{kind: categorical, teaching: categorical, outputs: 5, beta: 1, alpha: 0.3, temperature: 2}, truth{label: 1, teacher: numbers(5)}},
-		{"distillation of yes or no", objective{kind: logistic, teaching: logistic, outputs: 1, beta: 1, alpha: 0.6, temperature: 4}, truth{label: 1, teacher: numbers(1)}},
-		{"distillation of numbers", objective{teaching: squared, outputs: 5, beta: 1, alpha: 1, temperature: 2}, truth{label: -1, teacher: numbers(5)}},
+		{"cross-entropy", objective{scale: 1, answers: true, indexed: true, kind: categorical, outputs: 5, beta: 1}, truth{target: []float32{3}}},
+		{"cross-entropy of a softmax with a factor", objective{scale: 1, answers: true, indexed: true, kind: categorical, outputs: 5, beta: 1.7}, truth{target: []float32{0}}},
+		{"cross-entropy with smoothing and class weights", objective{scale: 1, answers: true, indexed: true, kind: categorical, outputs: 5, beta: 1, smoothing: 0.1, weights: []float64{1, 2, 3, 4, 5}}, truth{target: []float32{4}}},
+		{"cross-entropy with a distribution", objective{scale: 1, answers: true, kind: categorical, outputs: 5, beta: 1}, truth{target: shares}},
+		{"binary cross-entropy of one logit", objective{scale: 1, answers: true, kind: logistic, outputs: 1, beta: 1}, truth{target: []float32{1}}},
+		{"binary cross-entropy, smoothed", objective{scale: 1, answers: true, kind: logistic, outputs: 1, beta: 1, smoothing: 0.2, weights: []float64{3, 1}}, truth{target: []float32{0}}},
+		{"binary cross-entropy by class", objective{scale: 1, answers: true, indexed: true, kind: logistic, outputs: 5, beta: 1}, truth{target: []float32{2}}},
+		{"binary cross-entropy with probabilities", objective{scale: 1, answers: true, kind: logistic, outputs: 5, beta: 1}, truth{target: shares}},
+		{"cross-entropy at two positions", objective{scale: 1, answers: true, indexed: true, kind: categorical, outputs: 6, rows: 2, beta: 1}, truth{target: []float32{2, 0}}},
+		{"cross-entropy at two positions, one-hot", objective{scale: 1, answers: true, kind: categorical, outputs: 6, rows: 2, beta: 1}, truth{target: []float32{0, 0, 1, 1, 0, 0}}},
+		{"squared error of probabilities", objective{scale: 1, answers: true, indexed: true, kind: squared, outputs: 5, beta: 1}, truth{target: []float32{3}}},
+		{"squared error by the targets' spread", objective{scale: 0.5, kind: squared, outputs: 2, beta: 1, precision: []float64{0.01, 100}}, truth{target: numbers(2)}},
+		{"distillation at two positions", objective{scale: 2, answers: true, teaching: categorical, outputs: 6, rows: 2, beta: 1, alpha: 1, temperature: 2}, truth{teacher: numbers(6)}},
+		{"squared error", objective{scale: 1, answers: true, kind: squared, outputs: 5, beta: 1}, truth{target: numbers(5)}},
+		{"distillation alone", objective{scale: 1, answers: true, teaching: categorical, outputs: 5, beta: 1.3, alpha: 1, temperature: 3}, truth{teacher: numbers(5)}},
+		{"distillation mixed with labels", objective{scale: 1, answers: true, indexed: true, kind: categorical, teaching: categorical, outputs: 5, beta: 1, alpha: 0.3, temperature: 2}, truth{target: []float32{1}, teacher: numbers(5)}},
+		{"distillation of yes or no", objective{scale: 1, answers: true, kind: logistic, teaching: logistic, outputs: 1, beta: 1, alpha: 0.6, temperature: 4}, truth{target: []float32{1}, teacher: numbers(1)}},
+		{"distillation of numbers", objective{scale: 1, answers: true, teaching: squared, outputs: 5, beta: 1, alpha: 1, temperature: 2}, truth{teacher: numbers(5)}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			const share, h = 0.25, 1.0 / 64
 			z, dz, work := numbers(c.o.outputs), make([]float32, c.o.outputs), make([]float64, 2*c.o.outputs)
+			c.o.rows, c.o.width = max(1, c.o.rows), c.o.outputs/max(1, c.o.rows)
 			c.o.sample(z, c.want, dz, share, work)
 			for i := range z {
 				at := func(d float32) float64 {
@@ -67,18 +73,19 @@ func TestLossesHaveTheirKnownValues(t *testing.T) {
 		loss  float64
 		right bool
 	}{
-		{"cross-entropy of even logits is log n", objective{kind: categorical, beta: 1}, []float32{1, 1, 1, 1}, truth{label: 0}, math.Log(4), true},
-		{"cross-entropy of a far logit stays finite", objective{kind: categorical, beta: 1}, []float32{-1000, 1000}, truth{label: 0}, 2000, false},
-		{"a class weight multiplies", objective{kind: categorical, beta: 1, weights: []float64{1, 3}}, []float32{0, 0}, truth{label: 1}, 3 * math.Log(2), false},
-		{"binary cross-entropy at 0 is log 2", objective{kind: logistic, beta: 1}, []float32{0}, truth{label: 1}, math.Log(2), false},
-		{"binary cross-entropy of a far logit stays finite", objective{kind: logistic, beta: 1}, []float32{800}, truth{label: 0}, 800, false},
-		{"mean squared error", objective{kind: squared, beta: 1}, []float32{1, 2}, truth{label: -1, target: []float32{0, 4}}, 2.5, false},
-		{"a student like its teacher loses nothing", objective{teaching: categorical, beta: 1, alpha: 1, temperature: 2}, []float32{1, 2, 3}, truth{label: -1, teacher: []float32{1, 2, 3}}, 0, true},
-		{"the same of yes or no", objective{teaching: logistic, beta: 1, alpha: 1, temperature: 2}, []float32{1.5}, truth{label: -1, teacher: []float32{1.5}}, 0, true},
+		{"cross-entropy of even logits is log n", objective{scale: 1, answers: true, indexed: true, kind: categorical, beta: 1}, []float32{1, 1, 1, 1}, truth{target: []float32{0}}, math.Log(4), true},
+		{"cross-entropy of a far logit stays finite", objective{scale: 1, answers: true, indexed: true, kind: categorical, beta: 1}, []float32{-1000, 1000}, truth{target: []float32{0}}, 2000, false},
+		{"a class weight multiplies", objective{scale: 1, answers: true, indexed: true, kind: categorical, beta: 1, weights: []float64{1, 3}}, []float32{0, 0}, truth{target: []float32{1}}, 3 * math.Log(2), false},
+		{"binary cross-entropy at 0 is log 2", objective{scale: 1, answers: true, kind: logistic, beta: 1}, []float32{0}, truth{target: []float32{1}}, math.Log(2), false},
+		{"binary cross-entropy of a far logit stays finite", objective{scale: 1, answers: true, kind: logistic, beta: 1}, []float32{800}, truth{target: []float32{0}}, 800, false},
+		{"mean squared error", objective{scale: 1, kind: squared, beta: 1}, []float32{1, 2}, truth{target: []float32{0, 4}}, 2.5, false},
+		{"a student like its teacher loses nothing", objective{scale: 1, answers: true, teaching: categorical, beta: 1, alpha: 1, temperature: 2}, []float32{1, 2, 3}, truth{teacher: []float32{1, 2, 3}}, 0, true},
+		{"the same of yes or no", objective{scale: 1, answers: true, teaching: logistic, beta: 1, alpha: 1, temperature: 2}, []float32{1.5}, truth{teacher: []float32{1.5}}, 0, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			c.o.rows, c.o.width, c.o.outputs = 1, len(c.z), len(c.z)
 			loss, right := c.o.sample(c.z, c.want, nil, 0, work)
-			if math.Abs(loss-c.loss) > 1e-9*max(1, c.loss) || right != c.right {
+			if math.Abs(loss-c.loss) > 1e-9*max(1, c.loss) || (right == 1) != c.right {
 				t.Errorf("loss %v, right %v; want %v, %v", loss, right, c.loss, c.right)
 			}
 		})

@@ -84,7 +84,7 @@ func (r *run) one(src dataset.Source, order []int, k int) error {
 
 // endEpoch scores the validation samples and decides whether to stop.
 func (r *run) endEpoch(epoch int) error {
-	r.lastEpoch = r.epochSum.score(r.objective)
+	r.lastEpoch = r.epochSum.score(r.heads[0])
 	var score *Score
 	if r.task.Validation != nil {
 		s, err := r.Evaluate(r.task.Validation)
@@ -123,7 +123,7 @@ func (r *run) report(score *Score, always bool) {
 	}
 	r.reported = now
 	speed := float64(r.samples) / max(now.Sub(r.began).Seconds(), 1e-9)
-	mean := r.epochSum.score(r.objective)
+	mean := r.epochSum.score(r.heads[0])
 	left := r.config.Epochs*r.task.Train.Len() - min(r.step*r.config.BatchSize, r.config.Epochs*r.task.Train.Len())
 	hooks.Progress(Progress{
 		Epoch: r.step / r.stepsPerEpoch(), Epochs: r.config.Epochs, Step: r.step, Steps: r.Steps(), Resumed: r.resumed,

@@ -163,13 +163,13 @@ func (t *Trainer) microBatch(w *worker, src dataset.Source, samples []int, share
 	if w.exec == nil {
 		w.exec = t.task.Network.NewExec(true)
 	}
-	if err := w.read(t.objective, w.exec, src, samples); err != nil {
+	if err := w.read(t.heads, w.exec, src, samples); err != nil {
 		return tally{}, err
 	}
 	answers := t.answers(w, w.exec.Input(0), samples)
-	inputs := w.original(t.objective, w.exec.Input(0))
+	inputs := w.original(t.heads, w.exec.Input(0))
 	w.exec.Forward()
-	sum := w.losses(t.objective, w.exec, inputs, answers, w.exec.LossGrad(), share)
+	sum := w.losses(t.heads, w.exec, inputs, answers, true, share)
 	w.exec.Backward(w.grads)
 	return sum, nil
 }

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"espalier.dev/espalier/optimizer/answer"
 	"espalier.dev/espalier/optimizer/dataset"
 	"espalier.dev/espalier/optimizer/exec/float"
 	"espalier.dev/espalier/optimizer/weight"
@@ -23,6 +24,8 @@ type Task struct {
 	Freeze map[int]bool
 	// Ranges are the ranges of quantized activations; nil: none move.
 	Ranges *Ranges
+	// Outputs describe the Network's outputs; nil: they are described from Network and Train.
+	Outputs []answer.Output
 	// Teacher is the original model at the Network's micro-batch; nil: none.
 	Teacher *float.Network
 	// Train and Validation are the samples; Validation may be nil.
@@ -84,21 +87,22 @@ type lane struct {
 
 // Trainer runs a Task.
 type Trainer struct {
-	task      Task
-	config    Config
-	objective *objective
+	task   Task
+	config Config
+	heads  []*objective // by trained output; the first is the one whose accuracy is shown
 
 	params   []*parameter // in the order of Network.Params
 	workers  []*worker
 	lanes    []lane
 	sum      *float.Grads // of all lanes
 	chunks   []*chunk
+	sizes    []int // of the dataset's targets
 	tasks    tasks
 	turn     int64 // the lane that may begin to add to the sum
 	reducing sync.Cond
 	batch    batch
-	crew     *crew       // nil between calls
-	cache    [][]float32 // teacher's loss tensor by sample, nil if it is not cached
+	crew     *crew         // nil between calls
+	cache    [][][]float32 // teacher's loss tensor by head and sample, nil if it is not cached
 	ready    bool
 
 	position // what a checkpoint holds, beside the parameters
@@ -121,7 +125,7 @@ type position struct {
 // tally adds up losses and right answers.
 type tally struct {
 	loss           float64
-	right, samples int
+	right, samples int // answers of the first head; samples
 }
 
 func (t *tally) add(other tally) {
@@ -133,15 +137,10 @@ func (t *tally) add(other tally) {
 // score returns the means; the accuracy is −1 if there are no right answers.
 func (t tally) score(o *objective) Score {
 	s := Score{Loss: t.loss / float64(max(t.samples, 1)), Accuracy: -1}
-	if o.judges() {
-		s.Accuracy = float64(t.right) / float64(max(t.samples, 1))
+	if o.answers {
+		s.Accuracy = float64(t.right) / float64(max(t.samples, 1)*o.choices())
 	}
 	return s
-}
-
-// judges reports whether answers are right or wrong.
-func (o *objective) judges() bool {
-	return o.targets == 0 && (o.kind == categorical || o.kind == logistic || o.kind == none && o.teaching != squared)
 }
 
 // New checks that task and configuration fit each other and prepares training.
@@ -154,8 +153,7 @@ func New(task Task, config Config) (*Trainer, error) {
 	if err := t.checkSamples(); err != nil {
 		return nil, fmt.Errorf("training: %w", err)
 	}
-	var err error
-	if t.objective, err = newObjective(task.Network, task.Train, &t.config, task.Teacher != nil); err != nil {
+	if err := t.attach(); err != nil {
 		return nil, fmt.Errorf("training: %w", err)
 	}
 	if err := t.bind(); err != nil {
@@ -172,6 +170,61 @@ func New(task Task, config Config) (*Trainer, error) {
 	t.task.Workers = min(t.task.Workers, maxLanes)
 	t.bestEpoch = -1
 	return t, nil
+}
+
+// attach gives every output that is trained its loss.
+func (t *Trainer) attach() error {
+	targets, err := answer.Survey(t.task.Train)
+	if err != nil {
+		return err
+	}
+	if t.task.Outputs == nil {
+		if t.task.Outputs, err = answer.Describe(t.task.Network.Graph, targets, nil, nil); err != nil {
+			return err
+		}
+	}
+	main := answer.Main(t.task.Outputs)
+	var tensors []int
+	weighted := t.config.ClassWeights == nil
+	for i := range t.task.Outputs {
+		out := &t.task.Outputs[i]
+		if !out.Trained() {
+			continue
+		}
+		classes := 0
+		if out.Target >= 0 {
+			classes = max(out.Classes, 1)
+			if n := targets[out.Target].Classes; n > 0 {
+				classes = n
+			}
+		}
+		o, err := newObjective(t.task.Network, out, classes, &t.config, t.task.Teacher != nil)
+		if err != nil {
+			return err
+		}
+		weighted = weighted || o.weights != nil || o.kind == none && classes == len(t.config.ClassWeights)
+		if i == main {
+			t.heads = append([]*objective{o}, t.heads...)
+		} else {
+			t.heads = append(t.heads, o)
+		}
+		tensors = append(tensors, o.tensor)
+	}
+	if len(t.heads) == 0 {
+		return errors.New("no output is trained: spec.outputs gives them all loss None or weight 0")
+	}
+	if !weighted {
+		classes := 0
+		for _, target := range targets {
+			classes = max(classes, target.Classes)
+		}
+		return fmt.Errorf("%d class weights for %d classes", len(t.config.ClassWeights), classes)
+	}
+	for i := range targets {
+		t.sizes = append(t.sizes, targets[i].Size())
+	}
+	t.task.Network.Attach(tensors...)
+	return nil
 }
 
 // checkSamples compares the samples' sizes with the network's.
@@ -200,8 +253,11 @@ func (t *Trainer) checkSamples() error {
 		}
 	}
 	if teacher := t.task.Teacher; teacher != nil {
-		a, b := n.Graph.Numel(n.LossTensor()), teacher.Graph.Numel(teacher.LossTensor())
-		if n.MicroBatch != teacher.MicroBatch || a != b || want*n.MicroBatch != teacher.Graph.Numel(teacher.Graph.Inputs[0]) {
+		same := len(n.Graph.Outputs) == len(teacher.Graph.Outputs)
+		for i := range n.Graph.Outputs {
+			same = same && n.Graph.Numel(n.LossTensor(i)) == teacher.Graph.Numel(teacher.LossTensor(i))
+		}
+		if n.MicroBatch != teacher.MicroBatch || !same || want*n.MicroBatch != teacher.Graph.Numel(teacher.Graph.Inputs[0]) {
 			return errors.New("the teacher's micro-batch, input or output is not the network's")
 		}
 	}

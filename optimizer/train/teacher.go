@@ -3,6 +3,7 @@ package train
 import (
 	"fmt"
 	"reflect"
+	"slices"
 
 	"espalier.dev/espalier/optimizer/dataset"
 )
@@ -14,30 +15,35 @@ const maxCache = 16 << 20
 // few enough. They are computed in the samples' own order, so that a resumed run gets the same.
 func (t *Trainer) teach() error {
 	src := t.task.Train
-	if t.task.Teacher == nil || t.objective.alpha == 0 || t.cache != nil {
+	if t.task.Teacher == nil || !t.taught() || t.cache != nil {
 		return nil
 	}
-	if t.varies(src) || src.Len() > maxCache/t.objective.outputs {
+	if t.varies(src) || src.Len() > maxCache/t.width() {
 		return nil
 	}
 	size, n := t.task.Network.MicroBatch, src.Len()
-	values := make([]float32, n*t.objective.outputs)
-	cache := make([][]float32, n)
-	for i := range cache {
-		cache[i] = values[i*t.objective.outputs : (i+1)*t.objective.outputs]
+	cache := make([][][]float32, len(t.heads))
+	for h, o := range t.heads {
+		values := make([]float32, n*o.outputs)
+		cache[h] = make([][]float32, n)
+		for i := range cache[h] {
+			cache[h][i] = values[i*o.outputs : (i+1)*o.outputs]
+		}
 	}
 	count := (n + size - 1) / size
 	failed := make([]error, count)
 	t.parallel(count, func(w *worker, k int) {
 		samples := span(k*size, min((k+1)*size, n))
-		if err := w.read(&objective{}, w.teacher, src, samples); err != nil {
+		if err := w.read(nil, w.teacher, src, samples); err != nil {
 			failed[k] = err
 			return
 		}
 		w.teacher.Forward()
-		z := w.teacher.Tensor(w.teacherTensor())
-		for j, i := range samples {
-			copy(cache[i], z[j*t.objective.outputs:])
+		for h, o := range t.heads {
+			z := w.teacher.Tensor(w.teaches[h])
+			for j, i := range samples {
+				copy(cache[h][i], z[j*o.outputs:])
+			}
 		}
 	})
 	for _, err := range failed {
@@ -63,18 +69,34 @@ func span(from, to int) []int {
 	return list
 }
 
-// answers returns the teacher's loss tensor for every training sample of a micro-batch whose inputs are x; nil without a
+// taught reports whether a head learns from the teacher.
+func (t *Trainer) taught() bool {
+	return slices.ContainsFunc(t.heads, func(o *objective) bool { return o.alpha > 0 })
+}
+
+// width is the values of all heads for a sample.
+func (t *Trainer) width() int {
+	n := 0
+	for _, o := range t.heads {
+		n += o.outputs
+	}
+	return max(1, n)
+}
+
+// answers returns the teacher's loss tensors, by head, for every training sample of a micro-batch whose inputs are x; nil without a
 // teacher.
-func (t *Trainer) answers(w *worker, x []float32, samples []int) [][]float32 {
-	if t.objective.alpha == 0 {
+func (t *Trainer) answers(w *worker, x []float32, samples []int) [][][]float32 {
+	if !t.taught() {
 		return nil
 	}
 	if t.cache == nil {
-		return w.taught(x)
+		return w.taught(t.heads, x)
 	}
-	w.answers = w.answers[:0]
-	for _, i := range samples {
-		w.answers = append(w.answers, t.cache[i])
+	for h := range t.heads {
+		w.answers[h] = w.answers[h][:0]
+		for _, i := range samples {
+			w.answers[h] = append(w.answers[h], t.cache[h][i])
+		}
 	}
 	return w.answers
 }

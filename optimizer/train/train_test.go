@@ -202,7 +202,7 @@ func TestTasksThatDoNotFitAreRefused(t *testing.T) {
 		change     func(*Config)
 	}{
 		{"samples of another size", "model's input has 36", Task{Network: network, Weights: weights, Train: &memory{shape: []int{5, 6}, classes: 4, x: src.x, labels: src.labels}}, nil},
-		{"too many classes", "9 classes", Task{Network: network, Weights: weights, Train: &memory{shape: src.shape, classes: 9, x: src.x, labels: src.labels}}, nil},
+		{"too many classes", "labels up to 8", Task{Network: network, Weights: weights, Train: &memory{shape: src.shape, classes: 9, x: src.x, labels: src.labels}}, nil},
 		{"no samples", "no training samples", Task{Network: network, Weights: weights, Train: &memory{shape: src.shape, classes: 4}}, nil},
 		{"class weights of another number", "2 class weights for 4 classes", Task{Network: network, Weights: weights, Train: src}, func(c *Config) { c.ClassWeights = []float64{1, 2} }},
 		{"nothing trainable", float.ErrNothingToTrain.Error(), Task{Network: network, Train: src, Freeze: map[int]bool{1: true, 2: true, 4: true, 5: true, 9: true, 10: true, 3: true, 6: true, 7: true, 8: true, 11: true, 12: true}}, nil},

@@ -1,8 +1,9 @@
 package train
 
 import (
-	"fmt"
+	"slices"
 
+	"espalier.dev/espalier/optimizer/answer"
 	"espalier.dev/espalier/optimizer/dataset"
 	"espalier.dev/espalier/optimizer/exec/float"
 )
@@ -13,24 +14,32 @@ type worker struct {
 	exec     *float.Exec  // of the network; nil until needed
 	grads    *float.Grads // of the lane it runs
 	teacher  *float.Exec
-	forward  *float.Exec // of the network, without backward
-	labels   []int
-	answers  [][]float32 // the teacher's
-	copied   []float32   // inputs before quantization, where they are the target
-	targets  []float32
-	work     []float64 // for the loss
-	real     int       // samples of the micro-batch that count; the rest is padding
-	capacity int       // samples of a micro-batch
+	forward  *float.Exec   // of the network, without backward
+	teaches  []int         // the teacher's loss tensors, by head
+	answers  [][][]float32 // the teacher's, by head and sample
+	copied   []float32     // inputs before quantization, where they are the target
+	targets  [][]float32   // by target of the dataset, samples one after the other
+	truth    [][]float32   // one sample's
+	sizes    []int         // of targets
+	work     []float64     // for the loss
+	real     int           // samples of the micro-batch that count; the rest is padding
+	capacity int           // samples of a micro-batch
 }
 
 func newWorker(t *Trainer) *worker {
 	n := t.task.Network
 	w := &worker{
-		net: n, grads: n.NewGrads(), capacity: n.MicroBatch, labels: make([]int, n.MicroBatch),
-		work: make([]float64, 2*t.objective.outputs), targets: make([]float32, n.MicroBatch*t.objective.targets),
+		net: n, grads: n.NewGrads(), capacity: n.MicroBatch, sizes: t.sizes, truth: make([][]float32, len(t.sizes)),
+		answers: make([][][]float32, len(t.heads)), work: make([]float64, 2*t.width()),
+	}
+	for _, size := range t.sizes {
+		w.targets = append(w.targets, make([]float32, n.MicroBatch*size))
 	}
 	if t.task.Teacher != nil {
-		w.teacher = t.task.Teacher.NewForwardExec(t.task.Teacher.LossTensor())
+		for _, o := range t.heads {
+			w.teaches = append(w.teaches, t.task.Outputs[o.output].LossTensor(t.task.Teacher.Graph))
+		}
+		w.teacher = t.task.Teacher.NewForwardExec(w.teaches...)
 	}
 	return w
 }
@@ -44,29 +53,22 @@ func (w *worker) setBatch(e *float.Exec, count int) {
 	_ = e.SetBatch(w.capacity) // the initial setting, which cannot fail
 }
 
-// read fills the inputs of an Exec with samples and notes their labels and targets.
-func (w *worker) read(o *objective, e *float.Exec, src dataset.Source, samples []int) error {
+// read fills the inputs of an Exec with samples and notes their targets.
+func (w *worker) read(heads []*objective, e *float.Exec, src dataset.Source, samples []int) error {
 	w.setBatch(e, len(samples))
 	x := e.Input(0)
 	per := len(x) / e.Batch()
+	told := slices.ContainsFunc(heads, func(o *objective) bool { return o.target >= 0 })
 	for k, i := range samples {
-		label, err := src.Read(i, x[k*per:(k+1)*per])
-		if err != nil {
+		for j, size := range w.sizes {
+			w.truth[j] = w.targets[j][k*size : (k+1)*size]
+		}
+		truth := w.truth
+		if !told {
+			truth = nil
+		}
+		if err := answer.Read(src, i, x[k*per:(k+1)*per], truth); err != nil {
 			return err
-		}
-		if label >= src.Classes() {
-			return fmt.Errorf("sample %d has label %d; the dataset has %d classes", i, label, src.Classes())
-		}
-		if src.Classes() == 0 {
-			label = -1
-		} else if label < 0 && o.kind != none {
-			return fmt.Errorf("sample %d has no label", i)
-		}
-		w.labels[k] = label
-		if o.targets > 0 && o.kind != none {
-			if err := src.Target(i, w.targets[k*o.targets:(k+1)*o.targets]); err != nil {
-				return err
-			}
 		}
 	}
 	for k := len(samples); k < e.Batch(); k++ {
@@ -75,57 +77,66 @@ func (w *worker) read(o *objective, e *float.Exec, src dataset.Source, samples [
 	return nil
 }
 
-// original returns the inputs as read: the Exec's own, or a copy if they are the target, since quantization changes them.
-func (w *worker) original(o *objective, x []float32) []float32 {
-	if !o.inputs {
+// original returns the inputs as read: the Exec's own, or a copy if they are a target, since quantization changes them.
+func (w *worker) original(heads []*objective, x []float32) []float32 {
+	if !slices.ContainsFunc(heads, func(o *objective) bool { return o.inputs }) {
 		return x
 	}
 	w.copied = append(w.copied[:0], x...)
 	return w.copied
 }
 
-// taught runs the teacher on the inputs of the micro-batch and returns its loss tensor for every sample.
-func (w *worker) taught(x []float32) [][]float32 {
+// taught runs the teacher on the inputs of the micro-batch and returns its loss tensors for every sample.
+func (w *worker) taught(heads []*objective, x []float32) [][][]float32 {
 	w.setBatch(w.teacher, w.real)
 	w.teacher.SetInput(0, x)
 	w.teacher.Forward()
-	z := w.teacher.Tensor(w.teacherTensor())
-	per := len(z) / w.teacher.Batch()
-	w.answers = w.answers[:0]
-	for k := range w.real {
-		w.answers = append(w.answers, z[k*per:(k+1)*per])
+	for h := range heads {
+		z := w.teacher.Tensor(w.teaches[h])
+		per := len(z) / w.teacher.Batch()
+		w.answers[h] = w.answers[h][:0]
+		for k := range w.real {
+			w.answers[h] = append(w.answers[h], z[k*per:(k+1)*per])
+		}
 	}
 	return w.answers
 }
 
-func (w *worker) teacherTensor() int { return w.teacher.Network().LossTensor() }
-
-// losses adds up the loss of the micro-batch in an Exec that ran forward, and writes the gradient of each sample's loss times
-// share to dz, which may be nil. answers holds the teacher's loss tensor of every sample.
-func (w *worker) losses(o *objective, e *float.Exec, inputs []float32, answers [][]float32, dz []float32, share float64) tally {
-	z := e.Tensor(w.net.LossTensor())
+// losses adds up the losses of the micro-batch in an Exec that ran forward and, with train, writes the gradient of each sample's loss
+// times share where Backward reads it. answers holds the teacher's loss tensors of every sample.
+func (w *worker) losses(heads []*objective, e *float.Exec, inputs []float32, answers [][][]float32, train bool, share float64) tally {
 	per := len(inputs) / e.Batch()
-	clear(dz)
+	if train {
+		e.ClearLossGrads()
+	}
 	sum := tally{samples: w.real}
-	for k := range w.real {
-		want := truth{label: w.labels[k]}
-		switch {
-		case o.inputs:
-			want.target = inputs[k*per : (k+1)*per]
-		case o.targets > 0:
-			want.target = w.targets[k*o.targets : (k+1)*o.targets]
+	for h, o := range heads {
+		z := e.Tensor(o.tensor)
+		var dz []float32
+		if train {
+			dz = e.LossGrad(o.tensor)
 		}
-		if answers != nil {
-			want.teacher = answers[k]
-		}
-		var d []float32
-		if dz != nil {
-			d = dz[k*o.outputs : (k+1)*o.outputs]
-		}
-		loss, right := o.sample(z[k*o.outputs:(k+1)*o.outputs], want, d, share, w.work)
-		sum.loss += loss
-		if right {
-			sum.right++
+		for k := range w.real {
+			var want truth
+			switch {
+			case o.inputs:
+				want.target = inputs[k*per : (k+1)*per]
+			case o.target >= 0:
+				size := w.sizes[o.target]
+				want.target = w.targets[o.target][k*size : (k+1)*size]
+			}
+			if answers != nil {
+				want.teacher = answers[h][k]
+			}
+			var d []float32
+			if dz != nil {
+				d = dz[k*o.outputs : (k+1)*o.outputs]
+			}
+			loss, right := o.sample(z[k*o.outputs:(k+1)*o.outputs], want, d, share, w.work)
+			sum.loss += loss
+			if h == 0 {
+				sum.right += right
+			}
 		}
 	}
 	return sum

@@ -12,7 +12,7 @@
 //		for each micro-batch {
 //			e.SetBatch(k); e.SetInput(0, x)   // k ≤ net.MicroBatch samples
 //			e.Forward()
-//			fill(e.LossGrad(), e.Tensor(net.LossTensor()))
+//			fill(e.LossGrad(net.LossTensor(0)), e.Tensor(net.LossTensor(0)))
 //			e.Backward(g)                     // adds to g
 //		}
 //	}

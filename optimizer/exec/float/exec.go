@@ -41,7 +41,7 @@ type views struct {
 }
 
 // NewExec plans and allocates what one worker needs. With train it can run Backward, and only the outputs and the loss
-// tensor are certain to be readable after Forward; without, every tensor is.
+// tensors are certain to be readable after Forward; without, every tensor is.
 func (n *Network) NewExec(train bool) *Exec { return n.newExec(train, keep{all: !train}) }
 
 // NewForwardExec is an Exec for inference in little memory: buffers are reused, so that after Forward only the
@@ -148,8 +148,16 @@ func (e *Exec) Output(i int) []float32 { return e.values[e.net.Graph.Outputs[i]]
 // Tensor returns the values of tensor t as its consumers read them; see NewExec for when they are valid.
 func (e *Exec) Tensor(t int) []float32 { return e.values[t] }
 
-// LossGrad returns the buffer for dL/d(loss tensor), which the caller fills between Forward and Backward.
-func (e *Exec) LossGrad() []float32 { return e.gradients[e.net.loss.Tensor] }
+// LossGrad returns the buffer for dL/d(loss tensor) t, which the caller fills between Forward and Backward: first
+// ClearLossGrads, then adding, since outputs may share a buffer. It is nil where nothing trains by it.
+func (e *Exec) LossGrad(t int) []float32 { return e.gradients[t] }
+
+// ClearLossGrads sets the gradients of all loss tensors to zero.
+func (e *Exec) ClearLossGrads() {
+	for _, t := range e.net.losses {
+		clear(e.gradients[t])
+	}
+}
 
 // Forward runs every operator.
 func (e *Exec) Forward() {

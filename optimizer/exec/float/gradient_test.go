@@ -28,7 +28,7 @@ func check(t *testing.T, m *tflite.Model, batch int, linear bool) {
 			inputs[i][k] = float32(random.NormFloat64())
 		}
 	}
-	weights := make([]float32, len(e.LossGrad()))
+	weights := make([]float32, len(e.LossGrad(e.net.LossTensor(0))))
 	for i := range weights {
 		weights[i] = float32(random.NormFloat64())
 	}
@@ -39,13 +39,13 @@ func check(t *testing.T, m *tflite.Model, batch int, linear bool) {
 		}
 		e.Forward()
 		sum := 0.0
-		for i, y := range e.Tensor(n.LossTensor()) {
+		for i, y := range e.Tensor(n.LossTensor(0)) {
 			sum += float64(y) * float64(weights[i])
 		}
 		return sum
 	}
 	loss()
-	copy(e.LossGrad(), weights)
+	copy(e.LossGrad(e.net.LossTensor(0)), weights)
 	e.Backward(g)
 	c := comparison{t: t, loss: loss, linear: linear, step: smoothStep, tolerance: smoothTolerance, random: random}
 	if linear {

@@ -159,7 +159,9 @@ func (n *Network) planValues(p *program, l *layout, k keep) {
 			}
 		}
 	}
-	hold(n.loss.Tensor, loss)
+	for _, t := range n.losses {
+		hold(t, loss)
+	}
 	for _, t := range n.Graph.Outputs {
 		hold(t, end)
 	}
@@ -185,9 +187,11 @@ func (n *Network) planGradients(p *program, l *layout, wanted []bool) {
 		}
 		l.gradient[c].Last = step
 	}
-	if wanted[n.loss.Tensor] {
-		extend(n.loss.Tensor, loss)
-		written[l.class[n.loss.Tensor]] = true
+	for _, t := range n.losses {
+		if wanted[t] {
+			extend(t, loss)
+			written[l.class[t]] = true
+		}
 	}
 	for i := nodes - 1; i >= 0; i-- {
 		if p.layers[i] == nil {

@@ -1,78 +1,46 @@
 package float
 
 import (
+	"slices"
+
 	"espalier.dev/espalier/optimizer/ir"
 	"espalier.dev/espalier/optimizer/tflite/schema"
 )
 
-// Ending is the operator between the loss tensor and the model's output.
-type Ending uint8
+// Ends says, by model output, where a loss attaches.
+func (n *Network) Ends() []ir.Ending { return n.ends }
 
-const (
-	// Plain means that the output is the loss tensor itself.
-	Plain Ending = iota
-	// Softmax means that the output is softmax(β·loss tensor), or its logarithm: the loss tensor holds logits.
-	Softmax
-	// Logistic means that the output is the logistic function of the loss tensor.
-	Logistic
-)
+// LossTensor is where the loss of model output i attaches unless told otherwise.
+func (n *Network) LossTensor(i int) int { return n.ends[i].Tensor }
 
-// Loss says where a loss attaches: the last differentiable tensor before output 0, and before a final SOFTMAX or LOGISTIC.
-type Loss struct {
-	Tensor int
-	Ending Ending
-	Beta   float32 // of a SOFTMAX, else 1
-}
-
-// Loss returns where a loss attaches.
-func (n *Network) Loss() Loss { return n.loss }
-
-// LossTensor is Loss().Tensor.
-func (n *Network) LossTensor() int { return n.loss.Tensor }
-
-// findLoss walks back from output 0.
-func (n *Network) findLoss(p *program) {
-	g := n.Graph
-	t := g.Outputs[0]
-	for {
-		if loss, ok := n.ending(t); ok {
-			n.loss = loss
-			return
+// Attach says which tensors have a loss; initially the LossTensor of every output. It must be called before NewExec, and decides what
+// is trainable.
+func (n *Network) Attach(tensors ...int) {
+	n.losses = n.losses[:0]
+	for _, t := range tensors {
+		if !slices.Contains(n.losses, t) {
+			n.losses = append(n.losses, t)
 		}
-		producer := g.Tensors[t].Producer
-		if producer < 0 || p.layers[producer] == nil || !p.layers[producer].base().opaque {
-			break
-		}
-		t = g.Nodes[producer].Inputs[0]
 	}
-	n.loss = Loss{Tensor: t, Beta: 1}
+	n.findTrainable(n.full)
 }
 
-// ending recognises a SOFTMAX, LOG_SOFTMAX or LOGISTIC that makes t, through operators that only reshape.
-func (n *Network) ending(t int) (Loss, bool) {
-	g := n.Graph
-	for g.Tensors[t].Producer >= 0 {
-		o := &g.Nodes[g.Tensors[t].Producer]
-		switch attr := o.Attr.(type) {
-		case ir.Reshape:
-			t = o.Inputs[0]
-			continue
-		case ir.Softmax:
-			return Loss{Tensor: o.Inputs[0], Ending: Softmax, Beta: attr.Beta}, true
-		case ir.Unary:
-			if o.Op == schema.BuiltinOperatorLOGISTIC {
-				return Loss{Tensor: o.Inputs[0], Ending: Logistic, Beta: 1}, true
-			}
-		}
-		break
+// findLosses attaches a loss to every output.
+func (n *Network) findLosses() {
+	all := make([]int, len(n.Graph.Outputs))
+	for i := range n.Graph.Outputs {
+		n.ends = append(n.ends, n.Graph.End(i))
+		all[i] = n.ends[i].Tensor
 	}
-	return Loss{}, false
+	n.Attach(all...)
 }
 
-// findTrainable marks what a gradient path leads to, from the loss tensor back.
+// findTrainable marks what a gradient path leads to, from the loss tensors back.
 func (n *Network) findTrainable(p *program) {
 	n.reaches = make([]bool, len(n.Graph.Tensors))
-	n.reaches[n.loss.Tensor] = true
+	for _, t := range n.losses {
+		n.reaches[t] = true
+	}
 	for i := len(p.layers) - 1; i >= 0; i-- {
 		if p.layers[i] == nil || p.layers[i].base().opaque {
 			continue

@@ -129,8 +129,8 @@ func TestAnEmbeddingTrains(t *testing.T) {
 	if got := e.Output(0); !slices.Equal(got, want) {
 		t.Errorf("rows %v, want %v", got, want)
 	}
-	for i := range e.LossGrad() {
-		e.LossGrad()[i] = 1
+	for i := range e.LossGrad(e.net.LossTensor(0)) {
+		e.LossGrad(e.net.LossTensor(0))[i] = 1
 	}
 	e.Backward(g)
 	if got, want := g.Param[0], []float32{1, 1, 0, 0, 3, 3, 0, 0, 2, 2}; !slices.Equal(got, want) {

@@ -64,8 +64,9 @@ type Network struct {
 
 	model     *tflite.Model
 	constants []*constant // by tensor, nil for activations
-	loss      Loss
-	reaches   []bool // by tensor: a differentiable path to the loss tensor exists
+	ends      []ir.Ending // by model output
+	losses    []int       // the loss tensors, each once
+	reaches   []bool      // by tensor: a differentiable path to a loss tensor exists
 
 	inputGradients bool // tests: the gradients of the model's inputs are wanted, too
 
@@ -103,8 +104,7 @@ func Compile(m *tflite.Model, microBatch int) (*Network, error) {
 		return nil, err
 	}
 	n.full = p
-	n.findLoss(p)
-	n.findTrainable(p)
+	n.findLosses()
 	n.Refresh()
 	return n, nil
 }

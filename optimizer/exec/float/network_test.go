@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"espalier.dev/espalier/internal/testmaterial"
+	"espalier.dev/espalier/optimizer/ir"
 	"espalier.dev/espalier/optimizer/tflite"
 	"espalier.dev/espalier/optimizer/tflite/schema"
 	"espalier.dev/espalier/optimizer/tflite/tflitetest"
@@ -65,7 +66,7 @@ func TestStepsAllocateNothing(t *testing.T) {
 						}
 						e.SetInput(0, x)
 						e.Forward()
-						copy(e.LossGrad(), x)
+						copy(e.LossGrad(e.net.LossTensor(0)), x)
 						e.Backward(g)
 					}
 				}
@@ -111,8 +112,8 @@ func TestParamsDescribeTheModel(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
-	if name := n.Graph.Tensors[n.LossTensor()].Name; name != "dense" || n.Loss().Ending != Softmax {
-		t.Errorf("the loss attaches at %q with ending %v, want the logits", name, n.Loss().Ending)
+	if name := n.Graph.Tensors[n.LossTensor(0)].Name; name != "dense" || n.Ends()[0].Last != ir.SoftmaxEnd {
+		t.Errorf("the loss attaches at %q with ending %v, want the logits", name, n.Ends()[0].Last)
 	}
 }
 
@@ -134,7 +135,7 @@ func TestMicroBatchesAddUpToTheWholeBatch(t *testing.T) {
 			}
 			e.SetInput(0, x[first*128:(first+k)*128])
 			e.Forward()
-			copy(e.LossGrad(), d[first*5:(first+k)*5])
+			copy(e.LossGrad(e.net.LossTensor(0)), d[first*5:(first+k)*5])
 			e.Backward(g)
 		}
 		return g
@@ -158,7 +159,7 @@ func TestRefreshMakesNewValuesCount(t *testing.T) {
 	e := n.NewExec(false)
 	e.SetInput(0, normal(128))
 	e.Forward()
-	before := append([]float32(nil), e.Tensor(n.LossTensor())...)
+	before := append([]float32(nil), e.Tensor(n.LossTensor(0))...)
 	for _, p := range n.Params {
 		for i := range p.Value {
 			p.Value[i] *= 2
@@ -166,7 +167,7 @@ func TestRefreshMakesNewValuesCount(t *testing.T) {
 	}
 	n.Refresh()
 	e.Forward()
-	if cmp.Equal(before, e.Tensor(n.LossTensor())) {
+	if cmp.Equal(before, e.Tensor(n.LossTensor(0))) {
 		t.Error("the outputs did not change with the parameters")
 	}
 }
@@ -213,18 +214,18 @@ func TestTheLossAttachesAtTheLastDifferentiableTensor(t *testing.T) {
 	for _, c := range []struct {
 		name  string
 		build func(b *builder) int32
-		want  Ending
+		want  ir.Last
 		beta  float32
 	}{
-		{"plain output", logits, Plain, 1},
-		{"softmax", func(b *builder) int32 { return b.Softmax("p", logits(b)) }, Softmax, 1},
+		{"plain output", logits, ir.PlainEnd, 1},
+		{"softmax", func(b *builder) int32 { return b.Softmax("p", logits(b)) }, ir.SoftmaxEnd, 1},
 		{"softmax with a factor", func(b *builder) int32 {
 			x := logits(b)
 			return b.Op("p", schema.BuiltinOperatorSOFTMAX, schema.BuiltinOptionsSoftmaxOptions, &schema.SoftmaxOptionsT{Beta: 2}, b.Shape(x), x)
-		}, Softmax, 2},
-		{"reshaped softmax", func(b *builder) int32 { return b.Flatten("f", b.Softmax("p", logits(b))) }, Softmax, 1},
-		{"logistic", func(b *builder) int32 { return b.Unary("p", schema.BuiltinOperatorLOGISTIC, logits(b)) }, Logistic, 1},
-		{"an operator without gradient", func(b *builder) int32 { return b.Unary("f", schema.BuiltinOperatorFLOOR, logits(b)) }, Plain, 1},
+		}, ir.SoftmaxEnd, 2},
+		{"reshaped softmax", func(b *builder) int32 { return b.Flatten("f", b.Softmax("p", logits(b))) }, ir.SoftmaxEnd, 1},
+		{"logistic", func(b *builder) int32 { return b.Unary("p", schema.BuiltinOperatorLOGISTIC, logits(b)) }, ir.LogisticEnd, 1},
+		{"an operator without gradient", func(b *builder) int32 { return b.Unary("f", schema.BuiltinOperatorFLOOR, logits(b)) }, ir.PlainEnd, 1},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			b := tflitetest.New()
@@ -233,8 +234,8 @@ func TestTheLossAttachesAtTheLastDifferentiableTensor(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			loss := n.Loss()
-			if name := n.Graph.Tensors[loss.Tensor].Name; name != "logits" || loss.Ending != c.want || loss.Beta != c.beta {
+			loss := n.Ends()[0]
+			if name := n.Graph.Tensors[loss.Tensor].Name; name != "logits" || loss.Last != c.want || loss.Beta != c.beta {
 				t.Errorf("got %q %+v, want the logits, ending %v, factor %v", name, loss, c.want, c.beta)
 			}
 		})

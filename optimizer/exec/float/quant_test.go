@@ -40,7 +40,7 @@ func TestTheGradientPassesRoundingAndStopsWhereValuesWereClipped(t *testing.T) {
 		if diff := cmp.Diff([]float32{0, 0, 0.3, 22.7, 22.7, 22.7}, e.Output(0), nearly); diff != "" {
 			t.Errorf("values: %s", diff)
 		}
-		copy(e.LossGrad(), []float32{1, 2, 3, 4, 5, 6})
+		copy(e.LossGrad(e.net.LossTensor(0)), []float32{1, 2, 3, 4, 5, 6})
 		e.Backward(g)
 		if diff := cmp.Diff([]float32{0, 2, 3, 4, 0, 0}, e.gradients[n.Graph.Inputs[0]], nearly); diff != "" {
 			t.Errorf("learn %v: gradient of the input: %s", learn, diff)
@@ -91,7 +91,7 @@ func TestValuesThatOnlyMoveAreNotQuantizedAgain(t *testing.T) {
 			if diff := cmp.Diff(c.want, e.Output(0), nearly); diff != "" {
 				t.Error(diff)
 			}
-			copy(e.LossGrad(), []float32{1, 1, 1, 1})
+			copy(e.LossGrad(e.net.LossTensor(0)), []float32{1, 1, 1, 1})
 			e.Backward(g)
 			if diff := cmp.Diff([]float32{0, 0, 2, 0, 0, 2, 0, 0}, e.gradients[x], nearly); diff != "" {
 				t.Errorf("gradient: %s", diff)
@@ -139,7 +139,7 @@ func TestOneQuantizationOfManyTensorsAddsTheirGradientsUp(t *testing.T) {
 	e, g := n.NewExec(true), n.NewGrads()
 	e.SetInput(0, []float32{0.12, 2, 20})
 	e.Forward()
-	copy(e.LossGrad(), []float32{1, 1, 1})
+	copy(e.LossGrad(e.net.LossTensor(0)), []float32{1, 1, 1})
 	e.Backward(g)
 	want := ActGrad{Range: Range{Min: -20, Max: 400}, ZeroPoint: -0.2}
 	want.Scale = float32((-1 + 1.2) + (0 - 0.144) + (-128 + 127)) // −20 and 400 are clipped at either end
