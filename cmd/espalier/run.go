@@ -74,7 +74,8 @@ func (o *runOptions) run(ctx context.Context) error {
 	}
 	defer prepared.Close()
 	view := newView(o.streams, &pipeline.Spec)
-	runner := &stage.Runner{Spec: &pipeline.Spec, Prepared: prepared, KernelClass: kernel.Class(), Workers: o.workers, Progress: view.progress}
+	runner := &stage.Runner{Spec: &pipeline.Spec, Prepared: prepared, KernelClass: kernel.Class(), Workers: o.workers, Progress: view.progress,
+		Warn: func(stage string, err error) { view.log("note     %s: %v", stage, err) }}
 	if err = runner.Check(); err == nil {
 		err = prepared.Answer(ctx, o.workers)
 	}

@@ -171,6 +171,9 @@ func (r *Runner) compute(ctx context.Context, s settings, hash, parent string) (
 	if err != nil {
 		return nil, classify(err)
 	}
+	for _, warning := range outcome.Warnings {
+		r.warn(s.name, errors.New(warning))
+	}
 	result, err := r.describe(ctx, s, outcome)
 	if err != nil {
 		return nil, err

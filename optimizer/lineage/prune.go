@@ -34,9 +34,22 @@ func (p Prune) Apply(ctx context.Context, n *Network, w *Work) (*Network, error)
 		return nil, err
 	}
 	w.notes = append(w.notes, notes...)
-	tensors := make([]*weight.Tensor, len(targets))
-	for i, target := range targets {
-		tensors[i] = w.Tensors[target.Tensor]
+	tensors := make([]*weight.Tensor, 0, len(targets))
+	all := targets
+	targets = nil
+	for _, target := range all {
+		if part := target.Part(); part != "" {
+			w.Warn("weights %q: %s", target.Name, part)
+		}
+		t := w.Tensors[target.Tensor]
+		if t.Codebooks == nil {
+			targets, tensors = append(targets, target), append(tensors, t)
+			continue
+		}
+		if w.Tensors[target.Tensor], err = prune.Clustered(t, target); err != nil {
+			return nil, err
+		}
+		w.Note("weights %q are clustered already: they are pruned at once, and keep their codes", target.Name)
 	}
 	pruner, err := prune.NewPruner(targets, tensors, p.Options, w.Steps())
 	if err != nil {
@@ -52,8 +65,8 @@ func (p Prune) Apply(ctx context.Context, n *Network, w *Work) (*Network, error)
 	if err := pruner.Finish(); err != nil {
 		return nil, err
 	}
-	for i, target := range targets {
-		w.Note("weights %q: %.2f %% zeros", target.Name, 100*sparsity(tensors[i].Mask))
+	for _, target := range all {
+		w.Note("weights %q: %.2f %% zeros", target.Name, 100*sparsity(w.Tensors[target.Tensor].Mask))
 	}
 	return w.Done()
 }

@@ -50,6 +50,7 @@ type Outcome struct {
 	Verification *quantize.Verification
 	SNR          []quantize.LayerSNR
 	Notes        []string // decisions, one line each
+	Warnings     []string // of them those to be shown at once
 }
 
 // Apply applies a technique to a network and makes the leaf.
@@ -62,7 +63,7 @@ func (r *Run) Apply(ctx context.Context, n *Network, t Technique) (*Outcome, err
 	if err != nil {
 		return nil, err
 	}
-	out := &Outcome{Network: made, Training: w.training, Notes: w.notes}
+	out := &Outcome{Network: made, Training: w.training, Notes: w.notes, Warnings: w.warnings}
 	return out, r.leaf(ctx, out)
 }
 

@@ -25,6 +25,7 @@ type Work struct {
 	network  *Network
 	net      *float.Network
 	notes    []string
+	warnings []string
 	training *train.Result
 	chosen   map[int]bool // tensors whose clusters are the technique's doing
 }
@@ -69,6 +70,12 @@ func (r *Run) open(n *Network) (*Work, error) {
 // Note records a decision for the report.
 func (w *Work) Note(format string, args ...any) {
 	w.notes = append(w.notes, fmt.Sprintf(format, args...))
+}
+
+// Warn records a decision that a person should see at once, not in the report only.
+func (w *Work) Warn(format string, args ...any) {
+	w.warnings = append(w.warnings, fmt.Sprintf(format, args...))
+	w.Note(format, args...)
 }
 
 // Steps is the number of optimizer steps of the training.

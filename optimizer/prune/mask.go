@@ -29,6 +29,16 @@ func (p Pattern) Share() float64 {
 	return float64(p.Zeros) / float64(p.Of)
 }
 
+// of is the sparsity that a pattern with Zeros and Of gives rows of so many weights. The last, shorter group of a row counts as filled
+// up with zeros, and may need none of its own.
+func (p Pattern) of(row int) float64 {
+	zeros := row/p.Of*p.Zeros + max(0, p.Zeros-(p.Of-row%p.Of))
+	if row%p.Of == 0 {
+		zeros = row / p.Of * p.Zeros
+	}
+	return float64(zeros) / float64(row)
+}
+
 // String names the pattern in messages.
 func (p Pattern) String() string {
 	switch {

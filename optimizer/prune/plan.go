@@ -49,6 +49,19 @@ type Target struct {
 	Budget bool
 }
 
+// Part says where a pattern cannot have its share of zeros, because rows do not divide into its groups; "" where it can.
+func (t Target) Part() string {
+	if t.Pattern.Of == 0 {
+		return ""
+	}
+	row := t.Shape[len(t.Shape)-1]
+	if row%t.Pattern.Of == 0 {
+		return ""
+	}
+	return fmt.Sprintf("rows of %d are no multiple of %d: the rest of a row counts as filled up with zeros, so that pattern %s prunes %.1f %% of these weights, not %.1f %%",
+		row, t.Pattern.Of, t.Pattern, 100*t.Pattern.of(row), 100*t.Pattern.Share())
+}
+
 // NewPlan resolves options for a model's kernels: a target for each that is pruned, and why others are not. Depthwise kernels have
 // few weights and much effect, and are pruned only if a rule says so. A rule that matches nothing is an error.
 func NewPlan(kernels []weight.Kernel, o Options) (targets []Target, notes []string, err error) {

@@ -22,6 +22,7 @@ const checkpointMagic = "espalier checkpoint 1\n"
 type saved struct {
 	Fingerprint string
 	Step        int
+	FirstLoss   float64
 	EpochSum    savedTally
 	LastEpoch   Score
 	Validation  Score
@@ -76,7 +77,7 @@ func (t *Trainer) fingerprint() string {
 // Save writes a checkpoint. It may be called between steps, from Hooks, and after Run.
 func (t *Trainer) Save(w io.Writer) error {
 	s := saved{
-		Fingerprint: t.fingerprint(), Step: t.step, EpochSum: savedTally{t.epochSum.loss, t.epochSum.right, t.epochSum.samples},
+		Fingerprint: t.fingerprint(), Step: t.step, FirstLoss: t.firstLoss, EpochSum: savedTally{t.epochSum.loss, t.epochSum.right, t.epochSum.samples},
 		LastEpoch: t.lastEpoch, Validation: t.validation, BestScore: t.bestScore, BestEpoch: t.bestEpoch, SinceBest: t.sinceBest,
 		Stopped: t.stopped, Best: t.best,
 	}
@@ -152,7 +153,7 @@ func (t *Trainer) Load(r io.Reader) error {
 		}
 	}
 	t.position = position{
-		step: s.Step, resumed: s.Step, epochSum: tally{s.EpochSum.Loss, s.EpochSum.Right, s.EpochSum.Samples}, bestScore: s.BestScore, bestEpoch: s.BestEpoch,
+		step: s.Step, resumed: s.Step, firstLoss: s.FirstLoss, begun: s.Step > 0, epochSum: tally{s.EpochSum.Loss, s.EpochSum.Right, s.EpochSum.Samples}, bestScore: s.BestScore, bestEpoch: s.BestEpoch,
 		sinceBest: s.SinceBest, lastEpoch: s.LastEpoch, validation: s.Validation, stopped: s.Stopped,
 	}
 	t.best = s.Best

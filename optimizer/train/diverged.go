@@ -2,23 +2,100 @@ package train
 
 import (
 	"fmt"
+	"math"
 
 	"espalier.dev/espalier/optimizer/dataset"
+	"espalier.dev/espalier/optimizer/exec/float"
 )
 
-// DivergedError says that training met a loss or gradient that is no number.
+// DivergedError says that training met a loss or gradient that is no number, or a loss beyond all measure.
 type DivergedError struct {
 	Loss  float64 // of the batch
 	Layer string  // the first whose output or gradient is not finite, such as `operator 3 CONV_2D "conv/Relu"`; "" if the loss itself is not
 	What  string  // output, gradient, loss
+	From  float64 // where the loss is a number: what it was at first
+	Grown float64 // and how many times the layer's weights grew
 }
 
 func (e *DivergedError) Error() string {
+	if e.Grown > 0 {
+		return fmt.Sprintf("training diverged: the loss rose from %.4g to %.4g, and the %s grew most, %.3g times; try a lower learning rate, a warm-up or clipping gradients",
+			e.From, e.Loss, e.Layer, e.Grown)
+	}
 	where := "the " + e.What
 	if e.Layer != "" {
 		where = fmt.Sprintf("the %s of %s", e.What, e.Layer)
 	}
 	return fmt.Sprintf("training diverged: %s is not finite (loss %v); try a lower learning rate, a warm-up or clipping gradients", where, e.Loss)
+}
+
+// A mean loss over an epoch of more than diverged times the first batch's (of at least leastLoss, for numbers that times their mean
+// square: of a network trained to an end it may be all but zero) is no setback that training makes up for. Pruning at once, or a range
+// that clips, cost a hundredth of that.
+const (
+	diverged  = 1000
+	leastLoss = 0.01
+)
+
+// compare reports a loss that has left that of the first batch behind, and the layer whose weights grew most.
+func (t *Trainer) compare(loss float64) error {
+	if !t.begun || loss <= diverged*t.firstLoss {
+		return nil
+	}
+	e := &DivergedError{Loss: loss, From: t.firstLoss, What: "loss"}
+	for _, p := range t.params {
+		if grown := rms(p.param.Value) / max(p.size, 1e-6); grown > e.Grown {
+			e.Grown, e.Layer = grown, fmt.Sprintf("%s %q", p.param.Kind, p.param.Name)
+		}
+	}
+	return e
+}
+
+// refer sets the least that the first batch's loss is taken for, before any weight changes.
+func (t *Trainer) refer(src dataset.Source, samples []int) error {
+	if t.step > 0 {
+		return nil
+	}
+	t.firstLoss = 0
+	var e *float.Exec
+	for _, h := range t.heads {
+		least := leastLoss * h.scale
+		if h.kind == squared || h.kind == none && h.teaching == squared {
+			if e == nil {
+				t.refresh()
+				e = t.task.Network.NewExec(false)
+				if err := t.workers[0].read(t.heads, e, src, samples[:min(len(samples), t.task.Network.MicroBatch)]); err != nil {
+					return err
+				}
+				e.Forward()
+			}
+			least *= h.size(e.Tensor(h.tensor))
+		}
+		t.firstLoss += least
+	}
+	return nil
+}
+
+// size is the mean square of answers, in the units of the loss.
+func (o *objective) size(z []float32) float64 {
+	sum := 0.0
+	for i, v := range z {
+		by := 1.0
+		if n := len(o.precision); n > 0 {
+			by = o.precision[i%n]
+		}
+		sum += by * float64(v) * float64(v)
+	}
+	return sum / float64(max(len(z), 1))
+}
+
+// rms is the root mean square.
+func rms(values []float32) float64 {
+	sum := 0.0
+	for _, v := range values {
+		sum += float64(v) * float64(v)
+	}
+	return math.Sqrt(sum / float64(max(len(values), 1)))
 }
 
 // diagnose repeats a batch whose loss or gradient is not finite, keeping every value, to find where that began.

@@ -19,6 +19,7 @@ type parameter struct {
 	// moments by group: of Adam the first and second, of SGD the velocity.
 	first, second [][]float32
 	squares       float64 // of the gradient in this step
+	size          float64 // root mean square of the values before training
 }
 
 // bind pairs the network's parameters with the tensors that parametrize them and freezes the others.
@@ -37,7 +38,7 @@ func (t *Trainer) bind() error {
 			p.Trainable = false
 		}
 		if p.Trainable {
-			t.params = append(t.params, &parameter{index: i, param: p, tensor: tensor})
+			t.params = append(t.params, &parameter{index: i, param: p, tensor: tensor, size: rms(p.Value)})
 		} else if tensor != nil {
 			tensor.Materialize(p.Value)
 		}

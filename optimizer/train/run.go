@@ -65,12 +65,18 @@ func (r *run) one(src dataset.Source, order []int, k int) error {
 	}
 	first := k * r.config.BatchSize
 	samples := order[first:min(first+r.config.BatchSize, len(order))]
+	if err := r.refer(src, samples); err != nil {
+		return err
+	}
 	sum, err := r.runStep(src, samples, r.config.Rate(r.step, r.Steps(), r.stepsPerEpoch()))
 	if err != nil {
 		return err
 	}
 	if k == 0 {
 		r.epochSum = tally{}
+	}
+	if r.step == 0 {
+		r.firstLoss, r.begun = max(r.firstLoss, sum.score(r.heads[0]).Loss), true
 	}
 	r.epochSum.add(sum)
 	r.step++
@@ -85,6 +91,9 @@ func (r *run) one(src dataset.Source, order []int, k int) error {
 // endEpoch scores the validation samples and decides whether to stop.
 func (r *run) endEpoch(epoch int) error {
 	r.lastEpoch = r.epochSum.score(r.heads[0])
+	if err := r.compare(r.lastEpoch.Loss); err != nil {
+		return err
+	}
 	var score *Score
 	if r.task.Validation != nil {
 		s, err := r.Evaluate(r.task.Validation)

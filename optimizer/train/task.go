@@ -111,8 +111,10 @@ type Trainer struct {
 
 // position is where training is.
 type position struct {
-	step       int // steps completed
-	resumed    int // of them by an earlier run
+	step       int     // steps completed
+	resumed    int     // of them by an earlier run
+	firstLoss  float64 // of the first batch
+	begun      bool    // firstLoss is known
 	epochSum   tally
 	bestScore  Score
 	bestEpoch  int
