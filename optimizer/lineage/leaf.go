@@ -146,7 +146,19 @@ func (r *Run) leaf(ctx context.Context, out *Outcome) (err error) {
 			return err
 		}
 	}
-	leaf, err := quantize.Emit(n.model, q.plan, q.params, q.weights)
+	weights, notes, err := q.plan.Integers(n.model, q.params, q.weights)
+	if err != nil {
+		return err
+	}
+	out.Notes = append(out.Notes, notes...)
+	if err := q.plan.CheckIntegers(n.model, weights); err != nil {
+		return wrap("the integers chosen for the leaf", err)
+	}
+	simulation, err := q.plan.Simulate(n.model, q.params, weights, 1)
+	if err != nil {
+		return err
+	}
+	leaf, err := quantize.Emit(n.model, q.plan, q.params, weights)
 	if err != nil {
 		return err
 	}
@@ -160,10 +172,10 @@ func (r *Run) leaf(ctx context.Context, out *Outcome) (err error) {
 	}
 	checked := r.draw(verifySamples)
 	checks := quantize.Checks{
-		Promises: out.Promises, Feed: r.feed(checked), Samples: len(checked), Classifier: r.Data.Train.Classes() > 1 && q.outputs() > 1,
+		Promises: out.Promises, Simulation: simulation, Place: leaf.Tensor, Feed: r.feed(checked), Samples: len(checked), Classifier: r.Data.Train.Classes() > 1 && q.outputs() > 1,
 	}
 	if out.Verification, err = quantize.Verify(ctx, leaf.Model, checks); err != nil {
-		return wrap("the emitted leaf broke an invariant", err)
+		return wrap("the emitted leaf does not agree with the network", err)
 	}
 	out.SNR, err = quantize.SNR(ctx, n.model, q.plan, leaf, r.feed(checked), min(snrSamples, len(checked)))
 	return err

@@ -24,6 +24,11 @@ func Clustered(t *weight.Tensor, target Target) (*weight.Tensor, error) {
 	if err := t.Codes(codes); err != nil {
 		return nil, err
 	}
+	for i, code := range codes {
+		if code == 0 { // a zero stays one
+			mask[i] = 0
+		}
+	}
 	s.Mask, s.Clusters = mask, max(s.Clusters, 2)
 	used := make([]map[int8]bool, len(s.CodeSets))
 	for b := range used {

@@ -40,7 +40,7 @@ func Emit(m *tflite.Model, plan *Plan, params []Params, weights map[int]Weights)
 			return nil, fmt.Errorf("quantization of %s: %w", plan.groupName(g), err)
 		}
 	}
-	e := &emitter{model: m, plan: plan, params: params, leaf: &Leaf{Model: m.Clone(), Weights: map[int]Weights{}, forms: map[int][]int{}}, forms: map[form]int{}, taken: map[int]string{}}
+	e := &emitter{model: m, plan: plan, params: params, leaf: &Leaf{Model: m.Clone(), forms: map[int][]int{}}, forms: map[form]int{}, taken: map[int]string{}}
 	e.sub = e.leaf.Model.Subgraph()
 	if err := e.layers(weights); err != nil {
 		return nil, err
@@ -122,21 +122,48 @@ type emitter struct {
 	inputs map[[2]int]int      // (node, slot) → tensor index, of weights and biases
 }
 
-// layers quantizes weights and biases.
-func (e *emitter) layers(given map[int]Weights) error {
-	e.inputs = map[[2]int]int{}
+// Integers chooses the integers of every layer's weights in m, by tensor: those given, else the model's own values quantized. Scales too
+// small for a bias to fit int32 are raised, codes kept, which the notes say.
+func (p *Plan) Integers(m *tflite.Model, params []Params, given map[int]Weights) (weights map[int]Weights, notes []string, err error) {
 	floors := map[int][]float32{} // by weight tensor: layers may share one
-	for _, l := range e.plan.Layers {
+	for _, l := range p.Layers {
 		if l.Bias != None {
-			floor := scaleFloor(e.values(l.Bias), e.inputOf(l).Scale)
+			floor := scaleFloor(p.constant(m, l.Bias), params[p.inputGroup(l)].Scale)
 			floors[l.Weight] = maxima(floors[l.Weight], floor)
 		}
 	}
-	for _, l := range e.plan.Layers {
-		w, err := e.weights(l, given, floors[l.Weight])
-		if err != nil {
-			return fmt.Errorf("layer %q: %w", l.Name, err)
+	weights = map[int]Weights{}
+	for _, l := range p.Layers {
+		if _, ok := weights[l.Weight]; ok { // of a layer that shares the tensor
+			continue
 		}
+		shape := p.Graph.Tensors[l.Weight].Shape
+		w, ok := given[l.Weight]
+		if !ok {
+			if w, err = Symmetric(l.Name, p.constant(m, l.Weight), shape, l.Axis, l.PerChannel, floors[l.Weight]); err != nil {
+				return nil, nil, fmt.Errorf("layer %q: %w", l.Name, err)
+			}
+		}
+		if err := w.check(shape, l.Axis); err != nil {
+			return nil, nil, fmt.Errorf("layer %q: %w", l.Name, err)
+		}
+		w, raised := w.withFloor(floors[l.Weight])
+		if len(raised) > 0 {
+			notes = append(notes, fmt.Sprintf("layer %q: scales of channels %v raised, codes kept, so that their biases fit int32", l.Name, raised))
+		}
+		weights[l.Weight] = w
+	}
+	return weights, notes, nil
+}
+
+// layers writes weights and biases.
+func (e *emitter) layers(given map[int]Weights) (err error) {
+	e.inputs = map[[2]int]int{}
+	if e.leaf.Weights, e.leaf.Notes, err = e.plan.Integers(e.model, e.params, given); err != nil {
+		return err
+	}
+	for _, l := range e.plan.Layers {
+		w := e.leaf.Weights[l.Weight]
 		r := ruleOf(&e.plan.Graph.Nodes[l.Node])
 		at := e.constant(l.Weight, fmt.Sprint("weight ", l.Axis, len(w.Scale)), schema.TensorTypeINT8, tflite.Int8Bytes(w.Codes), &schema.QuantizationParametersT{
 			Scale: w.Scale, ZeroPoint: make([]int64, len(w.Scale)), QuantizedDimension: int32(axisOf(w, l.Axis)),
@@ -158,31 +185,6 @@ func (e *emitter) layers(given map[int]Weights) error {
 
 // inputOf is the quantization of a layer's input.
 func (e *emitter) inputOf(l Layer) Params { return e.params[e.plan.inputGroup(l)] }
-
-// weights chooses the integers of a layer: those given, else those of a layer that shares the tensor, else the model's own
-// values quantized.
-func (e *emitter) weights(l Layer, given map[int]Weights, floor []float32) (Weights, error) {
-	if w, ok := e.leaf.Weights[l.Weight]; ok {
-		return w, nil
-	}
-	t := &e.plan.Graph.Tensors[l.Weight]
-	w, ok := given[l.Weight]
-	if !ok {
-		var err error
-		if w, err = Symmetric(l.Name, e.values(l.Weight), t.Shape, l.Axis, l.PerChannel, floor); err != nil {
-			return w, err
-		}
-	}
-	if err := w.check(t.Shape, l.Axis); err != nil {
-		return w, err
-	}
-	w, raised := w.withFloor(floor)
-	if len(raised) > 0 {
-		e.leaf.Notes = append(e.leaf.Notes, fmt.Sprintf("layer %q: scales of channels %v raised, codes kept, so that their biases fit int32", l.Name, raised))
-	}
-	e.leaf.Weights[l.Weight] = w
-	return w, nil
-}
 
 // axisOf is the quantized dimension to write: 0 where there is one scale.
 func axisOf(w Weights, axis int) int {

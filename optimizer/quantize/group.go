@@ -80,7 +80,7 @@ func (b *builder) mark() {
 		}
 	}
 	for t, known := range b.Options.Known {
-		if b.active[t] && b.fixed[t] == nil {
+		if (b.active[t] || b.Graph.Tensors[t].Const != nil) && b.fixed[t] == nil {
 			known := known
 			b.fixed[t] = &known
 		}

@@ -134,7 +134,7 @@ func storedWeights(t *ir.Tensor, axis int) (w Weights, values []float32, exact b
 	for i, q := range w.Codes {
 		c, code := i/inner%t.Shape[axis], int32(q)
 		if len(zeros) > 0 {
-			code -= int32(zeros[c%len(zeros)])
+			code -= zeros[c%len(zeros)]
 		}
 		values[i] = w.Scale[c%len(w.Scale)] * float32(code)
 		exact = exact && code >= -weight.MaxCode && code <= weight.MaxCode

@@ -157,13 +157,9 @@ func TestImportedInt8ModelsAreEmittedUnchanged(t *testing.T) {
 func TestVerifyReportsALayerThatDisagrees(t *testing.T) {
 	// The simulation of another leaf: same graph, other weights.
 	m := twoLayers()
-	leaf := ptq(t, m, PTQOptions{}).Model
-	changed := leaf.Clone()
-	im, err := ImportInt8(leaf)
-	if err != nil {
-		t.Fatal(err)
-	}
-	simulation, err := im.Simulation(1)
+	result := ptq(t, m, PTQOptions{})
+	leaf := result.Model
+	simulation, err := result.Plan.Simulate(m, result.Params, result.Weights, 1)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -173,8 +169,8 @@ func TestVerifyReportsALayerThatDisagrees(t *testing.T) {
 		}
 	}
 	simulation.Refresh()
-	_, err = Verify(context.Background(), changed, Checks{Feed: noise, Samples: 20, Classifier: true, Simulation: simulation})
-	if err == nil || !strings.Contains(err.Error(), "class scores") {
+	_, err = Verify(context.Background(), leaf, Checks{Feed: noise, Samples: 20, Classifier: true, Simulation: simulation, Place: result.Tensor})
+	if err == nil || !strings.Contains(err.Error(), "codes from the simulation's") {
 		t.Errorf("got %v", err)
 	}
 	if v, err := Verify(context.Background(), leaf, Checks{Feed: noise, Samples: 20, Classifier: true}); err != nil || v.TopOne != 1 {
@@ -229,8 +225,8 @@ func TestBrokenAgreementNamesTheLayer(t *testing.T) {
 	}{
 		"far from the simulation":   {Verification{TopOne: 1, Operators: []Agreement{{Name: "a", Op: "MEAN", Values: 10, Off: 1, Worst: 3}}}, `layer "a" (MEAN): the int8 result is 3 codes from the simulation's, at most 1 is allowed`},
 		"often off by one":          {Verification{TopOne: 1, Operators: []Agreement{{Name: "a", Op: "MEAN", Values: 100, Off: 1, Worst: 1}}}, `layer "a" (MEAN): 99.00 % of the int8 results are the simulation's, 99.9 % are required`},
-		"scores far off":            {Verification{TopOne: 1, Noise: 9}, "the leaf's class scores are 9.0 codes from the simulation's, at most 8 are allowed"},
-		"another class":             {Verification{TopOne: 0.9}, "the leaf and its simulation choose the same class for 90.00 % of the samples, 99.5 % are required"},
+		"scores far off":            {Verification{TopOne: 1, Noise: 9, NoiseOf: "dense"}, `the leaf's "dense" is 9.0 codes from the simulation's on average, at most 4 are allowed`},
+		"another class":             {Verification{TopOne: 0.9, Samples: 200}, "the leaf and its simulation choose the same class for 90.00 % of the samples, 99.5 % are required"},
 		"rounded twice by a kernel": {Verification{TopOne: 1, Operators: []Agreement{{Name: "a", Op: "MEAN", Values: 100, Differ: 5, Worst: 1}}}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -171,6 +171,19 @@ func TestDivergenceNamesTheLayer(t *testing.T) {
 	}
 }
 
+func TestALossBeyondAllMeasureIsDivergence(t *testing.T) {
+	task := Task{Train: blobs(1, 256, 4)}
+	task.Network, task.Weights = compile(t, classifier(softmaxEnd))
+	config := fastConfig()
+	mustRun(t, newTrainer(t, task, config))
+	config.Optimizer, config.LearningRate = SGD, 900
+	_, err := newTrainer(t, Task{Train: task.Train, Network: task.Network, Weights: task.Weights}, config).Run(context.Background())
+	var diverged *DivergedError
+	if !errors.As(err, &diverged) || diverged.Grown < 2 || !strings.Contains(err.Error(), `"`) || !strings.Contains(err.Error(), "lower learning rate") {
+		t.Errorf("got %v, want the layer whose weights grew most and advice", err)
+	}
+}
+
 func TestMasksThatAHookSetsHoldAtTheEnd(t *testing.T) {
 	task := Task{Train: blobs(1, 128, 4)}
 	task.Network, task.Weights = compile(t, classifier(softmaxEnd))

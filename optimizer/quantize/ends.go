@@ -1,0 +1,124 @@
+package quantize
+
+import (
+	"math"
+	"slices"
+
+	"espalier.dev/espalier/optimizer/exec/float"
+	"espalier.dev/espalier/optimizer/exec/integer"
+	"espalier.dev/espalier/optimizer/ir"
+	"espalier.dev/espalier/optimizer/tflite/schema"
+)
+
+// ends compares a leaf's results with the simulation's: its outputs, and the scores behind a final softmax.
+type ends struct {
+	list    []*end
+	scores  *end      // nil if they are not int8
+	margins []float64 // by sample: how far below the best the leaf's class is by the simulation's scores, in codes
+	same    int
+}
+
+// end is one result.
+type end struct {
+	name      string
+	simulated int // the simulation's tensor
+	leaf      operand
+	codes     []byte // kept as soon as they are computed: their memory is used again
+	squares   float64
+	compared  int
+}
+
+func newEnds(leaf *ir.Graph, simulation *float.Network, place []int) *ends {
+	e := &ends{}
+	tensors := slices.Clone(simulation.Graph.Outputs)
+	for k := range simulation.Graph.Outputs {
+		tensors = append(tensors, simulation.LossTensor(k))
+	}
+	for _, t := range tensors {
+		at := place[t]
+		if at == None || slices.ContainsFunc(e.list, func(known *end) bool { return known.simulated == t }) {
+			continue
+		}
+		of := &leaf.Tensors[at]
+		if of.Producer >= 0 && leaf.Nodes[of.Producer].Op == schema.BuiltinOperatorDEQUANTIZE { // a float output
+			of = &leaf.Tensors[leaf.Nodes[of.Producer].Inputs[0]]
+		}
+		if of.Type != schema.TensorTypeINT8 || of.Quant == nil || of.Const != nil {
+			continue
+		}
+		one := &end{
+			name: simulation.Graph.Tensors[t].Name, simulated: t,
+			leaf: operand{tensor: of.Index, params: Params{Scale: of.Quant.Scale[0], ZeroPoint: of.Quant.ZeroPoint[0]}},
+		}
+		if e.list = append(e.list, one); t == simulation.LossTensor(0) {
+			e.scores = one
+		}
+	}
+	return e
+}
+
+// keep copies what a node of the leaf has just computed.
+func (e *ends) keep(integers *integer.Executor, n *ir.Node) {
+	for _, one := range e.list {
+		if slices.Contains(n.Outputs, one.leaf.tensor) {
+			one.codes = append(one.codes[:0], integers.Tensor(one.leaf.tensor)...)
+		}
+	}
+}
+
+// compare adds a sample's differences.
+func (e *ends) compare(simulation *float.Exec) {
+	for _, one := range e.list {
+		want := simulation.Tensor(one.simulated)
+		for k, b := range one.codes[:min(len(one.codes), len(want))] {
+			d := (float64(one.leaf.params.Dequantize(int8(b))) - float64(want[k])) / float64(one.leaf.params.Scale)
+			one.squares += d * d
+			one.compared++
+		}
+	}
+}
+
+// judge records how the leaf's class stands among the simulation's scores.
+func (e *ends) judge(scores []float32, class int) {
+	best := argMax(scores)
+	if class == best {
+		e.same++
+	}
+	if class >= len(scores) {
+		e.margins = append(e.margins, math.Inf(1))
+		return
+	}
+	unit := 1.0
+	if e.scores != nil {
+		unit = float64(e.scores.leaf.params.Scale)
+	}
+	e.margins = append(e.margins, float64(scores[best]-scores[class])/unit)
+}
+
+// noise is the largest root mean square difference of a result, in codes, and the result's name.
+func (e *ends) noise() (codes float64, name string) {
+	for _, one := range e.list {
+		if n := one.noise(); n > codes || name == "" {
+			codes, name = n, one.name
+		}
+	}
+	return codes, name
+}
+
+func (e *end) noise() float64 { return math.Sqrt(e.squares / float64(max(e.compared, 1))) }
+
+// agreement returns the share of samples in which the leaf chooses the simulation's class, ties counted and not.
+func (e *ends) agreement() (topOne, strict float64) {
+	slack := 0.0
+	if e.scores != nil {
+		slack = min(max(tie*1.01, tieNoise*e.scores.noise()), maxTie)
+	}
+	agreed := 0
+	for _, m := range e.margins {
+		if m <= slack {
+			agreed++
+		}
+	}
+	n := float64(len(e.margins))
+	return float64(agreed) / n, float64(e.same) / n
+}
