@@ -125,6 +125,15 @@ type OneHot struct {
 	Axis, Depth int
 }
 
+// TopK is the attribute of TOPK_V2: the K largest of every row of Size, and where they are.
+type TopK struct{ Size, K int }
+
+// GatherND is the attribute of GATHER_ND: pieces of Piece elements at places that count along Dims.
+type GatherND struct {
+	Dims  []int
+	Piece int
+}
+
 // Conv3D is the attribute of CONV_3D: x [batch, depth, height, width, channels], weights [KD, KH, KW, in, out]. Output (z, y, x) reads
 // input (z·Stride[0] − Pad[0] + Dilation[0]·i, …).
 type Conv3D struct {

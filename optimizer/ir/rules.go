@@ -95,6 +95,8 @@ var rules = map[schema.BuiltinOperator]rule{
 	schema.BuiltinOperatorSTRIDED_SLICE: stridedSlice,
 	schema.BuiltinOperatorSLICE:         slice,
 	schema.BuiltinOperatorGATHER:        gather,
+	schema.BuiltinOperatorGATHER_ND:     gatherND,
+	schema.BuiltinOperatorTOPK_V2:       topK,
 	schema.BuiltinOperatorRESHAPE:       reshape,
 	schema.BuiltinOperatorSQUEEZE:       squeeze,
 	schema.BuiltinOperatorEXPAND_DIMS:   expandDims,

@@ -152,7 +152,7 @@ func (p *Plan) whyFloat(n *ir.Node) string {
 		return fmt.Sprintf("%s is float in the imported model", n)
 	}
 	if r.Int8.Rule == op.Float {
-		return fmt.Sprintf("%s has no int8 form here", n)
+		return fmt.Sprintf("%s stays float: %s", n, r.Int8.Why)
 	}
 	if pattern := p.keptBy(n); pattern != "" {
 		return fmt.Sprintf("%s is kept float by pattern %q", n, pattern)

@@ -204,7 +204,7 @@ func TestNodesThatStayFloatSayWhy(t *testing.T) {
 	}{
 		"an operator without an int8 form": {
 			draw: func(s sketch) int { return s.conv("c", s.op(schema.BuiltinOperatorELU, "elu", s.input("x"))) },
-			want: []string{"operator 0 ELU has no int8 form here"},
+			want: []string{"operator 0 ELU stays float: its int8 kernel exists in some runtimes only"},
 		},
 		"a custom operator": {
 			draw: func(s sketch) int {
@@ -212,7 +212,7 @@ func TestNodesThatStayFloatSayWhy(t *testing.T) {
 				s.Nodes[0].Custom = "Fancy"
 				return s.conv("c", y)
 			},
-			want: []string{`operator 0 custom "Fancy" has no int8 form here`},
+			want: []string{`operator 0 custom "Fancy" stays float: it is not known`},
 		},
 		"weights that are computed": {
 			draw: func(s sketch) int {
@@ -241,7 +241,7 @@ func TestAPlanWithNothingToQuantizeIsAnError(t *testing.T) {
 	s := newSketch()
 	s.Outputs = []int{s.op(schema.BuiltinOperatorELU, "elu", s.input("x"))}
 	_, err := NewPlan(s.Graph, Options{})
-	if want := "nothing to quantize: operator 0 ELU has no int8 form here"; err == nil || err.Error() != want {
+	if want := "nothing to quantize: operator 0 ELU stays float: its int8 kernel exists in some runtimes only"; err == nil || err.Error() != want {
 		t.Errorf("got %v, want %q", err, want)
 	}
 }

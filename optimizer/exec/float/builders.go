@@ -104,6 +104,8 @@ var builders = map[schema.BuiltinOperator]build{
 	schema.BuiltinOperatorTILE:           of(newRepeat),
 	schema.BuiltinOperatorBROADCAST_TO:   of(newRepeat),
 	schema.BuiltinOperatorONE_HOT:        of(newOneHot),
+	schema.BuiltinOperatorGATHER_ND:      of(newGatherND),
+	schema.BuiltinOperatorTOPK_V2:        of(newTopK),
 }
 
 // Runs reports whether an operator can be run here.

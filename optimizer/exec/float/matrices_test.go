@@ -98,6 +98,12 @@ func choices() []gradientCase {
 		{name: "FLOOR_MOD", input: image, build: func(b *builder, x int32) int32 {
 			return b.Op("y", schema.BuiltinOperatorFLOOR_MOD, schema.BuiltinOptionsNONE, nil, image, x, b.Const("c", []float32{5}, 1))
 		}},
+		{name: "GATHER_ND of a table", input: []int32{1, 3}, build: func(b *builder, x int32) int32 {
+			places := b.Ints("places", 2, 0, 1, 3, 2, 0)
+			b.Tensor(places).Shape = []int32{3, 2}
+			rows := b.Op("r", schema.BuiltinOperatorGATHER_ND, schema.BuiltinOptionsNONE, nil, []int32{3}, b.Const("table", normal(12), 3, 4), places)
+			return b.Op("y", schema.BuiltinOperatorMUL, schema.BuiltinOptionsMulOptions, &schema.MulOptionsT{}, []int32{1, 3}, x, rows)
+		}},
 		{name: "GATHER by computed ids", input: []int32{1, 5, 3}, smooth: true, build: func(b *builder, x int32) int32 {
 			at := b.Op("i", schema.BuiltinOperatorARG_MAX, schema.BuiltinOptionsArgMaxOptions, &schema.ArgMaxOptionsT{OutputType: schema.TensorTypeINT32}, []int32{1, 3}, x, b.Scalar(b.Ints("axis", 1)))
 			b.SetType(at, schema.TensorTypeINT32)

@@ -53,6 +53,7 @@ var operators = map[schema.BuiltinOperator]operator{
 	schema.BuiltinOperatorLESS_EQUAL:         {build: buildCompare},
 	schema.BuiltinOperatorGREATER:            {build: buildCompare},
 	schema.BuiltinOperatorGREATER_EQUAL:      {build: buildCompare},
+	schema.BuiltinOperatorTOPK_V2:            {build: buildTopK},
 	schema.BuiltinOperatorDEQUANTIZE:         {build: buildDequantize},
 
 	// Of several types.
@@ -66,6 +67,7 @@ var operators = map[schema.BuiltinOperator]operator{
 	schema.BuiltinOperatorARG_MAX:                 {build: buildArg, any: true},
 	schema.BuiltinOperatorARG_MIN:                 {build: buildArg, any: true},
 
+	schema.BuiltinOperatorGATHER_ND: {build: buildGatherND, any: true},
 	schema.BuiltinOperatorONE_HOT:   {build: buildOneHot, any: true},
 	schema.BuiltinOperatorSELECT:    {build: buildSelect, any: true},
 	schema.BuiltinOperatorSELECT_V2: {build: buildSelect, any: true},
