@@ -34,6 +34,7 @@ build: ## build bin/espalier, one static binary
 .PHONY: test
 test: bin/versitygw ## run every test that needs no root
 	go test -timeout 30m ./...
+	@./hack/skipped.sh
 
 bin/versitygw: hack/tools/go.mod hack/tools/go.sum # the S3 server that tests run
 	@mkdir -p bin

@@ -1,4 +1,5 @@
-// Package testmaterial finds the models, data and goldens that tests use but the repository does not hold.
+// Package testmaterial finds the models, data and goldens that tests use. Those made for this project are in the repository
+// (test/testdata/material); others' are not.
 package testmaterial
 
 import (
@@ -7,46 +8,62 @@ import (
 	"testing"
 )
 
-// Path returns the path of a file of the material, given relative to its root: ESPALIER_MATERIAL, or ../shared/material beside the
-// module. Without the material the test is skipped, saying so.
+// Path returns the path of a file of the material, given relative to its root: the repository's own part, else ESPALIER_MATERIAL, or
+// ../shared/material beside the module. Without it the test is skipped, saying so.
 func Path(t testing.TB, name string) string {
 	t.Helper()
-	path := filepath.Join(root(t), name)
+	own, root := roots(t)
+	if path := filepath.Join(own, name); exists(path) {
+		return path
+	}
+	path := filepath.Join(root, name)
 	if _, err := os.Stat(path); err != nil {
 		t.Skipf("needs the material: %v (set ESPALIER_MATERIAL)", err)
 	}
 	return path
 }
 
-// Glob returns the files of the material that match any of the patterns; none is a skip.
+// Glob returns the files of the material that match any of the patterns, each from the repository's own part if that has any; none is
+// a skip.
 func Glob(t testing.TB, patterns ...string) []string {
 	t.Helper()
+	own, root := roots(t)
 	var out []string
 	for _, pattern := range patterns {
-		found, err := filepath.Glob(filepath.Join(root(t), pattern))
+		found, err := filepath.Glob(filepath.Join(own, pattern))
+		if err == nil && len(found) == 0 {
+			found, err = filepath.Glob(filepath.Join(root, pattern))
+		}
 		if err != nil {
 			t.Fatal(err)
 		}
 		out = append(out, found...)
 	}
 	if len(out) == 0 {
-		t.Skipf("needs the material: no %v in %s (set ESPALIER_MATERIAL)", patterns, root(t))
+		t.Skipf("needs the material: no %v in %s (set ESPALIER_MATERIAL)", patterns, root)
 	}
 	return out
 }
 
-func root(t testing.TB) string {
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+// roots are the folder of the repository's own material and that of all.
+func roots(t testing.TB) (own, all string) {
 	t.Helper()
-	if path := os.Getenv("ESPALIER_MATERIAL"); path != "" {
-		return path
-	}
+	all = os.Getenv("ESPALIER_MATERIAL")
 	folder, err := os.Getwd()
 	if err != nil {
 		t.Fatal(err)
 	}
 	for {
-		if _, err := os.Stat(filepath.Join(folder, "go.mod")); err == nil {
-			return filepath.Join(folder, "..", "shared", "material")
+		if exists(filepath.Join(folder, "go.mod")) {
+			if all == "" {
+				all = filepath.Join(folder, "..", "shared", "material")
+			}
+			return filepath.Join(folder, "test", "testdata", "material"), all
 		}
 		parent := filepath.Dir(folder)
 		if parent == folder {
