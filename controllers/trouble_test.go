@@ -352,7 +352,7 @@ func TestTwoManagersThatApplyDoNotFightEachOtherOrTheController(t *testing.T) {
 	w.run()
 	spec := func() *applyv1alpha1.OptimizationPipelineApplyConfiguration {
 		return applyv1alpha1.OptimizationPipeline("p", w.namespace).WithSpec(applyv1alpha1.OptimizationPipelineSpec().
-			WithModel(applyv1alpha1.ModelSource().WithURI("s3://m/m.tflite")).
+			WithModel(applyv1alpha1.NetworkSource().WithURI("s3://m/m.tflite")).
 			WithDataset(applyv1alpha1.DatasetSource().WithURI("s3://d/d.npz")).
 			WithArtifacts(applyv1alpha1.ArtifactStore().WithURI("s3://a")).
 			WithStages(applyv1alpha1.Stage().WithName("prune").WithPrune(applyv1alpha1.Prune().WithSparsity("0.5"))))

@@ -51,7 +51,7 @@ type OptimizationPipelineList struct {
 type OptimizationPipelineSpec struct {
 	// model is the trained network: a float .tflite as every converter emits it, or an int8 one, which then is the first leaf.
 	// +required
-	Model ModelSource `json:"model,omitzero"`
+	Model NetworkSource `json:"model,omitzero"`
 	// dataset is what the stages train on, calibrate with and measure on.
 	// +required
 	Dataset DatasetSource `json:"dataset,omitzero"`

@@ -66,6 +66,17 @@ type ModelSource struct {
 	Digest string `json:"digest,omitempty"`
 }
 
+// NetworkSource is the model and what of it is worked on.
+type NetworkSource struct {
+	ModelSource `json:",inline"`
+	// signature is the key of the signature to work on, where the model has several; the others are carried through as they are.
+	// Without it that is the only one, or serving_default.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=256
+	Signature string `json:"signature,omitempty"`
+}
+
 // ArtifactStore is where models, leaves, checkpoints and reports are kept, by content. Pipelines may share one: what one computed the
 // others reuse.
 type ArtifactStore struct {

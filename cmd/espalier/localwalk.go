@@ -88,8 +88,12 @@ func (l *localWalk) start(ctx context.Context, name string, outcomes chan<- outc
 	}
 	l.view.begin(name)
 	go func() {
-		result, hash, reused, err := l.runner.Run(ctx, name, parent)
-		outcomes <- outcome{name, result, hash, reused, err}
+		o := outcome{name: name}
+		o.err = guarded(func() (err error) {
+			o.result, o.hash, o.reused, err = l.runner.Run(ctx, name, parent)
+			return err
+		})
+		outcomes <- o
 	}()
 }
 

@@ -26,7 +26,8 @@ func main() {
 		<-ctx.Done()
 		stop() // a second signal ends the process at once
 	}()
-	err := command.ExecuteContext(ctx)
+	caught = true
+	err := guarded(func() error { return command.ExecuteContext(ctx) })
 	stop()
 	if err != nil && strings.HasPrefix(err.Error(), "unknown command") {
 		err = fault.As(fault.Spec, err)

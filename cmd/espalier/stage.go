@@ -51,7 +51,15 @@ func (o *stageOptions) run(ctx context.Context) error {
 	if err := os.Setenv("TMPDIR", o.job.Cache); err != nil {
 		return err
 	}
-	outcome, err := o.job.Run(ctx, order)
+	var outcome *stage.Outcome
+	err = guarded(func() (err error) {
+		outcome, err = o.job.Run(ctx, order)
+		return err
+	})
+	if outcome == nil { // it was cut short by a bug
+		o.job.Log.Error("failed", "error", oneLine(err))
+		outcome = stage.Refused(err)
+	}
 	if err := o.answer(outcome); err != nil {
 		return err
 	}

@@ -41,7 +41,7 @@ func Prepare(ctx context.Context, spec *v1alpha1.OptimizationPipelineSpec, sourc
 		return nil, fault.As(fault.Model, err)
 	}
 	p.ModelDigest = artifact.Digest(p.content)
-	if err := sources.checkPin(fault.Model, "model", spec.Model, p.ModelDigest); err != nil {
+	if err := sources.checkPin(fault.Model, "model", spec.Model.ModelSource, p.ModelDigest); err != nil {
 		return nil, err
 	}
 	var open *ir.OpenError
@@ -58,7 +58,7 @@ func Prepare(ctx context.Context, spec *v1alpha1.OptimizationPipelineSpec, sourc
 // read reads the network; samples are the shapes of the dataset's.
 func (p *Prepared) read(spec *v1alpha1.OptimizationPipelineSpec, samples ...[]int) error {
 	var err error
-	if p.Network, err = lineage.Read(p.content, samples...); err != nil {
+	if p.Network, err = lineage.ReadSignature(p.content, spec.Model.Signature, samples...); err != nil {
 		return fault.As(fault.Model, fmt.Errorf("model %s: %w", spec.Model.URI, err))
 	}
 	return nil
@@ -182,11 +182,15 @@ func (p *Prepared) Answer(ctx context.Context, workers int) error {
 		return nil
 	}
 	content := p.content
-	if p.Network.Rewritten() && !p.Network.Int8() { // normalised: what stages start from
-		var err error
-		if content, err = p.Network.Model().Marshal(); err != nil {
-			return err
-		}
+	var err error
+	switch {
+	case p.Network.Rewritten() && !p.Network.Int8(): // normalised: what stages start from
+		content, err = p.Network.Model().Marshal()
+	case p.Network.Selected():
+		content, err = p.Network.Given().Marshal()
+	}
+	if err != nil {
+		return err
 	}
 	var test *measure.Answers
 	if p.held() {

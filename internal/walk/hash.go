@@ -15,12 +15,13 @@ import (
 type Inputs struct {
 	AlgorithmVersion string `json:"algorithmVersion"`
 	KernelClass      string `json:"kernelClass,omitempty"`
-	Technique        any    `json:"technique"`          // the stage's prune, cluster or quantize section, or baseline
-	Training         any    `json:"training,omitempty"` // effective, field by field
-	Dataset          any    `json:"dataset"`            // how samples are prepared, without the address
-	Parent           string `json:"parent"`             // digest of the model it works on
-	Data             string `json:"data"`               // digest of the dataset
-	Teacher          string `json:"teacher"`            // digest of the pipeline's original model
+	Technique        any    `json:"technique"`           // the stage's prune, cluster or quantize section, or baseline
+	Training         any    `json:"training,omitempty"`  // effective, field by field
+	Dataset          any    `json:"dataset"`             // how samples are prepared, without the address
+	Parent           string `json:"parent"`              // digest of the model it works on
+	Data             string `json:"data"`                // digest of the dataset
+	Teacher          string `json:"teacher"`             // digest of the pipeline's original model
+	Signature        string `json:"signature,omitempty"` // of the original model that is worked on
 }
 
 // Hash returns "sha256:" and the hexadecimal digest of the inputs' canonical JSON.
@@ -29,7 +30,7 @@ func (in Inputs) Hash() (string, error) { return hash(in) }
 // StageInputs returns a stage's inputs as far as the spec says them: the effective configuration, with every default filled in and every
 // number in its one text, so that only what changes the result changes the hash. Digests and versions are the caller's to add.
 func StageInputs(spec *v1alpha1.OptimizationPipelineSpec, name string) (Inputs, error) {
-	in := Inputs{Dataset: preparation(spec)}
+	in := Inputs{Dataset: preparation(spec), Signature: spec.Model.Signature}
 	if name == Baseline {
 		in.Technique = Baseline
 		return in, nil
@@ -81,8 +82,9 @@ func BaselineHash(spec *v1alpha1.OptimizationPipelineSpec, v Versions) string {
 		Model, Data          string
 		ModelPin, DatasetPin string
 		Dataset              any
+		Signature            string `json:",omitempty"`
 	}{
-		v.Algorithm, v.Rerun, place(spec.ModelLocation()), place(spec.DatasetLocation()), spec.Model.Digest, spec.Dataset.Digest, preparation(spec),
+		v.Algorithm, v.Rerun, place(spec.ModelLocation()), place(spec.DatasetLocation()), spec.Model.Digest, spec.Dataset.Digest, preparation(spec), spec.Model.Signature,
 	})
 	if err != nil {
 		return ""

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	"espalier.dev/espalier/optimizer/panics"
 	"espalier.dev/espalier/optimizer/tflite/schema"
 )
 
@@ -26,7 +27,10 @@ type call struct {
 
 // infer goes through the nodes in order.
 func (p *parser) infer() error {
+	at := 0
+	defer panics.Name(func() string { return p.Nodes[at].String() })
 	for i := range p.Nodes {
+		at = i
 		c := &call{parser: p, n: &p.Nodes[i]}
 		if err := c.readable(); err != nil {
 			return err

@@ -36,6 +36,7 @@ type origin struct {
 	io        IO
 	notes     []string
 	rewritten bool
+	selected  bool // another subgraph than the file's primary one is worked on
 }
 
 // quantized is a network trained with int8 arithmetic in the loop.
@@ -50,7 +51,16 @@ type quantized struct {
 // is open cannot be read without, which is an *ir.OpenError. An int8 network is turned into the float one that it stands for, and its
 // integers are kept.
 func Read(data []byte, samples ...[]int) (*Network, error) {
+	return ReadSignature(data, "", samples...)
+}
+
+// ReadSignature is Read for the signature of a key where a model has several (tflite.Select).
+func ReadSignature(data []byte, key string, samples ...[]int) (*Network, error) {
 	given, err := tflite.Read(data)
+	if err != nil {
+		return nil, err
+	}
+	signature, selected, err := tflite.Select(given, key)
 	if err != nil {
 		return nil, err
 	}
@@ -67,7 +77,11 @@ func Read(data []byte, samples ...[]int) (*Network, error) {
 		return nil, err
 	}
 	notes = append(notes, decided...)
-	o := &origin{given: given, model: normal, io: Int8, notes: notes, rewritten: len(notes) > 0}
+	rewritten := selected || len(notes) > 0
+	if signature != "" {
+		notes = append(notes, signature)
+	}
+	o := &origin{given: given, model: normal, io: Int8, notes: notes, rewritten: rewritten, selected: selected}
 	moved := identity(len(normal.Subgraph().Tensors))
 	if o.int8 = computesInt8(normal); o.int8 {
 		if ir.OpenSizes(given) {
@@ -236,6 +250,9 @@ func (n *Network) Final() bool { return n.final != nil }
 
 // Rewritten says that the file had to be normalised.
 func (n *Network) Rewritten() bool { return n.from.rewritten }
+
+// Selected reports whether another subgraph than the file's primary one is worked on: Given has it first.
+func (n *Network) Selected() bool { return n.from.selected }
 
 // Notes say what was rewritten and found when the lineage's first network was read.
 func (n *Network) Notes() []string { return slices.Clone(n.from.notes) }

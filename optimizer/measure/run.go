@@ -12,6 +12,7 @@ import (
 	"espalier.dev/espalier/optimizer/dataset"
 	"espalier.dev/espalier/optimizer/exec/integer"
 	"espalier.dev/espalier/optimizer/ir"
+	"espalier.dev/espalier/optimizer/panics"
 	"espalier.dev/espalier/optimizer/tflite"
 )
 
@@ -106,14 +107,19 @@ func run(ctx context.Context, exec *integer.Executor, source dataset.Source, o O
 	workers = min(workers, r.blocks())
 	errs := make([]error, workers)
 	var group sync.WaitGroup
+	var lost panics.Relay
 	for w := range workers {
 		clone := exec
 		if w > 0 {
 			clone = exec.Clone()
 		}
-		group.Go(func() { errs[w] = r.work(ctx, clone) })
+		group.Go(func() {
+			defer lost.Catch()
+			errs[w] = r.work(ctx, clone)
+		})
 	}
 	group.Wait()
+	lost.Throw()
 	if err := first(errs); err != nil {
 		return nil, err
 	}

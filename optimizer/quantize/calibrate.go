@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"espalier.dev/espalier/optimizer/exec/float"
+	"espalier.dev/espalier/optimizer/panics"
 )
 
 // Method says how observed values become a range.
@@ -104,11 +105,16 @@ func Calibrate(ctx context.Context, net *float.Network, plan *Plan, config Calib
 	observers := make([]*observer, workers)
 	failed := make([]error, workers)
 	var group sync.WaitGroup
+	var lost panics.Relay
 	for l := range observers {
 		observers[l] = newObserver(net, plan, config)
-		group.Go(func() { failed[l] = observers[l].run(ctx, feed, l, workers, n) })
+		group.Go(func() {
+			defer lost.Catch()
+			failed[l] = observers[l].run(ctx, feed, l, workers, n)
+		})
 	}
 	group.Wait()
+	lost.Throw()
 	if err := errors.Join(failed...); err != nil {
 		return nil, err
 	}

@@ -70,18 +70,26 @@ func (r Range) Include(x float32) Range { return Range{Min: min(r.Min, x), Max: 
 // Union returns the smallest range that holds r and s.
 func (r Range) Union(s Range) Range { return Range{Min: min(r.Min, s.Min), Max: max(r.Max, s.Max)} }
 
-// smallestWidth is the width below which a range is taken for a constant 0: its scale would leave the normal float32 numbers
-// once multiplied by a weight scale.
-const smallestWidth = 1e-25
+// zeroWidth is the width below which a range is taken for a constant 0: its scale would leave the normal float32 numbers once
+// multiplied by a weight scale. smallestWidth is what narrower ranges are widened to: below it the 6 of a fused RELU6 is more than
+// 2³¹ steps, which LiteRT refuses.
+const (
+	zeroWidth     = 1e-25
+	smallestWidth = 1e-6
+)
 
 // widen makes r fit to be quantized: it includes 0, and a tensor that is always 0 (a dead ReLU) gets the range [0, 1], which
 // leaves the biases of the layer it feeds a fine enough scale.
 func (r Range) widen() Range {
 	r = Range{Min: min(r.Min, 0), Max: max(r.Max, 0)}
-	if !(r.Max-r.Min >= smallestWidth) {
+	switch width := r.Max - r.Min; {
+	case !(width >= zeroWidth):
 		return Range{Min: 0, Max: 1}
+	case width < smallestWidth:
+		return Range{Min: r.Min * (smallestWidth / width), Max: r.Max * (smallestWidth / width)}
+	default:
+		return r
 	}
-	return r
 }
 
 // Params converts a range to the parameters written into the file. The range is first widened to include 0. The scale is

@@ -3,6 +3,8 @@ package train
 import (
 	"sync"
 	"sync/atomic"
+
+	"espalier.dev/espalier/optimizer/panics"
 )
 
 // crew is the goroutines of a Trainer beside the caller's. They stay for as long as a Run, so that a step starts none.
@@ -12,6 +14,7 @@ type crew struct {
 	n    int // calls of work
 	next atomic.Int64
 	busy sync.WaitGroup
+	lost panics.Relay // of helpers
 }
 
 // hire starts a goroutine for every worker but the first; the result ends them. Within another hire it does nothing.
@@ -26,8 +29,7 @@ func (t *Trainer) hire() (dismiss func()) {
 		c.wake = append(c.wake, wake)
 		go func() {
 			for range wake {
-				c.help(w)
-				c.busy.Done()
+				c.assist(w)
 			}
 		}()
 	}
@@ -51,6 +53,13 @@ func (t *Trainer) parallel(n int, work func(w *worker, i int)) {
 	}
 	c.help(t.workers[0])
 	c.busy.Wait()
+	c.lost.Throw()
+}
+
+func (c *crew) assist(w *worker) {
+	defer c.busy.Done()
+	defer c.lost.Catch()
+	c.help(w)
 }
 
 func (c *crew) help(w *worker) {

@@ -50,6 +50,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.MetricValueApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("ModelSource"):
 		return &apiv1alpha1.ModelSourceApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("NetworkSource"):
+		return &apiv1alpha1.NetworkSourceApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("OptimizationPipeline"):
 		return &apiv1alpha1.OptimizationPipelineApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("OptimizationPipelineSpec"):

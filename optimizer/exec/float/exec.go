@@ -6,6 +6,7 @@ import (
 
 	"espalier.dev/espalier/optimizer/ir"
 	"espalier.dev/espalier/optimizer/kernel"
+	"espalier.dev/espalier/optimizer/panics"
 )
 
 // Exec runs a Network on one micro-batch at a time. It belongs to one goroutine; several may run side by side. It allocates
@@ -169,11 +170,20 @@ func (e *Exec) Forward() {
 			e.quantize(t, e.values[t])
 		}
 	}
-	for _, l := range e.layers {
-		if l != nil {
-			e.runForward(l)
+	var at layer
+	defer panics.Name(func() string { return nameOf(at) })
+	for _, at = range e.layers {
+		if at != nil {
+			e.runForward(at)
 		}
 	}
+}
+
+func nameOf(l layer) string {
+	if l == nil {
+		return ""
+	}
+	return l.base().name
 }
 
 func (e *Exec) runForward(l layer) {
@@ -191,9 +201,11 @@ func (e *Exec) runForward(l layer) {
 
 // Backward adds the gradients of the loss to g.
 func (e *Exec) Backward(g *Grads) {
+	var at layer
+	defer panics.Name(func() string { return nameOf(at) })
 	for i := len(e.layers) - 1; i >= 0; i-- {
-		if e.layout.runs[i] {
-			e.runBackward(i, e.layers[i], g)
+		if at = e.layers[i]; e.layout.runs[i] {
+			e.runBackward(i, at, g)
 		}
 	}
 	for i, r := range e.observed {

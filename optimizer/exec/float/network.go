@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"espalier.dev/espalier/optimizer/ir"
+	"espalier.dev/espalier/optimizer/panics"
 	"espalier.dev/espalier/optimizer/tflite"
 )
 
@@ -172,7 +173,10 @@ func (n *Network) program(k int) (*program, error) {
 // compile turns the nodes of g into layers.
 func (n *Network) compile(g *ir.Graph) (*program, error) {
 	p := &program{graph: g, layers: make([]layer, len(g.Nodes))}
+	at := 0
+	defer panics.Name(func() string { return g.Nodes[at].String() })
 	for i := range g.Nodes {
+		at = i
 		l, err := n.newLayer(g, &g.Nodes[i])
 		if err != nil {
 			return nil, err

@@ -5,6 +5,7 @@ import (
 	"math"
 
 	"espalier.dev/espalier/optimizer/ir"
+	"espalier.dev/espalier/optimizer/panics"
 	"espalier.dev/espalier/optimizer/tflite/schema"
 )
 
@@ -122,7 +123,10 @@ func (e *Executor) input(i, n int) (*ir.Tensor, error) {
 
 // Run computes every node. Errors name the operator; they come only from values an operator is not defined for.
 func (e *Executor) Run() error {
+	at := 0
+	defer panics.Name(func() string { return e.steps[at].node.String() })
 	for i := range e.steps {
+		at = i
 		if err := e.run(&e.steps[i]); err != nil {
 			return fmt.Errorf("%s: %w", e.steps[i].node, err)
 		}
@@ -132,7 +136,10 @@ func (e *Executor) Run() error {
 
 // RunEach is Run that calls after when a node is done: the only moment at which its inputs and outputs are all still in memory.
 func (e *Executor) RunEach(after func(n *ir.Node) error) error {
+	at := 0
+	defer panics.Name(func() string { return e.steps[at].node.String() })
 	for i := range e.steps {
+		at = i
 		s := &e.steps[i]
 		if err := s.run(&e.memory); err != nil {
 			return fmt.Errorf("%s: %w", s.node, err)

@@ -236,7 +236,7 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: value
       type:
         scalar: string
-- name: dev.espalier.espalier.api.v1alpha1.ModelSource
+- name: dev.espalier.espalier.api.v1alpha1.NetworkSource
   map:
     fields:
     - name: credentialsSecretRef
@@ -248,6 +248,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: s3
       type:
         namedType: dev.espalier.espalier.api.v1alpha1.S3Options
+    - name: signature
+      type:
+        scalar: string
     - name: uri
       type:
         scalar: string
@@ -296,7 +299,7 @@ var schemaYAML = typed.YAMLObject(`types:
         namedType: dev.espalier.espalier.api.v1alpha1.DatasetSource
     - name: model
       type:
-        namedType: dev.espalier.espalier.api.v1alpha1.ModelSource
+        namedType: dev.espalier.espalier.api.v1alpha1.NetworkSource
     - name: parallelism
       type:
         scalar: numeric

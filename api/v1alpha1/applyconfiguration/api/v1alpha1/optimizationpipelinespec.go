@@ -12,7 +12,7 @@ package v1alpha1
 // template counts from the next attempt on.
 type OptimizationPipelineSpecApplyConfiguration struct {
 	// model is the trained network: a float .tflite as every converter emits it, or an int8 one, which then is the first leaf.
-	Model *ModelSourceApplyConfiguration `json:"model,omitempty"`
+	Model *NetworkSourceApplyConfiguration `json:"model,omitempty"`
 	// dataset is what the stages train on, calibrate with and measure on.
 	Dataset *DatasetSourceApplyConfiguration `json:"dataset,omitempty"`
 	// artifacts is where models, leaves and reports are kept. Needed in a cluster; `espalier run` keeps them in its output folder.
@@ -53,7 +53,7 @@ func OptimizationPipelineSpec() *OptimizationPipelineSpecApplyConfiguration {
 // WithModel sets the Model field in the declarative configuration to the given value
 // and returns the receiver, so that objects can be built by chaining "With" function invocations.
 // If called multiple times, the Model field is set to the value of the last call.
-func (b *OptimizationPipelineSpecApplyConfiguration) WithModel(value *ModelSourceApplyConfiguration) *OptimizationPipelineSpecApplyConfiguration {
+func (b *OptimizationPipelineSpecApplyConfiguration) WithModel(value *NetworkSourceApplyConfiguration) *OptimizationPipelineSpecApplyConfiguration {
 	b.Model = value
 	return b
 }
