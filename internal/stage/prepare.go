@@ -11,6 +11,7 @@ import (
 	"espalier.dev/espalier/internal/artifact"
 	"espalier.dev/espalier/internal/fault"
 	"espalier.dev/espalier/internal/walk"
+	"espalier.dev/espalier/optimizer/answer"
 	"espalier.dev/espalier/optimizer/dataset"
 	"espalier.dev/espalier/optimizer/ir"
 	"espalier.dev/espalier/optimizer/lineage"
@@ -21,6 +22,7 @@ import (
 type Prepared struct {
 	Network     *lineage.Network // the pipeline's own
 	Data        *dataset.Dataset
+	Outputs     []answer.Output // what the network's outputs are
 	ModelDigest string
 
 	content []byte
@@ -94,7 +96,7 @@ func (p *Prepared) open(ctx context.Context, spec *v1alpha1.OptimizationPipeline
 			return err
 		}
 	}
-	return p.fit()
+	return p.fit(ctx, spec)
 }
 
 // Close frees the dataset's files.
@@ -111,7 +113,7 @@ func (p *Prepared) digests() v1alpha1.Baseline {
 }
 
 // fit checks the dataset's samples against the network's inputs and output.
-func (p *Prepared) fit() error {
+func (p *Prepared) fit(ctx context.Context, spec *v1alpha1.OptimizationPipelineSpec) error {
 	g := p.Network.Model().Subgraph()
 	if len(g.Inputs) != 1 {
 		return fault.As(fault.Model, fmt.Errorf("the model has %d inputs; give one input that the model splits: models of several are not supported", len(g.Inputs)))
@@ -126,14 +128,24 @@ func (p *Prepared) fit() error {
 		}
 		inputs = append(inputs, shape)
 	}
-	outputs := 1
-	for i, d := range g.Tensors[g.Outputs[0]].Shape {
-		if i > 0 {
-			outputs *= int(d)
-		}
+	if err := p.Data.Fit(inputs); err != nil {
+		return fault.As(fault.Dataset, err)
 	}
-	return fault.As(fault.Dataset, p.Data.Fit(inputs, outputs))
+	return p.describe(ctx, spec)
 }
+
+// describe decides what the network's outputs are.
+func (p *Prepared) describe(ctx context.Context, spec *v1alpha1.OptimizationPipelineSpec) (err error) {
+	p.Outputs, err = lineage.Describe(ctx, p.Network, p.Data.Train, choices(spec))
+	var misfit *answer.Error
+	if errors.As(err, &misfit) {
+		return fault.As(fault.Dataset, err)
+	}
+	return fault.As(fault.Model, classify(err))
+}
+
+// choices are what the manifest says of outputs.
+func choices(*v1alpha1.OptimizationPipelineSpec) []answer.Choice { return nil }
 
 // Measurable returns an error for the first constraint on a metric that this network and dataset do not give, of which no leaf could
 // tell whether it is met. It wants an Answer.
@@ -165,6 +177,9 @@ func (p *Prepared) facts() []string {
 	if n := p.Data.Train.Classes(); n > 0 {
 		out = append(out, fmt.Sprintf("%d classes", n))
 	}
+	for i := range p.Outputs {
+		out = append(out, "output "+p.Outputs[i].String())
+	}
 	return out
 }
 
@@ -195,11 +210,11 @@ func (p *Prepared) Answer(ctx context.Context, workers int) error {
 	var test *measure.Answers
 	if p.held() {
 		var err error
-		if test, err = measure.Run(ctx, content, p.Data.Test, measure.Options{Workers: workers}); err != nil {
+		if test, err = measure.Run(ctx, content, p.Data.Test, measure.Options{Workers: workers, Outputs: p.Outputs}); err != nil {
 			return fault.As(fault.Model, classify(err))
 		}
 	}
-	validation, err := measure.Run(ctx, content, p.Deciding(), measure.Options{Workers: workers})
+	validation, err := measure.Run(ctx, content, p.Deciding(), measure.Options{Workers: workers, Outputs: p.Outputs})
 	if err != nil {
 		return fault.As(fault.Model, classify(err))
 	}

@@ -147,7 +147,7 @@ func (r *Runner) measure(ctx context.Context, s settings, result *Result, leaf [
 		return err
 	}
 	options := measure.LeafOptions{Original: r.Prepared.validation, Clustered: result.Clustered}
-	options.Workers = r.Workers
+	options.Workers, options.Outputs = r.Workers, r.Prepared.Outputs
 	measured, err := measure.Leaf(ctx, leaf, r.Prepared.Deciding(), options)
 	if err != nil {
 		return err

@@ -262,7 +262,7 @@ func (r *Runner) network(ctx context.Context, s settings, parent string) (*linea
 
 // setUp says how a stage is run.
 func (r *Runner) setUp(ctx context.Context, s settings, hash string) (*lineage.Run, error) {
-	run := &lineage.Run{Data: r.Prepared.Data, Workers: r.Workers}
+	run := &lineage.Run{Data: r.Prepared.Data, Workers: r.Workers, Outputs: r.Prepared.Outputs}
 	if s.stage == nil {
 		return run, nil
 	}

@@ -9,6 +9,13 @@ import (
 	"espalier.dev/espalier/optimizer/ir"
 )
 
+// Error says that the network's outputs and the dataset's targets, or what the user says of them, do not fit each other.
+type Error struct{ text string }
+
+func (e *Error) Error() string { return e.text }
+
+func misfit(format string, args ...any) error { return &Error{fmt.Sprintf(format, args...)} }
+
 // Choice is what a user says of an output; empty fields leave it to Describe.
 type Choice struct {
 	Name   string // the output's
@@ -145,7 +152,7 @@ func (d *describer) choose(choices []Choice) error {
 			for i := range d.outputs {
 				names = append(names, d.outputs[i].Name)
 			}
-			return fmt.Errorf("the model has no output %q; it has %s", c.Name, strings.Join(names, ", "))
+			return misfit("the model has no output %q; it has %s", c.Name, strings.Join(names, ", "))
 		}
 		o.choice = c
 		if c.Weight > 0 {
@@ -178,7 +185,7 @@ func (d *describer) assign() error {
 			for _, t := range d.targets {
 				names = append(names, t.Name)
 			}
-			return fmt.Errorf("the dataset has no target %q for output %s; it has %s", o.choice.Target, o.Name, strings.Join(names, ", "))
+			return misfit("the dataset has no target %q for output %s; it has %s", o.choice.Target, o.Name, strings.Join(names, ", "))
 		}
 		if err := d.give(k, o); err != nil {
 			return err
@@ -245,7 +252,7 @@ func (d *describer) place(k int) error {
 	if len(reasons) == 0 { // more targets than outputs, or none is trained
 		return nil
 	}
-	return fmt.Errorf("%s", strings.Join(reasons, "; "))
+	return misfit("%s", strings.Join(reasons, "; "))
 }
 
 // told decides what the output is by its target.
@@ -256,7 +263,7 @@ func (o *draft) told(t *Target) error {
 		o.untrained()
 		return nil
 	case o.Activation == Unit && t.Classes > 0:
-		return fmt.Errorf("output %s is an embedding of length 1: labels of classes say nothing of it", o.Name)
+		return misfit("output %s is an embedding of length 1: labels of classes say nothing of it", o.Name)
 	case o.Activation == Sigmoid, o.Activation == Plain && o.choice.Loss == BinaryCrossEntropy:
 		return o.sigmoid(t)
 	case o.Activation == Plain && t.anomalies() && o.reconstructs() && o.choice.Loss == "":
@@ -310,11 +317,11 @@ func (o *draft) sigmoid(t *Target) error {
 		return o.mismatch(t)
 	case t.Classes > 2:
 		if o.Size == 1 {
-			return fmt.Errorf("the dataset has %d classes (%s), output %s one value, which tells two apart", t.Classes, t.Name, o.Name)
+			return misfit("the dataset has %d classes (%s), output %s one value, which tells two apart", t.Classes, t.Name, o.Name)
 		}
-		return fmt.Errorf("target %s has classes up to %d, output %s says yes or no of each value: labels are 0 and 1", t.Name, t.Classes-1, o.Name)
+		return misfit("target %s has classes up to %d, output %s says yes or no of each value: labels are 0 and 1", t.Name, t.Classes-1, o.Name)
 	case t.Classes == 0 && (t.Least < 0 || t.Most > 1):
-		return fmt.Errorf("target %s has values from %g to %g, output %s ends in a sigmoid and gives 0 to 1: scale the target, or write labels as 0 and 1",
+		return misfit("target %s has values from %g to %g, output %s ends in a sigmoid and gives 0 to 1: scale the target, or write labels as 0 and 1",
 			t.Name, t.Least, t.Most, o.Name)
 	case t.Classes == 0 && !t.Bits:
 		o.Kind = Values
@@ -384,7 +391,7 @@ func (o *draft) chooses() {
 func (o *draft) classes(t *Target) error {
 	if o.width == 1 && o.Activation == Plain {
 		if t.Classes > 2 {
-			return fmt.Errorf("the dataset has %d classes (%s), output %s one value, which tells two apart", t.Classes, t.Name, o.Name)
+			return misfit("the dataset has %d classes (%s), output %s one value, which tells two apart", t.Classes, t.Name, o.Name)
 		}
 		return o.decision(t)
 	}
@@ -480,7 +487,7 @@ func usable(spread []float64) []float64 {
 }
 
 func (o *draft) tooMany(t *Target, width int) error {
-	return fmt.Errorf("the dataset has labels up to %d (%s), output %s has %d classes; is it the right dataset?", t.Classes-1, t.Name, o.Name, width)
+	return misfit("the dataset has labels up to %d (%s), output %s has %d classes; is it the right dataset?", t.Classes-1, t.Name, o.Name, width)
 }
 
 func (o *draft) mismatch(t *Target) error {
@@ -495,7 +502,7 @@ func (o *draft) mismatch(t *Target) error {
 	if o.rows > 1 && o.width > 1 {
 		has = fmt.Sprintf("%d values at each of %d positions", o.width, o.rows)
 	}
-	return fmt.Errorf("target %s has %s, output %s %s", t.Name, what, o.Name, has)
+	return misfit("target %s has %s, output %s %s", t.Name, what, o.Name, has)
 }
 
 // scale makes the losses of several outputs comparable: each counts 1 for an answer that knows nothing of its sample.

@@ -77,6 +77,20 @@ type Output struct {
 // Trained reports whether the output has a loss, its target's or the original's.
 func (o *Output) Trained() bool { return o.Loss != None && o.Weight > 0 }
 
+// Distilled reports whether the original network's answers alone are what the output is trained to give.
+func (o *Output) Distilled() bool { return o.Trained() && o.Target < 0 && o.Kind != Reconstruction }
+
+// LossTensors are those of the outputs that are trained, in a graph of the network.
+func LossTensors(outputs []Output, g *ir.Graph) []int {
+	var tensors []int
+	for i := range outputs {
+		if outputs[i].Trained() {
+			tensors = append(tensors, outputs[i].LossTensor(g))
+		}
+	}
+	return tensors
+}
+
 // LossTensor is where the output's loss attaches in a graph of the network.
 func (o *Output) LossTensor(g *ir.Graph) int {
 	if o.Whole {

@@ -150,30 +150,21 @@ func TestFit(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer classes.Close()
-	targets, err := Open(filepath.Join(folder(t, npzWith()), "d.npz"), Spec{Target: Values})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer targets.Close()
 	tests := map[string]struct {
-		data    *Dataset
-		inputs  [][]int
-		outputs int
-		want    string
+		data   *Dataset
+		inputs [][]int
+		want   string
 	}{
-		"the same shape fits":                          {classes, [][]int{{2}}, 2, ""},
-		"dimensions of 1 do not matter":                {classes, [][]int{{1, 2, 1}}, 10, ""},
-		"the same number of values can be reshaped":    {classes, [][]int{{2, 1, 1, 1, 1}, {1}}, 2, "2 inputs"},
-		"another number of values is another dataset":  {classes, [][]int{{3}}, 2, "shape [2] (2 values), the model's input is [3] (3 values)"},
-		"more classes than outputs":                    {classes, [][]int{{2}}, 1, "labels up to 1, the model has 1 outputs"},
-		"as many targets as outputs":                   {targets, [][]int{{2}}, 2, "1 target values a sample, the model has 2 outputs"},
-		"targets that fit":                             {targets, [][]int{{2}}, 1, ""},
-		"a model without inputs is not for a dataset":  {classes, nil, 1, "0 inputs"},
-		"the remedy of a reshape is named, ready made": {mustReshape(t), [][]int{{4, 1, 2}}, 2, "preprocessing.reshape: [4, 1, 2]"},
+		"the same shape fits":                          {classes, [][]int{{2}}, ""},
+		"dimensions of 1 do not matter":                {classes, [][]int{{1, 2, 1}}, ""},
+		"the same number of values can be reshaped":    {classes, [][]int{{2, 1, 1, 1, 1}, {1}}, "2 inputs"},
+		"another number of values is another dataset":  {classes, [][]int{{3}}, "shape [2] (2 values), the model's input is [3] (3 values)"},
+		"a model without inputs is not for a dataset":  {classes, nil, "0 inputs"},
+		"the remedy of a reshape is named, ready made": {mustReshape(t), [][]int{{4, 1, 2}}, "preprocessing.reshape: [4, 1, 2]"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			err := tt.data.Fit(tt.inputs, tt.outputs)
+			err := tt.data.Fit(tt.inputs)
 			if tt.want == "" && err != nil || tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)) {
 				t.Errorf("error %v, want %q", err, tt.want)
 			}

@@ -44,7 +44,7 @@ func TestMaterialOpens(t *testing.T) {
 			if d.Test.Classes() != tt.classes || len(d.Notes) != tt.notes {
 				t.Errorf("%d classes, notes %q", d.Test.Classes(), d.Notes)
 			}
-			if err := d.Fit([][]int{tt.modelsInput}, 12); err != nil {
+			if err := d.Fit([][]int{tt.modelsInput}); err != nil {
 				t.Error(err)
 			}
 			x := make([]float32, numel(tt.shape))

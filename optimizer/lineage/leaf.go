@@ -3,6 +3,7 @@ package lineage
 import (
 	"context"
 
+	"espalier.dev/espalier/optimizer/answer"
 	"espalier.dev/espalier/optimizer/exec/float"
 	"espalier.dev/espalier/optimizer/ir"
 	"espalier.dev/espalier/optimizer/quantize"
@@ -172,7 +173,7 @@ func (r *Run) leaf(ctx context.Context, out *Outcome) (err error) {
 	}
 	checked := r.draw(verifySamples)
 	checks := quantize.Checks{
-		Promises: out.Promises, Simulation: simulation, Place: leaf.Tensor, Feed: r.feed(checked), Samples: len(checked), Classifier: r.Data.Train.Classes() > 1 && q.outputs() > 1,
+		Promises: out.Promises, Simulation: simulation, Place: leaf.Tensor, Feed: r.feed(checked), Samples: len(checked), Classifier: r.classifies(),
 	}
 	if out.Verification, err = quantize.Verify(ctx, leaf.Model, checks); err != nil {
 		return wrap("the emitted leaf does not agree with the network", err)
@@ -181,10 +182,10 @@ func (r *Run) leaf(ctx context.Context, out *Outcome) (err error) {
 	return err
 }
 
-// outputs is the number of values the network's first output has for a sample.
-func (q *quantized) outputs() int {
-	g := q.plan.Graph
-	return g.Numel(g.Outputs[0]) / max(g.Batch, 1)
+// classifies reports whether the first output chooses one class a sample, by the largest of its values.
+func (r *Run) classifies() bool {
+	o := &r.Outputs[0]
+	return o.Kind == answer.Classes && o.Target >= 0 && o.Activation != answer.Position
 }
 
 // promises are what an int8 original's weights are held to, by tensors of its file.

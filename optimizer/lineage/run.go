@@ -7,7 +7,10 @@ import (
 	"io"
 	"time"
 
+	"espalier.dev/espalier/optimizer/answer"
 	"espalier.dev/espalier/optimizer/dataset"
+	"espalier.dev/espalier/optimizer/ir"
+	"espalier.dev/espalier/optimizer/measure"
 	"espalier.dev/espalier/optimizer/quantize"
 	"espalier.dev/espalier/optimizer/tflite"
 	"espalier.dev/espalier/optimizer/train"
@@ -17,6 +20,8 @@ import (
 // Run is what techniques and leaves are made with. It may be used again, with other settings, for the next technique.
 type Run struct {
 	Data *dataset.Dataset
+	// Outputs describe the original's outputs; nil: Describe does.
+	Outputs []answer.Output
 	// Training says how to train; with 0 epochs a technique is only applied.
 	Training train.Config
 	// Leaf says how leaves are made.
@@ -28,6 +33,31 @@ type Run struct {
 	Checkpoint *Checkpoint
 	// Workers bounds goroutines; 0: as many as there are processors. It changes no result.
 	Workers int
+}
+
+// Describe decides what the outputs of a network are, by its original, the training samples and what the user chose.
+func Describe(ctx context.Context, n *Network, train dataset.Source, choices []answer.Choice) ([]answer.Output, error) {
+	targets, err := answer.Survey(train)
+	if err != nil {
+		return nil, err
+	}
+	seen, err := measure.Look(ctx, n.from.model, train)
+	if err != nil {
+		return nil, err
+	}
+	g, err := ir.Parse(n.from.model, 0)
+	if err != nil {
+		return nil, err
+	}
+	return answer.Describe(g, targets, choices, seen)
+}
+
+// describe sees to it that Outputs are there.
+func (r *Run) describe(ctx context.Context, n *Network) (err error) {
+	if r.Outputs == nil {
+		r.Outputs, err = Describe(ctx, n, r.Data.Train, nil)
+	}
+	return err
 }
 
 // ErrCheckpoint says that training cannot resume from Checkpoint.Load; without it training starts anew.
@@ -55,6 +85,9 @@ type Outcome struct {
 
 // Apply applies a technique to a network and makes the leaf.
 func (r *Run) Apply(ctx context.Context, n *Network, t Technique) (*Outcome, error) {
+	if err := r.describe(ctx, n); err != nil {
+		return nil, err
+	}
 	w, err := r.open(n)
 	if err != nil {
 		return nil, err
@@ -75,6 +108,9 @@ func (r *Run) Baseline(ctx context.Context, n *Network) (*Outcome, error) {
 		out.Promises = n.promises()
 		out.Notes = append(out.Notes, "the network is int8 already: it is the first leaf, unchanged, and its integers and activation ranges are kept")
 		return out, nil
+	}
+	if err := r.describe(ctx, n); err != nil {
+		return nil, err
 	}
 	if len(n.states) > 0 { // the leaf holds them exactly, the given values perhaps not
 		w, err := r.open(n)

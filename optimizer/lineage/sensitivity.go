@@ -5,6 +5,7 @@ import (
 	"math"
 	"slices"
 
+	"espalier.dev/espalier/optimizer/answer"
 	"espalier.dev/espalier/optimizer/kernel"
 )
 
@@ -30,11 +31,17 @@ func (w *Work) sensitivity(ctx context.Context) (map[int][]float32, error) {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		if _, err := w.run.Data.Train.Read(at, exec.Input(0)); err != nil {
+		if err := answer.Read(w.run.Data.Train, at, exec.Input(0), nil); err != nil {
 			return nil, err
 		}
 		exec.Forward()
-		likelihoodGradient(exec.LossGrad(w.net.LossTensor(0)), exec.Tensor(w.net.LossTensor(0)), sample)
+		exec.ClearLossGrads()
+		for i := range w.run.Outputs {
+			if o := &w.run.Outputs[i]; o.Trained() {
+				t := o.LossTensor(w.net.Graph)
+				likelihoodGradient(o, exec.LossGrad(t), exec.Tensor(t), sample)
+			}
+		}
 		for _, g := range grads.Param {
 			clear(g)
 		}
@@ -51,21 +58,67 @@ func (w *Work) sensitivity(ctx context.Context) (map[int][]float32, error) {
 	return out, nil
 }
 
-// likelihoodGradient fills gradient with that of −log softmax(logits) at a class drawn by the sample's number from the low-discrepancy
-// sequence of the golden ratio, so that the draw is reproducible.
-func likelihoodGradient(gradient, logits []float32, sample int) {
-	copy(gradient, logits)
-	softmax(gradient)
-	u := float64(sample+1) * 0.6180339887498949
-	u -= float64(int(u))
-	drawn := len(gradient) - 1
-	for c, p := range gradient {
-		if u -= float64(p); u <= 0 {
-			drawn = c
-			break
+// likelihoodGradient adds to gradient that of the negative log-likelihood of an answer drawn by the sample's number: of every row of
+// logits a class, of yes or no one of them, of numbers one that is off by their spread. Draws follow the low-discrepancy sequence of
+// the golden ratio, so that they are reproducible.
+func likelihoodGradient(o *answer.Output, gradient, z []float32, sample int) {
+	if gradient == nil {
+		return
+	}
+	u := draws(sample)
+	switch {
+	case o.Loss == answer.CrossEntropy || o.Answers() && o.Activation == answer.Plain && o.Loss == answer.MeanSquaredError:
+		width := len(z) / o.Positions
+		row := make([]float32, width)
+		for p := range o.Positions {
+			copy(row, z[p*width:])
+			softmax(row)
+			row[drawn(row, u())]--
+			for i, v := range row {
+				gradient[p*width+i] += v / float32(o.Positions)
+			}
+		}
+	case o.Loss == answer.BinaryCrossEntropy:
+		for i, v := range z {
+			p := 1 / (1 + math.Exp(-float64(v)))
+			if u() < p {
+				p--
+			}
+			gradient[i] += float32(p / float64(len(z)))
+		}
+	default:
+		for i := range z {
+			d := 1.0
+			if o.Spread != nil {
+				d /= o.Spread[i%len(o.Spread)]
+			}
+			if u() < 0.5 {
+				d = -d
+			}
+			gradient[i] += float32(d / float64(len(z)))
 		}
 	}
-	gradient[drawn]--
+}
+
+// draws gives numbers in [0, 1): the first of a sample by its number, each further one after it.
+func draws(sample int) func() float64 {
+	u := float64(sample+1) * 0.6180339887498949
+	return func() float64 {
+		u -= float64(int(u))
+		now := u
+		u += 0.7548776662466927
+		return now
+	}
+}
+
+// drawn is the class at share u of a distribution.
+func drawn(p []float32, u float64) int {
+	for c, v := range p {
+		if u -= float64(v); u <= 0 {
+			return c
+		}
+	}
+	return len(p) - 1
 }
 
 func softmax(x []float32) {

@@ -5,9 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
-	"espalier.dev/espalier/optimizer/dataset"
+	"espalier.dev/espalier/optimizer/answer"
 	"espalier.dev/espalier/optimizer/exec/float"
 	"espalier.dev/espalier/optimizer/tflite"
 	"espalier.dev/espalier/optimizer/train"
@@ -40,6 +41,7 @@ func (r *Run) open(n *Network) (*Work, error) {
 		return nil, err
 	}
 	w := &Work{Kernels: n.Kernels(), Tensors: map[int]*weight.Tensor{}, chosen: map[int]bool{}, run: r, network: n, net: net}
+	net.Attach(answer.LossTensors(r.Outputs, net.Graph)...)
 	states := n.States()
 	trainable := map[int]bool{}
 	for _, p := range net.Params {
@@ -99,7 +101,7 @@ func (w *Work) train(ctx context.Context, ranges *train.Ranges, before func(step
 		hooks.BeforeStep = func(step, _ int) error { return before(step) }
 	}
 	task := train.Task{
-		Network: w.net, Weights: w.Tensors, Ranges: ranges, Train: r.Data.Train, Validation: r.Data.Validation, Workers: r.Workers, Hooks: hooks,
+		Network: w.net, Weights: w.Tensors, Ranges: ranges, Outputs: r.Outputs, Train: r.Data.Train, Validation: r.Data.Validation, Workers: r.Workers, Hooks: hooks,
 	}
 	if w.needsTeacher() {
 		if task.Teacher, err = float.Compile(w.network.from.model, w.net.MicroBatch); err != nil {
@@ -131,8 +133,7 @@ func (w *Work) train(ctx context.Context, ranges *train.Ranges, before func(step
 
 // needsTeacher reports whether the original network's answers are part of the loss.
 func (w *Work) needsTeacher() bool {
-	train := w.run.Data.Train
-	return w.run.Training.Distillation.Weight > 0 || train.Classes() == 0 && dataset.TargetSize(train) == 0
+	return w.run.Training.Distillation.Weight > 0 || slices.ContainsFunc(w.run.Outputs, func(o answer.Output) bool { return o.Distilled() })
 }
 
 // Done returns the network that the weights make now, with what they are held to.

@@ -1,6 +1,7 @@
 package measure
 
 import (
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -11,11 +12,14 @@ type Name string
 
 // The metrics a leaf can have.
 const (
-	Accuracy         Name = "Accuracy"         // share of samples classified rightly
+	Accuracy         Name = "Accuracy"         // share of answers that are right, at every position
 	AccuracyDrop     Name = "AccuracyDrop"     // accuracy of the float original minus the leaf's
-	Agreement        Name = "Agreement"        // share of samples to which leaf and original give the same answer
+	Agreement        Name = "Agreement"        // share of answers that are the original's; of an embedding the mean cosine with the original's
 	AUC              Name = "AUC"              // area under the ROC curve, of two classes
-	MeanSquaredError Name = "MeanSquaredError" // of regression; of an autoencoder against its input
+	MeanIoU          Name = "MeanIoU"          // of a class at every position: intersection over union, mean over classes
+	F1               Name = "F1"               // of several labels: mean over labels
+	MeanSquaredError Name = "MeanSquaredError" // of numbers; of an autoencoder against its input
+	RelativeError    Name = "RelativeError"    // of numbers: error as a share of the target's own spread; without a target, of the original's
 	Sparsity         Name = "Sparsity"         // zeros over the weights of kernels prunable by default
 	Clusters         Name = "Clusters"         // largest count of distinct codes among the clustered tensors, 255 without any
 	FileBytes        Name = "FileBytes"
@@ -25,7 +29,7 @@ const (
 )
 
 // Names are the metrics in the order they are shown.
-var Names = []Name{Accuracy, AccuracyDrop, Agreement, AUC, MeanSquaredError, Sparsity, Clusters, FileBytes, CompressedBytes, ArenaBytes, LatencyMicros}
+var Names = []Name{Accuracy, AccuracyDrop, Agreement, AUC, MeanIoU, F1, MeanSquaredError, RelativeError, Sparsity, Clusters, FileBytes, CompressedBytes, ArenaBytes, LatencyMicros}
 
 // Metrics are the figures of a model; those that it cannot have, such as Accuracy without labels, are absent.
 type Metrics map[Name]float64
@@ -44,7 +48,27 @@ func (m Metrics) Values() []Value {
 			out = append(out, Value{name, Format(v)})
 		}
 	}
+	for _, name := range slices.Sorted(maps.Keys(m)) {
+		if name.Output() != "" {
+			out = append(out, Value{name, Format(m[name])})
+		}
+	}
 	return out
+}
+
+// Of is the metric of an output that is not the main one: "MeanSquaredError/box".
+func (n Name) Of(output string) Name { return n + "/" + Name(output) }
+
+// Output is the output that a metric is of, "" of the main one's and those of the whole model.
+func (n Name) Output() string {
+	_, output, _ := strings.Cut(string(n), "/")
+	return output
+}
+
+// Metric is the name without the output.
+func (n Name) Metric() Name {
+	metric, _, _ := strings.Cut(string(n), "/")
+	return Name(metric)
 }
 
 // Format writes a metric as a decimal of at most six places.
@@ -58,4 +82,6 @@ func Format(v float64) string {
 }
 
 // Higher reports whether more of a metric is better.
-func (n Name) Higher() bool { return slices.Contains([]Name{Accuracy, Agreement, AUC, Sparsity}, n) }
+func (n Name) Higher() bool {
+	return slices.Contains([]Name{Accuracy, Agreement, AUC, MeanIoU, F1, Sparsity}, n.Metric())
+}

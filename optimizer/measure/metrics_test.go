@@ -8,10 +8,10 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"espalier.dev/espalier/optimizer/answer"
 	"espalier.dev/espalier/optimizer/dataset"
-	"espalier.dev/espalier/optimizer/ir"
-	"espalier.dev/espalier/optimizer/tflite/schema"
 )
 
 func TestFormat(t *testing.T) {
@@ -29,92 +29,99 @@ func TestValuesAreInOrder(t *testing.T) {
 	}
 }
 
+// said are the answers of one output, sample by sample; targets may be nil.
+func said(o answer.Output, y, targets [][]float32) *Answers {
+	if o.Name == "" {
+		o.Name = "out"
+	}
+	o.Size, o.Target = len(y[0]), -1
+	if targets != nil {
+		o.Target = 0
+	}
+	o.Width = o.Size
+	c := newColumn(&o, len(y))
+	for i := range y {
+		var target []float32
+		if targets != nil {
+			target = targets[i]
+		}
+		c.read(i, make([]float32, o.Size), y[i], target)
+	}
+	return &Answers{Outputs: []answer.Output{o}, samples: len(y), columns: []*column{c}}
+}
+
+// rows makes samples of one value each.
+func rows(values ...float32) [][]float32 {
+	var out [][]float32
+	for _, v := range values {
+		out = append(out, []float32{v})
+	}
+	return out
+}
+
+// chosen makes scores of four classes whose largest is the class.
+func chosen(classes ...int) [][]float32 {
+	var out [][]float32
+	for _, c := range classes {
+		y := make([]float32, 4)
+		y[c] = 1
+		out = append(out, y)
+	}
+	return out
+}
+
 func TestAnswersMetrics(t *testing.T) {
-	classified := func(labels, classes []int32) *Answers {
-		a := &Answers{Task: Classification}
-		for i, c := range classes {
-			a.answers = append(a.answers, answer{label: labels[i], class: c})
-		}
-		return a
-	}
-	scores := func(labels []int32, scores ...float32) *Answers {
-		a := &Answers{Task: Reconstruction, scored: true}
-		for i, s := range scores {
-			a.answers = append(a.answers, answer{label: labels[i], class: -1, score: s, error: float64(s)})
-		}
-		return a
-	}
-	unlabelled := []int32{-1, -1, -1, -1}
+	classes := answer.Output{Kind: answer.Classes, Classes: 4, Positions: 1, Indexed: true}
+	binary := answer.Output{Kind: answer.Binary, Classes: 2, Positions: 1, Threshold: 0.5}
+	again := answer.Output{Kind: answer.Reconstruction}
+	labels := answer.Output{Kind: answer.MultiLabel, Classes: 2, Positions: 2, Threshold: 0.5}
+	pixels := answer.Output{Kind: answer.PositionClasses, Classes: 3, Positions: 4, Activation: answer.Position, Indexed: true}
+	values := answer.Output{Kind: answer.Values}
+	embedding := answer.Output{Kind: answer.Embedding}
+	right := rows(0, 1, 2, 3)
+	errors := [][]float32{{1, 1}, {2, 0}}
 	tests := map[string]struct {
 		of, original *Answers
 		want         Metrics
 	}{
-		"accuracy is the share of right answers":      {classified([]int32{0, 1, 2, 3}, []int32{0, 1, 2, 0}), nil, Metrics{Accuracy: 0.75}},
-		"a drop is against the original":              {classified([]int32{0, 1, 2, 3}, []int32{0, 1, 2, 0}), classified([]int32{0, 1, 2, 3}, []int32{0, 1, 2, 3}), Metrics{Accuracy: 0.75, AccuracyDrop: 0.25, Agreement: 0.75}},
-		"agreement counts wrong answers too":          {classified([]int32{0, 1, 2, 3}, []int32{3, 2, 1, 0}), classified([]int32{0, 1, 2, 3}, []int32{3, 2, 1, 1}), Metrics{Accuracy: 0, AccuracyDrop: 0, Agreement: 0.75}},
-		"agreement needs no labels":                   {classified(unlabelled, []int32{3, 2, 1, 0}), classified(unlabelled, []int32{3, 2, 1, 0}), Metrics{Agreement: 1}},
-		"an original on other samples does not count": {classified(unlabelled, []int32{3, 2, 1, 0}), classified(unlabelled, []int32{3}), Metrics{}},
-		"scores that part the classes have AUC 1":     {scores([]int32{0, 1, 0, 1}, 1, 3, 2, 4), nil, Metrics{AUC: 1, MeanSquaredError: 2.5}},
-		"ties count half":                             {scores([]int32{0, 1, 0, 1}, 1, 1, 1, 1), nil, Metrics{AUC: 0.5, MeanSquaredError: 1}},
-		"one pair of four is the wrong way":           {scores([]int32{0, 1, 0, 1}, 1, 2, 3, 4), nil, Metrics{AUC: 0.75, MeanSquaredError: 2.5}},
-		"one class has no AUC":                        {scores([]int32{0, 0}, 1, 2), nil, Metrics{MeanSquaredError: 1.5}},
-		"no labels, no AUC":                           {scores(unlabelled, 1, 2), nil, Metrics{MeanSquaredError: 1.5}},
+		"accuracy is the share of right answers":      {said(classes, chosen(0, 1, 2, 0), right), nil, Metrics{Accuracy: 0.75}},
+		"a drop is against the original":              {said(classes, chosen(0, 1, 2, 0), right), said(classes, chosen(0, 1, 2, 3), right), Metrics{Accuracy: 0.75, AccuracyDrop: 0.25, Agreement: 0.75}},
+		"agreement counts wrong answers too":          {said(classes, chosen(3, 2, 1, 0), right), said(classes, chosen(3, 2, 1, 1), right), Metrics{Accuracy: 0, AccuracyDrop: 0, Agreement: 0.75}},
+		"agreement needs no labels":                   {said(classes, chosen(3, 2, 1, 0), nil), said(classes, chosen(3, 2, 1, 0), nil), Metrics{Agreement: 1}},
+		"an original on other samples does not count": {said(classes, chosen(3, 2, 1, 0), nil), said(classes, chosen(3), nil), Metrics{}},
+		"yes is above a half":                         {said(binary, rows(0.4, 0.6, 0.6, 0.9), rows(0, 1, 0, 1)), nil, Metrics{Accuracy: 0.75, AUC: 0.875}},
+		"scores that part the classes have AUC 1":     {said(binary, rows(0.1, 0.6, 0.2, 0.9), rows(0, 1, 0, 1)), nil, Metrics{Accuracy: 1, AUC: 1}},
+		"ties count half":                             {said(binary, rows(1, 1, 1, 1), rows(0, 1, 0, 1)), nil, Metrics{Accuracy: 0.5, AUC: 0.5}},
+		"one class has no AUC":                        {said(binary, rows(0, 0), rows(0, 0)), nil, Metrics{Accuracy: 1}},
+		"an error is an anomaly's score":              {said(again, rows(1, 2), rows(0, 1)), nil, Metrics{AUC: 1, MeanSquaredError: 2.5}},
+		"no labels, no AUC":                           {said(again, rows(1, 2), nil), nil, Metrics{MeanSquaredError: 2.5}},
+		"labels count one by one":                     {said(labels, [][]float32{{0.9, 0.1}, {0.8, 0.2}, {0.1, 0.7}}, [][]float32{{1, 0}, {0, 0}, {0, 1}}), nil, Metrics{Accuracy: 5.0 / 6, F1: (2.0/3 + 1) / 2, AUC: 1}},
+		"positions count one by one":                  {said(pixels, [][]float32{{0, 1, 1, 0}}, [][]float32{{0, 1, 0, 0}}), said(pixels, [][]float32{{0, 1, 2, 0}}, [][]float32{{0, 1, 0, 0}}), Metrics{Accuracy: 0.75, AccuracyDrop: 0, Agreement: 0.75, MeanIoU: (2.0/3 + 0.5) / 2}},
+		"an error is relative to each target's spread": {said(values, [][]float32{{1000, 0.1}, {3000, 0.1}}, [][]float32{{1000, 0}, {3000, 0.2}}), nil,
+			Metrics{MeanSquaredError: 0.005, RelativeError: math.Sqrt(0.5)}},
+		"without a target an error is the original's": {said(values, [][]float32{{1, 1}, {2, 1}}, nil), said(values, errors, nil), Metrics{RelativeError: 1}},
+		"embeddings agree by their direction":         {said(embedding, [][]float32{{2, 0}, {0, 1}}, nil), said(embedding, [][]float32{{1, 0}, {1, 0}}, nil), Metrics{Agreement: 0.5}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			if diff := cmp.Diff(tt.want, tt.of.Metrics(tt.original)); diff != "" {
+			got := tt.of.Metrics(tt.original)
+			if diff := cmp.Diff(tt.want, got, cmpopts.EquateApprox(0, 1e-6)); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 		})
 	}
-	t.Run("the confusion matrix has a row for each label", func(t *testing.T) {
-		got := classified([]int32{0, 1, 1, 0}, []int32{0, 1, 0, 0}).Confusion(2)
-		if diff := cmp.Diff([][]int{{2, 0}, {1, 1}}, got); diff != "" {
+	t.Run("metrics of other outputs carry their name", func(t *testing.T) {
+		a := said(classes, chosen(0, 1), rows(0, 1))
+		b := said(answer.Output{Kind: answer.Values, Name: "box"}, rows(1, 2), rows(1, 3))
+		a.Outputs, a.columns = append(a.Outputs, b.Outputs...), append(a.columns, b.columns...)
+		got := a.Metrics(nil).Values()
+		if diff := cmp.Diff([]Value{{Accuracy, "1"}, {MeanSquaredError.Of("box"), "0.5"}, {RelativeError.Of("box"), "0.707107"}}, got); diff != "" {
 			t.Errorf("(-want +got):\n%s", diff)
 		}
+		if name := MeanSquaredError.Of("box"); name.Output() != "box" || name.Metric() != MeanSquaredError {
+			t.Errorf("%s is of %q", name, name.Output())
+		}
 	})
-}
-
-// fake is a source without samples.
-type fake struct {
-	dataset.Source
-	classes int
-}
-
-func (f fake) Classes() int { return f.classes }
-
-func TestTask(t *testing.T) {
-	ending := func(op schema.BuiltinOperator) *ir.Graph {
-		return &ir.Graph{Tensors: []ir.Tensor{{Producer: -1}, {Producer: 0}, {Producer: 1}}, Outputs: []int{2},
-			Nodes: []ir.Node{{Op: op, Inputs: []int{0}}, {Op: schema.BuiltinOperatorDEQUANTIZE, Inputs: []int{1}}}}
-	}
-	tests := map[string]struct {
-		last                     schema.BuiltinOperator
-		classes, inputs, outputs int
-		want                     form
-		wantErr                  string
-	}{
-		"an output a class is classification":          {schema.BuiltinOperatorSOFTMAX, 10, 784, 10, form{task: Classification, outputs: 10}, ""},
-		"so it is without labels":                      {schema.BuiltinOperatorFULLY_CONNECTED, 0, 784, 10, form{task: Classification, outputs: 10}, ""},
-		"one output after LOGISTIC is a probability":   {schema.BuiltinOperatorLOGISTIC, 2, 784, 1, form{task: Binary, outputs: 1, threshold: 0.5}, ""},
-		"one output of anything else is a logit":       {schema.BuiltinOperatorFULLY_CONNECTED, 2, 784, 1, form{task: Binary, outputs: 1}, ""},
-		"as many outputs as inputs is an autoencoder":  {schema.BuiltinOperatorFULLY_CONNECTED, 2, 640, 640, form{task: Reconstruction, outputs: 640}, ""},
-		"unless there is a class for each":             {schema.BuiltinOperatorFULLY_CONNECTED, 10, 10, 10, form{task: Classification, outputs: 10}, ""},
-		"or a SOFTMAX":                                 {schema.BuiltinOperatorSOFTMAX, 0, 10, 10, form{task: Classification, outputs: 10}, ""},
-		"more classes than outputs is a wrong dataset": {schema.BuiltinOperatorSOFTMAX, 12, 784, 10, form{task: Classification, outputs: 10}, "labels up to 11, the model has 10 outputs"},
-		"one output cannot tell three classes":         {schema.BuiltinOperatorLOGISTIC, 3, 784, 1, form{task: Binary, outputs: 1, threshold: 0.5}, "3 classes, the model one output"},
-	}
-	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			got, err := taskOf(ending(tt.last), fake{classes: tt.classes}, tt.inputs, tt.outputs)
-			if (tt.wantErr == "") != (err == nil) || err != nil && !strings.Contains(err.Error(), tt.wantErr) {
-				t.Errorf("error %v, want %q", err, tt.wantErr)
-			}
-			if got != tt.want {
-				t.Errorf("%+v, want %+v", got, tt.want)
-			}
-		})
-	}
 }
 
 func TestCodes(t *testing.T) {

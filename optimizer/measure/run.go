@@ -5,10 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
-	"slices"
 	"sync"
 	"sync/atomic"
 
+	"espalier.dev/espalier/optimizer/answer"
 	"espalier.dev/espalier/optimizer/dataset"
 	"espalier.dev/espalier/optimizer/exec/integer"
 	"espalier.dev/espalier/optimizer/ir"
@@ -22,45 +22,23 @@ type Options struct {
 	Workers int
 	// Batch is the number of samples of one run of the model. Default 8; the file's own where the model knows no other.
 	Batch int
+	// Outputs describe the model's outputs; nil: they are described from the model and the source.
+	Outputs []answer.Output
 	// Progress is called now and then, never by two goroutines at once.
 	Progress func(done, total int)
 }
 
 // Answers is what a model says of every sample of a source.
 type Answers struct {
-	Task    Task
-	scored  bool // answers have scores that order them from class 0 to class 1
-	answers []answer
+	// Outputs describe the model's outputs.
+	Outputs []answer.Output
+	main    int
+	samples int
+	columns []*column // by output
 }
 
 // Len returns the number of samples.
-func (a *Answers) Len() int { return len(a.answers) }
-
-// Classes returns the class answered for each sample; all −1 for tasks without classes.
-func (a *Answers) Classes() []int {
-	out := make([]int, len(a.answers))
-	for i, s := range a.answers {
-		out[i] = int(s.class)
-	}
-	return out
-}
-
-// Confusion counts samples by label (row) and answer (column), n × n; nil without class labels or answers.
-func (a *Answers) Confusion(n int) [][]int {
-	if a.Task != Classification && a.Task != Binary || len(a.answers) == 0 || a.answers[0].label < 0 {
-		return nil
-	}
-	out := make([][]int, n)
-	for i := range out {
-		out[i] = make([]int, n)
-	}
-	for _, s := range a.answers {
-		if int(s.label) < n && int(s.class) < n {
-			out[s.label][s.class]++
-		}
-	}
-	return out
-}
+func (a *Answers) Len() int { return a.samples }
 
 // Run runs a model, float or int8, over a source. Errors name what does not fit: more than one input, another input shape, labels
 // past the outputs, an operator that cannot be run.
@@ -90,16 +68,38 @@ func compile(m *tflite.Model, batch int) (*integer.Executor, error) {
 }
 
 func run(ctx context.Context, exec *integer.Executor, source dataset.Source, o Options) (*Answers, error) {
-	inputs, outputs, err := sampleSizes(exec.Graph(), source)
+	inputs, _, err := sampleSizes(exec.Graph(), source)
 	if err != nil {
 		return nil, err
 	}
-	f, err := taskOf(exec.Graph(), source, inputs, outputs)
+	list := o.Outputs
+	if list == nil {
+		targets, err := answer.Survey(source)
+		if err == nil {
+			list, err = answer.Describe(exec.Graph(), targets, nil, nil)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	if len(list) != len(exec.Graph().Outputs) {
+		return nil, fmt.Errorf("the model has %d outputs, %d are described", len(exec.Graph().Outputs), len(list))
+	}
+	answers := &Answers{Outputs: list, main: answer.Main(list), samples: source.Len()}
+	for i := range list {
+		if size := exec.Graph().Numel(exec.Graph().Outputs[i]) / max(1, exec.Batch()); size != list[i].Size {
+			return nil, fmt.Errorf("output %s has %d values, %d are described", list[i].Name, size, list[i].Size)
+		}
+		answers.columns = append(answers.columns, newColumn(&list[i], source.Len()))
+	}
+	r := &runner{source: source, answers: answers, inputs: inputs, batch: exec.Batch(), progress: o.Progress}
+	targets, err := answer.Survey(source)
 	if err != nil {
 		return nil, err
 	}
-	r := &runner{source: source, form: f, inputs: inputs, batch: exec.Batch(), progress: o.Progress,
-		out: make([]answer, source.Len())}
+	for i := range targets {
+		r.sizes = append(r.sizes, targets[i].Size())
+	}
 	workers := o.Workers
 	if workers <= 0 {
 		workers = runtime.GOMAXPROCS(0)
@@ -123,7 +123,7 @@ func run(ctx context.Context, exec *integer.Executor, source dataset.Source, o O
 	if err := first(errs); err != nil {
 		return nil, err
 	}
-	return &Answers{Task: f.task, scored: f.scored(), answers: r.out}, nil
+	return answers, nil
 }
 
 // sampleSizes returns the values of one sample in and out of a model.
@@ -154,18 +154,18 @@ func sampleSizes(g *ir.Graph, source dataset.Source) (inputs, outputs int, err e
 // runner shares blocks of samples among workers.
 type runner struct {
 	source   dataset.Source
-	form     form
+	answers  *Answers
+	sizes    []int // of targets
 	inputs   int
 	batch    int
 	next     atomic.Int64
 	failed   atomic.Bool
-	out      []answer
 	progress func(done, total int)
 	mu       sync.Mutex
 	done     int
 }
 
-func (r *runner) blocks() int { return (len(r.out) + r.batch - 1) / r.batch }
+func (r *runner) blocks() int { return (r.answers.samples + r.batch - 1) / r.batch }
 
 // failure is an error at a block; the first block's is reported.
 type failure struct {
@@ -190,7 +190,12 @@ func first(errs []error) error {
 // work runs blocks until there are none left, or something failed.
 func (r *runner) work(ctx context.Context, exec *integer.Executor) error {
 	x := make([]float32, r.batch*r.inputs)
-	target := make([]float32, dataset.TargetSize(r.source))
+	targets := make([][][]float32, r.batch) // by sample and target
+	for k := range targets {
+		for _, size := range r.sizes {
+			targets[k] = append(targets[k], make([]float32, size))
+		}
+	}
 	for {
 		block := int(r.next.Add(1) - 1)
 		if block >= r.blocks() || r.failed.Load() {
@@ -198,7 +203,7 @@ func (r *runner) work(ctx context.Context, exec *integer.Executor) error {
 		}
 		err := ctx.Err()
 		if err == nil {
-			err = r.block(exec, block*r.batch, x, target)
+			err = r.block(exec, block*r.batch, x, targets)
 		}
 		if err != nil {
 			r.failed.Store(true)
@@ -208,14 +213,12 @@ func (r *runner) work(ctx context.Context, exec *integer.Executor) error {
 }
 
 // block runs the samples from first on.
-func (r *runner) block(exec *integer.Executor, first int, x, target []float32) error {
-	n := min(r.batch, len(r.out)-first)
+func (r *runner) block(exec *integer.Executor, first int, x []float32, targets [][][]float32) error {
+	n := min(r.batch, r.answers.samples-first)
 	for k := range n {
-		label, err := r.source.Read(first+k, x[k*r.inputs:][:r.inputs])
-		if err != nil {
+		if err := answer.Read(r.source, first+k, x[k*r.inputs:][:r.inputs], targets[k]); err != nil {
 			return err
 		}
-		r.out[first+k].label = int32(label)
 	}
 	if err := exec.SetInput(0, x[:n*r.inputs]); err != nil {
 		return err
@@ -223,16 +226,15 @@ func (r *runner) block(exec *integer.Executor, first int, x, target []float32) e
 	if err := exec.Run(); err != nil {
 		return err
 	}
-	y := exec.Output(0)
-	for k := range n {
-		if len(target) > 0 {
-			if err := r.source.Target(first+k, target); err != nil {
-				return err
+	for i, c := range r.answers.columns {
+		y, size := exec.Output(i), c.out.Size
+		for k := range n {
+			var target []float32
+			if c.out.Target >= 0 {
+				target = targets[k][c.out.Target]
 			}
+			c.read(first+k, x[k*r.inputs:][:r.inputs], y[k*size:][:size], target)
 		}
-		label := r.out[first+k].label
-		r.out[first+k] = r.form.read(x[k*r.inputs:][:r.inputs], y[k*r.form.outputs:][:r.form.outputs], target)
-		r.out[first+k].label = label
 	}
 	r.report(n)
 	return nil
@@ -245,86 +247,31 @@ func (r *runner) report(n int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.done += n
-	r.progress(r.done, len(r.out))
+	r.progress(r.done, r.answers.samples)
 }
 
-// Metrics returns what follows from the answers; original, which may be nil, is the float original's on the same source.
+// Metrics returns what follows from the answers; original, which may be nil, is the float original's on the same source. Metrics of
+// outputs but the main one carry the output's name (see Of).
 func (a *Answers) Metrics(original *Answers) Metrics {
 	m := Metrics{}
-	labelled := len(a.answers) > 0 && a.answers[0].label >= 0
-	answers := a.Task == Classification || a.Task == Binary
-	if labelled && answers {
-		m[Accuracy] = a.share(func(_ int, s answer) bool { return s.class == s.label })
+	if original != nil && (original.Len() != a.Len() || len(original.columns) != len(a.columns)) {
+		original = nil
 	}
-	if auc, ok := a.auc(); ok {
-		m[AUC] = auc
-	}
-	if !answers {
-		sum := 0.0
-		for _, s := range a.answers {
-			sum += s.error
+	for i, c := range a.columns {
+		var other *column
+		if original != nil && original.columns[i].out.Kind == c.out.Kind && original.columns[i].out.Size == c.out.Size {
+			other = original.columns[i]
 		}
-		m[MeanSquaredError] = sum / float64(len(a.answers))
-	}
-	if original == nil || original.Len() != a.Len() || original.Task != a.Task {
-		return m
-	}
-	if answers {
-		m[Agreement] = a.share(func(i int, s answer) bool { return s.class == original.answers[i].class })
-	}
-	if labelled && answers {
-		m[AccuracyDrop] = original.Metrics(nil)[Accuracy] - m[Accuracy]
+		of := Metrics{}
+		judges[c.out.Kind](c, other, of)
+		for name, v := range of {
+			if i != a.main {
+				name = name.Of(c.out.Name)
+			}
+			m[name] = v
+		}
 	}
 	return m
-}
-
-func (a *Answers) share(holds func(i int, s answer) bool) float64 {
-	n := 0
-	for i, s := range a.answers {
-		if holds(i, s) {
-			n++
-		}
-	}
-	return float64(n) / float64(len(a.answers))
-}
-
-// auc is the area under the ROC curve by ranks (Mann and Whitney): the share of pairs of one sample of each class that the score
-// puts in the right order, ties counting half. ok is false without two classes of both kinds.
-func (a *Answers) auc() (area float64, ok bool) {
-	if !a.scored {
-		return 0, false
-	}
-	sorted := slices.Clone(a.answers)
-	slices.SortStableFunc(sorted, func(x, y answer) int {
-		switch {
-		case x.score < y.score:
-			return -1
-		case x.score > y.score:
-			return 1
-		default:
-			return 0
-		}
-	})
-	below, pairs, positives := 0.0, 0.0, 0.0
-	for i := 0; i < len(sorted); {
-		j, zeros, ones := i, 0.0, 0.0
-		for ; j < len(sorted) && sorted[j].score == sorted[i].score; j++ {
-			switch sorted[j].label {
-			case 0:
-				zeros++
-			case 1:
-				ones++
-			default:
-				return 0, false
-			}
-		}
-		pairs += ones * (below + zeros/2)
-		below, positives, i = below+zeros, positives+ones, j
-	}
-	if below == 0 || positives == 0 {
-		return 0, false
-	}
-	return pairs / (below * positives), true
 }
 
 func numel(shape []int) int {
