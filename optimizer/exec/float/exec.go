@@ -193,7 +193,7 @@ func (e *Exec) runForward(l layer) {
 		return
 	}
 	for k, t := range b.out {
-		if t >= 0 && e.net.requantizes(b) {
+		if t >= 0 && e.act[t] >= 0 && e.net.requantizes(b) {
 			e.quantize(t, e.result(b, k))
 		}
 	}
@@ -217,7 +217,7 @@ func (e *Exec) runBackward(i int, l layer, g *Grads) {
 	b := l.base()
 	if !b.fused {
 		for k, t := range b.out {
-			if t >= 0 && e.gradients[t] != nil && e.net.requantizes(b) {
+			if t >= 0 && e.act[t] >= 0 && e.gradients[t] != nil && e.net.requantizes(b) {
 				e.gate(g, t, e.gradients[t], e.result(b, k), unbounded)
 			}
 		}

@@ -2,6 +2,7 @@ package float
 
 import (
 	"math"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -148,5 +149,26 @@ func TestOneQuantizationOfManyTensorsAddsTheirGradientsUp(t *testing.T) {
 	}
 	if got := e.gradients[x]; math.Abs(float64(got[2])) > 0 {
 		t.Errorf("the gradient of clipped values is %v, want 0", got[2])
+	}
+}
+
+// The places a TOPK_V2 gives are no numbers to quantize, beside values that are.
+func TestOutputsThatAreNotQuantizedAreLeftAlone(t *testing.T) {
+	b := tflitetest.New()
+	x := b.Input("x", 1, 4)
+	out := b.Ops("y", schema.BuiltinOperatorTOPK_V2, schema.BuiltinOptionsTopKV2Options, &schema.TopKV2OptionsT{}, [][]int32{{1, 2}, {1, 2}}, x, b.Scalar(b.Ints("k", 2)))
+	b.SetType(out[1], schema.TensorTypeINT32)
+	b.Output(out[0])
+	b.Output(out[1])
+	n, err := Compile(b.Model(), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.Act[out[0]] = &ActQuant{Scale: 0.5}
+	e := n.NewForwardExec()
+	e.SetInput(0, []float32{0.1, 3.2, -1, 2})
+	e.Forward()
+	if got, want := slices.Concat(e.Output(0), e.Output(1)), []float32{3, 2, 1, 3}; !slices.Equal(got, want) {
+		t.Errorf("values and places %v, want %v", got, want)
 	}
 }
