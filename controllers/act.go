@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -23,20 +24,30 @@ import (
 func (r *Reconciler) act(ctx context.Context, v *view) error {
 	var problems []error
 	for _, c := range v.seen.children {
-		if v.pointless(c) {
+		switch {
+		case v.pointless(c):
 			problems = append(problems, r.stop(ctx, c))
+			continue
+		case v.yields(c):
+			problems = append(problems, r.yield(ctx, v, c))
 			continue
 		}
 		problems = append(problems, r.requeue(ctx, v, c))
 	}
-	r.places.observe(client.ObjectKeyFromObject(v.pipeline), placesOf(v.seen.children), v.unseen(), v.decision.Start)
-	for _, name := range v.decision.Start {
-		fact, err := r.start(ctx, v, v.decision.Stage(name))
+	wanted, err := r.prepare(ctx, v)
+	problems = append(problems, err)
+	tickets := make([]ticket, len(wanted))
+	for i := range wanted {
+		tickets[i] = wanted[i].ticket
+	}
+	r.places.observe(client.ObjectKeyFromObject(v.pipeline), placesOf(v.seen.children), v.unseen(), tickets)
+	for i := range wanted {
+		fact, err := r.start(ctx, v, &wanted[i])
 		if err != nil {
 			problems = append(problems, err)
 			continue
 		}
-		v.facts.Stages[name] = fact
+		v.facts.Stages[wanted[i].stage.Name] = fact
 	}
 	return errors.Join(problems...)
 }
@@ -51,7 +62,67 @@ func (v *view) pointless(c child) bool {
 }
 
 // stops reports whether a Job is to be stopped.
-func (v *view) stops() bool { return slices.ContainsFunc(v.seen.children, v.pointless) }
+func (v *view) stops() bool {
+	return slices.ContainsFunc(v.seen.children, v.pointless) || slices.ContainsFunc(v.seen.children, v.yields)
+}
+
+// yields reports whether a Job gives its place back: it cannot start, has had its grace, and others wait for a place. While nobody does it
+// keeps it, however long a node, an image or a quota takes to come.
+func (v *view) yields(c child) bool {
+	since, stuck := v.stuck(c)
+	return stuck && v.contended && v.now.Sub(since) >= v.grace
+}
+
+// stuck reports whether something keeps a Job that has a place from starting, and since when.
+func (v *view) stuck(c child) (since time.Time, yes bool) {
+	fact := v.facts.Stages[c.stage()]
+	waits := fact.State == v1alpha1.StageQueued && fact.Job == c.job.Name && fact.Reason != "" && fact.Reason != reasonDisrupted
+	if !waits || !c.inFlight() || c.deleting() || c.suspended() || c.queued() {
+		return since, false
+	}
+	since = c.job.CreationTimestamp.Time
+	if pod := c.live(); pod != nil {
+		since = pod.CreationTimestamp.Time
+	}
+	return since, true
+}
+
+// yield stops a Job that cannot start. It is tried again after a while, as another attempt that counts against no retry.
+func (r *Reconciler) yield(ctx context.Context, v *view, c child) error {
+	fact := v.facts.Stages[c.stage()]
+	r.setBack(v, c.stage(), fact.Reason, fact.Message, v.grace)
+	if err := r.stop(ctx, c); err != nil {
+		return err
+	}
+	fact.State = v1alpha1.StageStopping
+	v.facts.Stages[c.stage()] = fact
+	return nil
+}
+
+// setBack remembers that a stage is not to be tried again for a while.
+func (r *Reconciler) setBack(v *view, stage, reason, message string, wait time.Duration) {
+	b := r.setbacks.add(setbackKey{v.pipeline.UID, stage}, setback{
+		reason: reason, message: message, generation: v.pipeline.Generation, rerun: v.rerun, wait: wait,
+	}, v.now)
+	v.lookAgain(b.until.Sub(v.now))
+}
+
+// end stops the Jobs of a pipeline that is being deleted and takes it out of the queue: a finalizer may keep it for long.
+func (r *Reconciler) end(ctx context.Context, p *v1alpha1.OptimizationPipeline) error {
+	seen, err := r.observe(ctx, p, cached)
+	if err != nil {
+		r.places.withdraw(client.ObjectKeyFromObject(p))
+		return client.IgnoreNotFound(err)
+	}
+	var problems []error
+	for _, c := range seen.children {
+		if c.inFlight() && !c.deleting() {
+			problems = append(problems, r.stop(ctx, c))
+		}
+	}
+	r.places.observe(client.ObjectKeyFromObject(p), placesOf(seen.children), nil, nil)
+	return errors.Join(problems...)
+}
 
 // stop deletes a Job. It stays until its pods are gone, so that nothing takes its place before.
 func (r *Reconciler) stop(ctx context.Context, c child) error {
@@ -91,38 +162,85 @@ func (r *Reconciler) requeue(ctx context.Context, v *view, c child) error {
 	return nil
 }
 
-// start creates a stage's Job, if there is a place for it, and returns what is then known of the stage.
-func (r *Reconciler) start(ctx context.Context, v *view, s *walk.Stage) (walk.Fact, error) {
-	held := walk.Fact{State: v1alpha1.StageQueued, Attempt: s.Attempt - 1}
-	started := walk.Fact{State: v1alpha1.StageQueued, Attempt: s.Attempt, InputHash: s.InputHash}
-	job, err := v.attempt(s, r.Image).job()
-	if err != nil {
-		started.State, started.Reason, started.Message = v1alpha1.StageFailed, walk.ReasonInvalidSpec, err.Error()
-		return started, nil
+// candidate is a stage to start, with the Job that does it.
+type candidate struct {
+	ticket
+	stage *walk.Stage
+	job   *batchv1.Job
+}
+
+// held is what is known of a stage that was not started after all.
+func (c *candidate) held() walk.Fact {
+	return walk.Fact{State: v1alpha1.StageQueued, Attempt: c.stage.Attempt - 1}
+}
+
+// prepare builds the Jobs of the stages that are to start. One that makes no Job, and one that was set back a short while ago, takes no
+// place and is not waited for.
+func (r *Reconciler) prepare(ctx context.Context, v *view) ([]candidate, error) {
+	var out []candidate
+	var problems []error
+	for i, name := range v.decision.Start {
+		c := candidate{stage: v.decision.Stage(name)}
+		held := c.held()
+		if b, waits := r.setbacks.pending(setbackKey{v.pipeline.UID, name}, v.pipeline.Generation, v.rerun, v.now); waits {
+			held.Reason, held.Message = b.reason, b.message
+			v.facts.Stages[name] = held
+			v.lookAgain(b.until.Sub(v.now))
+			continue
+		}
+		job, err := v.attempt(c.stage, r.Image).job()
+		if err != nil {
+			v.facts.Stages[name] = walk.Fact{
+				State: v1alpha1.StageFailed, Attempt: c.stage.Attempt, InputHash: c.stage.InputHash, Reason: walk.ReasonInvalidSpec, Message: err.Error(),
+			}
+			continue
+		}
+		exclusive, err := r.exclusive(ctx, job)
+		if err != nil {
+			problems = append(problems, err)
+			continue
+		}
+		c.job, c.ticket = job, ticket{
+			ticketKey: ticketKey{client.ObjectKeyFromObject(v.pipeline), name}, created: v.pipeline.CreationTimestamp.Time, index: i,
+			exempt: job.Labels[QueueLabel] != "" && r.queues.there(v.now), claims: exclusive,
+		}
+		out = append(out, c)
 	}
-	key := client.ObjectKeyFromObject(v.pipeline)
-	exclusive, err := r.exclusive(ctx, job)
-	if err != nil {
-		return held, err
-	}
+	return out, errors.Join(problems...)
+}
+
+// start creates a stage's Job, if there is a place for it, and returns what is then known of the stage. A place is kept only where a Job
+// came about.
+func (r *Reconciler) start(ctx context.Context, v *view, c *candidate) (walk.Fact, error) {
+	held, job := c.held(), c.job
+	started := walk.Fact{State: v1alpha1.StageQueued, Attempt: c.stage.Attempt, InputHash: c.stage.InputHash, Job: job.Name}
 	var ok bool
-	t := ticket{ticketKey: ticketKey{key, s.Name}, exempt: job.Labels[QueueLabel] != "", claims: exclusive}
-	if held.Reason, held.Message, ok = r.places.acquire(t, job.Name); !ok {
+	if held.Reason, held.Message, ok = r.places.acquire(c.ticket, job.Name); !ok {
+		if c.stage.Reason == walk.ReasonRetrying {
+			held.Message += "; before that, " + c.stage.Message
+		}
 		return held, nil
 	}
-	started.Job = job.Name
 	r.created.add(client.ObjectKeyFromObject(job), r.Clock.Now())
-	err = r.Client.Create(ctx, job)
+	err := r.Client.Create(ctx, job)
 	if err == nil {
+		if c.exempt && !(child{job: job}).queued() {
+			r.queues.absent(v.now) // its queue is nobody's: the next ones take places
+		}
 		return started, nil
 	}
 	if apierrors.IsAlreadyExists(err) {
-		return r.taken(ctx, v, job, started, held)
+		fact, err := r.taken(ctx, v, job, started, held)
+		if err != nil || fact.Job == "" {
+			r.places.release(c.pipeline, job.Name)
+		}
+		return fact, err
 	}
 	r.created.forget(client.ObjectKeyFromObject(job))
+	r.places.release(c.pipeline, job.Name)
 	if apierrors.IsForbidden(err) || apierrors.IsInvalid(err) {
 		held.Reason, held.Message = diagnoseRejection(sentence(err.Error()))
-		v.lookAgain(retryRejected)
+		r.setBack(v, c.ticket.stage, held.Reason, held.Message, retryRejected)
 		return held, nil
 	}
 	return held, fmt.Errorf("create Job %s: %w", job.Name, err)
@@ -186,7 +304,7 @@ func placesOf(children []child) []place {
 	var out []place
 	for _, c := range children {
 		if c.inFlight() && c.succeeded() == nil {
-			out = append(out, place{job: c.job.Name, claims: claimsOf(c.job), exempt: c.job.Labels[QueueLabel] != ""})
+			out = append(out, place{job: c.job.Name, claims: claimsOf(c.job), exempt: c.queued()})
 		}
 	}
 	return out

@@ -88,6 +88,14 @@ func (c child) unexplained() bool {
 // suspended reports whether a queue holds the Job back.
 func (c child) suspended() bool { return c.job.Spec.Suspend != nil && *c.job.Spec.Suspend }
 
+// queued reports whether a queue counts the Job: it has held it back, or does. A label alone is anybody's to set.
+func (c child) queued() bool {
+	if c.job.Labels[QueueLabel] == "" {
+		return false
+	}
+	return c.suspended() || slices.ContainsFunc(c.job.Status.Conditions, func(k batchv1.JobCondition) bool { return k.Type == batchv1.JobSuspended })
+}
+
 // fact is what the Job and its pods say of the stage.
 func (c child) fact() walk.Fact {
 	f := walk.Fact{Attempt: c.attempt(), InputHash: c.job.Annotations[InputHashAnnotation], Job: c.job.Name, Started: c.job.Status.StartTime}

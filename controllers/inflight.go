@@ -3,22 +3,27 @@ package controllers
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 
 	"k8s.io/apimachinery/pkg/types"
+
+	"espalier.dev/espalier/internal/walk"
 )
 
+// publishStage ends a walk.
+const publishStage = walk.Publish
+
 // places bounds the Jobs in flight across the cluster and gives a claim that only one node may mount to one Job at a time. It is kept in
-// memory: what is in flight is told anew at every reconcile, the first time by everything the cache holds. Who waits is served in the
-// order of asking; who waits for a claim does not hold up the others.
+// memory and told anew at every reconcile, the first time by everything the cache holds: what is in flight and what wants to start. Who
+// is served next is choose's to say.
 type places struct {
 	limit int                        // 0: none
 	wake  func(types.NamespacedName) // has a pipeline reconciled, without waiting
 
-	mu     sync.Mutex
-	held   map[types.NamespacedName][]place // Jobs in flight, by pipeline
-	queue  []ticket
-	queued map[ticketKey]bool
+	mu    sync.Mutex
+	held  map[types.NamespacedName][]place // Jobs in flight, by pipeline
+	queue []ticket                         // in order
 }
 
 // place is what a Job in flight takes up.
@@ -33,57 +38,106 @@ type ticketKey struct {
 	stage    string
 }
 
-// ticket is a stage that wants to start.
-type ticket struct {
-	ticketKey
-	exempt bool
-	claims []string // it mounts and may not share
-}
-
 func newPlaces(limit int, wake func(types.NamespacedName)) *places {
-	return &places{limit: limit, wake: wake, held: map[types.NamespacedName][]place{}, queued: map[ticketKey]bool{}}
+	return &places{limit: limit, wake: wake, held: map[types.NamespacedName][]place{}}
 }
 
-// observe tells what a pipeline has in flight and which stages it still wants to start, and wakes those who may go on because of it.
-// Places of Jobs that were just created, and that nobody has seen yet, are kept.
-func (s *places) observe(pipeline types.NamespacedName, inFlight []place, unseen, wanted []string) {
+// observe tells what a pipeline has in flight and which stages it wants to start, and wakes those who may go on because of it. Both are
+// told at once: a stage that follows another one asks for its place before anybody else is woken. Places of Jobs that were just created,
+// and that nobody has seen yet, are kept.
+func (s *places) observe(pipeline types.NamespacedName, inFlight []place, unseen []string, wanted []ticket) {
 	s.mu.Lock()
 	for _, p := range s.held[pipeline] {
 		if slices.Contains(unseen, p.job) {
 			inFlight = append(inFlight, p)
 		}
 	}
-	if len(inFlight) == 0 {
-		delete(s.held, pipeline)
-	} else {
-		s.held[pipeline] = inFlight
+	s.hold(pipeline, inFlight)
+	s.queue = slices.DeleteFunc(s.queue, func(t ticket) bool { return t.pipeline == pipeline })
+	for _, t := range wanted {
+		s.enqueue(t)
 	}
-	s.withdraw(func(t ticket) bool { return t.pipeline == pipeline && !slices.Contains(wanted, t.stage) })
 	ready := s.ready()
 	s.mu.Unlock()
-	for _, t := range ready {
-		if t.pipeline != pipeline {
-			s.wake(t.pipeline)
-		}
-	}
+	s.wakeUp(ready, pipeline)
 }
 
 // acquire takes a place for a stage's Job. Where there is none the stage waits, and reason and message say for what.
 func (s *places) acquire(t ticket, job string) (reason, message string, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.queued[t.ticketKey] {
-		s.queue, s.queued[t.ticketKey] = append(s.queue, t), true
+	same := func(q ticket) bool { return q.ticketKey == t.ticketKey }
+	if !slices.ContainsFunc(s.queue, same) {
+		s.enqueue(t)
 	}
-	if slices.ContainsFunc(s.ready(), func(r ticket) bool { return r.ticketKey == t.ticketKey }) {
-		s.withdraw(func(q ticket) bool { return q.ticketKey == t.ticketKey })
+	if slices.ContainsFunc(s.ready(), same) {
+		s.queue = slices.DeleteFunc(s.queue, same)
 		s.held[t.pipeline] = append(s.held[t.pipeline], place{job: job, claims: t.claims, exempt: t.exempt})
 		return "", "", true
 	}
 	if claim, by := s.blocked(t, nil); claim != "" {
 		return reasonWaitForVolume, fmt.Sprintf("claim %s can be mounted by one node at a time, and Job %s has it", claim, by), false
 	}
-	return reasonInFlightLimit, fmt.Sprintf("%d Jobs are in flight in the cluster, as many as the operator allows", s.limit), false
+	return reasonInFlightLimit, fmt.Sprintf("%d Jobs are in flight in the cluster, as many as the operator allows: %s", s.limit, s.holders(t.pipeline.Namespace)), false
+}
+
+// release gives a Job's place back: it was not created after all.
+func (s *places) release(pipeline types.NamespacedName, job string) {
+	s.mu.Lock()
+	s.hold(pipeline, slices.DeleteFunc(slices.Clone(s.held[pipeline]), func(p place) bool { return p.job == job }))
+	ready := s.ready()
+	s.mu.Unlock()
+	s.wakeUp(ready, pipeline)
+}
+
+// withdraw takes a pipeline out of the queue until it asks again, so that nobody waits for one that cannot be looked at.
+func (s *places) withdraw(pipeline types.NamespacedName) {
+	s.mu.Lock()
+	before := len(s.queue)
+	s.queue = slices.DeleteFunc(s.queue, func(t ticket) bool { return t.pipeline == pipeline })
+	var ready []ticket
+	if len(s.queue) < before {
+		ready = s.ready()
+	}
+	s.mu.Unlock()
+	s.wakeUp(ready, pipeline)
+}
+
+// contended reports whether somebody waits because the places are taken.
+func (s *places) contended() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.limit == 0 || s.count() < s.limit {
+		return false
+	}
+	return slices.ContainsFunc(s.queue, func(t ticket) bool {
+		claim, _ := s.blocked(t, nil)
+		return !t.exempt && claim == ""
+	})
+}
+
+// wakeUp has the pipelines of tickets reconciled, besides the one that is.
+func (s *places) wakeUp(ready []ticket, besides types.NamespacedName) {
+	var last types.NamespacedName
+	for _, t := range ready {
+		if t.pipeline != besides && t.pipeline != last {
+			s.wake(t.pipeline)
+			last = t.pipeline
+		}
+	}
+}
+
+func (s *places) hold(pipeline types.NamespacedName, jobs []place) {
+	if len(jobs) == 0 {
+		delete(s.held, pipeline)
+		return
+	}
+	s.held[pipeline] = jobs
+}
+
+func (s *places) enqueue(t ticket) {
+	at, _ := slices.BinarySearchFunc(s.queue, t, ticket.compare)
+	s.queue = slices.Insert(s.queue, at, t)
 }
 
 // ready returns the tickets that there are places for now, in order.
@@ -91,21 +145,21 @@ func (s *places) ready() []ticket {
 	if len(s.queue) == 0 {
 		return nil
 	}
-	free := s.limit - s.count()
-	var ready []ticket
-	for _, t := range s.queue {
-		if claim, _ := s.blocked(t, ready); claim != "" {
-			continue
-		}
-		if !t.exempt && s.limit > 0 {
-			if free <= 0 {
-				continue
+	free, held := unbounded, map[string]int{}
+	if s.limit > 0 {
+		free = max(s.limit-s.count(), 0)
+		for pipeline, jobs := range s.held {
+			for _, p := range jobs {
+				if !p.exempt {
+					held[pipeline.Namespace]++
+				}
 			}
-			free--
 		}
-		ready = append(ready, t)
 	}
-	return ready
+	return choose(s.queue, free, held, func(t ticket, before []ticket) bool {
+		claim, _ := s.blocked(t, before)
+		return claim != ""
+	})
 }
 
 // blocked returns a claim of the ticket's that somebody has, and who; "" where there is none.
@@ -135,15 +189,33 @@ func (s *places) blocked(t ticket, before []ticket) (claim, by string) {
 	return "", ""
 }
 
-// withdraw removes tickets from the queue.
-func (s *places) withdraw(which func(ticket) bool) {
-	s.queue = slices.DeleteFunc(s.queue, func(t ticket) bool {
-		if !which(t) {
-			return false
+// holders says who has the places: by name in the namespace that asks, by number elsewhere, where names are nobody's business.
+func (s *places) holders(namespace string) string {
+	const most = 3
+	var names []string
+	elsewhere := 0
+	for pipeline, jobs := range s.held {
+		for _, p := range jobs {
+			switch {
+			case p.exempt:
+			case pipeline.Namespace == namespace:
+				names = append(names, pipeline.Name)
+			default:
+				elsewhere++
+			}
 		}
-		delete(s.queued, t.ticketKey)
-		return true
-	})
+	}
+	slices.Sort(names)
+	here := len(names)
+	names = slices.Compact(names)
+	text := fmt.Sprintf("%d of this namespace", here)
+	if len(names) > most {
+		names = append(names[:most:most], "…")
+	}
+	if here > 0 {
+		text += " (" + strings.Join(names, ", ") + ")"
+	}
+	return fmt.Sprintf("%s, %d of others", text, elsewhere)
 }
 
 // count returns the Jobs in flight that count.

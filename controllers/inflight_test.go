@@ -18,7 +18,7 @@ func want(name string, claims ...string) ticket {
 	return ticket{ticketKey: ticketKey{called(name), "prune"}, claims: claims}
 }
 
-func TestPlacesAreGivenInTheOrderOfAsking(t *testing.T) {
+func TestPlacesAreGivenInOrder(t *testing.T) {
 	var woken []string
 	s := newPlaces(2, func(p types.NamespacedName) { woken = append(woken, p.Name) })
 	for _, name := range []string{"a", "b"} {
@@ -45,7 +45,7 @@ func TestPlacesAreGivenInTheOrderOfAsking(t *testing.T) {
 	if !acquired(s, want("d")) || acquired(s, want("e")) {
 		t.Error("d comes after c, and e after d")
 	}
-	s.observe(called("e"), nil, nil, []string{"prune"}) // it still wants
+	s.observe(called("e"), nil, nil, []ticket{want("e")}) // it still wants
 	if inFlight, waiting := s.numbers(); inFlight != 3 || waiting != 1 {
 		t.Errorf("%d in flight, %d waiting", inFlight, waiting)
 	}

@@ -33,6 +33,9 @@ type Reconciler struct {
 	places       *places
 	created      lately // Jobs
 	expiring     lately // Jobs given a time to live
+	setbacks     setbacks
+	queues       queues
+	startGrace   time.Duration // of Jobs that cannot start
 	explanations *explanations
 	written      written
 	rebuilt      struct {
@@ -65,7 +68,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 		return ctrl.Result{}, r.gone(ctx, request.NamespacedName, err)
 	}
 	if p.DeletionTimestamp != nil {
-		return ctrl.Result{}, nil // the Jobs go with it
+		return ctrl.Result{}, r.end(ctx, p)
 	}
 	if r.written.newer(request.NamespacedName, p.ResourceVersion) {
 		return ctrl.Result{RequeueAfter: retryBehind}, nil // the cache has not what was decided last
@@ -73,10 +76,11 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 	v, err := r.look(ctx, p, cached)
 	if err == nil && v.stops() { // the one thing that cannot be undone is done only by what is so now
 		if v, err = r.look(ctx, p, live); err == nil && p.DeletionTimestamp != nil {
-			return ctrl.Result{}, nil
+			return ctrl.Result{}, r.end(ctx, p)
 		}
 	}
 	if err != nil {
+		r.places.withdraw(request.NamespacedName)
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
 	acted := r.act(ctx, v)
@@ -105,6 +109,19 @@ type view struct {
 	version  string        // of the algorithm that the results are of
 	running  string        // of the algorithm that new results would be of
 	again    time.Duration // 0: not before something happens
+
+	contended bool          // somebody waits for a place
+	grace     time.Duration // of Jobs that cannot start
+}
+
+// view is what an observation says of a pipeline, before anything is decided.
+func (r *Reconciler) view(p *v1alpha1.OptimizationPipeline, seen *observation) *view {
+	v := &view{
+		pipeline: p, before: *p.Status.DeepCopy(), seen: seen, now: r.Clock.Now(), rerun: token(p), version: r.Version, running: r.Version,
+		contended: r.places.contended(), grace: r.startGrace,
+	}
+	v.facts = seen.facts(p, v.rerun)
+	return v
 }
 
 // look observes and decides. A live look reads the pipeline anew.
@@ -113,8 +130,7 @@ func (r *Reconciler) look(ctx context.Context, p *v1alpha1.OptimizationPipeline,
 	if err != nil {
 		return nil, err
 	}
-	v := &view{pipeline: p, before: *p.Status.DeepCopy(), seen: seen, now: r.Clock.Now(), rerun: token(p), version: r.Version, running: r.Version}
-	v.facts = v.seen.facts(p, v.rerun)
+	v := r.view(p, seen)
 	if len(v.seen.pending) > 0 {
 		v.lookAgain(justWritten)
 	}
@@ -122,6 +138,15 @@ func (r *Reconciler) look(ctx context.Context, p *v1alpha1.OptimizationPipeline,
 		return nil, err
 	}
 	v.decide()
+	for _, c := range seen.children {
+		if since, stuck := v.stuck(c); stuck && r.places.limit > 0 {
+			wait := v.grace - v.now.Sub(since)
+			if wait <= 0 {
+				wait = v.grace // nobody waits for its place yet
+			}
+			v.lookAgain(wait)
+		}
+	}
 	return v, nil
 }
 

@@ -1,6 +1,7 @@
 package controllers
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -9,9 +10,11 @@ import (
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/selection"
 	"k8s.io/apimachinery/pkg/types"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
@@ -40,6 +43,7 @@ type Options struct {
 	Concurrency int                // pipelines reconciled side by side; 0: 1
 	Clock       clock.PassiveClock // nil: the machine's
 	Version     string             // of the algorithm; empty: this binary's
+	StartGrace  time.Duration      // how long a Job that cannot start keeps its place while others wait; 0: a minute
 }
 
 // maxRetryDelay bounds the wait between two tries of a Reconcile that failed.
@@ -157,6 +161,12 @@ func New(mgr manager.Manager, o Options) (*Reconciler, error) {
 	if r.Version == "" {
 		r.Version = optimizer.AlgorithmVersion
 	}
+	r.startGrace = cmp.Or(o.StartGrace, defaultStartGrace)
+	mapper := mgr.GetRESTMapper()
+	r.queues.look = func() bool {
+		_, err := mapper.RESTMapping(schema.GroupKind{Group: "kueue.x-k8s.io", Kind: "Workload"})
+		return err == nil
+	}
 	var waking wakeUp
 	r.places = newPlaces(o.MaxInFlight, waking.add)
 	counted.Store(r.places)
@@ -183,7 +193,7 @@ func New(mgr manager.Manager, o Options) (*Reconciler, error) {
 // asksForMore lets changes of a pipeline through that a person makes, and not those of its status.
 func asksForMore() predicate.Predicate {
 	return predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
-		return e.ObjectOld.GetGeneration() != e.ObjectNew.GetGeneration() ||
+		return e.ObjectNew.GetDeletionTimestamp() != nil || e.ObjectOld.GetGeneration() != e.ObjectNew.GetGeneration() ||
 			e.ObjectOld.GetAnnotations()[v1alpha1.RerunAnnotation] != e.ObjectNew.GetAnnotations()[v1alpha1.RerunAnnotation] ||
 			!maps.Equal(e.ObjectOld.GetLabels(), e.ObjectNew.GetLabels())
 	}}
@@ -234,7 +244,44 @@ func (r *Reconciler) rebuild(ctx context.Context) error {
 		r.places.observe(key, placesOf(children), nil, nil)
 	}
 	r.rebuilt.done = true
+	return r.line(ctx)
+}
+
+// line has every pipeline that wants to start something in the queue before anything is started, so that the order after a restart is
+// the one before it. What cannot be looked at now asks when it is.
+func (r *Reconciler) line(ctx context.Context) error {
+	var list v1alpha1.OptimizationPipelineList
+	if err := r.Client.List(ctx, &list); err != nil {
+		return fmt.Errorf("list the pipelines: %w", err)
+	}
+	for i := range list.Items {
+		p := &list.Items[i]
+		if p.DeletionTimestamp != nil || settled(p) {
+			continue
+		}
+		seen, err := r.observe(ctx, p, cached)
+		if err != nil {
+			continue
+		}
+		v := r.view(p, seen)
+		v.decide()
+		wanted, err := r.prepare(ctx, v)
+		if err != nil {
+			continue
+		}
+		var tickets []ticket
+		for i := range wanted {
+			tickets = append(tickets, wanted[i].ticket)
+		}
+		r.places.observe(client.ObjectKeyFromObject(p), placesOf(seen.children), v.unseen(), tickets)
+	}
 	return nil
+}
+
+// settled reports whether a pipeline's status says that nothing more will happen.
+func settled(p *v1alpha1.OptimizationPipeline) bool {
+	return p.Status.ObservedGeneration == p.Generation && p.Status.Rerun == token(p) &&
+		meta.IsStatusConditionFalse(p.Status.Conditions, v1alpha1.ConditionReconciling)
 }
 
 // jobs lists Jobs of pipelines, without their pods.
