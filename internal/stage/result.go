@@ -13,6 +13,7 @@ import (
 	"espalier.dev/espalier/optimizer/kernel"
 	"espalier.dev/espalier/optimizer/lineage"
 	"espalier.dev/espalier/optimizer/measure"
+	"espalier.dev/espalier/optimizer/report"
 	"espalier.dev/espalier/optimizer/tflite/schema"
 	"espalier.dev/espalier/optimizer/weight"
 )
@@ -32,6 +33,7 @@ type Result struct {
 	TopOne    string                 `json:"topOne,omitempty"` // agreement of the leaf with its simulation
 	Loss      string                 `json:"loss,omitempty"`
 	Epochs    int                    `json:"epochs,omitempty"`
+	History   []report.Epoch         `json:"history,omitempty"` // of training
 	Seconds   string                 `json:"seconds"`
 	Notes     []string               `json:"notes,omitempty"`
 	Settings  string                 `json:"settings,omitempty"` // in words
@@ -102,6 +104,9 @@ func (r *Runner) describe(ctx context.Context, s settings, o *lineage.Outcome) (
 		result.TopOne = measure.Format(o.Verification.TopOne)
 	}
 	if o.Training != nil {
+		for _, epoch := range o.Training.History {
+			result.History = append(result.History, report.Epoch(epoch))
+		}
 		result.Epochs, result.Loss = o.Training.Epochs, measure.Format(o.Training.Training.Loss)
 	}
 	return result, r.measure(ctx, s, result, leaf)

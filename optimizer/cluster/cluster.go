@@ -19,9 +19,6 @@ type Options struct {
 	// Sensitivity, optional, is by weight the mean squared gradient of the loss (the diagonal of the Fisher information): errors
 	// count in proportion to it. nil: errors count relative to the energy of their output channel.
 	Sensitivity []float32
-	// Seeding, for comparison with TFMOT, takes its seeds as centers instead of the best ones; Entropy and Sensitivity play no
-	// part then.
-	Seeding Seeding
 }
 
 // DefaultEntropy is the Entropy of a pipeline that does not say otherwise.

@@ -135,9 +135,6 @@ const rounds = 12
 
 // solve chooses centers and gains.
 func (p *problem) solve() error {
-	if p.Seeding != "" {
-		return p.seed()
-	}
 	parts := make([]Partition, len(p.sets))
 	var squares, n float64
 	for b, s := range p.sets {
@@ -158,28 +155,6 @@ func (p *problem) solve() error {
 				p.fit(s)
 			}
 		}
-	}
-	return nil
-}
-
-// seed takes TFMOT's seeds as centers.
-func (p *problem) seed() error {
-	for _, s := range p.sets {
-		if len(s.x) == 0 {
-			continue
-		}
-		centers, err := Seed(p.Seeding, s.x, p.Clusters, p.masked)
-		if err != nil {
-			return err
-		}
-		for _, c := range centers {
-			if !p.masked || c != 0 {
-				s.center = append(s.center, float64(c))
-			}
-		}
-		slices.Sort(s.center)
-		s.center = slices.Compact(s.center)
-		s.share = slices.Repeat([]float64{1 / float64(len(s.center))}, len(s.center))
 	}
 	return nil
 }

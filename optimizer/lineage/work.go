@@ -28,6 +28,7 @@ type Work struct {
 	notes    []string
 	warnings []string
 	training *train.Result
+	settled  int          // the step from which on a schedule changes nothing more
 	chosen   map[int]bool // tensors whose clusters are the technique's doing
 }
 
@@ -116,7 +117,9 @@ func (w *Work) train(ctx context.Context, ranges *train.Ranges, before func(step
 			task.Hooks.CheckpointEvery = time.Minute
 		}
 	}
-	if trainer, err = train.New(task, r.Training); err != nil {
+	config := r.Training
+	config.EarlyStop.From = w.settled / max(1, train.Steps(1, config.BatchSize, r.Data.Train.Len()))
+	if trainer, err = train.New(task, config); err != nil {
 		return err
 	}
 	if c := r.Checkpoint; c != nil && c.Load != nil {

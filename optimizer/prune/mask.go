@@ -12,8 +12,6 @@ type Pattern struct {
 	// Rows and Columns are the size of a block of zeros in the weights seen as a matrix [output channels, weights of one output
 	// channel], 1×16 or 1×4 for runtimes with sparse kernels. 0 means 1. Blocks at the ends may be smaller.
 	Rows, Columns int
-	// Largest scores a block by its largest weight instead of by its average magnitude.
-	Largest bool
 	// Zeros of every Of weights in a row along the input channels are pruned: 2 of 4 for sparse tensor cores. Not with blocks.
 	Zeros, Of int
 }
@@ -115,7 +113,7 @@ func Mask(w Weights, sparsity float64, p Pattern) ([]uint8, error) {
 		}
 		return w.someOfEvery(p.Zeros, p.Of), nil
 	case p.blocks():
-		return w.blockMask(sparsity, max(p.Rows, 1), max(p.Columns, 1), p.Largest), nil
+		return w.blockMask(sparsity, max(p.Rows, 1), max(p.Columns, 1)), nil
 	default:
 		return w.singles(Count(len(w.Values), sparsity)), nil
 	}
@@ -200,7 +198,7 @@ func (w Weights) at(row, column int) int {
 }
 
 // blockMask prunes blocks of rows×columns.
-func (w Weights) blockMask(sparsity float64, rows, columns int, largest bool) []uint8 {
+func (w Weights) blockMask(sparsity float64, rows, columns int) []uint8 {
 	type block struct {
 		row, column, size int
 		score             float64
@@ -211,7 +209,7 @@ func (w Weights) blockMask(sparsity float64, rows, columns int, largest bool) []
 	for r := 0; r < height; r += rows {
 		for c := 0; c < width; c += columns {
 			b := block{row: r, column: c}
-			var sum, top float64
+			var sum float64
 			for i := r; i < min(r+rows, height); i++ {
 				for j := c; j < min(c+columns, width); j++ {
 					at := w.at(i, j)
@@ -219,13 +217,11 @@ func (w Weights) blockMask(sparsity float64, rows, columns int, largest bool) []
 					if w.Mask != nil && w.Mask[at] == 0 {
 						v = 0
 					}
-					sum, top = sum+v, max(top, v)
+					sum += v
 					b.size++
 				}
 			}
-			if b.score = sum / float64(b.size); largest {
-				b.score = top
-			}
+			b.score = sum / float64(b.size)
 			blocks = append(blocks, b)
 		}
 	}

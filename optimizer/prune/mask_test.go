@@ -53,10 +53,6 @@ func TestMask(t *testing.T) {
 			[]float32{0.1, 0.1, 0.2, 0.2, 0.1, 0.1, 0.2, 0.2, 0.3, 0.3, 0.4, 0.4, 0.3, 0.3, 0.4, 0.4}, []int{4, 4}, 0, nil,
 			0.5, Pattern{Rows: 2, Columns: 2}, zeros(8, 1, 1, 1, 1, 1, 1, 1, 1),
 		},
-		"2×2 blocks by largest": {
-			[]float32{0.1, 0, 0.2, 0, 0, -0.1, 0, -0.2, 0.3, 0, 0.4, 0, 0, -0.3, 0, -0.4}, []int{4, 4}, 0, nil,
-			0.5, Pattern{Rows: 2, Columns: 2, Largest: true}, zeros(8, 1, 1, 1, 1, 1, 1, 1, 1),
-		},
 		"2 of 4 along the input channels": {
 			[]float32{1, 4, 3, 2, -5, -6, 8, 7}, []int{1, 1, 1, 8}, 0, nil, 0, Pattern{Zeros: 2, Of: 4}, []uint8{0, 1, 1, 0, 0, 0, 1, 1},
 		},
@@ -160,7 +156,7 @@ func TestPatternsHoldForEveryShape(t *testing.T) {
 			n *= d
 		}
 		values := normal(n, 1)
-		for _, p := range []Pattern{{Columns: 4}, {Columns: 16}, {Rows: 4}, {Rows: 3, Columns: 5, Largest: true}} {
+		for _, p := range []Pattern{{Columns: 4}, {Columns: 16}, {Rows: 4}, {Rows: 3, Columns: 5}} {
 			t.Run(fmt.Sprintf("%v %v", shape, p), func(t *testing.T) {
 				mask, err := Mask(Weights{Values: values, Shape: shape}, 0.5, p)
 				if err != nil {

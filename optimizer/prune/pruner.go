@@ -51,6 +51,9 @@ func NewPruner(targets []Target, tensors []*weight.Tensor, o Options, steps int)
 	return p, nil
 }
 
+// Settled is the step from which on masks change no more.
+func (p *Pruner) Settled() int { return p.schedule.End }
+
 // Before is called before every training step, and reports whether masks changed. From the schedule's end on they do not.
 func (p *Pruner) Before(step int) (bool, error) {
 	if !p.settled && step > p.schedule.End { // resumed after the last choice

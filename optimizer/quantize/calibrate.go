@@ -34,8 +34,6 @@ type Calibration struct {
 	Method     Method
 	Percentile float64 // of Percentile, in (50, 100]; 0 = 99.99
 	Decay      float32 // of Average, per micro-batch, in [0, 1); 0 = 0.9
-	// Means asks for the per-channel means of the layers' inputs, which bias correction needs.
-	Means bool
 }
 
 func (c Calibration) withDefaults() (Calibration, error) {
@@ -80,8 +78,6 @@ func FeedOf(s Source) Feed {
 type Statistics struct {
 	// Ranges are by group; groups with a fixed quantization have that one's range.
 	Ranges []Range
-	// Means are by layer: the mean of each channel of the layer's input. Nil unless asked for.
-	Means [][]float32
 }
 
 // lanes is the number of micro-batches in flight. It is fixed, and lane l takes micro-batches l, l+lanes, …, so that sums of
@@ -133,9 +129,7 @@ type observer struct {
 	sources []int // activations to observe, each once
 	seen    map[int]*Histogram
 	ranges  map[int]*MovingAverage
-	sums    [][]float64 // by layer, channel
 	batches int
-	rows    []int64 // by layer: positions summed
 }
 
 func newObserver(net *float.Network, plan *Plan, config Calibration) *observer {
@@ -150,20 +144,7 @@ func newObserver(net *float.Network, plan *Plan, config Calibration) *observer {
 			o.ranges[t] = &MovingAverage{Decay: config.Decay}
 		}
 	}
-	o.sums, o.rows = make([][]float64, len(plan.Layers)), make([]int64, len(plan.Layers))
-	for i, layer := range plan.Layers {
-		o.sums[i] = make([]float64, plan.inputChannels(layer))
-	}
 	return o
-}
-
-// inputChannels is the number of channels of a layer's input; for a dense layer, the inputs of a unit.
-func (p *Plan) inputChannels(l Layer) int {
-	shape := p.Graph.Tensors[l.Input].Shape
-	if l.Axis == 0 {
-		shape = p.Graph.Tensors[l.Weight].Shape
-	}
-	return shape[len(shape)-1]
 }
 
 // run feeds the micro-batches of one lane.
@@ -213,17 +194,6 @@ func (o *observer) observe() error {
 		}
 		o.add(t, values, batch)
 	}
-	if o.config.Means {
-		for i, layer := range o.plan.Layers {
-			x, sums := o.exec.Tensor(layer.Input), o.sums[i]
-			for start := 0; start+len(sums) <= len(x); start += len(sums) {
-				for c, v := range x[start : start+len(sums)] {
-					sums[c] += float64(v)
-				}
-				o.rows[i]++
-			}
-		}
-	}
 	o.batches++
 	return nil
 }
@@ -247,12 +217,6 @@ func (o *observer) merge(p *observer) {
 	for t, h := range p.seen {
 		o.seen[t].Merge(h)
 	}
-	for i := range o.sums {
-		o.rows[i] += p.rows[i]
-		for c, v := range p.sums[i] {
-			o.sums[i][c] += v
-		}
-	}
 	o.batches += p.batches
 }
 
@@ -269,15 +233,6 @@ func (o *observer) statistics() (*Statistics, error) {
 			return nil, err
 		}
 		s.Ranges[i] = r
-	}
-	if o.config.Means {
-		s.Means = make([][]float32, len(o.sums))
-		for i, sums := range o.sums {
-			s.Means[i] = make([]float32, len(sums))
-			for c, v := range sums {
-				s.Means[i][c] = float32(v / float64(max(o.rows[i], 1)))
-			}
-		}
 	}
 	return s, nil
 }

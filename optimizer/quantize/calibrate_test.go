@@ -77,7 +77,7 @@ func TestCalibrationMethods(t *testing.T) {
 func TestCalibrationDoesNotDependOnProcessors(t *testing.T) {
 	for _, method := range []Method{MinMax, Average, Percentile, MSE} {
 		t.Run(method.String(), func(t *testing.T) {
-			config := Calibration{Method: method, Percentile: 99, Means: true}
+			config := Calibration{Method: method, Percentile: 99}
 			_, want := calibrated(t, classifier(), config, noise, 33)
 			defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 			_, got := calibrated(t, classifier(), config, noise, 33)

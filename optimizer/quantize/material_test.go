@@ -186,23 +186,3 @@ func TestPTQIsAsAccurateAsThePeers(t *testing.T) {
 		})
 	}
 }
-
-func TestBiasCorrectionRaisesTheSNR(t *testing.T) {
-	m, l := model(t, "fsdd_ds_cnn_l_float"), fsdd(t, "train")
-	decibel := func(correction bool) float64 {
-		result, err := PTQ(context.Background(), m, PTQOptions{BiasCorrection: correction}, l.feed, 200)
-		if err != nil {
-			t.Fatal(err)
-		}
-		layers, err := SNR(context.Background(), m, result.Plan, result.Leaf, l.feed, 100)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return layers[len(layers)-1].Decibel
-	}
-	without, with := decibel(false), decibel(true)
-	t.Logf("%.2f dB without, %.2f dB with bias correction", without, with)
-	if with < without+0.2 {
-		t.Errorf("%.2f dB without, %.2f dB with bias correction", without, with)
-	}
-}

@@ -7,7 +7,6 @@ import (
 	"espalier.dev/espalier/optimizer/exec/float"
 	"espalier.dev/espalier/optimizer/ir"
 	"espalier.dev/espalier/optimizer/tflite"
-	"espalier.dev/espalier/optimizer/tflite/schema"
 	"espalier.dev/espalier/optimizer/weight"
 )
 
@@ -15,9 +14,6 @@ import (
 type PTQOptions struct {
 	Options
 	Calibration Calibration
-	// BiasCorrection subtracts from each bias what the quantization of the weights adds to the layer's output on average over
-	// the calibration samples. Integers of weights are not affected.
-	BiasCorrection bool
 }
 
 // PTQResult is a leaf and how it came about.
@@ -42,9 +38,7 @@ func PTQ(ctx context.Context, m *tflite.Model, options PTQOptions, feed Feed, n 
 	if err != nil {
 		return nil, err
 	}
-	calibration := options.Calibration
-	calibration.Means = calibration.Means || options.BiasCorrection
-	statistics, err := Calibrate(ctx, net, plan, calibration, feed, n)
+	statistics, err := Calibrate(ctx, net, plan, options.Calibration, feed, n)
 	if err != nil {
 		return nil, err
 	}
@@ -52,11 +46,6 @@ func PTQ(ctx context.Context, m *tflite.Model, options PTQOptions, feed Feed, n 
 	weights, err := plan.Stored(m)
 	if err != nil {
 		return nil, err
-	}
-	if options.BiasCorrection {
-		if m, err = plan.correct(m, params, weights, statistics.Means); err != nil {
-			return nil, err
-		}
 	}
 	leaf, err := Emit(m, plan, params, weights)
 	if err != nil {
@@ -94,27 +83,4 @@ func (p *Plan) Stored(m *tflite.Model) (map[int]Weights, error) {
 		weights[l.Weight] = Weights{Codes: codes, Scale: s.Scale}
 	}
 	return weights, nil
-}
-
-// correct returns m with corrected biases.
-func (p *Plan) correct(m *tflite.Model, params []Params, weights map[int]Weights, means [][]float32) (*tflite.Model, error) {
-	m = m.Clone()
-	for i, l := range p.Layers {
-		if l.Bias == None || p.Graph.Nodes[l.Node].Op == schema.BuiltinOperatorTRANSPOSE_CONV {
-			continue
-		}
-		w, bias := &p.Graph.Tensors[l.Weight], p.constant(m, l.Bias)
-		values := p.constant(m, l.Weight)
-		input := params[p.inputGroup(l)]
-		q, ok := weights[l.Weight]
-		if !ok {
-			var err error
-			if q, err = Symmetric(l.Name, values, w.Shape, l.Axis, l.PerChannel, scaleFloor(bias, input.Scale)); err != nil {
-				return nil, err
-			}
-		}
-		corrected := correctBias(w.Shape, bias, values, q, l.Axis, means[i])
-		m.SetData(m.Subgraph().Tensors[l.Bias], tflite.Float32Bytes(corrected))
-	}
-	return m, nil
 }

@@ -131,7 +131,6 @@ func TestTheLeafOfAClusteredModelHoldsItsVeryCodes(t *testing.T) {
 		"shared codebook":                     {},
 		"shared codebook under a mask":        {mask: everyOther()},
 		"a codebook per channel":              {perChannel: true},
-		"with bias correction":                {options: PTQOptions{BiasCorrection: true}},
 		"with one scale for dense by default": {options: PTQOptions{Options: Options{PerTensorDense: true}}},
 	} {
 		t.Run(name, func(t *testing.T) {

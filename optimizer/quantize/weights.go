@@ -167,28 +167,6 @@ func biasScale(input float32, weight []float32) []float32 {
 	return scale
 }
 
-// correctBias returns the bias that makes up for the weights' quantization error on average: b − Σ (w_q − w)·E[x], where means
-// are those of the layer's input channels (Nagel et al., arXiv 1906.04721, §4.2, with calibrated means). Zeros of padding are
-// left out of account. weights are the float ones, of the shape of the layer's kernel.
-func correctBias(shape []int, bias, weights []float32, q Weights, axis int, means []float32) []float32 {
-	depthwise := axis == 3
-	corrected := make([]float64, len(bias))
-	values, inner := q.Values(shape, axis), product(shape[axis+1:])
-	for i, v := range values {
-		c := i / inner % shape[axis]
-		input := i % len(means)
-		if depthwise {
-			input = c * len(means) / shape[axis]
-		}
-		corrected[c] += float64(float64(v-weights[i]) * float64(means[input]))
-	}
-	out := make([]float32, len(bias))
-	for c, b := range bias {
-		out[c] = float32(float64(b) - corrected[c])
-	}
-	return out
-}
-
 func product(dims []int) int {
 	n := 1
 	for _, d := range dims {

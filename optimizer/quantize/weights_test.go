@@ -118,54 +118,6 @@ func TestWeightsThatDoNotFitAreRefused(t *testing.T) {
 	}
 }
 
-func TestBiasCorrectionRestoresTheMeanOutput(t *testing.T) {
-	rng := rand.New(rand.NewPCG(2, 2))
-	for name, tc := range map[string]struct {
-		shape []int
-		axis  int
-		input int // channels
-	}{
-		"dense":                     {[]int{4, 16}, 0, 16},
-		"convolution":               {[]int{4, 3, 3, 5}, 0, 5},
-		"depthwise":                 {[]int{1, 3, 3, 6}, 3, 6},
-		"depthwise of multiplier 2": {[]int{1, 3, 3, 6}, 3, 3},
-	} {
-		t.Run(name, func(t *testing.T) {
-			weights, means := make([]float32, product(tc.shape)), make([]float32, tc.input)
-			for i := range weights {
-				weights[i] = float32(rng.NormFloat64())
-			}
-			for i := range means {
-				means[i] = float32(rng.Float64() * 3)
-			}
-			bias := make([]float32, tc.shape[tc.axis])
-			q := symmetric(t, weights, tc.shape, tc.axis, true, nil)
-			corrected := correctBias(tc.shape, bias, weights, q, tc.axis, means)
-			// The response to a constant image of the means, far from the border.
-			response := func(w []float32, b []float32) []float64 {
-				out, inner := make([]float64, len(b)), product(tc.shape[tc.axis+1:])
-				for i, v := range w {
-					c, in := i/inner%tc.shape[tc.axis], i%tc.input
-					if tc.axis == 3 {
-						in = c / (tc.shape[3] / tc.input)
-					}
-					out[c] += float64(v) * float64(means[in])
-				}
-				for c := range out {
-					out[c] += float64(b[c])
-				}
-				return out
-			}
-			want, got := response(weights, bias), response(q.Values(tc.shape, tc.axis), corrected)
-			for c := range want {
-				if math.Abs(want[c]-got[c]) > 1e-4 {
-					t.Errorf("channel %d: %v, want %v", c, got[c], want[c])
-				}
-			}
-		})
-	}
-}
-
 func symmetric(t *testing.T, values []float32, shape []int, axis int, perChannel bool, floor []float32) Weights {
 	t.Helper()
 	w, err := Symmetric("w", values, shape, axis, perChannel, floor)

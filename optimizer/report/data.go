@@ -27,7 +27,6 @@ type Verdict struct {
 	Outcome Outcome `json:"outcome"`
 	Stage   string  `json:"stage,omitempty"`  // whose leaf was selected, or came nearest
 	Reason  string  `json:"reason,omitempty"` // a sentence
-	Advice  string  `json:"advice,omitempty"` // what to try, when nothing satisfies
 }
 
 // Outcome is an end, or the lack of one.

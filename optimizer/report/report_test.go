@@ -60,7 +60,7 @@ func layers(count, n int, zeros float64) []Layer {
 func broad() *Data {
 	d := &Data{
 		Pipeline: "a-pipeline-with-quite-a-long-name-as-kubernetes-allows-them", Split: "validation",
-		Verdict:     Verdict{Outcome: Missed, Stage: "pcqat-of-a-stage-with-a-very-long-name-1", Reason: "CompressedBytes is 215000, 15000 above max 200000.", Advice: "More sparsity, or fewer clusters; a constraint of 215000 would hold."},
+		Verdict:     Verdict{Outcome: Missed, Stage: "pcqat-of-a-stage-with-a-very-long-name-1", Reason: "CompressedBytes is 215000, 15000 above max 200000."},
 		Constraints: []Constraint{{Metric: measure.Accuracy, Min: "0.85"}, {Metric: measure.CompressedBytes, Max: "200000"}, {Metric: measure.FileBytes, Max: "600000"}},
 		Notes:       []string{"no test samples: figures are of the validation samples", "operator 7 CUSTOM \"ethos-u\" was carried through untouched"},
 		Stages: []Stage{{Name: "baseline", Kind: Baseline, State: StateCompleted, Metrics: metrics(0.881, 1521031), Layers: layers(30, 0, 0),
@@ -131,7 +131,7 @@ func TestWrite(t *testing.T) {
 		not  []string
 	}{
 		"nothing has run": {&Data{Pipeline: "new"}, []string{"The walk is not over", "Nothing has run yet"}, []string{"<table"}},
-		"nothing satisfies": {broad(), []string{"No leaf meets every constraint", "The nearest is pcqat-of-a-stage", "What to try", "✗ Compressed 437.6 &gt; 200.0 kB",
+		"nothing satisfies": {broad(), []string{"No leaf meets every constraint", "The nearest is pcqat-of-a-stage", "✗ Compressed 437.6 &gt; 200.0 kB",
 			"6 smaller layers", "block_3/separable/conv2d", "too large &lt;by far&gt;", "2 min 05 s", "2 h 13 min", "Completed, reused", "output SNR"}, []string{"<by far>"}},
 		"hostile names are text": {&Data{Pipeline: "<script>alert(1)</script>", Stages: []Stage{{Name: "baseline", State: StateCompleted, Metrics: metrics(1, 10),
 			Leaf: &Leaf{Technique: "</text><script>", Metrics: metrics(1, 5), File: &File{Path: "javascript:alert(1)"}}}, {Name: `"><b>`, State: StateCompleted, Kind: "quantize", Final: true,

@@ -25,6 +25,7 @@ type saved struct {
 	FirstLoss   float64
 	EpochSum    savedTally
 	LastEpoch   Score
+	History     []Score
 	Validation  Score
 	BestScore   Score
 	BestEpoch   int
@@ -69,7 +70,7 @@ func (t *Trainer) fingerprint() string {
 		fmt.Fprintf(h, "%s %v %v\n", p.param.Name, p.param.Shape, p.tensor != nil)
 	}
 	if r := t.task.Ranges; r != nil {
-		fmt.Fprintf(h, "%s %v %v\n", r.Mode, r.Decay, r.start)
+		fmt.Fprintf(h, "%s %v\n", r.Mode, r.start)
 	}
 	return hex.EncodeToString(h.Sum(nil))
 }
@@ -78,7 +79,7 @@ func (t *Trainer) fingerprint() string {
 func (t *Trainer) Save(w io.Writer) error {
 	s := saved{
 		Fingerprint: t.fingerprint(), Step: t.step, FirstLoss: t.firstLoss, EpochSum: savedTally{t.epochSum.loss, t.epochSum.right, t.epochSum.samples},
-		LastEpoch: t.lastEpoch, Validation: t.validation, BestScore: t.bestScore, BestEpoch: t.bestEpoch, SinceBest: t.sinceBest,
+		LastEpoch: t.lastEpoch, History: t.history, Validation: t.validation, BestScore: t.bestScore, BestEpoch: t.bestEpoch, SinceBest: t.sinceBest,
 		Stopped: t.stopped, Best: t.best,
 	}
 	for _, p := range t.params {
@@ -154,7 +155,7 @@ func (t *Trainer) Load(r io.Reader) error {
 	}
 	t.position = position{
 		step: s.Step, resumed: s.Step, firstLoss: s.FirstLoss, begun: s.Step > 0, epochSum: tally{s.EpochSum.Loss, s.EpochSum.Right, s.EpochSum.Samples}, bestScore: s.BestScore, bestEpoch: s.BestEpoch,
-		sinceBest: s.SinceBest, lastEpoch: s.LastEpoch, validation: s.Validation, stopped: s.Stopped,
+		sinceBest: s.SinceBest, lastEpoch: s.LastEpoch, history: s.History, validation: s.Validation, stopped: s.Stopped,
 	}
 	t.best = s.Best
 	return nil

@@ -48,10 +48,7 @@ type Config struct {
 	Distillation   Distillation
 	EarlyStop      EarlyStop
 
-	// RangeRate is the step of learned activation ranges, as a multiple of the learning rate, in units of a range's width at the
-	// start.
-	RangeRate float64
-	Seed      int64
+	Seed int64
 }
 
 // Distillation mixes a teacher into the loss: (1 − Weight)·labels + Weight·teacher.
@@ -70,7 +67,7 @@ type EarlyStop struct {
 func DefaultConfig() Config {
 	return Config{
 		Epochs: 3, BatchSize: 64, LearningRate: 1e-4, Optimizer: Adam, Momentum: 0.9, Beta1: 0.9, Beta2: 0.999, Epsilon: 1e-7,
-		Schedule: Cosine, StepEpochs: 1, StepFactor: 0.5, Distillation: Distillation{Weight: 0.5, Temperature: 2}, RangeRate: 1, Seed: 1,
+		Schedule: Cosine, StepEpochs: 1, StepFactor: 0.5, Distillation: Distillation{Temperature: 2}, Seed: 1,
 	}
 }
 
@@ -99,7 +96,6 @@ func (c *Config) Check() error {
 		{"weight of distillation", c.Distillation.Weight, 0, 1, false, true},
 		{"temperature of distillation", c.Distillation.Temperature, 1e-3, 1e3, false, true},
 		{"patience", float64(c.EarlyStop.Patience), 0, 1e6, false, true},
-		{"rate of ranges", c.RangeRate, 0, 1e3, false, true},
 	} {
 		if r.applicable && !(r.value >= r.min && r.value <= r.max && !(r.open && r.value == r.max)) {
 			return fmt.Errorf("%s is %v: want %v to %v", r.name, r.value, r.min, r.max)

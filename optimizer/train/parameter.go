@@ -34,7 +34,7 @@ func (t *Trainer) bind() error {
 				return fmt.Errorf("weights %q have %d values, the network's have %d", tensor.Name, tensor.Len(), len(p.Value))
 			}
 		}
-		if t.task.Freeze[p.Tensor] || tensor == nil && p.Kind == float.Constant {
+		if tensor == nil && p.Kind == float.Constant {
 			p.Trainable = false
 		}
 		if p.Trainable {

@@ -24,7 +24,6 @@ type Ranges struct {
 	Quants []*float.ActQuant // by group, from Plan.Attach
 	Range  []quantize.Range  // by group
 	Mode   RangeMode
-	Decay  float32 // Tracked: share of the average kept at each step; 0 stands for 0.99
 
 	group  []int            // by index in Network.ActQuants
 	start  []quantize.Range // at the beginning of training
@@ -37,7 +36,7 @@ type Ranges struct {
 	params []quantize.Params // by group, as the file will hold them
 }
 
-const defaultDecay = 0.99
+const rangeDecay = 0.99
 
 // prepare checks the ranges against a network and marks what is learned. It must come before any Exec is made.
 func (r *Ranges) prepare(n *float.Network) error {
@@ -49,9 +48,6 @@ func (r *Ranges) prepare(n *float.Network) error {
 	case Frozen, Tracked, Learned:
 	default:
 		return fmt.Errorf("mode of ranges is %q: want %s, %s or %s", r.Mode, Frozen, Tracked, Learned)
-	}
-	if r.Decay == 0 {
-		r.Decay = defaultDecay
 	}
 	index := map[*float.ActQuant]int{}
 	for g, q := range r.Quants {
@@ -126,7 +122,7 @@ func (r *Ranges) track(acts []float.ActGrad) {
 		if g < 0 || r.Plan.Groups[g].Fixed != nil || !(a.Min <= a.Max) {
 			continue
 		}
-		average := quantize.MovingAverage{Decay: r.Decay, Range: r.Range[g]}
+		average := quantize.MovingAverage{Decay: rangeDecay, Range: r.Range[g]}
 		average.Update(quantize.Range{Min: min(a.Min, 0), Max: max(a.Max, 0)}.Union(r.floor[g]))
 		r.Range[g] = average.Range
 	}
@@ -141,7 +137,7 @@ func (r *Ranges) learn(c *Config, step int, rate float64, acts []float.ActGrad) 
 		lo, hi := r.Range[g].Gradient(a.Scale, a.ZeroPoint)
 		r.grad[2*g], r.grad[2*g+1] = lo*r.width(g), hi*r.width(g)
 	}
-	kernel.AdamStep(r.value, r.grad, r.first, r.second, r.mask, adamConstants(c, step, rate*c.RangeRate))
+	kernel.AdamStep(r.value, r.grad, r.first, r.second, r.mask, adamConstants(c, step, rate))
 	for g := range r.Range {
 		if !r.Quants[g].Learn {
 			continue

@@ -91,6 +91,7 @@ func (r *run) one(src dataset.Source, order []int, k int) error {
 // endEpoch scores the validation samples and decides whether to stop.
 func (r *run) endEpoch(epoch int) error {
 	r.lastEpoch = r.epochSum.score(r.heads[0])
+	r.history = append(r.history, r.lastEpoch)
 	if err := r.compare(r.lastEpoch.Loss); err != nil {
 		return err
 	}
@@ -155,7 +156,7 @@ func (r *run) checkpoint() error {
 
 func (r *run) result() *Result {
 	result := &Result{
-		Epochs: r.step / r.stepsPerEpoch(), Steps: r.step, Training: r.lastEpoch, Stopped: r.stopped,
+		Epochs: r.step / r.stepsPerEpoch(), Steps: r.step, Training: r.lastEpoch, History: r.history, Stopped: r.stopped,
 		Samples: r.samples, Elapsed: time.Since(r.began),
 	}
 	result.Best = result.Epochs - 1

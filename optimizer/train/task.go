@@ -20,8 +20,6 @@ type Task struct {
 	// Weights are the parametrized weights by tensor index. Trainable kernels, dense weights and biases without one train as
 	// plain floats; other constants of the model do not train.
 	Weights map[int]*weight.Tensor
-	// Freeze names tensors, by index, that do not train.
-	Freeze map[int]bool
 	// Ranges are the ranges of quantized activations; nil: none move.
 	Ranges *Ranges
 	// Outputs describe the Network's outputs; nil: they are described from Network and Train.
@@ -65,13 +63,14 @@ type Score struct{ Loss, Accuracy float64 }
 
 // Result is what Run did.
 type Result struct {
-	Epochs     int    // completed, those of earlier runs included
-	Steps      int    // completed
-	Training   Score  // of the last epoch
-	Validation *Score // of the weights that were kept
-	Best       int    // epoch the weights are of, from 0
-	Stopped    bool   // by EarlyStop
-	Samples    int    // trained on by this run
+	Epochs     int     // completed, those of earlier runs included
+	Steps      int     // completed
+	Training   Score   // of the last epoch
+	History    []Score // of every epoch
+	Validation *Score  // of the weights that were kept
+	Best       int     // epoch the weights are of, from 0
+	Stopped    bool    // by EarlyStop
+	Samples    int     // trained on by this run
 	Elapsed    time.Duration
 }
 
@@ -120,6 +119,7 @@ type position struct {
 	bestEpoch  int
 	sinceBest  int
 	lastEpoch  Score
+	history    []Score
 	validation Score
 	stopped    bool
 }

@@ -218,7 +218,6 @@ func TestTasksThatDoNotFitAreRefused(t *testing.T) {
 		{"too many classes", "labels up to 8", Task{Network: network, Weights: weights, Train: &memory{shape: src.shape, classes: 9, x: src.x, labels: src.labels}}, nil},
 		{"no samples", "no training samples", Task{Network: network, Weights: weights, Train: &memory{shape: src.shape, classes: 4}}, nil},
 		{"class weights of another number", "2 class weights for 4 classes", Task{Network: network, Weights: weights, Train: src}, func(c *Config) { c.ClassWeights = []float64{1, 2} }},
-		{"nothing trainable", float.ErrNothingToTrain.Error(), Task{Network: network, Train: src, Freeze: map[int]bool{1: true, 2: true, 4: true, 5: true, 9: true, 10: true, 3: true, 6: true, 7: true, 8: true, 11: true, 12: true}}, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			config := fastConfig()
@@ -240,22 +239,6 @@ func TestLabelsOutOfRangeNameTheSample(t *testing.T) {
 	_, err := newTrainer(t, task, fastConfig()).Run(context.Background())
 	if err == nil || !strings.Contains(err.Error(), "sample 13 has label 4") {
 		t.Errorf("got %v, want the sample named", err)
-	}
-}
-
-func TestOnlyTheDeclaredParametersTrain(t *testing.T) {
-	task := Task{Train: blobs(1, 64, 4)}
-	task.Network, task.Weights = compile(t, classifier(softmaxEnd))
-	frozen := task.Network.Params[0]
-	task.Freeze = map[int]bool{frozen.Tensor: true}
-	before := slices.Clone(frozen.Value)
-	biases := slices.Clone(task.Network.Params[1].Value)
-	mustRun(t, newTrainer(t, task, fastConfig()))
-	if !slices.Equal(before, frozen.Value) {
-		t.Error("a frozen kernel changed")
-	}
-	if slices.Equal(biases, task.Network.Params[1].Value) {
-		t.Error("its bias did not train")
 	}
 }
 
