@@ -267,12 +267,13 @@ func (r *Reconciler) taken(ctx context.Context, v *view, job *batchv1.Job, start
 	return held, nil
 }
 
-// exclusive returns the Job's claims that one node may mount at a time. A claim that is not there is its pod's to complain about.
+// exclusive returns the Job's claims that one node may mount at a time. They are asked for one by one: a cache would hold every claim of the
+// cluster. A claim that is not there is its pod's to complain about.
 func (r *Reconciler) exclusive(ctx context.Context, job *batchv1.Job) ([]string, error) {
 	var out []string
 	for _, name := range claimsOf(job) {
 		var claim corev1.PersistentVolumeClaim
-		err := r.Client.Get(ctx, types.NamespacedName{Namespace: job.Namespace, Name: name}, &claim)
+		err := r.Live.Get(ctx, types.NamespacedName{Namespace: job.Namespace, Name: name}, &claim)
 		switch {
 		case apierrors.IsNotFound(err):
 		case err != nil:

@@ -28,9 +28,9 @@ func diagnosePending(pod *corev1.Pod) (reason, message string) {
 // remedyUnschedulable says what to change, where the scheduler's message tells.
 func remedyUnschedulable(message string) string {
 	for _, known := range []struct{ said, remedy string }{
-		{"node affinity/selector", "; is there an arm64 node? spec.template.nodeSelector chooses others, {} any"},
+		{"Insufficient", "; lower spec.template.resources.requests or add nodes"}, // of the nodes that are right otherwise
 		{"untolerated taint", "; add to spec.template.tolerations"},
-		{"Insufficient", "; lower spec.template.resources.requests or add nodes"},
+		{"node affinity/selector", "; is there an arm64 node? spec.template.nodeSelector chooses others, {} any"},
 		{"persistentvolumeclaim", "; create the claim, or correct the pvc:// address"},
 	} {
 		if strings.Contains(message, known.said) {

@@ -130,12 +130,10 @@ func install(t *testing.T, c client.Client) sets.Set[string] {
 
 // notSeen are permissions that this test does not see used, and why they are there all the same.
 var notSeen = map[string]string{
-	"list jobs.batch":                         "caches list where an API server has no streaming lists",
-	"list pods.":                              "caches list",
-	"list persistentvolumeclaims.":            "caches list",
+	"list jobs.batch": "caches list where an API server has no streaming lists",
+	"list pods.":      "caches list",
 	"list optimizationpipelines.espalier.dev": "caches list",
-	"get pods.":                               "goes with list",
-	"get persistentvolumeclaims.":             "goes with list",
+	"get pods.": "goes with list",
 	"update optimizationpipelines/finalizers.espalier.dev": "asked for by the API server's own OwnerReferencesPermissionEnforcement, on here",
 	"create tokenreviews.authentication.k8s.io":            "of the metrics endpoint, off here; see the manager's test",
 	"create subjectaccessreviews.authorization.k8s.io":     "of the metrics endpoint, off here",

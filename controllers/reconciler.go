@@ -1,6 +1,7 @@
 package controllers
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -54,7 +55,8 @@ const (
 // +kubebuilder:rbac:groups=espalier.dev,resources=optimizationpipelines/status,verbs=patch
 // +kubebuilder:rbac:groups=espalier.dev,resources=optimizationpipelines/finalizers,verbs=update
 // +kubebuilder:rbac:groups=batch,resources=jobs,verbs=get;list;watch;create;patch;delete
-// +kubebuilder:rbac:groups="",resources=pods;persistentvolumeclaims,verbs=get;list;watch
+// +kubebuilder:rbac:groups="",resources=pods,verbs=get;list;watch
+// +kubebuilder:rbac:groups="",resources=persistentvolumeclaims,verbs=get
 // +kubebuilder:rbac:groups="",resources=events,verbs=list
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 
@@ -70,7 +72,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 	if p.DeletionTimestamp != nil {
 		return ctrl.Result{}, r.end(ctx, p)
 	}
-	if r.written.newer(request.NamespacedName, p.ResourceVersion) {
+	if r.written.newer(request.NamespacedName, p.ResourceVersion, r.Clock.Now()) {
 		return ctrl.Result{RequeueAfter: retryBehind}, nil // the cache has not what was decided last
 	}
 	v, err := r.look(ctx, p, cached)
@@ -153,6 +155,13 @@ func (r *Reconciler) look(ctx context.Context, p *v1alpha1.OptimizationPipeline,
 // decide has internal/walk decide. Results that an earlier version made count as long as nothing has to be run beside them: an upgrade of
 // the operator does not retrain what is finished.
 func (v *view) decide() {
+	if settled(v.pipeline) { // a frozen answer: what it was made from is not asked again, as this version may name it otherwise
+		v.version = cmp.Or(v.pipeline.Status.AlgorithmVersion, v.version)
+		if v.decideAgain(); v.decision.Finished {
+			return
+		}
+		v.version = v.running
+	}
 	earlier := v.pipeline.Status.AlgorithmVersion
 	if earlier != "" && earlier != v.running {
 		v.version = earlier
@@ -166,9 +175,19 @@ func (v *view) decide() {
 	v.decision = walk.Decide(&v.pipeline.Spec, v.facts, v.now)
 }
 
+// decideAgain decides from the facts as they are. Where nothing is hashed anew, stages keep the names of their inputs.
+func (v *view) decideAgain() {
+	v.decision = walk.Decide(&v.pipeline.Spec, v.facts, v.now)
+	for i := range v.decision.Stages {
+		if s := &v.decision.Stages[i]; v.facts.Versions == nil && s.InputHash == "" {
+			s.InputHash = stageStatus(&v.before, s.Name).InputHash
+		}
+	}
+}
+
 // show patches the status, if what is known and decided now is not what it says.
 func (r *Reconciler) show(ctx context.Context, v *view) (changed bool, err error) {
-	v.decision = walk.Decide(&v.pipeline.Spec, v.facts, v.now) // what was started is under way now
+	v.decideAgain() // what was started is under way now
 	if len(v.decision.Start) > 0 {
 		v.lookAgain(retryBehind)
 	}
@@ -182,7 +201,7 @@ func (r *Reconciler) show(ctx context.Context, v *view) (changed bool, err error
 	if err := r.Client.Status().Patch(ctx, v.pipeline, patch); err != nil {
 		return false, fmt.Errorf("patch the status: %w", err)
 	}
-	r.written.set(client.ObjectKeyFromObject(v.pipeline), v.pipeline.ResourceVersion)
+	r.written.set(client.ObjectKeyFromObject(v.pipeline), v.pipeline.ResourceVersion, r.Clock.Now())
 	return true, nil
 }
 
@@ -232,16 +251,21 @@ func token(p *v1alpha1.OptimizationPipeline) string {
 // written remembers the last version of each pipeline that was written here, so that nothing is decided from an older one.
 type written struct {
 	mu      sync.Mutex
-	version map[types.NamespacedName]string
+	version map[types.NamespacedName]writtenVersion
 }
 
-func (w *written) set(key types.NamespacedName, version string) {
+type writtenVersion struct {
+	version string
+	at      time.Time
+}
+
+func (w *written) set(key types.NamespacedName, version string, now time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.version == nil {
-		w.version = map[types.NamespacedName]string{}
+		w.version = map[types.NamespacedName]writtenVersion{}
 	}
-	w.version[key] = version
+	w.version[key] = writtenVersion{version, now}
 }
 
 func (w *written) forget(key types.NamespacedName) {
@@ -250,14 +274,15 @@ func (w *written) forget(key types.NamespacedName) {
 	delete(w.version, key)
 }
 
-// newer reports whether what was written is newer than a version. Versions that cannot be compared are not.
-func (w *written) newer(key types.NamespacedName, version string) bool {
+// newer reports whether what was written is newer than a version, and so lately that the cache may not have it yet. After that the API
+// server does not have it either: it was restored from a backup. Versions that cannot be compared are not newer.
+func (w *written) newer(key types.NamespacedName, version string, now time.Time) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	last, known := w.version[key]
-	if !known {
+	if !known || now.Sub(last.at) > justWritten {
 		return false
 	}
-	order, err := resourceversion.CompareResourceVersion(last, version)
+	order, err := resourceversion.CompareResourceVersion(last.version, version)
 	return err == nil && order > 0
 }

@@ -3,6 +3,7 @@ package controllers
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -49,10 +50,21 @@ func newsOf(before, after *v1alpha1.OptimizationPipelineStatus) []news {
 		}
 	}
 	was, now := meta.FindStatusCondition(before.Conditions, v1alpha1.ConditionReady), meta.FindStatusCondition(after.Conditions, v1alpha1.ConditionReady)
+	if now != nil && waits(now.Reason) && hasStarted(before) {
+		return out // waiting its turn is told once, not at every stage
+	}
 	if now != nil && (was == nil || was.Reason != now.Reason || was.Status != now.Status) && tellsOutcome(after, now.Reason) {
-		out = append(out, news{warning: !meta.IsStatusConditionTrue(after.Conditions, v1alpha1.ConditionReady), reason: now.Reason, message: now.Message})
+		out = append(out, news{warning: !meta.IsStatusConditionTrue(after.Conditions, v1alpha1.ConditionReady) && !waits(now.Reason), reason: now.Reason, message: now.Message})
 	}
 	return out
+}
+
+// waits reports whether a reason says that a pipeline waits its turn, as all do at times.
+func waits(reason string) bool { return reason == reasonInFlightLimit || reason == reasonWaitForVolume }
+
+// hasStarted reports whether a Job was made for any stage.
+func hasStarted(status *v1alpha1.OptimizationPipelineStatus) bool {
+	return slices.ContainsFunc(status.Stages, func(s v1alpha1.StageStatus) bool { return s.Attempt > 0 })
 }
 
 // tellsOutcome reports whether a reason of Ready is worth an event: how it ended, or what stands in the way.

@@ -132,7 +132,7 @@ func splitCause(text string) (reason, message string) {
 	return "", text
 }
 
-// truncate keeps a text within so many bytes, whole characters, and says that there was more.
+// truncate keeps a text within so many bytes, whole words where they are not too long, and says that there was more.
 func truncate(text string, limit int) string {
 	const more = "…"
 	if len(text) <= limit {
@@ -142,7 +142,10 @@ func truncate(text string, limit int) string {
 	for end > 0 && !utf8.RuneStart(text[end]) {
 		end--
 	}
-	return text[:end] + more
+	if space := strings.LastIndexByte(text[:end+1], ' '); space >= end/2 {
+		end = space
+	}
+	return strings.TrimRight(text[:end], " ,;:") + more
 }
 
 // list joins names for people.

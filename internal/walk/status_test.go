@@ -147,3 +147,15 @@ func TestTheLongestMessagesKeepTheStatusInBounds(t *testing.T) {
 		t.Errorf("a character was cut: %v", err)
 	}
 }
+
+func TestTruncateCutsBetweenWords(t *testing.T) {
+	for text, want := range map[string]string{
+		"short":                          "short",
+		"what the model's address holds": "what the model's…",
+		strings.Repeat("x", 30):          strings.Repeat("x", 17) + "…",
+	} {
+		if got := truncate(text, 20); got != want {
+			t.Errorf("%q: %q", text, got)
+		}
+	}
+}
