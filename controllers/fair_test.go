@@ -28,7 +28,7 @@ func TestAJobThatCannotStartHoldsUpNobody(t *testing.T) {
 	tests := map[string]func(w *world){
 		"no image": func(w *world) {
 			w.play = func(o *stage.Order, _ *corev1.Pod) act {
-				if o.Pipeline == "stuck" && o.Attempt == 1 {
+				if o.Pipeline == "stuck" && o.Stage == walk.Baseline && o.Attempt == 1 {
 					return act{status: waitingPod("ErrImagePull", "not found")}
 				}
 				return act{}
@@ -36,7 +36,7 @@ func TestAJobThatCannotStartHoldsUpNobody(t *testing.T) {
 		},
 		"no node": func(w *world) {
 			w.play = func(o *stage.Order, _ *corev1.Pod) act {
-				if o.Pipeline == "stuck" && o.Attempt == 1 {
+				if o.Pipeline == "stuck" && o.Stage == walk.Baseline && o.Attempt == 1 {
 					return act{status: &corev1.PodStatus{Phase: corev1.PodPending, Conditions: []corev1.PodCondition{{
 						Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Reason: corev1.PodReasonUnschedulable, Message: "0/3 nodes are available: 3 Insufficient cpu.",
 					}}}}
@@ -46,7 +46,7 @@ func TestAJobThatCannotStartHoldsUpNobody(t *testing.T) {
 		},
 		"no secret": func(w *world) {
 			w.play = func(o *stage.Order, _ *corev1.Pod) act {
-				if o.Pipeline == "stuck" && o.Attempt == 1 {
+				if o.Pipeline == "stuck" && o.Stage == walk.Baseline && o.Attempt == 1 {
 					return act{status: waitingPod("CreateContainerConfigError", `secret "s3" not found`)}
 				}
 				return act{}

@@ -269,7 +269,11 @@ func TestAQueuedJobSaysThatItWaitsForTheQueue(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.play = func(*stage.Order, *corev1.Pod) act { return act{hang: true} }
-	w.run(func(o *Options, _ *ctrl.Options, _ *Reconciler) { o.MaxInFlight = 1 })
+	w.run(func(o *Options, _ *ctrl.Options, r *Reconciler) {
+		if o.MaxInFlight = 1; r != nil {
+			r.queues.look = func() bool { return true } // as if Kueue's kinds were there
+		}
+	})
 	w.pipeline("busy")
 	w.until("busy", "running", func(p *v1alpha1.OptimizationPipeline) bool {
 		return stageStatus(&p.Status, walk.Baseline).State == v1alpha1.StageRunning
