@@ -168,23 +168,17 @@ var pending = map[string]string{
 	"03-unet-per-pixel-classes":               "a mask of classes is not told from numbers",
 	"08-streaming-state-int8":                 "reading the network ends in a panic",
 	"10-two-inputs":                           "a dataset feeds one input",
-	"28-clusters-above-distinct":              "weights that hold few values cannot be pruned",
-	"29-diverging-learning-rate":              "a loss that stays finite is not seen to diverge",
 	"32-sigmoid-binary-one-output":            "one sigmoid output is not taken for two classes",
 	"33-multi-label-sigmoid":                  "labels of several are numbers to predict",
 	"34-regression-outputs-of-different-size": "errors of outputs of different size are added up as they are",
 	"41-labels-float-column":                  "labels in floats are numbers to predict",
 	"42-labels-strings":                       "labels in words cannot be read from arrays",
 	"47-two-signatures":                       "a model of two signatures is not told apart",
-	"55-softplus-mish-qat":                    "the gradient of LOG near 0 is not finite",
 	"58b-unet-one-hot-batch-1":                "one-hot masks are numbers to predict",
 	"59-unet-no-labels-batch-1":               "dense answers are compared as one class",
 	"68-metadata-zip-appended":                "files appended to the model are lost in silence",
-	"88-pattern-2-4-not-divisible":            "rows that N:M does not divide are left out in silence",
 	"77-argmax-output":                        "a class index is taken for one score",
 	"85-two-heads-no-labels":                  "the second output is not trained",
-	"95-padv2-minus-inf-maxpool":              "padding with -inf decides the range of an activation",
-	"98-attention-mask-1e9":                   "a mask of -1e9 decides the range of an activation",
 	"81-image-folder-odd-files":               "a class without images, and files that are no images we read, are left out in silence",
 }
 
@@ -375,7 +369,7 @@ var expectations = map[string]func(t *testing.T, name string){
 	"93-tutorial-reshape-conv-batch-none": func(t *testing.T, name string) { walkCase(t, name, "pipeline.yaml").near(0.02, 0.04) },
 	"95-padv2-minus-inf-maxpool":          func(t *testing.T, name string) { walkCase(t, name, "pipeline.yaml").near(0.02, 0.04) },
 	"96-clip-to-infinity":                 func(t *testing.T, name string) { walkCase(t, name, "pipeline.yaml").near(0.02, 0.04) },
-	"98-attention-mask-1e9":               func(t *testing.T, name string) { walkCase(t, name, "pipeline.yaml").near(0.03, 0.1) },
+	"98-attention-mask-1e9":               func(t *testing.T, name string) { walkCase(t, name, "pipeline.yaml").near(0.03, 0.15) },
 }
 
 func TestEveryCaseComesToWhatIsExpected(t *testing.T) {

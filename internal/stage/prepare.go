@@ -54,6 +54,10 @@ func Prepare(ctx context.Context, spec *v1alpha1.OptimizationPipelineSpec, sourc
 		_ = p.Close()
 		return nil, err
 	}
+	if p.Network, err = (&lineage.Run{Data: p.Data}).Reach(ctx, p.Network); err != nil {
+		_ = p.Close()
+		return nil, fault.As(fault.Model, classify(err))
+	}
 	return p, nil
 }
 

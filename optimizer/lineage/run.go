@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"espalier.dev/espalier/optimizer/answer"
@@ -122,6 +123,26 @@ func (r *Run) Baseline(ctx context.Context, n *Network) (*Outcome, error) {
 		}
 	}
 	return out, r.leaf(ctx, out)
+}
+
+// reachSamples bounds the samples that Reach looks at.
+const reachSamples = 64
+
+// Reach has constants of a lineage's first network that stand for infinity lie within reach of what they meet (quantize.Reach). An
+// int8 network's are within its ranges already.
+func (r *Run) Reach(ctx context.Context, n *Network) (*Network, error) {
+	if n.Int8() {
+		return n, nil
+	}
+	drawn := r.draw(reachSamples)
+	model, notes, err := quantize.Reach(ctx, n.model, r.feed(drawn), len(drawn))
+	if err != nil || len(notes) == 0 {
+		return n, err
+	}
+	from, out := *n.from, *n
+	from.model, from.notes = model, append(slices.Clone(from.notes), notes...)
+	out.model, out.from = model, &from
+	return &out, nil
 }
 
 // draw returns up to n training samples, as many of every class as there are, by a seed of its own: those that ranges, checks and

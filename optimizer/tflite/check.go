@@ -201,9 +201,11 @@ func (m *Model) checkOperators(s int, g *schema.SubGraphT) error {
 	return nil
 }
 
-// CheckFinite reports the first NaN or infinity in a float constant of any subgraph, by tensor and element.
+// CheckFinite reports the first NaN or infinity in a float constant of any subgraph, by tensor and element. An infinity is legal where
+// nothing but its order counts, as padding of a maximum or bound of a clip.
 func CheckFinite(m *Model) error {
 	for s, g := range m.Subgraphs {
+		ordered := m.ordered(g)
 		for i, t := range g.Tensors {
 			if t.Type != schema.TensorTypeFLOAT32 && t.Type != schema.TensorTypeFLOAT16 || !m.IsConst(t) {
 				continue
@@ -213,11 +215,26 @@ func CheckFinite(m *Model) error {
 				return err
 			}
 			for k, v := range values {
-				if math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) {
+				if math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) && !ordered[int32(i)] {
 					return wrong(tensorName(s, i, t), "element %d is %v: the model was not trained to an end, export it again", k, v)
 				}
 			}
 		}
 	}
 	return nil
+}
+
+// ordered are the tensors read by operators that compare, choose or pad, and by masks: an infinity is a legal value there.
+func (m *Model) ordered(g *schema.SubGraphT) map[int32]bool {
+	out := map[int32]bool{}
+	for _, o := range g.Operators {
+		switch code, _ := m.Op(o); code {
+		case schema.BuiltinOperatorMAXIMUM, schema.BuiltinOperatorMINIMUM, schema.BuiltinOperatorPADV2, schema.BuiltinOperatorSELECT,
+			schema.BuiltinOperatorSELECT_V2, schema.BuiltinOperatorADD, schema.BuiltinOperatorSUB:
+			for _, t := range o.Inputs {
+				out[t] = true
+			}
+		}
+	}
+	return out
 }

@@ -23,6 +23,7 @@ type operation struct {
 	slopeA, slopeB func(a, b float32) float32
 	linear         bool    // y = a + sign·b, computed without calls
 	sign           float32 // of b
+	poles          bool    // f is infinite or not defined for some a and b
 }
 
 func constantly(c float32) func(a, b float32) float32 { return func(_, _ float32) float32 { return c } }
@@ -46,7 +47,7 @@ var operations = map[schema.BuiltinOperator]operation{
 	schema.BuiltinOperatorMUL: {f: func(a, b float32) float32 { return a * b }, slopeA: second, slopeB: first},
 	schema.BuiltinOperatorDIV: {
 		f:      func(a, b float32) float32 { return a / b },
-		slopeA: func(_, b float32) float32 { return 1 / b }, slopeB: func(a, b float32) float32 { return -a / (b * b) },
+		slopeA: func(_, b float32) float32 { return steep(1 / b) }, slopeB: func(a, b float32) float32 { return steep(-a / (b * b)) }, poles: true,
 	},
 	schema.BuiltinOperatorMINIMUM: {
 		f:      func(a, b float32) float32 { return min(a, b) },
@@ -60,7 +61,7 @@ var operations = map[schema.BuiltinOperator]operation{
 		f:      func(a, b float32) float32 { return (a - b) * (a - b) },
 		slopeA: func(a, b float32) float32 { return 2 * (a - b) }, slopeB: func(a, b float32) float32 { return 2 * (b - a) },
 	},
-	schema.BuiltinOperatorPOW:       {f: power, slopeA: func(a, b float32) float32 { return b * power(a, b-1) }, slopeB: powerSlopeB},
+	schema.BuiltinOperatorPOW:       {f: power, slopeA: func(a, b float32) float32 { return steep(b * power(a, b-1)) }, slopeB: powerSlopeB, poles: true},
 	schema.BuiltinOperatorFLOOR_DIV: {f: func(a, b float32) float32 { return float32(math.Floor(float64(a / b))) }},
 	schema.BuiltinOperatorFLOOR_MOD: {
 		f: floorMod, slopeA: constantly(1), slopeB: func(a, b float32) float32 { return -float32(math.Floor(float64(a / b))) },
@@ -120,6 +121,7 @@ func newBinary(n node, attr ir.Binary, op operation) layer {
 	l := &combine{node: n, bounds: boundsOf(attr.Act), operation: op, attr: attr, same: attr.Same()}
 	l.usesIn = !op.linear
 	l.opaque = op.slopeA == nil
+	l.node.poles = op.poles
 	l.usesOut = l.active()
 	l.adds = !l.same
 	if len(l.attr.Shape) == 0 {

@@ -194,6 +194,9 @@ func (e *Exec) runForward(l layer) {
 	}
 	for k, t := range b.out {
 		if t >= 0 && e.act[t] >= 0 && e.net.requantizes(b) {
+			if b.poles {
+				e.cap(t, e.result(b, k))
+			}
 			e.quantize(t, e.result(b, k))
 		}
 	}

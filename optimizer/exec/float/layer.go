@@ -41,6 +41,7 @@ type node struct {
 
 	usesIn  bool // backward reads the inputs' values
 	usesOut bool // backward reads the outputs' values, before quantization
+	poles   bool // finite inputs may give infinities
 	adds    bool // backward only ever adds to an input's gradient; the Exec clears it first where nothing is there yet
 
 	saved           int // floats kept from forward to backward

@@ -83,6 +83,21 @@ func (e *Exec) observe(act int, raw []float32) {
 	}
 }
 
+// cap gives values about to be quantized that are not finite an end of the range, as the int8 kernels do: a logarithm of 0 is the lowest
+// code, and so is one of a negative number.
+func (e *Exec) cap(t int, raw []float32) {
+	lo, hi := e.acts[e.act[t]].kernel().Bounds(float32(math.Inf(-1)), float32(math.Inf(1)))
+	for i, v := range raw {
+		switch {
+		case v-v == 0:
+		case v > 0:
+			raw[i] = hi
+		default:
+			raw[i] = lo
+		}
+	}
+}
+
 // quantize writes the fake-quantized raw values of tensor t, which may be its own buffer.
 func (e *Exec) quantize(t int, raw []float32) {
 	act := e.act[t]

@@ -44,6 +44,7 @@ type function struct {
 	f               func(x float32) float32
 	slope           func(x, y float32) float32 // nil: not differentiable, or of no use
 	usesIn, usesOut bool                       // slope reads x, y
+	poles           bool                       // f is infinite or not defined for some x
 }
 
 // functions are the operators of one value without attributes.
@@ -55,9 +56,9 @@ var functions = map[schema.BuiltinOperator]function{
 	schema.BuiltinOperatorABS:         {f: wide(math.Abs), slope: signOf, usesIn: true},
 	schema.BuiltinOperatorNEG:         {f: func(x float32) float32 { return -x }, slope: func(_, _ float32) float32 { return -1 }},
 	schema.BuiltinOperatorEXP:         {f: wide(math.Exp), slope: func(_, y float32) float32 { return y }, usesOut: true},
-	schema.BuiltinOperatorLOG:         {f: wide(math.Log), slope: func(x, _ float32) float32 { return 1 / x }, usesIn: true},
-	schema.BuiltinOperatorSQRT:        {f: wide(math.Sqrt), slope: func(_, y float32) float32 { return 0.5 / y }, usesOut: true},
-	schema.BuiltinOperatorRSQRT:       {f: rsqrt, slope: func(x, y float32) float32 { return -0.5 * y / x }, usesIn: true, usesOut: true},
+	schema.BuiltinOperatorLOG:         {f: wide(math.Log), slope: func(x, _ float32) float32 { return steep(1 / x) }, usesIn: true, poles: true},
+	schema.BuiltinOperatorSQRT:        {f: wide(math.Sqrt), slope: func(_, y float32) float32 { return steep(0.5 / y) }, usesOut: true, poles: true},
+	schema.BuiltinOperatorRSQRT:       {f: rsqrt, slope: func(x, y float32) float32 { return steep(-0.5 * y / x) }, usesIn: true, usesOut: true, poles: true},
 	schema.BuiltinOperatorSQUARE:      {f: func(x float32) float32 { return x * x }, slope: func(x, _ float32) float32 { return 2 * x }, usesIn: true},
 	schema.BuiltinOperatorSIN:         {f: wide(math.Sin), slope: func(x, _ float32) float32 { return float32(math.Cos(float64(x))) }, usesIn: true},
 	schema.BuiltinOperatorCOS:         {f: wide(math.Cos), slope: func(x, _ float32) float32 { return -float32(math.Sin(float64(x))) }, usesIn: true},
@@ -68,12 +69,20 @@ var functions = map[schema.BuiltinOperator]function{
 	schema.BuiltinOperatorLOGICAL_NOT: {f: func(x float32) float32 { return 1 - x }},
 }
 
+// steep is a slope, or 0 where there is none: of a logarithm, root or quotient at 0, which int8 values round to.
+func steep(slope float32) float32 {
+	if slope-slope != 0 {
+		return 0
+	}
+	return slope
+}
+
 func buildUnary(s *site) (layer, error) { return newUnary(s), nil }
 
 // newUnary compiles an operator of the table of functions.
 func newUnary(s *site) *unary {
 	f := functions[s.o.Op]
-	s.usesIn, s.usesOut, s.opaque = f.usesIn, f.usesOut, f.slope == nil
+	s.usesIn, s.usesOut, s.opaque, s.poles = f.usesIn, f.usesOut, f.slope == nil, f.poles
 	return &unary{node: s.node, f: f.f, slope: f.slope}
 }
 
