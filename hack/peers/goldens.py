@@ -85,6 +85,7 @@ CASES = {
     "reduce_all": (lambda x: tf.cast(tf.reduce_all(x > -1.0, 1), tf.float32), [(1, 3, 4)], normal),
     "gather_nd": (lambda x: tf.gather_nd(x * 1.5, tf.constant([[0, 2], [0, 0]])), [(1, 4, 3)], normal),
     "top_k": (lambda x: tf.math.top_k(x * 1.5, 3).values, [(1, 6)], normal),
+    "zeros_like": (lambda x: tf.raw_ops.ZerosLike(x=x) + 0.5 * x, [(1, 3)], normal),
     "fill": (lambda x: x + tf.fill([1, 3], 0.5), [(1, 3)], normal),
     "neg": (lambda x: -x, [(1, 3, 4)], normal),
     "square": (lambda x: tf.square(x), [(1, 3, 4)], normal),

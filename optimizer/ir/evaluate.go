@@ -494,17 +494,8 @@ var shapeRules = map[schema.BuiltinOperator]rule{
 	schema.BuiltinOperatorRANGE:             ranged,
 	schema.BuiltinOperatorFILL:              filled,
 	schema.BuiltinOperatorBROADCAST_ARGS:    broadcastArgs,
-	schema.BuiltinOperatorZEROS_LIKE:        sameShape,
 	schema.BuiltinOperatorSPACE_TO_BATCH_ND: spaceToBatch,
 	schema.BuiltinOperatorBATCH_TO_SPACE_ND: batchToSpace,
-}
-
-func sameShape(c *call) error {
-	if err := c.want(1); err != nil {
-		return err
-	}
-	c.give(slices.Clone(c.in(0).Shape))
-	return nil
 }
 
 // target gives the output the shape that input i holds.

@@ -64,6 +64,7 @@ var rules = map[schema.BuiltinOperator]rule{
 	schema.BuiltinOperatorCEIL:         unary,
 	schema.BuiltinOperatorROUND:        unary,
 	schema.BuiltinOperatorSIGN:         unary,
+	schema.BuiltinOperatorZEROS_LIKE:   unary,
 	schema.BuiltinOperatorQUANTIZE:     unary,
 	schema.BuiltinOperatorDEQUANTIZE:   unary,
 	schema.BuiltinOperatorCAST:         cast,

@@ -7,7 +7,7 @@ var all = join(
 	[]*Op{conv2d, depthwiseConv2d, transposeConv, conv3d, fullyConnected, batchMatMul},
 	pools, resizes, blocks,
 	binaries, unaries, comparisons, logic, selections, conversions, normalisations, reductions, alongAxis, positions,
-	[]*Op{concatenation, gather, gatherND, oneHot, topK},
+	[]*Op{zerosLike, concatenation, gather, gatherND, oneHot, topK},
 	pads, splits, packs, slices, reshapes, shapes, turns, repeats,
 )
 

@@ -80,6 +80,7 @@ var builders = map[schema.BuiltinOperator]build{
 	schema.BuiltinOperatorFLOOR:        buildUnary,
 	schema.BuiltinOperatorCEIL:         buildUnary,
 	schema.BuiltinOperatorROUND:        buildUnary,
+	schema.BuiltinOperatorZEROS_LIKE:   buildUnary,
 	schema.BuiltinOperatorSIGN:         buildUnary,
 	schema.BuiltinOperatorCAST:         buildCast,
 

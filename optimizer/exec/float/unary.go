@@ -65,6 +65,7 @@ var functions = map[schema.BuiltinOperator]function{
 	schema.BuiltinOperatorFLOOR:       {f: wide(math.Floor)},
 	schema.BuiltinOperatorCEIL:        {f: wide(math.Ceil)},
 	schema.BuiltinOperatorROUND:       {f: wide(math.RoundToEven)},
+	schema.BuiltinOperatorZEROS_LIKE:  {f: func(float32) float32 { return 0 }},
 	schema.BuiltinOperatorSIGN:        {f: func(x float32) float32 { return signOf(x, 0) }},
 	schema.BuiltinOperatorLOGICAL_NOT: {f: func(x float32) float32 { return 1 - x }},
 }
