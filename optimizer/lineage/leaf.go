@@ -171,9 +171,13 @@ func (r *Run) leaf(ctx context.Context, out *Outcome) (err error) {
 			out.Promises[form] = state
 		}
 	}
+	unquantized, err := float.Compile(n.model, 1)
+	if err != nil {
+		return err
+	}
 	checked := r.draw(verifySamples)
 	checks := quantize.Checks{
-		Promises: out.Promises, Simulation: simulation, Place: leaf.Tensor, Feed: r.feed(checked), Samples: len(checked), Classifier: r.classifies(),
+		Promises: out.Promises, Simulation: simulation, Float: unquantized, Place: leaf.Tensor, Feed: r.feed(checked), Samples: len(checked), Classifier: r.classifies(),
 	}
 	if out.Verification, err = quantize.Verify(ctx, leaf.Model, checks); err != nil {
 		return wrap("the emitted leaf does not agree with the network", err)

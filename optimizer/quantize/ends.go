@@ -16,6 +16,7 @@ type ends struct {
 	scores  *end      // nil if they are not int8
 	margins []float64 // by sample: how far below the best the leaf's class is by the simulation's scores, in codes
 	same    int
+	kept    int // samples in which the simulation's class is the float network's
 }
 
 // end is one result.
@@ -23,8 +24,9 @@ type end struct {
 	name      string
 	simulated int // the simulation's tensor
 	leaf      operand
-	codes     []byte // kept as soon as they are computed: their memory is used again
-	squares   float64
+	codes     []byte  // kept as soon as they are computed: their memory is used again
+	squares   float64 // of the differences between leaf and simulation, in codes
+	moved     float64 // the same between simulation and float network
 	compared  int
 }
 
@@ -66,14 +68,18 @@ func (e *ends) keep(integers *integer.Executor, n *ir.Node) {
 	}
 }
 
-// compare adds a sample's differences.
-func (e *ends) compare(simulation *float.Exec) {
+// compare adds a sample's differences. unquantized may be nil.
+func (e *ends) compare(simulation, unquantized *float.Exec) {
 	for _, one := range e.list {
 		want := simulation.Tensor(one.simulated)
 		for k, b := range one.codes[:min(len(one.codes), len(want))] {
 			d := (float64(one.leaf.params.Dequantize(int8(b))) - float64(want[k])) / float64(one.leaf.params.Scale)
 			one.squares += d * d
 			one.compared++
+			if unquantized != nil {
+				d := float64(want[k]-unquantized.Tensor(one.simulated)[k]) / float64(one.leaf.params.Scale)
+				one.moved += d * d
+			}
 		}
 	}
 }
@@ -95,14 +101,17 @@ func (e *ends) judge(scores []float32, class int) {
 	e.margins = append(e.margins, float64(scores[best]-scores[class])/unit)
 }
 
-// noise is the largest root mean square difference of a result, in codes, and the result's name.
-func (e *ends) noise() (codes float64, name string) {
+// noise is the root mean square difference, in codes, of the result for which it is largest beside what is allowed of it, the result's name,
+// and how far quantization moved that.
+func (e *ends) noise() (codes float64, name string, quantization float64) {
+	worst := 0.0
 	for _, one := range e.list {
-		if n := one.noise(); n > codes || name == "" {
-			codes, name = n, one.name
+		n, moved := one.noise(), math.Sqrt(one.moved/float64(max(one.compared, 1)))
+		if share := n / max(maxNoise, maxShare*moved); share > worst || name == "" {
+			worst, codes, name, quantization = share, n, one.name, moved
 		}
 	}
-	return codes, name
+	return codes, name, quantization
 }
 
 func (e *end) noise() float64 { return math.Sqrt(e.squares / float64(max(e.compared, 1))) }
