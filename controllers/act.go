@@ -188,7 +188,7 @@ func (r *Reconciler) prepare(ctx context.Context, v *view) ([]candidate, error) 
 			v.lookAgain(b.until.Sub(v.now))
 			continue
 		}
-		job, err := v.attempt(c.stage, r.Image).job()
+		job, err := r.build(v, c.stage)
 		if err != nil {
 			v.facts.Stages[name] = walk.Fact{
 				State: v1alpha1.StageFailed, Attempt: c.stage.Attempt, InputHash: c.stage.InputHash, Reason: walk.ReasonInvalidSpec, Message: err.Error(),
@@ -244,6 +244,17 @@ func (r *Reconciler) start(ctx context.Context, v *view, c *candidate) (walk.Fac
 		return held, nil
 	}
 	return held, fmt.Errorf("create Job %s: %w", job.Name, err)
+}
+
+// build makes the Job of a stage that the installation allows.
+func (r *Reconciler) build(v *view, s *walk.Stage) (*batchv1.Job, error) {
+	if err := r.Policy.check(&v.pipeline.Spec, r.Image); err != nil {
+		return nil, err
+	}
+	a := v.attempt(s, r.Image)
+	spec := &v.pipeline.Spec
+	a.foreign = !r.Policy.trusts(spec.EffectiveTemplate(spec.Stage(s.Name)).Image, r.Image)
+	return a.job()
 }
 
 // taken looks at the Job that has the name already: another controller's, or this one's before it was killed, is as good as created;

@@ -1,6 +1,7 @@
 package controllers
 
 import (
+	"errors"
 	"fmt"
 	"regexp"
 	"slices"
@@ -195,14 +196,17 @@ func (c child) diagnoseFailure(f *walk.Fact, pod *corev1.Pod) {
 		return
 	}
 	outcome, err := stage.ParseOutcome(end.Message)
-	if err != nil || outcome.Message == "" { // a crash: its exit code, 2 of every panic, means nothing
+	if err != nil || outcome.Message == "" { // a crash: its exit code, 2 of every panic, means nothing, and what it wrote is nobody's word
 		f.Retry, f.Reason = true, reasonStageFailed
-		f.Message = fmt.Sprintf("its container ended with exit code %d: %s", end.ExitCode, sentence(end.Message))
+		f.Message = fmt.Sprintf("its container ended with exit code %d and without an answer; its log says more: kubectl -n %s logs %s", end.ExitCode, pod.Namespace, pod.Name)
 		return
 	}
 	f.Reason, f.Message = reasonStageFailed, outcome.Message
-	if reasonPattern.MatchString(outcome.Reason) {
+	if slices.Contains(stage.Reasons, outcome.Reason) {
 		f.Reason = outcome.Reason
+	}
+	if c.job.Annotations[ForeignAnnotation] != "" { // a container of whoever wrote the pipeline
+		f.Message = fmt.Sprintf("its container ended with exit code %d; its log says more: kubectl -n %s logs %s", end.ExitCode, pod.Namespace, pod.Name)
 	}
 	f.Retry = !slices.Contains(fault.FinalCodes(), end.ExitCode) && f.Reason != walk.ReasonInputChanged
 }
@@ -293,14 +297,15 @@ func terminated(pod *corev1.Pod) *corev1.ContainerStateTerminated {
 }
 
 var (
-	reasonPattern = regexp.MustCompile(`^[A-Z][A-Za-z0-9]{0,62}$`)
 	digestPattern = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
+	reasonPattern = regexp.MustCompile(`^[A-Z][A-Za-z0-9]{0,62}$`) // of Kubernetes
+	metricPattern = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_./-]{0,19}$`)
 )
 
 // checkOutcome reports an answer that is not of this attempt, or that no status could hold.
 func checkOutcome(o *stage.Outcome, name, inputHash string) error {
 	if o.Stage != name || o.InputHash != inputHash {
-		return fmt.Errorf("it is of stage %s and inputs %s", o.Stage, o.InputHash)
+		return errors.New("it is of another stage or of other inputs")
 	}
 	if name == walk.Publish {
 		return nil
@@ -309,7 +314,7 @@ func checkOutcome(o *stage.Outcome, name, inputHash string) error {
 		return fmt.Errorf("it names no leaf")
 	}
 	if o.Model != "" && !digestPattern.MatchString(o.Model) {
-		return fmt.Errorf("model %q is no digest", o.Model)
+		return errors.New("its model is no digest")
 	}
 	metrics := [][]v1alpha1.MetricValue{o.Leaf.Metrics}
 	if name == walk.Baseline {
@@ -329,8 +334,8 @@ func checkOutcome(o *stage.Outcome, name, inputHash string) error {
 func checkMetrics(list []v1alpha1.MetricValue) error {
 	seen := map[string]bool{}
 	for _, m := range list {
-		if _, err := v1alpha1.ParseDecimal(m.Value); err != nil || len(m.Value) > 20 || m.Name == "" || len(m.Name) > 20 || seen[m.Name] {
-			return fmt.Errorf("metric %q of value %q", m.Name, m.Value)
+		if _, err := v1alpha1.ParseDecimal(m.Value); err != nil || len(m.Value) > 20 || !metricPattern.MatchString(m.Name) || seen[m.Name] {
+			return errors.New("its metrics are not names and decimals, each once")
 		}
 		seen[m.Name] = true
 	}

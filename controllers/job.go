@@ -31,6 +31,7 @@ const (
 	GenerationAnnotation = "espalier.dev/generation"       // of a Job: the pipeline's when it was created
 	TokenAnnotation      = "espalier.dev/rerun"            // of a Job: the rerun token when it was created
 	QueueLabel           = "kueue.x-k8s.io/queue-name"     // a LocalQueue of Kueue
+	ForeignAnnotation    = "espalier.dev/foreign-image"    // of a Job: its image is not the installation's
 	PriorityLabel        = "kueue.x-k8s.io/priority-class" // a WorkloadPriorityClass of Kueue
 )
 
@@ -51,6 +52,7 @@ type attempt struct {
 	rerun    string
 	version  string // of the algorithm
 	image    string // where the template names none
+	foreign  bool   // the image that it names is not the installation's
 }
 
 // jobName is the name of an attempt's Job: at most 63 characters, readable, and another for another pipeline, input or attempt.
@@ -72,13 +74,17 @@ func (a attempt) job() (*batchv1.Job, error) {
 		return nil, err
 	}
 	labels, podLabels := a.labels(template.Labels)
+	annotations := with(template.Annotations, map[string]string{
+		InputHashAnnotation: a.stage.InputHash, GenerationAnnotation: strconv.FormatInt(a.pipeline.Generation, 10), TokenAnnotation: a.rerun,
+	})
+	if a.foreign {
+		annotations[ForeignAnnotation] = "true"
+	}
 	return &batchv1.Job{
 		ObjectMeta: metav1.ObjectMeta{
 			Name: jobName(a.pipeline, a.stage.Name, a.stage.InputHash, a.stage.Attempt), Namespace: a.pipeline.Namespace,
-			Labels: labels,
-			Annotations: with(template.Annotations, map[string]string{
-				InputHashAnnotation: a.stage.InputHash, GenerationAnnotation: strconv.FormatInt(a.pipeline.Generation, 10), TokenAnnotation: a.rerun,
-			}),
+			Labels:          labels,
+			Annotations:     annotations,
 			OwnerReferences: []metav1.OwnerReference{*metav1.NewControllerRef(a.pipeline, v1alpha1.GroupVersion.WithKind(v1alpha1.Kind))},
 		},
 		Spec: batchv1.JobSpec{
@@ -189,7 +195,7 @@ func (a attempt) container(t v1alpha1.PodTemplate, m mounts) (corev1.Container, 
 	return corev1.Container{
 		Name: containerName, Image: image, ImagePullPolicy: t.ImagePullPolicy, Args: []string{"stage"},
 		Env: environment(t, order), Resources: t.Resources, VolumeMounts: m.volumeMounts(),
-		TerminationMessagePath: stage.TerminationPath, TerminationMessagePolicy: corev1.TerminationMessageFallbackToLogsOnError,
+		TerminationMessagePath: stage.TerminationPath, TerminationMessagePolicy: corev1.TerminationMessageReadFile,
 		SecurityContext: &corev1.SecurityContext{
 			AllowPrivilegeEscalation: ptr.To(false), ReadOnlyRootFilesystem: ptr.To(true),
 			Capabilities: &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},

@@ -80,10 +80,15 @@ var seen = map[string]func(*batchv1.Job) any{
 			if m.ReadOnly {
 				text += " ro"
 			}
-			if s := spec.Volumes[i].Secret; s != nil {
-				text += " " + s.SecretName
-				for _, item := range s.Items {
-					text += "/" + item.Key
+			if p := spec.Volumes[i].Projected; p != nil {
+				text += " " + p.Sources[0].Secret.Name
+				for _, source := range p.Sources {
+					for _, item := range source.Secret.Items {
+						text += "/" + item.Key
+						if v1alpha1.Or(source.Secret.Optional, false) {
+							text += "?"
+						}
+					}
 				}
 			}
 			out = append(out, text)
@@ -107,6 +112,7 @@ func variable(j *batchv1.Job, name string) string {
 }
 
 func TestJobFollowsTheTemplate(t *testing.T) {
+	const keys = "/AWS_ACCESS_KEY_ID/AWS_SECRET_ACCESS_KEY/AWS_SESSION_TOKEN?"
 	type pipeline = v1alpha1.OptimizationPipeline
 	tests := map[string]struct {
 		stage  string
@@ -153,8 +159,8 @@ func TestJobFollowsTheTemplate(t *testing.T) {
 			p.Spec.Artifacts.CredentialsSecretRef = &v1alpha1.LocalReference{Name: "s3"}
 			p.Spec.Artifacts.S3 = &v1alpha1.S3Options{CASecretRef: &v1alpha1.LocalReference{Name: "ca"}}
 			p.Spec.Dataset.CredentialsSecretRef = &v1alpha1.LocalReference{Name: "data"}
-		}, map[string]any{"mounts": []string{"/cache", "/secrets/artifacts/credentials ro s3", "/secrets/artifacts/ca ro ca/ca.crt",
-			"/secrets/model/credentials ro s3", "/secrets/model/ca ro ca/ca.crt", "/secrets/dataset/credentials ro data"}}},
+		}, map[string]any{"mounts": []string{"/cache", "/secrets/artifacts/credentials ro s3" + keys, "/secrets/artifacts/ca ro ca/ca.crt",
+			"/secrets/model/credentials ro s3" + keys, "/secrets/model/ca ro ca/ca.crt", "/secrets/dataset/credentials ro data" + keys}}},
 		"publish needs the artifacts alone": {"publish", func(p *pipeline) {
 			p.Spec.Model.URI, p.Spec.Artifacts.URI = "pvc://in/m.tflite", "pvc://out"
 		}, map[string]any{"mounts": []string{"/cache", "/claims/out"}}},

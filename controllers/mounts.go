@@ -8,6 +8,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
+	"k8s.io/utils/ptr"
 
 	"espalier.dev/espalier/api/v1alpha1"
 	"espalier.dev/espalier/internal/stage"
@@ -26,8 +27,18 @@ type claimMount struct {
 	write bool
 }
 
-// secretMount is a secret, or one key of it, in a folder below SecretsPath.
-type secretMount struct{ secret, key, location, folder string }
+// secretMount are keys of a secret, as files in a folder below SecretsPath. No other key of the secret is there.
+type secretMount struct {
+	secret, location, folder string
+	keys, optional           []string
+}
+
+// credentialKeys are those of a credentials secret, by the scheme of the address: what has to be there, and what may be.
+var credentialKeys = map[string]struct{ keys, optional []string }{
+	"s3":     {[]string{"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}, []string{"AWS_SESSION_TOKEN"}},
+	"gs":     {[]string{"GOOGLE_APPLICATION_CREDENTIALS"}, nil},
+	"azblob": {[]string{"AZURE_STORAGE_ACCOUNT"}, []string{"AZURE_STORAGE_KEY", "AZURE_STORAGE_SAS_TOKEN"}},
+}
 
 // mountsOf collects what a stage needs: the artifacts, and unless it only publishes, model and dataset. Only the artifacts are written.
 func mountsOf(spec *v1alpha1.OptimizationPipelineSpec, name string) mounts {
@@ -50,10 +61,11 @@ func (m *mounts) add(name string, l v1alpha1.Location, write bool) {
 		}
 	}
 	if l.CredentialsSecretRef != nil {
-		m.secrets = append(m.secrets, secretMount{secret: l.CredentialsSecretRef.Name, location: name, folder: "credentials"})
+		known := credentialKeys[v1alpha1.Scheme(l.URI)]
+		m.secrets = append(m.secrets, secretMount{secret: l.CredentialsSecretRef.Name, location: name, folder: "credentials", keys: known.keys, optional: known.optional})
 	}
 	if l.S3 != nil && l.S3.CASecretRef != nil {
-		m.secrets = append(m.secrets, secretMount{secret: l.S3.CASecretRef.Name, key: "ca.crt", location: name, folder: "ca"})
+		m.secrets = append(m.secrets, secretMount{secret: l.S3.CASecretRef.Name, keys: []string{"ca.crt"}, location: name, folder: "ca"})
 	}
 }
 
@@ -76,11 +88,11 @@ func (m mounts) volumes(cache *resource.Quantity) []corev1.Volume {
 		}})
 	}
 	for _, s := range m.secrets {
-		source := &corev1.SecretVolumeSource{SecretName: s.secret}
-		if s.key != "" {
-			source.Items = []corev1.KeyToPath{{Key: s.key, Path: s.key}}
+		sources := []corev1.VolumeProjection{s.projection(s.keys, false)}
+		for _, key := range s.optional {
+			sources = append(sources, s.projection([]string{key}, true))
 		}
-		volumes = append(volumes, corev1.Volume{Name: s.volume(), VolumeSource: corev1.VolumeSource{Secret: source}})
+		volumes = append(volumes, corev1.Volume{Name: s.volume(), VolumeSource: corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{Sources: sources}}})
 	}
 	return volumes
 }
@@ -95,6 +107,18 @@ func (m mounts) volumeMounts() []corev1.VolumeMount {
 		out = append(out, corev1.VolumeMount{Name: s.volume(), MountPath: path.Join(stage.SecretsPath, s.location, s.folder), ReadOnly: true})
 	}
 	return out
+}
+
+// projection are keys of the secret under their own names.
+func (s secretMount) projection(keys []string, optional bool) corev1.VolumeProjection {
+	p := &corev1.SecretProjection{LocalObjectReference: corev1.LocalObjectReference{Name: s.secret}}
+	for _, key := range keys {
+		p.Items = append(p.Items, corev1.KeyToPath{Key: key, Path: key})
+	}
+	if optional {
+		p.Optional = ptr.To(true)
+	}
+	return corev1.VolumeProjection{Secret: p}
 }
 
 func claimVolume(i int) string { return fmt.Sprintf("claim-%d", i) }

@@ -29,6 +29,7 @@ type Reconciler struct {
 	Clock   clock.PassiveClock
 	Events  events.EventRecorder
 	Image   string // of the stages, where a template names none
+	Policy  Policy // what pipelines may name
 	Version string // of the algorithm: results of another are made anew, unless the walk is over
 
 	places       *places

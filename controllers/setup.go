@@ -39,6 +39,7 @@ import (
 // Options of the controller.
 type Options struct {
 	Image       string             // of the stages, where a template names none
+	Policy      Policy             // what pipelines may name
 	MaxInFlight int                // Jobs in flight in the cluster; 0: no bound
 	Concurrency int                // pipelines reconciled side by side; 0: 1
 	Clock       clock.PassiveClock // nil: the machine's
@@ -141,7 +142,7 @@ func slimMeta(o metav1.Object) metav1.ObjectMeta {
 			out.Labels[key] = value
 		}
 	}
-	for _, key := range []string{InputHashAnnotation, GenerationAnnotation, TokenAnnotation} {
+	for _, key := range []string{InputHashAnnotation, GenerationAnnotation, TokenAnnotation, ForeignAnnotation} {
 		if value, ok := o.GetAnnotations()[key]; ok {
 			out.Annotations[key] = value
 		}
@@ -153,7 +154,7 @@ func slimMeta(o metav1.Object) metav1.ObjectMeta {
 func New(mgr manager.Manager, o Options) (*Reconciler, error) {
 	r := &Reconciler{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Clock: o.Clock, Events: mgr.GetEventRecorder("espalier"),
-		Image: o.Image, Version: o.Version, explanations: newExplanations(),
+		Image: o.Image, Policy: o.Policy, Version: o.Version, explanations: newExplanations(),
 	}
 	if r.Clock == nil {
 		r.Clock = clock.RealClock{}

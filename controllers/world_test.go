@@ -142,7 +142,7 @@ func (w *world) run(tweaks ...tweak) *running {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	options := Options{Image: "espalier:test", Concurrency: 4}
+	options := Options{Image: "espalier:test", Policy: Policy{PriorityClasses: []string{"high"}, IDs: DefaultIDs}, Concurrency: 4}
 	managed := ctrl.Options{
 		Scheme: scheme, Cache: cached, Metrics: server.Options{BindAddress: "0"}, HealthProbeBindAddress: "0", Logger: logr.Discard(),
 		Controller: config.Controller{SkipNameValidation: ptr.To(true)}, GracefulShutdownTimeout: ptr.To(5 * time.Second),

@@ -197,7 +197,7 @@ func TestFilesThatCommandsNameAreThere(t *testing.T) {
 func TestEveryFlagOfTheManagerThatIsNamedIsOne(t *testing.T) {
 	_, flags := text(t, "operator.md"), text(t, "../cmd/espalier/manager.go")
 	known := map[string]bool{}
-	for _, m := range regexp.MustCompile(`Var\(&o\.\w+, "([a-z-]+)"`).FindAllStringSubmatch(flags, -1) {
+	for _, m := range regexp.MustCompile(`Var\(&o\.[\w.]+, "([a-z-]+)"`).FindAllStringSubmatch(flags, -1) {
 		known[m[1]] = true
 	}
 	_, chapter, found := strings.Cut(text(t, "operator.md"), "\n## The manager's flags")

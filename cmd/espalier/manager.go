@@ -38,6 +38,8 @@ type managerOptions struct {
 	kubeconfig  string
 	namespaces  []string
 	image       string
+	allowed     controllers.Policy
+	allowedIDs  string
 	maxInFlight int
 	concurrency int
 	qps         float32
@@ -68,6 +70,11 @@ KUBECONFIG, the service account of the pod it runs in, or ~/.kube/config. Logs a
 	flags.StringVar(&o.kubeconfig, "kubeconfig", "", "file that says how to reach the cluster")
 	flags.StringSliceVar(&o.namespaces, "namespace", nil, "namespaces to work in (repeatable, or comma-separated); default: all")
 	flags.StringVar(&o.image, "image", os.Getenv(imageEnv), "image of the stages' Jobs where a pipeline names none; default: environment variable "+imageEnv)
+	flags.StringSliceVar(&o.allowed.Images, "allowed-images", nil, "images besides --image that pipelines may name (repeatable, or comma-separated); * stands for any run of characters, and secrets are mounted only into images allowed by their whole name")
+	flags.StringSliceVar(&o.allowed.PriorityClasses, "allowed-priority-classes", nil, "priority classes that pipelines may name, * as above; default: none")
+	flags.StringSliceVar(&o.allowed.ServiceAccounts, "allowed-service-accounts", nil, "service accounts that pipelines may name, * as above; default: the namespace's default account")
+	flags.StringSliceVar(&o.allowed.RuntimeClasses, "allowed-runtime-classes", nil, "runtime classes that pipelines may name, * as above; default: none")
+	flags.StringVar(&o.allowedIDs, "allowed-ids", fmt.Sprintf("%d-%d", controllers.DefaultIDs.First, controllers.DefaultIDs.Last), "users and groups that pipelines may have their pods run as, the first and the last")
 	flags.IntVar(&o.maxInFlight, "max-in-flight", 500, "Jobs in flight at a time in the cluster, those of a queue not counted; 0: no bound")
 	flags.IntVar(&o.concurrency, "concurrency", 10, "pipelines looked at side by side")
 	flags.Float32Var(&o.qps, "qps", 100, "requests a second to the API server, on average")
@@ -103,6 +110,10 @@ func (o *managerOptions) run(ctx context.Context) error {
 
 // check refuses flags that make no manager.
 func (o *managerOptions) check() error {
+	var err error
+	if o.allowed.IDs, err = controllers.ParseIDRange(o.allowedIDs); err != nil {
+		return fmt.Errorf("--allowed-ids %q: %w", o.allowedIDs, err)
+	}
 	switch {
 	case o.image == "":
 		return errors.New("which image are the stages to run? set --image or " + imageEnv)
@@ -128,7 +139,7 @@ func (o *managerOptions) manager(logger logr.Logger) (manager.Manager, error) {
 	if err != nil {
 		return nil, fmt.Errorf("set up the manager: %w", err)
 	}
-	if _, err := controllers.New(mgr, controllers.Options{Image: o.image, MaxInFlight: o.maxInFlight, Concurrency: o.concurrency}); err != nil {
+	if _, err := controllers.New(mgr, controllers.Options{Image: o.image, Policy: o.allowed, MaxInFlight: o.maxInFlight, Concurrency: o.concurrency}); err != nil {
 		return nil, fmt.Errorf("set up the controller: %w", err)
 	}
 	if err := mgr.AddHealthzCheck("ping", healthz.Ping); err != nil {

@@ -4,7 +4,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"strings"
 	"time"
+	"unicode"
 
 	"espalier.dev/espalier/api/v1alpha1"
 	"espalier.dev/espalier/internal/fault"
@@ -105,14 +108,38 @@ func (o *Outcome) Marshal() ([]byte, error) {
 	return data, err
 }
 
-// ParseOutcome reads a termination message.
+// errOutcome does not say what a container wrote instead.
+var errOutcome = errors.New("the termination message is not that of a stage")
+
+// ParseOutcome reads a termination message: one Outcome and nothing else, of at most MaxOutcome bytes. Its message comes back as one
+// line of at most maxMessage bytes of printable characters. Errors do not quote what was read.
 func ParseOutcome(message string) (*Outcome, error) {
+	if len(message) > MaxOutcome {
+		return nil, errOutcome
+	}
 	outcome := &Outcome{}
-	if err := json.Unmarshal([]byte(message), outcome); err != nil {
-		return nil, fmt.Errorf("termination message: %w", err)
+	decoder := json.NewDecoder(strings.NewReader(message))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(outcome); err != nil || outcome.Stage == "" {
+		return nil, errOutcome
 	}
-	if outcome.Stage == "" {
-		return nil, errors.New("termination message: names no stage")
+	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
+		return nil, errOutcome
 	}
+	outcome.Message = shortened(oneLine(outcome.Message), maxMessage)
 	return outcome, nil
+}
+
+// oneLine has spaces in place of white space, and nothing that does not print.
+func oneLine(text string) string {
+	text = strings.Map(func(r rune) rune {
+		switch {
+		case unicode.IsSpace(r):
+			return ' '
+		case !unicode.IsPrint(r):
+			return -1
+		}
+		return r
+	}, text)
+	return strings.Join(strings.Fields(text), " ")
 }

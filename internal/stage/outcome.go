@@ -28,6 +28,12 @@ const (
 	ReasonInternal    = "InternalError"
 )
 
+// Reasons are all that an outcome may give.
+var Reasons = []string{
+	walk.ReasonInputChanged, ReasonVersion, ReasonDenied, ReasonNotFound, ReasonUnavailable, ReasonDamaged, ReasonCache, ReasonSpec,
+	ReasonModel, ReasonDataset, ReasonStorage, ReasonTraining, ReasonInterrupted, ReasonInternal,
+}
+
 // Reason is a word for why a stage failed.
 func Reason(err error) string {
 	for _, known := range []struct {
@@ -56,7 +62,7 @@ const maxMessage = 600
 
 // failure is the outcome of an order that failed.
 func failure(order *Order, err error) *Outcome {
-	message := strings.Join(strings.Fields(err.Error()), " ")
+	message := oneLine(err.Error())
 	if reason := Reason(err); reason == ReasonInterrupted {
 		message = "stopped before it was done; the next attempt goes on from the last checkpoint: " + message
 	}

@@ -87,9 +87,10 @@ func TestTheLargestOutcomeFits(t *testing.T) {
 }
 
 func TestTerminationMessagesThatAreNoneAreRefused(t *testing.T) {
-	for _, message := range []string{"", "{}", "panic: oh", `{"stage":"prune"`} {
-		if o, err := ParseOutcome(message); err == nil {
-			t.Errorf("%q is %+v", message, o)
+	for _, message := range []string{"", "{}", "panic: oh", `{"stage":"prune"`, `{"stage":"prune","password":"hunter2"}`, `{"stage":"prune"} password=hunter2`,
+		`{"stage":"prune","message":"` + strings.Repeat("x", MaxOutcome) + `"}`} {
+		if o, err := ParseOutcome(message); err == nil || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%.80q is %+v, %v", message, o, err)
 		}
 	}
 }
