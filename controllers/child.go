@@ -299,7 +299,7 @@ func terminated(pod *corev1.Pod) *corev1.ContainerStateTerminated {
 var (
 	digestPattern = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
 	reasonPattern = regexp.MustCompile(`^[A-Z][A-Za-z0-9]{0,62}$`) // of Kubernetes
-	metricPattern = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_./-]{0,19}$`)
+	metricPattern = regexp.MustCompile(`^[A-Za-z][^\pC\pZ]*$`) // of an output with its name: MeanSquaredError/box
 )
 
 // checkOutcome reports an answer that is not of this attempt, or that no status could hold.
@@ -334,12 +334,13 @@ func checkOutcome(o *stage.Outcome, name, inputHash string) error {
 func checkMetrics(list []v1alpha1.MetricValue) error {
 	seen := map[string]bool{}
 	for _, m := range list {
-		if _, err := v1alpha1.ParseDecimal(m.Value); err != nil || len(m.Value) > 20 || !metricPattern.MatchString(m.Name) || seen[m.Name] {
+		if _, err := v1alpha1.ParseDecimal(m.Value); err != nil || len(m.Value) > v1alpha1.MaxMetricValue || len(m.Name) > v1alpha1.MaxMetricName ||
+			!metricPattern.MatchString(m.Name) || seen[m.Name] {
 			return errors.New("its metrics are not names and decimals, each once")
 		}
 		seen[m.Name] = true
 	}
-	if len(list) > 11 {
+	if len(list) > v1alpha1.MaxMetrics {
 		return fmt.Errorf("%d metrics", len(list))
 	}
 	return nil

@@ -1,16 +1,25 @@
 package v1alpha1
 
-// Constraint bounds one metric of a leaf. Accuracy, Agreement, AUC and Sparsity are bounded from below by min, all others from above by
-// max; the other bound may be there as well.
+import "strings"
+
+// Constraint bounds one metric of a leaf. Accuracy, Agreement, AUC, MeanIoU, F1 and Sparsity are bounded from below by min, all others
+// from above by max; the other bound may be there as well.
 //
 // +kubebuilder:validation:XValidation:rule="has(self.min) || has(self.max)",message="a constraint needs min or max"
-// +kubebuilder:validation:XValidation:rule="!(has(self.min) || has(self.max)) || (self.metric in ['Accuracy', 'Agreement', 'AUC', 'Sparsity'] ? has(self.min) : has(self.max))",message="more of Accuracy, Agreement, AUC and Sparsity is better: bound them by min; less of every other metric is: bound it by max"
+// +kubebuilder:validation:XValidation:rule="!(has(self.min) || has(self.max)) || (self.metric in ['Accuracy', 'Agreement', 'AUC', 'MeanIoU', 'F1', 'Sparsity'] ? has(self.min) : has(self.max))",message="more of Accuracy, Agreement, AUC, MeanIoU, F1 and Sparsity is better: bound them by min; less of every other metric is: bound it by max"
 // +kubebuilder:validation:XValidation:rule="!has(self.min) || !has(self.max) || double(self.min) <= double(self.max)",message="min must not be above max"
-// +kubebuilder:validation:XValidation:rule="!(self.metric in ['Accuracy', 'AccuracyDrop', 'Agreement', 'AUC', 'Sparsity']) || ((!has(self.min) || double(self.min) <= 1.0) && (!has(self.max) || double(self.max) <= 1.0))",message="Accuracy, AccuracyDrop, Agreement, AUC and Sparsity are shares, at most 1: write \"0.95\" for 95 %"
+// +kubebuilder:validation:XValidation:rule="!(self.metric in ['Accuracy', 'AccuracyDrop', 'Agreement', 'AUC', 'MeanIoU', 'F1', 'Sparsity']) || ((!has(self.min) || double(self.min) <= 1.0) && (!has(self.max) || double(self.max) <= 1.0))",message="Accuracy, AccuracyDrop, Agreement, AUC, MeanIoU, F1 and Sparsity are shares, at most 1: write \"0.95\" for 95 %"
+// +kubebuilder:validation:XValidation:rule="!has(self.output) || self.output == ” || !(self.metric in ['Sparsity', 'Clusters', 'FileBytes', 'CompressedBytes', 'ArenaBytes', 'LatencyMicros'])",message="Sparsity, Clusters, FileBytes, CompressedBytes, ArenaBytes and LatencyMicros are of the whole model: leave output out"
 type Constraint struct {
 	// metric that is bounded; always of the emitted leaf, on the split that decides.
 	// +required
 	Metric Metric `json:"metric,omitempty"`
+	// output names the output of the model that the metric is of, as the lines before the first stage do. Default: the main output,
+	// the first with labels.
+	// +optional
+	// +default=""
+	// +kubebuilder:validation:MaxLength=63
+	Output string `json:"output,omitempty"`
 	// min is the least value allowed, a decimal.
 	// +optional
 	Min *Decimal `json:"min,omitempty"`
@@ -20,12 +29,14 @@ type Constraint struct {
 }
 
 // Metric names what is measured of a leaf: Accuracy; AccuracyDrop, the float model's accuracy minus the leaf's; Agreement, the share of
-// samples on which leaf and original model give the same answer, which needs no labels; AUC; MeanSquaredError; Sparsity, the share of
+// answers that leaf and original model have in common, of an embedding the mean cosine between theirs, which needs no labels; AUC; MeanIoU,
+// of a class at every position the intersection over union, mean over classes; F1, of several labels, mean over labels; MeanSquaredError;
+// RelativeError, the error as a share of the target's own spread, without a target of the original's answers; Sparsity, the share of
 // zeros in the weights that are pruned by default; Clusters, the most distinct codes of a clustered tensor, 255 where none is;
 // FileBytes; CompressedBytes, of the file under DEFLATE level 9; ArenaBytes, the memory of activations; LatencyMicros, the median of
 // one sample on one thread of the node it ran on.
 //
-// +kubebuilder:validation:Enum=Accuracy;AccuracyDrop;Agreement;AUC;MeanSquaredError;Sparsity;Clusters;FileBytes;CompressedBytes;ArenaBytes;LatencyMicros
+// +kubebuilder:validation:Enum=Accuracy;AccuracyDrop;Agreement;AUC;MeanIoU;F1;MeanSquaredError;RelativeError;Sparsity;Clusters;FileBytes;CompressedBytes;ArenaBytes;LatencyMicros
 type Metric string
 
 // The metrics.
@@ -34,7 +45,10 @@ const (
 	AccuracyDrop     Metric = "AccuracyDrop"
 	Agreement        Metric = "Agreement"
 	AUC              Metric = "AUC"
+	MeanIoU          Metric = "MeanIoU"
+	F1               Metric = "F1"
 	MeanSquaredError Metric = "MeanSquaredError"
+	RelativeError    Metric = "RelativeError"
 	Sparsity         Metric = "Sparsity"
 	Clusters         Metric = "Clusters"
 	FileBytes        Metric = "FileBytes"
@@ -43,9 +57,28 @@ const (
 	LatencyMicros    Metric = "LatencyMicros"
 )
 
+// The bounds of metrics in a status.
+const (
+	MaxMetrics     = 12
+	MaxMetricName  = 27
+	MaxMetricValue = 16
+)
+
+// Of is the name, in a status, of the metric of an output that is not the main one: MeanSquaredError/box; a long one is cut.
+func (m Metric) Of(output string) string {
+	if output == "" {
+		return string(m)
+	}
+	name := string(m) + "/" + output
+	if len(name) > MaxMetricName {
+		name = strings.ToValidUTF8(name[:MaxMetricName-1], "") + "~"
+	}
+	return name
+}
+
 // HigherIsBetter reports whether more of the metric is better.
 func (m Metric) HigherIsBetter() bool {
-	return m == Accuracy || m == Agreement || m == AUC || m == Sparsity
+	return m == Accuracy || m == Agreement || m == AUC || m == MeanIoU || m == F1 || m == Sparsity
 }
 
 // Selection says which satisfying leaf is taken.
@@ -57,7 +90,7 @@ type Selection struct {
 	// +optional
 	// +kubebuilder:validation:Enum=First;Best
 	Strategy string `json:"strategy,omitempty"`
-	// objective of strategy Best: least, or of Accuracy, Agreement, AUC and Sparsity most. Default CompressedBytes.
+	// objective of strategy Best: least, or of Accuracy, Agreement, AUC, MeanIoU, F1 and Sparsity most. Default CompressedBytes.
 	// +optional
 	Objective Metric `json:"objective,omitempty"`
 }

@@ -58,6 +58,12 @@ type OptimizationPipelineSpec struct {
 	// artifacts is where models, leaves and reports are kept. Needed in a cluster; `espalier run` keeps them in its output folder.
 	// +optional
 	Artifacts *ArtifactStore `json:"artifacts,omitempty"`
+	// outputs say how outputs of the model are trained where that is not to be recognised.
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=16
+	Outputs []Output `json:"outputs,omitempty"`
 	// training holds the defaults of every stage; a stage overrides field by field.
 	// +optional
 	Training Training `json:"training,omitempty,omitzero"`
@@ -77,7 +83,8 @@ type OptimizationPipelineSpec struct {
 	// +optional
 	// +listType=map
 	// +listMapKey=metric
-	// +kubebuilder:validation:MaxItems=11
+	// +listMapKey=output
+	// +kubebuilder:validation:MaxItems=16
 	Constraints []Constraint `json:"constraints,omitempty"`
 	// selection says which satisfying leaf is taken.
 	// +optional

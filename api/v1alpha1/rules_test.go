@@ -71,7 +71,7 @@ var ruleExamples = []ruleExample{
 	},
 	{
 		places: specPlace, below: ".constraints[]", guard: "self.metric == 'Accuracy' && (has(self.min) || has(self.max))",
-		message:  "more of Accuracy, Agreement, AUC and Sparsity is better: bound them by min; less of every other metric is: bound it by max",
+		message:  "more of Accuracy, Agreement, AUC, MeanIoU, F1 and Sparsity is better: bound them by min; less of every other metric is: bound it by max",
 		rejected: []edit{at("constraints.0", object{"metric": "Accuracy", "max": "0.9"})}, accepted: []edit{at("constraints.0", object{"metric": "Accuracy", "min": "0.9"})},
 	},
 	{
@@ -80,8 +80,21 @@ var ruleExamples = []ruleExample{
 	},
 	{
 		places: specPlace, below: ".constraints[]", guard: "self.metric == 'AUC' && has(self.min)",
-		message:  `Accuracy, AccuracyDrop, Agreement, AUC and Sparsity are shares, at most 1: write "0.95" for 95 %`,
+		message:  `Accuracy, AccuracyDrop, Agreement, AUC, MeanIoU, F1 and Sparsity are shares, at most 1: write "0.95" for 95 %`,
 		rejected: []edit{at("constraints.0", object{"metric": "AUC", "min": 95})}, accepted: []edit{at("constraints.0", object{"metric": "AUC", "min": 1})},
+	},
+	{
+		places: specPlace, below: ".constraints[]", guard: "has(self.output) && self.output != ''",
+		message:  "Sparsity, Clusters, FileBytes, CompressedBytes, ArenaBytes and LatencyMicros are of the whole model: leave output out",
+		rejected: []edit{at("constraints.1", object{"metric": "FileBytes", "max": 2, "output": "box"})}, accepted: []edit{at("constraints.1", object{"metric": "F1", "min": 1, "output": "box"})},
+	},
+	{
+		places: specPlace, below: ".outputs[]", guard: "has(self.loss) && self.loss == 'None'", message: "an output of loss None is not trained: leave target out",
+		rejected: []edit{at("outputs", []any{object{"name": "box", "loss": "None", "target": "y"}})}, accepted: []edit{at("outputs", []any{object{"name": "box", "loss": "None"}})},
+	},
+	{
+		places: specPlace, below: ".outputs[]", guard: "has(self.loss) && self.loss == 'None'", message: "an output of loss None is not trained: leave weight out",
+		rejected: []edit{at("outputs", []any{object{"name": "box", "loss": "None", "weight": 2}})}, accepted: []edit{at("outputs", []any{object{"name": "box", "loss": "None"}})},
 	},
 	{
 		places: specPlace, below: ".dataset.augmentation", message: "padding applies with randomCrop only", guard: "has(self.padding)",

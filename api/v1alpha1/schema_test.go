@@ -169,7 +169,7 @@ var ruleTests = map[string]struct {
 	"a constraint has a bound": {[]edit{at("constraints.0.max", nil)}, nil, "a constraint needs min or max"},
 	"accuracy is bounded from below": {
 		[]edit{at("constraints.0", map[string]any{"metric": "Accuracy", "max": "0.9"})}, []edit{at("constraints.0", map[string]any{"metric": "Accuracy", "min": "0.9"})},
-		"more of Accuracy, Agreement, AUC and Sparsity is better: bound them by min; less of every other metric is: bound it by max",
+		"more of Accuracy, Agreement, AUC, MeanIoU, F1 and Sparsity is better: bound them by min; less of every other metric is: bound it by max",
 	},
 	"bytes are bounded from above": {[]edit{at("constraints.1", map[string]any{"metric": "FileBytes", "min": 1})}, []edit{at("constraints.1", map[string]any{"metric": "FileBytes", "min": 1, "max": 2})}, "bound it by max"},
 	"min is not above max": {
@@ -177,7 +177,7 @@ var ruleTests = map[string]struct {
 	},
 	"shares are at most 1": {
 		[]edit{at("constraints.0", map[string]any{"metric": "Accuracy", "min": 95})}, []edit{at("constraints.0", map[string]any{"metric": "Accuracy", "min": 1})},
-		`Accuracy, AccuracyDrop, Agreement, AUC and Sparsity are shares, at most 1: write "0.95" for 95 %`,
+		`Accuracy, AccuracyDrop, Agreement, AUC, MeanIoU, F1 and Sparsity are shares, at most 1: write "0.95" for 95 %`,
 	},
 	"an objective is for Best": {
 		[]edit{at("selection", map[string]any{"objective": "FileBytes"})}, []edit{at("selection", map[string]any{"strategy": "Best", "objective": "FileBytes"})}, "objective applies to strategy Best only",

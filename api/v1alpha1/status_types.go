@@ -56,21 +56,21 @@ type Baseline struct {
 	// +optional
 	// +listType=map
 	// +listMapKey=name
-	// +kubebuilder:validation:MaxItems=11
+	// +kubebuilder:validation:MaxItems=12
 	Metrics []MetricValue `json:"metrics,omitempty"`
 }
 
 // MetricValue is one measured number.
 type MetricValue struct {
-	// name of the metric.
+	// name of the metric; of an output that is not the main one with its name, such as MeanSquaredError/box.
 	// +required
 	// +kubebuilder:validation:MinLength=1
-	// +kubebuilder:validation:MaxLength=20
+	// +kubebuilder:validation:MaxLength=27
 	Name string `json:"name,omitempty"`
 	// value, a decimal with at most six places.
 	// +required
 	// +kubebuilder:validation:MinLength=1
-	// +kubebuilder:validation:MaxLength=20
+	// +kubebuilder:validation:MaxLength=16
 	Value string `json:"value,omitempty"`
 }
 
@@ -156,7 +156,7 @@ type Leaf struct {
 	// +optional
 	// +listType=map
 	// +listMapKey=name
-	// +kubebuilder:validation:MaxItems=11
+	// +kubebuilder:validation:MaxItems=12
 	Metrics []MetricValue `json:"metrics,omitempty"`
 }
 
@@ -174,7 +174,7 @@ type Selected struct {
 	// +optional
 	// +listType=map
 	// +listMapKey=name
-	// +kubebuilder:validation:MaxItems=11
+	// +kubebuilder:validation:MaxItems=12
 	Metrics []MetricValue `json:"metrics,omitempty"`
 }
 

@@ -145,7 +145,7 @@ var columns = []struct {
 	title, metric string
 	width         int
 }{
-	{"ACCURACY", "Accuracy", 9}, {"DROP", "AccuracyDrop", 9}, {"AUC", "AUC", 9}, {"MSE", "MeanSquaredError", 9}, {"AGREEMENT", "Agreement", 10}, {"COMPRESSED", "CompressedBytes", 11}, {"FILE", "FileBytes", 9},
+	{"ACCURACY", "Accuracy", 9}, {"DROP", "AccuracyDrop", 9}, {"AUC", "AUC", 9}, {"MEANIOU", "MeanIoU", 9}, {"F1", "F1", 9}, {"MSE", "MeanSquaredError", 9}, {"RELERROR", "RelativeError", 9}, {"AGREEMENT", "Agreement", 10}, {"COMPRESSED", "CompressedBytes", 11}, {"FILE", "FileBytes", 9},
 	{"ZEROS", "Sparsity", 9}, {"CODES", "Clusters", 6}, {"µs", "LatencyMicros", 8},
 }
 
@@ -166,7 +166,7 @@ func (v *view) leaf(name string, r *stage.Result, reused bool) {
 		line.WriteString("  VERDICT\n")
 		if r.Float != nil {
 			v.row(&line, "(float)", r.Float)
-			line.WriteString("\n")
+			line.WriteString("\n" + others(r.Float))
 		}
 	}
 	v.row(&line, name, r.Metrics)
@@ -184,7 +184,22 @@ func (v *view) leaf(name string, r *stage.Result, reused bool) {
 		verdict += " (reused)"
 	}
 	fmt.Fprintf(&line, "  %s\n", verdict)
+	line.WriteString(others(r.Metrics))
 	v.print(line.String())
+}
+
+// others is a line of the metrics of outputs that are not the main one.
+func others(metrics []v1alpha1.MetricValue) string {
+	var parts []string
+	for _, m := range metrics {
+		if metric, output, ok := strings.Cut(m.Name, "/"); ok {
+			parts = append(parts, fmt.Sprintf("%s %s %s", output, metric, m.Value))
+		}
+	}
+	if parts == nil {
+		return ""
+	}
+	return "  " + strings.Join(parts, ", ") + "\n"
 }
 
 func (v *view) row(line *strings.Builder, name string, metrics []v1alpha1.MetricValue) {

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
+	"strings"
 	"sync"
 
 	"espalier.dev/espalier/api/v1alpha1"
@@ -140,7 +142,11 @@ func (p *Prepared) fit(ctx context.Context, spec *v1alpha1.OptimizationPipelineS
 
 // describe decides what the network's outputs are.
 func (p *Prepared) describe(ctx context.Context, spec *v1alpha1.OptimizationPipelineSpec) (err error) {
-	p.Outputs, err = lineage.Describe(ctx, p.Network, p.Data.Train, choices(spec))
+	chosen, err := choices(spec)
+	if err != nil {
+		return err
+	}
+	p.Outputs, err = lineage.Describe(ctx, p.Network, p.Data.Train, chosen)
 	var misfit *answer.Error
 	if errors.As(err, &misfit) {
 		return fault.As(fault.Dataset, err)
@@ -149,19 +155,49 @@ func (p *Prepared) describe(ctx context.Context, spec *v1alpha1.OptimizationPipe
 }
 
 // choices are what the manifest says of outputs.
-func choices(*v1alpha1.OptimizationPipelineSpec) []answer.Choice { return nil }
+func choices(spec *v1alpha1.OptimizationPipelineSpec) ([]answer.Choice, error) {
+	n := &numbers{}
+	var out []answer.Choice
+	for _, o := range spec.Outputs {
+		c := answer.Choice{Name: o.Name, Target: o.Target, Weight: n.float(o.Weight, 1)}
+		if o.Loss != "Auto" {
+			c.Loss = answer.Loss(o.Loss)
+		}
+		if !(c.Weight > 0) {
+			return nil, fault.As(fault.Spec, fmt.Errorf("spec.outputs: the weight of %s is %g: it is above 0; loss None trains it not at all", o.Name, c.Weight))
+		}
+		out = append(out, c)
+	}
+	return out, n.err
+}
 
 // Measurable returns an error for the first constraint on a metric that this network and dataset do not give, of which no leaf could
 // tell whether it is met. It wants an Answer.
 func (p *Prepared) Measurable(constraints []v1alpha1.Constraint) error {
 	measured := p.validation.Metrics(p.validation)
 	for i, c := range constraints {
-		if _, ok := measured[measure.Name(c.Metric)]; ok || walk.Needs(c.Metric) == "" {
+		if c.Output != "" && !slices.ContainsFunc(p.Outputs, func(o answer.Output) bool { return o.Name == c.Output }) {
+			var names []string
+			for _, o := range p.Outputs {
+				names = append(names, o.Name)
+			}
+			return fault.As(fault.Spec, fmt.Errorf("spec.constraints[%d]: the model has no output %q; it has %s", i, c.Output, strings.Join(names, ", ")))
+		}
+		name := p.nameOf(c)
+		if _, ok := measured[name]; ok || walk.Needs(c.Metric) == "" {
 			continue
 		}
-		return fault.As(fault.Spec, fmt.Errorf("spec.constraints[%d]: %s cannot be measured on this dataset: %s", i, c.Metric, walk.Needs(c.Metric)))
+		return fault.As(fault.Spec, fmt.Errorf("spec.constraints[%d]: %s cannot be measured on this dataset: %s", i, c.Metric.Of(c.Output), walk.Needs(c.Metric)))
 	}
 	return nil
+}
+
+// nameOf is the metric that a constraint is on: the main output's go without its name.
+func (p *Prepared) nameOf(c v1alpha1.Constraint) measure.Name {
+	if c.Output == "" || p.Outputs[answer.Main(p.Outputs)].Name == c.Output {
+		return measure.Name(c.Metric)
+	}
+	return measure.Name(c.Metric).Of(c.Output)
 }
 
 // Deciding returns the split that decisions use.

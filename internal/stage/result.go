@@ -7,6 +7,7 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"strings"
 
 	"espalier.dev/espalier/api/v1alpha1"
 	"espalier.dev/espalier/internal/fault"
@@ -157,14 +158,14 @@ func (r *Runner) measure(ctx context.Context, s settings, result *Result, leaf [
 	if err != nil {
 		return err
 	}
-	result.Metrics = values(measured.Metrics)
+	result.Metrics = r.values(measured.Metrics)
 	if r.Prepared.test != nil {
 		options.Original, options.LatencyBudget = r.Prepared.test, -1
 		measured, err := measure.Leaf(ctx, leaf, r.Prepared.Data.Test, options)
 		if err != nil {
 			return err
 		}
-		result.Test = values(measured.Metrics)
+		result.Test = r.values(measured.Metrics)
 	}
 	if s.stage != nil {
 		return nil
@@ -177,15 +178,46 @@ func (r *Runner) measure(ctx context.Context, s settings, result *Result, leaf [
 	for _, name := range []measure.Name{measure.FileBytes, measure.CompressedBytes, measure.Sparsity} {
 		float[name] = size[name]
 	}
-	result.Float = values(float)
+	result.Float = r.values(float)
 	return nil
 }
 
-// values converts metrics to their form in status.
-func values(m measure.Metrics) []v1alpha1.MetricValue {
+// values converts metrics to their form in status: those of the main output and the model, those that constraints are on, and the first
+// of every other output as far as there is room.
+func (r *Runner) values(m measure.Metrics) []v1alpha1.MetricValue {
 	var out []v1alpha1.MetricValue
+	has := map[string]bool{}
+	add := func(name string, v float64) {
+		if !has[name] && len(out) < v1alpha1.MaxMetrics {
+			has[name], out = true, append(out, v1alpha1.MetricValue{Name: name, Value: shortNumber(v)})
+		}
+	}
 	for _, v := range m.Values() {
-		out = append(out, v1alpha1.MetricValue{Name: string(v.Name), Value: v.Value})
+		if v.Name.Output() == "" {
+			add(string(v.Name), m[v.Name])
+		}
+	}
+	for _, c := range r.Spec.Constraints { // of the main output too, under the name that the constraint has for it
+		if v, ok := m[r.Prepared.nameOf(c)]; ok && c.Output != "" {
+			add(c.Metric.Of(c.Output), v)
+		}
+	}
+	first := map[string]bool{}
+	for _, v := range m.Values() {
+		if output := v.Name.Output(); output != "" && !first[output] {
+			first[output] = true
+			add(v1alpha1.Metric(v.Name.Metric()).Of(output), m[v.Name])
+		}
 	}
 	return out
+}
+
+// shortNumber writes a metric in the room that a status has: of a very large number, fewer decimals.
+func shortNumber(v float64) string {
+	text := measure.Format(v)
+	if len(text) <= v1alpha1.MaxMetricValue {
+		return text
+	}
+	whole, _, _ := strings.Cut(text, ".")
+	return whole[:min(len(whole), v1alpha1.MaxMetricValue)]
 }

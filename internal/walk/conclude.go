@@ -13,7 +13,10 @@ var advice = map[v1alpha1.Metric]string{
 	v1alpha1.AccuracyDrop:     "try more epochs, less sparsity or more clusters, or distillation",
 	v1alpha1.Agreement:        "try more epochs, less sparsity or more clusters, or distillation",
 	v1alpha1.AUC:              "try more epochs, less sparsity or more clusters",
+	v1alpha1.MeanIoU:          "try more epochs, less sparsity or more clusters, or distillation",
+	v1alpha1.F1:               "try more epochs, less sparsity or more clusters, or distillation",
 	v1alpha1.MeanSquaredError: "try more epochs, less sparsity or more clusters",
+	v1alpha1.RelativeError:    "try more epochs, less sparsity or more clusters",
 	v1alpha1.Sparsity:         "raise the sparsity of the prune stage",
 	v1alpha1.Clusters:         "lower clusters, or put a cluster stage before the quantize stage",
 	v1alpha1.FileBytes:        "only a smaller network takes fewer bytes uncompressed",
@@ -26,9 +29,12 @@ var advice = map[v1alpha1.Metric]string{
 var unmeasured = map[v1alpha1.Metric]string{
 	v1alpha1.Accuracy:         "it needs labels of classes; Agreement needs none",
 	v1alpha1.AccuracyDrop:     "it needs labels of classes; Agreement needs none",
-	v1alpha1.Agreement:        "it needs a network whose answers are classes",
+	v1alpha1.Agreement:        "it needs an output that chooses classes or is an embedding; RelativeError is of numbers",
 	v1alpha1.AUC:              "it needs labels of two classes, both among the samples that decide",
+	v1alpha1.MeanIoU:          "it needs an output that chooses a class at every position, and labels of them",
+	v1alpha1.F1:               "it needs an output that says yes or no of several labels, and the labels",
 	v1alpha1.MeanSquaredError: "it needs numbers to predict, dataset.target Values, or a network that gives its input again",
+	v1alpha1.RelativeError:    "it needs an output of numbers or an embedding",
 }
 
 // Needs says what a metric needs of a dataset where it could not be measured, "" where nothing is known.

@@ -22,13 +22,16 @@ type Shortfall struct {
 func (s Shortfall) String() string {
 	switch {
 	case s.Value == "":
-		return fmt.Sprintf("%s could not be measured on this dataset", s.Constraint.Metric)
+		return fmt.Sprintf("%s could not be measured on this dataset", s.name())
 	case s.above:
-		return fmt.Sprintf("%s is %s, %s above max %s", s.Constraint.Metric, s.Value, s.By, *s.Constraint.Max)
+		return fmt.Sprintf("%s is %s, %s above max %s", s.name(), s.Value, s.By, *s.Constraint.Max)
 	default:
-		return fmt.Sprintf("%s is %s, %s below min %s", s.Constraint.Metric, s.Value, s.By, *s.Constraint.Min)
+		return fmt.Sprintf("%s is %s, %s below min %s", s.name(), s.Value, s.By, *s.Constraint.Min)
 	}
 }
+
+// name is the metric's, and the output's where one is named.
+func (s Shortfall) name() string { return s.Constraint.Metric.Of(s.Constraint.Output) }
 
 // relative is the shortfall as a share of the bound, or of a hundredth where the bound is smaller, so that drops and sizes compare. A
 // metric that was not measured is further away than any that was.
@@ -52,7 +55,7 @@ func (s Shortfall) relative() *big.Rat {
 func Judge(constraints []v1alpha1.Constraint, metrics []v1alpha1.MetricValue) []Shortfall {
 	var missed []Shortfall
 	for _, c := range constraints {
-		text := Value(metrics, c.Metric)
+		text := Value(metrics, v1alpha1.Metric(c.Metric.Of(c.Output)))
 		if text == "" {
 			missed = append(missed, Shortfall{Constraint: c})
 			continue

@@ -157,13 +157,24 @@ func (d *Data) metrics() []measure.Name {
 			out = append(out, name)
 		}
 	}
+	for _, s := range d.Stages { // of outputs that are not the main one
+		values := s.Metrics
+		if s.Leaf != nil {
+			values = append(slices.Clone(values), s.Leaf.Metrics...)
+		}
+		for _, v := range values {
+			if v.Name.Output() != "" && !slices.Contains(out, v.Name) {
+				out = append(out, v.Name)
+			}
+		}
+	}
 	return out
 }
 
-// quality is the metric that says how good a model is: the first of Accuracy, AUC, Agreement, MeanSquaredError there is.
+// quality is the metric that says how good a model is: the first of Accuracy, AUC, Agreement, MeanSquaredError, RelativeError there is.
 func (d *Data) quality() measure.Name {
 	have := d.metrics()
-	for _, name := range []measure.Name{measure.Accuracy, measure.AUC, measure.Agreement, measure.MeanSquaredError} {
+	for _, name := range []measure.Name{measure.Accuracy, measure.AUC, measure.Agreement, measure.MeanSquaredError, measure.RelativeError} {
 		if slices.Contains(have, name) {
 			return name
 		}

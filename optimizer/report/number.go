@@ -18,8 +18,8 @@ func human(name measure.Name, value string) string {
 	if err != nil {
 		return value
 	}
-	switch name {
-	case measure.Accuracy, measure.Agreement:
+	switch name.Metric() {
+	case measure.Accuracy, measure.Agreement, measure.MeanIoU:
 		return signed(fmt.Sprintf("%.2f %%", 100*v))
 	case measure.AccuracyDrop:
 		return signed(fmt.Sprintf("%.2f pp", 100*v))
@@ -68,11 +68,18 @@ func grouped(n int) string {
 
 // label is a metric's heading.
 func label(name measure.Name) string {
+	if output := name.Output(); output != "" {
+		return output + " " + label(name.Metric())
+	}
 	switch name {
 	case measure.AccuracyDrop:
 		return "Drop"
 	case measure.MeanSquaredError:
 		return "MSE"
+	case measure.RelativeError:
+		return "Relative error"
+	case measure.MeanIoU:
+		return "Mean IoU"
 	case measure.FileBytes:
 		return "File"
 	case measure.CompressedBytes:

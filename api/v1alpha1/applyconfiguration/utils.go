@@ -58,6 +58,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.OptimizationPipelineSpecApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("OptimizationPipelineStatus"):
 		return &apiv1alpha1.OptimizationPipelineStatusApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("Output"):
+		return &apiv1alpha1.OutputApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("PodTemplate"):
 		return &apiv1alpha1.PodTemplateApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("Preprocessing"):

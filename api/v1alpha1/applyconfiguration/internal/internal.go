@@ -135,6 +135,10 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: min
       type:
         namedType: dev.espalier.espalier.api.v1alpha1.Decimal
+    - name: output
+      type:
+        scalar: string
+      default: ""
 - name: dev.espalier.espalier.api.v1alpha1.DatasetSource
   map:
     fields:
@@ -294,12 +298,21 @@ var schemaYAML = typed.YAMLObject(`types:
           elementRelationship: associative
           keys:
           - metric
+          - output
     - name: dataset
       type:
         namedType: dev.espalier.espalier.api.v1alpha1.DatasetSource
     - name: model
       type:
         namedType: dev.espalier.espalier.api.v1alpha1.NetworkSource
+    - name: outputs
+      type:
+        list:
+          elementType:
+            namedType: dev.espalier.espalier.api.v1alpha1.Output
+          elementRelationship: associative
+          keys:
+          - name
     - name: parallelism
       type:
         scalar: numeric
@@ -366,6 +379,21 @@ var schemaYAML = typed.YAMLObject(`types:
           elementRelationship: associative
           keys:
           - name
+- name: dev.espalier.espalier.api.v1alpha1.Output
+  map:
+    fields:
+    - name: loss
+      type:
+        scalar: string
+    - name: name
+      type:
+        scalar: string
+    - name: target
+      type:
+        scalar: string
+    - name: weight
+      type:
+        namedType: dev.espalier.espalier.api.v1alpha1.Decimal
 - name: dev.espalier.espalier.api.v1alpha1.PodTemplate
   map:
     fields:

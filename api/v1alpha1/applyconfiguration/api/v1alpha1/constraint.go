@@ -11,11 +11,14 @@ import (
 // ConstraintApplyConfiguration represents a declarative configuration of the Constraint type for use
 // with apply.
 //
-// Constraint bounds one metric of a leaf. Accuracy, Agreement, AUC and Sparsity are bounded from below by min, all others from above by
-// max; the other bound may be there as well.
+// Constraint bounds one metric of a leaf. Accuracy, Agreement, AUC, MeanIoU, F1 and Sparsity are bounded from below by min, all others
+// from above by max; the other bound may be there as well.
 type ConstraintApplyConfiguration struct {
 	// metric that is bounded; always of the emitted leaf, on the split that decides.
 	Metric *apiv1alpha1.Metric `json:"metric,omitempty"`
+	// output names the output of the model that the metric is of, as the lines before the first stage do. Default: the main output,
+	// the first with labels.
+	Output *string `json:"output,omitempty"`
 	// min is the least value allowed, a decimal.
 	Min *apiv1alpha1.Decimal `json:"min,omitempty"`
 	// max is the largest value allowed, a decimal.
@@ -33,6 +36,14 @@ func Constraint() *ConstraintApplyConfiguration {
 // If called multiple times, the Metric field is set to the value of the last call.
 func (b *ConstraintApplyConfiguration) WithMetric(value apiv1alpha1.Metric) *ConstraintApplyConfiguration {
 	b.Metric = &value
+	return b
+}
+
+// WithOutput sets the Output field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Output field is set to the value of the last call.
+func (b *ConstraintApplyConfiguration) WithOutput(value string) *ConstraintApplyConfiguration {
+	b.Output = &value
 	return b
 }
 

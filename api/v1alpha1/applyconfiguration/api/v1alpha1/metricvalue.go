@@ -9,7 +9,7 @@ package v1alpha1
 //
 // MetricValue is one measured number.
 type MetricValueApplyConfiguration struct {
-	// name of the metric.
+	// name of the metric; of an output that is not the main one with its name, such as MeanSquaredError/box.
 	Name *string `json:"name,omitempty"`
 	// value, a decimal with at most six places.
 	Value *string `json:"value,omitempty"`

@@ -17,6 +17,8 @@ type OptimizationPipelineSpecApplyConfiguration struct {
 	Dataset *DatasetSourceApplyConfiguration `json:"dataset,omitempty"`
 	// artifacts is where models, leaves and reports are kept. Needed in a cluster; `espalier run` keeps them in its output folder.
 	Artifacts *ArtifactStoreApplyConfiguration `json:"artifacts,omitempty"`
+	// outputs say how outputs of the model are trained where that is not to be recognised.
+	Outputs []OutputApplyConfiguration `json:"outputs,omitempty"`
 	// training holds the defaults of every stage; a stage overrides field by field.
 	Training *TrainingApplyConfiguration `json:"training,omitempty"`
 	// stages are the steps, in the order they are tried. A stage works on the nearest prune or cluster stage before it, or on the
@@ -71,6 +73,19 @@ func (b *OptimizationPipelineSpecApplyConfiguration) WithDataset(value *DatasetS
 // If called multiple times, the Artifacts field is set to the value of the last call.
 func (b *OptimizationPipelineSpecApplyConfiguration) WithArtifacts(value *ArtifactStoreApplyConfiguration) *OptimizationPipelineSpecApplyConfiguration {
 	b.Artifacts = value
+	return b
+}
+
+// WithOutputs adds the given value to the Outputs field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the Outputs field.
+func (b *OptimizationPipelineSpecApplyConfiguration) WithOutputs(values ...*OutputApplyConfiguration) *OptimizationPipelineSpecApplyConfiguration {
+	for i := range values {
+		if values[i] == nil {
+			panic("nil value passed to WithOutputs")
+		}
+		b.Outputs = append(b.Outputs, *values[i])
+	}
 	return b
 }
 
