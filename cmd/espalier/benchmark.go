@@ -195,58 +195,66 @@ func (o *benchmarkOptions) prepare(ctx context.Context, run *lineage.Run, n *lin
 
 // noise is a source of random samples and labels for a model, made beforehand.
 type noise struct {
-	shape   []int
+	inputs  []dataset.Array
 	classes int
 	n       int
-	values  []float32
+	values  [][]float32 // by input
 	labels  []int
 }
 
-func newNoise(net *lineage.Network, n int) *noise {
-	g := net.Model().Subgraph()
+func newNoise(network *lineage.Network, n int) *noise {
+	g := network.Model().Subgraph()
 	s := &noise{n: n, classes: 1}
-	for i, d := range g.Tensors[g.Inputs[0]].Shape {
-		if i > 0 {
-			s.shape = append(s.shape, int(d))
-		}
-	}
 	for i, d := range g.Tensors[g.Outputs[0]].Shape {
 		if i > 0 {
 			s.classes *= int(d)
 		}
 	}
-	if g.Tensors[g.Inputs[0]].Type != schema.TensorTypeFLOAT32 {
-		s.classes = 0
-	}
-	rng, size := rand.New(rand.NewPCG(1, 1)), 1
-	for _, d := range s.shape {
-		size *= d
-	}
-	s.values, s.labels = make([]float32, n*size), make([]int, n)
-	for i := range s.values {
-		s.values[i] = float32(rng.NormFloat64())
-	}
-	for i := range s.labels {
-		s.labels[i] = -1
-		if s.Classes() > 0 {
-			s.labels[i] = rng.IntN(s.Classes())
+	rng := rand.New(rand.NewPCG(1, 1))
+	for k, t := range g.Inputs {
+		in := dataset.Array{Name: g.Tensors[t].Name, Shape: []int{}}
+		for i, d := range g.Tensors[t].Shape {
+			if i > 0 {
+				in.Shape = append(in.Shape, int(d))
+			}
 		}
+		s.inputs, s.values = append(s.inputs, in), append(s.values, make([]float32, n*in.Size()))
+		real := g.Tensors[t].Type == schema.TensorTypeFLOAT32
+		for i := range s.values[k] {
+			if real { // else zeros: ids that every table has
+				s.values[k][i] = float32(rng.NormFloat64())
+			}
+		}
+	}
+	if s.classes <= 1 || s.classes > 4096 || len(g.Outputs) > 1 || g.Tensors[g.Inputs[0]].Type != schema.TensorTypeFLOAT32 {
+		s.classes = 0
+		return s
+	}
+	s.labels = make([]int, n)
+	for i := range s.labels {
+		s.labels[i] = rng.IntN(s.classes)
 	}
 	return s
 }
 
-func (s *noise) Len() int     { return s.n }
-func (s *noise) Shape() []int { return s.shape }
-func (s *noise) Classes() int {
-	if s.classes > 1 && s.classes <= 4096 {
-		return s.classes
+func (s *noise) Len() int                { return s.n }
+func (s *noise) Inputs() []dataset.Array { return s.inputs }
+
+func (s *noise) Targets() []dataset.Target {
+	if s.classes == 0 {
+		return nil
 	}
-	return 0
+	return []dataset.Target{{Name: "y", Kind: dataset.Class, Classes: s.classes}}
 }
 
-func (s *noise) Read(i int, x []float32) (int, error) {
-	copy(x, s.values[i*len(x):])
-	return s.labels[i], nil
+func (s *noise) Read(i int, x [][]float32) error {
+	for k := range x {
+		copy(x[k], s.values[k][i*len(x[k]):])
+	}
+	return nil
 }
 
-func (s *noise) Target(int, []float32) error { return dataset.ErrNoTarget }
+func (s *noise) Truth(i int, y [][]float32) error {
+	y[0][0] = float32(s.labels[i])
+	return nil
+}

@@ -31,7 +31,7 @@ func newCompareCommand(streams *ioStreams) *cobra.Command {
 			}
 			var source dataset.Source
 			if data.path != "" {
-				opened, split, err := data.open()
+				opened, split, err := data.open(a)
 				if err != nil {
 					return err
 				}

@@ -26,7 +26,7 @@ func newEvaluateCommand(streams *ioStreams) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			opened, source, err := data.open()
+			opened, source, err := data.open(content)
 			if err != nil {
 				return err
 			}

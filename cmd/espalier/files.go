@@ -10,6 +10,7 @@ import (
 
 	"espalier.dev/espalier/internal/fault"
 	"espalier.dev/espalier/optimizer/dataset"
+	"espalier.dev/espalier/optimizer/tflite"
 )
 
 // readModelFile reads a model's file whole.
@@ -32,8 +33,8 @@ func (f *dataFlags) add(cmd *cobra.Command, required bool) {
 	}
 }
 
-// open opens the dataset and picks the split.
-func (f *dataFlags) open() (*dataset.Dataset, dataset.Source, error) {
+// open opens the dataset of a model and picks the split.
+func (f *dataFlags) open(model []byte) (*dataset.Dataset, dataset.Source, error) {
 	var spec dataset.Spec
 	text := []byte(f.spec)
 	if len(text) > 0 && text[0] == '@' {
@@ -45,6 +46,11 @@ func (f *dataFlags) open() (*dataset.Dataset, dataset.Source, error) {
 	if err := yaml.UnmarshalStrict(text, &spec); err != nil {
 		return nil, nil, fault.As(fault.Spec, fmt.Errorf("--dataset-spec: %w", err))
 	}
+	m, err := tflite.Read(model)
+	if err != nil {
+		return nil, nil, fault.As(fault.Model, err)
+	}
+	spec.Network = dataset.NetworkOf(m)
 	data, err := dataset.Open(f.path, spec)
 	if err != nil {
 		return nil, nil, fault.As(fault.Dataset, err)

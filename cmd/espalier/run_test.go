@@ -316,7 +316,7 @@ func TestBadInputIsOneLineWithARemedyAndNothingIsWritten(t *testing.T) {
 			bad := append([]int64{}, labels...)
 			bad[9] = 4
 			data(folder, map[string]any{"x_train": samples, "y_train": bad, "x_test": samples, "y_test": labels})
-		}, 4, []string{"labels up to 4", "4 outputs"}},
+		}, 4, []string{"labels up to 4", "4 classes"}},
 		"a wrong input shape": {func(folder string) {
 			wide := make([][8][9]float32, 64)
 			data(folder, map[string]any{"x_train": wide, "y_train": labels, "x_test": wide, "y_test": labels})

@@ -330,7 +330,7 @@ func simulate(imported *quantize.Imported, test dataset.Source) (float64, error)
 		return 0, err
 	}
 	net.Refresh()
-	exec, right := net.NewExec(false), 0
+	exec, right, truth := net.NewExec(false), 0, dataset.Truths(test)
 	for i := 0; i < test.Len(); i += batch {
 		n := min(batch, test.Len()-i)
 		if err := exec.SetBatch(n); err != nil {
@@ -339,9 +339,13 @@ func simulate(imported *quantize.Imported, test dataset.Source) (float64, error)
 		input := exec.Input(0)
 		labels := make([]int, n)
 		for k := range n {
-			if labels[k], err = test.Read(i+k, input[k*len(input)/n:(k+1)*len(input)/n]); err != nil {
+			if err := test.Read(i+k, [][]float32{input[k*len(input)/n : (k+1)*len(input)/n]}); err != nil {
 				return 0, err
 			}
+			if err := test.Truth(i+k, truth); err != nil {
+				return 0, err
+			}
+			labels[k] = int(truth[0][0])
 		}
 		exec.Forward()
 		scores := exec.Tensor(net.LossTensor(0))

@@ -7,9 +7,18 @@ import (
 	"espalier.dev/espalier/optimizer/dataset"
 )
 
-// checkShift refuses to shift images out of sight: a model that trains on what is left learns nothing. shape is that of a finished
-// sample.
-func checkShift(spec dataset.Spec, shape []int) error {
+// checkShift refuses to shift images out of sight: a model that trains on what is left learns nothing. shapes are those of a finished
+// sample, by input.
+func checkShift(spec dataset.Spec, shapes ...[]int) error {
+	for _, shape := range shapes {
+		if err := checkShiftOf(spec, shape); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func checkShiftOf(spec dataset.Spec, shape []int) error {
 	height, width, known := imageSize(spec, shape)
 	if !known {
 		return nil

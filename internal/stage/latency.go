@@ -1,8 +1,6 @@
 package stage
 
 import (
-	"errors"
-
 	"espalier.dev/espalier/optimizer/dataset"
 	"espalier.dev/espalier/optimizer/measure"
 	"espalier.dev/espalier/optimizer/tflite"
@@ -18,36 +16,38 @@ func (r *Result) setLatency(value string) {
 }
 
 // blank is a source of one sample, all ones. Integer arithmetic takes its time whatever the values: timing a leaf needs no dataset.
-type blank struct{ shape []int }
+type blank struct{ inputs []dataset.Array }
 
-// blankFor returns a sample for a network's only input.
+// blankFor returns a sample for a network's inputs.
 func blankFor(content []byte) (blank, error) {
 	m, err := tflite.Read(content)
 	if err != nil {
 		return blank{}, err
 	}
-	g := m.Subgraph()
-	if len(g.Inputs) != 1 {
-		return blank{}, errors.New("the leaf has more than one input")
-	}
-	b := blank{}
-	for i, d := range g.Tensors[g.Inputs[0]].Shape {
-		if i > 0 {
-			b.shape = append(b.shape, int(d))
+	g, b := m.Subgraph(), blank{}
+	for _, t := range g.Inputs {
+		in := dataset.Array{Name: g.Tensors[t].Name, Shape: []int{}}
+		for i, d := range g.Tensors[t].Shape {
+			if i > 0 {
+				in.Shape = append(in.Shape, int(d))
+			}
 		}
+		b.inputs = append(b.inputs, in)
 	}
 	return b, nil
 }
 
-func (b blank) Len() int     { return 1 }
-func (b blank) Shape() []int { return b.shape }
-func (b blank) Classes() int { return 0 }
+func (b blank) Len() int                  { return 1 }
+func (b blank) Inputs() []dataset.Array   { return b.inputs }
+func (b blank) Targets() []dataset.Target { return nil }
 
-func (b blank) Read(_ int, x []float32) (int, error) {
-	for i := range x {
-		x[i] = 1
+func (b blank) Read(_ int, x [][]float32) error {
+	for _, values := range x {
+		for i := range values {
+			values[i] = 1
+		}
 	}
-	return -1, nil
+	return nil
 }
 
-func (b blank) Target(int, []float32) error { return dataset.ErrNoTarget }
+func (b blank) Truth(int, [][]float32) error { return nil }

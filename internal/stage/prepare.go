@@ -18,6 +18,7 @@ import (
 	"espalier.dev/espalier/optimizer/ir"
 	"espalier.dev/espalier/optimizer/lineage"
 	"espalier.dev/espalier/optimizer/measure"
+	"espalier.dev/espalier/optimizer/tflite"
 )
 
 // Prepared is what every stage of a pipeline shares: the network, the dataset and the original's answers.
@@ -78,6 +79,11 @@ func (p *Prepared) open(ctx context.Context, spec *v1alpha1.OptimizationPipeline
 	if err != nil {
 		return err
 	}
+	given, err := tflite.Read(p.content)
+	if err != nil {
+		return fault.As(fault.Model, fmt.Errorf("model %s: %w", spec.Model.URI, err))
+	}
+	options.Network = dataset.NetworkOf(given)
 	fetched, err := sources.dataset(ctx, spec, used)
 	if err != nil {
 		return err
@@ -91,14 +97,14 @@ func (p *Prepared) open(ctx context.Context, spec *v1alpha1.OptimizationPipeline
 	if p.Data.Train == nil {
 		return fault.As(fault.Dataset, fmt.Errorf("dataset %s has no training samples: a pipeline trains and calibrates on them", spec.Dataset.URI))
 	}
-	if err := checkShift(options, p.Data.Train.Shape()); err != nil {
+	if err := checkShift(options, dataset.Shapes(p.Data.Train)...); err != nil {
 		return err
 	}
 	if err := sources.checkPin(fault.Dataset, "dataset", spec.Dataset.ModelSource, p.Data.Digest); err != nil {
 		return err
 	}
 	if p.Network == nil {
-		if err := p.read(spec, p.Data.Train.Shape()); err != nil {
+		if err := p.read(spec, dataset.Shapes(p.Data.Train)...); err != nil {
 			return err
 		}
 	}
@@ -118,18 +124,18 @@ func (p *Prepared) digests() v1alpha1.Baseline {
 	return v1alpha1.Baseline{ModelDigest: p.ModelDigest, DatasetDigest: p.Data.Digest}
 }
 
-// fit checks the dataset's samples against the network's inputs and output.
+// fit checks the dataset's samples against the network's inputs, and its targets against the outputs.
 func (p *Prepared) fit(ctx context.Context, spec *v1alpha1.OptimizationPipelineSpec) error {
-	g := p.Network.Model().Subgraph()
-	if len(g.Inputs) != 1 {
-		return fault.As(fault.Model, fmt.Errorf("the model has %d inputs; give one input that the model splits: models of several are not supported", len(g.Inputs)))
+	g, err := ir.Parse(p.Network.Model(), 0)
+	if err != nil {
+		return fault.As(fault.Model, err)
 	}
 	var inputs [][]int
-	for _, t := range g.Inputs {
+	for _, t := range p.Network.Model().Subgraph().Inputs {
 		shape := []int{}
 		for i, d := range g.Tensors[t].Shape {
 			if i > 0 {
-				shape = append(shape, int(d))
+				shape = append(shape, d)
 			}
 		}
 		inputs = append(inputs, shape)
@@ -214,7 +220,7 @@ func (p *Prepared) facts() []string {
 	if p.held() {
 		out = append(out, fmt.Sprintf("%d test", p.Data.Test.Len()))
 	}
-	if n := p.Data.Train.Classes(); n > 0 {
+	if n := dataset.ClassCount(p.Data.Train); n > 0 {
 		out = append(out, fmt.Sprintf("%d classes", n))
 	}
 	for i := range p.Outputs {

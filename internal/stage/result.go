@@ -11,6 +11,7 @@ import (
 
 	"espalier.dev/espalier/api/v1alpha1"
 	"espalier.dev/espalier/internal/fault"
+	"espalier.dev/espalier/optimizer/dataset"
 	"espalier.dev/espalier/optimizer/kernel"
 	"espalier.dev/espalier/optimizer/lineage"
 	"espalier.dev/espalier/optimizer/measure"
@@ -171,7 +172,7 @@ func (r *Runner) measure(ctx context.Context, s settings, result *Result, leaf [
 		return nil
 	}
 	float := r.Prepared.validation.Metrics(nil)
-	size, err := measure.File(r.Prepared.content, nil, r.Prepared.Data.Train.Shape())
+	size, err := measure.File(r.Prepared.content, nil, dataset.Shapes(r.Prepared.Data.Train)...)
 	if err != nil {
 		return err
 	}

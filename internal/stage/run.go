@@ -208,7 +208,7 @@ func classify(err error) error {
 
 // Check converts every stage's settings, and resolves its rules against the model's layers, before anything runs.
 func (r *Runner) Check() error {
-	c := checker{network: r.Prepared.Network, classes: r.Prepared.Data.Train.Classes()}
+	c := checker{network: r.Prepared.Network, classes: dataset.ClassCount(r.Prepared.Data.Train)}
 	for i := range r.Spec.Stages {
 		s := &r.Spec.Stages[i]
 		if err := c.check(s, r.Spec.Effective(s)); err != nil {

@@ -98,9 +98,9 @@ func (d *describer) draft(i int, seen []Seen) draft {
 	if end.Index {
 		o.Activation = Position
 	}
-	for _, t := range g.Inputs {
+	for k, t := range g.Inputs {
 		if n := g.Numel(t) / batch; n == o.Size && o.input == 0 && slices.Equal(real(sampleShape(g, t)), real(shape)) {
-			o.input = n
+			o.input, o.Input = n, k
 		}
 	}
 	if i < len(seen) {

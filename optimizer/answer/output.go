@@ -50,6 +50,7 @@ type Output struct {
 	Index      int    // among the network's outputs
 	Name       string // by the signature, else the tensor's
 	Kind       Kind
+	Input      int // Reconstruction: of the network's, which it is
 	Size       int // values of a sample
 	Classes    int // to choose from at a position; 0 for kinds without
 	Positions  int // choices a sample

@@ -1,9 +1,8 @@
 package answer
 
 import (
-	"errors"
-	"fmt"
 	"math"
+	"slices"
 
 	"espalier.dev/espalier/optimizer/dataset"
 )
@@ -35,42 +34,60 @@ const surveyed = 4096
 
 // Survey looks at the targets of a source.
 func Survey(src dataset.Source) ([]Target, error) {
-	if n := src.Classes(); n > 0 {
-		return []Target{{Name: "y", Classes: n}}, nil
+	var out []Target
+	for _, t := range src.Targets() {
+		out = append(out, Target{Name: t.Name, Shape: t.Shape, Classes: t.Classes})
 	}
-	n := dataset.TargetSize(src)
-	if n == 0 {
-		return nil, nil
+	if !slices.ContainsFunc(out, func(t Target) bool { return t.Classes == 0 }) {
+		return out, nil
 	}
-	t := Target{Name: "y", Shape: []int{n}}
-	return []Target{t}, t.look(src)
+	return out, look(out, src)
 }
 
-func (t *Target) look(src dataset.Source) error {
+// look fills in what targets of values are.
+func look(targets []Target, src dataset.Source) error {
 	n := min(src.Len(), surveyed)
-	y := make([]float32, t.Size())
-	moments := NewMoments(lastOf(t.Shape))
-	t.Bits, t.Whole, t.OneHot = true, true, moments.width > 1
-	t.Least, t.Most = math.Inf(1), math.Inf(-1)
-	for k := range n {
-		if err := src.Target(k*src.Len()/n, y); err != nil {
-			if errors.Is(err, dataset.ErrNoTarget) {
-				return nil
-			}
+	y := dataset.Truths(src)
+	moments := make([]*Moments, len(targets))
+	for k := range targets {
+		t := &targets[k]
+		moments[k] = NewMoments(lastOf(t.Shape))
+		t.Bits, t.Whole, t.OneHot = true, true, moments[k].width > 1
+		t.Least, t.Most = math.Inf(1), math.Inf(-1)
+	}
+	for i := range n {
+		if err := src.Truth(i*src.Len()/n, y); err != nil {
 			return err
 		}
-		moments.Add(y)
-		for i, v := range y {
-			t.Bits = t.Bits && (v == 0 || v == 1)
-			t.Whole = t.Whole && float64(v) == math.Trunc(float64(v))
-			t.Least, t.Most = min(t.Least, float64(v)), max(t.Most, float64(v))
-			if (i+1)%moments.width == 0 {
-				t.OneHot = t.OneHot && oneHot(y[i+1-moments.width:i+1])
-			}
+		for k := range targets {
+			targets[k].look(y[k], moments[k])
 		}
 	}
-	t.Mean, t.Spread = moments.Mean(), moments.Spread()
+	for k := range targets {
+		t := &targets[k]
+		if t.Classes > 0 { // told by their number
+			*t = Target{Name: t.Name, Shape: t.Shape, Classes: t.Classes}
+			continue
+		}
+		t.Mean, t.Spread = moments[k].Mean(), moments[k].Spread()
+	}
 	return nil
+}
+
+// look takes one sample's numbers.
+func (t *Target) look(y []float32, moments *Moments) {
+	if t.Classes > 0 {
+		return
+	}
+	moments.Add(y)
+	for i, v := range y {
+		t.Bits = t.Bits && (v == 0 || v == 1)
+		t.Whole = t.Whole && float64(v) == math.Trunc(float64(v))
+		t.Least, t.Most = min(t.Least, float64(v)), max(t.Most, float64(v))
+		if (i+1)%moments.width == 0 {
+			t.OneHot = t.OneHot && oneHot(y[i+1-moments.width:i+1])
+		}
+	}
 }
 
 func oneHot(row []float32) bool {
@@ -141,21 +158,4 @@ func (m *Moments) Spread() []float64 {
 		}
 	}
 	return out
-}
-
-// Read fills x with sample i of a source and, unless it is nil, y with its targets: classes as numbers.
-func Read(src dataset.Source, i int, x []float32, y [][]float32) error {
-	label, err := src.Read(i, x)
-	switch {
-	case err != nil || len(y) == 0:
-		return err
-	case src.Classes() == 0:
-		return src.Target(i, y[0])
-	case label < 0:
-		return fmt.Errorf("sample %d has no label", i)
-	case label >= src.Classes():
-		return fmt.Errorf("sample %d has label %d; the dataset has %d classes", i, label, src.Classes())
-	}
-	y[0][0] = float32(label)
-	return nil
 }

@@ -11,14 +11,17 @@ import (
 
 // kind is an element type of an array.
 type kind struct {
+	name    Type // of the Spec; empty for types it does not name
 	size    int  // bytes
 	integer bool // whole numbers (truth values too)
 	decode  func(dst []float32, src []byte)
 	class   func(src []byte) int64 // exact value of an integer; nil for floats
+	text    bool                   // names of classes
+	string  func(src []byte) string
 }
 
 // littleKinds are the element types by their name in the Spec.
-var littleKinds = map[Type]kind{
+var littleKinds = named(map[Type]kind{
 	Uint8:   {size: 1, integer: true, decode: decodeUint8, class: func(b []byte) int64 { return int64(b[0]) }},
 	Int8:    {size: 1, integer: true, decode: decodeInt8, class: func(b []byte) int64 { return int64(int8(b[0])) }},
 	Uint16:  integers(2, func(b []byte) int64 { return int64(binary.LittleEndian.Uint16(b)) }),
@@ -28,6 +31,15 @@ var littleKinds = map[Type]kind{
 	Float16: floats(2, func(b []byte) float32 { return half(binary.LittleEndian.Uint16(b)) }),
 	Float32: {size: 4, decode: decodeFloat32},
 	Float64: floats(8, func(b []byte) float32 { return float32(math.Float64frombits(binary.LittleEndian.Uint64(b))) }),
+})
+
+// named gives kinds their names.
+func named(kinds map[Type]kind) map[Type]kind {
+	for name, k := range kinds {
+		k.name = name
+		kinds[name] = k
+	}
+	return kinds
 }
 
 func integers(size int, get func([]byte) int64) kind {

@@ -17,30 +17,37 @@ func arraysParts(f *files, path string, spec *Spec) (*parts, error) {
 	if err != nil {
 		return nil, err
 	}
-	arrays, tables := map[string]*array{}, map[string]*table{}
-	found := &parts{}
+	found, tables := catalogue{}, map[string]*table{}
 	for _, name := range slices.Sorted(maps.Keys(named)) {
 		file := filepath.Join(folder, named[name])
-		found.files = append(found.files, named[name])
+		e := &entry{name: name, file: named[name]}
 		switch extension(file) {
 		case ".npy":
-			arrays[name], err = f.openNPY(file)
+			e.open = func() (*array, error) { return f.openNPY(file) }
+			if header, err := f.headerNPY(file); err == nil { // else opening it, if it is needed, says why
+				e.dims, e.kind = header.dims, header.kind
+			}
 		case ".bin":
-			arrays[name], err = f.openRaw(file, &spec.Stored)
+			e.open = func() (*array, error) { return f.openRaw(file, &spec.Stored) }
+			e.dims, e.kind = append([]int{0}, spec.Stored.Shape...), littleKinds[spec.Stored.Type]
 		case ".csv":
-			tables[name], err = readTable(file)
+			t, err := readTable(file)
+			if err == nil {
+				tables[name] = t
+				continue
+			}
+			e.open = func() (*array, error) { return nil, err } // if it is needed
 		}
-		if err != nil {
-			return nil, err
-		}
+		found.add(e)
 	}
-	names := encodeTables(tables, arrays)
-	byName, err := namedParts(arrays, slices.Collect(maps.Values(named)), spec)
+	encodeTables(tables, func(name string, a *array, names []string) {
+		found.add(&entry{name: name, file: named[name], dims: a.dims, kind: a.kind, names: names, open: func() (*array, error) { return a, nil }})
+	})
+	made, err := found.assemble(spec)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	byName.names, byName.files = names, found.files
-	return byName, nil
+	return made, nil
 }
 
 // extension returns a file's extension in lower case, without .gz.
@@ -58,10 +65,22 @@ func arrayFiles(path string, spec *Spec) (folder string, named map[string]string
 	if !info.IsDir() {
 		folder = filepath.Dir(path)
 		base := filepath.Base(path)
-		named[samplePrefixes(spec)[0]] = base
+		if len(spec.inputs()) > 1 {
+			return "", nil, fmt.Errorf("%s is one array; the network has %d inputs (%s): give a folder of x_train_%s.npy …, or a .npz", path,
+				len(spec.inputs()), list(spec.inputs()), spec.inputs()[0].name())
+		}
+		sample := spec.declared(0)
+		if sample == "" {
+			sample = "x"
+		}
+		named[sample] = base
 		stem := base[:strings.LastIndex(strings.ToLower(base), extension(base))]
 		if _, err := os.Stat(filepath.Join(folder, stem+".csv")); err == nil {
-			named[labelPrefixes(spec)[0]] = stem + ".csv"
+			labels := spec.Labels
+			if labels == "" {
+				labels = "y"
+			}
+			named[labels] = stem + ".csv"
 		}
 		return folder, named, nil
 	}
@@ -71,13 +90,10 @@ func arrayFiles(path string, spec *Spec) (folder string, named map[string]string
 	}
 	for _, e := range entries {
 		ext := extension(e.Name())
-		if e.IsDir() || ext != ".npy" && ext != ".bin" && ext != ".csv" {
+		if e.IsDir() || strings.HasPrefix(e.Name(), ".") || ext != ".npy" && ext != ".bin" && ext != ".csv" {
 			continue
 		}
 		name := e.Name()[:strings.LastIndex(strings.ToLower(e.Name()), ext)]
-		if !wantedName(name, spec) {
-			continue
-		}
 		if named[name] != "" {
 			return "", nil, fmt.Errorf("%s has both %s and %s", path, named[name], e.Name())
 		}
@@ -86,14 +102,13 @@ func arrayFiles(path string, spec *Spec) (folder string, named map[string]string
 	return path, named, nil
 }
 
-// wantedName reports whether an array is one of samples or labels.
-func wantedName(name string, spec *Spec) bool {
-	for _, prefix := range append(samplePrefixes(spec), labelPrefixes(spec)...) {
-		if name == prefix || strings.HasPrefix(name, prefix+"_") {
-			return true
-		}
+// headerNPY reads the header of a .npy file, compressed or not.
+func (f *files) headerNPY(path string) (*npyHeader, error) {
+	file, err := f.open(path)
+	if err != nil {
+		return nil, err
 	}
-	return false
+	return readNPYHeader(file)
 }
 
 // openNPY opens a .npy file, compressed or not.

@@ -24,7 +24,7 @@ type augmented struct {
 	epoch int
 }
 
-func (a *augmented) Read(i int, x []float32) (int, error) {
+func (a *augmented) Read(i int, x [][]float32) error {
 	return a.view.read(i, x, a.augment.draw(a.seed, a.epoch, i))
 }
 

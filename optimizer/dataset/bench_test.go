@@ -33,10 +33,10 @@ func BenchmarkRead(b *testing.B) {
 			}
 			defer d.Close()
 			source := Epoch(d.Train, 1, 0)
-			x := make([]float32, 784)
+			x := [][]float32{make([]float32, 784)}
 			b.ReportAllocs()
 			for i := 0; b.Loop(); i++ {
-				if _, err := source.Read(i%n, x); err != nil {
+				if err := source.Read(i%n, x); err != nil {
 					b.Fatal(err)
 				}
 			}

@@ -67,34 +67,40 @@ func (d *Dataset) open(path string, spec *Spec) error {
 	return err
 }
 
-// Fit checks that the dataset's samples fit a model: inputs are the shapes of one sample of its inputs. Dimensions of 1 may differ, as
-// in [28, 28] and [28, 28, 1]. Whether targets fit outputs is for package answer to say.
+// Fit checks that the samples have the shapes of a network's inputs, without the batch. Dimensions of 1 may differ, as in [28, 28] and
+// [28, 28, 1]. Whether targets fit outputs is for package answer to say.
 func (d *Dataset) Fit(inputs [][]int) error {
-	if len(inputs) != 1 {
-		return fmt.Errorf("the model has %d inputs; models of more than one input are not supported", len(inputs))
-	}
 	for _, s := range []Source{d.Train, d.Validation, d.Test} {
 		if s == nil {
 			continue
 		}
-		if err := fitShape(s.Shape(), inputs[0]); err != nil {
-			return err
+		arrays := s.Inputs()
+		if len(arrays) != len(inputs) {
+			return fmt.Errorf("samples have %d inputs, the model has %d", len(arrays), len(inputs))
+		}
+		for k, in := range arrays {
+			what := ""
+			if len(inputs) > 1 {
+				what = " " + in.Name
+			}
+			if err := fitShape(in.Shape, inputs[k], what); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
 }
 
-func fitShape(have, want []int) error {
-	isOne := func(d int) bool { return d == 1 }
-	if slices.Equal(slices.DeleteFunc(slices.Clone(have), isOne), slices.DeleteFunc(slices.Clone(want), isOne)) {
+func fitShape(have, want []int, input string) error {
+	if slices.Equal(withoutOnes(have), withoutOnes(want)) {
 		return nil
 	}
 	if numel(have) == numel(want) {
-		return fmt.Errorf("samples have shape %v, the model's input is %v: preprocessing.reshape: %s",
-			have, want, strings.ReplaceAll(fmt.Sprint(want), " ", ", "))
+		return fmt.Errorf("samples have shape %v, the model's input%s is %v: preprocessing.reshape: %s",
+			have, input, want, strings.ReplaceAll(fmt.Sprint(want), " ", ", "))
 	}
-	return fmt.Errorf("samples have shape %v (%d values), the model's input is %v (%d values); preprocessing.resize, crop and "+
-		"channels change it", have, numel(have), want, numel(want))
+	return fmt.Errorf("samples have shape %v (%d values), the model's input%s is %v (%d values); preprocessing.resize, crop and "+
+		"channels change it", have, numel(have), input, want, numel(want))
 }
 
 // check refuses values that are none of the declared ones.
@@ -110,6 +116,9 @@ func (s *Spec) check() error {
 	}
 	if _, ok := littleKinds[s.Stored.Type]; s.Stored.Type != "" && !ok {
 		return fmt.Errorf("stored.type %q is not one of Uint8, Int8, Uint16, Int16, Int32, Int64, Float16, Float32, Float64", s.Stored.Type)
+	}
+	if err := s.checkSamples(); err != nil {
+		return err
 	}
 	if s.Classes < 0 || s.Classes > maxClasses {
 		return fmt.Errorf("classes is %d; it is at least 1 and at most %d", s.Classes, maxClasses)
@@ -144,7 +153,7 @@ func recognise(path string, info fs.FileInfo, declared Format) (Format, error) {
 		}
 	}
 	for _, e := range entries {
-		if f, err := recogniseFile(e.Name()); err == nil && !e.IsDir() && (f == TFRecord || f == Arrays) {
+		if f, err := recogniseFile(e.Name()); err == nil && !e.IsDir() && !strings.HasPrefix(e.Name(), ".") && (f == TFRecord || f == Arrays) {
 			return f, nil
 		}
 	}
@@ -172,38 +181,46 @@ func (d *Dataset) assemble(found *parts, spec *Spec) error {
 		if p == nil {
 			continue
 		}
-		if p.samples.len() == 0 {
-			return fmt.Errorf("%s is empty; give it samples or leave the split out", strings.TrimSuffix(p.samples.name(0), ": sample 0"))
+		if p.len() == 0 {
+			return fmt.Errorf("%s is empty; give it samples or leave the split out", strings.TrimSuffix(p.name(0), ": sample 0"))
 		}
 		if first == nil {
 			first = p
 		}
-		if !slices.Equal(p.samples.shape(), first.samples.shape()) {
-			return fmt.Errorf("%s has shape %v, %s has %v", p.samples.name(0), p.samples.shape(), first.samples.name(0), first.samples.shape())
-		}
-		if (p.targets == nil) != (first.targets == nil) && (p.labels != nil || first.labels != nil) {
-			return fmt.Errorf("%s and %s have labels of different kinds; dataset.target says what they are", p.samples.name(0), first.samples.name(0))
+		for k, s := range p.inputs {
+			if other := first.inputs[k]; !slices.Equal(s.shape(), other.shape()) {
+				return fmt.Errorf("%s has shape %v, %s has %v", s.name(0), s.shape(), other.name(0), other.shape())
+			}
 		}
 	}
-	classCount, err := d.count(found, spec)
-	if err != nil {
-		return err
+	if found.names != nil {
+		if spec.Classes > 0 && spec.Classes < len(found.names) {
+			return fmt.Errorf("there are %d classes, not %d: %s", len(found.names), spec.Classes, strings.Join(found.names, ", "))
+		}
+		d.ClassNames = found.names
 	}
-	steps, err := newPipeline(spec, first.samples.shape(), variation(found))
-	if err != nil {
-		return err
+	inputs := spec.inputs()
+	var names []string
+	var steps []*pipeline
+	for k, s := range first.inputs {
+		one, err := spec.of(k)
+		if err != nil {
+			return err
+		}
+		made, err := newPipeline(one, s.shape(), variation(found, k))
+		if err != nil {
+			return err
+		}
+		names, steps = append(names, inputs[k].name()), append(steps, made)
 	}
 	augment, err := newAugmenter(spec)
 	if err != nil {
 		return err
 	}
 	err = d.divide(found, spec, func(p *part, index []int32) *view {
-		v := &view{part: *p, index: index, count: len(index), classN: classCount, steps: steps}
+		v := &view{part: *p, index: index, count: len(index), names: names, steps: steps}
 		if index == nil {
-			v.count = p.samples.len()
-		}
-		if p.labels == nil {
-			v.classN = 0
+			v.count = p.len()
 		}
 		return v
 	})
@@ -215,29 +232,49 @@ func (d *Dataset) assemble(found *parts, spec *Spec) error {
 	return err
 }
 
-// count returns the number of classes.
-func (d *Dataset) count(found *parts, spec *Spec) (int, error) {
-	declared := spec.Classes
-	if found.names != nil {
-		if declared > 0 && declared < len(found.names) {
-			return 0, fmt.Errorf("there are %d classes, not %d: %s", len(found.names), declared, strings.Join(found.names, ", "))
+// of returns what the Spec says of input k alone: integers stay as they are, and of several inputs only those are prepared that
+// preprocessing.inputs names.
+func (s *Spec) of(k int) (*Spec, error) {
+	inputs := s.inputs()
+	one := *s
+	for _, name := range s.Preprocessing.Inputs {
+		if !slices.ContainsFunc(inputs, func(in Input) bool { return in.is(name) }) {
+			return nil, fmt.Errorf("preprocessing.inputs names %q; the network has %s", name, list(inputs))
 		}
-		declared, d.ClassNames = max(declared, len(found.names)), found.names
 	}
-	top, err := largest(declared, found.each()...)
-	if err != nil || top < 0 {
-		return 0, err
+	prepared := len(inputs) == 1 || slices.ContainsFunc(s.Preprocessing.Inputs, inputs[k].is)
+	if !prepared && len(s.Preprocessing.Inputs) == 0 && !s.asStored() && !inputs[k].Integer {
+		real := slices.DeleteFunc(slices.Clone(inputs), func(in Input) bool { return in.Integer })
+		if len(real) > 1 {
+			return nil, fmt.Errorf("which of the inputs %s are preprocessing, stored and augmentation for? preprocessing.inputs: [%s] says so",
+				list(real), real[0].name())
+		}
+		prepared = true
 	}
-	return max(declared, top+1), nil
+	if !prepared {
+		one.Preprocessing, one.Stored, one.Augmentation = Preprocessing{}, Stored{}, Augmentation{}
+	}
+	if inputs[k].Integer {
+		one.Stored.Scale, one.Stored.ZeroPoint, one.Augmentation.Noise = "", 0, ""
+		one.Preprocessing.Scale, one.Preprocessing.Offset, one.Preprocessing.Mean, one.Preprocessing.Std = "", "", nil, nil
+	}
+	return &one, nil
+}
+
+// asStored reports whether samples are used as they are stored.
+func (s *Spec) asStored() bool {
+	p := s.Preprocessing
+	plain := p.Resize == nil && p.Crop == nil && p.Channels == "" && p.Scale == "" && p.Offset == "" && p.Mean == nil && p.Std == nil && p.Reshape == nil
+	return plain && s.Stored.Layout == "" && s.Stored.Scale == "" && s.Stored.ZeroPoint == 0 && s.Augmentation == Augmentation{}
 }
 
 // variation returns how the samples of varying stores differ; they share it.
-func variation(found *parts) sizes {
+func variation(found *parts, input int) sizes {
 	for _, p := range found.each() {
 		if p == nil {
 			continue
 		}
-		if v, ok := p.samples.(varying); ok {
+		if v, ok := p.inputs[input].(varying); ok {
 			return *v.varying()
 		}
 	}

@@ -10,11 +10,11 @@ import (
 // labelled is a source of which only the classes matter.
 type labelled struct {
 	Source
-	labels []int
+	of []int
 }
 
-func (l labelled) Len() int       { return len(l.labels) }
-func (l labelled) classes() []int { return l.labels }
+func (l labelled) Len() int      { return len(l.of) }
+func (l labelled) labels() []int { return l.of }
 
 func TestADrawHasAsManyOfEveryClassAsThereAre(t *testing.T) {
 	sorted := slices.Concat(slices.Repeat([]int{0}, 90), slices.Repeat([]int{1}, 6), slices.Repeat([]int{2}, 40))
@@ -31,7 +31,7 @@ func TestADrawHasAsManyOfEveryClassAsThereAre(t *testing.T) {
 		"samples that have no label": {slices.Repeat([]int{-1}, 20), 7, map[int]int{-1: 7}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			drawn := Draw(labelled{labels: tc.labels}, tc.n, 1)
+			drawn := Draw(labelled{of: tc.labels}, tc.n, 1)
 			got, seen := map[int]int{}, map[int]bool{}
 			for _, i := range drawn {
 				got[tc.labels[i]]++
@@ -43,7 +43,7 @@ func TestADrawHasAsManyOfEveryClassAsThereAre(t *testing.T) {
 			if diff := cmp.Diff(tc.want, got); tc.want != nil && diff != "" {
 				t.Error(diff)
 			}
-			if !slices.Equal(drawn, Draw(labelled{labels: tc.labels}, tc.n, 1)) {
+			if !slices.Equal(drawn, Draw(labelled{of: tc.labels}, tc.n, 1)) {
 				t.Error("drawn again, other samples come")
 			}
 		})

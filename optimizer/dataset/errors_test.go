@@ -3,7 +3,6 @@ package dataset
 import (
 	"archive/zip"
 	"bytes"
-	"errors"
 	"math"
 	"path/filepath"
 	"strings"
@@ -48,13 +47,13 @@ func TestOpenErrors(t *testing.T) {
 		"an empty folder":              {want: []string{"empty folder"}},
 		"an unknown kind of file":      {files: map[string][]byte{"a.h5": {1}}, path: "a.h5", want: []string{"no known format", "dataset.format"}},
 		"an unknown format":            {files: npzWith(), path: "d.npz", spec: Spec{Format: "HDF5"}, want: []string{`"HDF5"`, "NPZ"}},
-		"arrays under other names":     {files: npzWith(), path: "d.npz", spec: Spec{Samples: "images"}, want: []string{"images_train", "x_test, x_train", "dataset.samples"}},
+		"arrays under other names":     {files: npzWith(), path: "d.npz", spec: Spec{Samples: Samples{"": "images"}}, want: []string{"images_train", "x_test, x_train", "dataset.samples"}},
 		"several inputs":               {files: map[string][]byte{"d.npz": npzBytes(zip.Store, member{"x_train_0", nil}, member{"x_train_1", nil})}, path: "d.npz", want: []string{"x_train_0"}},
-		"a label past the classes":     {files: npzWith(), path: "d.npz", spec: Spec{Classes: 1}, want: []string{"x_train: sample 1", "label 1", "0 … 0"}},
+		"a label past the classes":     {files: npzWith(), path: "d.npz", spec: Spec{Classes: 1}, want: []string{"y_train: sample 1", "label 1", "0 … 0"}},
 		"a negative label":             {files: npzWith(member{"y_train", npyBytes("<i4", []int{4}, []int32{0, 1, -1, 0})}), path: "d.npz", want: []string{"y_train", "label -1 of sample 2", "Values"}},
 		"labels of another number":     {files: npzWith(member{"y_train", npyBytes("<i4", []int{3}, make([]int32, 3))}), path: "d.npz", want: []string{"y_train has 3 entries for 4 samples"}},
 		"fractions declared classes":   {files: npzWith(member{"y_train", npyBytes("<f4", []int{4}, []float32{0, 0.5, 1, 1})}), path: "d.npz", spec: Spec{Target: Classes}, want: []string{"label 0.5 of sample 1"}},
-		"rows declared classes":        {files: npzWith(member{"y_train", npyBytes("<f4", []int{4, 2}, []float32{0, 1, 1, 1, 0, 1, 0, 1})}), path: "d.npz", spec: Spec{Target: Classes}, want: []string{"row 1 is not one-hot"}},
+		"rows declared classes":        {files: npzWith(member{"y_train", npyBytes("<f4", []int{4, 2}, []float32{0, 1, 1, 1, 0, 1, 0, 1})}, member{"y_test", npyBytes("<f4", []int{1, 2}, []float32{0, 1})}), path: "d.npz", spec: Spec{Target: Classes}, want: []string{"row 1 is not one-hot"}},
 		"test samples unlike training": {files: npzWith(member{"x_test", npyBytes("<f4", []int{1, 3}, make([]float32, 3))}), path: "d.npz", want: []string{"x_test: sample 0 has shape [3]", "[2]"}},
 		"no samples":                   {files: npzWith(member{"x_test", npyBytes("<f4", []int{0, 2}, []float32{})}, member{"y_test", npyBytes("<i4", []int{0}, []int32{})}), path: "d.npz", want: []string{"x_test is empty"}},
 		"text arrays":                  {files: npzWith(member{"x_test", npyBytes("<U8", []int{1, 2}, make([]byte, 64))}), path: "d.npz", want: []string{`"x_test"`, "<U8", "astype"}},
@@ -78,7 +77,7 @@ func TestOpenErrors(t *testing.T) {
 		"a record's wrong length":         {files: map[string][]byte{"a.tfrecord": wrongLength}, path: "a.tfrecord", want: []string{"wrong checksum of its length"}},
 		"a truncated record":              {files: map[string][]byte{"a.tfrecord": record[:len(record)-6]}, path: "a.tfrecord", want: []string{"truncated"}},
 		"a record that is no example":     {files: map[string][]byte{"a.tfrecord": recordBytes([]byte("\xff\xff"))}, path: "a.tfrecord", want: []string{"no tf.train.Example"}},
-		"records without the feature":     {files: map[string][]byte{"a.tfrecord": record}, path: "a.tfrecord", spec: Spec{Samples: "audio"}, want: []string{`"audio"`, "image, label"}},
+		"records without the feature":     {files: map[string][]byte{"a.tfrecord": record}, path: "a.tfrecord", spec: Spec{Samples: Samples{"": "audio"}}, want: []string{`"audio"`, "image, label"}},
 		"records of two shapes":           {files: map[string][]byte{"a.tfrecord": append(bytes.Clone(record), recordBytes(example(map[string]any{"image": []float32{1}, "label": []int64{1, 2}}))...)}, path: "a.tfrecord", want: []string{"record 1", "2 values, others have 1"}},
 		"no records":                      {files: map[string][]byte{"a.tfrecord": nil}, path: "a.tfrecord", want: []string{"is empty"}},
 		"a folder without images":         {files: map[string][]byte{"cat/readme.md": nil}, want: []string{"no .png, .jpg or .jpeg"}},
@@ -97,7 +96,7 @@ func TestOpenErrors(t *testing.T) {
 		"a split that leaves nothing":     {files: npzWith(), path: "d.npz", spec: Spec{Split: Split{Validation: "0.99"}}, want: []string{"4 samples cannot be split"}},
 		"a fraction over 1":               {files: npzWith(), path: "d.npz", spec: Spec{Split: Split{Validation: "2"}}, want: []string{"split.validation is 2"}},
 		"padding without a crop":          {files: npzWith(), path: "d.npz", spec: Spec{Augmentation: Augmentation{Padding: 2}}, want: []string{"randomCrop"}},
-		"classes in one split only":       {files: npzWith(member{"y_test", npyBytes("<f4", []int{1}, []float32{1})}), path: "d.npz", want: []string{"labels of different kinds"}},
+		"labels of one split unlike":      {files: npzWith(member{"y_test", npyBytes("<f4", []int{1, 3}, make([]float32, 3))}), path: "d.npz", want: []string{"y_test has shape [3]", "y_train has []"}},
 		"targets that are no numbers":     {files: npzWith(member{"y_train", npyBytes("|O", []int{4}, make([]byte, 32))}), path: "d.npz", want: []string{`"y_train"`, "objects"}},
 		"a NaN in a sample (when read)":   {files: npzWith(member{"x_test", npyBytes("<f4", []int{1, 2}, []float32{0, nan})}), path: "d.npz", want: []string{"x_test: sample 0: value 1 is NaN"}},
 		"an Inf in a sample (when read)":  {files: npzWith(), path: "d.npz", spec: Spec{Preprocessing: Preprocessing{Offset: "1e300"}}, want: []string{"sample 0: value 0 is +Inf"}},
@@ -110,7 +109,7 @@ func TestOpenErrors(t *testing.T) {
 			d, err := Open(filepath.Join(folder(t, tt.files), tt.path), tt.spec)
 			if err == nil {
 				defer d.Close()
-				_, err = d.Test.Read(0, make([]float32, numel(d.Test.Shape())))
+				err = d.Test.Read(0, Sample(d.Test))
 			}
 			if err == nil {
 				t.Fatal("no error")
@@ -133,14 +132,14 @@ func TestReadErrors(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer d.Close()
-	if _, err := d.Train.Read(4, make([]float32, 2)); err == nil || !strings.Contains(err.Error(), "sample 4: there are 4") {
+	if err := d.Train.Read(4, Sample(d.Train)); err == nil || !strings.Contains(err.Error(), "sample 4: there are 4") {
 		t.Errorf("reading past the end: %v", err)
 	}
-	if _, err := d.Train.Read(0, make([]float32, 3)); err == nil || !strings.Contains(err.Error(), "2 elements (shape [2]), not 3") {
+	if err := d.Train.Read(0, [][]float32{make([]float32, 3)}); err == nil || !strings.Contains(err.Error(), "2 elements (shape [2]), not 3") {
 		t.Errorf("reading into another length: %v", err)
 	}
-	if err := d.Train.Target(0, make([]float32, 1)); !errors.Is(err, ErrNoTarget) {
-		t.Errorf("a target without targets: %v", err)
+	if err := d.Train.Truth(0, nil); err == nil || !strings.Contains(err.Error(), "1 targets, not 0") {
+		t.Errorf("as many targets as there are none: %v", err)
 	}
 }
 
@@ -157,9 +156,9 @@ func TestFit(t *testing.T) {
 	}{
 		"the same shape fits":                          {classes, [][]int{{2}}, ""},
 		"dimensions of 1 do not matter":                {classes, [][]int{{1, 2, 1}}, ""},
-		"the same number of values can be reshaped":    {classes, [][]int{{2, 1, 1, 1, 1}, {1}}, "2 inputs"},
+		"the same number of values can be reshaped":    {classes, [][]int{{2, 1, 1, 1, 1}, {1}}, "the model has 2"},
 		"another number of values is another dataset":  {classes, [][]int{{3}}, "shape [2] (2 values), the model's input is [3] (3 values)"},
-		"a model without inputs is not for a dataset":  {classes, nil, "0 inputs"},
+		"a model without inputs is not for a dataset":  {classes, nil, "the model has 0"},
 		"the remedy of a reshape is named, ready made": {mustReshape(t), [][]int{{4, 1, 2}}, "preprocessing.reshape: [4, 1, 2]"},
 	}
 	for name, tt := range tests {

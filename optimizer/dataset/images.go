@@ -43,6 +43,10 @@ func (s *imageFiles) read(i int, into *sample) error {
 
 // imagesParts reads a folder of images, by split and class.
 func imagesParts(_ *files, root string, spec *Spec) (*parts, error) {
+	if inputs := spec.inputs(); len(inputs) > 1 {
+		return nil, fmt.Errorf("%s is a folder of images, which are one input; the network has %d (%s): give a .npz or a folder of arrays, x_train_%s …",
+			root, len(inputs), list(inputs), inputs[0].name())
+	}
 	entries, err := os.ReadDir(root)
 	if err != nil {
 		return nil, err
@@ -137,14 +141,16 @@ func walkImages(root, folder string, sizes *sizes) (*imageTree, error) {
 }
 
 func (t *imageTree) part(root string, sizes *sizes, names []string, spec *Spec) *part {
-	p := &part{samples: &imageFiles{root: root, paths: t.paths, sizes: sizes}}
+	p := &part{inputs: []store{&imageFiles{root: root, paths: t.paths, sizes: sizes}}}
 	if len(t.classes) == 0 || spec.Target == None {
 		return p
 	}
+	labels := &target{Target: Target{Name: "y", Kind: Class, Classes: max(len(names), spec.Classes)}}
 	for _, class := range t.class {
 		i, _ := slices.BinarySearch(names, class)
-		p.labels = append(p.labels, int32(i))
+		labels.classes = append(labels.classes, int32(i))
 	}
+	p.targets = []*target{labels}
 	return p
 }
 

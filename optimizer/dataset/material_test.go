@@ -38,22 +38,22 @@ func TestMaterialOpens(t *testing.T) {
 			if got := [3]int{d.Train.Len(), d.Validation.Len(), d.Test.Len()}; got != tt.counts {
 				t.Errorf("counts %v, want %v", got, tt.counts)
 			}
-			if diff := cmp.Diff(tt.shape, d.Test.Shape()); diff != "" {
+			if diff := cmp.Diff([][]int{tt.shape}, Shapes(d.Test)); diff != "" {
 				t.Errorf("shape (-want +got):\n%s", diff)
 			}
-			if d.Test.Classes() != tt.classes || len(d.Notes) != tt.notes {
-				t.Errorf("%d classes, notes %q", d.Test.Classes(), d.Notes)
+			if ClassCount(d.Test) != tt.classes || len(d.Notes) != tt.notes {
+				t.Errorf("%d classes, notes %q", ClassCount(d.Test), d.Notes)
 			}
 			if err := d.Fit([][]int{tt.modelsInput}); err != nil {
 				t.Error(err)
 			}
-			x := make([]float32, numel(tt.shape))
-			label, err := d.Test.Read(0, x)
-			if err != nil {
+			x := Sample(d.Test)
+			if err := d.Test.Read(0, x); err != nil {
 				t.Fatal(err)
 			}
+			label := Labels(d.Test)[0]
 			sum := 0.0
-			for _, v := range x {
+			for _, v := range x[0] {
 				sum += float64(v)
 			}
 			if label != tt.first || sum < tt.sum-0.01 || sum > tt.sum+0.01 {

@@ -99,6 +99,9 @@ var npyTypes = map[string]Type{
 	"u1": Uint8, "b1": Uint8, "i1": Int8, "u2": Uint16, "i2": Int16, "i4": Int32, "i8": Int64, "f2": Float16, "f4": Float32, "f8": Float64,
 }
 
+// maxText bounds the characters of a class's name.
+const maxText = 1 << 12
+
 // npyKind resolves a dtype such as `<f4` or `|u1`.
 func npyKind(descr string) (kind, error) {
 	trimmed := strings.TrimLeft(descr, "<>|=")
@@ -106,6 +109,9 @@ func npyKind(descr string) (kind, error) {
 	name, ok := npyTypes[trimmed]
 	if !ok && (trimmed == "u4" || trimmed == "u8") { // no Spec names them
 		name, ok, unsigned = npyTypes["i"+trimmed[1:]], true, true
+	}
+	if size, err := strconv.Atoi(strings.TrimLeft(trimmed, "US")); err == nil && strings.ContainsAny(trimmed[:1], "US") && size > 0 && size <= maxText {
+		return textKind(descr, size), nil
 	}
 	if !ok {
 		if descr == "|O" || descr == "" {

@@ -8,33 +8,47 @@ import (
 	"strings"
 )
 
-// openNPZ finds the arrays of a .npz file. Members that are stored are read in place; deflated ones are spooled. Either way a
-// member is read once as a whole, so that its checksum is verified. Only wanted members are opened.
-func (f *files) openNPZ(path string, wanted func(name string) bool) (map[string]*array, []string, error) {
+// catalogueNPZ finds the arrays of a .npz file. Members that are stored are read in place; deflated ones are spooled. Either way a
+// member is read once as a whole, so that its checksum is verified. Only those that are opened are.
+func (f *files) catalogueNPZ(path string) (catalogue, error) {
 	file, err := f.open(path)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	archive, err := zip.NewReader(file.file, file.size)
 	if err != nil {
-		return nil, nil, fmt.Errorf("%s is no .npz file, or is truncated: %w", path, err)
+		return nil, fmt.Errorf("%s is no .npz file, or is truncated: %w", path, err)
 	}
-	arrays := map[string]*array{}
-	var names []string
+	found, seen := catalogue{}, map[string]bool{}
 	for _, member := range archive.File {
 		name := strings.TrimSuffix(member.Name, ".npy")
-		names = append(names, name)
-		if !wanted(name) {
-			continue
+		if seen[name] {
+			return nil, fmt.Errorf("%s has two arrays %q", path, name)
 		}
-		if arrays[name] != nil {
-			return nil, nil, fmt.Errorf("%s has two arrays %q", path, name)
+		seen[name] = true
+		e := &entry{name: name, open: func() (*array, error) {
+			a, err := f.openMember(file, member, name)
+			if err != nil {
+				return nil, fmt.Errorf("array %q %w", name, err)
+			}
+			return a, nil
+		}}
+		if header, err := readMemberHeader(member); err == nil { // else opening it, if it is needed, says why
+			e.dims, e.kind = header.dims, header.kind
 		}
-		if arrays[name], err = f.openMember(file, member, name); err != nil {
-			return nil, nil, fmt.Errorf("%s: array %q %w", path, name, err)
-		}
+		found.add(e)
 	}
-	return arrays, names, nil
+	return found, nil
+}
+
+// readMemberHeader reads the header of a member.
+func readMemberHeader(member *zip.File) (*npyHeader, error) {
+	r, err := member.Open()
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	return readNPYHeader(r)
 }
 
 func (f *files) openMember(file *opened, member *zip.File, name string) (*array, error) {

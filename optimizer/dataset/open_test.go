@@ -32,23 +32,21 @@ func read(t *testing.T, s Source) *content {
 	if s == nil {
 		return nil
 	}
-	c := &content{Shape: s.Shape(), Classes: s.Classes()}
+	c := &content{Shape: Shapes(s)[0], Classes: ClassCount(s)}
 	for i := range s.Len() {
-		x := make([]float32, numel(c.Shape))
-		label, err := s.Read(i, x)
-		if err != nil {
+		x, y := Sample(s), Truths(s)
+		if err := s.Read(i, x); err != nil {
 			t.Fatal(err)
 		}
-		c.Samples = append(c.Samples, x)
-		if label >= 0 {
-			c.Labels = append(c.Labels, label)
+		if err := s.Truth(i, y); err != nil {
+			t.Fatal(err)
 		}
-		if n := TargetSize(s); n > 0 {
-			y := make([]float32, n)
-			if err := s.Target(i, y); err != nil {
-				t.Fatal(err)
-			}
-			c.Targets = append(c.Targets, y)
+		c.Samples = append(c.Samples, x[0])
+		switch {
+		case c.Classes > 0:
+			c.Labels = append(c.Labels, int(y[0][0]))
+		case len(y) > 0:
+			c.Targets = append(c.Targets, y[0])
 		}
 	}
 	return c
@@ -79,7 +77,7 @@ func TestOpen(t *testing.T) {
 		"arrays under other names": {
 			files: map[string][]byte{"d.npz": npzBytes(zip.Deflate,
 				member{"images", npyBytes("<f8", []int{1, 2}, []float64{1, 2})}, member{"digits", npyBytes("|i1", []int{1, 1}, []int8{3})})},
-			path: "d.npz", spec: Spec{Samples: "images", Labels: "digits"},
+			path: "d.npz", spec: Spec{Samples: Samples{"": "images"}, Labels: "digits"},
 			train: content{Shape: []int{2}, Classes: 4, Labels: []int{3}, Samples: [][]float32{{1, 2}}},
 		},
 		"one-hot labels": {

@@ -21,6 +21,7 @@ type pipeline struct {
 	width      int
 	channels   Channels
 	affine     []channel // by last dimension; one if it is the same for all; nil: unchanged
+	still      bool      // not augmented
 	exactFirst bool      // stored shape is known and nothing moves: decode straight into the result
 }
 
@@ -67,8 +68,17 @@ func newPipeline(spec *Spec, stored []int, vary sizes) (*pipeline, error) {
 		shape = slices.Clone(r)
 	}
 	p.shape, p.samples = shape, numel(shape)
+	p.still = spec.Augmentation == Augmentation{}
 	p.exactFirst = !p.first && !p.frame && p.channels == ""
 	return p, nil
+}
+
+// varied is what is done to a sample where it is augmented.
+func (p *pipeline) varied(change *change) *change {
+	if p.still {
+		return nil
+	}
+	return change
 }
 
 // planFrame settles the height and width. vary: they differ from image to image.

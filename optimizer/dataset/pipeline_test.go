@@ -109,11 +109,11 @@ func TestAugmentation(t *testing.T) {
 		return d
 	}
 	one := func(s Source, i int) []float32 {
-		x := make([]float32, numel(s.Shape()))
-		if _, err := s.Read(i, x); err != nil {
+		x := Sample(s)
+		if err := s.Read(i, x); err != nil {
 			t.Fatal(err)
 		}
-		return x
+		return x[0]
 	}
 	d := open(Spec{Augmentation: Augmentation{HorizontalFlip: true, Shift: Size{1, 2}, Noise: "0.001"}})
 

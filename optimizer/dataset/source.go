@@ -1,25 +1,51 @@
 package dataset
 
-import (
-	"errors"
-	"fmt"
-)
+import "fmt"
 
 // Source streams samples by index. Its methods may be called from many goroutines at once.
 type Source interface {
 	// Len returns the number of samples, at least 1.
 	Len() int
-	// Shape returns the shape of a sample after preprocessing, without a batch dimension.
-	Shape() []int
-	// Classes returns the number of classes, 0 without class labels.
-	Classes() int
-	// Read fills x, as long as Shape's product, with sample i and returns its class, -1 without class labels. A sample with
-	// NaN or Inf is an error, which names the sample.
-	Read(i int, x []float32) (label int, err error)
-	// Target fills y with the numbers to predict for sample i. It is ErrNoTarget where there are none, and an error if y has
-	// another length than there are numbers.
-	Target(i int, y []float32) error
+	// Inputs describes what a sample has for each input of the network, in the order of the network's inputs.
+	Inputs() []Array
+	// Targets describes what there is to predict of a sample; none without labels.
+	Targets() []Target
+	// Read fills x, a slice for every input as long as its shape's product, with sample i. A sample with NaN or Inf is a
+	// *SampleError, which names it.
+	Read(i int, x [][]float32) error
+	// Truth fills y, a slice for every target as long as its shape's product, with the targets of sample i: classes as numbers.
+	Truth(i int, y [][]float32) error
 }
+
+// Array is one input's part of a sample.
+type Array struct {
+	Name  string
+	Shape []int // after preprocessing, without a batch dimension
+	Type  Type  // as stored; empty if it varies or is an image's
+}
+
+// Size is the values of a sample.
+func (a Array) Size() int { return numel(a.Shape) }
+
+// Target is what there is to predict of every sample.
+type Target struct {
+	Name    string
+	Shape   []int // of one sample; empty: one number
+	Kind    Kind
+	Classes int // of Class
+}
+
+// Size is the numbers of a sample.
+func (t Target) Size() int { return numel(t.Shape) }
+
+// Kind is what the numbers of a target are.
+type Kind string
+
+// The kinds.
+const (
+	Class Kind = "Class" // a class at every position
+	Value Kind = "Value" // numbers: regression, one-hot rows, yes or no for each of several labels
+)
 
 // SampleError is a sample that cannot be read: damaged, or not finite.
 type SampleError struct{ Err error }
@@ -27,24 +53,47 @@ type SampleError struct{ Err error }
 func (e *SampleError) Error() string { return e.Err.Error() }
 func (e *SampleError) Unwrap() error { return e.Err }
 
-// ErrNoTarget is returned by Source.Target for samples without regression targets.
-var ErrNoTarget = errors.New("the dataset has no regression targets")
+// Shapes are the shapes of a source's inputs.
+func Shapes(s Source) [][]int {
+	var out [][]int
+	for _, in := range s.Inputs() {
+		out = append(out, in.Shape)
+	}
+	return out
+}
 
-// TargetSize returns the numbers Target gives for each sample, 0 without regression targets.
-func TargetSize(s Source) int {
-	switch t := s.(type) {
-	case interface{ targetSize() int }:
-		return t.targetSize()
-	case interface{ TargetSize() int }: // a Source of another package
-		return t.TargetSize()
+// Sample makes room for the inputs of one sample.
+func Sample(s Source) [][]float32 {
+	var out [][]float32
+	for _, in := range s.Inputs() {
+		out = append(out, make([]float32, numel(in.Shape)))
+	}
+	return out
+}
+
+// Truths makes room for the targets of one sample.
+func Truths(s Source) [][]float32 {
+	var out [][]float32
+	for _, t := range s.Targets() {
+		out = append(out, make([]float32, t.Size()))
+	}
+	return out
+}
+
+// ClassCount is the number of classes of the first target that has any, 0 without.
+func ClassCount(s Source) int {
+	for _, t := range s.Targets() {
+		if t.Kind == Class {
+			return t.Classes
+		}
 	}
 	return 0
 }
 
-// Labels returns the class of every sample, nil without class labels. Samples are not read.
+// Labels returns the class of every sample by the first target that is one class a sample; nil without. Samples are not read.
 func Labels(s Source) []int {
-	if t, ok := s.(interface{ classes() []int }); ok {
-		return t.classes()
+	if t, ok := s.(interface{ labels() []int }); ok {
+		return t.labels()
 	}
 	return nil
 }
@@ -78,11 +127,34 @@ func (s *sample) grow(n int) []float32 {
 	return s.values
 }
 
-// part is what a format finds for one split, or for all: samples with class labels, targets or neither.
+// part is what a format finds for one split, or for all.
 type part struct {
-	samples store
-	labels  []int32 // class of each sample
-	targets store
+	inputs  []store   // by input of the network
+	raw     []*array  // labels as stored, by array; nil where the split has none
+	targets []*target // none without labels
+}
+
+// len is the number of samples.
+func (p *part) len() int { return p.inputs[0].len() }
+
+// name says where sample i comes from.
+func (p *part) name(i int) string { return p.inputs[0].name(i) }
+
+// target is one target of a part.
+type target struct {
+	Target
+	classes []int32 // of every sample where it has one; else values
+	values  store
+}
+
+// single returns the first target that is one class a sample, nil without.
+func (p *part) single() *target {
+	for _, t := range p.targets {
+		if t.classes != nil {
+			return t
+		}
+	}
+	return nil
 }
 
 // view is a Source: the samples of a part, or some of them, preprocessed.
@@ -90,14 +162,31 @@ type view struct {
 	part
 	index   []int32 // which samples; nil: all
 	count   int
-	classN  int
-	steps   *pipeline
-	augment *augmenter // nil: none declared
+	names   []string    // of inputs
+	steps   []*pipeline // by input
+	augment *augmenter  // nil: none declared; of inputs that are prepared
 }
 
-func (v *view) Len() int     { return v.count }
-func (v *view) Shape() []int { return append([]int(nil), v.steps.shape...) }
-func (v *view) Classes() int { return v.classN }
+func (v *view) Len() int { return v.count }
+
+func (v *view) Inputs() []Array {
+	out := make([]Array, len(v.inputs))
+	for k, steps := range v.steps {
+		out[k] = Array{Name: v.names[k], Shape: append([]int(nil), steps.shape...)}
+		if a, ok := v.inputs[k].(*array); ok {
+			out[k].Type = a.kind.name
+		}
+	}
+	return out
+}
+
+func (v *view) Targets() []Target {
+	var out []Target
+	for _, t := range v.targets {
+		out = append(out, t.Target)
+	}
+	return out
+}
 
 func (v *view) stored(i int) int {
 	if v.index == nil {
@@ -106,53 +195,59 @@ func (v *view) stored(i int) int {
 	return int(v.index[i])
 }
 
-func (v *view) Read(i int, x []float32) (int, error) { return v.read(i, x, nil) }
+func (v *view) Read(i int, x [][]float32) error { return v.read(i, x, nil) }
 
-func (v *view) read(i int, x []float32, change *change) (int, error) {
+func (v *view) read(i int, x [][]float32, change *change) error {
 	if i < 0 || i >= v.count {
-		return -1, fmt.Errorf("sample %d: there are %d", i, v.count)
+		return fmt.Errorf("sample %d: there are %d", i, v.count)
+	}
+	if len(x) != len(v.inputs) {
+		return fmt.Errorf("samples have %d inputs, not %d", len(v.inputs), len(x))
 	}
 	j := v.stored(i)
-	if err := v.steps.run(v.samples, j, x, change); err != nil {
-		return -1, &SampleError{err}
+	for k, steps := range v.steps {
+		if err := steps.run(v.inputs[k], j, x[k], steps.varied(change)); err != nil {
+			return &SampleError{err}
+		}
 	}
-	if v.labels == nil {
-		return -1, nil
-	}
-	return int(v.labels[j]), nil
+	return nil
 }
 
-func (v *view) Target(i int, y []float32) error {
+func (v *view) Truth(i int, y [][]float32) error {
 	switch {
-	case v.targets == nil:
-		return ErrNoTarget
 	case i < 0 || i >= v.count:
 		return fmt.Errorf("sample %d: there are %d", i, v.count)
-	case len(y) != v.targetSize():
-		return fmt.Errorf("the dataset has %d target values a sample, not %d", v.targetSize(), len(y))
+	case len(y) != len(v.targets):
+		return fmt.Errorf("samples have %d targets, not %d", len(v.targets), len(y))
 	}
 	j := v.stored(i)
-	out := sample{values: y[:0:len(y)]}
-	if err := v.targets.read(j, &out); err != nil {
-		return err
+	for k, t := range v.targets {
+		if len(y[k]) != t.Size() {
+			return fmt.Errorf("target %s has %d numbers a sample, not %d", t.Name, t.Size(), len(y[k]))
+		}
+		if t.classes != nil {
+			y[k][0] = float32(t.classes[j])
+			continue
+		}
+		out := sample{values: y[k][:0:len(y[k])]}
+		if err := t.values.read(j, &out); err != nil {
+			return err
+		}
+		if err := finite(t.values, j, out.values); err != nil {
+			return &SampleError{err}
+		}
 	}
-	return finite(v.targets, j, out.values)
+	return nil
 }
 
-func (v *view) targetSize() int {
-	if v.targets == nil {
-		return 0
-	}
-	return numel(v.targets.shape())
-}
-
-func (v *view) classes() []int {
-	if v.labels == nil {
+func (v *view) labels() []int {
+	t := v.single()
+	if t == nil {
 		return nil
 	}
 	out := make([]int, v.count)
 	for i := range out {
-		out[i] = int(v.labels[v.stored(i)])
+		out[i] = int(t.classes[v.stored(i)])
 	}
 	return out
 }
@@ -193,23 +288,21 @@ type subset struct {
 
 func (s *subset) Len() int { return len(s.index) }
 
-func (s *subset) Read(i int, x []float32) (int, error) {
+func (s *subset) Read(i int, x [][]float32) error {
 	if i < 0 || i >= len(s.index) {
-		return -1, fmt.Errorf("sample %d: there are %d", i, len(s.index))
+		return fmt.Errorf("sample %d: there are %d", i, len(s.index))
 	}
 	return s.Source.Read(s.index[i], x)
 }
 
-func (s *subset) Target(i int, y []float32) error {
+func (s *subset) Truth(i int, y [][]float32) error {
 	if i < 0 || i >= len(s.index) {
 		return fmt.Errorf("sample %d: there are %d", i, len(s.index))
 	}
-	return s.Source.Target(s.index[i], y)
+	return s.Source.Truth(s.index[i], y)
 }
 
-func (s *subset) targetSize() int { return TargetSize(s.Source) }
-
-func (s *subset) classes() []int {
+func (s *subset) labels() []int {
 	all := Labels(s.Source)
 	if all == nil {
 		return nil

@@ -14,13 +14,14 @@ import (
 type Spec struct {
 	// Format names the format where the path does not tell. Default: recognised.
 	Format Format `json:"format,omitempty"`
-	// Samples names the samples: the prefix of arrays (`x` finds x_train, x_validation, x_test, or x alone) or the feature of
-	// a TFRecord. Default: x; in TFRecords `image`, else the only feature that can be one.
-	Samples string `json:"samples,omitempty"`
-	// Labels names the labels the same way. Default: y; in TFRecords `label`.
+	// Samples names the samples of every input of the network: an array (`x` finds x_train, x_validation, x_test, or x alone) or a
+	// feature of a TFRecord. Default: for one input x, in TFRecords `image`; else the array or feature with the input's name, after x_
+	// or alone; else the only one of its shape.
+	Samples Samples `json:"samples,omitempty"`
+	// Labels names the labels the same way. Default: y, and for several outputs y_ and a name; in TFRecords `label`.
 	Labels string `json:"labels,omitempty"`
-	// Target says what labels are. Default: recognised (see Target).
-	Target Target `json:"target,omitempty"`
+	// Target says what labels are. Default: recognised (see Meaning).
+	Target Meaning `json:"target,omitempty"`
 	// Classes is the number of classes. Default: one more than the largest label, or the number of class folders.
 	Classes int `json:"classes,omitempty"`
 	// Stored says how samples are stored, where the format does not.
@@ -31,6 +32,8 @@ type Spec struct {
 	Augmentation Augmentation `json:"augmentation,omitzero"`
 	// Split divides what is not divided.
 	Split Split `json:"split,omitzero"`
+	// Network says what the arrays are for; nil: one input of any shape.
+	Network *Network `json:"-"`
 }
 
 // Format is a way to store a dataset.
@@ -47,18 +50,18 @@ const (
 
 var formats = []Format{NPZ, Arrays, IDX, TFRecord, Images}
 
-// Target is a meaning of labels.
-type Target string
+// Meaning is what labels are.
+type Meaning string
 
 // The meanings. Recognised: no labels: None; one integer (or truth value) a sample, or rows with a single 1 and else 0: Classes;
 // anything else: Values.
 const (
-	None    Target = "None"    // ignored: the loss is distillation
-	Classes Target = "Classes" // one class a sample
-	Values  Target = "Values"  // regression: one or more numbers a sample
+	None    Meaning = "None"    // ignored: the loss is distillation
+	Classes Meaning = "Classes" // one class a sample
+	Values  Meaning = "Values"  // regression: one or more numbers a sample
 )
 
-var targets = []Target{None, Classes, Values}
+var targets = []Meaning{None, Classes, Values}
 
 // Layout is an order of a sample's dimensions.
 type Layout string
@@ -104,6 +107,8 @@ type Preprocessing struct {
 	Mean     []Number `json:"mean,omitempty"`     // one, or one a channel
 	Std      []Number `json:"std,omitempty"`      // one, or one a channel
 	Reshape  []int    `json:"reshape,omitempty"`  // of one sample
+	// Inputs names the inputs that these steps, Stored and Augmentation are for, where the network has several.
+	Inputs []string `json:"inputs,omitempty"`
 }
 
 // Size is a height and width in pixels.

@@ -19,7 +19,7 @@ func (p *parts) each() []*part { return []*part{p.train, p.validation, p.test} }
 
 // carve returns which samples of the train part go to which split.
 func carve(p *part, testShare, validationShare float64, seed int64) (train, validation, test []int32, err error) {
-	n := p.samples.len()
+	n := p.len()
 	groups := byClass(p, n)
 	wantTest, wantValidation := share(testShare, n), share(validationShare, n)
 	if testShare > 0 && wantTest == 0 || validationShare > 0 && wantValidation == 0 || wantTest+wantValidation >= n {
@@ -46,10 +46,11 @@ func carve(p *part, testShare, validationShare float64, seed int64) (train, vali
 // byClass groups the samples by label, in the order of labels; without labels they are one group.
 func byClass(p *part, n int) [][]int32 {
 	groups := make([][]int32, 1)
+	labels := p.single()
 	for i := range n {
 		class := 0
-		if p.labels != nil {
-			class = int(p.labels[i])
+		if labels != nil {
+			class = int(labels.classes[i])
 		}
 		for class >= len(groups) {
 			groups = append(groups, nil)

@@ -29,14 +29,14 @@ func TestLargeMembersGoToAFileWithoutAName(t *testing.T) {
 		if left, err := os.ReadDir(temp); err != nil || len(left) != 0 {
 			t.Errorf("%s: %d temporary files have names (%v)", name, len(left), err)
 		}
-		x := make([]float32, 2)
-		if _, err := d.Train.Read(49, x); err != nil || x[0] != 98 || x[1] != 99 {
+		x := [][]float32{make([]float32, 2)}
+		if err := d.Train.Read(49, x); err != nil || x[0][0] != 98 || x[0][1] != 99 {
 			t.Errorf("%s: the last sample is %v (%v)", name, x, err)
 		}
 		if err := d.Close(); err != nil {
 			t.Error(err)
 		}
-		if _, err := d.Train.Read(0, x); err == nil {
+		if err := d.Train.Read(0, x); err == nil {
 			t.Errorf("%s: a closed dataset can be read", name)
 		}
 	}
@@ -54,7 +54,7 @@ func TestSourcesAreReadByManyAtOnce(t *testing.T) {
 		var out [][]float32
 		for i := range source.Len() {
 			x := make([]float32, 4)
-			if _, err := source.Read(i, x); err != nil {
+			if err := source.Read(i, [][]float32{x}); err != nil {
 				t.Error(err)
 			}
 			out = append(out, x)
@@ -97,7 +97,7 @@ func TestSubset(t *testing.T) {
 	if _, err := Subset(d.Train, []int{5}); err == nil {
 		t.Error("a sample that is not there can be chosen")
 	}
-	if _, err := odd.Read(2, make([]float32, 1)); err == nil {
+	if err := odd.Read(2, Sample(odd)); err == nil {
 		t.Error("a subset can be read past its end")
 	}
 }

@@ -115,20 +115,24 @@ func namesOf(rows [][]string) *table {
 	return t
 }
 
-// encodeTables adds tables to the arrays. Names of classes become their positions in the sorted names of all tables, which it
-// returns; nil if there are only numbers.
-func encodeTables(tables map[string]*table, arrays map[string]*array) []string {
-	distinct := map[string]bool{}
-	for _, t := range tables {
+// encodeTables calls add for each table's array. Names of classes become their positions in the sorted names of the tables that differ
+// in their split only; nil if there are only numbers.
+func encodeTables(tables map[string]*table, add func(name string, a *array, names []string)) {
+	distinct := map[string]map[string]bool{} // by stem
+	for key, t := range tables {
+		stem, _ := divide(key)
+		if t.names != nil && distinct[stem] == nil {
+			distinct[stem] = map[string]bool{}
+		}
 		for _, name := range t.names {
-			distinct[name] = true
+			distinct[stem][name] = true
 		}
 	}
-	names := slices.Sorted(maps.Keys(distinct))
-	for key, t := range tables {
-		arrays[key] = t.array(names)
+	for _, key := range slices.Sorted(maps.Keys(tables)) {
+		stem, _ := divide(key)
+		names := slices.Sorted(maps.Keys(distinct[stem]))
+		add(key, tables[key].array(names), names)
 	}
-	return names
 }
 
 func (t *table) array(names []string) *array {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -11,14 +12,24 @@ import (
 	"unicode"
 )
 
-// recordStore is the examples of one split's TFRecord files.
+// recordStore is one feature of the examples of one split's TFRecord files.
 type recordStore struct {
+	*recordSet
+	recordFeature
+	stored *Stored
+}
+
+// recordSet is the examples of one split's files.
+type recordSet struct {
 	title   string
 	files   []recordFile
 	records []record
-	feature string // which holds the samples
+}
+
+// recordFeature is how examples hold an input.
+type recordFeature struct {
+	feature string
 	form    form
-	stored  *Stored
 	dims    []int // of a sample
 	sizes   *sizes
 }
@@ -45,11 +56,11 @@ const (
 	intValues
 )
 
-func (s *recordStore) len() int        { return len(s.records) }
+func (s *recordSet) len() int          { return len(s.records) }
 func (s *recordStore) shape() []int    { return s.dims }
 func (s *recordStore) varying() *sizes { return s.sizes }
 
-func (s *recordStore) name(i int) string {
+func (s *recordSet) name(i int) string {
 	if i >= len(s.records) {
 		return s.title
 	}
@@ -140,7 +151,7 @@ func recordParts(f *files, path string, spec *Spec) (*parts, error) {
 		groups[0] = names
 		groups[1] = nil
 	}
-	layout := &recordLayout{spec: spec, sizes: &sizes{}}
+	layout := &recordLayout{spec: spec}
 	slots := []**part{&found.train, &found.validation, &found.test}
 	for i, slot := range slots {
 		if len(groups[i]) == 0 {
@@ -150,7 +161,7 @@ func recordParts(f *files, path string, spec *Spec) (*parts, error) {
 			return nil, err
 		}
 	}
-	return found, nil
+	return found, found.tell(layout.stems(), spec)
 }
 
 // recordFiles returns the TFRecord files at a path, sorted, and the folder they are in.
@@ -193,18 +204,24 @@ func splitOf(name string) int {
 // recordLayout is what the examples of all splits have in common.
 type recordLayout struct {
 	spec    *Spec
-	sample  string // feature of the sample
-	label   string // feature of the label, "" for none
-	form    form
-	dims    []int
-	sizes   *sizes
+	samples []recordFeature // by input
+	labels  []string        // features of labels
 	settled bool
+}
+
+// stems are the labels as arrays.
+func (l *recordLayout) stems() []*stem {
+	var out []*stem
+	for _, name := range l.labels {
+		out = append(out, &stem{name: name, splits: [4]*entry{{name: name}}})
+	}
+	return out
 }
 
 // readRecords scans the files of one split: every checksum is verified, every label kept, every sample's shape compared.
 func (f *files) readRecords(folder string, names []string, layout *recordLayout) (*part, error) {
-	s := &recordStore{title: folder, stored: &layout.spec.Stored, sizes: layout.sizes}
-	labels := &labelList{}
+	s := &recordSet{title: folder}
+	labels := map[string]*labelList{}
 	for _, name := range names {
 		path := filepath.Join(folder, name)
 		data, size, err := f.whole(path)
@@ -220,20 +237,26 @@ func (f *files) readRecords(folder string, names []string, layout *recordLayout)
 			return nil, fmt.Errorf("%s: %w", path, err)
 		}
 	}
-	s.feature, s.form, s.dims = layout.sample, layout.form, layout.dims
-	if s.stored.Type == "" {
-		stored := *s.stored
-		stored.Type, s.stored = Uint8, &stored
+	stored := layout.spec.Stored
+	if stored.Type == "" {
+		stored.Type = Uint8
 	}
-	p := &part{samples: s}
-	if layout.label == "" || len(s.records) == 0 {
+	p := &part{}
+	if len(s.records) == 0 {
+		p.inputs = []store{&recordStore{recordSet: s, stored: &stored}}
 		return p, nil
 	}
-	return p, p.label(labels.array(folder, layout.label), layout.spec.Target)
+	for _, feature := range layout.samples {
+		p.inputs = append(p.inputs, &recordStore{recordSet: s, recordFeature: feature, stored: &stored})
+	}
+	for _, name := range layout.labels {
+		p.raw = append(p.raw, labels[name].array(folder, name))
+	}
+	return p, nil
 }
 
-// scan looks at one example: its label is kept, its sample must have the shape of the others.
-func (l *recordLayout) scan(raw []byte, labels *labelList) error {
+// scan looks at one example: its labels are kept, its sample must have the shape of the others.
+func (l *recordLayout) scan(raw []byte, labels map[string]*labelList) error {
 	features := map[string]feature{}
 	if err := walkExample(raw, func(name string, value feature) error {
 		features[name] = value
@@ -246,24 +269,40 @@ func (l *recordLayout) scan(raw []byte, labels *labelList) error {
 			return err
 		}
 	}
-	value, ok := features[l.sample]
+	for k := range l.samples {
+		if err := l.samples[k].scan(features); err != nil {
+			return err
+		}
+	}
+	for _, name := range l.labels {
+		if labels[name] == nil {
+			labels[name] = &labelList{}
+		}
+		if err := labels[name].add(name, features[name]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// scan compares one example's sample with the others.
+func (l *recordFeature) scan(features map[string]feature) error {
+	value, ok := features[l.feature]
 	if !ok {
-		return fmt.Errorf("has no feature %q", l.sample)
+		return fmt.Errorf("has no feature %q", l.feature)
 	}
-	if l.form == encodedImage {
-		if len(value.bytes) != 1 {
-			return fmt.Errorf("feature %q holds %d images, not one", l.sample, len(value.bytes))
-		}
-		shape, err := measure(value.bytes[0], bytes.NewReader(value.bytes[0]))
-		if err != nil {
-			return fmt.Errorf("feature %q %w", l.sample, err)
-		}
-		l.sizes.add(shape)
-	}
-	if l.label == "" {
+	if l.form != encodedImage {
 		return nil
 	}
-	return labels.add(l.label, features[l.label])
+	if len(value.bytes) != 1 {
+		return fmt.Errorf("feature %q holds %d images, not one", l.feature, len(value.bytes))
+	}
+	shape, err := measure(value.bytes[0], bytes.NewReader(value.bytes[0]))
+	if err != nil {
+		return fmt.Errorf("feature %q %w", l.feature, err)
+	}
+	l.sizes.add(shape)
+	return nil
 }
 
 // The usual names of features.
@@ -274,44 +313,89 @@ var (
 
 // settle chooses the features by the first example.
 func (l *recordLayout) settle(features map[string]feature) error {
-	pick := func(declared string, usual []string) string {
-		if declared != "" {
-			return declared
-		}
+	names := slices.Sorted(maps.Keys(features))
+	pick := func(usual ...string) string {
 		for _, name := range usual {
-			if _, ok := features[name]; ok {
-				return name
+			for _, f := range names {
+				if strings.EqualFold(f, name) {
+					return f
+				}
 			}
 		}
 		return ""
 	}
-	names := make([]string, 0, len(features))
-	for name := range features {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	list := strings.Join(names, ", ")
-	if l.spec.Target != None {
-		l.label = pick(l.spec.Labels, labelFeatures)
-	}
-	l.sample = pick(l.spec.Samples, sampleFeatures)
-	others := slices.DeleteFunc(slices.Clone(names), func(name string) bool { return name == l.label })
-	if l.sample == "" && len(others) == 1 {
-		l.sample = others[0]
-	}
-	if l.sample == "" {
-		return fmt.Errorf("which feature holds the sample? dataset.samples names it; there are %s", list)
-	}
-	value, ok := features[l.sample]
-	if !ok {
-		return fmt.Errorf("has no feature %q; there are %s", l.sample, list)
+	l.settleLabels(pick)
+	inputs := l.spec.inputs()
+	l.samples = make([]recordFeature, len(inputs))
+	for k := range inputs {
+		name := l.spec.declared(k)
+		if name == "" && len(inputs) == 1 {
+			name = pick(sampleFeatures...)
+		}
+		for _, own := range inputs[k].Names {
+			if name == "" {
+				name = pick(own, "x_"+own)
+			}
+		}
+		others := slices.DeleteFunc(slices.Clone(names), func(name string) bool { return slices.Contains(l.labels, name) })
+		if name == "" && len(inputs) == 1 && len(others) == 1 {
+			name = others[0]
+		}
+		if name == "" {
+			return fmt.Errorf("which feature is for input %s? dataset.samples: {%s: FEATURE} names it; there are %s", inputs[k].name(), inputs[k].name(),
+				strings.Join(names, ", "))
+		}
+		value, ok := features[name]
+		if !ok {
+			return fmt.Errorf("has no feature %q; there are %s", name, strings.Join(names, ", "))
+		}
+		l.samples[k] = recordFeature{feature: name, sizes: &sizes{}}
+		spec, err := l.spec.of(k)
+		if err != nil {
+			return err
+		}
+		if err := l.samples[k].shapeOf(value, spec, &inputs[k]); err != nil {
+			return err
+		}
 	}
 	l.settled = true
-	return l.shapeOf(value)
+	return nil
 }
 
-// shapeOf settles how samples are stored by the first one.
-func (l *recordLayout) shapeOf(value feature) error {
+// settleLabels chooses the features of labels.
+func (l *recordLayout) settleLabels(pick func(usual ...string) string) {
+	if l.spec.Target == None {
+		return
+	}
+	add := func(name string) {
+		if name != "" && !slices.Contains(l.labels, name) {
+			l.labels = append(l.labels, name)
+		}
+	}
+	if l.spec.Labels != "" {
+		add(l.spec.Labels)
+	} else {
+		add(pick(labelFeatures...))
+	}
+	if l.spec.Network == nil {
+		return
+	}
+	outputs := l.spec.Network.Outputs
+	for i := range outputs {
+		if outputs[i].Target != "" {
+			add(outputs[i].Target)
+			continue
+		}
+		for _, own := range outputs[i].Names {
+			if l.spec.Labels == "" || len(outputs) > 1 {
+				add(pick("y_"+own, own))
+			}
+		}
+	}
+}
+
+// shapeOf settles how samples are stored by the first one. Where nothing says their shape it is the input's, if that has as many values.
+func (l *recordFeature) shapeOf(value feature, spec *Spec, in *Input) error {
 	var count int
 	switch {
 	case len(value.floats) > 0:
@@ -319,7 +403,7 @@ func (l *recordLayout) shapeOf(value feature) error {
 	case len(value.ints) > 0:
 		l.form, count = intValues, len(value.ints)
 	case len(value.bytes) != 1:
-		return fmt.Errorf("feature %q is empty or a list of byte strings; a sample is one byte string or a list of numbers", l.sample)
+		return fmt.Errorf("feature %q is empty or a list of byte strings; a sample is one byte string or a list of numbers", l.feature)
 	default:
 		if _, ok := codecOf(value.bytes[0]); ok {
 			l.form = encodedImage
@@ -327,20 +411,23 @@ func (l *recordLayout) shapeOf(value feature) error {
 			l.dims, err = measure(value.bytes[0], bytes.NewReader(value.bytes[0]))
 			return err
 		}
-		of := l.spec.Stored.Type
+		of := spec.Stored.Type
 		if of == "" {
 			of = Uint8
 		}
 		l.form, count = rawBytes, len(value.bytes[0])/littleKinds[of].size
 	}
-	if l.dims = slices.Clone(l.spec.Stored.Shape); l.dims == nil {
+	switch l.dims = slices.Clone(spec.Stored.Shape); {
+	case l.dims == nil && spec.Network != nil && len(spec.Network.Inputs) > 1 && !slices.Contains(in.Shape, -1) && numel(in.Shape) == count:
+		l.dims = slices.Clone(in.Shape)
+	case l.dims == nil:
 		l.dims = []int{count}
 	}
 	if _, err := byteSize("stored.shape", kind{size: 1}, append([]int{1}, l.dims...)); err != nil {
 		return err
 	}
 	if numel(l.dims) != count {
-		return fmt.Errorf("feature %q has %d values, stored.shape %v has %d", l.sample, count, l.dims, numel(l.dims))
+		return fmt.Errorf("feature %q has %d values, stored.shape %v has %d", l.feature, count, l.dims, numel(l.dims))
 	}
 	return nil
 }
@@ -351,28 +438,36 @@ type labelList struct {
 	count  int
 	ints   []int64
 	floats []float32
+	names  []string
 }
 
 func (l *labelList) add(name string, value feature) error {
-	width := len(value.ints) + len(value.floats)
+	width := len(value.ints) + len(value.floats) + len(value.bytes)
 	switch {
-	case len(value.bytes) > 0:
-		return fmt.Errorf("feature %q holds text; labels are integers, one-hot rows or numbers (dataset.labels names another feature)", name)
+	case len(value.bytes) > 1 || len(value.bytes) == 1 && len(value.bytes[0]) > maxText:
+		return fmt.Errorf("feature %q holds several texts or a long one; labels are integers, names of classes, one-hot rows or numbers (dataset.labels names another feature)", name)
 	case width == 0:
 		return fmt.Errorf("has no feature %q; dataset.target None goes without labels", name)
-	case l.count > 0 && (width != l.width || (len(l.ints) > 0) != (len(value.ints) > 0)):
+	case l.count > 0 && (width != l.width || (len(l.ints) > 0) != (len(value.ints) > 0) || (len(l.names) > 0) != (len(value.bytes) > 0)):
 		return fmt.Errorf("feature %q has %d values, others have %d", name, width, l.width)
 	}
 	l.width = width
 	l.count++
 	l.ints, l.floats = append(l.ints, value.ints...), append(l.floats, value.floats...)
+	for _, text := range value.bytes {
+		l.names = append(l.names, string(text))
+	}
 	return nil
 }
 
 func (l *labelList) array(folder, name string) *array {
 	title := fmt.Sprintf("%s: feature %q", folder, name)
-	if len(l.ints) > 0 {
+	switch {
+	case len(l.names) > 0:
+		return texts(title, l.names)
+	case len(l.ints) > 0:
 		return memory(title, Int64, []int{l.count, l.width}, l.ints)
+	default:
+		return memory(title, Float32, []int{l.count, l.width}, l.floats)
 	}
-	return memory(title, Float32, []int{l.count, l.width}, l.floats)
 }

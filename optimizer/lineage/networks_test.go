@@ -17,14 +17,19 @@ type memory struct {
 	x       [][]float32
 }
 
-func (m *memory) Len() int                    { return len(m.x) }
-func (m *memory) Shape() []int                { return m.shape }
-func (m *memory) Classes() int                { return m.classes }
-func (m *memory) Target(int, []float32) error { return dataset.ErrNoTarget }
-func (m *memory) label(i int) int             { return i * m.classes / len(m.x) }
-func (m *memory) Read(i int, x []float32) (int, error) {
-	copy(x, m.x[i])
-	return m.label(i), nil
+func (m *memory) Len() int                { return len(m.x) }
+func (m *memory) Inputs() []dataset.Array { return []dataset.Array{{Name: "x", Shape: m.shape}} }
+func (m *memory) Targets() []dataset.Target {
+	return []dataset.Target{{Name: "y", Kind: dataset.Class, Classes: m.classes}}
+}
+func (m *memory) label(i int) int { return i * m.classes / len(m.x) }
+func (m *memory) Read(i int, x [][]float32) error {
+	copy(x[0], m.x[i])
+	return nil
+}
+func (m *memory) Truth(i int, y [][]float32) error {
+	y[0][0] = float32(m.label(i))
+	return nil
 }
 
 // samples of a shape: every class has a bright value of its own.

@@ -26,12 +26,16 @@ func (w *Work) sensitivity(ctx context.Context) (map[int][]float32, error) {
 			out[p.Tensor] = make([]float32, len(p.Value))
 		}
 	}
+	inputs := make([][]float32, len(w.net.Graph.Inputs))
+	for i := range inputs {
+		inputs[i] = exec.Input(i)
+	}
 	drawn := w.run.draw(sensitivitySamples)
 	for sample, at := range drawn {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		if err := answer.Read(w.run.Data.Train, at, exec.Input(0), nil); err != nil {
+		if err := w.run.Data.Train.Read(at, inputs); err != nil {
 			return nil, err
 		}
 		exec.Forward()

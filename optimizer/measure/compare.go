@@ -218,7 +218,7 @@ func count(is bool) int {
 
 // layers compares activations and outputs on the first n samples.
 func (c *Comparison) layers(ctx context.Context, left, right *loaded, pairs [][2]int, source dataset.Source, n int) error {
-	size, outputs, err := sampleSizes(left.graph, source)
+	inputs, outputs, err := sampleSizes(left.graph, source)
 	if err != nil {
 		return fmt.Errorf("first model: %w", err)
 	}
@@ -229,12 +229,12 @@ func (c *Comparison) layers(ctx context.Context, left, right *loaded, pairs [][2
 	}
 	recordA, recordB := newRecorder(left, pairs, 0), newRecorder(right, pairs, 1)
 	layers, output := make([]sums, len(pairs)), sums{}
-	x := make([]float32, size)
+	x := room(inputs, 1)
 	for i := range n {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if _, err := source.Read(i, x); err != nil {
+		if err := source.Read(i, x); err != nil {
 			return err
 		}
 		if err := recordA.run(x); err != nil {
@@ -279,9 +279,11 @@ func newRecorder(l *loaded, pairs [][2]int, side int) *recorder {
 	return r
 }
 
-func (r *recorder) run(x []float32) error {
-	if err := r.exec.SetInput(0, x); err != nil {
-		return err
+func (r *recorder) run(x [][]float32) error {
+	for i, values := range x {
+		if err := r.exec.SetInput(i, values); err != nil {
+			return err
+		}
 	}
 	return r.exec.RunEach(func(n *ir.Node) error {
 		for _, t := range n.Outputs {

@@ -26,7 +26,7 @@ type LatencyOptions struct {
 // TimeLatency runs a model sample by sample for about the budget, at least 5 and at most 10,000 runs, after a few runs that are
 // not counted. Setting the input is not part of a run.
 func TimeLatency(ctx context.Context, model []byte, source dataset.Source, o LatencyOptions) (Latency, error) {
-	m, err := read(model, source.Shape())
+	m, err := read(model, dataset.Shapes(source)...)
 	if err != nil {
 		return Latency{}, err
 	}
@@ -46,16 +46,13 @@ func TimeLatency(ctx context.Context, model []byte, source dataset.Source, o Lat
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	const warm, least, most = 3, 5, 10_000
-	x := make([]float32, inputs)
+	x, sample := room(inputs, 1), make([][]float32, len(inputs))
 	var times []float64
 	for i, start := 0, time.Now(); i < warm+least || i < warm+most && time.Since(start) < o.Budget; i++ {
 		if err := ctx.Err(); err != nil {
 			return Latency{}, err
 		}
-		if _, err := source.Read(i%source.Len(), x); err != nil {
-			return Latency{}, err
-		}
-		if err := exec.SetInput(0, x); err != nil {
+		if err := feed(exec, source, func(int) int { return i % source.Len() }, 1, inputs, x, sample); err != nil {
 			return Latency{}, err
 		}
 		begin := time.Now()

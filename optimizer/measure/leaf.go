@@ -31,7 +31,7 @@ type Result struct {
 // Leaf measures an emitted file on a source: all metrics it can have. The file is read anew, so that what is measured is what was
 // written.
 func Leaf(ctx context.Context, model []byte, source dataset.Source, o LeafOptions) (*Result, error) {
-	m, err := read(model, source.Shape())
+	m, err := read(model, dataset.Shapes(source)...)
 	if err != nil {
 		return nil, err
 	}

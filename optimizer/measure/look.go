@@ -3,6 +3,7 @@ package measure
 import (
 	"context"
 	"math"
+	"slices"
 
 	"espalier.dev/espalier/optimizer/answer"
 	"espalier.dev/espalier/optimizer/dataset"
@@ -32,26 +33,23 @@ func Look(ctx context.Context, m *tflite.Model, source dataset.Source) ([]answer
 		}
 		glances[i] = newGlance(width, exec.Graph().Numel(t)/max(1, batch))
 	}
-	x := make([]float32, batch*inputs)
+	x, sample := room(inputs, batch), make([][]float32, len(inputs))
 	for first := 0; first < n; first += batch {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
 		count := min(batch, n-first)
-		for k := range count {
-			if err := answer.Read(source, (first+k)*source.Len()/n, x[k*inputs:][:inputs], nil); err != nil {
-				return nil, err
-			}
-		}
-		if err := exec.SetInput(0, x[:count*inputs]); err != nil {
+		at := func(k int) int { return (first + k) * source.Len() / n }
+		if err := feed(exec, source, at, count, inputs, x, sample); err != nil {
 			return nil, err
 		}
 		if err := exec.Run(); err != nil {
 			return nil, err
 		}
 		for i, g := range glances {
+			in := max(0, slices.Index(inputs, g.size)) // which it may be again
 			for k := range count {
-				g.add(x[k*inputs:][:inputs], exec.Output(i)[k*g.size:][:g.size])
+				g.add(x[in][k*inputs[in]:][:inputs[in]], exec.Output(i)[k*g.size:][:g.size])
 			}
 		}
 	}

@@ -201,13 +201,18 @@ func TestResultsDoNotDependOnWorkers(t *testing.T) {
 // noise is a source of made-up samples, every third one an anomaly.
 type noise struct{ n, size int }
 
-func (s noise) Len() int                        { return s.n }
-func (s noise) Shape() []int                    { return []int{s.size} }
-func (s noise) Classes() int                    { return 2 }
-func (s noise) Target(i int, y []float32) error { return dataset.ErrNoTarget }
-func (s noise) Read(i int, x []float32) (int, error) {
-	for j := range x {
-		x[j] = float32(math.Sin(float64(i*j))) * 3
+func (s noise) Len() int                { return s.n }
+func (s noise) Inputs() []dataset.Array { return []dataset.Array{{Name: "x", Shape: []int{s.size}}} }
+func (s noise) Targets() []dataset.Target {
+	return []dataset.Target{{Name: "y", Kind: dataset.Class, Classes: 2}}
+}
+func (s noise) Read(i int, x [][]float32) error {
+	for j := range x[0] {
+		x[0][j] = float32(math.Sin(float64(i*j))) * 3
 	}
-	return max(0, 1-i%3), nil
+	return nil
+}
+func (s noise) Truth(i int, y [][]float32) error {
+	y[0][0] = float32(max(0, 1-i%3))
+	return nil
 }

@@ -43,7 +43,7 @@ func (a *Answers) Len() int { return a.samples }
 // Run runs a model, float or int8, over a source. Errors name what does not fit: more than one input, another input shape, labels
 // past the outputs, an operator that cannot be run.
 func Run(ctx context.Context, model []byte, source dataset.Source, o Options) (*Answers, error) {
-	m, err := read(model, source.Shape())
+	m, err := read(model, dataset.Shapes(source)...)
 	if err != nil {
 		return nil, err
 	}
@@ -93,13 +93,6 @@ func run(ctx context.Context, exec *integer.Executor, source dataset.Source, o O
 		answers.columns = append(answers.columns, newColumn(&list[i], source.Len()))
 	}
 	r := &runner{source: source, answers: answers, inputs: inputs, batch: exec.Batch(), progress: o.Progress}
-	targets, err := answer.Survey(source)
-	if err != nil {
-		return nil, err
-	}
-	for i := range targets {
-		r.sizes = append(r.sizes, targets[i].Size())
-	}
 	workers := o.Workers
 	if workers <= 0 {
 		workers = runtime.GOMAXPROCS(0)
@@ -126,37 +119,68 @@ func run(ctx context.Context, exec *integer.Executor, source dataset.Source, o O
 	return answers, nil
 }
 
-// sampleSizes returns the values of one sample in and out of a model.
-func sampleSizes(g *ir.Graph, source dataset.Source) (inputs, outputs int, err error) {
-	if len(g.Inputs) != 1 {
-		return 0, 0, fmt.Errorf("the model has %d inputs; models of more than one input are not supported", len(g.Inputs))
+// sampleSizes returns the values of one sample in and out of a model, by input and of the first output.
+func sampleSizes(g *ir.Graph, source dataset.Source) (inputs []int, outputs int, err error) {
+	arrays := source.Inputs()
+	if len(g.Inputs) != len(arrays) {
+		return nil, 0, fmt.Errorf("the model has %d inputs, samples have %d", len(g.Inputs), len(arrays))
 	}
 	if len(g.Outputs) == 0 {
-		return 0, 0, errors.New("the model has no outputs")
+		return nil, 0, errors.New("the model has no outputs")
 	}
-	in, out := g.Tensors[g.Inputs[0]], g.Tensors[g.Outputs[0]]
 	batch := max(1, g.Batch)
-	inputs, outputs = in.Numel()/batch, out.Numel()/batch
-	if n := numel(source.Shape()); n != inputs {
-		shape := in.Shape
-		if len(shape) > 0 && in.Batched {
-			shape = shape[1:]
+	for k, t := range g.Inputs {
+		in := g.Tensors[t]
+		inputs = append(inputs, in.Numel()/batch)
+		if n := arrays[k].Size(); n != inputs[k] {
+			shape := in.Shape
+			if len(shape) > 0 && in.Batched {
+				shape = shape[1:]
+			}
+			return nil, 0, fmt.Errorf("samples have shape %v (%d values), the model's input %s is %v (%d values); dataset.preprocessing "+
+				"can resize, crop and reshape", arrays[k].Shape, n, in.Name, shape, inputs[k])
 		}
-		return 0, 0, fmt.Errorf("samples have shape %v (%d values), the model's input %s is %v (%d values); dataset.preprocessing "+
-			"can resize, crop and reshape", source.Shape(), n, in.Name, shape, inputs)
 	}
+	out := g.Tensors[g.Outputs[0]]
+	outputs = out.Numel() / batch
 	if !out.Batched && g.Batch > 1 || outputs == 0 {
-		return 0, 0, fmt.Errorf("output %q of shape %v does not belong to single samples", out.Name, out.Shape)
+		return nil, 0, fmt.Errorf("output %q of shape %v does not belong to single samples", out.Name, out.Shape)
 	}
 	return inputs, outputs, nil
+}
+
+// feed sets an executor's inputs to n samples, the k-th of which is number at(k): x has room for a batch of each input, sample for the places of one.
+func feed(exec *integer.Executor, source dataset.Source, at func(k int) int, n int, inputs []int, x, sample [][]float32) error {
+	for k := range n {
+		for i, size := range inputs {
+			sample[i] = x[i][k*size:][:size]
+		}
+		if err := source.Read(at(k), sample); err != nil {
+			return err
+		}
+	}
+	for i, size := range inputs {
+		if err := exec.SetInput(i, x[i][:n*size]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// room makes room for a batch of every input.
+func room(inputs []int, batch int) [][]float32 {
+	out := make([][]float32, len(inputs))
+	for i, size := range inputs {
+		out[i] = make([]float32, batch*size)
+	}
+	return out
 }
 
 // runner shares blocks of samples among workers.
 type runner struct {
 	source   dataset.Source
 	answers  *Answers
-	sizes    []int // of targets
-	inputs   int
+	inputs   []int
 	batch    int
 	next     atomic.Int64
 	failed   atomic.Bool
@@ -189,12 +213,10 @@ func first(errs []error) error {
 
 // work runs blocks until there are none left, or something failed.
 func (r *runner) work(ctx context.Context, exec *integer.Executor) error {
-	x := make([]float32, r.batch*r.inputs)
+	x, sample := room(r.inputs, r.batch), make([][]float32, len(r.inputs))
 	targets := make([][][]float32, r.batch) // by sample and target
 	for k := range targets {
-		for _, size := range r.sizes {
-			targets[k] = append(targets[k], make([]float32, size))
-		}
+		targets[k] = dataset.Truths(r.source)
 	}
 	for {
 		block := int(r.next.Add(1) - 1)
@@ -203,7 +225,7 @@ func (r *runner) work(ctx context.Context, exec *integer.Executor) error {
 		}
 		err := ctx.Err()
 		if err == nil {
-			err = r.block(exec, block*r.batch, x, targets)
+			err = r.block(exec, block*r.batch, x, sample, targets)
 		}
 		if err != nil {
 			r.failed.Store(true)
@@ -213,27 +235,27 @@ func (r *runner) work(ctx context.Context, exec *integer.Executor) error {
 }
 
 // block runs the samples from first on.
-func (r *runner) block(exec *integer.Executor, first int, x []float32, targets [][][]float32) error {
+func (r *runner) block(exec *integer.Executor, first int, x, sample [][]float32, targets [][][]float32) error {
 	n := min(r.batch, r.answers.samples-first)
 	for k := range n {
-		if err := answer.Read(r.source, first+k, x[k*r.inputs:][:r.inputs], targets[k]); err != nil {
+		if err := r.source.Truth(first+k, targets[k]); err != nil {
 			return err
 		}
 	}
-	if err := exec.SetInput(0, x[:n*r.inputs]); err != nil {
+	if err := feed(exec, r.source, func(k int) int { return first + k }, n, r.inputs, x, sample); err != nil {
 		return err
 	}
 	if err := exec.Run(); err != nil {
 		return err
 	}
 	for i, c := range r.answers.columns {
-		y, size := exec.Output(i), c.out.Size
+		y, size, in := exec.Output(i), c.out.Size, r.inputs[c.out.Input]
 		for k := range n {
 			var target []float32
 			if c.out.Target >= 0 {
 				target = targets[k][c.out.Target]
 			}
-			c.read(first+k, x[k*r.inputs:][:r.inputs], y[k*size:][:size], target)
+			c.read(first+k, x[c.out.Input][k*in:][:in], y[k*size:][:size], target)
 		}
 	}
 	r.report(n)

@@ -57,21 +57,11 @@ func (c Calibration) withDefaults() (Calibration, error) {
 // Feed fills the model's inputs, one slice each, with sample i; its error names the sample.
 type Feed func(i int, inputs [][]float32) error
 
-// Source is a stream of samples for a model with one input; dataset.Source is one.
-type Source interface {
-	Len() int
-	Read(i int, x []float32) (label int, err error)
-}
-
-// FeedOf adapts a source.
-func FeedOf(s Source) Feed {
-	return func(i int, inputs [][]float32) error {
-		if len(inputs) != 1 {
-			return fmt.Errorf("the model has %d inputs, the dataset one", len(inputs))
-		}
-		_, err := s.Read(i, inputs[0])
-		return err
-	}
+// FeedOf feeds the samples of a source, such as a dataset.Source.
+func FeedOf(s interface {
+	Read(i int, x [][]float32) error
+}) Feed {
+	return s.Read
 }
 
 // Statistics is what calibration found.

@@ -107,8 +107,8 @@ func (t *Trainer) diagnose(src dataset.Source, samples []int, loss float64) erro
 		if err := w.read(t.heads, e, src, part); err != nil {
 			return err
 		}
-		answers := t.answers(w, e.Input(0), part)
-		inputs := w.original(t.heads, e.Input(0))
+		answers := t.answers(w, w.inputs(e), part)
+		inputs := w.original(t.heads, w.inputs(e))
 		e.Forward()
 		if layer := e.NonFiniteOutput(); layer != "" {
 			return &DivergedError{Loss: loss, Layer: layer, What: "output"}

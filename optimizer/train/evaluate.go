@@ -45,7 +45,7 @@ func (t *Trainer) evaluate(w *worker, heads []*objective, src dataset.Source, sa
 	if err := w.read(heads, w.forward, src, samples); err != nil {
 		return tally{}, err
 	}
-	x := w.forward.Input(0)
+	x := w.inputs(w.forward)
 	var answers [][][]float32
 	if slices.ContainsFunc(heads, func(o *objective) bool { return o.alpha > 0 }) {
 		answers = w.taught(heads, x)

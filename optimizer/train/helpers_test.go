@@ -3,7 +3,6 @@ package train
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"math/rand/v2"
 	"testing"
 
@@ -22,33 +21,31 @@ type memory struct {
 	targets [][]float32
 }
 
-func (m *memory) Len() int     { return len(m.x) }
-func (m *memory) Shape() []int { return m.shape }
-func (m *memory) Classes() int { return m.classes }
+func (m *memory) Len() int                { return len(m.x) }
+func (m *memory) Inputs() []dataset.Array { return []dataset.Array{{Name: "x", Shape: m.shape}} }
 
-func (m *memory) TargetSize() int {
-	if len(m.targets) == 0 {
-		return 0
+func (m *memory) Targets() []dataset.Target {
+	switch {
+	case m.classes > 0:
+		return []dataset.Target{{Name: "y", Kind: dataset.Class, Classes: m.classes}}
+	case len(m.targets) > 0:
+		return []dataset.Target{{Name: "y", Kind: dataset.Value, Shape: []int{len(m.targets[0])}}}
+	default:
+		return nil
 	}
-	return len(m.targets[0])
 }
 
-func (m *memory) Read(i int, x []float32) (int, error) {
-	copy(x, m.x[i])
-	if m.classes == 0 {
-		return -1, nil
-	}
-	return m.labels[i], nil
+func (m *memory) Read(i int, x [][]float32) error {
+	copy(x[0], m.x[i])
+	return nil
 }
 
-func (m *memory) Target(i int, y []float32) error {
-	if m.targets == nil {
-		return dataset.ErrNoTarget
+func (m *memory) Truth(i int, y [][]float32) error {
+	if m.classes > 0 {
+		y[0][0] = float32(m.labels[i])
+		return nil
 	}
-	if len(y) != len(m.targets[i]) {
-		return fmt.Errorf("%d targets, not %d", len(m.targets[i]), len(y))
-	}
-	copy(y, m.targets[i])
+	copy(y[0], m.targets[i])
 	return nil
 }
 

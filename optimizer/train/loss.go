@@ -30,7 +30,8 @@ type objective struct {
 	beta        float64 // the network's SOFTMAX multiplies by it
 	target      int     // among the dataset's; −1: none
 	indexed     bool    // the target is a class for every row, else a value for each of the outputs
-	inputs      bool    // the target is the input
+	inputs      bool    // the target is an input
+	input       int     // which
 	answers     bool    // there is a class to choose
 	threshold   float32 // above it a single value says yes
 	smoothing   float64
@@ -44,7 +45,7 @@ type objective struct {
 // newObjective turns an output's description into its loss.
 func newObjective(n *float.Network, out *answer.Output, classes int, c *Config, teacher bool) (*objective, error) {
 	o := &objective{
-		output: out.Index, tensor: out.LossTensor(n.Graph), beta: out.Beta, target: out.Target, indexed: out.Indexed, inputs: out.Kind == answer.Reconstruction,
+		output: out.Index, tensor: out.LossTensor(n.Graph), beta: out.Beta, target: out.Target, indexed: out.Indexed, inputs: out.Kind == answer.Reconstruction, input: out.Input,
 		answers: out.Answers(), smoothing: c.LabelSmoothing, temperature: c.Distillation.Temperature, scale: out.Weight * out.Scale,
 	}
 	o.outputs = n.Graph.Numel(o.tensor) / n.MicroBatch

@@ -166,8 +166,8 @@ func (t *Trainer) microBatch(w *worker, src dataset.Source, samples []int, share
 	if err := w.read(t.heads, w.exec, src, samples); err != nil {
 		return tally{}, err
 	}
-	answers := t.answers(w, w.exec.Input(0), samples)
-	inputs := w.original(t.heads, w.exec.Input(0))
+	answers := t.answers(w, w.inputs(w.exec), samples)
+	inputs := w.original(t.heads, w.inputs(w.exec))
 	w.exec.Forward()
 	sum := w.losses(t.heads, w.exec, inputs, answers, true, share)
 	w.exec.Backward(w.grads)

@@ -96,6 +96,7 @@ type Trainer struct {
 	sum      *float.Grads // of all lanes
 	chunks   []*chunk
 	sizes    []int // of the dataset's targets
+	classes  []int // of them; 0 for values
 	tasks    tasks
 	turn     int64 // the lane that may begin to add to the sum
 	reducing sync.Cond
@@ -224,6 +225,7 @@ func (t *Trainer) attach() error {
 	}
 	for i := range targets {
 		t.sizes = append(t.sizes, targets[i].Size())
+		t.classes = append(t.classes, targets[i].Classes)
 	}
 	t.task.Network.Attach(tensors...)
 	return nil
@@ -235,10 +237,6 @@ func (t *Trainer) checkSamples() error {
 	if n == nil || t.task.Train == nil {
 		return errors.New("a network and training samples are needed")
 	}
-	if len(n.Graph.Inputs) != 1 {
-		return fmt.Errorf("the model has %d inputs; models of more than one input are not supported", len(n.Graph.Inputs))
-	}
-	want := n.Graph.Numel(n.Graph.Inputs[0]) / n.MicroBatch
 	for name, src := range map[string]dataset.Source{"training": t.task.Train, "validation": t.task.Validation} {
 		if src == nil {
 			continue
@@ -246,12 +244,14 @@ func (t *Trainer) checkSamples() error {
 		if src.Len() == 0 {
 			return fmt.Errorf("there are no %s samples", name)
 		}
-		size := 1
-		for _, d := range src.Shape() {
-			size *= d
+		arrays := src.Inputs()
+		if len(arrays) != len(n.Graph.Inputs) {
+			return fmt.Errorf("%s samples have %d inputs; the model has %d", name, len(arrays), len(n.Graph.Inputs))
 		}
-		if size != want {
-			return fmt.Errorf("%s samples have shape %v, %d values; the model's input has %d", name, src.Shape(), size, want)
+		for k, a := range arrays {
+			if want := n.Graph.Numel(n.Graph.Inputs[k]) / n.MicroBatch; a.Size() != want {
+				return fmt.Errorf("%s samples have shape %v, %d values; the model's input has %d", name, a.Shape, a.Size(), want)
+			}
 		}
 	}
 	if teacher := t.task.Teacher; teacher != nil {
@@ -259,7 +259,11 @@ func (t *Trainer) checkSamples() error {
 		for i := range n.Graph.Outputs {
 			same = same && n.Graph.Numel(n.LossTensor(i)) == teacher.Graph.Numel(teacher.LossTensor(i))
 		}
-		if n.MicroBatch != teacher.MicroBatch || !same || want*n.MicroBatch != teacher.Graph.Numel(teacher.Graph.Inputs[0]) {
+		same = same && len(n.Graph.Inputs) == len(teacher.Graph.Inputs)
+		for i := range n.Graph.Inputs {
+			same = same && n.Graph.Numel(n.Graph.Inputs[i]) == teacher.Graph.Numel(teacher.Graph.Inputs[i])
+		}
+		if n.MicroBatch != teacher.MicroBatch || !same {
 			return errors.New("the teacher's micro-batch, input or output is not the network's")
 		}
 	}

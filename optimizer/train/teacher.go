@@ -85,7 +85,7 @@ func (t *Trainer) width() int {
 
 // answers returns the teacher's loss tensors, by head, for every training sample of a micro-batch whose inputs are x; nil without a
 // teacher.
-func (t *Trainer) answers(w *worker, x []float32, samples []int) [][][]float32 {
+func (t *Trainer) answers(w *worker, x [][]float32, samples []int) [][][]float32 {
 	if !t.taught() {
 		return nil
 	}

@@ -1,9 +1,9 @@
 package train
 
 import (
+	"fmt"
 	"slices"
 
-	"espalier.dev/espalier/optimizer/answer"
 	"espalier.dev/espalier/optimizer/dataset"
 	"espalier.dev/espalier/optimizer/exec/float"
 )
@@ -17,10 +17,13 @@ type worker struct {
 	forward  *float.Exec   // of the network, without backward
 	teaches  []int         // the teacher's loss tensors, by head
 	answers  [][][]float32 // the teacher's, by head and sample
-	copied   []float32     // inputs before quantization, where they are the target
+	sample   [][]float32   // one sample's inputs
+	fed      [][]float32   // inputs of an Exec
+	copied   [][]float32   // inputs before quantization, where they are the target
 	targets  [][]float32   // by target of the dataset, samples one after the other
 	truth    [][]float32   // one sample's
 	sizes    []int         // of targets
+	classes  []int         // of targets, 0 where they are values
 	work     []float64     // for the loss
 	real     int           // samples of the micro-batch that count; the rest is padding
 	capacity int           // samples of a micro-batch
@@ -29,8 +32,8 @@ type worker struct {
 func newWorker(t *Trainer) *worker {
 	n := t.task.Network
 	w := &worker{
-		net: n, grads: n.NewGrads(), capacity: n.MicroBatch, sizes: t.sizes, truth: make([][]float32, len(t.sizes)),
-		answers: make([][][]float32, len(t.heads)), work: make([]float64, 2*t.width()),
+		net: n, grads: n.NewGrads(), capacity: n.MicroBatch, sizes: t.sizes, classes: t.classes, truth: make([][]float32, len(t.sizes)),
+		sample: make([][]float32, len(n.Graph.Inputs)), fed: make([][]float32, len(n.Graph.Inputs)), answers: make([][][]float32, len(t.heads)), work: make([]float64, 2*t.width()),
 	}
 	for _, size := range t.sizes {
 		w.targets = append(w.targets, make([]float32, n.MicroBatch*size))
@@ -56,40 +59,85 @@ func (w *worker) setBatch(e *float.Exec, count int) {
 // read fills the inputs of an Exec with samples and notes their targets.
 func (w *worker) read(heads []*objective, e *float.Exec, src dataset.Source, samples []int) error {
 	w.setBatch(e, len(samples))
-	x := e.Input(0)
-	per := len(x) / e.Batch()
+	inputs := len(w.sample)
 	told := slices.ContainsFunc(heads, func(o *objective) bool { return o.target >= 0 })
 	for k, i := range samples {
 		for j, size := range w.sizes {
 			w.truth[j] = w.targets[j][k*size : (k+1)*size]
 		}
-		truth := w.truth
-		if !told {
-			truth = nil
+		for j := range inputs {
+			w.sample[j] = sampleOf(e.Input(j), k, e.Batch())
 		}
-		if err := answer.Read(src, i, x[k*per:(k+1)*per], truth); err != nil {
+		if err := src.Read(i, w.sample); err != nil {
+			return err
+		}
+		if !told {
+			continue
+		}
+		if err := src.Truth(i, w.truth); err != nil {
+			return err
+		}
+		if err := w.check(i); err != nil {
 			return err
 		}
 	}
 	for k := len(samples); k < e.Batch(); k++ {
-		copy(x[k*per:(k+1)*per], x[(len(samples)-1)*per:len(samples)*per])
+		for j := range inputs {
+			copy(sampleOf(e.Input(j), k, e.Batch()), sampleOf(e.Input(j), len(samples)-1, e.Batch()))
+		}
 	}
 	return nil
 }
 
+// check refuses classes that a target does not have.
+func (w *worker) check(sample int) error {
+	for j, classes := range w.classes {
+		if classes == 0 {
+			continue
+		}
+		for _, v := range w.truth[j] {
+			if v < 0 || int(v) >= classes {
+				return fmt.Errorf("sample %d has label %v; the dataset has %d classes", sample, v, classes)
+			}
+		}
+	}
+	return nil
+}
+
+// sampleOf is sample k of a batch of n.
+func sampleOf(x []float32, k, n int) []float32 {
+	per := len(x) / n
+	return x[k*per : (k+1)*per]
+}
+
+// inputs are an Exec's.
+func (w *worker) inputs(e *float.Exec) [][]float32 {
+	for j := range w.fed {
+		w.fed[j] = e.Input(j)
+	}
+	return w.fed
+}
+
 // original returns the inputs as read: the Exec's own, or a copy if they are a target, since quantization changes them.
-func (w *worker) original(heads []*objective, x []float32) []float32 {
+func (w *worker) original(heads []*objective, x [][]float32) [][]float32 {
 	if !slices.ContainsFunc(heads, func(o *objective) bool { return o.inputs }) {
 		return x
 	}
-	w.copied = append(w.copied[:0], x...)
+	if w.copied == nil {
+		w.copied = make([][]float32, len(x))
+	}
+	for j, values := range x {
+		w.copied[j] = append(w.copied[j][:0], values...)
+	}
 	return w.copied
 }
 
 // taught runs the teacher on the inputs of the micro-batch and returns its loss tensors for every sample.
-func (w *worker) taught(heads []*objective, x []float32) [][][]float32 {
+func (w *worker) taught(heads []*objective, x [][]float32) [][][]float32 {
 	w.setBatch(w.teacher, w.real)
-	w.teacher.SetInput(0, x)
+	for j, values := range x {
+		w.teacher.SetInput(j, values)
+	}
 	w.teacher.Forward()
 	for h := range heads {
 		z := w.teacher.Tensor(w.teaches[h])
@@ -104,8 +152,7 @@ func (w *worker) taught(heads []*objective, x []float32) [][][]float32 {
 
 // losses adds up the losses of the micro-batch in an Exec that ran forward and, with train, writes the gradient of each sample's loss
 // times share where Backward reads it. answers holds the teacher's loss tensors of every sample.
-func (w *worker) losses(heads []*objective, e *float.Exec, inputs []float32, answers [][][]float32, train bool, share float64) tally {
-	per := len(inputs) / e.Batch()
+func (w *worker) losses(heads []*objective, e *float.Exec, inputs [][]float32, answers [][][]float32, train bool, share float64) tally {
 	if train {
 		e.ClearLossGrads()
 	}
@@ -120,7 +167,7 @@ func (w *worker) losses(heads []*objective, e *float.Exec, inputs []float32, ans
 			var want truth
 			switch {
 			case o.inputs:
-				want.target = inputs[k*per : (k+1)*per]
+				want.target = sampleOf(inputs[o.input], k, e.Batch())
 			case o.target >= 0:
 				size := w.sizes[o.target]
 				want.target = w.targets[o.target][k*size : (k+1)*size]

@@ -1,0 +1,59 @@
+package dataset
+
+import (
+	"slices"
+	"strings"
+
+	"espalier.dev/espalier/optimizer/tflite"
+	"espalier.dev/espalier/optimizer/tflite/schema"
+)
+
+// NetworkOf describes a model's inputs and outputs: by the names of its signature and by those of its tensors.
+func NetworkOf(m *tflite.Model) *Network {
+	g, n := m.Subgraph(), &Network{}
+	names := func(t int32, entries func(*schema.SignatureDefT) []*schema.TensorMapT) []string {
+		var out []string
+		add := func(name string) {
+			if name != "" && !slices.Contains(out, name) {
+				out = append(out, name)
+			}
+		}
+		for _, s := range m.SignatureDefs {
+			for _, e := range entries(s) {
+				if s.SubgraphIndex == 0 && int32(e.TensorIndex) == t {
+					add(e.Name)
+				}
+			}
+		}
+		tensor := g.Tensors[t].Name
+		short, _, _ := strings.Cut(strings.TrimPrefix(tensor, "serving_default_"), ":")
+		add(short)
+		add(tensor)
+		return out
+	}
+	for _, t := range g.Inputs {
+		n.Inputs = append(n.Inputs, Input{
+			Names: names(t, func(s *schema.SignatureDefT) []*schema.TensorMapT { return s.Inputs }), Shape: sampleShape(g.Tensors[t]),
+			Integer: slices.Contains([]schema.TensorType{schema.TensorTypeINT32, schema.TensorTypeINT64, schema.TensorTypeBOOL}, g.Tensors[t].Type)})
+	}
+	for _, t := range g.Outputs {
+		n.Outputs = append(n.Outputs, Output{
+			Names: names(t, func(s *schema.SignatureDefT) []*schema.TensorMapT { return s.Outputs }), Shape: sampleShape(g.Tensors[t])})
+	}
+	return n
+}
+
+// sampleShape is a tensor's shape without the batch, −1 where it is open.
+func sampleShape(t *schema.TensorT) []int {
+	shape := t.Shape
+	if len(t.ShapeSignature) == len(shape) {
+		shape = t.ShapeSignature
+	}
+	out := []int{}
+	for i, d := range shape {
+		if i > 0 {
+			out = append(out, int(d))
+		}
+	}
+	return out
+}

@@ -1,0 +1,82 @@
+package dataset
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// textKind is an element type of NumPy's fixed-size strings: <U3 (UTF-32) or |S3 (bytes).
+func textKind(descr string, size int) kind {
+	k := kind{name: Type(descr), size: size, text: true}
+	if strings.Contains(descr, "U") {
+		order := binary.ByteOrder(binary.LittleEndian)
+		if strings.HasPrefix(descr, ">") {
+			order = binary.BigEndian
+		}
+		k.size = 4 * size
+		k.string = func(raw []byte) string {
+			var out strings.Builder
+			for i := 0; i+4 <= len(raw); i += 4 {
+				if r := order.Uint32(raw[i:]); r != 0 {
+					out.WriteRune(rune(r))
+				}
+			}
+			return out.String()
+		}
+		return k
+	}
+	k.string = func(raw []byte) string { return strings.TrimRight(string(raw), "\x00") }
+	return k
+}
+
+// encodeText replaces arrays of text by the places of their names among the sorted names of all, which it returns; nil if they hold
+// numbers.
+func encodeText(arrays []*array) ([]string, error) {
+	if !arrays[0].kind.text {
+		return nil, nil
+	}
+	distinct := map[string]bool{}
+	texts := make([][]string, len(arrays))
+	for i, a := range arrays {
+		if !a.kind.text {
+			return nil, fmt.Errorf("%s holds numbers, %s text", a.title, arrays[0].title)
+		}
+		if err := a.rows(func(_ int, raw []byte, _ int) error {
+			for ; len(raw) >= a.kind.size; raw = raw[a.kind.size:] {
+				name := strings.TrimSpace(a.kind.string(raw[:a.kind.size]))
+				texts[i] = append(texts[i], name)
+				distinct[name] = true
+			}
+			return nil
+		}); err != nil {
+			return nil, err
+		}
+	}
+	names := slices.Sorted(maps.Keys(distinct))
+	for i, a := range arrays {
+		places := make([]int64, len(texts[i]))
+		for j, name := range texts[i] {
+			at, _ := slices.BinarySearch(names, name)
+			places[j] = int64(at)
+		}
+		arrays[i] = memory(a.title, Int64, a.dims, places)
+	}
+	return names, nil
+}
+
+// texts is an array of names.
+func texts(title string, names []string) *array {
+	size := 1
+	for _, name := range names {
+		size = max(size, len(name))
+	}
+	raw := make([]byte, size*len(names))
+	for i, name := range names {
+		copy(raw[i*size:], name)
+	}
+	return &array{title: title, kind: textKind("|S", size), dims: []int{len(names)}, data: bytes.NewReader(raw)}
+}
