@@ -299,7 +299,7 @@ func terminated(pod *corev1.Pod) *corev1.ContainerStateTerminated {
 var (
 	digestPattern = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
 	reasonPattern = regexp.MustCompile(`^[A-Z][A-Za-z0-9]{0,62}$`) // of Kubernetes
-	metricPattern = regexp.MustCompile(`^[A-Za-z][^\pC\pZ]*$`) // of an output with its name: MeanSquaredError/box
+	metricPattern = regexp.MustCompile(`^[A-Za-z][^\pC\pZ]*$`)     // of an output with its name: MeanSquaredError/box
 )
 
 // checkOutcome reports an answer that is not of this attempt, or that no status could hold.
