@@ -300,7 +300,9 @@ func TestAQueuedJobSaysThatItWaitsForTheQueue(t *testing.T) {
 	if err := w.client.Patch(t.Context(), &job, patch); err != nil {
 		t.Fatal(err)
 	}
-	w.settled("p", walk.ReasonAllStagesRun)
+	w.until("p", "done with its baseline", func(p *v1alpha1.OptimizationPipeline) bool {
+		return stageStatus(&p.Status, walk.Baseline).State == v1alpha1.StageCompleted
+	})
 }
 
 func TestAJobUnderWayFollowsItsPipelinesQueueAndPriority(t *testing.T) {
