@@ -285,9 +285,10 @@ func (o *draft) told(t *Target) error {
 // anomalies reports whether a target may be the labels of an autoencoder's samples.
 func (t *Target) anomalies() bool { return t.Size() == 1 && t.Classes > 0 && t.Classes <= 2 }
 
-// reconstructs reports whether the output may be its input again.
+// reconstructs reports whether the output may be its input again: a vector of the input's size is, whatever the original makes of these
+// samples; an image must be near it, since networks that change images give images too.
 func (o *draft) reconstructs() bool {
-	return o.input > 2 && (o.seen == nil || o.seen.Unexplained < 0.5)
+	return o.input > 2 && (o.seen == nil || o.rank <= 1 || o.seen.Unexplained < 0.5)
 }
 
 func (o *draft) reconstruct() { o.Kind, o.Loss = Reconstruction, MeanSquaredError }
