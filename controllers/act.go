@@ -254,6 +254,7 @@ func (r *Reconciler) build(v *view, s *walk.Stage) (*batchv1.Job, error) {
 	a := v.attempt(s, r.Image)
 	spec := &v.pipeline.Spec
 	a.foreign = !r.Policy.trusts(spec.EffectiveTemplate(spec.Stage(s.Name)).Image, r.Image)
+	a.shared = r.Policy.SharedStore
 	return a.job()
 }
 

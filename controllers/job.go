@@ -52,6 +52,7 @@ type attempt struct {
 	rerun    string
 	version  string // of the algorithm
 	image    string // where the template names none
+	shared   bool   // results of other namespaces count
 	foreign  bool   // the image that it names is not the installation's
 }
 
@@ -209,7 +210,7 @@ func (a attempt) order(t v1alpha1.PodTemplate) (string, error) {
 		Namespace: a.pipeline.Namespace, Pipeline: a.pipeline.Name, Stage: a.stage.Name, Attempt: a.stage.Attempt,
 		InputHash: a.stage.InputHash, Parent: a.stage.Parent, AlgorithmVersion: a.version, Pinned: a.pinned,
 		Spec: *a.pipeline.Spec.DeepCopy(), CacheBytes: cacheLimit(t).Value(),
-		GraceSeconds: v1alpha1.Or(t.TerminationGracePeriodSeconds, v1alpha1.DefaultTermination), Status: a.status,
+		GraceSeconds: v1alpha1.Or(t.TerminationGracePeriodSeconds, v1alpha1.DefaultTermination), Status: a.status, SharedStore: a.shared,
 	}
 	if a.stage.Name == walk.Baseline {
 		order.Pinned = nil

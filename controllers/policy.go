@@ -21,6 +21,7 @@ type Policy struct {
 	ServiceAccounts []string // besides the namespace's default account
 	RuntimeClasses  []string
 	IDs             IDRange // of users and groups
+	SharedStore     bool    // results of other namespaces count, where a store holds any
 }
 
 // IDRange are the numbers from First to Last.

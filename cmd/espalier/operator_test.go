@@ -119,7 +119,8 @@ func (c *fakeOperator) decide() walk.Decision {
 func (c *fakeOperator) order(d walk.Decision, name string) *stage.Order {
 	s := d.Stage(name)
 	o := &stage.Order{
-		Namespace: c.pipeline.Namespace, Pipeline: c.pipeline.Name, Stage: name, Attempt: 1, InputHash: s.InputHash, Parent: s.Parent,
+		SharedStore: true,
+		Namespace:   c.pipeline.Namespace, Pipeline: c.pipeline.Name, Stage: name, Attempt: 1, InputHash: s.InputHash, Parent: s.Parent,
 		AlgorithmVersion: optimizer.AlgorithmVersion, Spec: *c.pipeline.Spec.DeepCopy(), CacheBytes: 1 << 20,
 	}
 	o.Spec.Artifacts.S3 = &v1alpha1.S3Options{Endpoint: c.endpoint, Region: s3test.Region, PathStyle: true, CASecretRef: &v1alpha1.LocalReference{Name: "ca"}}

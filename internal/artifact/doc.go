@@ -2,8 +2,8 @@
 // hash of a stage's inputs, and checkpoints of stages under way. A Store is a folder, a claim, or a bucket of S3, Google or Azure:
 //
 //	blobs/sha256/<digest>    models, leaves, reports
-//	stages/<hash>.json       results
-//	checkpoints/<hash>       training under way
+//	stages/<hash>.json       results; of a namespace: stages/<namespace>/<hash>.json
+//	checkpoints/<hash>       training under way; likewise
 //	<namespace>/<name>/…     what a pipeline published, by name
 //
 // Fetch brings a model or dataset from such a place to a local path.

@@ -70,7 +70,7 @@ func Open(ctx context.Context, uri string, o Options) (*Store, error) {
 		b = blob.PrefixedBucket(b, strings.TrimSuffix(a.key, "/")+"/")
 	}
 	address := strings.TrimRight(uri, "/")
-	return &Store{&bucket{b, address}, address}, nil
+	return &Store{objects: &bucket{b, address}, address: address}, nil
 }
 
 // address is a parsed one: a local path, or a bucket and a key.

@@ -18,6 +18,15 @@ import (
 type Store struct {
 	objects objects
 	address string // as given, for people
+	domain  string // folder of results and checkpoints below theirs; empty: none
+}
+
+// In returns the store as one namespace's: its results and checkpoints are its own, blobs, which are checked against their names, are
+// shared. Close the store itself, not this.
+func (s *Store) In(namespace string) *Store {
+	of := *s
+	of.domain = "/" + namespace
+	return &of
 }
 
 // OpenFolder opens a store in a folder, which is made if it is not there.
@@ -26,7 +35,7 @@ func OpenFolder(path string) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Store{f, path}, nil
+	return &Store{objects: f, address: path}, nil
 }
 
 // Close frees what the store holds.
@@ -158,7 +167,7 @@ type Referrer interface{ Blobs() []string }
 // PutResult commits a stage's result under the hash of its inputs and returns the result that counts: this one, or the one that was
 // there first.
 func PutResult[T any](ctx context.Context, s *Store, hash string, result *T) (*T, error) {
-	name, err := key(results, hash, ".json")
+	name, err := key(results+s.domain, hash, ".json")
 	if err != nil {
 		return nil, err
 	}
@@ -185,7 +194,7 @@ func PutResult[T any](ctx context.Context, s *Store, hash string, result *T) (*T
 // GetResult returns the result committed under a hash, or ErrNotFound. A result that cannot be read, or whose blobs are missing or
 // damaged, is removed and counts as not there.
 func GetResult[T any](ctx context.Context, s *Store, hash string) (*T, error) {
-	name, err := key(results, hash, ".json")
+	name, err := key(results+s.domain, hash, ".json")
 	if err != nil {
 		return nil, err
 	}
@@ -233,7 +242,7 @@ func (s *Store) readAll(ctx context.Context, name string) ([]byte, error) {
 
 // DeleteResult removes a result that turned out to be damaged.
 func (s *Store) DeleteResult(ctx context.Context, hash string) error {
-	name, err := key(results, hash, ".json")
+	name, err := key(results+s.domain, hash, ".json")
 	if err != nil {
 		return err
 	}
@@ -242,7 +251,7 @@ func (s *Store) DeleteResult(ctx context.Context, hash string) error {
 
 // SaveCheckpoint stores what write writes as the checkpoint of a stage.
 func (s *Store) SaveCheckpoint(ctx context.Context, hash string, write func(io.Writer) error) error {
-	name, err := key(checkpoints, hash, "")
+	name, err := key(checkpoints+s.domain, hash, "")
 	if err != nil {
 		return err
 	}
@@ -260,7 +269,7 @@ func (s *Store) SaveCheckpoint(ctx context.Context, hash string, write func(io.W
 
 // LoadCheckpoint returns the checkpoint of a stage, or ErrNotFound; a damaged one counts as none.
 func (s *Store) LoadCheckpoint(ctx context.Context, hash string) ([]byte, error) {
-	name, err := key(checkpoints, hash, "")
+	name, err := key(checkpoints+s.domain, hash, "")
 	if err != nil {
 		return nil, err
 	}
@@ -276,7 +285,7 @@ func (s *Store) LoadCheckpoint(ctx context.Context, hash string) ([]byte, error)
 
 // DeleteCheckpoint removes a stage's checkpoint, if there is one.
 func (s *Store) DeleteCheckpoint(ctx context.Context, hash string) error {
-	name, err := key(checkpoints, hash, "")
+	name, err := key(checkpoints+s.domain, hash, "")
 	if err != nil {
 		return err
 	}

@@ -42,7 +42,7 @@ func open(t *testing.T) (*Store, string) {
 // memory is a store in a bucket of the blob library.
 func memory(t *testing.T) *Store {
 	t.Helper()
-	s := &Store{&bucket{memblob.OpenBucket(nil), "mem://bucket"}, "mem://bucket"}
+	s := &Store{objects: &bucket{memblob.OpenBucket(nil), "mem://bucket"}, address: "mem://bucket"}
 	t.Cleanup(func() { s.Close() })
 	return s
 }

@@ -68,6 +68,9 @@ func (j *Job) run(ctx context.Context, order *Order, log *slog.Logger) (*Outcome
 		return nil, err
 	}
 	defer store.Close()
+	if !order.SharedStore {
+		store = store.In(order.Namespace)
+	}
 	if order.Stage == walk.Publish {
 		return j.publish(ctx, order, store, log)
 	}

@@ -43,6 +43,8 @@ type Order struct {
 	AlgorithmVersion string `json:"algorithmVersion"`
 	// Pinned is what the baseline pinned: what is read now must be the same. Nil for the baseline itself.
 	Pinned *v1alpha1.Baseline `json:"pinned,omitempty"`
+	// SharedStore has results of other namespaces count, where the store holds any.
+	SharedStore bool `json:"sharedStore,omitempty"`
 	// Spec is the pipeline's. Template and the like are left out.
 	Spec v1alpha1.OptimizationPipelineSpec `json:"spec"`
 	// CacheBytes bounds what is fetched; 0: no bound.

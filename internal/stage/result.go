@@ -11,6 +11,7 @@ import (
 
 	"espalier.dev/espalier/api/v1alpha1"
 	"espalier.dev/espalier/internal/fault"
+	"espalier.dev/espalier/internal/walk"
 	"espalier.dev/espalier/optimizer/dataset"
 	"espalier.dev/espalier/optimizer/kernel"
 	"espalier.dev/espalier/optimizer/lineage"
@@ -50,6 +51,20 @@ func (r *Result) Blobs() []string {
 		return []string{r.Leaf}
 	}
 	return []string{r.Model, r.Leaf}
+}
+
+// contradicts reports what a result says that its leaf does not show: its technique and its sizes. What only samples tell is believed.
+func (r *Result) contradicts(s settings, leaf []byte) error {
+	if r.Technique != s.technique() {
+		return fmt.Errorf("it is of technique %s, not %s", r.Technique, s.technique())
+	}
+	sizes := measure.Metrics{measure.FileBytes: float64(len(leaf)), measure.CompressedBytes: float64(measure.CompressedSize(leaf))}
+	for _, want := range sizes.Values() {
+		if said, has := walk.Value(r.Metrics, v1alpha1.Metric(want.Name)), shortNumber(sizes[want.Name]); said != has {
+			return fmt.Errorf("it says %s %s where the leaf has %s", want.Name, said, has)
+		}
+	}
+	return nil
 }
 
 // outputSNR is the measured error of an int8 tensor, in dB; nil where it was not measured or there is none.
@@ -213,12 +228,15 @@ func (r *Runner) values(m measure.Metrics) []v1alpha1.MetricValue {
 	return out
 }
 
-// shortNumber writes a metric in the room that a status has: of a very large number, fewer decimals.
+// shortNumber writes a metric in the room that a status has: a very large number without decimals, and none above 10¹⁶.
 func shortNumber(v float64) string {
 	text := measure.Format(v)
 	if len(text) <= v1alpha1.MaxMetricValue {
 		return text
 	}
 	whole, _, _ := strings.Cut(text, ".")
-	return whole[:min(len(whole), v1alpha1.MaxMetricValue)]
+	if len(whole) > v1alpha1.MaxMetricValue {
+		return strings.Repeat("9", v1alpha1.MaxMetricValue)
+	}
+	return whole
 }

@@ -61,8 +61,10 @@ func (r *Runner) Run(ctx context.Context, name, parent string) (result *Result, 
 	}
 	result, err = artifact.GetResult[Result](ctx, r.Store, hash)
 	if err == nil {
-		result.Stage = name
-		return result, hash, true, r.timed(ctx, result)
+		if err = r.check(ctx, s, hash, result); err == nil {
+			result.Stage = name
+			return result, hash, true, r.timed(ctx, result)
+		}
 	}
 	if !errors.Is(err, artifact.ErrNotFound) {
 		return nil, hash, false, fault.As(fault.Storage, err)
@@ -72,6 +74,23 @@ func (r *Runner) Run(ctx context.Context, name, parent string) (result *Result, 
 	}
 	result, err = r.compute(ctx, s, hash, parent)
 	return result, hash, false, err
+}
+
+// check compares a committed result with its leaf. One that does not tell the truth is removed, and counts as not there.
+func (r *Runner) check(ctx context.Context, s settings, hash string, result *Result) error {
+	leaf, err := r.Store.GetBlob(ctx, result.Leaf)
+	if err != nil {
+		return err
+	}
+	wrong := result.contradicts(s, leaf)
+	if wrong == nil {
+		return nil
+	}
+	r.warn(s.name, fmt.Errorf("the result %s is not believed, and the stage run: %w", hash, wrong))
+	if err := r.Store.DeleteResult(ctx, hash); err != nil {
+		return err
+	}
+	return artifact.ErrNotFound
 }
 
 func (r *Runner) warn(name string, err error) {

@@ -204,7 +204,7 @@ func (im *importer) bypass() error {
 	for i, o := range im.sub.Operators {
 		n := &im.g.Nodes[i]
 		if !im.converts(n) {
-			if im.g.Output(n, 0).Type == schema.TensorTypeFLOAT32 {
+			if len(n.Outputs) > 0 && im.g.Output(n, 0).Type == schema.TensorTypeFLOAT32 {
 				im.out.Float[len(kept)] = true
 			}
 			im.out.Operator = append(im.out.Operator, len(kept))
