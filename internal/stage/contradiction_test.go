@@ -35,7 +35,7 @@ func TestAnEditedResultIsNotBelieved(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			result := &Result{Technique: walk.Baseline, Leaf: digest, Metrics: values(measure.Metrics{
+			result := &Result{Technique: walk.Baseline, Leaf: digest, Metrics: (&Runner{Spec: &v1alpha1.OptimizationPipelineSpec{}}).values(measure.Metrics{
 				measure.FileBytes: float64(len(leaf)), measure.CompressedBytes: float64(measure.CompressedSize(leaf)), measure.LatencyMicros: 5,
 			})}
 			tt.edit(result)

@@ -60,6 +60,7 @@ func (d *Dataset) open(path string, spec *Spec) error {
 	if err != nil {
 		return err
 	}
+	d.Notes = append(d.Notes, found.notes...)
 	if err := d.assemble(found, spec); err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}

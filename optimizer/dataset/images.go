@@ -72,6 +72,10 @@ func imagesParts(_ *files, root string, spec *Spec) (*parts, error) {
 		if trees[i], err = walkImages(root, folder, sizes); err != nil {
 			return nil, err
 		}
+		if others := trees[i].others; len(others) > 0 {
+			return nil, fmt.Errorf("%s: %d files are neither PNG nor JPEG (%s): convert them, or take them out", filepath.Join(root, folder), len(others),
+				strings.Join(others[:min(len(others), 5)], ", "))
+		}
 		found.files = append(found.files, trees[i].paths...)
 		found.names = append(found.names, trees[i].classes...)
 	}
@@ -79,6 +83,11 @@ func imagesParts(_ *files, root string, spec *Spec) (*parts, error) {
 	found.names = slices.Compact(found.names)
 	if len(found.files) == 0 {
 		return nil, fmt.Errorf("%s holds no .png, .jpg or .jpeg files, neither in itself nor by class", root)
+	}
+	for i, tree := range trees {
+		if tree != nil {
+			found.notes = append(found.notes, tree.lacks(folders[i], trees[:])...)
+		}
 	}
 	slots := []**part{&found.train, &found.validation, &found.test}
 	for i, tree := range trees {
@@ -96,7 +105,32 @@ func imagesParts(_ *files, root string, spec *Spec) (*parts, error) {
 type imageTree struct {
 	paths   []string // sorted
 	class   []string // of each; empty where it lies in no class's folder
-	classes []string
+	classes []string // that have images
+	folders []string // that a class's images may lie in
+	others  []string // pictures of formats that are not read
+}
+
+// unread are suffixes of pictures that cannot be read.
+var unread = []string{".webp", ".bmp", ".gif", ".tif", ".tiff", ".heic", ".heif", ".avif", ".jp2", ".ppm", ".pgm"}
+
+// lacks names the classes, of this split or another, that the split has no images of.
+func (t *imageTree) lacks(folder string, all []*imageTree) []string {
+	var without []string
+	for _, tree := range all {
+		if tree == nil {
+			continue
+		}
+		for _, class := range append(slices.Clone(tree.folders), tree.classes...) {
+			if !slices.Contains(t.classes, class) && !slices.Contains(without, class) {
+				without = append(without, class)
+			}
+		}
+	}
+	if len(t.paths) == 0 || len(t.classes) == 0 || len(without) == 0 {
+		return nil
+	}
+	slices.Sort(without)
+	return []string{fmt.Sprintf("%s has no images of class %s", folder, strings.Join(without, ", "))}
 }
 
 // walkImages finds the images below root/folder. The first folder below it is the class.
@@ -113,6 +147,13 @@ func walkImages(root, folder string, sizes *sizes) (*imageTree, error) {
 				return filepath.SkipDir
 			}
 			return nil
+		}
+		if e.IsDir() && filepath.Dir(path) == base && path != base {
+			tree.folders = append(tree.folders, e.Name())
+		}
+		if !e.IsDir() && slices.Contains(unread, strings.ToLower(filepath.Ext(path))) {
+			within, _ := filepath.Rel(base, path)
+			tree.others = append(tree.others, filepath.ToSlash(within))
 		}
 		if ext := strings.ToLower(filepath.Ext(path)); e.IsDir() || ext != ".png" && ext != ".jpg" && ext != ".jpeg" {
 			return nil

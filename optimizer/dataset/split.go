@@ -13,6 +13,7 @@ type parts struct {
 	single                  bool     // train is all there is, under no split's name
 	names                   []string // of the classes, where the format has any
 	files                   []string // what the digest covers, in order
+	notes                   []string // what a user should know of the files
 }
 
 func (p *parts) each() []*part { return []*part{p.train, p.validation, p.test} }
