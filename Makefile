@@ -34,6 +34,7 @@ build: ## build bin/espalier, one static binary
 .PHONY: test
 test: bin/versitygw ## run every test that needs no root
 	go test -timeout 30m ./...
+	cd hack/kubebuilder && go test ./...
 	@./hack/skipped.sh
 
 bin/versitygw: hack/tools/go.mod hack/tools/go.sum # the S3 server that tests run
@@ -102,6 +103,35 @@ image: ## pack the container image for amd64 and arm64, bin/espalier.tar
 	@mkdir -p bin
 	@for arch in amd64 arm64; do GOARCH=$$arch go build -trimpath -ldflags '$(LDFLAGS)' -o bin/espalier-linux-$$arch ./cmd/espalier; done
 	go run ./hack/image -o bin/espalier.tar -ref $(IMAGE) bin/espalier-linux-amd64 bin/espalier-linux-arm64
+
+##@ As in kubebuilder's projects, on the cluster of the current kubectl context
+
+.PHONY: manifests
+manifests: ## make the CRD, the roles and the deep copies again
+	go generate ./api/... ./controllers/...
+
+.PHONY: install
+install: ## install the CRD alone
+	kubectl apply --server-side -k config/crd
+
+.PHONY: uninstall
+uninstall: ## remove the CRD, and with it every pipeline
+	kubectl delete --ignore-not-found -k config/crd
+
+.PHONY: deploy
+deploy: install-manifest ## install the operator with IMAGE
+	kubectl apply --server-side -f out/install.yaml
+
+.PHONY: undeploy
+undeploy: install-manifest ## remove the operator, the CRD and every pipeline
+	kubectl delete --ignore-not-found -f out/install.yaml
+
+.PHONY: run
+run: build ## run the manager here, outside the cluster; stages run IMAGE
+	bin/espalier manager --image '$(IMAGE)'
+
+.PHONY: docker-build
+docker-build: image ## pack the image; needs no Docker
 
 ##@ Develop
 

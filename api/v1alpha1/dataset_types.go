@@ -10,11 +10,13 @@ type DatasetSource struct {
 	// +optional
 	// +kubebuilder:validation:Enum=NPZ;Arrays;IDX;TFRecord;Images
 	Format string `json:"format,omitempty"`
-	// samples names the samples: the prefix of arrays (x finds x_train, x_validation, x_test) or the feature of a TFRecord. Default
-	// x; in TFRecords image, else the only feature that can be one.
+	// samples names the samples of each of the model's inputs: the prefix of arrays (x finds x_train, x_validation, x_test) or the
+	// feature of a TFRecord. {audio: x_audio, context: x_context} is of a model with inputs audio and context; of one input, its name
+	// does not matter: {x: image}. Default: of one input x, in TFRecords image, else the only feature that can be one; of several the
+	// arrays that have the inputs' names (x_train_audio, x_audio_train, audio_train), else the inputs' shapes.
 	// +optional
-	// +kubebuilder:validation:MaxLength=256
-	Samples string `json:"samples,omitempty"`
+	// +kubebuilder:validation:MaxProperties=16
+	Samples map[string]ArrayName `json:"samples,omitempty"`
 	// labels names the labels the same way. Default y; in TFRecords label.
 	// +optional
 	// +kubebuilder:validation:MaxLength=256
@@ -41,6 +43,12 @@ type DatasetSource struct {
 	// +optional
 	Split *Split `json:"split,omitempty"`
 }
+
+// ArrayName is the name of an array or feature.
+//
+// +kubebuilder:validation:MinLength=1
+// +kubebuilder:validation:MaxLength=256
+type ArrayName string
 
 // Stored says how samples are stored; integers q mean (q − zeroPoint)·scale.
 type Stored struct {
@@ -70,6 +78,12 @@ type Stored struct {
 
 // Preprocessing steps, in this order: resize, crop, channels, scale and offset, mean and standard deviation, reshape.
 type Preprocessing struct {
+	// inputs names the inputs that these steps, stored and augmentation are for, of a model with several. Default: the only one that
+	// does not take integers; integers, such as ids, are never scaled.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=16
+	Inputs []ArrayName `json:"inputs,omitempty"`
 	// resize to a height and width.
 	// +optional
 	Resize *Resize `json:"resize,omitempty"`

@@ -83,7 +83,13 @@ func (p *Prepared) open(ctx context.Context, spec *v1alpha1.OptimizationPipeline
 	if err != nil {
 		return fault.As(fault.Model, fmt.Errorf("model %s: %w", spec.Model.URI, err))
 	}
+	if _, _, err := tflite.Select(given, spec.Model.Signature); err != nil {
+		return fault.As(fault.Model, fmt.Errorf("model %s: %w", spec.Model.URI, err))
+	}
 	options.Network = dataset.NetworkOf(given)
+	for _, o := range spec.Outputs {
+		options.Network.Tell(o.Name, o.Target)
+	}
 	fetched, err := sources.dataset(ctx, spec, used)
 	if err != nil {
 		return err
@@ -154,8 +160,12 @@ func (p *Prepared) describe(ctx context.Context, spec *v1alpha1.OptimizationPipe
 	}
 	p.Outputs, err = lineage.Describe(ctx, p.Network, p.Data.Train, chosen)
 	var misfit *answer.Error
-	if errors.As(err, &misfit) {
+	var unknown *answer.ChoiceError
+	switch {
+	case errors.As(err, &misfit):
 		return fault.As(fault.Dataset, err)
+	case errors.As(err, &unknown):
+		return fault.As(fault.Spec, fmt.Errorf("spec.%w", err))
 	}
 	return fault.As(fault.Model, classify(err))
 }

@@ -14,6 +14,11 @@ type Error struct{ text string }
 
 func (e *Error) Error() string { return e.text }
 
+// ChoiceError is a choice of an output that there is not.
+type ChoiceError struct{ text string }
+
+func (e *ChoiceError) Error() string { return e.text }
+
 func misfit(format string, args ...any) error { return &Error{fmt.Sprintf(format, args...)} }
 
 // Choice is what a user says of an output; empty fields leave it to Describe.
@@ -152,7 +157,7 @@ func (d *describer) choose(choices []Choice) error {
 			for i := range d.outputs {
 				names = append(names, d.outputs[i].Name)
 			}
-			return misfit("the model has no output %q; it has %s", c.Name, strings.Join(names, ", "))
+			return &ChoiceError{fmt.Sprintf("outputs: the model has no output %q; it has %s", c.Name, strings.Join(names, ", "))}
 		}
 		o.choice = c
 		if c.Weight > 0 {
@@ -375,10 +380,18 @@ func (o *draft) numbers(t *Target) error {
 		o.yesOrNo()
 	default:
 		o.Kind, o.Loss = Values, MeanSquaredError
-		o.Spread = usable(t.Spread)
+		if o.Spread = usable(t.Spread); o.Spread != nil {
+			if ratio := slices.Max(o.Spread) / slices.Min(o.Spread); ratio > codes/4 {
+				o.Note = fmt.Sprintf("its numbers differ in spread by %.2g times, and int8 has one scale for all: the smallest are lost, unless the last layer "+
+					"stays float (keepFloat) or they are outputs of their own", ratio)
+			}
+		}
 	}
 	return nil
 }
+
+// codes is how many values an int8 has.
+const codes = 256
 
 // chooses is of an output that says one of several at every row.
 func (o *draft) chooses() {

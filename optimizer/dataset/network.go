@@ -27,6 +27,15 @@ type Output struct {
 	Target string // the array that it is told by, where the user says so
 }
 
+// Tell says which target an output is told by; an output that there is not is left to others to refuse.
+func (n *Network) Tell(output, target string) {
+	for i := range n.Outputs {
+		if called(n.Outputs[i].Names, output) {
+			n.Outputs[i].Target = target
+		}
+	}
+}
+
 // Samples names arrays or features by the network's input that they belong to. In JSON it may also be the name alone, for networks of
 // one input.
 type Samples map[string]string

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"espalier.dev/espalier/optimizer/ir"
 	"espalier.dev/espalier/optimizer/quantize"
@@ -80,6 +81,9 @@ func ReadSignature(data []byte, key string, samples ...[]int) (*Network, error) 
 	rewritten := selected || len(notes) > 0
 	if signature != "" {
 		notes = append(notes, signature)
+	}
+	if files := tflite.Associated(data); len(files) > 0 {
+		notes = append(notes, fmt.Sprintf("associated files are appended to the model, %s: models and leaves do not have them, append them again", strings.Join(files, ", ")))
 	}
 	o := &origin{given: given, model: normal, io: Int8, notes: notes, rewritten: rewritten, selected: selected}
 	moved := identity(len(normal.Subgraph().Tensors))

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"espalier.dev/espalier/optimizer/answer"
+	"espalier.dev/espalier/optimizer/dataset"
 	"espalier.dev/espalier/optimizer/exec/float"
 	"espalier.dev/espalier/optimizer/tflite"
 	"espalier.dev/espalier/optimizer/train"
@@ -102,7 +103,7 @@ func (w *Work) train(ctx context.Context, ranges *train.Ranges, before func(step
 		hooks.BeforeStep = func(step, _ int) error { return before(step) }
 	}
 	task := train.Task{
-		Network: w.net, Weights: w.Tensors, Ranges: ranges, Outputs: r.Outputs, Train: r.Data.Train, Validation: r.Data.Validation, Workers: r.Workers, Hooks: hooks,
+		Network: w.net, Weights: w.Tensors, Ranges: ranges, Outputs: r.Outputs, Train: r.Data.Train, Validation: w.validation(), Workers: r.Workers, Hooks: hooks,
 	}
 	if w.needsTeacher() {
 		if task.Teacher, err = float.Compile(w.network.from.model, w.net.MicroBatch); err != nil {
@@ -132,6 +133,15 @@ func (w *Work) train(ctx context.Context, ranges *train.Ranges, before func(step
 		return errors.Join(err, r.Checkpoint.Save(trainer.Save))
 	}
 	return err
+}
+
+// validation is the split that training is followed on; none where it lacks the targets that training has.
+func (w *Work) validation() dataset.Source {
+	v := w.run.Data.Validation
+	if v == nil || len(v.Targets()) != len(w.run.Data.Train.Targets()) {
+		return nil
+	}
+	return v
 }
 
 // needsTeacher reports whether the original network's answers are part of the loss.

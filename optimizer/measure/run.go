@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -85,6 +86,7 @@ func run(ctx context.Context, exec *integer.Executor, source dataset.Source, o O
 	if len(list) != len(exec.Graph().Outputs) {
 		return nil, fmt.Errorf("the model has %d outputs, %d are described", len(exec.Graph().Outputs), len(list))
 	}
+	list = toldBy(list, exec.Graph(), source)
 	answers := &Answers{Outputs: list, main: answer.Main(list), samples: source.Len()}
 	for i := range list {
 		if size := exec.Graph().Numel(exec.Graph().Outputs[i]) / max(1, exec.Batch()); size != list[i].Size {
@@ -117,6 +119,35 @@ func run(ctx context.Context, exec *integer.Executor, source dataset.Source, o O
 		return nil, err
 	}
 	return answers, nil
+}
+
+// toldBy is a description for a split that has targets where the described one had none, or none where that had some.
+func toldBy(list []answer.Output, g *ir.Graph, source dataset.Source) []answer.Output {
+	told := slices.ContainsFunc(list, func(o answer.Output) bool { return o.Target >= 0 })
+	if has := len(source.Targets()) > 0; told == has {
+		return list
+	}
+	out := slices.Clone(list)
+	if told {
+		for i := range out {
+			out[i].Target = -1
+		}
+		return out
+	}
+	targets, err := answer.Survey(source)
+	if err != nil {
+		return list
+	}
+	described, err := answer.Describe(g, targets, nil, nil)
+	if err != nil {
+		return list
+	}
+	for i := range out {
+		if d := &described[i]; d.Kind == out[i].Kind && d.Classes == out[i].Classes {
+			out[i].Target, out[i].Indexed = d.Target, d.Indexed
+		}
+	}
+	return out
 }
 
 // sampleSizes returns the values of one sample in and out of a model, by input and of the first output.

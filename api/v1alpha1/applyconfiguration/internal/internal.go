@@ -25,6 +25,8 @@ func Parser() *typed.Parser {
 var parserOnce sync.Once
 var parser *typed.Parser
 var schemaYAML = typed.YAMLObject(`types:
+- name: dev.espalier.espalier.api.v1alpha1.ArrayName
+  scalar: string
 - name: dev.espalier.espalier.api.v1alpha1.Artifact
   map:
     fields:
@@ -168,7 +170,9 @@ var schemaYAML = typed.YAMLObject(`types:
         namedType: dev.espalier.espalier.api.v1alpha1.S3Options
     - name: samples
       type:
-        scalar: string
+        map:
+          elementType:
+            namedType: dev.espalier.espalier.api.v1alpha1.ArrayName
     - name: split
       type:
         namedType: dev.espalier.espalier.api.v1alpha1.Split
@@ -471,6 +475,12 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: crop
       type:
         namedType: dev.espalier.espalier.api.v1alpha1.Size
+    - name: inputs
+      type:
+        list:
+          elementType:
+            namedType: dev.espalier.espalier.api.v1alpha1.ArrayName
+          elementRelationship: associative
     - name: mean
       type:
         list:

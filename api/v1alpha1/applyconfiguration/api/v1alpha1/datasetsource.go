@@ -4,6 +4,10 @@
 
 package v1alpha1
 
+import (
+	apiv1alpha1 "espalier.dev/espalier/api/v1alpha1"
+)
+
 // DatasetSourceApplyConfiguration represents a declarative configuration of the DatasetSource type for use
 // with apply.
 //
@@ -15,9 +19,11 @@ type DatasetSourceApplyConfiguration struct {
 	// train-images-idx3-ubyte.gz …; TFRecord, one file or a folder of tf.train.Example; Images, a folder of
 	// [train|validation|test/]<class>/<image>.png|.jpg. Default: recognised.
 	Format *string `json:"format,omitempty"`
-	// samples names the samples: the prefix of arrays (x finds x_train, x_validation, x_test) or the feature of a TFRecord. Default
-	// x; in TFRecords image, else the only feature that can be one.
-	Samples *string `json:"samples,omitempty"`
+	// samples names the samples of each of the model's inputs: the prefix of arrays (x finds x_train, x_validation, x_test) or the
+	// feature of a TFRecord. {audio: x_audio, context: x_context} is of a model with inputs audio and context; of one input, its name
+	// does not matter: {x: image}. Default: of one input x, in TFRecords image, else the only feature that can be one; of several the
+	// arrays that have the inputs' names (x_train_audio, x_audio_train, audio_train), else the inputs' shapes.
+	Samples map[string]apiv1alpha1.ArrayName `json:"samples,omitempty"`
 	// labels names the labels the same way. Default y; in TFRecords label.
 	Labels *string `json:"labels,omitempty"`
 	// target says what labels are: Classes, Values (regression), or None (ignored: the loss is distillation). Default: recognised.
@@ -80,11 +86,17 @@ func (b *DatasetSourceApplyConfiguration) WithFormat(value string) *DatasetSourc
 	return b
 }
 
-// WithSamples sets the Samples field in the declarative configuration to the given value
-// and returns the receiver, so that objects can be built by chaining "With" function invocations.
-// If called multiple times, the Samples field is set to the value of the last call.
-func (b *DatasetSourceApplyConfiguration) WithSamples(value string) *DatasetSourceApplyConfiguration {
-	b.Samples = &value
+// WithSamples puts the entries into the Samples field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, the entries provided by each call will be put on the Samples field,
+// overwriting an existing map entries in Samples field with the same key.
+func (b *DatasetSourceApplyConfiguration) WithSamples(entries map[string]apiv1alpha1.ArrayName) *DatasetSourceApplyConfiguration {
+	if b.Samples == nil && len(entries) > 0 {
+		b.Samples = make(map[string]apiv1alpha1.ArrayName, len(entries))
+	}
+	for k, v := range entries {
+		b.Samples[k] = v
+	}
 	return b
 }
 

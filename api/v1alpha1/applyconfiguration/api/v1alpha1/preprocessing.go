@@ -13,6 +13,9 @@ import (
 //
 // Preprocessing steps, in this order: resize, crop, channels, scale and offset, mean and standard deviation, reshape.
 type PreprocessingApplyConfiguration struct {
+	// inputs names the inputs that these steps, stored and augmentation are for, of a model with several. Default: the only one that
+	// does not take integers; integers, such as ids, are never scaled.
+	Inputs []apiv1alpha1.ArrayName `json:"inputs,omitempty"`
 	// resize to a height and width.
 	Resize *ResizeApplyConfiguration `json:"resize,omitempty"`
 	// crop the centre.
@@ -36,6 +39,16 @@ type PreprocessingApplyConfiguration struct {
 // apply.
 func Preprocessing() *PreprocessingApplyConfiguration {
 	return &PreprocessingApplyConfiguration{}
+}
+
+// WithInputs adds the given value to the Inputs field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the Inputs field.
+func (b *PreprocessingApplyConfiguration) WithInputs(values ...apiv1alpha1.ArrayName) *PreprocessingApplyConfiguration {
+	for i := range values {
+		b.Inputs = append(b.Inputs, values[i])
+	}
+	return b
 }
 
 // WithResize sets the Resize field in the declarative configuration to the given value
