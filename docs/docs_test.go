@@ -218,3 +218,25 @@ func TestEveryFlagOfTheManagerThatIsNamedIsOne(t *testing.T) {
 		}
 	}
 }
+
+func TestTheTestsThatAreNamedAreThere(t *testing.T) {
+	named := regexp.MustCompile("((?:`Test\\w+`(?:, )?)+) in `\\./([a-z0-9/]+)`").FindAllStringSubmatch(text(t, "tenants.md"), -1)
+	if len(named) < 10 {
+		t.Fatalf("tenants.md names tests in %d places", len(named))
+	}
+	for _, m := range named {
+		files, err := filepath.Glob(filepath.Join("..", m[2], "*_test.go"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		all := ""
+		for _, f := range files {
+			all += text(t, f)
+		}
+		for _, name := range regexp.MustCompile(`Test\w+`).FindAllString(m[1], -1) {
+			if !strings.Contains(all, "func "+name+"(") {
+				t.Errorf("tenants.md names %s, which ./%s does not have", name, m[2])
+			}
+		}
+	}
+}
