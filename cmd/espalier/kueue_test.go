@@ -320,6 +320,7 @@ func (q *queued) checkpointed(t *testing.T, pipeline, hash string) {
 		t.Fatal(err)
 	}
 	defer store.Close()
+	store = store.In("default")
 	eventually(t, "a checkpoint", func() bool {
 		_, err := store.LoadCheckpoint(t.Context(), hash)
 		if err != nil && !errors.Is(err, artifact.ErrNotFound) {

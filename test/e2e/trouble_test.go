@@ -68,6 +68,7 @@ func TestWhatCannotGoOnIsNamedWithinSeconds(t *testing.T) {
 		"too little time": {
 			change: func(s *v1alpha1.OptimizationPipelineSpec) { s.ActiveDeadlineSeconds = ptr.To[int64](1) },
 			reason: "DeadlineExceeded", say: "activeDeadlineSeconds", final: true,
+			takes: 2 * time.Minute, // a container that is told to stop before it listens is killed after its grace period
 		},
 		"a wrong key": {
 			change: func(s *v1alpha1.OptimizationPipelineSpec) { s.Artifacts.CredentialsSecretRef.Name = "wrong" },
