@@ -57,7 +57,9 @@ func TestStageHash(t *testing.T) {
 		"another technique": {func(s *v1alpha1.OptimizationPipelineSpec) {
 			s.Stages[0].Prune, s.Stages[0].Quantize = nil, &v1alpha1.Quantize{}
 		}, false},
-		"other preparation of samples": {func(s *v1alpha1.OptimizationPipelineSpec) { s.Dataset.Samples = "x" }, false},
+		"other preparation of samples": {func(s *v1alpha1.OptimizationPipelineSpec) {
+			s.Dataset.Samples = map[string]v1alpha1.ArrayName{"x": "x"}
+		}, false},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
