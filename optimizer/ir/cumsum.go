@@ -14,15 +14,8 @@ func cumsum(c *call) error {
 	if err := c.want(2); err != nil {
 		return err
 	}
-	list, err := c.constants(1, "axis")
-	if err != nil {
-		return err
-	}
 	shape := c.in(0).Shape
-	if len(list) != 1 {
-		return c.fail("%d axes, want 1", len(list))
-	}
-	axis, err := c.axis(list[0], len(shape))
+	axis, err := c.axisIn(1, len(shape))
 	if err != nil {
 		return err
 	}

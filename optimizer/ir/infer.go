@@ -224,6 +224,18 @@ func (c *call) axis(axis, rank int) (int, error) {
 	return axis, nil
 }
 
+// axisIn normalises the one axis that the constant input i holds.
+func (c *call) axisIn(i, rank int) (int, error) {
+	list, err := c.constants(i, "axis")
+	if err != nil {
+		return 0, err
+	}
+	if len(list) != 1 {
+		return 0, c.fail("%d axes, want 1", len(list))
+	}
+	return c.axis(list[0], rank)
+}
+
 // axes normalises a list of axes: from the front, sorted, distinct.
 func (c *call) axes(list []int, rank int) ([]int, error) {
 	if len(list) > maxRank {

@@ -169,15 +169,8 @@ func split(c *call) error {
 	if err := c.want(2); err != nil {
 		return err
 	}
-	list, err := c.constants(0, "axis")
-	if err != nil {
-		return err
-	}
 	shape := c.in(1).Shape
-	if len(list) != 1 {
-		return c.fail("%d axes, want 1", len(list))
-	}
-	axis, err := c.axis(list[0], len(shape))
+	axis, err := c.axisIn(0, len(shape))
 	if err != nil {
 		return err
 	}

@@ -92,11 +92,11 @@ func nevers(g *ir.Graph) []never {
 		if values == nil || math.Abs(float64(farthest(values))) < farAway {
 			continue
 		}
-		readers := readersOf(g, t)
+		readers := g.Tensors[t].Consumers
 		if len(readers) != 1 { // read twice, it would have to suit both
 			continue
 		}
-		if f, ok := loses(g, t, readers[0]); ok {
+		if f, ok := loses(g, t, &g.Nodes[readers[0]]); ok {
 			out = append(out, f)
 		}
 	}
@@ -133,11 +133,15 @@ func loses(g *ir.Graph, t int, n *ir.Node) (never, bool) {
 		}
 		return f, slot > 0 && onlyTo(g, n.Outputs[0], bySoftmax)
 	case schema.BuiltinOperatorMUL: // (1 − mask)·−1e9, added to scores
-		sums := readersOf(g, n.Outputs[0])
-		if len(sums) != 1 || sums[0].Op != schema.BuiltinOperatorADD && sums[0].Op != schema.BuiltinOperatorSUB {
+		sums := g.Output(n, 0).Consumers
+		if len(sums) != 1 {
 			return f, false
 		}
-		inner, ok := loses(g, n.Outputs[0], sums[0])
+		sum := &g.Nodes[sums[0]]
+		if sum.Op != schema.BuiltinOperatorADD && sum.Op != schema.BuiltinOperatorSUB {
+			return f, false
+		}
+		inner, ok := loses(g, n.Outputs[0], sum)
 		inner.tensor = t
 		return inner, ok
 	}
@@ -163,26 +167,17 @@ var (
 
 // onlyTo reports whether a tensor goes to operators of a set alone, at once or moved.
 func onlyTo(g *ir.Graph, t int, set map[schema.BuiltinOperator]bool) bool {
-	readers := readersOf(g, t)
+	readers := g.Tensors[t].Consumers
 	if len(readers) == 0 || slices.Contains(g.Outputs, t) {
 		return false
 	}
-	for _, n := range readers {
+	for _, i := range readers {
+		n := &g.Nodes[i]
 		if !set[n.Op] && !(movers[n.Op] && onlyTo(g, n.Outputs[0], set)) {
 			return false
 		}
 	}
 	return true
-}
-
-func readersOf(g *ir.Graph, t int) []*ir.Node {
-	var out []*ir.Node
-	for i := range g.Nodes {
-		if slices.Contains(g.Nodes[i].Inputs, t) {
-			out = append(out, &g.Nodes[i])
-		}
-	}
-	return out
 }
 
 // meet runs samples and returns the ranges of the tensors that constants meet, by tensor; values that are not finite are left out.

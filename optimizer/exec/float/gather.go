@@ -35,29 +35,38 @@ func (l *gather) each(e *Exec, f func(to, from int)) {
 	}
 }
 
-func (l *gather) forward(e *Exec) {
-	x, y := e.value(l.in[0]), e.result(&l.node, 0)
-	l.each(e, func(to, from int) {
+func (l *gather) forward(e *Exec) { e.copyPieces(&l.node, l.inner, l.each) }
+
+func (l *gather) backward(e *Exec, g *Grads) { e.addPieces(g, &l.node, l.inner, l.each) }
+
+// pieces calls f for every piece of an output with where it begins there and in the first input, below 0 if that has no such piece.
+type pieces func(e *Exec, f func(to, from int))
+
+// copyPieces makes a node's output of pieces of size elements; those that its first input does not have are zeros.
+func (e *Exec) copyPieces(n *node, size int, each pieces) {
+	x, y := e.value(n.in[0]), e.result(n, 0)
+	each(e, func(to, from int) {
 		if from < 0 {
-			clear(y[to : to+l.inner])
+			clear(y[to : to+size])
 			return
 		}
-		copy(y[to:to+l.inner], x[from:])
+		copy(y[to:to+size], x[from:])
 	})
 }
 
-func (l *gather) backward(e *Exec, g *Grads) {
-	dx, _ := e.gradientOf(g, &l.node, 0)
+// addPieces adds the gradient of every piece where it came from.
+func (e *Exec) addPieces(g *Grads, n *node, size int, each pieces) {
+	dx, _ := e.gradientOf(g, n, 0)
 	if dx == nil {
 		return
 	}
-	dy := e.gradient(l.out[0])
-	l.each(e, func(to, from int) {
+	dy := e.gradient(n.out[0])
+	each(e, func(to, from int) {
 		if from < 0 {
 			return
 		}
-		row := dx[from : from+l.inner]
-		for i, d := range dy[to : to+l.inner] {
+		row := dx[from : from+size]
+		for i, d := range dy[to : to+size] {
 			row[i] += d
 		}
 	})

@@ -31,29 +31,6 @@ func (l *gatherND) each(e *Exec, f func(to, from int)) {
 	}
 }
 
-func (l *gatherND) forward(e *Exec) {
-	x, y := e.value(l.in[0]), e.result(&l.node, 0)
-	l.each(e, func(to, from int) {
-		if from < 0 {
-			clear(y[to : to+l.Piece])
-			return
-		}
-		copy(y[to:to+l.Piece], x[from:])
-	})
-}
+func (l *gatherND) forward(e *Exec) { e.copyPieces(&l.node, l.Piece, l.each) }
 
-func (l *gatherND) backward(e *Exec, g *Grads) {
-	dx, _ := e.gradientOf(g, &l.node, 0)
-	if dx == nil {
-		return
-	}
-	dy := e.gradient(l.out[0])
-	l.each(e, func(to, from int) {
-		if from < 0 {
-			return
-		}
-		for i, d := range dy[to : to+l.Piece] {
-			dx[from+i] += d
-		}
-	})
-}
+func (l *gatherND) backward(e *Exec, g *Grads) { e.addPieces(g, &l.node, l.Piece, l.each) }
