@@ -86,8 +86,9 @@ func run(ctx context.Context, exec *integer.Executor, source dataset.Source, o O
 	if len(list) != len(exec.Graph().Outputs) {
 		return nil, fmt.Errorf("the model has %d outputs, %d are described", len(exec.Graph().Outputs), len(list))
 	}
+	answers := &Answers{main: answer.Main(list), samples: source.Len()} // whatever targets this split has
 	list = toldBy(list, exec.Graph(), source)
-	answers := &Answers{Outputs: list, main: answer.Main(list), samples: source.Len()}
+	answers.Outputs = list
 	for i := range list {
 		if size := exec.Graph().Numel(exec.Graph().Outputs[i]) / max(1, exec.Batch()); size != list[i].Size {
 			return nil, fmt.Errorf("output %s has %d values, %d are described", list[i].Name, size, list[i].Size)
