@@ -1,6 +1,11 @@
 package v1alpha1
 
-import "strings"
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"strings"
+	"unicode"
+)
 
 // Constraint bounds one metric of a leaf. Accuracy, Agreement, AUC, MeanIoU, F1 and Sparsity are bounded from below by min, all others
 // from above by max; the other bound may be there as well.
@@ -64,16 +69,26 @@ const (
 	MaxMetricValue = 16
 )
 
-// Of is the name, in a status, of the metric of an output that is not the main one: MeanSquaredError/box; a long one is cut.
+// Of is the name, in a status, of the metric of an output that is not the main one: MeanSquaredError/box. Of an output whose name is long
+// or has spaces it is the beginning, and a few digits that tell it from others.
 func (m Metric) Of(output string) string {
 	if output == "" {
 		return string(m)
 	}
-	name := string(m) + "/" + output
-	if len(name) > MaxMetricName {
-		name = strings.ToValidUTF8(name[:MaxMetricName-1], "") + "~"
+	word := strings.Map(func(r rune) rune {
+		if r == unicode.ReplacementChar || !unicode.IsGraphic(r) || unicode.IsSpace(r) {
+			return '_'
+		}
+		return r
+	}, output)
+	room := MaxMetricName - len(m) - len("/")
+	if word == output && len(word) <= room {
+		return string(m) + "/" + word
 	}
-	return name
+	sum := sha256.Sum256([]byte(output))
+	digits := "~" + hex.EncodeToString(sum[:2])
+	word = strings.ToValidUTF8(word[:max(0, min(len(word), room-len(digits)))], "")
+	return string(m) + "/" + word + digits
 }
 
 // HigherIsBetter reports whether more of the metric is better.

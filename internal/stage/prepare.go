@@ -23,7 +23,8 @@ import (
 
 // Prepared is what every stage of a pipeline shares: the network, the dataset and the original's answers.
 type Prepared struct {
-	Network     *lineage.Network // the pipeline's own
+	Network     *lineage.Network // the pipeline's own, whose constants are within reach
+	original    *lineage.Network // as it was read: what leaves are compared with
 	Data        *dataset.Dataset
 	Outputs     []answer.Output // what the network's outputs are
 	ModelDigest string
@@ -57,6 +58,7 @@ func Prepare(ctx context.Context, spec *v1alpha1.OptimizationPipelineSpec, sourc
 		_ = p.Close()
 		return nil, err
 	}
+	p.original = p.Network
 	if p.Network, err = (&lineage.Run{Data: p.Data}).Reach(ctx, p.Network); err != nil {
 		_ = p.Close()
 		return nil, fault.As(fault.Model, classify(err))
@@ -256,7 +258,7 @@ func (p *Prepared) Answer(ctx context.Context, workers int) error {
 	var err error
 	switch {
 	case p.Network.Rewritten() && !p.Network.Int8(): // normalised: what stages start from
-		content, err = p.Network.Model().Marshal()
+		content, err = p.original.Model().Marshal()
 	case p.Network.Selected():
 		content, err = p.Network.Given().Marshal()
 	}

@@ -198,22 +198,26 @@ func (r *Runner) measure(ctx context.Context, s settings, result *Result, leaf [
 	return nil
 }
 
-// values converts metrics to their form in status: those of the main output and the model, those that constraints are on, and the first
-// of every other output as far as there is room.
+// values converts metrics to their form in status: those that constraints are on and, as far as there is room, those of the main output
+// and the model and the first of every other output.
 func (r *Runner) values(m measure.Metrics) []v1alpha1.MetricValue {
-	var out []v1alpha1.MetricValue
-	has := map[string]bool{}
+	var all []v1alpha1.MetricValue
+	wanted, has := 0, map[string]bool{}
 	add := func(name string, v float64) {
-		if !has[name] && len(out) < v1alpha1.MaxMetrics {
-			has[name], out = true, append(out, v1alpha1.MetricValue{Name: name, Value: shortNumber(v)})
+		if !has[name] {
+			has[name], all = true, append(all, v1alpha1.MetricValue{Name: name, Value: shortNumber(v)})
 		}
+	}
+	bound := map[string]bool{} // by a constraint; of the main output too, under the name that the constraint has for it
+	for _, c := range r.Spec.Constraints {
+		bound[c.Metric.Of(c.Output)] = true
 	}
 	for _, v := range m.Values() {
 		if v.Name.Output() == "" {
 			add(string(v.Name), m[v.Name])
 		}
 	}
-	for _, c := range r.Spec.Constraints { // of the main output too, under the name that the constraint has for it
+	for _, c := range r.Spec.Constraints {
 		if v, ok := m[r.Prepared.nameOf(c)]; ok && c.Output != "" {
 			add(c.Metric.Of(c.Output), v)
 		}
@@ -223,6 +227,23 @@ func (r *Runner) values(m measure.Metrics) []v1alpha1.MetricValue {
 		if output := v.Name.Output(); output != "" && !first[output] {
 			first[output] = true
 			add(v1alpha1.Metric(v.Name.Metric()).Of(output), m[v.Name])
+		}
+	}
+	for _, v := range all {
+		if bound[v.Name] {
+			wanted++
+		}
+	}
+	room := v1alpha1.MaxMetrics - wanted
+	var out []v1alpha1.MetricValue
+	for _, v := range all {
+		if !bound[v.Name] {
+			if room--; room < 0 {
+				continue
+			}
+		}
+		if len(out) < v1alpha1.MaxMetrics {
+			out = append(out, v)
 		}
 	}
 	return out

@@ -144,7 +144,8 @@ func toldBy(list []answer.Output, g *ir.Graph, source dataset.Source) []answer.O
 		return list
 	}
 	for i := range out {
-		if d := &described[i]; d.Kind == out[i].Kind && d.Classes == out[i].Classes {
+		d, o := &described[i], &out[i]
+		if d.Kind == o.Kind && d.Classes == o.Classes && d.Positions == o.Positions && d.Activation == o.Activation && d.Width == o.Width {
 			out[i].Target, out[i].Indexed = d.Target, d.Indexed
 		}
 	}
