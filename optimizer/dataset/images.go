@@ -1,6 +1,7 @@
 package dataset
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -55,6 +56,9 @@ func imagesParts(_ *files, root string, spec *Spec) (*parts, error) {
 	for _, e := range entries {
 		for i, names := range splitNames {
 			if e.IsDir() && slices.Contains(names, strings.ToLower(e.Name())) {
+				if folders[i] != "" {
+					return nil, fmt.Errorf("%s has both %s and %s, which are the same split; put their images into one", root, folders[i], e.Name())
+				}
 				folders[i] = e.Name()
 			}
 		}
@@ -197,6 +201,9 @@ func (t *imageTree) part(root string, sizes *sizes, names []string, spec *Spec) 
 
 // measureFile reads an image's size from its header.
 func measureFile(path string) ([]int, error) {
+	if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() {
+		return nil, cmp.Or(err, errors.New("is no file"))
+	}
 	file, err := os.Open(path)
 	if err != nil {
 		return nil, err

@@ -18,11 +18,14 @@ func (p *parts) tell(stems []*stem, spec *Spec) error {
 			}
 		}
 		if len(arrays) == 0 {
-			continue
+			return fmt.Errorf("%s has labels, but no samples belong to it: name it as the samples are, such as %s", s.first().name, p.labelsLike(s))
 		}
 		names, err := encodeText(arrays)
 		if err != nil {
 			return err
+		}
+		if width := numel(arrays[0].shape()); names != nil && width != 1 {
+			return fmt.Errorf("%s holds %d texts a sample; labels are one name a sample, or numbers", arrays[0].title, width)
 		}
 		if names == nil {
 			names = s.first().names
@@ -40,6 +43,16 @@ func (p *parts) tell(stems []*stem, spec *Spec) error {
 		}
 	}
 	return p.even(stems)
+}
+
+// labelsLike is what labels would be called beside the samples there are.
+func (p *parts) labelsLike(s *stem) string {
+	for i, part := range p.each() {
+		if part != nil && !p.single {
+			return s.name + "_" + splitNames[i][0]
+		}
+	}
+	return s.name
 }
 
 // even refuses a split that has some of the targets that others have.
@@ -303,7 +316,7 @@ func eachClass(a *array, f func(sample int, class int32) error) error {
 					return fmt.Errorf("%s: label %v of sample %d is no class; target Values is regression", a.title, one[0], sample)
 				}
 			}
-			if v < 0 || v > maxClasses {
+			if v < 0 || v >= maxClasses {
 				return fmt.Errorf("%s: label %d of sample %d is outside 0 … %d; target Values is regression", a.title, v, sample, maxClasses-1)
 			}
 			if err := f(sample, int32(v)); err != nil {
