@@ -52,7 +52,30 @@ func (p Policy) check(spec *v1alpha1.OptimizationPipelineSpec, own string) error
 	if !p.trusts(spec.Template.Image, own) && hasSecrets(spec) {
 		return noSecrets(spec.Template.Image)
 	}
+	if err := besideSecrets(spec); err != nil {
+		return err
+	}
 	return insideImage(spec)
+}
+
+// besideSecrets refuses environment variables that would have credentials sent to a server of the author's choice: those of Azure's
+// library, which name the host, and those that say whose certificates count.
+func besideSecrets(spec *v1alpha1.OptimizationPipelineSpec) error {
+	if !hasSecrets(spec) {
+		return nil
+	}
+	templates := []v1alpha1.PodTemplate{spec.Template}
+	for i := range spec.Stages {
+		templates = append(templates, spec.Stages[i].Template)
+	}
+	for _, t := range templates {
+		for _, e := range t.Env {
+			if strings.HasPrefix(e.Name, "AZURE_") || strings.HasPrefix(e.Name, "SSL_CERT_") {
+				return fmt.Errorf("template.env %s says where credentials are sent: leave it out beside secrets", e.Name)
+			}
+		}
+	}
+	return nil
 }
 
 func noSecrets(image string) error {

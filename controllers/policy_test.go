@@ -43,6 +43,17 @@ func TestAPipelineNamesOnlyWhatTheInstallationAllows(t *testing.T) {
 		"secrets in an image as allowed":  {images, func(s *spec) { secret(s); s.Template.Image = "registry/mirror:2" }, ""},
 		"secrets in anybody's image":      {images, func(s *spec) { secret(s); s.Template.Image = "registry/team-a/own:1" }, "secrets are mounted into images of the installation alone"},
 		"secrets in a stage's image":      {images, func(s *spec) { secret(s); s.Stages[0].Template.Image = "registry/team-a/own:1" }, "secrets are mounted"},
+		"an Azure host beside secrets": {Policy{}, func(s *spec) {
+			secret(s)
+			s.Template.Env = []v1alpha1.EnvVar{{Name: "AZURE_STORAGE_DOMAIN", Value: "evil.example"}}
+		}, "AZURE_STORAGE_DOMAIN says where credentials are sent"},
+		"a stage's own authority beside secrets": {Policy{}, func(s *spec) {
+			secret(s)
+			s.Stages[0].Template.Env = []v1alpha1.EnvVar{{Name: "SSL_CERT_FILE", Value: "/tmp/ca"}}
+		}, "SSL_CERT_FILE"},
+		"an Azure host without secrets": {Policy{}, func(s *spec) {
+			s.Template.Env = []v1alpha1.EnvVar{{Name: "AZURE_STORAGE_DOMAIN", Value: "own.example"}}
+		}, ""},
 		"a priority":                      {Policy{}, func(s *spec) { s.Template.PriorityClassName = "system-cluster-critical" }, "--allowed-priority-classes"},
 		"a priority that is allowed":      {named, func(s *spec) { s.Template.PriorityClassName = "batch-low" }, ""},
 		"a stage's priority":              {named, func(s *spec) { s.Stages[0].Template.PriorityClassName = "system-node-critical" }, "spec.stages[0].template.priorityClassName"},
