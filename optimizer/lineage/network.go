@@ -83,7 +83,7 @@ func ReadSignature(data []byte, key string, samples ...[]int) (*Network, error) 
 		notes = append(notes, signature)
 	}
 	if files := tflite.Associated(data); len(files) > 0 {
-		notes = append(notes, fmt.Sprintf("associated files are appended to the model, %s: models and leaves do not have them, append them again", strings.Join(files, ", ")))
+		notes = append(notes, fmt.Sprintf("associated files are appended to the model, %s: models and leaves do not have them, append them again", strings.Join(files[:min(len(files), 5)], ", ")))
 	}
 	o := &origin{given: given, model: normal, io: Int8, notes: notes, rewritten: rewritten, selected: selected}
 	moved := identity(len(normal.Subgraph().Tensors))

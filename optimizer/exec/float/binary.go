@@ -101,7 +101,7 @@ func powerSlopeB(a, b float32) float32 {
 	if a <= 0 {
 		return 0
 	}
-	return power(a, b) * float32(math.Log(float64(a)))
+	return steep(power(a, b) * float32(math.Log(float64(a))))
 }
 
 // floorMod is the remainder with the divisor's sign.
