@@ -15,17 +15,18 @@ func newCompareCommand(streams *ioStreams) *cobra.Command {
 	var format output
 	var data dataFlags
 	var samples int
+	var signature string
 	cmd := &cobra.Command{
 		Use:     "compare A B [--dataset DATA]",
 		Short:   "Show how far model B is from model A: outputs, layers, weights",
 		Example: "  espalier compare model.tflite leaf.tflite --dataset data.npz",
 		Args:    cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			a, err := readModelFile(args[0])
+			a, err := readSignature(args[0], signature)
 			if err != nil {
 				return err
 			}
-			b, err := readModelFile(args[1])
+			b, err := readSignature(args[1], signature)
 			if err != nil {
 				return err
 			}
@@ -50,6 +51,7 @@ func newCompareCommand(streams *ioStreams) *cobra.Command {
 	}
 	format.addFlag(cmd)
 	data.add(cmd, false)
+	cmd.Flags().StringVar(&signature, "signature", "", "signature to compare, of models with several; default: serving_default, else the file's first")
 	cmd.Flags().IntVar(&samples, "layer-samples", 16, "samples to compare layers on")
 	return cmd
 }

@@ -350,6 +350,26 @@ var expectations = map[string]func(t *testing.T, name string){
 	"98-attention-mask-1e9":               func(t *testing.T, name string) { walkCase(t, name, "pipeline.yaml").near(0.03, 0.15) },
 }
 
+func TestEvaluateMeasuresTheSignatureThatIsNamed(t *testing.T) {
+	folder := filepath.Join(cases, "47-two-signatures")
+	evaluate := func(args ...string) (string, error) {
+		var said bytes.Buffer
+		command := newRootCommand(&ioStreams{Out: &said, Err: &said})
+		command.SetArgs(append([]string{"evaluate", filepath.Join(folder, "model.tflite"), "--dataset", filepath.Join(folder, "data.npz")}, args...))
+		err := command.ExecuteContext(t.Context())
+		return said.String(), err
+	}
+	if said, err := evaluate("--signature", "infer"); err != nil || !strings.Contains(said, "Accuracy") {
+		t.Errorf("%v\n%s", err, said)
+	}
+	if _, err := evaluate("--signature", "decode"); err == nil || !strings.Contains(err.Error(), "[4]") {
+		t.Errorf("samples of 16 values go into the 4 of decode: %v", err)
+	}
+	if _, err := evaluate("--signature", "nope"); fault.ClassOf(err) != fault.Spec || !strings.Contains(err.Error(), `"infer"`) {
+		t.Errorf("a signature that there is not: %v", err)
+	}
+}
+
 // The network has inputs audio and context and outputs cls and box; the arrays of shape.npz have other names than its inputs.
 func TestSeveralInputsAndOutputs(t *testing.T) {
 	const named = "a1-two-inputs-two-outputs"

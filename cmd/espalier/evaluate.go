@@ -14,7 +14,7 @@ import (
 func newEvaluateCommand(streams *ioStreams) *cobra.Command {
 	var format output
 	var data dataFlags
-	var original string
+	var original, signature string
 	var workers int
 	cmd := &cobra.Command{
 		Use:     "evaluate MODEL --dataset DATA",
@@ -22,7 +22,7 @@ func newEvaluateCommand(streams *ioStreams) *cobra.Command {
 		Example: "  espalier evaluate leaf.tflite --dataset data.npz --dataset-spec '{preprocessing: {scale: \"1/255\"}}' --original model.tflite",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			content, err := readModelFile(args[0])
+			content, err := readSignature(args[0], signature)
 			if err != nil {
 				return err
 			}
@@ -34,7 +34,7 @@ func newEvaluateCommand(streams *ioStreams) *cobra.Command {
 			options := measure.LeafOptions{LatencyBudget: 300 * time.Millisecond}
 			options.Workers = workers
 			if original != "" {
-				other, err := readModelFile(original)
+				other, err := readSignature(original, signature)
 				if err != nil {
 					return err
 				}
@@ -60,6 +60,7 @@ func newEvaluateCommand(streams *ioStreams) *cobra.Command {
 	format.addFlag(cmd)
 	data.add(cmd, true)
 	cmd.Flags().StringVar(&original, "original", "", "model to measure AccuracyDrop and Agreement against")
+	cmd.Flags().StringVar(&signature, "signature", "", "signature to measure, of a model with several; default: serving_default, else the file's first")
 	cmd.Flags().IntVar(&workers, "workers", 0, "goroutines; 0: one a processor")
 	return cmd
 }

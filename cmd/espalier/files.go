@@ -19,6 +19,28 @@ func readModelFile(path string) ([]byte, error) {
 	return content, fault.As(fault.Model, err)
 }
 
+// readSignature reads a model's file with the subgraph of a signature as its primary one: without a key as `run` chooses it, and where that
+// does not choose, as in a leaf, the file's own.
+func readSignature(path, key string) ([]byte, error) {
+	content, err := readModelFile(path)
+	if err != nil {
+		return nil, err
+	}
+	m, err := tflite.Read(content)
+	if err != nil {
+		return nil, fault.As(fault.Model, fmt.Errorf("%s: %w", path, err))
+	}
+	_, moved, err := tflite.Select(m, key)
+	switch {
+	case err != nil && key != "":
+		return nil, fault.As(fault.Spec, fmt.Errorf("--signature: %s: %w", path, err))
+	case err != nil || !moved:
+		return content, nil
+	}
+	content, err = m.Marshal()
+	return content, fault.As(fault.Model, err)
+}
+
 // dataFlags say which dataset, and how it is prepared.
 type dataFlags struct {
 	path, spec, split string

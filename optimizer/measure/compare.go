@@ -84,11 +84,11 @@ func (s *sums) difference() Difference {
 // Compare compares two models of the same task: their answers on all samples of a source, activation by activation on the first
 // layerSamples of them (default 64), and their constants. source may be nil: constants only.
 func Compare(ctx context.Context, a, b []byte, source dataset.Source, layerSamples int, o Options) (*Comparison, error) {
-	left, err := load("first", a)
+	left, err := load("first", a, source)
 	if err != nil {
 		return nil, err
 	}
-	right, err := load("second", b)
+	right, err := load("second", b, source)
 	if err != nil {
 		return nil, err
 	}
@@ -126,8 +126,12 @@ type loaded struct {
 	graph *ir.Graph
 }
 
-func load(which string, data []byte) (*loaded, error) {
+// load reads a model; the samples of a source, if there is one, tell its open sizes.
+func load(which string, data []byte, source dataset.Source) (*loaded, error) {
 	m, err := tflite.Read(data)
+	if err == nil && source != nil {
+		_, err = ir.Specialize(m, dataset.Shapes(source))
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%s model: %w", which, err)
 	}
