@@ -184,7 +184,7 @@ func (d *describer) assign() error {
 		if o.choice.Target == "" {
 			continue
 		}
-		k := slices.IndexFunc(d.targets, func(t Target) bool { return t.Name == o.choice.Target })
+		k := slices.IndexFunc(d.targets, func(t Target) bool { return t.Name == o.choice.Target || t.Name == "y_"+o.choice.Target })
 		if k < 0 {
 			var names []string
 			for _, t := range d.targets {

@@ -199,6 +199,11 @@ func (d *Dataset) assemble(found *parts, spec *Spec) error {
 			return fmt.Errorf("there are %d classes, not %d: %s", len(found.names), spec.Classes, strings.Join(found.names, ", "))
 		}
 		d.ClassNames = found.names
+		d.note("classes, in the order of their numbers: %s", strings.Join(found.names[:min(len(found.names), 20)], ", "))
+		if o := spec.onlyOutput(); o != nil && o.size() == o.width() && o.width() > max(len(found.names), spec.Classes) {
+			d.note("the labels have %d classes, the network's output %d: where one has no samples, the numbers of those after it are other ones than the network's",
+				len(found.names), o.width())
+		}
 	}
 	inputs := spec.inputs()
 	var names []string

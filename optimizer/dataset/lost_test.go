@@ -3,6 +3,7 @@ package dataset
 import (
 	"archive/zip"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -46,6 +47,30 @@ func TestNothingIsLeftOutInSilence(t *testing.T) {
 			}
 		})
 	}
+	t.Run("numbers written as text", func(t *testing.T) {
+		digits := npyBytes("|S2", []int{4}, []byte("10"+"2\x00"+"0\x00"+"2\x00"))
+		d, err := Open(archive(map[string][]byte{"x": x, "y": digits}), Spec{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer d.Close()
+		if got := Labels(d.Train); !slices.Equal(got, []int{10, 2, 0, 2}) || d.ClassNames != nil {
+			t.Errorf("labels %v, names %v", got, d.ClassNames)
+		}
+	})
+	t.Run("a class that the network knows and the labels do not", func(t *testing.T) {
+		words := npyBytes("|S3", []int{4}, []byte("catdogcatdog"))
+		d, err := Open(archive(map[string][]byte{"x": x, "y": words}), Spec{Network: &Network{
+			Inputs: []Input{{Names: []string{"x"}, Shape: []int{2}}}, Outputs: []Output{{Names: []string{"out"}, Shape: []int{3}}},
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer d.Close()
+		if notes := strings.Join(d.Notes, "; "); !strings.Contains(notes, "cat, dog") || !strings.Contains(notes, "labels have 2 classes, the network's output 3") {
+			t.Errorf("notes %q", notes)
+		}
+	})
 	t.Run("a class that a split lacks", func(t *testing.T) {
 		d, err := Open(folder(t, map[string][]byte{"train/cat/1.png": png, "train/dog/1.png": png, "test/cat/1.png": png}), Spec{})
 		if err != nil {

@@ -92,6 +92,14 @@ func withoutOnes(shape []int) []int {
 	return slices.DeleteFunc(slices.Clone(shape), func(d int) bool { return d == 1 })
 }
 
+// onlyOutput is the network's output, nil of a network that has several.
+func (s *Spec) onlyOutput() *Output {
+	if s.Network == nil || len(s.Network.Outputs) != 1 {
+		return nil
+	}
+	return &s.Network.Outputs[0]
+}
+
 // size is the values of a sample, 0 where that is open.
 func (o *Output) size() int {
 	if slices.Contains(o.Shape, -1) {

@@ -117,7 +117,7 @@ func npyKind(descr string) (kind, error) {
 		if descr == "|O" || descr == "" {
 			descr = "objects"
 		}
-		return kind{}, fmt.Errorf("has element type %s; save it as a number type with astype, such as float32 or uint8", descr)
+		return kind{}, fmt.Errorf("has element type %s; save it as a number type with astype, such as float32 or uint8, or names of classes with astype(str)", descr)
 	}
 	k := littleKinds[name]
 	if unsigned {

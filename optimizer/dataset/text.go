@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -34,7 +35,7 @@ func textKind(descr string, size int) kind {
 }
 
 // encodeText replaces arrays of text by the places of their names among the sorted names of all, which it returns; nil if they hold
-// numbers.
+// numbers, or texts that are all numbers.
 func encodeText(arrays []*array) ([]string, error) {
 	if !arrays[0].kind.text {
 		return nil, nil
@@ -57,6 +58,12 @@ func encodeText(arrays []*array) ([]string, error) {
 		}
 	}
 	names := slices.Sorted(maps.Keys(distinct))
+	if numbers := numbersOf(texts); numbers != nil {
+		for i, a := range arrays {
+			arrays[i] = memory(a.title, Int64, a.dims, numbers[i])
+		}
+		return nil, nil
+	}
 	for i, a := range arrays {
 		places := make([]int64, len(texts[i]))
 		for j, name := range texts[i] {
@@ -66,6 +73,22 @@ func encodeText(arrays []*array) ([]string, error) {
 		arrays[i] = memory(a.title, Int64, a.dims, places)
 	}
 	return names, nil
+}
+
+// numbersOf reads texts that are all whole numbers as such; nil if one is not.
+func numbersOf(texts [][]string) [][]int64 {
+	out := make([][]int64, len(texts))
+	for i, list := range texts {
+		out[i] = make([]int64, len(list))
+		for j, text := range list {
+			v, err := strconv.ParseInt(text, 10, 64)
+			if err != nil {
+				return nil
+			}
+			out[i][j] = v
+		}
+	}
+	return out
 }
 
 // texts is an array of names.
