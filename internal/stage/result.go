@@ -202,7 +202,7 @@ func (r *Runner) measure(ctx context.Context, s settings, result *Result, leaf [
 // and the model and the first of every other output.
 func (r *Runner) values(m measure.Metrics) []v1alpha1.MetricValue {
 	var all []v1alpha1.MetricValue
-	wanted, has := 0, map[string]bool{}
+	has := map[string]bool{}
 	add := func(name string, v float64) {
 		if !has[name] {
 			has[name], all = true, append(all, v1alpha1.MetricValue{Name: name, Value: shortNumber(v)})
@@ -229,24 +229,19 @@ func (r *Runner) values(m measure.Metrics) []v1alpha1.MetricValue {
 			add(v1alpha1.Metric(v.Name.Metric()).Of(output), m[v.Name])
 		}
 	}
+	room := v1alpha1.MaxMetrics // for what no constraint is on
 	for _, v := range all {
 		if bound[v.Name] {
-			wanted++
+			room--
 		}
 	}
-	room := v1alpha1.MaxMetrics - wanted
-	var out []v1alpha1.MetricValue
-	for _, v := range all {
+	all = slices.DeleteFunc(all, func(v v1alpha1.MetricValue) bool {
 		if !bound[v.Name] {
-			if room--; room < 0 {
-				continue
-			}
+			room--
 		}
-		if len(out) < v1alpha1.MaxMetrics {
-			out = append(out, v)
-		}
-	}
-	return out
+		return !bound[v.Name] && room < 0
+	})
+	return all[:min(len(all), v1alpha1.MaxMetrics)]
 }
 
 // shortNumber writes a metric in the room that a status has: a very large number without decimals, and none above 10¹⁶.
