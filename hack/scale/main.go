@@ -2,6 +2,7 @@
 // It prints what docs/scale.md shows. The binaries of the control plane are those of `make cluster-tools`.
 //
 //	make build && go run ./hack/scale -pipelines 1000
+//	make build && go run ./hack/scale -order -pipelines 300 -jobs 6 -in-flight 10 -run 1s
 package main
 
 import (
@@ -30,20 +31,28 @@ import (
 )
 
 type options struct {
-	pipelines, inFlight int
-	rest                time.Duration
-	binary              string
-	heap                string
+	pipelines, jobs, inFlight int
+	run, rest                 time.Duration
+	order                     bool
+	binary                    string
+	heap                      string
 }
 
 func main() {
 	var o options
 	flag.IntVar(&o.pipelines, "pipelines", 1000, "pipelines at once")
+	flag.IntVar(&o.jobs, "jobs", 4, "Jobs of each: baseline, stages, publish")
+	flag.DurationVar(&o.run, "run", 200*time.Millisecond, "how long a pod runs")
+	flag.BoolVar(&o.order, "order", false, "measure who has to wait for how long, with a late pipeline of another namespace and a restart of the manager")
 	flag.IntVar(&o.inFlight, "in-flight", 200, "the manager's --max-in-flight")
 	flag.DurationVar(&o.rest, "rest", 30*time.Second, "how long to watch the manager when all is done")
 	flag.StringVar(&o.binary, "binary", "bin/espalier", "the manager")
 	flag.StringVar(&o.heap, "heap", "", "write the manager's heap profile there when all is done")
 	flag.Parse()
+	if o.jobs < 3 || o.pipelines < 1 {
+		fmt.Fprintln(os.Stderr, "scale: -jobs is 3 or more (baseline, a stage, publish), -pipelines 1 or more")
+		os.Exit(2)
+	}
 	log.SetLogger(logr.Discard())
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	err := run(ctx, o)
@@ -73,7 +82,7 @@ func run(ctx context.Context, o options) error {
 			return err
 		}
 	}
-	n, err := newNodes(ctx, plane.Config, c, scheme)
+	n, err := newNodes(ctx, o.run, plane.Config, c, scheme)
 	if err != nil {
 		return err
 	}
@@ -81,7 +90,14 @@ func run(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	defer m.stop()
+	defer func() { m.stop() }()
+	if o.order {
+		return measureOrder(ctx, o, c, n, func() error {
+			m.stop()
+			m, err = startManager(o, plane.Kubeconfig)
+			return err
+		})
+	}
 	go m.watchMemory(ctx)
 	return measure(ctx, o, c, n, m, plane)
 }
@@ -90,7 +106,7 @@ func run(ctx context.Context, o options) error {
 const few, many = "few", "many"
 
 func measure(ctx context.Context, o options, c client.Client, n *nodes, m *manager, plane *controlplane.ControlPlane) error {
-	if _, err := walkAll(ctx, c, n, few, 10); err != nil {
+	if _, err := walkAll(ctx, c, n, few, 10, o.jobs); err != nil {
 		return err
 	}
 	overhead := n.overheads()
@@ -105,7 +121,7 @@ func measure(ctx context.Context, o options, c client.Client, n *nodes, m *manag
 	if err != nil {
 		return err
 	}
-	took, err := walkAll(ctx, c, n, many, o.pipelines)
+	took, err := walkAll(ctx, c, n, many, o.pipelines, o.jobs)
 	if err != nil {
 		return err
 	}
@@ -117,9 +133,9 @@ func measure(ctx context.Context, o options, c client.Client, n *nodes, m *manag
 	if err != nil {
 		return err
 	}
-	stages := o.pipelines * 4
-	fmt.Printf("%d pipelines of 4 Jobs each, at most %d in flight: all settled after %s, %.1f Jobs a second, at most %d pods at a time.\n\n",
-		o.pipelines, o.inFlight, took.Round(time.Second), float64(stages)/took.Seconds(), n.most())
+	stages := o.pipelines * o.jobs
+	fmt.Printf("%d pipelines of %d Jobs each, at most %d in flight: all settled after %s, %.1f Jobs a second, at most %d pods at a time.\n\n",
+		o.pipelines, o.jobs, o.inFlight, took.Round(time.Second), float64(stages)/took.Seconds(), n.most())
 	fmt.Println("| request | in all | a stage |\n|---|---|---|")
 	for _, kind := range sorted(after) {
 		if d := after[kind] - before[kind]; d > 0 {
@@ -165,35 +181,30 @@ func atRest(ctx context.Context, o options, m *manager) error {
 }
 
 // walkAll creates pipelines and waits until all have come to their end.
-func walkAll(ctx context.Context, c client.Client, n *nodes, namespace string, count int) (time.Duration, error) {
+func walkAll(ctx context.Context, c client.Client, n *nodes, namespace string, count, jobs int) (time.Duration, error) {
 	start := time.Now()
 	for i := range count {
-		if err := c.Create(ctx, pipeline(namespace, fmt.Sprintf("p%04d", i))); err != nil {
+		if err := c.Create(ctx, pipeline(namespace, fmt.Sprintf("p%04d", i), jobs)); err != nil {
 			return 0, err
 		}
 	}
-	for told := time.Now(); n.settled(namespace) < count; {
-		select {
-		case <-ctx.Done():
-			return 0, ctx.Err()
-		case <-time.After(100 * time.Millisecond):
-		}
-		if time.Since(told) > 15*time.Second {
-			told = time.Now()
-			fmt.Fprintf(os.Stderr, "%s: %d of %d settled after %s\n", namespace, n.settled(namespace), count, time.Since(start).Round(time.Second))
-		}
+	if err := n.await(ctx, namespace, count); err != nil {
+		return 0, err
 	}
 	return time.Since(start), nil
 }
 
-// pipeline is one of baseline, two stages and publish.
-func pipeline(namespace, name string) *v1alpha1.OptimizationPipeline {
+// pipeline is one of baseline, stages and publish, so many Jobs in all.
+func pipeline(namespace, name string, jobs int) *v1alpha1.OptimizationPipeline {
 	p := &v1alpha1.OptimizationPipeline{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}}
 	p.Spec.Model.URI, p.Spec.Dataset.URI = "s3://models/"+name+".tflite", "s3://data/d.npz"
 	p.Spec.Artifacts = &v1alpha1.ArtifactStore{Location: v1alpha1.Location{URI: "s3://artifacts"}}
-	p.Spec.Stages = []v1alpha1.Stage{
-		{Name: "prune", Prune: &v1alpha1.Prune{Sparsity: "0.5"}}, {Name: "pqat", Quantize: &v1alpha1.Quantize{}},
+	for i := range jobs - 3 {
+		p.Spec.Stages = append(p.Spec.Stages, v1alpha1.Stage{
+			Name: fmt.Sprintf("prune%d", i), Prune: &v1alpha1.Prune{Sparsity: v1alpha1.Decimal(fmt.Sprintf("0.%d", 5+i))},
+		})
 	}
+	p.Spec.Stages = append(p.Spec.Stages, v1alpha1.Stage{Name: "pqat", Quantize: &v1alpha1.Quantize{}})
 	return p
 }
 

@@ -5,6 +5,8 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
+	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -25,24 +27,23 @@ import (
 	"espalier.dev/espalier/internal/walk"
 )
 
-// runs is how long a pod runs.
-const runs = 200 * time.Millisecond
-
 // nodes play every pod, and watch what becomes of pipelines.
 type nodes struct {
 	client client.Client
+	runs   time.Duration // how long a pod runs
 
 	mu       sync.Mutex
+	started  []types.NamespacedName // pipelines, by the pods that started
 	pods     map[types.UID]bool
 	running  int
 	peak     int
 	ended    map[types.NamespacedName]time.Time // the last pod of a pipeline
 	overhead []time.Duration
-	done     map[string]map[string]bool // pipelines, by namespace
+	done     map[string]map[string]time.Time // when pipelines came to their end, by namespace
 }
 
-func newNodes(ctx context.Context, config *rest.Config, c client.Client, scheme *runtime.Scheme) (*nodes, error) {
-	n := &nodes{client: c, pods: map[types.UID]bool{}, ended: map[types.NamespacedName]time.Time{}, done: map[string]map[string]bool{}}
+func newNodes(ctx context.Context, runs time.Duration, config *rest.Config, c client.Client, scheme *runtime.Scheme) (*nodes, error) {
+	n := &nodes{client: c, runs: runs, pods: map[types.UID]bool{}, ended: map[types.NamespacedName]time.Time{}, done: map[string]map[string]time.Time{}}
 	watched, err := cache.New(config, cache.Options{Scheme: scheme})
 	if err != nil {
 		return nil, err
@@ -73,6 +74,7 @@ func (n *nodes) pod(ctx context.Context, object any) {
 	defer n.mu.Unlock()
 	if !n.pods[pod.UID] {
 		n.pods[pod.UID] = true
+		n.started = append(n.started, pipelineOf(pod))
 		n.running++
 		n.peak = max(n.peak, n.running)
 		go n.play(ctx, pod.DeepCopy())
@@ -87,14 +89,14 @@ func (n *nodes) play(ctx context.Context, pod *corev1.Pod) {
 	}
 	now := metav1.Now()
 	n.patch(ctx, pod, corev1.PodStatus{Phase: corev1.PodRunning, StartTime: &now})
-	time.Sleep(runs)
+	time.Sleep(n.runs)
 	n.patch(ctx, pod, corev1.PodStatus{Phase: corev1.PodSucceeded, StartTime: &now, ContainerStatuses: []corev1.ContainerStatus{{
 		Name: pod.Spec.Containers[0].Name, State: corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{Message: answer(order), StartedAt: now, FinishedAt: metav1.Now()}},
 	}}})
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.running--
-	n.ended[types.NamespacedName{Namespace: pod.Namespace, Name: pod.Labels[controllers.PipelineLabel]}] = time.Now()
+	n.ended[pipelineOf(pod)] = time.Now()
 }
 
 func (n *nodes) patch(ctx context.Context, pod *corev1.Pod, status corev1.PodStatus) {
@@ -114,7 +116,7 @@ func answer(o *stage.Order) string {
 	if o.Stage != walk.Publish {
 		out.Leaf = &v1alpha1.Leaf{Digest: digest, Metrics: []v1alpha1.MetricValue{{Name: "Accuracy", Value: "0.95"}, {Name: "CompressedBytes", Value: "84211"}}}
 	}
-	if o.Stage == "prune" {
+	if strings.HasPrefix(o.Stage, "prune") {
 		out.Model = digest
 	}
 	if o.Stage == walk.Baseline {
@@ -130,7 +132,7 @@ func answer(o *stage.Order) string {
 // job notes how long a pipeline took from one stage to the next.
 func (n *nodes) job(_ context.Context, object any) {
 	job := object.(*batchv1.Job)
-	key := types.NamespacedName{Namespace: job.Namespace, Name: job.Labels[controllers.PipelineLabel]}
+	key := pipelineOf(job)
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if at, known := n.ended[key]; known && job.Status.StartTime == nil {
@@ -147,9 +149,33 @@ func (n *nodes) pipeline(_ context.Context, object any) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.done[p.Namespace] == nil {
-		n.done[p.Namespace] = map[string]bool{}
+		n.done[p.Namespace] = map[string]time.Time{}
 	}
-	n.done[p.Namespace][p.Name] = true
+	if _, known := n.done[p.Namespace][p.Name]; !known {
+		n.done[p.Namespace][p.Name] = time.Now()
+	}
+}
+
+// pipelineOf is the pipeline that a Job or a pod is of.
+func pipelineOf(o client.Object) types.NamespacedName {
+	return types.NamespacedName{Namespace: o.GetNamespace(), Name: o.GetLabels()[controllers.PipelineLabel]}
+}
+
+// await waits until so many pipelines of a namespace have come to their end.
+func (n *nodes) await(ctx context.Context, namespace string, count int) error {
+	start := time.Now()
+	for told := start; n.settled(namespace) < count; {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(100 * time.Millisecond):
+		}
+		if time.Since(told) > 15*time.Second {
+			told = time.Now()
+			fmt.Fprintf(os.Stderr, "%s: %d of %d settled after %s\n", namespace, n.settled(namespace), count, time.Since(start).Round(time.Second))
+		}
+	}
+	return nil
 }
 
 func (n *nodes) settled(namespace string) int {
