@@ -92,6 +92,12 @@ CASES = {
     "sin": (lambda x: tf.sin(x), [(1, 3, 4)], normal),
     "cos": (lambda x: tf.cos(x), [(1, 3, 4)], normal),
     "add_n": (lambda x, y, z: tf.add_n([x, y, z]), [(1, 3, 4)] * 3, normal),
+    "rfft": (lambda x: tf.abs(tf.signal.rfft(x)), [(1, 3, 16)], normal),
+    "rfft_parts": (lambda x: tf.math.real(tf.signal.rfft(x, [32])) + tf.math.imag(tf.signal.rfft(x, [32])), [(1, 3, 20)], normal),
+    "rfft_2d": (lambda x: tf.abs(tf.signal.rfft2d(x, [4, 8])), [(1, 2, 5, 8)], normal),
+    "scatter_nd": (lambda x: tf.scatter_nd(tf.constant([[[2], [0], [2]]]), x * 1.5, [4, 5]), [(1, 3, 5)], normal),
+    "scatter_nd_places": (lambda x, i: tf.scatter_nd(tf.cast(i, tf.int32), x * 1.5, [1, 6]), [(1, 4), (1, 4, 2)], lambda s: normal(s) if len(s) == 2 else random.integers(0, [1, 6], s).astype(np.float32)),
+    "segment_sum": (lambda x: tf.math.segment_sum(tf.reshape(x * 1.5, [4, 5]), ids(0, 0, 1, 2)), [(1, 20)], normal),
     "embedding": (bound(lambda i, table: tf.gather(table, i) * 1.5, const(7, 5)), [(1, 4)], lambda s: random.integers(0, 7, s).astype(np.int32)),
 }
 

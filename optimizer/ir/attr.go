@@ -134,6 +134,22 @@ type GatherND struct {
 	Piece int
 }
 
+// ScatterND is the attribute of SCATTER_ND: pieces of Piece elements added at places that count along Dims of the output.
+type ScatterND struct {
+	Dims  []int
+	Piece int
+}
+
+// SegmentSum is the attribute of SEGMENT_SUM: piece i of Piece elements is added to that of IDs[i] of the output.
+type SegmentSum struct {
+	IDs   []int
+	Piece int
+}
+
+// RFFT2D is the attribute of RFFT2D: planes of InH rows of InW numbers, cut or filled with zeros to H rows of W, both powers of two,
+// become H rows of W/2+1 complex numbers.
+type RFFT2D struct{ InH, InW, H, W int }
+
 // Conv3D is the attribute of CONV_3D: x [batch, depth, height, width, channels], weights [KD, KH, KW, in, out]. Output (z, y, x) reads
 // input (z·Stride[0] − Pad[0] + Dilation[0]·i, …).
 type Conv3D struct {
@@ -230,7 +246,7 @@ type L2Norm struct{ Act Activation }
 
 // Unary is the attribute of operators that treat every element alike and have no parameters: RELU, RELU6, RELU_N1_TO_1,
 // RELU_0_TO_1, LOGISTIC, TANH, HARD_SWISH, ELU, ABS, NEG, SQRT, RSQRT, EXP, LOG, SQUARE, SIN, COS, FLOOR, CEIL, ROUND, SIGN,
-// LOGICAL_NOT, QUANTIZE, DEQUANTIZE.
+// LOGICAL_NOT, COMPLEX_ABS, REAL, IMAG, QUANTIZE, DEQUANTIZE.
 type Unary struct{}
 
 // Multiplier is an attribute of an operator that multiplies by weights or matrices.

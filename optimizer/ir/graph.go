@@ -78,6 +78,14 @@ func (t *Tensor) String() string { return fmt.Sprintf("tensor %d %q", t.Index, t
 // Numel returns the number of elements.
 func (t *Tensor) Numel() int { return numel(t.Shape) }
 
+// Floats returns the float32 numbers that the elements take in computation: two for a complex one.
+func (t *Tensor) Floats() int {
+	if t.Type == schema.TensorTypeCOMPLEX64 {
+		return 2 * t.Numel()
+	}
+	return t.Numel()
+}
+
 // PerTensor returns the only scale and zero point of a tensor quantized as a whole; ok is false for any other tensor.
 func (t *Tensor) PerTensor() (scale float32, zeroPoint int32, ok bool) {
 	if t.Quant == nil || len(t.Quant.Scale) != 1 {

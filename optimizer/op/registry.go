@@ -6,8 +6,8 @@ import "espalier.dev/espalier/optimizer/tflite/schema"
 var all = join(
 	[]*Op{conv2d, depthwiseConv2d, transposeConv, conv3d, fullyConnected, batchMatMul},
 	pools, resizes, blocks,
-	binaries, unaries, comparisons, logic, selections, conversions, normalisations, reductions, alongAxis, positions,
-	[]*Op{zerosLike, concatenation, gather, gatherND, oneHot, topK},
+	binaries, unaries, comparisons, logic, selections, conversions, normalisations, reductions, alongAxis, positions, spectra,
+	[]*Op{zerosLike, concatenation, gather, gatherND, scatterND, segmentSum, oneHot, topK},
 	pads, splits, packs, slices, reshapes, shapes, turns, repeats,
 )
 

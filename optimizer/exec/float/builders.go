@@ -51,6 +51,10 @@ var builders = map[schema.BuiltinOperator]build{
 	schema.BuiltinOperatorREDUCE_PROD:      of(newFactors),
 	schema.BuiltinOperatorREDUCE_ANY:       buildLogic,
 	schema.BuiltinOperatorREDUCE_ALL:       buildLogic,
+	schema.BuiltinOperatorRFFT2D:           of(newRFFT2D),
+	schema.BuiltinOperatorCOMPLEX_ABS:      buildMagnitude,
+	schema.BuiltinOperatorREAL:             buildComponent(0),
+	schema.BuiltinOperatorIMAG:             buildComponent(1),
 	schema.BuiltinOperatorCUMSUM:           of(newCumsum),
 	schema.BuiltinOperatorARG_MAX:          buildPosition,
 	schema.BuiltinOperatorARG_MIN:          buildPosition,
@@ -107,6 +111,8 @@ var builders = map[schema.BuiltinOperator]build{
 	schema.BuiltinOperatorONE_HOT:        of(newOneHot),
 	schema.BuiltinOperatorGATHER_ND:      of(newGatherND),
 	schema.BuiltinOperatorTOPK_V2:        of(newTopK),
+	schema.BuiltinOperatorSCATTER_ND:     of(newScatterND),
+	schema.BuiltinOperatorSEGMENT_SUM:    of(newSegmentSum),
 }
 
 // Runs reports whether an operator can be run here.

@@ -27,6 +27,7 @@ type gradientCase struct {
 	input  []int32
 	build  func(b *builder, x int32) int32
 	smooth bool
+	one    bool // runs at batch 1 only: it mixes samples
 }
 
 func normal(n int) []float32 {
@@ -60,6 +61,9 @@ func TestGradientsMatchDifferences(t *testing.T) {
 	for _, c := range allCases() {
 		t.Run(c.name, func(t *testing.T) {
 			for _, batch := range []int{1, 3} {
+				if c.one && batch > 1 {
+					continue
+				}
 				check(t, c.model(), batch, !c.smooth)
 			}
 		})

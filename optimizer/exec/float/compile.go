@@ -61,6 +61,10 @@ func (n *Network) check(g *ir.Graph, o *ir.Node) error {
 			if tensor.Quant != nil {
 				return fmt.Errorf("%s reads %s, which is quantized: normalise a hybrid model, or import an int8 one as float, first", o, tensor)
 			}
+		case schema.TensorTypeCOMPLEX64:
+			if !readsComplex[o.Op] {
+				return fmt.Errorf("%s reads %s of type %s: of complex numbers only their magnitude, real and imaginary parts and other shapes are supported", o, tensor, tensor.Type)
+			}
 		case schema.TensorTypeFLOAT16, schema.TensorTypeFLOAT64:
 			return fmt.Errorf("%s reads %s of type %s: only float32 is supported", o, tensor, tensor.Type)
 		}

@@ -90,7 +90,7 @@ func (e *Exec) newViews(batch int, p *program) *views {
 	e.net.mutex.Lock()
 	defer e.net.mutex.Unlock()
 	for t := range l.class {
-		c, size := l.class[t], p.graph.Numel(t)
+		c, size := l.class[t], p.graph.Tensors[t].Floats()
 		if constant := e.net.constants[t]; constant != nil {
 			v.values[t] = constant.effective(e.net.Act[t])
 			continue

@@ -133,7 +133,7 @@ func (n *Network) planValues(p *program, l *layout, k keep) {
 			continue
 		}
 		first := n.Graph.Tensors[t].Producer + 1
-		l.value[t] = &arena.Block{Size: n.Graph.Numel(t), First: first, Last: first}
+		l.value[t] = &arena.Block{Size: n.Graph.Tensors[t].Floats(), First: first, Last: first}
 	}
 	hold := func(t, step int) {
 		if b := l.value[l.class[t]]; b != nil {
@@ -183,7 +183,7 @@ func (n *Network) planGradients(p *program, l *layout, wanted []bool) {
 	extend := func(t, step int) {
 		c := l.class[t]
 		if l.gradient[c] == nil {
-			l.gradient[c] = &arena.Block{Size: n.Graph.Numel(c), First: step}
+			l.gradient[c] = &arena.Block{Size: n.Graph.Tensors[c].Floats(), First: step}
 		}
 		l.gradient[c].Last = step
 	}

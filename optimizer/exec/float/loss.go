@@ -50,7 +50,7 @@ func (n *Network) findTrainable(p *program) {
 			reached = reached || t >= 0 && n.reaches[t]
 		}
 		for _, t := range p.layers[i].base().in {
-			if reached && t >= 0 && n.Graph.Tensors[t].Type == schema.TensorTypeFLOAT32 {
+			if reached && t >= 0 && differentiable(n.Graph.Tensors[t].Type) {
 				n.reaches[t] = true
 			}
 		}
@@ -58,6 +58,11 @@ func (n *Network) findTrainable(p *program) {
 	for _, param := range n.Params {
 		param.Trainable = n.reaches[param.Tensor]
 	}
+}
+
+// differentiable reports whether values of a type have gradients.
+func differentiable(t schema.TensorType) bool {
+	return t == schema.TensorTypeFLOAT32 || t == schema.TensorTypeCOMPLEX64
 }
 
 // CheckTrainable returns ErrNothingToTrain if no parameter is trainable.

@@ -75,6 +75,14 @@ func choices() []gradientCase {
 			return b.Op("y", schema.BuiltinOperatorCUMSUM, schema.BuiltinOptionsCumsumOptions, &schema.CumsumOptionsT{Exclusive: exclusive, Reverse: reverse}, image, x, b.Scalar(b.Ints("axis", 1)))
 		}
 	}
+	spectrum := func(code schema.BuiltinOperator, h, w int32) func(b *builder, x int32) int32 {
+		return func(b *builder, x int32) int32 {
+			shape := append(slices.Clone(b.Shape(x)[:2]), h, w/2+1)
+			complex := b.Op("s", schema.BuiltinOperatorRFFT2D, schema.BuiltinOptionsNONE, nil, shape, x, b.Ints("lengths", h, w))
+			b.SetType(complex, schema.TensorTypeCOMPLEX64)
+			return b.Unary("y", code, complex)
+		}
+	}
 	return []gradientCase{
 		{name: "SELECT", input: image, smooth: true, build: chosen(schema.BuiltinOperatorSELECT)},
 		{name: "SELECT_V2", input: image, smooth: true, build: chosen(schema.BuiltinOperatorSELECT_V2)},
@@ -82,6 +90,18 @@ func choices() []gradientCase {
 		{name: "CUMSUM, exclusive", input: image, build: cumsum(true, false)},
 		{name: "CUMSUM, from the end", input: image, build: cumsum(false, true)},
 		{name: "CUMSUM, exclusive from the end", input: image, build: cumsum(true, true)},
+		{name: "SCATTER_ND", input: []int32{1, 3, 4}, one: true, build: func(b *builder, x int32) int32 {
+			places := b.Ints("places", 2, 0, 2)
+			b.Tensor(places).Shape = []int32{1, 3, 1}
+			return b.Op("y", schema.BuiltinOperatorSCATTER_ND, schema.BuiltinOptionsNONE, nil, []int32{4, 4}, places, x, b.Ints("shape", 4, 4))
+		}},
+		{name: "SEGMENT_SUM", input: []int32{1, 12}, one: true, build: func(b *builder, x int32) int32 {
+			x = b.Op("r", schema.BuiltinOperatorRESHAPE, schema.BuiltinOptionsReshapeOptions, &schema.ReshapeOptionsT{}, []int32{4, 3}, x, b.Ints("rows", 4, 3))
+			return b.Op("y", schema.BuiltinOperatorSEGMENT_SUM, schema.BuiltinOptionsNONE, nil, []int32{3, 3}, x, b.Ints("ids", 0, 0, 1, 2))
+		}},
+		{name: "RFFT2D, COMPLEX_ABS", input: []int32{1, 2, 3, 6}, smooth: true, build: spectrum(schema.BuiltinOperatorCOMPLEX_ABS, 2, 8)},
+		{name: "RFFT2D cut, REAL", input: []int32{1, 2, 1, 6}, build: spectrum(schema.BuiltinOperatorREAL, 4, 4)},
+		{name: "RFFT2D, IMAG", input: []int32{1, 2, 1, 8}, build: spectrum(schema.BuiltinOperatorIMAG, 1, 8)},
 		{name: "TILE", input: image, build: func(b *builder, x int32) int32 {
 			return b.Op("y", schema.BuiltinOperatorTILE, schema.BuiltinOptionsNONE, nil, []int32{1, 6, 12}, x, b.Ints("times", 1, 2, 3))
 		}},

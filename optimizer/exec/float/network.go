@@ -133,7 +133,7 @@ func AutoMicroBatch(m *tflite.Model) (int, error) {
 	largest, limit := 1, cacheFloats
 	for t := range g.Tensors {
 		if g.Tensors[t].Const == nil {
-			largest = max(largest, g.Numel(t))
+			largest = max(largest, g.Tensors[t].Floats())
 		} else if g.Numel(t) >= largeWeights {
 			limit = 2 * cacheFloats
 		}

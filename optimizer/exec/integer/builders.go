@@ -53,6 +53,7 @@ var operators = map[schema.BuiltinOperator]operator{
 	schema.BuiltinOperatorLESS_EQUAL:         {build: buildCompare},
 	schema.BuiltinOperatorGREATER:            {build: buildCompare},
 	schema.BuiltinOperatorGREATER_EQUAL:      {build: buildCompare},
+	schema.BuiltinOperatorSCATTER_ND:         {build: buildScatterND},
 	schema.BuiltinOperatorTOPK_V2:            {build: buildTopK},
 	schema.BuiltinOperatorDEQUANTIZE:         {build: buildDequantize},
 

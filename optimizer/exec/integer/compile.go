@@ -116,7 +116,7 @@ func (c *compiler) compile() (runner, error) {
 		return known.build(c)
 	}
 	switch data.Type {
-	case schema.TensorTypeFLOAT32, schema.TensorTypeINT32, schema.TensorTypeINT64, schema.TensorTypeBOOL:
+	case schema.TensorTypeFLOAT32, schema.TensorTypeINT32, schema.TensorTypeINT64, schema.TensorTypeBOOL, schema.TensorTypeCOMPLEX64:
 		return buildFloat(c)
 	case schema.TensorTypeINT8:
 		if ok {

@@ -47,7 +47,7 @@ func buildFloat(c *compiler) (runner, error) {
 // isFloat refuses a tensor whose values cannot be held as float32. Integers and truths can, as far as they are below 2²⁴.
 func (c *compiler) isFloat(t int) error {
 	switch t := &c.g.Tensors[t]; t.Type {
-	case schema.TensorTypeFLOAT32, schema.TensorTypeINT32, schema.TensorTypeINT64, schema.TensorTypeBOOL:
+	case schema.TensorTypeFLOAT32, schema.TensorTypeINT32, schema.TensorTypeINT64, schema.TensorTypeBOOL, schema.TensorTypeCOMPLEX64:
 		return nil
 	default:
 		return c.unsupported("%s is %s among float tensors", t, t.Type)
@@ -86,8 +86,8 @@ func (m *memory) newReals(g *ir.Graph, t int) reals {
 	switch {
 	case t < 0:
 		return reals{}
-	case g.Tensors[t].Type == schema.TensorTypeFLOAT32:
-		return reals{m.float32s(t), t, schema.TensorTypeFLOAT32}
+	case g.Tensors[t].Type == schema.TensorTypeFLOAT32 || g.Tensors[t].Type == schema.TensorTypeCOMPLEX64:
+		return reals{m.float32s(t), t, g.Tensors[t].Type}
 	case g.Tensors[t].Const != nil:
 		return reals{}
 	default:

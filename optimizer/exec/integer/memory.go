@@ -90,7 +90,7 @@ func elementSize(t schema.TensorType) int {
 	switch t {
 	case schema.TensorTypeFLOAT32, schema.TensorTypeINT32, schema.TensorTypeUINT32:
 		return 4
-	case schema.TensorTypeINT64, schema.TensorTypeUINT64, schema.TensorTypeFLOAT64:
+	case schema.TensorTypeINT64, schema.TensorTypeUINT64, schema.TensorTypeFLOAT64, schema.TensorTypeCOMPLEX64:
 		return 8
 	case schema.TensorTypeINT16, schema.TensorTypeUINT16, schema.TensorTypeFLOAT16:
 		return 2

@@ -252,7 +252,7 @@ func movable(t schema.TensorType) bool {
 	switch t {
 	case schema.TensorTypeINT8, schema.TensorTypeUINT8, schema.TensorTypeBOOL, schema.TensorTypeINT16, schema.TensorTypeUINT16,
 		schema.TensorTypeFLOAT16, schema.TensorTypeFLOAT32, schema.TensorTypeINT32, schema.TensorTypeUINT32, schema.TensorTypeINT64,
-		schema.TensorTypeUINT64, schema.TensorTypeFLOAT64:
+		schema.TensorTypeUINT64, schema.TensorTypeFLOAT64, schema.TensorTypeCOMPLEX64:
 		return true
 	default:
 		return false
