@@ -188,12 +188,8 @@ func (c Cluster) Defaulted() Cluster {
 
 // Defaulted returns the settings with every default filled in.
 func (q Quantize) Defaulted() Quantize {
+	q = q.With(LeafOptions{q.Calibration, q.InputOutput, q.PerTensorDense, q.KeepFloat}.Defaulted())
 	q.Ranges, q.Preserve, q.InputOutput = or(q.Ranges, "Tracked"), or(q.Preserve, "Auto"), or(q.InputOutput, "Int8")
-	q.Calibration.Method = or(q.Calibration.Method, "MinMax")
-	q.Calibration.Samples = orDefault(q.Calibration.Samples, DefaultCalibrationSample)
-	if q.Calibration.Method == "Percentile" {
-		q.Calibration.Percentile = orDefault(q.Calibration.Percentile, "99.99")
-	}
 	return q
 }
 

@@ -67,6 +67,9 @@ type OptimizationPipelineSpec struct {
 	// training holds the defaults of every stage; a stage overrides field by field.
 	// +optional
 	Training Training `json:"training,omitempty,omitzero"`
+	// leaf says how leaves are made, the baseline's and those of every stage; a quantize stage overrides it field by field.
+	// +optional
+	Leaf LeafOptions `json:"leaf,omitempty,omitzero"`
 	// stages are the steps, in the order they are tried. A stage works on the nearest prune or cluster stage before it, or on the
 	// model where there is none, unless from says otherwise.
 	// +required

@@ -23,6 +23,7 @@ var (
 	specPlace     = map[string]string{"spec": ""}
 	locationPlace = map[string]string{"spec.model": "model", "spec.dataset": "dataset", "spec.artifacts": "artifacts"}
 	trainingPlace = map[string]string{"spec.training": "training", "spec.stages[].training": "stages.0.training"}
+	leafPlace     = map[string]string{"spec.leaf": "leaf", "spec.stages[].quantize": "stages.1.quantize"}
 	templatePlace = map[string]string{"spec.template": "template", "spec.stages[].template": "stages.0.template"}
 )
 
@@ -146,12 +147,12 @@ var ruleExamples = []ruleExample{
 	},
 	number(specPlace, "stages.0.prune.sparsity", `must be at least 0 and below 1, such as "0.5" for half of the weights`, 1, 0),
 	{
-		places: specPlace, below: ".stages[].quantize.calibration", message: "percentile applies to method Percentile only", guard: "has(self.percentile)",
-		rejected: []edit{at("stages.1.quantize.calibration", object{"method": "MinMax", "percentile": 99})}, accepted: []edit{at("stages.1.quantize.calibration", object{"method": "Percentile", "percentile": "99.9"})},
+		places: leafPlace, below: ".calibration", message: "percentile applies to method Percentile only", guard: "has(self.percentile)",
+		rejected: []edit{at("calibration", object{"method": "MinMax", "percentile": 99})}, accepted: []edit{at("calibration", object{"method": "Percentile", "percentile": "99.9"})},
 	},
 	{
-		places: specPlace, below: ".stages[].quantize.calibration.percentile", message: "must be above 50 and at most 100",
-		rejected: []edit{at("stages.1.quantize.calibration", object{"method": "Percentile", "percentile": 50})}, accepted: []edit{at("stages.1.quantize.calibration", object{"method": "Percentile", "percentile": 100})},
+		places: leafPlace, below: ".calibration.percentile", message: "must be above 50 and at most 100",
+		rejected: []edit{at("calibration", object{"method": "Percentile", "percentile": 50})}, accepted: []edit{at("calibration", object{"method": "Percentile", "percentile": 100})},
 	},
 	{
 		places: templatePlace, below: ".annotations", message: "annotations of espalier.dev are the operator's",

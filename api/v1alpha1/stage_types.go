@@ -135,7 +135,7 @@ type ClusterRule struct {
 	Skip bool `json:"skip,omitempty"`
 }
 
-// Quantize trains with int8 arithmetic in the loop.
+// Quantize trains with int8 arithmetic in the loop. What it says of its leaf overrides the pipeline's leaf, field by field.
 type Quantize struct {
 	// calibration seeds the activation ranges.
 	// +optional
@@ -148,21 +148,20 @@ type Quantize struct {
 	// +optional
 	// +kubebuilder:validation:Enum=Auto;None
 	Preserve string `json:"preserve,omitempty"`
-	// inputOutput is the type of the leaf's inputs and outputs. Default Int8.
+	// inputOutput is the type of the leaf's inputs and outputs. Default: the pipeline's.
 	// +optional
 	// +kubebuilder:validation:Enum=Int8;Float32
 	InputOutput string `json:"inputOutput,omitempty"`
-	// perTensorDense gives fully connected layers one weight scale, for runtimes without per-channel ones (TensorFlow Lite before
-	// 2.17, TFLM before 2024).
+	// perTensorDense gives fully connected layers one weight scale. Default: the pipeline's.
 	// +optional
-	PerTensorDense bool `json:"perTensorDense,omitempty"`
-	// keepFloat names layers that stay float: patterns in which * stands for any run of characters, ? for any one.
+	PerTensorDense *bool `json:"perTensorDense,omitempty"`
+	// keepFloat names layers that stay float, instead of those that the pipeline names; [] is none.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=64
 	// +kubebuilder:validation:items:MinLength=1
 	// +kubebuilder:validation:items:MaxLength=256
-	KeepFloat []string `json:"keepFloat,omitempty"`
+	KeepFloat []string `json:"keepFloat,omitzero"`
 }
 
 // Calibration observes activations on some samples.

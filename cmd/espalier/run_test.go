@@ -338,6 +338,7 @@ func TestBadInputIsOneLineWithARemedyAndNothingIsWritten(t *testing.T) {
 		"a digest that is not it":                 {replace("{uri: model.tflite}", "{uri: model.tflite, digest: \"sha256:"+strings.Repeat("0", 64)+"\"}"), 3, []string{"spec.model.digest"}},
 		"a rule that matches none":                {replace(`{sparsity: "0.5"}`, `{sparsity: "0.5", rules: [{layers: "nothing*", skip: true}]}`), 2, []string{"spec.stages[0]", "nothing*", "conv/kernel"}},
 		"a layer to keep float that is none":      {replace("quantize: {}", `quantize: {keepFloat: ["nothing*"]}`), 2, []string{"spec.stages[1]", "nothing*", "conv/kernel"}},
+		"a layer of every leaf to keep float":     {replace("  stages:", `  leaf: {keepFloat: ["nothing*"]}`+"\n  stages:"), 2, []string{"spec.leaf", "nothing*", "conv/kernel"}},
 		"a metric that nothing gives":             {replace("  stages:", "  constraints: [{metric: AUC, min: \"0.9\"}]\n  stages:"), 2, []string{"spec.constraints[0]", "AUC", "two classes"}},
 		"class weights of other classes":          {replace("batchSize", `classWeights: [1, 2, 3], batchSize`), 2, []string{"spec.stages[0]", "3 numbers", "4 classes"}},
 		"a sparsity that its pattern contradicts": {replace(`{sparsity: "0.5"}`, `{sparsity: "0.75", pattern: "2:4"}`), 2, []string{"spec.stages[0]", "2:4", "write 0.5"}},
@@ -365,6 +366,40 @@ func TestBadInputIsOneLineWithARemedyAndNothingIsWritten(t *testing.T) {
 				t.Errorf("something was written: %v", err)
 			}
 		})
+	}
+}
+
+func TestLeafOptionsHoldForEveryLeafAndAStageOverridesThem(t *testing.T) {
+	path := project(t)
+	text := strings.Replace(manifest, "  stages:", "  leaf: {inputOutput: Float32, keepFloat: [dense*]}\n  stages:", 1)
+	text = strings.Replace(text, "{name: pcqat, quantize: {}}", "{name: pcqat, quantize: {inputOutput: Int8, keepFloat: []}}", 1)
+	write(t, path, []byte(text))
+	out := filepath.Join(t.TempDir(), "out")
+	if _, stderr, code := espalier(context.Background(), "run", path, "-o", out); code != 0 {
+		t.Fatal(stderr)
+	}
+	int8, float := schema.TensorTypeINT8, schema.TensorTypeFLOAT32
+	for leaf, want := range map[string][2]schema.TensorType{"baseline": {float, float}, "prune": {float, float}, "pqat": {float, float}, "cluster": {float, float}, "pcqat": {int8, int8}} {
+		m, err := tflite.ReadFile(filepath.Join(out, "leaves", leaf+".tflite"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		g := m.Subgraph()
+		if got := g.Tensors[g.Inputs[0]].Type; got != want[0] {
+			t.Errorf("%s takes %s, want %s", leaf, got, want[0])
+		}
+		for _, op := range g.Operators {
+			if m.OperatorCodes[op.OpcodeIndex].BuiltinCode == schema.BuiltinOperatorFULLY_CONNECTED && g.Tensors[op.Outputs[0]].Type != want[1] {
+				t.Errorf("the dense layer of %s gives %s, want %s", leaf, g.Tensors[op.Outputs[0]].Type, want[1])
+			}
+		}
+	}
+	page, err := os.ReadFile(filepath.Join(out, "report.html"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := "leaf: inputs and outputs Float32, dense* in float"; !strings.Contains(string(page), want) {
+		t.Errorf("the report does not say %q", want)
 	}
 }
 

@@ -138,24 +138,20 @@ func quantizeTechnique(q v1alpha1.Quantize) (lineage.Technique, error) {
 	return lineage.Quantize{Ranges: train.RangeMode(q.Ranges), Free: q.Preserve == "None"}, nil
 }
 
-// leafOptions converts what a quantize stage says of its leaf; other stages' leaves have the defaults.
-func leafOptions(q *v1alpha1.Quantize) (lineage.LeafOptions, error) {
-	var leaf lineage.LeafOptions
-	if q == nil {
-		return leaf, nil
-	}
+// leafOptions converts the options that hold for a stage's leaf.
+func leafOptions(o v1alpha1.LeafOptions) (lineage.LeafOptions, error) {
 	n := &numbers{}
 	methods := map[string]quantize.Method{"": quantize.MinMax}
 	for _, m := range []quantize.Method{quantize.MinMax, quantize.Average, quantize.Percentile, quantize.MSE} {
 		methods[m.String()] = m
 	}
-	method, ok := methods[q.Calibration.Method]
+	method, ok := methods[o.Calibration.Method]
 	if !ok {
-		return leaf, fault.As(fault.Spec, fmt.Errorf("calibration method %q is not known", q.Calibration.Method))
+		return lineage.LeafOptions{}, fault.As(fault.Spec, fmt.Errorf("calibration method %q is not known", o.Calibration.Method))
 	}
 	return lineage.LeafOptions{
-		IO: lineage.IO(q.InputOutput), KeepFloat: q.KeepFloat, PerTensorDense: q.PerTensorDense,
-		Calibration: quantize.Calibration{Method: method, Percentile: n.float(q.Calibration.Percentile, 0)},
-		Samples:     int(v1alpha1.Or(q.Calibration.Samples, 0)),
+		IO: lineage.IO(o.InputOutput), KeepFloat: o.KeepFloat, PerTensorDense: v1alpha1.Or(o.PerTensorDense, false),
+		Calibration: quantize.Calibration{Method: method, Percentile: n.float(o.Calibration.Percentile, 0)},
+		Samples:     int(v1alpha1.Or(o.Calibration.Samples, v1alpha1.DefaultCalibrationSample)),
 	}, n.err
 }

@@ -148,19 +148,19 @@ func leafKind(o *lineage.Outcome) string {
 
 // words sums up the settings.
 func (s settings) words() string {
-	if s.stage == nil {
-		return ""
+	var parts []string
+	if s.stage != nil {
+		if technique, err := techniqueOf(s.stage); err == nil {
+			parts = append(parts, technique.String())
+		}
+		if config, err := training(s.training); err == nil {
+			parts = append(parts, fmt.Sprintf("%d epochs at %g", config.Epochs, config.LearningRate))
+		}
 	}
-	technique, err := techniqueOf(s.stage)
-	if err != nil {
-		return ""
+	if leaf, err := leafOptions(s.leaf); err == nil && leaf.String() != "" {
+		parts = append(parts, "leaf: "+leaf.String())
 	}
-	text := technique.String()
-	config, err := training(s.training)
-	if err != nil {
-		return text
-	}
-	return fmt.Sprintf("%s, %d epochs at %g", text, config.Epochs, config.LearningRate)
+	return strings.Join(parts, ", ")
 }
 
 // measure fills in the metrics, always of the emitted file.

@@ -120,15 +120,16 @@ type settings struct {
 	name     string
 	stage    *v1alpha1.Stage // nil: the baseline
 	training v1alpha1.Training
+	leaf     v1alpha1.LeafOptions
 }
 
 func (r *Runner) settings(name string) (settings, error) {
 	if name == walk.Baseline {
-		return settings{name: name}, nil
+		return settings{name: name, leaf: r.Spec.EffectiveLeaf(nil)}, nil
 	}
 	for i := range r.Spec.Stages {
 		if stage := &r.Spec.Stages[i]; stage.Name == name {
-			return settings{name, stage, r.Spec.Effective(stage)}, nil
+			return settings{name, stage, r.Spec.Effective(stage), r.Spec.EffectiveLeaf(stage)}, nil
 		}
 	}
 	return settings{}, fault.As(fault.Spec, fmt.Errorf("the pipeline has no stage %q", name))
@@ -227,7 +228,10 @@ func classify(err error) error {
 
 // Check converts every stage's settings, and resolves its rules against the model's layers, before anything runs.
 func (r *Runner) Check() error {
-	c := checker{network: r.Prepared.Network, classes: dataset.ClassCount(r.Prepared.Data.Train)}
+	c := checker{spec: r.Spec, network: r.Prepared.Network, classes: dataset.ClassCount(r.Prepared.Data.Train)}
+	if err := c.checkLeaf(r.Spec.Leaf); err != nil {
+		return fault.As(fault.Spec, fmt.Errorf("spec.leaf: %w", err))
+	}
 	for i := range r.Spec.Stages {
 		s := &r.Spec.Stages[i]
 		if err := c.check(s, r.Spec.Effective(s)); err != nil {
@@ -239,6 +243,7 @@ func (r *Runner) Check() error {
 
 // checker holds what settings have to fit.
 type checker struct {
+	spec    *v1alpha1.OptimizationPipelineSpec
 	network *lineage.Network
 	classes int // of the dataset; 0 where it has none
 }
@@ -258,7 +263,14 @@ func (c *checker) check(s *v1alpha1.Stage, t v1alpha1.Training) error {
 	if err := technique.Check(c.network); err != nil {
 		return err
 	}
-	leaf, err := leafOptions(s.Quantize)
+	if s.Quantize == nil {
+		return nil
+	}
+	return c.checkLeaf(c.spec.EffectiveLeaf(s))
+}
+
+func (c *checker) checkLeaf(o v1alpha1.LeafOptions) error {
+	leaf, err := leafOptions(o)
 	if err != nil {
 		return err
 	}
@@ -282,14 +294,14 @@ func (r *Runner) network(ctx context.Context, s settings, parent string) (*linea
 // setUp says how a stage is run.
 func (r *Runner) setUp(ctx context.Context, s settings, hash string) (*lineage.Run, error) {
 	run := &lineage.Run{Data: r.Prepared.Data, Workers: r.Workers, Outputs: r.Prepared.Outputs}
+	var err error
+	if run.Leaf, err = leafOptions(s.leaf); err != nil {
+		return nil, err
+	}
 	if s.stage == nil {
 		return run, nil
 	}
-	var err error
 	if run.Training, err = training(s.training); err != nil {
-		return nil, err
-	}
-	if run.Leaf, err = leafOptions(s.stage.Quantize); err != nil {
 		return nil, err
 	}
 	if r.Progress != nil {

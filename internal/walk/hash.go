@@ -17,6 +17,7 @@ type Inputs struct {
 	KernelClass      string `json:"kernelClass,omitempty"`
 	Technique        any    `json:"technique"`           // the stage's prune, cluster or quantize section, or baseline
 	Training         any    `json:"training,omitempty"`  // effective, field by field
+	Leaf             any    `json:"leaf,omitempty"`      // the leaf options, where they are not the defaults and the technique does not say them
 	Dataset          any    `json:"dataset"`             // how samples are prepared, without the address
 	Parent           string `json:"parent"`              // digest of the model it works on
 	Data             string `json:"data"`                // digest of the dataset
@@ -32,7 +33,7 @@ func (in Inputs) Hash() (string, error) { return hash(in) }
 func StageInputs(spec *v1alpha1.OptimizationPipelineSpec, name string) (Inputs, error) {
 	in := Inputs{Dataset: preparation(spec), Signature: spec.Model.Signature}
 	if name == Baseline {
-		in.Technique = Baseline
+		in.Technique, in.Leaf = Baseline, leafInputs(spec.Leaf)
 		return in, nil
 	}
 	stage := spec.Stage(name)
@@ -40,9 +41,31 @@ func StageInputs(spec *v1alpha1.OptimizationPipelineSpec, name string) (Inputs, 
 		return in, fmt.Errorf("the pipeline has no stage %q", name)
 	}
 	technique, section := stage.Technique()
-	in.Technique = map[string]any{technique: canonical(section)}
+	leaf := spec.EffectiveLeaf(stage)
+	if q, ok := section.(v1alpha1.Quantize); ok {
+		section = q.With(leaf).Defaulted()
+		leaf = v1alpha1.LeafOptions{InputOutput: intOnly(leaf.InputOutput)}
+	}
+	in.Technique, in.Leaf = map[string]any{technique: canonical(section)}, leafInputs(leaf)
 	in.Training = canonical(spec.Effective(stage).Defaulted())
 	return in, nil
+}
+
+// leafInputs are leaf options as they are hashed: nil where they are the defaults.
+func leafInputs(o v1alpha1.LeafOptions) any {
+	o = o.Defaulted()
+	if reflect.DeepEqual(o, v1alpha1.LeafOptions{}.Defaulted()) {
+		return nil
+	}
+	return canonical(o)
+}
+
+// intOnly is Int8 where inputs and outputs are that whatever the model's are. A quantize section has Int8 for both.
+func intOnly(io string) string {
+	if io == "Int8" {
+		return io
+	}
+	return ""
 }
 
 // preparation is what the spec says of the dataset besides its address.
@@ -83,8 +106,9 @@ func BaselineHash(spec *v1alpha1.OptimizationPipelineSpec, v Versions) string {
 		ModelPin, DatasetPin string
 		Dataset              any
 		Signature            string `json:",omitempty"`
+		Leaf                 any    `json:",omitempty"`
 	}{
-		v.Algorithm, v.Rerun, place(spec.ModelLocation()), place(spec.DatasetLocation()), spec.Model.Digest, spec.Dataset.Digest, preparation(spec), spec.Model.Signature,
+		v.Algorithm, v.Rerun, place(spec.ModelLocation()), place(spec.DatasetLocation()), spec.Model.Digest, spec.Dataset.Digest, preparation(spec), spec.Model.Signature, leafInputs(spec.Leaf),
 	})
 	if err != nil {
 		return ""

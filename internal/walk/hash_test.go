@@ -84,6 +84,47 @@ func TestStageHash(t *testing.T) {
 	}
 }
 
+// Leaf options that are not set, or are the defaults, name the results that they named before there were any.
+func TestHashesOfLeafOptions(t *testing.T) {
+	const prune, pqat, baseline = "sha256:684d61982e9fd0b6ecf76620cb5af16c626075ff1b868209c088ee75ead6f9ab", "sha256:7bd4e4d7d4ccad1a59c5e2e90e3d5b81107e5a07e3819da3bfa53fa7ebbbd4dd", "sha256:728c905a239040569faa5d7ff142a228dbb03c8569c090b1175d5018c0096328"
+	own := func(s *v1alpha1.OptimizationPipelineSpec) {
+		s.Stages[1].Quantize.KeepFloat, s.Stages[1].Quantize.InputOutput = []string{"a*"}, "Float32"
+	}
+	leaf := func(o v1alpha1.LeafOptions) option {
+		return func(s *v1alpha1.OptimizationPipelineSpec) { s.Leaf = o }
+	}
+	tests := map[string]struct {
+		spec                      *v1alpha1.OptimizationPipelineSpec
+		prune, quantize, baseline bool // the same as without
+	}{
+		"none": {chain(own), true, true, true},
+		"the defaults written out": {chain(own, leaf(v1alpha1.LeafOptions{
+			PerTensorDense: ptr(false), Calibration: v1alpha1.Calibration{Method: "MinMax", Samples: ptr(int32(512))},
+		})), true, true, true},
+		"what the stage overrides":  {chain(own, leaf(v1alpha1.LeafOptions{KeepFloat: []string{"b"}})), false, true, false},
+		"what it leaves alone":      {chain(own, leaf(v1alpha1.LeafOptions{PerTensorDense: ptr(true)})), false, false, false},
+		"what it says already":      {chain(leaf(v1alpha1.LeafOptions{InputOutput: "Float32", KeepFloat: []string{"a*"}})), false, true, false},
+		"int8 whatever the model's": {chain(own, leaf(v1alpha1.LeafOptions{InputOutput: "Int8"})), false, true, false},
+	}
+	for name, tt := range tests {
+		for stage, want := range map[string]struct {
+			hash string
+			same bool
+		}{"prune": {prune, tt.prune}, "pqat": {pqat, tt.quantize}} {
+			if got := StageHash(tt.spec, stage, versions, pinned, "p"); got == want.hash != want.same {
+				t.Errorf("%s: %s has %s, the same: want %v", name, stage, got, want.same)
+			}
+		}
+		if got := BaselineHash(tt.spec, versions); got == baseline != tt.baseline {
+			t.Errorf("%s: the baseline has %s, the same: want %v", name, got, tt.baseline)
+		}
+	}
+	plain, int8 := chain(), chain(func(s *v1alpha1.OptimizationPipelineSpec) { s.Stages[1].Quantize.InputOutput = "Int8" })
+	if StageHash(plain, "pqat", versions, pinned, "p") == StageHash(int8, "pqat", versions, pinned, "p") {
+		t.Error("Int8 names the result of the model's own type, which may be float")
+	}
+}
+
 func TestTheHashedConfigurationSharesNothingWithTheSpec(t *testing.T) {
 	spec := chain(func(s *v1alpha1.OptimizationPipelineSpec) {
 		s.Training.LearningRate = dec("1E-3")

@@ -3,6 +3,7 @@ package walk
 import (
 	"fmt"
 	"math/big"
+	"reflect"
 	"strings"
 
 	"espalier.dev/espalier/api/v1alpha1"
@@ -74,8 +75,14 @@ func (w *walk) ends(s *Stage) bool {
 }
 
 // hopeless ends the walk where a constraint fails on the first leaf that no stage can change: all plain int8 leaves of one graph
-// share file size and arena. A percent is left for what quantize stages add or drop.
+// share file size and arena. A percent is left for what quantize stages add or drop. A stage that makes another kind of leaf may help.
 func (w *walk) hopeless(baseline *Stage) bool {
+	plain := leafForm(w.spec.EffectiveLeaf(nil))
+	for i := range w.spec.Stages {
+		if !reflect.DeepEqual(leafForm(w.spec.EffectiveLeaf(&w.spec.Stages[i])), plain) {
+			return false
+		}
+	}
 	for _, s := range w.d.Verdicts[baseline.Name] {
 		fixed := s.Constraint.Metric == v1alpha1.FileBytes || s.Constraint.Metric == v1alpha1.ArenaBytes
 		if !fixed || !s.above || s.relative().Cmp(big.NewRat(1, 100)) < 0 {
@@ -86,6 +93,12 @@ func (w *walk) hopeless(baseline *Stage) bool {
 		return true
 	}
 	return false
+}
+
+// leafForm is what decides a leaf's size: all options but how ranges are found.
+func leafForm(o v1alpha1.LeafOptions) v1alpha1.LeafOptions {
+	o.Calibration = v1alpha1.Calibration{}
+	return o.Defaulted()
 }
 
 // best returns the leaf with the best objective; the earlier one where they tie.

@@ -196,6 +196,16 @@ func TestDecide(t *testing.T) {
 			spec: chain(need(small, flash)), stages: with(nil),
 			wantFinished: true, wantReason: ReasonCannotBeMet, wantProgress: "0/5", wantMessage: "FileBytes is 600, 100 above max 500: every int8 leaf",
 		},
+		"leaves of another kind, of a stage's own, may change what is fixed": {
+			spec: chain(need(flash), func(s *v1alpha1.OptimizationPipelineSpec) {
+				s.Leaf.KeepFloat = []string{"dense"}
+				s.Stages[1].Quantize.KeepFloat = []string{}
+			}), stages: with(nil), wantStart: "prune", wantReason: ReasonProgressing, wantProgress: "0/5",
+		},
+		"another calibration does not change what is fixed": {
+			spec: chain(need(flash), func(s *v1alpha1.OptimizationPipelineSpec) { s.Stages[1].Quantize.Calibration.Method = "MSE" }), stages: with(nil),
+			wantFinished: true, wantReason: ReasonCannotBeMet, wantProgress: "0/5", wantMessage: "FileBytes is 600",
+		},
 		"a constraint missed by less than a percent may still be met": {
 			spec: chain(need(tight)), stages: with(nil), wantStart: "prune", wantReason: ReasonProgressing, wantProgress: "0/5",
 		},

@@ -2,6 +2,8 @@ package lineage
 
 import (
 	"context"
+	"fmt"
+	"strings"
 
 	"espalier.dev/espalier/optimizer/answer"
 	"espalier.dev/espalier/optimizer/exec/float"
@@ -35,6 +37,24 @@ const (
 	verifySamples  = 200
 	snrSamples     = 32
 )
+
+// String sums up what is not the default, "" where all is.
+func (o LeafOptions) String() string {
+	var words []string
+	if o.IO != "" {
+		words = append(words, fmt.Sprintf("inputs and outputs %s", o.IO))
+	}
+	if len(o.KeepFloat) > 0 {
+		words = append(words, strings.Join(o.KeepFloat, " ")+" in float")
+	}
+	if o.PerTensorDense {
+		words = append(words, "dense layers with one scale")
+	}
+	if o.Calibration.Method != quantize.MinMax {
+		words = append(words, fmt.Sprintf("calibrated by %s", o.Calibration.Method))
+	}
+	return strings.Join(words, ", ")
+}
 
 // Check reports options that do not fit a network.
 func (o LeafOptions) Check(n *Network) error {

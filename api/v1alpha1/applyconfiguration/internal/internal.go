@@ -227,6 +227,24 @@ var schemaYAML = typed.YAMLObject(`types:
           elementRelationship: associative
           keys:
           - name
+- name: dev.espalier.espalier.api.v1alpha1.LeafOptions
+  map:
+    fields:
+    - name: calibration
+      type:
+        namedType: dev.espalier.espalier.api.v1alpha1.Calibration
+    - name: inputOutput
+      type:
+        scalar: string
+    - name: keepFloat
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: atomic
+    - name: perTensorDense
+      type:
+        scalar: boolean
 - name: dev.espalier.espalier.api.v1alpha1.LocalReference
   map:
     fields:
@@ -306,6 +324,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: dataset
       type:
         namedType: dev.espalier.espalier.api.v1alpha1.DatasetSource
+    - name: leaf
+      type:
+        namedType: dev.espalier.espalier.api.v1alpha1.LeafOptions
     - name: model
       type:
         namedType: dev.espalier.espalier.api.v1alpha1.NetworkSource

@@ -21,6 +21,8 @@ type OptimizationPipelineSpecApplyConfiguration struct {
 	Outputs []OutputApplyConfiguration `json:"outputs,omitempty"`
 	// training holds the defaults of every stage; a stage overrides field by field.
 	Training *TrainingApplyConfiguration `json:"training,omitempty"`
+	// leaf says how leaves are made, the baseline's and those of every stage; a quantize stage overrides it field by field.
+	Leaf *LeafOptionsApplyConfiguration `json:"leaf,omitempty"`
 	// stages are the steps, in the order they are tried. A stage works on the nearest prune or cluster stage before it, or on the
 	// model where there is none, unless from says otherwise.
 	Stages []StageApplyConfiguration `json:"stages,omitempty"`
@@ -94,6 +96,14 @@ func (b *OptimizationPipelineSpecApplyConfiguration) WithOutputs(values ...*Outp
 // If called multiple times, the Training field is set to the value of the last call.
 func (b *OptimizationPipelineSpecApplyConfiguration) WithTraining(value *TrainingApplyConfiguration) *OptimizationPipelineSpecApplyConfiguration {
 	b.Training = value
+	return b
+}
+
+// WithLeaf sets the Leaf field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Leaf field is set to the value of the last call.
+func (b *OptimizationPipelineSpecApplyConfiguration) WithLeaf(value *LeafOptionsApplyConfiguration) *OptimizationPipelineSpecApplyConfiguration {
+	b.Leaf = value
 	return b
 }
 

@@ -7,7 +7,7 @@ package v1alpha1
 // QuantizeApplyConfiguration represents a declarative configuration of the Quantize type for use
 // with apply.
 //
-// Quantize trains with int8 arithmetic in the loop.
+// Quantize trains with int8 arithmetic in the loop. What it says of its leaf overrides the pipeline's leaf, field by field.
 type QuantizeApplyConfiguration struct {
 	// calibration seeds the activation ranges.
 	Calibration *CalibrationApplyConfiguration `json:"calibration,omitempty"`
@@ -15,12 +15,11 @@ type QuantizeApplyConfiguration struct {
 	Ranges *string `json:"ranges,omitempty"`
 	// preserve: Auto keeps whatever the input holds, zeros, clusters or both; None trains all weights freely. Default Auto.
 	Preserve *string `json:"preserve,omitempty"`
-	// inputOutput is the type of the leaf's inputs and outputs. Default Int8.
+	// inputOutput is the type of the leaf's inputs and outputs. Default: the pipeline's.
 	InputOutput *string `json:"inputOutput,omitempty"`
-	// perTensorDense gives fully connected layers one weight scale, for runtimes without per-channel ones (TensorFlow Lite before
-	// 2.17, TFLM before 2024).
+	// perTensorDense gives fully connected layers one weight scale. Default: the pipeline's.
 	PerTensorDense *bool `json:"perTensorDense,omitempty"`
-	// keepFloat names layers that stay float: patterns in which * stands for any run of characters, ? for any one.
+	// keepFloat names layers that stay float, instead of those that the pipeline names; [] is none.
 	KeepFloat []string `json:"keepFloat,omitempty"`
 }
 

@@ -1,0 +1,44 @@
+package v1alpha1
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestAQuantizeStageOverridesLeafOptionsFieldByField(t *testing.T) {
+	percentile, other, few, yes, no := Decimal("99"), Decimal("99.9"), int32(9), true, false
+	given := LeafOptions{Calibration: Calibration{Method: "Percentile", Percentile: &percentile}, InputOutput: "Float32", PerTensorDense: &yes, KeepFloat: []string{"a"}}
+	with := func(change func(*LeafOptions)) LeafOptions {
+		o := given
+		change(&o)
+		return o
+	}
+	tests := map[string]struct {
+		stage *Stage
+		want  LeafOptions
+	}{
+		"the baseline":              {nil, given},
+		"a prune stage":             {&Stage{Prune: &Prune{}}, given},
+		"a cluster stage":           {&Stage{Cluster: &Cluster{}}, given},
+		"a stage that says nothing": {&Stage{Quantize: &Quantize{}}, given},
+		"other inputs and outputs":  {&Stage{Quantize: &Quantize{InputOutput: "Int8"}}, with(func(o *LeafOptions) { o.InputOutput = "Int8" })},
+		"a scale a channel":         {&Stage{Quantize: &Quantize{PerTensorDense: &no}}, with(func(o *LeafOptions) { o.PerTensorDense = &no })},
+		"other layers":              {&Stage{Quantize: &Quantize{KeepFloat: []string{"b"}}}, with(func(o *LeafOptions) { o.KeepFloat = []string{"b"} })},
+		"no layers":                 {&Stage{Quantize: &Quantize{KeepFloat: []string{}}}, with(func(o *LeafOptions) { o.KeepFloat = []string{} })},
+		"other samples":             {&Stage{Quantize: &Quantize{Calibration: Calibration{Samples: &few}}}, with(func(o *LeafOptions) { o.Calibration.Samples = &few })},
+		"another percentile": {&Stage{Quantize: &Quantize{Calibration: Calibration{Method: "Percentile", Percentile: &other}}},
+			with(func(o *LeafOptions) { o.Calibration.Percentile = &other })},
+		"another method, which has no percentile": {&Stage{Quantize: &Quantize{Calibration: Calibration{Method: "MSE"}}},
+			with(func(o *LeafOptions) { o.Calibration = Calibration{Method: "MSE"} })},
+	}
+	for name, tt := range tests {
+		spec := OptimizationPipelineSpec{Leaf: given}
+		if diff := cmp.Diff(tt.want, spec.EffectiveLeaf(tt.stage)); diff != "" {
+			t.Errorf("%s:\n%s", name, diff)
+		}
+		if diff := cmp.Diff(given, spec.Leaf); diff != "" {
+			t.Errorf("%s changed the pipeline:\n%s", name, diff)
+		}
+	}
+}

@@ -1,0 +1,73 @@
+package v1alpha1
+
+// LeafOptions say how leaves are made, the baseline's and those of every stage. A quantize stage may say otherwise for its own.
+type LeafOptions struct {
+	// calibration finds the ranges of activations.
+	// +optional
+	Calibration Calibration `json:"calibration,omitempty,omitzero"`
+	// inputOutput is the type of leaves' inputs and outputs. Default: as those of an int8 model, else Int8.
+	// +optional
+	// +kubebuilder:validation:Enum=Int8;Float32
+	InputOutput string `json:"inputOutput,omitempty"`
+	// perTensorDense gives fully connected layers one weight scale, for runtimes without per-channel ones (TensorFlow Lite before
+	// 2.17, TFLM before 2024). Default false.
+	// +optional
+	PerTensorDense *bool `json:"perTensorDense,omitempty"`
+	// keepFloat names layers that stay float: patterns for names of their weights and outputs, in which * stands for any run of
+	// characters, ? for any one. One that matches nothing is an error.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=256
+	KeepFloat []string `json:"keepFloat,omitempty"`
+}
+
+// EffectiveLeaf merges the pipeline's leaf options with those of a quantize stage, field by field; the stage's win. A nil stage is the
+// baseline.
+func (s *OptimizationPipelineSpec) EffectiveLeaf(stage *Stage) LeafOptions {
+	o := s.Leaf
+	if stage == nil || stage.Quantize == nil {
+		return o
+	}
+	q := stage.Quantize
+	if q.Calibration.Method != "" && q.Calibration.Method != o.Calibration.Method {
+		o.Calibration.Percentile = nil
+	}
+	overrideText(&o.Calibration.Method, q.Calibration.Method)
+	override(&o.Calibration.Percentile, q.Calibration.Percentile)
+	override(&o.Calibration.Samples, q.Calibration.Samples)
+	overrideText(&o.InputOutput, q.InputOutput)
+	override(&o.PerTensorDense, q.PerTensorDense)
+	if q.KeepFloat != nil {
+		o.KeepFloat = q.KeepFloat
+	}
+	return o
+}
+
+// With returns the stage's settings with the leaf options that hold for it.
+func (q Quantize) With(o LeafOptions) Quantize {
+	q.Calibration, q.InputOutput, q.PerTensorDense, q.KeepFloat = o.Calibration, o.InputOutput, o.PerTensorDense, o.KeepFloat
+	return q
+}
+
+// Defaulted returns the options with every default filled in, except the type of inputs and outputs, which may be the model's.
+func (o LeafOptions) Defaulted() LeafOptions {
+	o.Calibration = o.Calibration.Defaulted()
+	if !Or(o.PerTensorDense, false) {
+		o.PerTensorDense = nil
+	}
+	if len(o.KeepFloat) == 0 {
+		o.KeepFloat = nil
+	}
+	return o
+}
+
+// Defaulted returns the settings with every default filled in.
+func (c Calibration) Defaulted() Calibration {
+	c.Method, c.Samples = or(c.Method, "MinMax"), orDefault(c.Samples, DefaultCalibrationSample)
+	if c.Method == "Percentile" {
+		c.Percentile = orDefault(c.Percentile, "99.99")
+	}
+	return c
+}
