@@ -30,7 +30,7 @@ func (e *OpenError) Error() string {
 
 // Specialize turns a model, in place, into one in which every shape is a number. Open leading dimensions take batch 1, other open
 // dimensions of input k the sizes of samples[k], a sample's shape without the batch; arithmetic on shapes and on other constants
-// becomes constants, and dilated convolutions written as SPACE_TO_BATCH_ND → convolution → BATCH_TO_SPACE_ND become just that. What
+// becomes constants, and dilated convolutions written as SPACE_TO_BATCH_ND → convolutions → BATCH_TO_SPACE_ND become just that. What
 // an open dimension left in the file no longer depends on stays open in the shape signatures. A model without anything to decide or
 // fold is left as it is. It returns a note for every kind of change. An open size that samples do not tell is an *OpenError.
 func Specialize(m *tflite.Model, samples [][]int) (notes []string, err error) {

@@ -2,6 +2,7 @@ package ir_test
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -302,4 +303,108 @@ func TestSpecializeUnfoldsDilatedConvolutions(t *testing.T) {
 			}
 		})
 	}
+}
+
+// dilatedBranch adds EXPAND_DIMS → CONV_2D → RESHAPE to blocks of steps and returns their result, before it is one sample again.
+func dilatedBranch(b *builder, expanded int32, block, steps, kernel, channels, out int32, padding schema.Padding) int32 {
+	y := b.Conv("conv", expanded, make([]float32, out*kernel*channels), nil, out, 1, kernel, 1, padding, tflitetest.None)
+	after := b.Shape(y)[2]
+	return reshapeTo(b, y, []int32{block, after, out}, block, after, out)
+}
+
+func pairsOf(b *builder, before, after int32) int32 {
+	p := b.Ints("amounts", before, after)
+	b.Tensor(p).Shape = []int32{1, 2}
+	return p
+}
+
+func TestSpecializeUnfoldsConvolutionsThatShareTheirBlocks(t *testing.T) {
+	const block, channels, out = 4, 2, 3
+	plain := func(b *builder, op schema.BuiltinOperator, shape []int32, inputs ...int32) int32 {
+		return b.Op(op.String(), op, schema.BuiltinOptionsNONE, nil, shape, inputs...)
+	}
+	multiply := func(b *builder, x, y int32) int32 {
+		return b.Op("mul", schema.BuiltinOperatorMUL, schema.BuiltinOptionsMulOptions, &schema.MulOptionsT{}, b.Shape(x), x, y)
+	}
+	undo := func(b *builder, x, length, before, after int32) int32 {
+		return plain(b, schema.BuiltinOperatorBATCH_TO_SPACE_ND, []int32{1, length, out}, x, b.Ints("block", block), pairsOf(b, before, after))
+	}
+	for name, test := range map[string]struct {
+		length, before, after int32
+		build                 func(b *builder, expanded int32) int32
+		want                  []string // none: the blocks stay
+	}{
+		"each branch undone": {16, 8, 0, func(b *builder, x int32) int32 {
+			f := plain(b, schema.BuiltinOperatorTANH, []int32{1, 16, out}, undo(b, dilatedBranch(b, x, block, 6, 3, channels, out, schema.PaddingVALID), 16, 0, 0))
+			g := plain(b, schema.BuiltinOperatorLOGISTIC, []int32{1, 16, out}, undo(b, dilatedBranch(b, x, block, 6, 3, channels, out, schema.PaddingVALID), 16, 0, 0))
+			return multiply(b, f, g)
+		}, []string{"EXPAND_DIMS", "PAD", "CONV_2D", "RESHAPE", "TANH", "CONV_2D", "RESHAPE", "LOGISTIC", "MUL"}},
+		"joined, then undone": {16, 0, 0, func(b *builder, x int32) int32 {
+			f := dilatedBranch(b, x, block, 4, 3, channels, out, schema.PaddingSAME)
+			g := dilatedBranch(b, x, block, 4, 3, channels, out, schema.PaddingSAME)
+			return undo(b, multiply(b, f, g), 16, 0, 0)
+		}, []string{"EXPAND_DIMS", "CONV_2D", "RESHAPE", "CONV_2D", "RESHAPE", "MUL"}},
+		"kernels of two sizes, padded to blocks": {15, 0, 1, func(b *builder, x int32) int32 {
+			undo(b, dilatedBranch(b, x, block, 4, 2, channels, out, schema.PaddingVALID), 11, 0, 1)
+			return undo(b, dilatedBranch(b, x, block, 4, 3, channels, out, schema.PaddingVALID), 7, 0, 1)
+		}, []string{"EXPAND_DIMS", "CONV_2D", "RESHAPE", "CONV_2D", "RESHAPE"}},
+		"of single pixels after another": {16, 4, 4, func(b *builder, x int32) int32 {
+			y := b.Conv("first", x, make([]float32, out*3*channels), nil, out, 1, 3, 1, schema.PaddingVALID, tflitetest.ReLU)
+			return undo(b, dilatedBranch(b, y, block, 4, 1, out, out, schema.PaddingVALID), 16, 0, 0)
+		}, []string{"EXPAND_DIMS", "CONV_2D", "CONV_2D", "RESHAPE"}},
+		"something before the convolution that moves zeros": {16, 4, 4, func(b *builder, x int32) int32 {
+			return undo(b, dilatedBranch(b, plain(b, schema.BuiltinOperatorCOS, b.Shape(x), x), block, 6, 3, channels, out, schema.PaddingVALID), 16, 0, 0)
+		}, nil},
+		"branches that overlap otherwise": {16, 0, 0, func(b *builder, x int32) int32 {
+			f := dilatedBranch(b, x, block, 4, 3, channels, out, schema.PaddingVALID)
+			return undo(b, plain(b, schema.BuiltinOperatorCUMSUM, b.Shape(f), f, number(b, 1)), 8, 0, 0)
+		}, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := tflitetest.New()
+			steps := (test.length + test.before + test.after) / block
+			x := plain(b, schema.BuiltinOperatorSPACE_TO_BATCH_ND, []int32{block, steps, channels}, b.Input("x", 1, test.length, channels), b.Ints("block", block), pairsOf(b, test.before, test.after))
+			x = plain(b, schema.BuiltinOperatorEXPAND_DIMS, []int32{block, 1, steps, channels}, x, number(b, 1))
+			y := test.build(b, x)
+			for i := range b.Model().Subgraph().Tensors { // every result that nothing reads is an output
+				if last(b, int32(i)) {
+					b.Output(int32(i))
+				}
+			}
+			want := b.Shape(y)
+			m := b.Model()
+			if _, err := ir.Specialize(m, nil); err != nil {
+				t.Fatal(err)
+			}
+			got := operators(m)
+			if test.want == nil {
+				if got[0] != "SPACE_TO_BATCH_ND" {
+					t.Errorf("became %v, though that is something else", got)
+				}
+				return
+			}
+			if diff := cmp.Diff(test.want, got); diff != "" {
+				t.Error(diff)
+			}
+			g, err := ir.Parse(m, 3)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff([]int{3, int(want[1]), out}, g.Tensors[g.Outputs[len(g.Outputs)-1]].Shape); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+// last reports whether an operator makes a tensor and none reads it.
+func last(b *builder, tensor int32) bool {
+	made := false
+	for _, o := range b.Model().Subgraph().Operators {
+		made = made || slices.Contains(o.Outputs, tensor)
+		if slices.Contains(o.Inputs, tensor) {
+			return false
+		}
+	}
+	return made
 }
