@@ -47,7 +47,7 @@ func (r *Reconciler) act(ctx context.Context, v *view) error {
 			problems = append(problems, err)
 			continue
 		}
-		v.facts.Stages[wanted[i].stage.Name] = fact
+		v.facts.Stages[wanted[i].stage.Name] = fact.After(v.facts.Stages[wanted[i].stage.Name])
 	}
 	return errors.Join(problems...)
 }
@@ -171,7 +171,7 @@ type candidate struct {
 
 // held is what is known of a stage that was not started after all.
 func (c *candidate) held() walk.Fact {
-	return walk.Fact{State: v1alpha1.StageQueued, Attempt: c.stage.Attempt - 1}
+	return walk.Fact{State: v1alpha1.StageQueued, Attempt: c.stage.Attempt - 1, InputHash: c.stage.InputHash}
 }
 
 // prepare builds the Jobs of the stages that are to start. One that makes no Job, and one that was set back a short while ago, takes no
@@ -184,7 +184,7 @@ func (r *Reconciler) prepare(ctx context.Context, v *view) ([]candidate, error) 
 		held := c.held()
 		if b, waits := r.setbacks.pending(setbackKey{v.pipeline.UID, name}, v.pipeline.Generation, v.rerun, v.now); waits {
 			held.Reason, held.Message = b.reason, b.message
-			v.facts.Stages[name] = held
+			v.facts.Stages[name] = held.After(v.facts.Stages[name])
 			v.lookAgain(b.until.Sub(v.now))
 			continue
 		}
@@ -332,8 +332,8 @@ func (v *view) unseen() []string {
 	return out
 }
 
-// expire has the Jobs deleted in a while whose outcome is recorded. Failed attempts are kept as long as others may follow: they are what
-// retries are counted by.
+// expire has the Jobs deleted in a while whose outcome is recorded. Failed attempts are kept as long as others may follow: their logs
+// say why.
 func (r *Reconciler) expire(ctx context.Context, v *view) error {
 	ttl := v1alpha1.Or(v.pipeline.Spec.TTLSecondsAfterFinished, v1alpha1.DefaultTTL)
 	var problems []error

@@ -29,6 +29,7 @@ const (
 	reasonResultLost     = "ResultLost"
 	reasonBadOutcome     = "BadOutcome"
 	reasonPodLost        = "PodLost"
+	reasonJobLost        = "JobLost"
 	reasonDisrupted      = "Disrupted"
 	reasonNotStarted     = "NotStarted"
 	reasonNodeNotReady   = "NodeNotReady"
@@ -101,9 +102,9 @@ func (c child) queued() bool {
 func (c child) fact() walk.Fact {
 	f := walk.Fact{Attempt: c.attempt(), InputHash: c.job.Annotations[InputHashAnnotation], Job: c.job.Name, Started: c.job.Status.StartTime}
 	switch succeeded := c.succeeded(); {
-	case succeeded != nil && !c.deleting():
+	case succeeded != nil:
 		c.completed(&f, succeeded)
-	case c.condition(batchv1.JobFailed) != nil && !c.deleting():
+	case c.failedByItself():
 		c.failed(&f, c.condition(batchv1.JobFailed))
 	case c.deleting():
 		f.State, f.Started = v1alpha1.StageStopping, nil
@@ -115,6 +116,12 @@ func (c child) fact() walk.Fact {
 		c.underWay(&f)
 	}
 	return f
+}
+
+// failedByItself reports whether the Job failed, and not because it was deleted: whoever deletes what has failed does not undo that.
+func (c child) failedByItself() bool {
+	k := c.condition(batchv1.JobFailed)
+	return k != nil && (!c.deleting() || !k.LastTransitionTime.After(c.job.DeletionTimestamp.Time))
 }
 
 // succeeded returns the pod that ended well. It counts as soon as it is seen: the Job says so a little later.

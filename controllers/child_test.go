@@ -63,6 +63,10 @@ func TestFactOfAJob(t *testing.T) {
 	leaf := &v1alpha1.Leaf{Digest: digest("l"), Metrics: []v1alpha1.MetricValue{{Name: "Accuracy", Value: "0.9"}}}
 	good := said(stage.Outcome{Stage: "prune", InputHash: "h", Model: digest("m"), Leaf: leaf})
 	deleting := func(c child) child { c.job.DeletionTimestamp = &noon; return c }
+	failedAt := func(c child, at time.Time) child {
+		c.job.Status.Conditions[0].LastTransitionTime = metav1.NewTime(at)
+		return c
+	}
 	suspended := func(c child) child {
 		c.job.Spec.Suspend, c.job.Labels[QueueLabel] = ptr.To(true), "lab"
 		return c
@@ -93,7 +97,9 @@ func TestFactOfAJob(t *testing.T) {
 		"it is complete":                        {jobWith(batchv1.JobComplete, "", podIn(corev1.PodSucceeded, ended(0, "", good))), want{State: v1alpha1.StageCompleted, Model: digest("m")}},
 		"it is complete, its pod is gone":       {jobWith(batchv1.JobComplete, ""), want{v1alpha1.StageFailed, "ResultLost", "in the store", true, ""}},
 		"it is being deleted":                   {deleting(jobWith("", "", podIn(corev1.PodRunning))), want{State: v1alpha1.StageStopping}},
-		"it is complete and being deleted":      {deleting(jobWith(batchv1.JobComplete, "", podIn(corev1.PodSucceeded, ended(0, "", good)))), want{State: v1alpha1.StageStopping}},
+		"it is complete and being deleted":      {deleting(jobWith(batchv1.JobComplete, "", podIn(corev1.PodSucceeded, ended(0, "", good)))), want{State: v1alpha1.StageCompleted, Model: digest("m")}},
+		"it failed and is being deleted":        {deleting(jobWith(batchv1.JobFailed, failedFor)), want{v1alpha1.StageFailed, "PodLost", "because", true, ""}},
+		"it failed because it is being deleted": {deleting(failedAt(jobWith(batchv1.JobFailed, failedFor), noon.Add(time.Minute))), want{State: v1alpha1.StageStopping}},
 		"a queue holds it back":                 {suspended(jobWith("", "")), want{v1alpha1.StageQueued, "Queued", "queue lab", false, ""}},
 		"a pod that failed may be replaced yet": {jobWith("", "", podIn(corev1.PodFailed, ended(1, "Error", ""))), want{State: v1alpha1.StageRunning}},
 		"a disrupted pod is being replaced":     {jobWith("", "", podIn(corev1.PodFailed, disrupted("DeletionByTaintManager"))), want{v1alpha1.StageQueued, "Disrupted", "DeletionByTaintManager", false, ""}},
@@ -163,7 +169,7 @@ func TestFailuresCountSinceTheSpecChanged(t *testing.T) {
 			p := chainPipeline("ns", "p")
 			p.Generation = 3
 			o := &observation{children: tt.jobs}
-			facts := o.facts(p, "")
+			facts := o.facts(p, "", noon.Time)
 			if f := facts.Stages["prune"]; f.State != tt.wantState || f.Failures != tt.wantFailures || f.Attempt != 2 {
 				t.Errorf("%+v", f)
 			}
@@ -183,7 +189,7 @@ func TestARecordedOutcomeStandsWhateverBecomesOfItsJob(t *testing.T) {
 		"it is being deleted": func() child { c := jobWith("", ""); c.job.DeletionTimestamp = &noon; return c }(),
 	} {
 		t.Run(name, func(t *testing.T) {
-			facts := (&observation{children: []child{c}}).facts(p, "")
+			facts := (&observation{children: []child{c}}).facts(p, "", noon.Time)
 			if f := facts.Stages["prune"]; f.State != v1alpha1.StageCompleted || f.Model != "m" {
 				t.Errorf("%+v", f)
 			}

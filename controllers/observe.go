@@ -13,6 +13,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"espalier.dev/espalier/api/v1alpha1"
@@ -34,8 +35,9 @@ func ownerUID(o client.Object) []string {
 
 // observation is what was seen of a pipeline's Jobs.
 type observation struct {
-	children []child // by stage, then by attempt
-	pending  []string
+	children []child  // by stage, then by attempt
+	pending  []string // stages whose Job was just created
+	lost     []string // stages whose Job is gone, though nobody here stopped it
 }
 
 // origin is where a look gets what it sees.
@@ -144,6 +146,9 @@ func (r *Reconciler) missing(ctx context.Context, p *v1alpha1.OptimizationPipeli
 	err := r.Live.Get(ctx, key, &job)
 	switch {
 	case apierrors.IsNotFound(err):
+		if s.State != v1alpha1.StageStopping {
+			o.lost = append(o.lost, s.Name)
+		}
 		return nil
 	case err != nil:
 		return fmt.Errorf("look for Job %s: %w", s.Job, err)
@@ -155,12 +160,17 @@ func (r *Reconciler) missing(ctx context.Context, p *v1alpha1.OptimizationPipeli
 
 // facts says what is known of each stage: what the status has recorded, and what the Jobs say besides. An outcome that is recorded
 // stands, whatever becomes of its Job.
-func (o *observation) facts(p *v1alpha1.OptimizationPipeline, rerun string) walk.Facts {
+func (o *observation) facts(p *v1alpha1.OptimizationPipeline, rerun string, now time.Time) walk.Facts {
 	facts := walk.RecordedFacts(&p.Status, p.Generation, rerun)
 	facts.Publish = true
 	for _, name := range o.pending {
 		s := stageStatus(&p.Status, name)
-		facts.Stages[name] = walk.Fact{State: v1alpha1.StageQueued, Attempt: s.Attempt, InputHash: s.InputHash, Job: s.Job}
+		facts.Stages[name] = walk.Fact{State: v1alpha1.StageQueued, Attempt: s.Attempt, InputHash: s.InputHash, Job: s.Job}.After(facts.Stages[name])
+	}
+	if p.Status.ObservedGeneration == p.Generation && p.Status.Rerun == rerun { // another spec: another chance
+		for _, name := range o.lost {
+			facts.Stages[name] = lostJob(stageStatus(&p.Status, name), now).Fail(facts.Stages[name])
+		}
 	}
 	for _, c := range o.children { // later attempts overrule earlier ones
 		o.apply(&facts, p, rerun, c)
@@ -185,23 +195,21 @@ func (o *observation) apply(facts *walk.Facts, p *v1alpha1.OptimizationPipeline,
 	case fact.State == v1alpha1.StageFailed && !c.of(p.Generation, rerun):
 		fact = walk.Fact{Attempt: fact.Attempt, InputHash: fact.InputHash} // another spec, another chance
 	case fact.State == v1alpha1.StageFailed:
-		fact.Failures = o.failures(c, p.Generation, rerun)
+		fact = fact.Fail(known)
 	case fact.State == v1alpha1.StageCompleted && name == walk.Baseline:
 		facts.Baseline = c.baseline()
+	case fact.State != v1alpha1.StageCompleted:
+		fact = fact.After(known)
 	}
 	facts.Stages[name] = fact
 }
 
-// failures counts the failed attempts at the same thing as c, which is the last of them.
-func (o *observation) failures(c child, generation int64, rerun string) int32 {
-	var n int32
-	for _, k := range o.children {
-		same := k.stage() == c.stage() && k.job.Annotations[InputHashAnnotation] == c.job.Annotations[InputHashAnnotation] && k.of(generation, rerun)
-		if same && k.attempt() <= c.attempt() && k.fact().State == v1alpha1.StageFailed {
-			n++
-		}
+// lostJob is the fact that an attempt's Job is gone and its outcome with it: somebody deleted it.
+func lostJob(s *v1alpha1.StageStatus, now time.Time) walk.Fact {
+	return walk.Fact{
+		State: v1alpha1.StageFailed, Attempt: s.Attempt, InputHash: s.InputHash, Started: s.StartTime, Ended: ptr.To(metav1.NewTime(now)), Retry: true,
+		Reason: reasonJobLost, Message: fmt.Sprintf("Job %s was deleted before its outcome was known; the next attempt resumes from the checkpoint", s.Job),
 	}
-	return n
 }
 
 func stageStatus(status *v1alpha1.OptimizationPipelineStatus, name string) *v1alpha1.StageStatus {

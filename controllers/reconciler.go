@@ -123,7 +123,7 @@ func (r *Reconciler) view(p *v1alpha1.OptimizationPipeline, seen *observation) *
 		pipeline: p, before: *p.Status.DeepCopy(), seen: seen, now: r.Clock.Now(), rerun: token(p), version: r.Version, running: r.Version,
 		contended: r.places.contended(), grace: r.startGrace,
 	}
-	v.facts = seen.facts(p, v.rerun)
+	v.facts = seen.facts(p, v.rerun, v.now)
 	return v
 }
 

@@ -109,6 +109,14 @@ type StageStatus struct {
 	// +optional
 	// +kubebuilder:validation:Minimum=0
 	Attempt int32 `json:"attempt,omitempty"`
+	// failures are the attempts that failed since the stage's inputs, the spec and the annotation espalier.dev/rerun are what they are.
+	// They count against retries, whatever becomes of their Jobs; a stage that completed has none.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	Failures int32 `json:"failures,omitempty"`
+	// lastFailure is the last of them.
+	// +optional
+	LastFailure *StageFailure `json:"lastFailure,omitempty"`
 	// job of the current or last attempt.
 	// +optional
 	// +kubebuilder:validation:MaxLength=63
@@ -133,6 +141,21 @@ type StageStatus struct {
 	// +optional
 	Leaf *Leaf `json:"leaf,omitempty"`
 	// message says why the stage stands where it does; of a failure, the reason, a colon and the cause.
+	// +optional
+	// +kubebuilder:validation:MaxLength=256
+	Message string `json:"message,omitempty"`
+}
+
+// StageFailure is an attempt that failed.
+type StageFailure struct {
+	// attempt that failed.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	Attempt int32 `json:"attempt,omitempty"`
+	// time at which it did.
+	// +optional
+	Time *metav1.Time `json:"time,omitempty"`
+	// message says why: the reason, a colon and the cause.
 	// +optional
 	// +kubebuilder:validation:MaxLength=256
 	Message string `json:"message,omitempty"`

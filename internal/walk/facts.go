@@ -45,8 +45,10 @@ type Fact struct {
 	State v1alpha1.StageState
 	// Attempt is the last one, from 1; 0: none.
 	Attempt int32
-	// Failures are the attempts that failed since the spec or the rerun token changed, for Retry's sake. 0 with State Failed: all.
+	// Failures are the attempts that failed since the spec or the rerun token changed, whatever the stage does now. 0 with State Failed: all.
 	Failures int32
+	// LastFailure is the last of them, where Failures are counted.
+	LastFailure *v1alpha1.StageFailure
 	// Retry says that the failure may pass.
 	Retry bool
 	// Reason is a word for why it failed, or what keeps it from running (Unschedulable, ImagePull …); Message is the sentence.
@@ -86,6 +88,37 @@ func (f Fact) failures() int32 {
 	return f.Failures
 }
 
+// Fail returns the fact that an attempt of the stage failed: f says how, and before is what was known of the stage. An attempt is counted
+// once, however often it is looked at.
+func (f Fact) Fail(before Fact) Fact {
+	if before.InputHash == f.InputHash {
+		f.Failures, f.LastFailure = before.Failures, before.LastFailure
+	}
+	if f.LastFailure == nil || f.LastFailure.Attempt < f.Attempt {
+		f.Failures++
+		f.LastFailure = &v1alpha1.StageFailure{Attempt: f.Attempt, Time: f.Ended, Message: truncate(cause(f.Reason, f.Message), v1alpha1.MaxStageMessage)}
+	}
+	return f
+}
+
+// After returns the fact with the failures before it, if they are of the same inputs.
+func (f Fact) After(before Fact) Fact {
+	if before.InputHash == f.InputHash {
+		f.Failures, f.LastFailure = before.Failures, before.LastFailure
+	}
+	return f
+}
+
+// failedBefore returns the fact that the attempts so far failed, as a status has it of a stage that is to be tried again.
+func failedBefore(s *v1alpha1.StageStatus) Fact {
+	f := Fact{
+		State: v1alpha1.StageFailed, Attempt: s.Attempt, InputHash: s.InputHash, Retry: true,
+		Failures: s.Failures, LastFailure: s.LastFailure.DeepCopy(), Ended: s.LastFailure.Time,
+	}
+	f.Reason, f.Message = splitCause(s.LastFailure.Message)
+	return f
+}
+
 // RecordedFacts returns what a status says of outcomes: completed stages, and failed ones as long as spec and rerun token are those they
 // failed under. Others give what failed another chance: its attempts are counted on, but not against the retries.
 func RecordedFacts(status *v1alpha1.OptimizationPipelineStatus, generation int64, rerun string) Facts {
@@ -104,6 +137,9 @@ func RecordedFacts(status *v1alpha1.OptimizationPipelineStatus, generation int64
 		case s.State == v1alpha1.StageCompleted:
 		case s.State == v1alpha1.StageFailed && current:
 			f.Reason, f.Message = splitCause(s.Message)
+			f.Failures, f.LastFailure = s.Failures, s.LastFailure.DeepCopy()
+		case s.Failures > 0 && s.LastFailure != nil && current && s.State != v1alpha1.StageSkipped:
+			f = failedBefore(s)
 		case s.Attempt > 0:
 			f = Fact{Attempt: s.Attempt, InputHash: s.InputHash}
 		default:

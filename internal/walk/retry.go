@@ -25,7 +25,11 @@ func (w *walk) failed(s *Stage) {
 		return
 	}
 	s.State = v1alpha1.StagePending
-	s.Message = fmt.Sprintf("attempt %d failed, retry %d of %d: %s", s.fact.Attempt, s.fact.failures(), retries, cause(s.fact.Reason, s.fact.Message))
+	last := s.fact.Attempt
+	if s.fact.LastFailure != nil {
+		last = s.fact.LastFailure.Attempt
+	}
+	s.Message = fmt.Sprintf("attempt %d failed, retry %d of %d: %s", last, s.fact.failures(), retries, cause(s.fact.Reason, s.fact.Message))
 	s.Reason = ReasonRetrying
 }
 

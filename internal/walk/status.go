@@ -56,15 +56,21 @@ func (d *Decision) Status(facts Facts, shown Shown) v1alpha1.OptimizationPipelin
 // status shows one stage.
 func (s *Stage) status() v1alpha1.StageStatus {
 	f := s.fact
-	out := v1alpha1.StageStatus{
-		Name: s.Name, Input: s.Input, State: s.State, Attempt: s.Attempt, InputHash: s.InputHash,
-		Message: truncate(s.Message, v1alpha1.MaxStageMessage),
+	out := v1alpha1.StageStatus{Name: s.Name, Input: s.Input, State: s.State, Attempt: s.Attempt, InputHash: s.InputHash}
+	if s.State != v1alpha1.StageCompleted {
+		out.Message = truncate(s.Message, v1alpha1.MaxStageMessage)
 	}
 	if s.State == v1alpha1.StagePending || s.State == v1alpha1.StageSkipped {
 		out.Attempt = f.Attempt // one that is about to start is shown when it has
+		if s.State == v1alpha1.StagePending && f.LastFailure != nil {
+			out.Failures, out.LastFailure = f.Failures, f.LastFailure.DeepCopy()
+		}
 		return out
 	}
 	out.Job, out.Reused, out.StartTime, out.CompletionTime, out.Leaf = f.Job, f.Reused, f.Started, f.Ended, f.Leaf.DeepCopy()
+	if s.State != v1alpha1.StageCompleted && f.LastFailure != nil {
+		out.Failures, out.LastFailure = f.Failures, f.LastFailure.DeepCopy()
+	}
 	if f.InputHash != "" {
 		out.InputHash = f.InputHash
 	}

@@ -88,6 +88,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.SplitApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("Stage"):
 		return &apiv1alpha1.StageApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("StageFailure"):
+		return &apiv1alpha1.StageFailureApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("StageStatus"):
 		return &apiv1alpha1.StageStatusApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("Stored"):

@@ -718,6 +718,18 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: training
       type:
         namedType: dev.espalier.espalier.api.v1alpha1.Training
+- name: dev.espalier.espalier.api.v1alpha1.StageFailure
+  map:
+    fields:
+    - name: attempt
+      type:
+        scalar: numeric
+    - name: message
+      type:
+        scalar: string
+    - name: time
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
 - name: dev.espalier.espalier.api.v1alpha1.StageState
   scalar: string
 - name: dev.espalier.espalier.api.v1alpha1.StageStatus
@@ -729,6 +741,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: completionTime
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
+    - name: failures
+      type:
+        scalar: numeric
     - name: input
       type:
         scalar: string
@@ -738,6 +753,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: job
       type:
         scalar: string
+    - name: lastFailure
+      type:
+        namedType: dev.espalier.espalier.api.v1alpha1.StageFailure
     - name: leaf
       type:
         namedType: dev.espalier.espalier.api.v1alpha1.Leaf

@@ -23,6 +23,11 @@ type StageStatusApplyConfiguration struct {
 	State *apiv1alpha1.StageState `json:"state,omitempty"`
 	// attempt counts from 1.
 	Attempt *int32 `json:"attempt,omitempty"`
+	// failures are the attempts that failed since the stage's inputs, the spec and the annotation espalier.dev/rerun are what they are.
+	// They count against retries, whatever becomes of their Jobs; a stage that completed has none.
+	Failures *int32 `json:"failures,omitempty"`
+	// lastFailure is the last of them.
+	LastFailure *StageFailureApplyConfiguration `json:"lastFailure,omitempty"`
 	// job of the current or last attempt.
 	Job *string `json:"job,omitempty"`
 	// inputHash names the stage's result in the store.
@@ -76,6 +81,22 @@ func (b *StageStatusApplyConfiguration) WithState(value apiv1alpha1.StageState) 
 // If called multiple times, the Attempt field is set to the value of the last call.
 func (b *StageStatusApplyConfiguration) WithAttempt(value int32) *StageStatusApplyConfiguration {
 	b.Attempt = &value
+	return b
+}
+
+// WithFailures sets the Failures field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Failures field is set to the value of the last call.
+func (b *StageStatusApplyConfiguration) WithFailures(value int32) *StageStatusApplyConfiguration {
+	b.Failures = &value
+	return b
+}
+
+// WithLastFailure sets the LastFailure field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the LastFailure field is set to the value of the last call.
+func (b *StageStatusApplyConfiguration) WithLastFailure(value *StageFailureApplyConfiguration) *StageStatusApplyConfiguration {
+	b.LastFailure = value
 	return b
 }
 
