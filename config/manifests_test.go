@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	monitoringv1 "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1"
 	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
@@ -91,7 +92,7 @@ func named[T client.Object](t *testing.T, objects []client.Object, name string) 
 }
 
 func TestEveryKustomizationRendersIntoItsKinds(t *testing.T) {
-	for folder, want := range map[string]int{"default": 15, "namespaced": 15, "prometheus": 5, "grafana": 1} {
+	for folder, want := range map[string]int{"default": 15, "namespaced": 15, "prometheus": 5, "grafana": 1, "egress": 1} {
 		t.Run(folder, func(t *testing.T) {
 			if got := objects(t, rendered(t, folder)); len(got) != want {
 				t.Errorf("%d objects, want %d", len(got), want)
@@ -245,11 +246,12 @@ func TestEveryBindingBindsWhatIsThere(t *testing.T) {
 }
 
 func TestSelectorsFindTheManager(t *testing.T) {
-	all := append(objects(t, rendered(t, "default")), objects(t, rendered(t, "prometheus"))...)
+	all := slices.Concat(objects(t, rendered(t, "default")), objects(t, rendered(t, "prometheus")), objects(t, rendered(t, "egress")))
 	pod := named[*appsv1.Deployment](t, all, "espalier-controller-manager").Spec.Template
 	policy := named[*networkingv1.NetworkPolicy](t, all, "espalier-controller-manager")
+	egress := named[*networkingv1.NetworkPolicy](t, all, "espalier-controller-manager-egress")
 	monitor := named[*monitoringv1.PodMonitor](t, all, "espalier-controller-manager")
-	for what, selector := range map[string]metav1.LabelSelector{"NetworkPolicy": policy.Spec.PodSelector, "PodMonitor": monitor.Spec.Selector} {
+	for what, selector := range map[string]metav1.LabelSelector{"NetworkPolicy": policy.Spec.PodSelector, "egress": egress.Spec.PodSelector, "PodMonitor": monitor.Spec.Selector} {
 		chosen, err := metav1.LabelSelectorAsSelector(&selector)
 		if err != nil {
 			t.Fatal(err)
@@ -263,9 +265,55 @@ func TestSelectorsFindTheManager(t *testing.T) {
 	}
 }
 
+// reaches says whether pods that policies select may open a connection to a port of some address.
+func reaches(policies []*networkingv1.NetworkPolicy, protocol corev1.Protocol, port int) bool {
+	isolated := false
+	for _, p := range policies {
+		if !slices.Contains(p.Spec.PolicyTypes, networkingv1.PolicyTypeEgress) {
+			continue
+		}
+		isolated = true
+		for _, rule := range p.Spec.Egress {
+			if len(rule.To) > 0 {
+				continue
+			}
+			if len(rule.Ports) == 0 || slices.ContainsFunc(rule.Ports, func(o networkingv1.NetworkPolicyPort) bool {
+				return *o.Protocol == protocol && o.Port.IntValue() == port
+			}) {
+				return true
+			}
+		}
+	}
+	return !isolated
+}
+
+func TestTheManagerReachesAnAPIServerOnWhateverPort(t *testing.T) {
+	ports := []int{443, 6443, 7443, 8443, 16443, 26443}
+	for _, folder := range []string{"default", "namespaced"} {
+		policies := of[*networkingv1.NetworkPolicy](objects(t, rendered(t, folder)))
+		if len(policies) != 1 {
+			t.Fatalf("%s: %d policies", folder, len(policies))
+		}
+		for _, port := range ports {
+			if !reaches(policies, corev1.ProtocolTCP, port) {
+				t.Errorf("%s cuts the manager off from an API server at port %d", folder, port)
+			}
+		}
+		policies = append(policies, of[*networkingv1.NetworkPolicy](objects(t, rendered(t, "egress")))...)
+		for _, port := range ports {
+			if got, want := reaches(policies, corev1.ProtocolTCP, port), port == 443 || port == 6443; got != want {
+				t.Errorf("%s with egress: port %d is reached: %t, want %t", folder, port, got, want)
+			}
+		}
+		if !reaches(policies, corev1.ProtocolUDP, 53) || !reaches(policies, corev1.ProtocolTCP, 53) {
+			t.Errorf("%s with egress: no DNS", folder)
+		}
+	}
+}
+
 func TestNoManifestIsLeftOut(t *testing.T) {
 	var files []string
-	for _, folder := range []string{"crd", "grafana", "image", "manager", "namespaced", "network-policy", "prometheus", "rbac"} {
+	for _, folder := range []string{"crd", "egress", "grafana", "image", "manager", "namespaced", "network-policy", "prometheus", "rbac"} {
 		text, err := os.ReadFile(filepath.Join(folder, "kustomization.yaml"))
 		if err != nil {
 			t.Fatal(err)

@@ -67,6 +67,13 @@ func newInstallation(t *testing.T) *installation {
 		t.Fatal(err)
 	}
 	i := &installation{t: t, plane: plane, folder: t.TempDir(), tool: filepath.Join(bin, "kubectl")}
+	root, err := controlplane.ModuleRoot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(filepath.Join(root, "config"), filepath.Join(i.folder, "config")); err != nil { // commands name files of it
+		t.Fatal(err)
+	}
 	if i.client, err = client.New(plane.Config, client.Options{Scheme: scheme}); err != nil {
 		t.Fatal(err)
 	}
