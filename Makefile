@@ -46,6 +46,10 @@ bin/kueue: hack/kueue/go.mod hack/kueue/go.sum # with bin/kueue.yaml, its instal
 	cd hack/kueue && GOOS= GOARCH= go build -trimpath -ldflags '-s -w' -o ../../$@ sigs.k8s.io/kueue/cmd/kueue
 	GOOS= GOARCH= go run ./hack/install "$$(cd hack/kueue && go list -m -f '{{.Dir}}' sigs.k8s.io/kueue)/config/default" $@.yaml
 
+bin/helm: hack/helm/go.mod hack/helm/go.sum # which tests run on the chart
+	@mkdir -p bin
+	cd hack/helm && GOOS= GOARCH= go build -trimpath -ldflags '-s -w' -o ../../$@ helm.sh/helm/v3/cmd/helm
+
 .PHONY: kueue-test
 kueue-test: cluster-tools bin/kueue ## pipelines in a real Kueue's queues: quota, priorities, preemption
 	go test -count 1 -run Kueue ./test/kueue ./cmd/espalier
