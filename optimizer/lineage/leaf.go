@@ -8,6 +8,7 @@ import (
 	"espalier.dev/espalier/optimizer/answer"
 	"espalier.dev/espalier/optimizer/exec/float"
 	"espalier.dev/espalier/optimizer/ir"
+	"espalier.dev/espalier/optimizer/leaf"
 	"espalier.dev/espalier/optimizer/quantize"
 	"espalier.dev/espalier/optimizer/weight"
 )
@@ -85,11 +86,7 @@ func (o LeafOptions) quantization(n *Network) quantize.Options {
 
 // plan plans the quantization of a network. A kernel that the original gave one scale keeps one.
 func (r *Run) plan(n *Network) (*quantize.Plan, error) {
-	g, err := ir.Parse(n.model, 0)
-	if err != nil {
-		return nil, err
-	}
-	plan, err := quantize.NewPlan(g, r.Leaf.quantization(n))
+	plan, err := quantize.PlanOf(n.model, r.Leaf.quantization(n))
 	if err != nil {
 		return nil, err
 	}
@@ -179,15 +176,15 @@ func (r *Run) leaf(ctx context.Context, out *Outcome) (err error) {
 	if err != nil {
 		return err
 	}
-	leaf, err := quantize.Emit(n.model, q.plan, q.params, weights)
+	emitted, err := leaf.Emit(n.model, q.plan, q.params, weights)
 	if err != nil {
 		return err
 	}
-	out.Leaf = leaf.Model
-	out.Notes = append(append(out.Notes, leaf.Notes...), q.plan.Kept()...)
+	out.Leaf = emitted.Model
+	out.Notes = append(append(out.Notes, emitted.Notes...), q.plan.Kept()...)
 	out.Promises = map[int]weight.State{}
 	for t, state := range n.States() {
-		for _, form := range leaf.Forms(t) {
+		for _, form := range emitted.Forms(t) {
 			out.Promises[form] = state
 		}
 	}
@@ -196,13 +193,13 @@ func (r *Run) leaf(ctx context.Context, out *Outcome) (err error) {
 		return err
 	}
 	checked := r.draw(verifySamples)
-	checks := quantize.Checks{
-		Promises: out.Promises, Simulation: simulation, Float: unquantized, Place: leaf.Tensor, Feed: r.feed(checked), Samples: len(checked), Classifier: r.classifies(),
+	checks := leaf.Checks{
+		Promises: out.Promises, Simulation: simulation, Float: unquantized, Place: emitted.Tensor, Feed: r.feed(checked), Samples: len(checked), Classifier: r.classifies(),
 	}
-	if out.Verification, err = quantize.Verify(ctx, leaf.Model, checks); err != nil {
+	if out.Verification, err = leaf.Verify(ctx, emitted.Model, checks); err != nil {
 		return wrap("the emitted leaf does not agree with the network", err)
 	}
-	out.SNR, err = quantize.SNR(ctx, n.model, q.plan, leaf, r.feed(checked), min(snrSamples, len(checked)))
+	out.SNR, err = leaf.SNR(ctx, n.model, q.plan, emitted, r.feed(checked), min(snrSamples, len(checked)))
 	return err
 }
 

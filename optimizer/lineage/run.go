@@ -11,6 +11,7 @@ import (
 	"espalier.dev/espalier/optimizer/answer"
 	"espalier.dev/espalier/optimizer/dataset"
 	"espalier.dev/espalier/optimizer/ir"
+	"espalier.dev/espalier/optimizer/leaf"
 	"espalier.dev/espalier/optimizer/measure"
 	"espalier.dev/espalier/optimizer/quantize"
 	"espalier.dev/espalier/optimizer/tflite"
@@ -78,8 +79,8 @@ type Outcome struct {
 	// Promises are what the leaf's weights are held to, by its tensors; it was checked against them.
 	Promises     map[int]weight.State
 	Training     *train.Result // nil if nothing was trained
-	Verification *quantize.Verification
-	SNR          []quantize.LayerSNR
+	Verification *leaf.Verification
+	SNR          []leaf.LayerSNR
 	Notes        []string // decisions, one line each
 	Warnings     []string // of them those to be shown at once
 }

@@ -46,7 +46,7 @@ func (p *Plan) kernelFloor(node int, params []Params) (group int, floor float32)
 	if !np.Int8 {
 		return None, 0
 	}
-	rule := ruleOf(n).Int8
+	rule := RuleOf(n).Int8
 	switch {
 	case rule.OutputFloor > 0:
 		for _, g := range np.Operands {
@@ -59,6 +59,31 @@ func (p *Plan) kernelFloor(node int, params []Params) (group int, floor float32)
 		return np.Operands[0], rule.InputFloor
 	default:
 		return None, 0
+	}
+}
+
+// CheckParams reports quantizations by group that are not the plan's, or that no file may hold.
+func (p *Plan) CheckParams(params []Params) error {
+	if len(params) != len(p.Groups) {
+		return fmt.Errorf("%d quantizations for a plan of %d groups", len(params), len(p.Groups))
+	}
+	for g, q := range params {
+		if err := q.Check(); err != nil {
+			return fmt.Errorf("quantization of %s: %w", p.groupName(g), err)
+		}
+	}
+	return nil
+}
+
+// groupName names a group by its first tensor.
+func (p *Plan) groupName(g int) string {
+	switch group := &p.Groups[g]; {
+	case len(group.Tensors) > 0:
+		return p.name(group.Tensors[0])
+	case len(group.Sources) > 0:
+		return p.name(group.Sources[0])
+	default:
+		return fmt.Sprintf("group %d", g)
 	}
 }
 

@@ -144,7 +144,7 @@ func (o *observer) run(ctx context.Context, feed Feed, lane, workers, n int) err
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if err := feedBatch(o.exec, len(o.plan.Graph.Inputs), feed, first, min(size, n-first)); err != nil {
+		if err := feed.Batch(o.exec, first, min(size, n-first)); err != nil {
 			return err
 		}
 		o.exec.Forward()
@@ -155,19 +155,19 @@ func (o *observer) run(ctx context.Context, feed Feed, lane, workers, n int) err
 	return nil
 }
 
-// feedBatch makes samples first … first+count−1 the next batch of an executor.
-func feedBatch(e *float.Exec, inputs int, feed Feed, first, count int) error {
+// Batch makes samples first … first+count−1 the next batch of an executor.
+func (f Feed) Batch(e *float.Exec, first, count int) error {
 	if err := e.SetBatch(count); err != nil {
 		return err
 	}
-	sample := make([][]float32, inputs)
+	sample := make([][]float32, len(e.Network().Graph.Inputs))
 	for k := range count {
 		for i := range sample {
 			x := e.Input(i)
 			per := len(x) / count
 			sample[i] = x[k*per : (k+1)*per]
 		}
-		if err := feed(first+k, sample); err != nil {
+		if err := f(first+k, sample); err != nil {
 			return err
 		}
 	}

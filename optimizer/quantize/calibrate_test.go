@@ -7,12 +7,13 @@ import (
 	"runtime"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"espalier.dev/espalier/optimizer/exec/float"
 	"espalier.dev/espalier/optimizer/op"
 	"espalier.dev/espalier/optimizer/tflite"
 	"espalier.dev/espalier/optimizer/tflite/schema"
 	"espalier.dev/espalier/optimizer/tflite/tflitetest"
-	"github.com/google/go-cmp/cmp"
 )
 
 // samples is a feed of rows of values, one input.
@@ -44,7 +45,7 @@ func calibrated(t *testing.T, m *tflite.Model, config Calibration, feed Feed, n 
 	if err != nil {
 		t.Fatal(err)
 	}
-	plan, err := planOf(m, Options{})
+	plan, err := PlanOf(m, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,9 +79,9 @@ func TestCalibrationDoesNotDependOnProcessors(t *testing.T) {
 	for _, method := range []Method{MinMax, Average, Percentile, MSE} {
 		t.Run(method.String(), func(t *testing.T) {
 			config := Calibration{Method: method, Percentile: 99}
-			_, want := calibrated(t, classifier(), config, noise, 33)
+			_, want := calibrated(t, tflitetest.Classifier(), config, noise, 33)
 			defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
-			_, got := calibrated(t, classifier(), config, noise, 33)
+			_, got := calibrated(t, tflitetest.Classifier(), config, noise, 33)
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Error(diff)
 			}
@@ -116,7 +117,7 @@ func TestCalibrationErrorsNameTheirCause(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	plan, err := planOf(m, Options{})
+	plan, err := PlanOf(m, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -148,7 +149,7 @@ func TestCalibrationErrorsNameTheirCause(t *testing.T) {
 }
 
 func TestAttachSharesOneObjectPerGroup(t *testing.T) {
-	m := classifier()
+	m := tflitetest.Classifier()
 	net, err := float.Compile(m, 2)
 	if err != nil {
 		t.Fatal(err)
@@ -191,12 +192,12 @@ func TestScalesStayWithinWhatKernelsCanMultiply(t *testing.T) {
 }
 
 func BenchmarkCalibrate(b *testing.B) {
-	m := classifier()
+	m := tflitetest.Classifier()
 	net, err := float.Compile(m, 0)
 	if err != nil {
 		b.Fatal(err)
 	}
-	plan, err := planOf(m, Options{})
+	plan, err := PlanOf(m, Options{})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -53,14 +53,14 @@ func (b *builder) mark() {
 	for i := range b.Graph.Nodes {
 		n, np := &b.Graph.Nodes[i], &b.Nodes[i]
 		np.Operands = make([]int, len(n.Inputs))
-		r := ruleOf(n)
+		r := RuleOf(n)
 		for slot := range n.Inputs {
 			np.Operands[slot] = None
-			if np.Int8 && !b.idle(n) && b.isActivation(n.Inputs[slot]) {
+			if np.Int8 && !b.Idle(n) && b.IsActivation(n.Inputs[slot]) {
 				b.active[n.Inputs[slot]] = true
 			}
 		}
-		if !np.Int8 || b.idle(n) {
+		if !np.Int8 || b.Idle(n) {
 			continue
 		}
 		if r.Int8.Rule == op.Reads {
@@ -76,7 +76,7 @@ func (b *builder) mark() {
 	}
 	if b.Options.IO == IOInt8 {
 		for _, t := range append(append([]int(nil), b.Graph.Inputs...), b.Graph.Outputs...) {
-			b.active[t] = b.active[t] || b.isActivation(t)
+			b.active[t] = b.active[t] || b.IsActivation(t)
 		}
 	}
 	for t, known := range b.Options.Known {
@@ -91,8 +91,8 @@ func (b *builder) mark() {
 func (b *builder) unite() {
 	for i := range b.Graph.Nodes {
 		n, np := &b.Graph.Nodes[i], &b.Nodes[i]
-		r := ruleOf(n)
-		if !np.Int8 || b.idle(n) {
+		r := RuleOf(n)
+		if !np.Int8 || b.Idle(n) {
 			continue
 		}
 		if r.Int8.Rule == op.Same {
@@ -124,7 +124,7 @@ func (b *builder) uniteNode(n *ir.Node) {
 	}
 	var inputs []int
 	for _, t := range n.Inputs {
-		if b.isActivation(t) {
+		if b.IsActivation(t) {
 			inputs = append(inputs, t)
 		}
 	}
@@ -219,5 +219,5 @@ func (b *builder) sources() {
 // derived reports whether a node's outputs lie within the range of its inputs, all of which are in the same group or added to
 // it as sources.
 func (b *builder) derived(node int) bool {
-	return b.Nodes[node].Int8 && ruleOf(&b.Graph.Nodes[node]).Int8.Rule == op.Same
+	return b.Nodes[node].Int8 && RuleOf(&b.Graph.Nodes[node]).Int8.Rule == op.Same
 }

@@ -51,7 +51,7 @@ func ImportInt8(m *tflite.Model) (*Imported, error) {
 	if err := im.bypass(); err != nil {
 		return nil, err
 	}
-	im.renumber(compact(im.out.Model))
+	im.renumber(tflite.Compact(im.out.Model))
 	if err := im.out.Model.Check(); err != nil {
 		return nil, fmt.Errorf("imported model: %w", err)
 	}
@@ -83,7 +83,7 @@ type importer struct {
 func (im *importer) layers() error {
 	for i := range im.g.Nodes {
 		n := &im.g.Nodes[i]
-		r := ruleOf(n)
+		r := RuleOf(n)
 		if r.Int8.Rule != op.Weighted {
 			continue
 		}

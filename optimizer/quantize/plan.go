@@ -9,6 +9,7 @@ import (
 
 	"espalier.dev/espalier/optimizer/ir"
 	"espalier.dev/espalier/optimizer/op"
+	"espalier.dev/espalier/optimizer/tflite"
 	"espalier.dev/espalier/optimizer/tflite/schema"
 	"espalier.dev/espalier/optimizer/weight"
 )
@@ -109,6 +110,15 @@ func NewPlan(g *ir.Graph, options Options) (*Plan, error) {
 	return p, nil
 }
 
+// PlanOf plans a model at the file's own shapes.
+func PlanOf(m *tflite.Model, options Options) (*Plan, error) {
+	g, err := ir.Parse(m, 0)
+	if err != nil {
+		return nil, err
+	}
+	return NewPlan(g, options)
+}
+
 // chooseNodes decides node by node between int8 and float.
 func (p *Plan) chooseNodes() error {
 	count, quantized := 0, false
@@ -117,7 +127,7 @@ func (p *Plan) chooseNodes() error {
 		n := &p.Graph.Nodes[i]
 		why := p.whyFloat(n)
 		p.Nodes[i] = NodePlan{Int8: why == "", Why: why}
-		if why == "" && !p.idle(n) {
+		if why == "" && !p.Idle(n) {
 			count++
 		} else if why != "" {
 			reasons = append(reasons, why)
@@ -144,10 +154,10 @@ const (
 
 // whyFloat returns why a node stays float, "" if it becomes int8.
 func (p *Plan) whyFloat(n *ir.Node) string {
-	if p.idle(n) {
+	if p.Idle(n) {
 		return ""
 	}
-	r := ruleOf(n)
+	r := RuleOf(n)
 	if p.Options.Float[n.Index] {
 		return fmt.Sprintf("%s is float in the imported model", n)
 	}
@@ -184,8 +194,8 @@ func (p *Plan) whyFloat(n *ir.Node) string {
 	return ""
 }
 
-// idle reports whether a node computes with shapes only: it stays as it is and takes whatever type its input has.
-func (p *Plan) idle(n *ir.Node) bool { return n.Folded || ruleOf(n).Int8.Rule == op.Opaque }
+// Idle reports whether a node computes with shapes only: it stays as it is and takes whatever type its input has.
+func (p *Plan) Idle(n *ir.Node) bool { return n.Folded || RuleOf(n).Int8.Rule == op.Opaque }
 
 // keptBy returns the keep-float pattern that matches the node's output or weight names, "" if none does.
 func (p *Plan) keptBy(n *ir.Node) string {
@@ -219,7 +229,7 @@ func namesOf(g *ir.Graph, n *ir.Node) []string {
 	for _, t := range n.Outputs {
 		names = append(names, g.Tensors[t].Name)
 	}
-	if r := ruleOf(n); r.Weights != nil {
+	if r := RuleOf(n); r.Weights != nil {
 		names = append(names, g.Tensors[n.Inputs[r.Find(op.Weight)]].Name)
 	}
 	return names
@@ -244,7 +254,7 @@ func layerNames(g *ir.Graph) string {
 func (p *Plan) findLayers() {
 	for i := range p.Graph.Nodes {
 		n := &p.Graph.Nodes[i]
-		r := ruleOf(n)
+		r := RuleOf(n)
 		if !p.Nodes[i].Int8 || r.Weights == nil {
 			continue
 		}
@@ -260,9 +270,9 @@ func (p *Plan) findLayers() {
 	}
 }
 
-// inputGroup is the group a layer reads its input in.
-func (p *Plan) inputGroup(l Layer) int {
-	return p.Nodes[l.Node].Operands[ruleOf(&p.Graph.Nodes[l.Node]).Find(op.Data)]
+// InputGroup is the group a layer reads its input in.
+func (p *Plan) InputGroup(l Layer) int {
+	return p.Nodes[l.Node].Operands[RuleOf(&p.Graph.Nodes[l.Node]).Find(op.Data)]
 }
 
 // Kept lists the nodes that stay float and why, one line each, for the report.
@@ -276,9 +286,9 @@ func (p *Plan) Kept() []string {
 	return lines
 }
 
-// stored reports whether tensor t itself, under its own index, is int8 in the emitted file: a model input or output by the
+// IsInt8 reports whether tensor t itself, under its own index, is int8 in the emitted file: a model input or output by the
 // I/O type, any other by the node that makes it.
-func (p *Plan) stored(t int) bool {
+func (p *Plan) IsInt8(t int) bool {
 	if p.Tensor[t] == None {
 		return false
 	}
@@ -293,8 +303,8 @@ func (p *Plan) isBorder(t int) bool {
 	return contains(p.Graph.Inputs, t) || contains(p.Graph.Outputs, t)
 }
 
-// isActivation reports whether t holds float values that change with the input.
-func (p *Plan) isActivation(t int) bool {
+// IsActivation reports whether t holds float values that change with the input.
+func (p *Plan) IsActivation(t int) bool {
 	return t >= 0 && p.Graph.Tensors[t].Const == nil && p.Graph.Tensors[t].Type == schema.TensorTypeFLOAT32
 }
 

@@ -5,9 +5,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"espalier.dev/espalier/optimizer/ir"
 	"espalier.dev/espalier/optimizer/tflite/schema"
-	"github.com/google/go-cmp/cmp"
 )
 
 // sketch draws a graph by hand; tensors are known by name.

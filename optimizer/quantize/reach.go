@@ -248,7 +248,7 @@ func watch(ctx context.Context, m *tflite.Model, tensors []int, feed Feed, n int
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		if err := feedBatch(exec, len(net.Graph.Inputs), feed, first, min(net.MicroBatch, n-first)); err != nil {
+		if err := feed.Batch(exec, first, min(net.MicroBatch, n-first)); err != nil {
 			return nil, err
 		}
 		exec.Forward()

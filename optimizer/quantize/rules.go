@@ -8,8 +8,8 @@ import (
 // unknown stands for a custom operator and one that is not in the table.
 var unknown = &op.Op{Int8: op.Int8{Why: "it is not known"}}
 
-// ruleOf returns what is known of a node's operator.
-func ruleOf(n *ir.Node) *op.Op {
+// RuleOf returns what is known of a node's operator.
+func RuleOf(n *ir.Node) *op.Op {
 	if o := op.Lookup(n.Op); o != nil && n.Custom == "" {
 		return o
 	}

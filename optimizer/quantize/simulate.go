@@ -2,7 +2,6 @@ package quantize
 
 import (
 	"fmt"
-	"math"
 
 	"espalier.dev/espalier/optimizer/exec/float"
 	"espalier.dev/espalier/optimizer/tflite"
@@ -29,19 +28,27 @@ func (p *Plan) Simulate(m *tflite.Model, params []Params, weights map[int]Weight
 	return net, err
 }
 
-// CheckIntegers reports integers that do not stand for the weights of m: those of a layer further than half a step from its values.
-// Scales that were raised for the sake of a bias make steps larger, not errors.
-func (p *Plan) CheckIntegers(m *tflite.Model, weights map[int]Weights) error {
-	for _, l := range p.Layers {
-		w, shape := weights[l.Weight], p.Graph.Tensors[l.Weight].Shape
-		inner := product(shape[l.Axis+1:])
-		values := w.Values(shape, l.Axis)
-		for i, v := range p.constant(m, l.Weight) {
-			step := float64(w.Scale[i/inner%shape[l.Axis]%len(w.Scale)])
-			if d := math.Abs(float64(v) - float64(values[i])); !(d <= 0.5001*step) {
-				return fmt.Errorf("layer %q: weight %d is %v, its integer means %v, more than half a step of %v away", l.Name, i, v, values[i], step)
+// Simulation compiles the imported model with the fake quantization of its int8 form attached.
+func (im *Imported) Simulation(microBatch int) (*float.Network, error) {
+	net, err := float.Compile(im.Model, microBatch)
+	if err != nil {
+		return nil, err
+	}
+	plan, err := PlanOf(im.Model, Options{Known: im.Known, Float: im.Float})
+	if err != nil {
+		return nil, err
+	}
+	acts, err := plan.Attach(net, plan.Params(make([]Range, len(plan.Groups))))
+	if err != nil {
+		return nil, err
+	}
+	for t, act := range net.Act {
+		for g, group := range plan.Groups {
+			if act == acts[g] && group.Fixed == nil {
+				net.Act[t] = nil // was float, or a constant whose values are on their grid already
 			}
 		}
 	}
-	return nil
+	net.Refresh()
+	return net, nil
 }

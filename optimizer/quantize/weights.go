@@ -147,9 +147,9 @@ func (w Weights) checkSize(shape []int, axis int) error {
 	return nil
 }
 
-// biasCodes quantizes a bias at scale input·weight[channel]. The reference kernels multiply by the scales' product in float64,
+// BiasCodes quantizes a bias at scale input·weight[channel]. The reference kernels multiply by the scales' product in float64,
 // so the codes refer to that product; the float32 scale in the file only documents it.
-func biasCodes(bias []float32, input float32, weight []float32) []int32 {
+func BiasCodes(bias []float32, input float32, weight []float32) []int32 {
 	q := make([]int32, len(bias))
 	for c, b := range bias {
 		step := float64(input) * float64(weight[min(c, len(weight)-1)])
@@ -158,8 +158,8 @@ func biasCodes(bias []float32, input float32, weight []float32) []int32 {
 	return q
 }
 
-// biasScale is the bias scale written into the file.
-func biasScale(input float32, weight []float32) []float32 {
+// BiasScale is the bias scale written into the file.
+func BiasScale(input float32, weight []float32) []float32 {
 	scale := make([]float32, len(weight))
 	for c, s := range weight {
 		scale[c] = float32(input * s)

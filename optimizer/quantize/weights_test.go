@@ -67,7 +67,7 @@ func TestBiasesNeverSaturate(t *testing.T) {
 	values, bias := []float32{1, -1, 1e-12, 1e-13}, []float32{0.1, -50}
 	const input = 0.02
 	w := symmetric(t, values, []int{2, 2}, 0, true, scaleFloor(bias, input))
-	q := biasCodes(bias, input, w.Scale)
+	q := BiasCodes(bias, input, w.Scale)
 	for c, b := range bias {
 		value := float64(q[c]) * input * float64(w.Scale[c])
 		if math.Abs(value-float64(b)) > 1e-3*math.Abs(float64(b)) {
@@ -91,7 +91,7 @@ func TestFloorRaisesScalesAndKeepsCodes(t *testing.T) {
 	if got.Scale[1] != 0.5 || clustered.Scale[0] != 1e-14 {
 		t.Errorf("scales %v, of the input %v", got.Scale, clustered.Scale)
 	}
-	if q := biasCodes([]float32{-3, 3}, 0.01, got.Scale); q[0] < -maxBias-100 || q[0] > -maxBias/2 {
+	if q := BiasCodes([]float32{-3, 3}, 0.01, got.Scale); q[0] < -maxBias-100 || q[0] > -maxBias/2 {
 		t.Errorf("bias code %d", q[0])
 	}
 	if single, raised := (Weights{Codes: []int8{1, 1}, Scale: []float32{1e-14}}).withFloor(scaleFloor([]float32{-3, 0}, 0.01)); len(single.Scale) != 2 || len(raised) != 1 || single.Scale[1] != 1e-14 {

@@ -71,13 +71,25 @@ func WriteWhole(path string, data []byte) (err error) {
 }
 
 // Compact drops what nothing refers to (tensors, buffers, operator codes) and stores equal constants once. Tensor indices
-// change; names, signatures and metadata are kept.
-func Compact(m *Model) {
+// change; names, signatures and metadata are kept. It returns the new index of every tensor of the primary subgraph, −1 if dropped.
+func Compact(m *Model) (moved []int) {
+	before := m.Subgraph().Tensors
 	for s, g := range m.Subgraphs {
 		m.dropTensors(s, g)
 	}
 	m.dropOperatorCodes()
 	m.dropBuffers()
+	after := m.Subgraph().Tensors
+	moved = make([]int, len(before))
+	next := 0
+	for t := range before {
+		moved[t] = -1
+		if next < len(after) && after[next] == before[t] {
+			moved[t] = next
+			next++
+		}
+	}
+	return moved
 }
 
 // dropTensors removes the tensors of a subgraph that no operator, border or signature names.

@@ -1,52 +1,30 @@
-package quantize
+package leaf
 
 import (
 	"fmt"
-	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"espalier.dev/espalier/optimizer/ir"
+	"espalier.dev/espalier/optimizer/quantize"
 	"espalier.dev/espalier/optimizer/tflite"
 	"espalier.dev/espalier/optimizer/tflite/schema"
 	"espalier.dev/espalier/optimizer/tflite/tflitetest"
-	"github.com/google/go-cmp/cmp"
 )
 
-// random returns n normal values.
-func random(seed uint64, n int32) []float32 {
-	rng := rand.New(rand.NewPCG(seed, 99))
-	x := make([]float32, n)
-	for i := range x {
-		x[i] = float32(rng.NormFloat64() * 0.3)
-	}
-	return x
-}
-
-// classifier is conv → pool → conv → flatten → dense → softmax.
-func classifier() *tflite.Model {
-	b := tflitetest.New()
-	x := b.Input("x", 1, 8, 8, 2)
-	y := b.Conv("conv", x, random(1, 4*9*2), random(2, 4), 4, 3, 3, 1, schema.PaddingSAME, tflitetest.ReLU)
-	y = b.Pool("pool", schema.BuiltinOperatorMAX_POOL_2D, y, 2, 2, schema.PaddingVALID)
-	y = b.Depthwise("depthwise", y, random(3, 9*4), random(4, 4), 3, 3, 1, schema.PaddingSAME, tflitetest.ReLU6)
-	y = b.Flatten("flat", y)
-	y = b.Dense("dense", y, random(5, 3*64), random(6, 3), 3, tflitetest.None)
-	b.Output(b.Softmax("softmax", y))
-	return b.Model()
-}
-
 // emitted plans and emits a model with the range [−2, 3] for every free group.
-func emitted(t *testing.T, m *tflite.Model, options Options, weights map[int]Weights) (*Leaf, *Plan, []Params) {
+func emitted(t *testing.T, m *tflite.Model, options quantize.Options, weights map[int]quantize.Weights) (*Emitted, *quantize.Plan, []quantize.Params) {
 	t.Helper()
-	plan, err := planOf(m, options)
+	plan, err := quantize.PlanOf(m, options)
 	if err != nil {
 		t.Fatal(err)
 	}
-	ranges := make([]Range, len(plan.Groups))
+	ranges := make([]quantize.Range, len(plan.Groups))
 	for g := range ranges {
-		ranges[g] = Range{-2, 3}
+		ranges[g] = quantize.Range{Min: -2, Max: 3}
 	}
 	params := plan.Params(ranges)
 	leaf, err := Emit(m, plan, params, weights)
@@ -80,10 +58,10 @@ func listing(m *tflite.Model) []string {
 }
 
 func TestEmitKeepsOperatorsAndTensorsInPlace(t *testing.T) {
-	m := classifier()
+	m := tflitetest.Classifier()
 	m.SetMetadata("CONVERSION_METADATA", []byte("stale"))
 	m.SetMetadata("labels", []byte("kept"))
-	leaf, _, _ := emitted(t, m, Options{}, nil)
+	leaf, _, _ := emitted(t, m, quantize.Options{}, nil)
 	want := []string{
 		"CONV_2D x:INT8 → conv:INT8",
 		"MAX_POOL_2D conv:INT8 → pool:INT8",
@@ -112,7 +90,7 @@ func TestEmitKeepsOperatorsAndTensorsInPlace(t *testing.T) {
 }
 
 func TestEmitFollowsTheSpecification(t *testing.T) {
-	leaf, plan, params := emitted(t, classifier(), Options{}, nil)
+	leaf, plan, params := emitted(t, tflitetest.Classifier(), quantize.Options{}, nil)
 	tensors := leaf.Model.Subgraph().Tensors
 	for _, l := range plan.Layers {
 		w, bias := tensors[l.Weight], tensors[l.Bias]
@@ -175,9 +153,9 @@ func TestEmitConvertsAtTheBorders(t *testing.T) {
 	elu := func() *tflite.Model {
 		b := tflitetest.New()
 		x := b.Input("x", 1, 4)
-		y := b.Dense("a", x, random(1, 16), random(2, 4), 4, tflitetest.None)
+		y := b.Dense("a", x, tflitetest.Weights(1, 16), tflitetest.Weights(2, 4), 4, tflitetest.None)
 		y = b.Unary("elu", schema.BuiltinOperatorELU, y)
-		b.Output(b.Dense("b", y, random(3, 16), random(4, 4), 4, tflitetest.None))
+		b.Output(b.Dense("b", y, tflitetest.Weights(3, 16), tflitetest.Weights(4, 4), 4, tflitetest.None))
 		return b.Model()
 	}
 	shared := func() *tflite.Model {
@@ -192,18 +170,18 @@ func TestEmitConvertsAtTheBorders(t *testing.T) {
 	mixed := func() *tflite.Model {
 		b := tflitetest.New()
 		x := b.Input("x", 1, 4)
-		y := b.Dense("a", x, random(1, 16), random(2, 4), 4, tflitetest.None)
+		y := b.Dense("a", x, tflitetest.Weights(1, 16), tflitetest.Weights(2, 4), 4, tflitetest.None)
 		z := b.Unary("tanh", schema.BuiltinOperatorTANH, x)
 		b.Output(b.Concat("concat", 1, y, z))
 		return b.Model()
 	}
 	for name, tc := range map[string]struct {
 		model   func() *tflite.Model
-		options Options
+		options quantize.Options
 		want    []string
 	}{
 		"float inputs and outputs": {
-			model: classifier, options: Options{IO: IOFloat32},
+			model: tflitetest.Classifier, options: quantize.Options{IO: quantize.IOFloat32},
 			want: []string{
 				"QUANTIZE x:FLOAT32 → x_int8:INT8",
 				"CONV_2D x_int8:INT8 → conv:INT8",
@@ -216,7 +194,7 @@ func TestEmitConvertsAtTheBorders(t *testing.T) {
 			},
 		},
 		"a layer kept float": {
-			model: classifier, options: Options{KeepFloat: []string{"depthwise"}},
+			model: tflitetest.Classifier, options: quantize.Options{KeepFloat: []string{"depthwise"}},
 			want: []string{
 				"CONV_2D x:INT8 → conv:INT8",
 				"MAX_POOL_2D conv:INT8 → pool:INT8",
@@ -249,7 +227,7 @@ func TestEmitConvertsAtTheBorders(t *testing.T) {
 			},
 		},
 		"a float result that is also a float output": {
-			model: shared, options: Options{IO: IOFloat32},
+			model: shared, options: quantize.Options{IO: quantize.IOFloat32},
 			want: []string{
 				"ELU x:FLOAT32 → elu:FLOAT32",
 				"QUANTIZE x:FLOAT32 → x_int8:INT8",
@@ -282,17 +260,17 @@ func TestEmitConvertsAtTheBorders(t *testing.T) {
 }
 
 func TestEmitCopiesGivenIntegersAndScales(t *testing.T) {
-	m := classifier()
-	plan, err := planOf(m, Options{})
+	m := tflitetest.Classifier()
+	plan, err := quantize.PlanOf(m, quantize.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	dense := plan.Layers[2].Weight
-	given := Weights{Codes: make([]int8, 3*64), Scale: []float32{0.123456, 3e-5, 7}}
+	given := quantize.Weights{Codes: make([]int8, 3*64), Scale: []float32{0.123456, 3e-5, 7}}
 	for i := range given.Codes {
 		given.Codes[i] = int8(i%5 - 2) // far from ±127: a scale derived from max|w| would differ
 	}
-	leaf, _, _ := emitted(t, m, Options{}, map[int]Weights{dense: given})
+	leaf, _, _ := emitted(t, m, quantize.Options{}, map[int]quantize.Weights{dense: given})
 	tensor := leaf.Model.Subgraph().Tensors[dense]
 	codes, err := leaf.Model.Int8s(tensor)
 	if err != nil {
@@ -307,13 +285,13 @@ func TestEmitCopiesGivenIntegersAndScales(t *testing.T) {
 }
 
 func TestEmitRaisesScalesForBiasesAndSaysSo(t *testing.T) {
-	m := classifier()
-	plan, err := planOf(m, Options{})
+	m := tflitetest.Classifier()
+	plan, err := quantize.PlanOf(m, quantize.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	dense := plan.Layers[2].Weight
-	leaf, _, _ := emitted(t, m, Options{}, map[int]Weights{dense: {Codes: make([]int8, 3*64), Scale: []float32{0.01, 1e-15, 0.01}}})
+	leaf, _, _ := emitted(t, m, quantize.Options{}, map[int]quantize.Weights{dense: {Codes: make([]int8, 3*64), Scale: []float32{0.01, 1e-15, 0.01}}})
 	if want := `layer "dense/kernel": scales of channels [1] raised, codes kept, so that their biases fit int32`; !slices.Equal(leaf.Notes, []string{want}) {
 		t.Errorf("notes %q", leaf.Notes)
 	}
@@ -322,12 +300,12 @@ func TestEmitRaisesScalesForBiasesAndSaysSo(t *testing.T) {
 func TestEmitClonesConstantsThatNeedTwoForms(t *testing.T) {
 	b := tflitetest.New()
 	x := b.Input("x", 1, 4)
-	c := b.Const("c", random(1, 4), 4)
+	c := b.Const("c", tflitetest.Weights(1, 4), 4)
 	add := &schema.AddOptionsT{}
 	y := b.Op("sum", schema.BuiltinOperatorADD, schema.BuiltinOptionsAddOptions, add, []int32{1, 4}, x, c)
 	z := b.Op("kept", schema.BuiltinOperatorADD, schema.BuiltinOptionsAddOptions, add, []int32{1, 4}, y, c)
 	b.Output(b.Op("max", schema.BuiltinOperatorMAXIMUM, schema.BuiltinOptionsMaximumMinimumOptions, &schema.MaximumMinimumOptionsT{}, []int32{1, 4}, z, c))
-	leaf, _, _ := emitted(t, b.Model(), Options{KeepFloat: []string{"kept"}}, nil)
+	leaf, _, _ := emitted(t, b.Model(), quantize.Options{KeepFloat: []string{"kept"}}, nil)
 	var forms []string
 	for _, o := range leaf.Model.Subgraph().Operators {
 		if len(o.Inputs) > 1 {
@@ -342,12 +320,12 @@ func TestEmitClonesConstantsThatNeedTwoForms(t *testing.T) {
 
 // A plan is made once; the weights and biases that training leaves in a later version of the model are what counts.
 func TestEmitTakesTheModelsValuesNotThePlans(t *testing.T) {
-	m := classifier()
-	plan, err := planOf(m, Options{})
+	m := tflitetest.Classifier()
+	plan, err := quantize.PlanOf(m, quantize.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	params := plan.Params(make([]Range, len(plan.Groups)))
+	params := plan.Params(make([]quantize.Range, len(plan.Groups)))
 	later := m.Clone()
 	dense := plan.Layers[2]
 	later.SetData(later.Subgraph().Tensors[dense.Bias], tflite.Float32Bytes([]float32{1, 2, -3}))
@@ -358,7 +336,7 @@ func TestEmitTakesTheModelsValuesNotThePlans(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	im, err := ImportInt8(leaf.Model)
+	im, err := quantize.ImportInt8(leaf.Model)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -381,7 +359,7 @@ func TestWeightsKeptAsFloat16BecomeInt8(t *testing.T) {
 	w := b.Op("w", schema.BuiltinOperatorDEQUANTIZE, schema.BuiltinOptionsNONE, nil, []int32{2, 2}, half)
 	options := &schema.FullyConnectedOptionsT{}
 	b.Output(b.Op("y", schema.BuiltinOperatorFULLY_CONNECTED, schema.BuiltinOptionsFullyConnectedOptions, options, []int32{1, 2}, x, w, -1))
-	leaf, _, _ := emitted(t, b.Model(), Options{}, nil)
+	leaf, _, _ := emitted(t, b.Model(), quantize.Options{}, nil)
 	if diff := cmp.Diff([]string{"FULLY_CONNECTED x:INT8 → y:INT8"}, listing(leaf.Model)); diff != "" {
 		t.Error(diff)
 	}
@@ -391,7 +369,7 @@ func TestWeightsKeptAsFloat16BecomeInt8(t *testing.T) {
 }
 
 func TestPerTensorDenseHasOneScale(t *testing.T) {
-	leaf, plan, _ := emitted(t, classifier(), Options{PerTensorDense: true}, nil)
+	leaf, plan, _ := emitted(t, tflitetest.Classifier(), quantize.Options{PerTensorDense: true}, nil)
 	for _, l := range plan.Layers {
 		want := leaf.Model.Subgraph().Tensors[l.Weight].Shape[l.Axis]
 		if l.Name == "dense/kernel" {
@@ -404,29 +382,29 @@ func TestPerTensorDenseHasOneScale(t *testing.T) {
 }
 
 func TestImportInvertsEmit(t *testing.T) {
-	for name, options := range map[string]Options{
+	for name, options := range map[string]quantize.Options{
 		"int8 inputs and outputs":  {},
-		"float inputs and outputs": {IO: IOFloat32},
+		"float inputs and outputs": {IO: quantize.IOFloat32},
 		"one scale a dense layer":  {PerTensorDense: true},
 		"a layer kept float":       {KeepFloat: []string{"depthwise"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			leaf, plan, params := emitted(t, classifier(), options, nil)
-			im, err := ImportInt8(leaf.Model)
+			leaf, plan, params := emitted(t, tflitetest.Classifier(), options, nil)
+			im, err := quantize.ImportInt8(leaf.Model)
 			if err != nil {
 				t.Fatal(err)
 			}
 			for i, g := range plan.Tensor {
-				if g != None && im.Known[im.Tensor[leaf.Tensor[i]]] != params[g] {
-					t.Errorf("%s: quantization %v, want %v", plan.name(i), im.Known[im.Tensor[leaf.Tensor[i]]], params[g])
+				if g != quantize.None && im.Known[im.Tensor[leaf.Tensor[i]]] != params[g] {
+					t.Errorf("%s: quantization %v, want %v", plan.Graph.Tensors[i].String(), im.Known[im.Tensor[leaf.Tensor[i]]], params[g])
 				}
 			}
 			options.Known = im.Known
-			again, err := planOf(im.Model, options)
+			again, err := quantize.PlanOf(im.Model, options)
 			if err != nil {
 				t.Fatal(err)
 			}
-			second, err := Emit(im.Model, again, again.Params(make([]Range, len(again.Groups))), im.Weights)
+			second, err := Emit(im.Model, again, again.Params(make([]quantize.Range, len(again.Groups))), im.Weights)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -449,22 +427,22 @@ func TestImportInvertsEmit(t *testing.T) {
 }
 
 func TestEmitRefusesWhatDoesNotFit(t *testing.T) {
-	m := classifier()
-	plan, err := planOf(m, Options{})
+	m := tflitetest.Classifier()
+	plan, err := quantize.PlanOf(m, quantize.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	params := plan.Params(make([]Range, len(plan.Groups)))
+	params := plan.Params(make([]quantize.Range, len(plan.Groups)))
 	bad := slices.Clone(params)
 	bad[0].ZeroPoint = 200
 	for name, tc := range map[string]struct {
-		params  []Params
-		weights map[int]Weights
+		params  []quantize.Params
+		weights map[int]quantize.Weights
 		want    string
 	}{
 		"too few quantizations":    {params[:1], nil, "1 quantizations for a plan of 5 groups"},
 		"an impossible zero point": {bad, nil, `quantization of tensor 0 "x": zero point 200 is outside [-128, 127]`},
-		"weights of another shape": {params, map[int]Weights{plan.Layers[0].Weight: {make([]int8, 2), []float32{1}}}, `layer "conv/kernel": 2 codes for 72 weights`},
+		"weights of another shape": {params, map[int]quantize.Weights{plan.Layers[0].Weight: {Codes: make([]int8, 2), Scale: []float32{1}}}, `layer "conv/kernel": 2 codes for 72 weights`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if _, err := Emit(m, plan, tc.params, tc.weights); err == nil || err.Error() != tc.want {

@@ -1,4 +1,4 @@
-package quantize
+package leaf
 
 import (
 	"context"
@@ -8,6 +8,7 @@ import (
 	"espalier.dev/espalier/optimizer/exec/float"
 	"espalier.dev/espalier/optimizer/exec/integer"
 	"espalier.dev/espalier/optimizer/ir"
+	"espalier.dev/espalier/optimizer/quantize"
 	"espalier.dev/espalier/optimizer/tflite"
 )
 
@@ -17,12 +18,12 @@ type LayerSNR struct {
 	Leaf    int // in the leaf
 	Name    string
 	Decibel float64 // 10·log₁₀(Σ x² / Σ (x − x̂)²); +Inf where they are equal
-	Params  Params
+	Params  quantize.Params
 }
 
 // SNR measures, on samples 0 … n−1, the signal-to-noise ratio of every int8 tensor of a leaf against the float model it was
 // emitted from, in execution order: the error that all layers before it have left in it, its own rounding included.
-func SNR(ctx context.Context, m *tflite.Model, plan *Plan, leaf *Leaf, feed Feed, n int) ([]LayerSNR, error) {
+func SNR(ctx context.Context, m *tflite.Model, plan *quantize.Plan, leaf *Emitted, feed quantize.Feed, n int) ([]LayerSNR, error) {
 	net, err := float.Compile(m, 1)
 	if err != nil {
 		return nil, err
@@ -33,16 +34,15 @@ func SNR(ctx context.Context, m *tflite.Model, plan *Plan, leaf *Leaf, feed Feed
 		return nil, err
 	}
 	meter := newMeter(plan, leaf)
-	inputs := len(net.Graph.Inputs)
 	for i := range n {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		if err := feedBatch(exec, inputs, feed, i, 1); err != nil {
+		if err := feed.Batch(exec, i, 1); err != nil {
 			return nil, err
 		}
 		exec.Forward()
-		for k := range inputs {
+		for k := range net.Graph.Inputs {
 			if err := integers.SetInput(k, exec.Input(k)); err != nil {
 				return nil, err
 			}
@@ -59,23 +59,23 @@ func SNR(ctx context.Context, m *tflite.Model, plan *Plan, leaf *Leaf, feed Feed
 type meter struct {
 	layers        []LayerSNR
 	inputs        []int // layers that are model inputs
-	layer         []int // by tensor of the leaf: index in layers, None if it is no int8 form of a tensor of the float model
+	layer         []int // by tensor of the leaf: index in layers, quantize.None if it is no int8 form of a tensor of the float model
 	signal, noise []float64
 }
 
-func newMeter(plan *Plan, leaf *Leaf) *meter {
+func newMeter(plan *quantize.Plan, leaf *Emitted) *meter {
 	m := &meter{layer: make([]int, len(leaf.Model.Subgraph().Tensors))}
 	for t := range m.layer {
-		m.layer[t] = None
+		m.layer[t] = quantize.None
 	}
 	add := func(t int) {
-		if g := plan.Tensor[t]; g == None || !plan.stored(t) {
+		if g := plan.Tensor[t]; g == quantize.None || !plan.IsInt8(t) {
 			return
 		}
 		at := leaf.Tensor[t]
 		q := leaf.Model.Subgraph().Tensors[at].Quantization
 		m.layer[at] = len(m.layers)
-		m.layers = append(m.layers, LayerSNR{Tensor: t, Leaf: at, Name: plan.Graph.Tensors[t].Name, Params: Params{q.Scale[0], int32(q.ZeroPoint[0])}})
+		m.layers = append(m.layers, LayerSNR{Tensor: t, Leaf: at, Name: plan.Graph.Tensors[t].Name, Params: quantize.Params{Scale: q.Scale[0], ZeroPoint: int32(q.ZeroPoint[0])}})
 	}
 	for _, t := range plan.Graph.Inputs {
 		add(t)
@@ -95,7 +95,7 @@ func newMeter(plan *Plan, leaf *Leaf) *meter {
 // node adds the results of a node of the leaf that has just run.
 func (m *meter) node(exec *float.Exec, integers *integer.Executor, n *ir.Node) {
 	for _, t := range n.Outputs {
-		if m.layer[t] != None {
+		if m.layer[t] != quantize.None {
 			m.add(exec, integers, []int{m.layer[t]})
 		}
 	}

@@ -1,4 +1,4 @@
-package quantize
+package leaf
 
 import (
 	"context"
@@ -10,6 +10,7 @@ import (
 
 	"espalier.dev/espalier/optimizer/exec/integer"
 	"espalier.dev/espalier/optimizer/ir"
+	"espalier.dev/espalier/optimizer/quantize"
 	"espalier.dev/espalier/optimizer/tflite"
 )
 
@@ -27,7 +28,7 @@ func TestEveryOperatorQuantizes(t *testing.T) {
 				t.Fatal(err)
 			}
 			feed, n := recorded(t, m, strings.TrimSuffix(file, ".tflite")+".npz")
-			result, err := PTQ(context.Background(), m, PTQOptions{}, feed, n)
+			result, err := quantized(context.Background(), m, ptqOptions{}, feed, n)
 			if err != nil && strings.HasPrefix(err.Error(), "nothing to quantize") {
 				return
 			}
@@ -46,7 +47,7 @@ func TestEveryOperatorQuantizes(t *testing.T) {
 }
 
 // recorded feeds the inputs of a golden.
-func recorded(t *testing.T, m *tflite.Model, path string) (feed Feed, n int) {
+func recorded(t *testing.T, m *tflite.Model, path string) (feed quantize.Feed, n int) {
 	t.Helper()
 	g, err := ir.Parse(m, 0)
 	if err != nil {

@@ -1,4 +1,4 @@
-package quantize
+package leaf
 
 import (
 	"compress/gzip"
@@ -7,10 +7,11 @@ import (
 	"os"
 	"testing"
 
+	"github.com/sbinet/npyio/npz"
+
 	"espalier.dev/espalier/internal/testmaterial"
 	"espalier.dev/espalier/optimizer/exec/integer"
 	"espalier.dev/espalier/optimizer/tflite"
-	"github.com/sbinet/npyio/npz"
 )
 
 // labelled is a set of samples for a model with one input.
@@ -157,7 +158,7 @@ func TestPTQIsAsAccurateAsThePeers(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			m := model(t, name)
 			calibration, test := tc.calibration(t), tc.test(t)
-			result, err := PTQ(context.Background(), m, PTQOptions{}, calibration.feed, 500)
+			result, err := quantized(context.Background(), m, ptqOptions{}, calibration.feed, 500)
 			if err != nil {
 				t.Fatal(err)
 			}

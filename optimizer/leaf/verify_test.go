@@ -1,4 +1,4 @@
-package quantize
+package leaf
 
 import (
 	"bytes"
@@ -11,7 +11,9 @@ import (
 
 	"espalier.dev/espalier/internal/testmaterial"
 	"espalier.dev/espalier/optimizer/exec/integer"
+	"espalier.dev/espalier/optimizer/quantize"
 	"espalier.dev/espalier/optimizer/tflite"
+	"espalier.dev/espalier/optimizer/tflite/tflitetest"
 )
 
 // Every operator model of the material, quantized on the samples it is tried on, stays within a few codes of the float model, and
@@ -27,7 +29,7 @@ func TestEveryOperatorQuantized(t *testing.T) {
 		name := strings.TrimSuffix(filepath.Base(path), "_f32.tflite")
 		t.Run(name, func(t *testing.T) {
 			m := model(t, "ops/"+name+"_f32")
-			result, err := PTQ(context.Background(), m, PTQOptions{}, noise, 40)
+			result, err := quantized(context.Background(), m, ptqOptions{}, noise, 40)
 			if slices.Contains(nothing, name) {
 				if err == nil || !strings.HasPrefix(err.Error(), "nothing to quantize: ") {
 					t.Errorf("got %v", err)
@@ -59,7 +61,7 @@ func TestEveryOperatorQuantized(t *testing.T) {
 }
 
 // distance is the largest difference between a leaf's first output and its float model's, in codes of the leaf's output.
-func distance(t *testing.T, m *tflite.Model, result *PTQResult, feed Feed, n int) float64 {
+func distance(t *testing.T, m *tflite.Model, result *ptqResult, feed quantize.Feed, n int) float64 {
 	t.Helper()
 	float, err := integer.Compile(m, 1)
 	if err != nil {
@@ -81,7 +83,7 @@ func distance(t *testing.T, m *tflite.Model, result *PTQResult, feed Feed, n int
 }
 
 // run gives an executor sample i and returns its first output.
-func run(t *testing.T, e *integer.Executor, feed Feed, i int) []float32 {
+func run(t *testing.T, e *integer.Executor, feed quantize.Feed, i int) []float32 {
 	t.Helper()
 	g := e.Graph()
 	inputs := make([][]float32, len(g.Inputs))
@@ -104,26 +106,26 @@ func run(t *testing.T, e *integer.Executor, feed Feed, i int) []float32 {
 
 // An int8 file that is imported and emitted again computes the same bytes: its scales, weights and biases are all kept.
 func TestImportedInt8ModelsAreEmittedUnchanged(t *testing.T) {
-	float := map[string]IO{"ds_cnn_s_quantized": IOFloat32}
+	float := map[string]quantize.IO{"ds_cnn_s_quantized": quantize.IOFloat32}
 	for _, name := range []string{
 		"kws_ref_model", "pretrainedResnet_quant", "vww_96_int8", "ad01_int8", "ds_cnn_s_quantized", "person_detect", "conv_fc_mnist_srq_a8w8",
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := model(t, name)
-			im, err := ImportInt8(m)
+			im, err := quantize.ImportInt8(m)
 			if err != nil {
 				t.Fatal(err)
 			}
-			plan, err := planOf(im.Model, Options{Known: im.Known, IO: float[name]})
+			plan, err := quantize.PlanOf(im.Model, quantize.Options{Known: im.Known, IO: float[name]})
 			if err != nil {
 				t.Fatal(err)
 			}
 			for g := range plan.Groups {
 				if plan.Groups[g].Fixed == nil {
-					t.Errorf("%s lost its quantization", plan.groupName(g))
+					t.Errorf("tensors %v lost their quantization", plan.Groups[g].Tensors)
 				}
 			}
-			leaf, err := Emit(im.Model, plan, plan.Params(make([]Range, len(plan.Groups))), im.Weights)
+			leaf, err := Emit(im.Model, plan, plan.Params(make([]quantize.Range, len(plan.Groups))), im.Weights)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -157,7 +159,7 @@ func TestImportedInt8ModelsAreEmittedUnchanged(t *testing.T) {
 func TestVerifyReportsALayerThatDisagrees(t *testing.T) {
 	// The simulation of another leaf: same graph, other weights.
 	m := twoLayers()
-	result := ptq(t, m, PTQOptions{})
+	result := ptq(t, m, ptqOptions{})
 	leaf := result.Model
 	simulation, err := result.Plan.Simulate(m, result.Params, result.Weights, 1)
 	if err != nil {
@@ -193,13 +195,13 @@ func TestTiesAreNotDisagreement(t *testing.T) {
 }
 
 func TestMixedLeavesAreVerifiedToo(t *testing.T) {
-	for name, options := range map[string]Options{
-		"float inputs and outputs": {IO: IOFloat32},
+	for name, options := range map[string]quantize.Options{
+		"float inputs and outputs": {IO: quantize.IOFloat32},
 		"a layer kept float":       {KeepFloat: []string{"depthwise"}},
-		"both":                     {IO: IOFloat32, KeepFloat: []string{"conv*", "dense"}},
+		"both":                     {IO: quantize.IOFloat32, KeepFloat: []string{"conv*", "dense"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			result, err := PTQ(context.Background(), classifier(), PTQOptions{Options: options}, noise, 32)
+			result, err := quantized(context.Background(), tflitetest.Classifier(), ptqOptions{Options: options}, noise, 32)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -211,7 +213,7 @@ func TestMixedLeavesAreVerifiedToo(t *testing.T) {
 			if v.Strict < 0.98 {
 				t.Errorf("the same class in %v of the samples", v.Strict)
 			}
-			if _, err := SNR(context.Background(), classifier(), result.Plan, result.Leaf, noise, 4); err != nil {
+			if _, err := SNR(context.Background(), tflitetest.Classifier(), result.Plan, result.Emitted, noise, 4); err != nil {
 				t.Error(err)
 			}
 		})
@@ -239,12 +241,12 @@ func TestBrokenAgreementNamesTheLayer(t *testing.T) {
 }
 
 func TestSNROfEveryLayer(t *testing.T) {
-	m := classifier()
-	result, err := PTQ(context.Background(), m, PTQOptions{}, noise, 32)
+	m := tflitetest.Classifier()
+	result, err := quantized(context.Background(), m, ptqOptions{}, noise, 32)
 	if err != nil {
 		t.Fatal(err)
 	}
-	layers, err := SNR(context.Background(), m, result.Plan, result.Leaf, noise, 16)
+	layers, err := SNR(context.Background(), m, result.Plan, result.Emitted, noise, 16)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -261,7 +263,7 @@ func TestSNROfEveryLayer(t *testing.T) {
 }
 
 func BenchmarkVerify(b *testing.B) {
-	result, err := PTQ(context.Background(), classifier(), PTQOptions{}, noise, 16)
+	result, err := quantized(context.Background(), tflitetest.Classifier(), ptqOptions{}, noise, 16)
 	if err != nil {
 		b.Fatal(err)
 	}

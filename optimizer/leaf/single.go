@@ -1,4 +1,4 @@
-package quantize
+package leaf
 
 import (
 	"espalier.dev/espalier/optimizer/tflite"

@@ -1,21 +1,24 @@
-package quantize
+package leaf
 
 import (
 	"slices"
 	"testing"
 
-	"espalier.dev/espalier/optimizer/tflite"
 	"github.com/google/go-cmp/cmp"
+
+	"espalier.dev/espalier/optimizer/quantize"
+	"espalier.dev/espalier/optimizer/tflite"
+	"espalier.dev/espalier/optimizer/tflite/tflitetest"
 )
 
-// asymmetric returns the int8 classifier with the codes of its dense weights moved by a zero point.
+// asymmetric returns the int8 tflitetest.Classifier with the codes of its dense weights moved by a zero point.
 func asymmetric(t *testing.T, codes []int8, zero int64) (m *tflite.Model, dense int) {
 	t.Helper()
 	weights := make([]int8, 3*64)
 	for i := range weights {
 		weights[i] = codes[i%len(codes)]
 	}
-	leaf, plan, _ := emitted(t, classifier(), Options{PerTensorDense: true}, nil)
+	leaf, plan, _ := emitted(t, tflitetest.Classifier(), quantize.Options{PerTensorDense: true}, nil)
 	dense = plan.Layers[2].Weight
 	tensor := leaf.Model.Subgraph().Tensors[leaf.Tensor[dense]]
 	leaf.Model.SetData(tensor, tflite.Int8Bytes(weights))
@@ -38,7 +41,7 @@ func TestZeroPointsOfWeightsAreTakenOff(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			m, dense := asymmetric(t, tc.codes, tc.zero)
-			im, err := ImportInt8(m)
+			im, err := quantize.ImportInt8(m)
 			if err != nil {
 				t.Fatal(err)
 			}

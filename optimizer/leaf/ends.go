@@ -1,4 +1,4 @@
-package quantize
+package leaf
 
 import (
 	"math"
@@ -7,6 +7,7 @@ import (
 	"espalier.dev/espalier/optimizer/exec/float"
 	"espalier.dev/espalier/optimizer/exec/integer"
 	"espalier.dev/espalier/optimizer/ir"
+	"espalier.dev/espalier/optimizer/quantize"
 	"espalier.dev/espalier/optimizer/tflite/schema"
 )
 
@@ -38,7 +39,7 @@ func newEnds(leaf *ir.Graph, simulation *float.Network, place []int) *ends {
 	}
 	for _, t := range tensors {
 		at := place[t]
-		if at == None || slices.ContainsFunc(e.list, func(known *end) bool { return known.simulated == t }) {
+		if at == quantize.None || slices.ContainsFunc(e.list, func(known *end) bool { return known.simulated == t }) {
 			continue
 		}
 		of := &leaf.Tensors[at]
@@ -50,7 +51,7 @@ func newEnds(leaf *ir.Graph, simulation *float.Network, place []int) *ends {
 		}
 		one := &end{
 			name: simulation.Graph.Tensors[t].Name, simulated: t,
-			leaf: operand{tensor: of.Index, params: Params{Scale: of.Quant.Scale[0], ZeroPoint: of.Quant.ZeroPoint[0]}},
+			leaf: operand{tensor: of.Index, params: quantize.Params{Scale: of.Quant.Scale[0], ZeroPoint: of.Quant.ZeroPoint[0]}},
 		}
 		if e.list = append(e.list, one); t == simulation.LossTensor(0) {
 			e.scores = one

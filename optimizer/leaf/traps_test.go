@@ -1,4 +1,4 @@
-package quantize
+package leaf
 
 import (
 	"context"
@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"espalier.dev/espalier/optimizer/quantize"
 	"espalier.dev/espalier/optimizer/tflite"
 	"espalier.dev/espalier/optimizer/tflite/schema"
 	"espalier.dev/espalier/optimizer/tflite/tflitetest"
@@ -19,8 +20,8 @@ import (
 func twoLayers() *tflite.Model {
 	b := tflitetest.New()
 	x := b.Input("x", 1, 16)
-	y := b.Dense("a", x, random(1, 8*16), random(2, 8), 8, tflitetest.ReLU)
-	b.Output(b.Dense("b", y, random(3, 4*8), random(4, 4), 4, tflitetest.None))
+	y := b.Dense("a", x, tflitetest.Weights(1, 8*16), tflitetest.Weights(2, 8), 8, tflitetest.ReLU)
+	b.Output(b.Dense("b", y, tflitetest.Weights(3, 4*8), tflitetest.Weights(4, 4), 4, tflitetest.None))
 	return b.Model()
 }
 
@@ -94,7 +95,7 @@ func everyOther() []uint8 {
 }
 
 // ptq writes the model, reads it again and quantizes it: what a stage does with another stage's output.
-func ptq(t *testing.T, m *tflite.Model, options PTQOptions) *PTQResult {
+func ptq(t *testing.T, m *tflite.Model, options ptqOptions) *ptqResult {
 	t.Helper()
 	data, err := m.Marshal()
 	if err != nil {
@@ -104,7 +105,7 @@ func ptq(t *testing.T, m *tflite.Model, options PTQOptions) *PTQResult {
 	if err != nil {
 		t.Fatal(err)
 	}
-	result, err := PTQ(context.Background(), read, options, noise, 8)
+	result, err := quantized(context.Background(), read, options, noise, 8)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -126,18 +127,18 @@ func TestTheLeafOfAClusteredModelHoldsItsVeryCodes(t *testing.T) {
 	for name, tc := range map[string]struct {
 		mask       []uint8
 		perChannel bool
-		options    PTQOptions
+		options    ptqOptions
 	}{
 		"shared codebook":                     {},
 		"shared codebook under a mask":        {mask: everyOther()},
 		"a codebook per channel":              {perChannel: true},
-		"with one scale for dense by default": {options: PTQOptions{Options: Options{PerTensorDense: true}}},
+		"with one scale for dense by default": {options: ptqOptions{Options: quantize.Options{PerTensorDense: true}}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := twoLayers()
 			index, w := cluster(t, m, "a/kernel", tc.mask, tc.perChannel, []float32{-110, -30, 25, 120})
 			result := ptq(t, m, tc.options)
-			want, err := WeightsOf(w)
+			want, err := quantize.WeightsOf(w)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -159,7 +160,7 @@ func TestALayerWithoutZerosDoesNotAffectTheOthers(t *testing.T) {
 	m := twoLayers()
 	first, a := cluster(t, m, "a/kernel", everyOther(), false, []float32{-110, -30, 25, 120})
 	second, b := cluster(t, m, "b/kernel", nil, false, []float32{-110, -30, 25, 120})
-	result := ptq(t, m, PTQOptions{})
+	result := ptq(t, m, ptqOptions{})
 	if err := checkPromises(result.Model, map[int]weight.State{first: a.State(), second: b.State()}); err != nil {
 		t.Error(err)
 	}
@@ -175,7 +176,7 @@ func TestAChannelOfZerosStaysAChannelOfZeros(t *testing.T) {
 	clear(mask[16:32])
 	m := twoLayers()
 	index, w := cluster(t, m, "a/kernel", mask, false, []float32{-110, -30, 25, 120})
-	codes := codesIn(t, ptq(t, m, PTQOptions{}).Model, index)
+	codes := codesIn(t, ptq(t, m, ptqOptions{}).Model, index)
 	for i := 16; i < 32; i++ {
 		if codes[i] != 0 {
 			t.Fatalf("weight %d has code %d", i, codes[i])
@@ -190,7 +191,7 @@ func TestAChannelOfZerosStaysAChannelOfZeros(t *testing.T) {
 func TestPrunedWeightsStayZero(t *testing.T) {
 	m := twoLayers()
 	index := slices.IndexFunc(m.Subgraph().Tensors, func(s *schema.TensorT) bool { return s.Name == "a/kernel" })
-	w, err := weight.New("a/kernel", []int{8, 16}, 0, random(1, 128))
+	w, err := weight.New("a/kernel", []int{8, 16}, 0, tflitetest.Weights(1, 128))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -199,7 +200,7 @@ func TestPrunedWeightsStayZero(t *testing.T) {
 	}
 	w.Settle()
 	record(t, m, index, w)
-	result := ptq(t, m, PTQOptions{})
+	result := ptq(t, m, ptqOptions{})
 	if err := checkPromises(result.Model, map[int]weight.State{index: w.State()}); err != nil {
 		t.Error(err)
 	}
@@ -208,7 +209,7 @@ func TestPrunedWeightsStayZero(t *testing.T) {
 func TestABrokenPromiseNamesTheLayer(t *testing.T) {
 	m := twoLayers()
 	index, w := cluster(t, m, "a/kernel", everyOther(), false, []float32{-110, -30, 25, 120})
-	leaf := ptq(t, m, PTQOptions{}).Model
+	leaf := ptq(t, m, ptqOptions{}).Model
 	for name, tc := range map[string]struct {
 		at   int
 		code int8

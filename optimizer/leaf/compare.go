@@ -1,0 +1,238 @@
+package leaf
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+
+	"espalier.dev/espalier/optimizer/exec/float"
+	"espalier.dev/espalier/optimizer/exec/integer"
+	"espalier.dev/espalier/optimizer/ir"
+	"espalier.dev/espalier/optimizer/op"
+	"espalier.dev/espalier/optimizer/quantize"
+	"espalier.dev/espalier/optimizer/tflite"
+	"espalier.dev/espalier/optimizer/tflite/schema"
+)
+
+// comparison runs a leaf by the integer executor and beside it, operator by operator and as a whole, the float simulation.
+type comparison struct {
+	Checks
+	integers *integer.Executor
+	graph    *ir.Graph   // of the leaf
+	steps    []*step     // by node of the leaf, nil for those that are not compared
+	inputs   [][]float32 // one sample
+	whole    *float.Exec // end to end
+	float    *float.Exec // the same without quantization; nil if not known
+	ends     *ends
+}
+
+// step is one int8 operator of the leaf and its simulation.
+type step struct {
+	Agreement
+	exec    *float.Exec
+	inputs  []operand
+	outputs []operand
+	buffer  [][]float32
+	// slack is, by channel of the output, how far beyond half a code the kernel's rounding may be from the simulation's value;
+	// nil where the simulation rounds as the kernel does and codes are compared.
+	slack []float64
+}
+
+// operand is a tensor of the leaf, with its quantization if it is int8.
+type operand struct {
+	tensor int
+	params quantize.Params
+}
+
+func newComparison(leaf *tflite.Model, checks Checks) (*comparison, error) {
+	c := &comparison{Checks: checks}
+	var err error
+	if c.graph, err = ir.Parse(leaf, 1); err != nil {
+		return nil, err
+	}
+	if c.integers, err = integer.Compile(leaf, 1); err != nil {
+		return nil, err
+	}
+	for _, t := range c.graph.Inputs {
+		c.inputs = append(c.inputs, make([]float32, c.graph.Numel(t)))
+	}
+	im, err := quantize.ImportInt8(leaf)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.addSteps(im); err != nil {
+		return nil, err
+	}
+	simulation, place := checks.Simulation, checks.Place
+	if simulation == nil {
+		if simulation, err = im.Simulation(1); err != nil {
+			return nil, err
+		}
+		place = make([]int, len(simulation.Graph.Tensors))
+		for t := range place {
+			place[t] = slices.Index(im.Tensor, t)
+		}
+	}
+	c.whole, c.ends = simulation.NewExec(false), newEnds(c.graph, simulation, place)
+	if checks.Float != nil {
+		c.float = checks.Float.NewExec(false)
+	}
+	return c, nil
+}
+
+// addSteps makes the simulation of every int8 operator.
+func (c *comparison) addSteps(im *quantize.Imported) error {
+	c.steps = make([]*step, len(c.graph.Nodes))
+	for i := range c.graph.Nodes {
+		n := &c.graph.Nodes[i]
+		if im.Operator[i] == quantize.None || !c.isInt8(n) {
+			continue
+		}
+		s, err := newStep(c.graph, n, im.Model, im.Operator[i])
+		if err != nil {
+			return fmt.Errorf("simulation of %s: %w", n, err)
+		}
+		c.steps[i] = s
+	}
+	return nil
+}
+
+// isInt8 reports whether an operator computes int8 values from int8 values.
+func (c *comparison) isInt8(n *ir.Node) bool {
+	return c.graph.Output(n, 0).Type == schema.TensorTypeINT8 && quantize.RuleOf(n).Int8.Rule != op.Float
+}
+
+// newStep makes the simulation of node n of the leaf from operator op of the imported model.
+func newStep(leaf *ir.Graph, n *ir.Node, imported *tflite.Model, op int) (*step, error) {
+	one, slots := single(imported, op)
+	parsed, err := ir.Parse(one, 0)
+	if err != nil {
+		return nil, err
+	}
+	net, err := float.Compile(one, parsed.FileBatch) // whose leading dimension may be another than that of samples
+	if err != nil {
+		return nil, err
+	}
+	s := &step{Agreement: Agreement{Node: n.Index, Name: leaf.Output(n, 0).Name, Op: n.Op.String()}}
+	acts := map[quantize.Params]*float.ActQuant{}
+	attach := func(t int, of *ir.Tensor) operand {
+		if of.Type != schema.TensorTypeINT8 { // ids, conditions
+			return operand{tensor: of.Index}
+		}
+		p := quantize.Params{Scale: of.Quant.Scale[0], ZeroPoint: of.Quant.ZeroPoint[0]}
+		if acts[p] == nil {
+			acts[p] = &float.ActQuant{Scale: p.Scale, ZeroPoint: p.ZeroPoint}
+		}
+		net.Act[t] = acts[p]
+		return operand{tensor: of.Index, params: p}
+	}
+	for i, slot := range slots {
+		s.inputs = append(s.inputs, attach(net.Graph.Inputs[i], leaf.Input(n, slot)))
+		s.buffer = append(s.buffer, make([]float32, net.Graph.Numel(net.Graph.Inputs[i])))
+	}
+	s.slack = slack(leaf, n)
+	for i := range n.Outputs {
+		s.outputs = append(s.outputs, attach(net.Graph.Outputs[i], leaf.Output(n, i)))
+		if s.slack != nil {
+			net.Act[net.Graph.Outputs[i]] = nil
+		}
+	}
+	net.Refresh()
+	s.exec = net.NewExec(false)
+	return s, nil
+}
+
+// sample runs sample i through the leaf, compares every operator, and the ends.
+func (c *comparison) sample(i int) error {
+	if err := c.Feed(i, c.inputs); err != nil {
+		return err
+	}
+	for k, x := range c.inputs {
+		if err := c.integers.SetInput(k, x); err != nil {
+			return err
+		}
+	}
+	err := c.integers.RunEach(func(n *ir.Node) error {
+		c.ends.keep(c.integers, n)
+		if s := c.steps[n.Index]; s != nil {
+			return s.compare(c.integers)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if c.whole == nil {
+		return nil
+	}
+	if err := c.whole.SetBatch(1); err != nil {
+		return err
+	}
+	for k, x := range c.inputs {
+		c.whole.SetInput(k, x)
+	}
+	c.whole.Forward()
+	if c.float != nil {
+		for k, x := range c.inputs {
+			c.float.SetInput(k, x)
+		}
+		c.float.Forward()
+	}
+	c.ends.compare(c.whole, c.float)
+	if c.Classifier {
+		if loss := c.whole.Network().LossTensor(0); c.float != nil && argMax(c.float.Tensor(loss)) == argMax(c.whole.Tensor(loss)) {
+			c.ends.kept++
+		}
+		c.ends.judge(c.whole.Tensor(c.whole.Network().LossTensor(0)), argMax(c.integers.Output(0)))
+	}
+	return nil
+}
+
+// compare feeds the simulation what the integer executor computed and counts where the results differ.
+func (s *step) compare(e *integer.Executor) error {
+	for i, in := range s.inputs {
+		e.Values(in.tensor, s.buffer[i])
+		s.exec.SetInput(i, s.buffer[i])
+	}
+	s.exec.Forward()
+	for i, out := range s.outputs {
+		got, want := e.Tensor(out.tensor), s.exec.Output(i)
+		if len(got) != len(want) {
+			return errors.New("internal: simulation and leaf have outputs of different sizes")
+		}
+		for k, b := range got {
+			s.add(int8(b), want[k], k, out.params)
+		}
+		s.Values += int64(len(got))
+	}
+	return nil
+}
+
+// add compares element k of an output, code q, with the simulation's value.
+func (s *step) add(q int8, want float32, k int, p quantize.Params) {
+	nearest := p.Quantize(want)
+	if q == nearest {
+		return
+	}
+	s.Differ++
+	s.Worst = max(s.Worst, int(math.Abs(float64(q)-float64(nearest))))
+	if s.slack != nil {
+		value := float64(want)/float64(p.Scale) + float64(p.ZeroPoint)
+		if math.Abs(float64(q)-value) <= 0.5+s.slack[k%len(s.slack)] {
+			return
+		}
+	}
+	s.Off++
+}
+
+// argMax is the index of the first largest element.
+func argMax(x []float32) int {
+	best := 0
+	for i, v := range x {
+		if v > x[best] {
+			best = i
+		}
+	}
+	return best
+}

@@ -1,0 +1,103 @@
+package quantize
+
+import (
+	"fmt"
+	"math"
+
+	"espalier.dev/espalier/optimizer/tflite"
+	"espalier.dev/espalier/optimizer/weight"
+)
+
+// Integers chooses the integers of every layer's weights in m, by tensor: those given, else the model's own values quantized. Scales too
+// small for a bias to fit int32 are raised, codes kept, which the notes say.
+func (p *Plan) Integers(m *tflite.Model, params []Params, given map[int]Weights) (weights map[int]Weights, notes []string, err error) {
+	floors := map[int][]float32{} // by weight tensor: layers may share one
+	for _, l := range p.Layers {
+		if l.Bias != None {
+			floor := scaleFloor(p.Constant(m, l.Bias), params[p.InputGroup(l)].Scale)
+			floors[l.Weight] = maxima(floors[l.Weight], floor)
+		}
+	}
+	weights = map[int]Weights{}
+	for _, l := range p.Layers {
+		if _, ok := weights[l.Weight]; ok { // of a layer that shares the tensor
+			continue
+		}
+		shape := p.Graph.Tensors[l.Weight].Shape
+		w, ok := given[l.Weight]
+		if !ok {
+			if w, err = Symmetric(l.Name, p.Constant(m, l.Weight), shape, l.Axis, l.PerChannel, floors[l.Weight]); err != nil {
+				return nil, nil, fmt.Errorf("layer %q: %w", l.Name, err)
+			}
+		}
+		if err := w.check(shape, l.Axis); err != nil {
+			return nil, nil, fmt.Errorf("layer %q: %w", l.Name, err)
+		}
+		w, raised := w.withFloor(floors[l.Weight])
+		if len(raised) > 0 {
+			notes = append(notes, fmt.Sprintf("layer %q: scales of channels %v raised, codes kept, so that their biases fit int32", l.Name, raised))
+		}
+		weights[l.Weight] = w
+	}
+	return weights, notes, nil
+}
+
+func maxima(a, b []float32) []float32 {
+	if a == nil {
+		return b
+	}
+	for i := range a {
+		a[i] = max(a[i], b[i])
+	}
+	return a
+}
+
+// Stored returns the integers that an earlier stage chose for the weights of m, by tensor index: those of the layers whose
+// state (weight.ReadState) is clustered.
+func (p *Plan) Stored(m *tflite.Model) (map[int]Weights, error) {
+	states, err := weight.ReadState(m)
+	if err != nil {
+		return nil, err
+	}
+	weights := map[int]Weights{}
+	for _, l := range p.Layers {
+		s, ok := states[l.Weight]
+		if !ok || !s.Clustered() {
+			continue
+		}
+		codes, err := s.Codes(p.Constant(m, l.Weight))
+		if err != nil {
+			return nil, fmt.Errorf("clustered weights %q: %w", l.Name, err)
+		}
+		weights[l.Weight] = Weights{Codes: codes, Scale: s.Scale}
+	}
+	return weights, nil
+}
+
+// CheckIntegers reports integers that do not stand for the weights of m: those of a layer further than half a step from its values.
+// Scales that were raised for the sake of a bias make steps larger, not errors.
+func (p *Plan) CheckIntegers(m *tflite.Model, weights map[int]Weights) error {
+	for _, l := range p.Layers {
+		w, shape := weights[l.Weight], p.Graph.Tensors[l.Weight].Shape
+		inner := product(shape[l.Axis+1:])
+		values := w.Values(shape, l.Axis)
+		for i, v := range p.Constant(m, l.Weight) {
+			step := float64(w.Scale[i/inner%shape[l.Axis]%len(w.Scale)])
+			if d := math.Abs(float64(v) - float64(values[i])); !(d <= 0.5001*step) {
+				return fmt.Errorf("layer %q: weight %d is %v, its integer means %v, more than half a step of %v away", l.Name, i, v, values[i], step)
+			}
+		}
+	}
+	return nil
+}
+
+// Constant returns the values that a float32 constant of the plan's graph has in m, which is the planned model or a later version
+// of it, with other weights. What the graph computed from constants (see dropFolded) has its value at the time of planning.
+func (p *Plan) Constant(m *tflite.Model, t int) []float32 {
+	if tensor := m.Subgraph().Tensors[t]; m.IsConst(tensor) {
+		if values, err := m.Float32s(tensor); err == nil {
+			return values
+		}
+	}
+	return p.Graph.Tensors[t].Float32s()
+}
