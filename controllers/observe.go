@@ -175,7 +175,11 @@ func (o *observation) facts(p *v1alpha1.OptimizationPipeline, rerun string, now 
 	for _, c := range o.children { // later attempts overrule earlier ones
 		o.apply(&facts, p, rerun, c)
 	}
-	if err := checkSpec(&p.Spec); err != nil {
+	err := checkSpec(&p.Spec)
+	if looked := p.Status.ObservedGeneration == p.Generation && p.Status.Rerun == rerun; err == nil && !looked {
+		err = p.Check() // once: what it says is recorded
+	}
+	if err != nil {
 		facts.Stages[walk.Baseline] = walk.Fact{
 			State: v1alpha1.StageFailed, Attempt: facts.Stages[walk.Baseline].Attempt, Reason: walk.ReasonInvalidSpec, Message: err.Error(),
 		}

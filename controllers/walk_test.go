@@ -319,6 +319,25 @@ func TestASpecThatNoClusterCanRunSaysSoUntilItIsMended(t *testing.T) {
 		p.Spec.Artifacts = &v1alpha1.ArtifactStore{Location: v1alpha1.Location{URI: "s3://artifacts"}}
 	})
 	w.settled("invalid", walk.ReasonAllStagesRun)
+
+	w.pipeline("beyond", func(p *v1alpha1.OptimizationPipeline) { p.Spec.Stages[0].Prune.Sparsity = "1.5" }) // in quotes: no API server sees how much it is
+	p = w.settled("beyond", walk.ReasonInvalidSpec)
+	if c := meta.FindStatusCondition(p.Status.Conditions, v1alpha1.ConditionStalled); c == nil || !strings.HasPrefix(c.Message, "spec.stages[0].prune.sparsity: Invalid value: \"1.5\": must be at least 0 and below 1") {
+		t.Errorf("condition %+v", c)
+	}
+	for _, token := range []string{"", "again"} { // it stays refused, whatever else happens to it
+		w.edit("beyond", func(p *v1alpha1.OptimizationPipeline) {
+			p.Annotations = map[string]string{"example.com/noted": "yes"}
+			if token != "" {
+				p.Annotations[v1alpha1.RerunAnnotation] = token
+			}
+		})
+		w.until("beyond", "the token "+token, func(p *v1alpha1.OptimizationPipeline) bool { return p.Status.Rerun == token })
+		w.settled("beyond", walk.ReasonInvalidSpec)
+	}
+	if jobs := w.jobs("beyond", ""); len(jobs) > 0 {
+		t.Errorf("%d Jobs were made", len(jobs))
+	}
 }
 
 func TestDeletingThePipelineEndsItsJobs(t *testing.T) {

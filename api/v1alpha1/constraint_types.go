@@ -13,7 +13,7 @@ import (
 // +kubebuilder:validation:XValidation:rule="has(self.min) || has(self.max)",message="a constraint needs min or max"
 // +kubebuilder:validation:XValidation:rule="!(has(self.min) || has(self.max)) || (self.metric in ['Accuracy', 'Agreement', 'AUC', 'MeanIoU', 'F1', 'Sparsity'] ? has(self.min) : has(self.max))",message="more of Accuracy, Agreement, AUC, MeanIoU, F1 and Sparsity is better: bound them by min; less of every other metric is: bound it by max"
 // +kubebuilder:validation:XValidation:rule="!has(self.min) || !has(self.max) || double(self.min) <= double(self.max)",message="min must not be above max"
-// +kubebuilder:validation:XValidation:rule="!(self.metric in ['Accuracy', 'AccuracyDrop', 'Agreement', 'AUC', 'MeanIoU', 'F1', 'Sparsity']) || ((!has(self.min) || double(self.min) <= 1.0) && (!has(self.max) || double(self.max) <= 1.0))",message="Accuracy, AccuracyDrop, Agreement, AUC, MeanIoU, F1 and Sparsity are shares, at most 1: write \"0.95\" for 95 %"
+// +kubebuilder:validation:XValidation:rule="!(self.metric in ['Accuracy', 'AccuracyDrop', 'Agreement', 'AUC', 'MeanIoU', 'F1', 'Sparsity']) || ((!has(self.min) || double(self.min) <= 1.0) && (!has(self.max) || double(self.max) <= 1.0))",message="Accuracy, AccuracyDrop, Agreement, AUC, MeanIoU, F1 and Sparsity are shares, at most 1: write 0.95 for 95 %"
 // +kubebuilder:validation:XValidation:rule="!has(self.output) || size(self.output) == 0 || !(self.metric in ['Sparsity', 'Clusters', 'FileBytes', 'CompressedBytes', 'ArenaBytes', 'LatencyMicros'])",message="Sparsity, Clusters, FileBytes, CompressedBytes, ArenaBytes and LatencyMicros are of the whole model: leave output out"
 type Constraint struct {
 	// metric that is bounded; always of the emitted leaf, on the split that decides.

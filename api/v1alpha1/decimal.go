@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// Decimal is a number: an integer, or a decimal in quotes such as "0.5" or "1e-4". JSON numbers would lose digits on the way through a
-// cluster, so that fractions are quoted; integers may be either.
+// Decimal is a number such as 3, 0.5 or 1e-4, with or without quotes, and means exactly that decimal. Without quotes a cluster and YAML
+// keep 15 digits of it; more need quotes.
 //
 // +kubebuilder:validation:XIntOrString
 // +kubebuilder:validation:Type=""
@@ -25,26 +25,27 @@ type Decimal string
 // +kubebuilder:validation:MaxLength=32
 type Quotient string
 
-// UnmarshalJSON accepts a string or an integer.
+// UnmarshalJSON keeps the text of a string or a number.
 func (d *Decimal) UnmarshalJSON(data []byte) error { return unmarshalNumber((*string)(d), data) }
 
-// UnmarshalJSON accepts a string or an integer.
+// UnmarshalJSON keeps the text of a string or a number.
 func (q *Quotient) UnmarshalJSON(data []byte) error { return unmarshalNumber((*string)(q), data) }
 
-// MarshalJSON writes integers bare and anything else quoted, as they are written by hand.
+// MarshalJSON writes integers bare and anything else in quotes, so that no digit is lost.
 func (d Decimal) MarshalJSON() ([]byte, error) { return marshalNumber(string(d)) }
 
-// MarshalJSON writes integers bare and anything else quoted, as they are written by hand.
+// MarshalJSON writes integers bare and anything else in quotes, so that no digit is lost.
 func (q Quotient) MarshalJSON() ([]byte, error) { return marshalNumber(string(q)) }
 
+// unmarshalNumber refuses nothing: one pipeline that cannot be read would keep a client from reading the others. What is no number is
+// refused by the rules.
 func unmarshalNumber(text *string, data []byte) error {
 	if len(data) > 0 && data[0] == '"' {
 		return json.Unmarshal(data, text)
 	}
-	if _, err := strconv.ParseInt(string(data), 10, 64); err != nil {
-		return fmt.Errorf("%s is not an integer: put decimals in quotes", data)
+	if string(data) != "null" {
+		*text = string(data)
 	}
-	*text = string(data)
 	return nil
 }
 

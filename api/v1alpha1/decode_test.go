@@ -52,8 +52,10 @@ func TestDecodeAcceptsTheDesignsManifest(t *testing.T) {
 	}
 }
 
+// change is the good manifest with something else in it.
+func change(old, new string) string { return strings.Replace(good, old, new, 1) }
+
 func TestDecodeRefusesWithPathAndRemedy(t *testing.T) {
-	change := func(old, new string) string { return strings.Replace(good, old, new, 1) }
 	many := strings.Repeat("\n  - {name: sN, prune: {sparsity: \"0.5\"}}", 33)
 	for i := range 33 {
 		many = strings.Replace(many, "sN", "s"+string(rune('a'+i/6))+string(rune('a'+i%6)), 1)
@@ -84,7 +86,15 @@ func TestDecodeRefusesWithPathAndRemedy(t *testing.T) {
 		"one cluster":                    {change("clusters: 16", "clusters: 1"), "spec.stages[2].cluster.clusters"},
 		"a digest that is none":          {change("uri: model.tflite", "uri: model.tflite, digest: md5:1"), "spec.model.digest"},
 		"a place outside the claim":      {change("uri: model.tflite", "uri: pvc://claim/../model.tflite"), "must not climb"},
-		"an unquoted decimal":            {change(`max: "0.01"`, `max: 0.01`), "spec.constraints[0].max"},
+		"no number":                      {change(`max: "0.01"`, `max: .nan`), "NaN"},
+		"no end":                         {change(`max: "0.01"`, `max: .inf`), "Inf"},
+		"a number beyond any":            {change(`max: "0.01"`, `max: 1e999`), `"1e999" is not allowed: want a number such as 3, 0.5 or 1e-4`},
+		"a number beyond the bounds":     {change(`max: "0.01"`, `max: 1e150`), `"1e+150" is not allowed: want a number such as 3, 0.5 or 1e-4`},
+		"a truth for a number":           {change(`max: "0.01"`, `max: true`), "spec.constraints[0].max: boolean is not a number such as 3, 0.5 or 1e-4"},
+		"a list for a number":            {change(`max: "0.01"`, `max: [1]`), "spec.constraints[0].max"},
+		"an object for a number":         {change(`max: "0.01"`, `max: {a: 1}`), "spec.constraints[0].max"},
+		"a number out of bounds":         {change(`"0.5"`, `1.5`), "must be at least 0 and below 1"},
+		"numbers that contradict":        {change(`max: "0.01"`, `max: 0.01, min: 0.02`), "min must not be above max"},
 		"a name that is too long":        {change("name: test", "name: "+strings.Repeat("a", 64)), "at most 63 characters"},
 	}
 	for name, tt := range tests {
@@ -145,4 +155,73 @@ func FuzzDecode(f *testing.F) {
 			t.Fatal(err)
 		}
 	})
+}
+
+func TestNumbersMeanTheSameWithAndWithoutQuotes(t *testing.T) {
+	for text, want := range map[string]Decimal{
+		`"0.5"`: "0.5", "0.5": "0.5", "0.50": "0.5", ".5": "0.5", "5e-1": "0.5", "0.1": "0.1", "1e-7": "0.0000001", `"1e-7"`: "0.0000001",
+		"0.123456789012345": "0.123456789012345", "0": "0", "0.0": "0", "1e-20": "0.00000000000000000001", `"0.12345678901234567890"`: "0.1234567890123456789",
+	} {
+		p, err := Decode([]byte(change(`"0.5"`, text)))
+		if err != nil {
+			t.Errorf("%s: %v", text, err)
+			continue
+		}
+		if got := p.Spec.Stages[0].Prune.Sparsity.Canonical(); got != want {
+			t.Errorf("%s is %s, want %s", text, got, want)
+		}
+		if err := p.Check(); err != nil {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+}
+
+func TestCheckHoldsTheRulesThatAnAPIServerDoesNot(t *testing.T) {
+	one, half := Decimal("1"), Decimal("0.5")
+	for name, tt := range map[string]struct {
+		change func(*OptimizationPipelineSpec)
+		want   string
+	}{
+		"a sparsity in quotes": {func(s *OptimizationPipelineSpec) { s.Stages[0].Prune.Sparsity = "1.5" }, "spec.stages[0].prune.sparsity: Invalid value: \"1.5\": must be at least 0 and below 1"},
+		"a number too large":   {func(s *OptimizationPipelineSpec) { s.Constraints[1].Max = ptr(Decimal("1e150")) }, "spec.constraints[1].max"},
+		"min above max":        {func(s *OptimizationPipelineSpec) { s.Constraints[0].Min, s.Constraints[0].Max = &one, &half }, "min must not be above max"},
+		"percents":             {func(s *OptimizationPipelineSpec) { s.Constraints[0].Max = ptr(Decimal("5")) }, "write 0.95 for 95 %"},
+		"nothing to train on":  {func(s *OptimizationPipelineSpec) { s.Dataset.Split = &Split{Validation: &half, Test: &half} }, "leave something to train on"},
+		"nothing":              {func(s *OptimizationPipelineSpec) { s.Training.ClassWeights = []Decimal{""} }, "spec.training.classWeights[0]"},
+		"an object":            {func(s *OptimizationPipelineSpec) { s.Constraints[0].Max = ptr(Decimal("{}")) }, "spec.constraints[0].max"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p, err := Decode([]byte(good))
+			if err != nil {
+				t.Fatal(err)
+			}
+			tt.change(&p.Spec)
+			if err := p.Check(); err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("got %v, want an error saying %q", err, tt.want)
+			}
+		})
+	}
+}
+
+func ptr[T any](v T) *T { return &v }
+
+func TestWhatIsNoNumberKeepsNobodyFromReadingPipelines(t *testing.T) {
+	for _, text := range []string{"true", "null", "{}", "[1]", "1e999", `"x"`} {
+		var list OptimizationPipelineList
+		if err := json.Unmarshal([]byte(`{"items":[{"spec":{"constraints":[{"metric":"AUC","max":`+text+`}],"dataset":{"preprocessing":{"mean":[`+text+`]}}}}]}`), &list); err != nil {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+}
+
+func BenchmarkCheck(b *testing.B) {
+	p, err := Decode([]byte(good))
+	if err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		if err := p.Check(); err != nil {
+			b.Fatal(err)
+		}
+	}
 }

@@ -81,7 +81,7 @@ var ruleExamples = []ruleExample{
 	},
 	{
 		places: specPlace, below: ".constraints[]", guard: "self.metric == 'AUC' && has(self.min)",
-		message:  `Accuracy, AccuracyDrop, Agreement, AUC, MeanIoU, F1 and Sparsity are shares, at most 1: write "0.95" for 95 %`,
+		message:  `Accuracy, AccuracyDrop, Agreement, AUC, MeanIoU, F1 and Sparsity are shares, at most 1: write 0.95 for 95 %`,
 		rejected: []edit{at("constraints.0", object{"metric": "AUC", "min": 95})}, accepted: []edit{at("constraints.0", object{"metric": "AUC", "min": 1})},
 	},
 	{
@@ -145,7 +145,7 @@ var ruleExamples = []ruleExample{
 		places: specPlace, below: ".stages[].prune.rules[].sparsity", message: "must be at least 0 and below 1",
 		rejected: []edit{at("stages.0.prune.rules", []any{object{"layers": "*", "sparsity": 1}})}, accepted: []edit{at("stages.0.prune.rules", []any{object{"layers": "*", "sparsity": "0.99"}})},
 	},
-	number(specPlace, "stages.0.prune.sparsity", `must be at least 0 and below 1, such as "0.5" for half of the weights`, 1, 0),
+	number(specPlace, "stages.0.prune.sparsity", `must be at least 0 and below 1, such as 0.5 for half of the weights`, 1, 0),
 	{
 		places: leafPlace, below: ".calibration", message: "percentile applies to method Percentile only", guard: "has(self.percentile)",
 		rejected: []edit{at("calibration", object{"method": "MinMax", "percentile": 99})}, accepted: []edit{at("calibration", object{"method": "Percentile", "percentile": "99.9"})},

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"regexp"
 	"sort"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -19,15 +20,17 @@ import (
 	"k8s.io/apiextensions-apiserver/pkg/apiserver/schema/listtype"
 	"k8s.io/apiextensions-apiserver/pkg/apiserver/schema/pruning"
 	"k8s.io/apiextensions-apiserver/pkg/apiserver/validation"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	celconfig "k8s.io/apiserver/pkg/apis/cel"
+	kjson "sigs.k8s.io/json"
 	"sigs.k8s.io/yaml"
 )
 
 //go:embed crd.yaml
 var crdYAML []byte
 
-// CRD returns the resource's definition, as YAML.
+// CRD returns the resource's definition, as YAML, with all its rules. The one that is installed in clusters is made of it, see hack/crd.
 func CRD() []byte { return bytes.Clone(crdYAML) }
 
 // validator is the definition's schema, compiled.
@@ -66,6 +69,7 @@ func validate(object map[string]any) error {
 	if err := v.unknownFields(object); err != nil {
 		return err
 	}
+	quote(object, v.schema)
 	problems := validation.ValidateCustomResource(nil, object, v.openAPI)
 	problems = append(problems, listtype.ValidateListSetsAndMaps(nil, v.schema, object)...)
 	if len(problems) == 0 {
@@ -75,6 +79,48 @@ func validate(object map[string]any) error {
 		}
 	}
 	return describe(problems, v.schema)
+}
+
+// Check applies the schema and its rules to the spec of a pipeline that an API server has taken: its rules do not compare numbers.
+func (p *OptimizationPipeline) Check() error {
+	data, err := json.Marshal(OptimizationPipeline{
+		TypeMeta:   metav1.TypeMeta{APIVersion: GroupVersion.String(), Kind: Kind},
+		ObjectMeta: metav1.ObjectMeta{Name: p.Name},
+		Spec:       p.Spec,
+	})
+	if err != nil {
+		return fmt.Errorf("encode the spec: %w", err)
+	}
+	var object map[string]any
+	if err := kjson.UnmarshalCaseSensitivePreserveInts(data, &object); err != nil {
+		return fmt.Errorf("read the spec: %w", err)
+	}
+	return validate(object)
+}
+
+// quote writes the numbers that the schema's rules read, and that are no integers, as text: the shortest that stands for them.
+func quote(value any, s *structural.Structural) any {
+	switch value := value.(type) {
+	case float64:
+		if s.XIntOrString {
+			return strconv.FormatFloat(value, 'g', -1, 64)
+		}
+	case []any:
+		for i := range value {
+			if s.Items != nil {
+				value[i] = quote(value[i], s.Items)
+			}
+		}
+	case map[string]any:
+		for name := range value {
+			if child, ok := s.Properties[name]; ok {
+				value[name] = quote(value[name], &child)
+			} else if s.AdditionalProperties != nil && s.AdditionalProperties.Structural != nil {
+				value[name] = quote(value[name], s.AdditionalProperties.Structural)
+			}
+		}
+	}
+	return value
 }
 
 // unknownFields reports fields the schema does not have, with the nearest name it has.
@@ -130,7 +176,7 @@ func inWords(p *field.Error, path string, s *structural.Structural) string {
 	switch {
 	case at == nil:
 	case at.XIntOrString && p.Type == field.ErrorTypeTypeInvalid:
-		return fmt.Sprintf(`%v is neither an integer nor in quotes: write decimals as "0.5"`, p.BadValue)
+		return fmt.Sprintf("%v is not a number such as 3, 0.5 or 1e-4", p.BadValue)
 	case at.ValueValidation != nil && strings.Contains(text, "should match '"):
 		if words, known := patternWords[at.ValueValidation.Pattern]; known {
 			return fmt.Sprintf("%q is not allowed: want %s", fmt.Sprint(p.BadValue), words)
@@ -147,8 +193,8 @@ func inWords(p *field.Error, path string, s *structural.Structural) string {
 
 // patternWords say in words what the schema's patterns say.
 var patternWords = map[string]string{
-	`^[+-]?([0-9]+([.][0-9]*)?|[.][0-9]+)([eE][+-]?[0-9]{1,2})?$`:                                                 `a number such as 3, "0.5" or "1e-4"`,
-	`^[+-]?([0-9]+([.][0-9]*)?|[.][0-9]+)([eE][+-]?[0-9]{1,2})?(/0*([1-9][0-9]*([.][0-9]*)?|[.]0*[1-9][0-9]*))?$`: `a number such as 3, "0.5", "1e-4" or "1/255"`,
+	`^[+-]?([0-9]+([.][0-9]*)?|[.][0-9]+)([eE][+-]?[0-9]{1,2})?$`:                                                 `a number such as 3, 0.5 or 1e-4`,
+	`^[+-]?([0-9]+([.][0-9]*)?|[.][0-9]+)([eE][+-]?[0-9]{1,2})?(/0*([1-9][0-9]*([.][0-9]*)?|[.]0*[1-9][0-9]*))?$`: `a number such as 3, 0.5, 1e-4 or "1/255"`,
 	`^sha256:[0-9a-f]{64}$`:            "sha256: and 64 hexadecimal digits",
 	`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`:  "a DNS label: a-z, 0-9 and -, and no - at either end",
 	`^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$`: "the name of an object: a-z, 0-9, - and ., beginning and ending with a letter or digit",

@@ -42,7 +42,7 @@ type Stage struct {
 type Prune struct {
 	// sparsity is the share of zeros, in [0, 1), a decimal. With a pattern such as "2:4" it is that of the pattern.
 	// +required
-	// +kubebuilder:validation:XValidation:rule="double(self) >= 0.0 && double(self) < 1.0",message="must be at least 0 and below 1, such as \"0.5\" for half of the weights"
+	// +kubebuilder:validation:XValidation:rule="double(self) >= 0.0 && double(self) < 1.0",message="must be at least 0 and below 1, such as 0.5 for half of the weights"
 	Sparsity Decimal `json:"sparsity"`
 	// scope: Layer gives every layer that sparsity; Global spreads one budget over the layers by LAMP. Default Layer.
 	// +optional
@@ -53,7 +53,7 @@ type Prune struct {
 	// +kubebuilder:validation:Enum=Constant;Polynomial
 	Schedule string `json:"schedule,omitempty"`
 	// pattern keeps zeros together: "1x4", "1x16" … are blocks of any sparsity. "2:4" is two zeros of every four, which fixes the
-	// sparsity: it has to say the same, "0.5" here. Default: none.
+	// sparsity: it has to say the same, 0.5 here. Default: none.
 	// +optional
 	// +kubebuilder:validation:Pattern=`^([1-9][0-9]{0,2}x[1-9][0-9]{0,2}|[1-9][0-9]?:[1-9][0-9]?)$`
 	// +kubebuilder:validation:MaxLength=8

@@ -34,8 +34,10 @@ const introText = `# The manifest, field by field
 %s
 
 ` + "`kubectl explain optpipe.spec`" + ` says the same in a terminal. The manifest is the same for ` + "`espalier run`" + ` and for a cluster; fields under
-**template** and those about Jobs count in a cluster only. A field in **bold** is required. Numbers that are a *decimal* may be integers or
-quoted decimals: ` + "`3`, `\"0.5\"`, `\"1e-4\"`" + `; a *quotient* may also be ` + "`\"1/255\"`" + `.
+**template** and those about Jobs count in a cluster only. A field in **bold** is required. Numbers that are a *decimal* mean exactly the
+decimal that is written, with or without quotes: ` + "`3`, `0.5`, `1e-4`, `\"0.5\"`" + `; a *quotient* may also be ` + "`\"1/255\"`" + `. Without quotes YAML and
+a cluster keep 15 digits. A cluster refuses a number beyond its bounds as it is applied; one in quotes, and two that contradict each other, the
+operator refuses with reason InvalidSpec.
 
 ` + "```yaml" + `
 apiVersion: %s

@@ -20,7 +20,7 @@ type PruneApplyConfiguration struct {
 	// schedule: Constant prunes at once, Polynomial raises the sparsity over the first half of the stage. Default Polynomial.
 	Schedule *string `json:"schedule,omitempty"`
 	// pattern keeps zeros together: "1x4", "1x16" … are blocks of any sparsity. "2:4" is two zeros of every four, which fixes the
-	// sparsity: it has to say the same, "0.5" here. Default: none.
+	// sparsity: it has to say the same, 0.5 here. Default: none.
 	Pattern *string `json:"pattern,omitempty"`
 	// rules change how layers are pruned, by name; the first that matches counts, and one that matches nothing is an error.
 	// Depthwise kernels are pruned only by a rule.

@@ -1,0 +1,168 @@
+package main
+
+import (
+	"context"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"k8s.io/apiextensions-apiserver/pkg/apis/apiextensions"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	crdvalidation "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/validation"
+	structural "k8s.io/apiextensions-apiserver/pkg/apiserver/schema"
+	"k8s.io/apiextensions-apiserver/pkg/apiserver/schema/cel"
+	"k8s.io/apiextensions-apiserver/pkg/apiserver/schema/cel/model"
+	"k8s.io/apimachinery/pkg/util/version"
+	celconfig "k8s.io/apiserver/pkg/apis/cel"
+	"k8s.io/apiserver/pkg/cel/environment"
+	"sigs.k8s.io/yaml"
+
+	"espalier.dev/espalier/api/v1alpha1"
+)
+
+func definition(t *testing.T) []byte {
+	t.Helper()
+	out, err := installed(v1alpha1.CRD())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+func TestTheInstalledDefinitionIsMadeOfTheEmbeddedOne(t *testing.T) {
+	got, err := os.ReadFile("../../config/crd/bases/espalier.dev_optimizationpipelines.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(definition(t)), string(got)); diff != "" {
+		t.Errorf("run go generate ./api/...:\n%s", diff)
+	}
+}
+
+func TestAnAPIServerAcceptsTheInstalledDefinition(t *testing.T) {
+	var crd apiextensionsv1.CustomResourceDefinition
+	if err := yaml.UnmarshalStrict(definition(t), &crd); err != nil {
+		t.Fatal(err)
+	}
+	apiextensionsv1.SetDefaults_CustomResourceDefinition(&crd)
+	apiextensionsv1.SetDefaults_CustomResourceDefinitionSpec(&crd.Spec)
+	var internal apiextensions.CustomResourceDefinition
+	if err := apiextensionsv1.Convert_v1_CustomResourceDefinition_To_apiextensions_CustomResourceDefinition(&crd, &internal, nil); err != nil {
+		t.Fatal(err)
+	}
+	internal.Status.StoredVersions = []string{crd.Spec.Versions[0].Name}
+	for _, problem := range crdvalidation.ValidateCustomResourceDefinition(context.Background(), &internal) { // CEL costs among them
+		t.Error(problem)
+	}
+	compact, err := yaml.YAMLToJSON(definition(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if limit := 200 << 10; len(compact) > limit { // kubectl apply keeps it in an annotation of at most 256 KiB
+		t.Errorf("the definition has %d bytes, more than %d", len(compact), limit)
+	}
+}
+
+func schemaOf(t *testing.T, data []byte) *structural.Structural {
+	t.Helper()
+	var crd apiextensionsv1.CustomResourceDefinition
+	if err := yaml.UnmarshalStrict(data, &crd); err != nil {
+		t.Fatal(err)
+	}
+	var internal apiextensions.JSONSchemaProps
+	if err := apiextensionsv1.Convert_v1_JSONSchemaProps_To_apiextensions_JSONSchemaProps(crd.Spec.Versions[0].Schema.OpenAPIV3Schema, &internal, nil); err != nil {
+		t.Fatal(err)
+	}
+	s, err := structural.NewStructural(&internal)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// visit calls f for a schema and everything below it.
+func visit(s *structural.Structural, path string, f func(path string, s *structural.Structural)) {
+	f(path, s)
+	for _, name := range slices.Sorted(maps.Keys(s.Properties)) {
+		child := s.Properties[name]
+		visit(&child, path+"."+name, f)
+	}
+	if s.Items != nil {
+		visit(s.Items, path+"[]", f)
+	}
+	if s.AdditionalProperties != nil && s.AdditionalProperties.Structural != nil {
+		visit(s.AdditionalProperties.Structural, path+"{}", f)
+	}
+}
+
+func TestEveryInstalledRuleCompilesFromKubernetes131On(t *testing.T) {
+	for _, release := range []*version.Version{version.MajorMinor(1, 31), version.MajorMinor(1, 37)} {
+		rules := 0
+		visit(schemaOf(t, definition(t)), "", func(path string, s *structural.Structural) {
+			if len(s.XValidations) == 0 {
+				return
+			}
+			results, err := cel.Compile(s, model.SchemaDeclType(s, path == ""), celconfig.PerCallLimit, environment.MustBaseEnvSet(release), cel.NewExpressionsEnvLoader())
+			if err != nil {
+				t.Errorf("Kubernetes %s: %s: %v", release, path, err)
+			}
+			for i, r := range results {
+				rules++
+				if r.Error != nil {
+					t.Errorf("Kubernetes %s: %s: %s: %v", release, path, s.XValidations[i].Rule, r.Error)
+				}
+			}
+		})
+		if rules < 25 {
+			t.Errorf("Kubernetes %s: %d rules were compiled", release, rules)
+		}
+	}
+}
+
+func TestOnlyRulesThatCompareNumbersAreLeftToTheOperator(t *testing.T) {
+	kept := map[string]bool{}
+	visit(schemaOf(t, definition(t)), "", func(path string, s *structural.Structural) {
+		for _, r := range s.XValidations {
+			kept[path+": "+r.Message] = true
+		}
+	})
+	var left []string
+	visit(schemaOf(t, v1alpha1.CRD()), "", func(path string, s *structural.Structural) {
+		for _, r := range s.XValidations {
+			if name := path + ": " + r.Message; !kept[name] && !s.XIntOrString {
+				left = append(left, name)
+			}
+		}
+	})
+	want := []string{
+		".spec.constraints[]: min must not be above max",
+		".spec.constraints[]: Accuracy, AccuracyDrop, Agreement, AUC, MeanIoU, F1 and Sparsity are shares, at most 1: write 0.95 for 95 %",
+		".spec.dataset.split: validation and test together must leave something to train on: less than 1",
+	}
+	if diff := cmp.Diff(want, left); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestARuleThatCannotBeSaidIsAnError(t *testing.T) {
+	number := func(rule string) map[string]any {
+		return map[string]any{"x-kubernetes-int-or-string": true, rules: []any{map[string]any{"rule": rule}}}
+	}
+	for name, tt := range map[string]struct {
+		schema map[string]any
+		want   string
+	}{
+		"of a number": {number("double(self) != 1.0"), "not the bounds of one number"},
+		"of an object that reads a number": {
+			map[string]any{"properties": map[string]any{"min": number("double(self) > 0.0")}, rules: []any{map[string]any{"rule": "self.min != 1"}}},
+			"compare it as double(self.min)",
+		},
+	} {
+		if err := open(tt.schema, ""); err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: got %v, want an error saying %q", name, err, tt.want)
+		}
+	}
+}
