@@ -27,6 +27,9 @@ func TestEveryOperatorQuantizes(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			if _, err := ir.Specialize(m, nil); err != nil {
+				t.Fatal(err)
+			}
 			feed, n := recorded(t, m, strings.TrimSuffix(file, ".tflite")+".npz")
 			result, err := quantized(context.Background(), m, ptqOptions{}, feed, n)
 			if err != nil && strings.HasPrefix(err.Error(), "nothing to quantize") {

@@ -24,6 +24,9 @@ func TestOperatorsGiveTheReferenceKernelsAnswers(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			if _, err := ir.Specialize(m, nil); err != nil {
+				t.Fatal(err)
+			}
 			g := openGolden(t, strings.TrimSuffix(file, ".tflite")+".npz", "")
 			g.outputs = "output_"
 			for _, variant := range []struct {
