@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -14,6 +15,8 @@ import (
 
 	"espalier.dev/espalier/api/v1alpha1"
 	"espalier.dev/espalier/internal/fault"
+	"espalier.dev/espalier/optimizer/tflite"
+	"espalier.dev/espalier/optimizer/tflite/schema"
 )
 
 // cases are networks, datasets and pipelines of the kinds that users reported elsewhere, each with what is expected of it.
@@ -164,6 +167,59 @@ func (w *walked) says(words ...string) {
 	}
 }
 
+// shares wants of every leaf as many kernels as the original has, though its operators read some of them again and again, and the
+// zeros and clusters of each kernel counted once.
+func (w *walked) shares(name string) {
+	w.t.Helper()
+	want, _, _ := kernels(w.t, filepath.Join(cases, name, "model.tflite"))
+	for _, stage := range leaves[1:] {
+		got, zeros, codes := kernels(w.t, filepath.Join(w.out, "leaves", stage+".tflite"))
+		if got != want {
+			w.t.Errorf("the leaf of %s has %d kernels, the original %d", stage, got, want)
+		}
+		if s := w.metric(stage, "Sparsity"); math.Abs(s-zeros) > 1e-5 {
+			w.t.Errorf("%s: Sparsity %v, %v of the weights in the file are 0", stage, s, zeros)
+		}
+		if c := w.metric(stage, "Clusters"); slices.Contains(leaves[3:], stage) && int(c) != codes {
+			w.t.Errorf("%s: Clusters %v, at most %d codes a kernel in the file", stage, c, codes)
+		}
+	}
+}
+
+// kernels counts the kernels that a file's FULLY_CONNECTED read, the share of zeros in those of int8 and the most codes one has.
+func kernels(t *testing.T, path string) (count int, zeros float64, codes int) {
+	t.Helper()
+	m, err := tflite.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen, uses, weights := map[int32]bool{}, 0, 0
+	for _, o := range m.Subgraph().Operators {
+		code, _ := m.Op(o)
+		if code != schema.BuiltinOperatorFULLY_CONNECTED {
+			continue
+		}
+		uses++
+		kernel := o.Inputs[1]
+		if seen[kernel] {
+			continue
+		}
+		seen[kernel] = true
+		data := m.Data(m.Subgraph().Tensors[kernel])
+		weights += len(data)
+		zeros += float64(bytes.Count(data, []byte{0}))
+		distinct := map[byte]bool{}
+		for _, v := range data {
+			distinct[v] = true
+		}
+		codes = max(codes, len(distinct))
+	}
+	if uses < 2*len(seen) {
+		t.Errorf("%s: %d operators read %d kernels: none is shared", path, uses, len(seen))
+	}
+	return len(seen), zeros / float64(weights), codes
+}
+
 // reports wants words in the report.
 func (w *walked) reports(words ...string) {
 	w.t.Helper()
@@ -195,7 +251,11 @@ var expectations = map[string]func(t *testing.T, name string){
 	"04-lstm-fused": func(t *testing.T, name string) {
 		walkCase(t, name, "pipeline.yaml").refused(3, "UNIDIRECTIONAL_SEQUENCE_LSTM", "not supported")
 	},
-	"06-gru-unrolled":         func(t *testing.T, name string) { walkCase(t, name, "pipeline.yaml").near(0.02, 0.04) },
+	"06-gru-unrolled": func(t *testing.T, name string) {
+		w := walkCase(t, name, "pipeline.yaml")
+		w.near(0.02, 0.04)
+		w.shares(name)
+	},
 	"08-streaming-state-int8": func(t *testing.T, name string) { walkCase(t, name, "pipeline.yaml").refused(3, "operator") },
 	"10-two-inputs": func(t *testing.T, name string) { // its data has one: the other is named
 		walkCase(t, name, "pipeline.yaml").refused(4, "input", "samples")
@@ -277,7 +337,11 @@ var expectations = map[string]func(t *testing.T, name string){
 			t.Errorf("agreement per pixel of the last leaf is %v", a)
 		}
 	},
-	"60-lstm-unrolled-batch-1": func(t *testing.T, name string) { walkCase(t, name, "pipeline.yaml").near(0.02, 0.05) },
+	"60-lstm-unrolled-batch-1": func(t *testing.T, name string) {
+		w := walkCase(t, name, "pipeline.yaml")
+		w.near(0.02, 0.05)
+		w.shares(name)
+	},
 	"68-metadata-zip-appended": func(t *testing.T, name string) {
 		w := walkCase(t, name, "pipeline.yaml")
 		w.near(0.02, 0.04)
