@@ -32,7 +32,7 @@ build: ## build bin/espalier, one static binary
 ##@ Test
 
 .PHONY: test
-test: bin/versitygw ## run every test that needs no root
+test: tools ## run every test that needs no root
 	go test -timeout 30m ./...
 	cd hack/kubebuilder && go test ./...
 	@./hack/skipped.sh
@@ -55,7 +55,7 @@ kueue-test: cluster-tools bin/kueue ## pipelines in a real Kueue's queues: quota
 	go test -count 1 -run Kueue ./test/kueue ./cmd/espalier
 
 .PHONY: tools
-tools: bin/versitygw ## build the servers that tests run
+tools: bin/versitygw bin/helm ## build the programs that tests run
 
 .PHONY: test-portable
 test-portable: ## the numeric packages again without assembly

@@ -9,6 +9,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"sigs.k8s.io/yaml"
 )
 
 // text reads a file.
@@ -238,5 +241,37 @@ func TestTheTestsThatAreNamedAreThere(t *testing.T) {
 				t.Errorf("tenants.md names %s, which ./%s does not have", name, m[2])
 			}
 		}
+	}
+}
+
+func TestEveryValueOfTheChartIsExplained(t *testing.T) {
+	var values map[string]any
+	if err := yaml.Unmarshal([]byte(text(t, "../dist/chart/espalier/values.yaml")), &values); err != nil {
+		t.Fatal(err)
+	}
+	known := map[string]bool{}
+	for name, value := range values {
+		group, ok := value.(map[string]any)
+		if !ok || len(group) == 0 || name == "resources" {
+			known[name] = true
+			continue
+		}
+		for inner := range group {
+			known[name+"."+inner] = true
+		}
+	}
+	_, chapter, found := strings.Cut(text(t, "operator.md"), "\n| values | are |\n")
+	if !found {
+		t.Fatal("operator.md has no table of values")
+	}
+	chapter, _, _ = strings.Cut(chapter, "\n\n")
+	named := map[string]bool{}
+	for row := range strings.Lines(chapter) {
+		for _, m := range regexp.MustCompile("`([A-Za-z.]+)`").FindAllStringSubmatch(strings.Split(row, "|")[1], -1) {
+			named[m[1]] = true
+		}
+	}
+	if diff := cmp.Diff(known, named); diff != "" {
+		t.Errorf("values of the chart (-) and those that operator.md explains (+):\n%s", diff)
 	}
 }

@@ -145,6 +145,26 @@ func (i *installation) documented(chapter string) {
 	}
 }
 
+// helm runs commands that the chapter on Helm gives, those that begin with verb.
+func (i *installation) helm(verb string) {
+	i.t.Helper()
+	root, err := controlplane.ModuleRoot()
+	if err != nil {
+		i.t.Fatal(err)
+	}
+	text := string(read(i.t, filepath.Join(root, "docs", "operator.md")))
+	_, command, found := strings.Cut(text, "\n$ helm "+verb+" ")
+	if !found {
+		i.t.Fatalf("operator.md has no helm %s", verb)
+	}
+	command, _, _ = strings.Cut(command, "\n")
+	cmd := exec.CommandContext(i.t.Context(), filepath.Join(root, "bin", "helm"), append([]string{verb}, strings.Fields(command)...)...)
+	cmd.Dir, cmd.Env = i.folder, append(os.Environ(), "KUBECONFIG="+i.plane.Kubeconfig, "HELM_CACHE_HOME="+i.folder, "HELM_CONFIG_HOME="+i.folder, "HELM_DATA_HOME="+i.folder)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		i.t.Fatalf("helm %s: %v\n%s", verb, err, out)
+	}
+}
+
 // container is the manager's, as the Deployment has it.
 func (i *installation) container() corev1.Container {
 	i.t.Helper()
@@ -448,4 +468,82 @@ func TestInstallUpgradeAndUninstallAsDocumented(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(i.node.claims, "work", "finished", "lab", "finished", stage.ResultFile)); err != nil {
 		t.Errorf("the store does not stay: %v", err)
 	}
+}
+
+func TestInstallUpgradeAndUninstallByHelmAsDocumented(t *testing.T) {
+	root, err := controlplane.ModuleRoot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(filepath.Join(root, "bin", "helm")); err != nil {
+		t.Skip("needs Helm: run `make tools`")
+	}
+	i := newInstallation(t)
+	i.namespace("lab")
+	before := i.everything()
+
+	// an older chart, whose definition lacks the short name
+	chart := filepath.Join(i.folder, "dist", "chart", "espalier")
+	if err := os.CopyFS(chart, os.DirFS(filepath.Join(root, "dist", "chart", "espalier"))); err != nil {
+		t.Fatal(err)
+	}
+	definition := filepath.Join(chart, "templates", "customresourcedefinition-optimizationpipelines.espalier.dev.yaml")
+	current := read(t, definition)
+	const shortNames = "    shortNames:\n    - optpipe\n"
+	if !strings.Contains(string(current), shortNames) {
+		t.Fatal("the definition has no short name")
+	}
+	write(t, definition, []byte(strings.Replace(string(current), shortNames, "", 1)))
+	i.helm("install")
+	const first, second = "registry.example.com/espalier:v0.1.0", "registry.example.com/espalier:v0.2.0"
+	if c := i.container(); c.Image != first {
+		t.Errorf("it runs %s", c.Image)
+	}
+	stop := i.manager()
+	i.pipeline("lab", "finished")
+	finished := i.ready("lab", "finished")
+
+	write(t, definition, current)
+	i.helm("upgrade")
+	if c := i.container(); c.Image != second || !slices.ContainsFunc(c.Env, func(v corev1.EnvVar) bool { return v.Name == imageEnv && v.Value == second }) {
+		t.Errorf("after the upgrade it runs %s, with %v", c.Image, c.Env)
+	}
+	if out := i.kubectl("get", "crd", "optimizationpipelines.espalier.dev", "-o", "jsonpath={.spec.names.shortNames}"); !strings.Contains(out, "optpipe") {
+		t.Errorf("the definition was not upgraded: %s", out)
+	}
+	stop()
+	stop = i.manager()
+	i.pipeline("lab", "after")
+	i.ready("lab", "after")
+	same := func(when string) {
+		t.Helper()
+		if diff := cmp.Diff(finished.Status, i.get("lab", "finished").Status); diff != "" {
+			t.Errorf("the finished pipeline's status %s:\n%s", when, diff)
+		}
+	}
+	same("after the upgrade")
+	if log := stop(); strings.Contains(log, "forbidden") {
+		t.Errorf("the manager's log:\n%s", log)
+	}
+
+	i.helm("uninstall")
+	var d appsv1.Deployment
+	if err := i.client.Get(t.Context(), client.ObjectKey{Namespace: systemNamespace, Name: managerName}, &d); !apierrors.IsNotFound(err) {
+		t.Errorf("the Deployment is still there: %v", err)
+	}
+	same("after helm uninstall")
+	i.helm("install") // takes up what was left
+	stop = i.manager()
+	i.pipeline("lab", "again")
+	i.ready("lab", "again")
+	same("after another helm install")
+	i.kubectl("delete", "optpipe", "--all", "--all-namespaces")
+	stop()
+	i.helm("uninstall")
+	i.documented("Helm")
+	var left string
+	eventually(t, "the cluster to be as it was", func() bool {
+		left = cmp.Diff(before, i.everything())
+		return left == ""
+	})
 }
