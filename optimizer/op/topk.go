@@ -3,7 +3,7 @@ package op
 import "espalier.dev/espalier/optimizer/tflite/schema"
 
 var topK = &Op{
-	Code: schema.BuiltinOperatorTOPK_V2, Inputs: []Slot{Data, Param}, NoGradient: "its places are no numbers to train",
+	Code: schema.BuiltinOperatorTOPK_V2, Inputs: []Slot{Data, Param}, Note: "no gradient passes by the places",
 	Int8:    Int8{Why: "its second output holds places, which are not quantized"},
 	Version: int8In(0, 2), Since: []string{"1.7.0", "1.14.0", "2.13.0"},
 }

@@ -50,7 +50,10 @@ func newObjective(n *float.Network, out *answer.Output, classes int, c *Config, 
 	}
 	o.outputs = n.Graph.Numel(o.tensor) / n.MicroBatch
 	shape := n.Graph.Tensors[o.tensor].Shape
-	o.width = max(1, shape[len(shape)-1])
+	o.width = 1 // of a scalar
+	if len(shape) > 0 {
+		o.width = max(1, shape[len(shape)-1])
+	}
 	o.rows = o.outputs / o.width
 	for _, s := range out.Spread {
 		o.precision = append(o.precision, 1/(s*s))

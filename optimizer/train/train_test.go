@@ -273,3 +273,25 @@ func TestModelsOfAFixedBatchTrainOnAnyNumberOfSamples(t *testing.T) {
 		t.Error(diff)
 	}
 }
+
+func TestAScalarOutputTrains(t *testing.T) {
+	src := blobs(1, 64, 4)
+	src.classes, src.labels = 0, nil
+	for _, x := range src.x {
+		src.targets = append(src.targets, []float32{3 * x[3]})
+	}
+	b := tflitetest.New()
+	y := b.Dense("dense", b.Flatten("flat", b.Input("x", 1, 6, 6, 1)), numbers(3, 36, 0.1), make([]float32, 1), 1, tflitetest.None)
+	options := &schema.ReducerOptionsT{}
+	b.Output(b.Op("sum", schema.BuiltinOperatorSUM, schema.BuiltinOptionsReducerOptions, options, []int32{}, y, b.Ints("axes", 0, 1)))
+	n, err := float.Compile(b.Model(), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := fastConfig()
+	config.Epochs, config.LearningRate = 40, 0.1
+	result := mustRun(t, newTrainer(t, Task{Network: n, Train: src, Validation: src}, config))
+	if first, last := result.History[0].Loss, result.Validation.Loss; last > first/2 {
+		t.Errorf("the loss fell from %v to %v only", first, last)
+	}
+}

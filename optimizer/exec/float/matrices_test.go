@@ -86,6 +86,10 @@ func choices() []gradientCase {
 	return []gradientCase{
 		{name: "SELECT", input: image, smooth: true, build: chosen(schema.BuiltinOperatorSELECT)},
 		{name: "SELECT_V2", input: image, smooth: true, build: chosen(schema.BuiltinOperatorSELECT_V2)},
+		{name: "TOPK_V2", input: image, smooth: true, build: func(b *builder, x int32) int32 {
+			square := b.Unary("s", schema.BuiltinOperatorSQUARE, x)
+			return b.Ops("y", schema.BuiltinOperatorTOPK_V2, schema.BuiltinOptionsTopKV2Options, &schema.TopKV2OptionsT{}, [][]int32{{1, 3, 2}, {1, 3, 2}}, square, b.Scalar(b.Ints("k", 2)))[0]
+		}},
 		{name: "CUMSUM", input: image, build: cumsum(false, false)},
 		{name: "CUMSUM, exclusive", input: image, build: cumsum(true, false)},
 		{name: "CUMSUM, from the end", input: image, build: cumsum(false, true)},

@@ -6,15 +6,16 @@ import (
 	"espalier.dev/espalier/optimizer/ir"
 )
 
-// topK is TOPK_V2: the largest of every row, in order, and where they are; the first of equals comes first. No gradient passes.
+// topK is TOPK_V2: the largest of every row, in order, and where they are; the first of equals comes first. The
+// gradient of a value goes to where it was; places have none.
 type topK struct {
 	node
 	ir.TopK
 }
 
 func newTopK(n node, _ *ir.Graph, attr ir.TopK) layer {
-	n.opaque = true
-	n.scratchForward = attr.Size
+	n.usesIn, n.adds = true, true
+	n.scratchForward, n.scratchBackward = attr.Size, attr.Size
 	return &topK{node: n, TopK: attr}
 }
 
@@ -22,10 +23,7 @@ func (l *topK) forward(e *Exec) {
 	x, values, places := e.value(l.in[0]), e.result(&l.node, 0), e.result(&l.node, 1)
 	order := e.forward[l.index][:l.Size]
 	for ; len(x) > 0; x = x[l.Size:] {
-		for i := range order {
-			order[i] = float32(i)
-		}
-		sort.Stable(byValue{order, x})
+		rank(order, x)
 		for k := range l.K {
 			values[k], places[k] = x[int(order[k])], order[k]
 		}
@@ -33,7 +31,29 @@ func (l *topK) forward(e *Exec) {
 	}
 }
 
-func (l *topK) backward(*Exec, *Grads) {}
+func (l *topK) backward(e *Exec, g *Grads) {
+	dx, _ := e.gradientOf(g, &l.node, 0)
+	dy := e.gradient(l.out[0])
+	if dx == nil || dy == nil {
+		return
+	}
+	order := e.backward[l.index][:l.Size]
+	for x := e.value(l.in[0]); len(x) > 0; x = x[l.Size:] {
+		rank(order, x)
+		for k := range l.K {
+			dx[int(order[k])] += dy[k]
+		}
+		dx, dy = dx[l.Size:], dy[l.K:]
+	}
+}
+
+// rank fills order with the places of a row's values, the largest first.
+func rank(order, row []float32) {
+	for i := range order {
+		order[i] = float32(i)
+	}
+	sort.Stable(byValue{order, row})
+}
 
 // byValue orders places by the values there, the largest first.
 type byValue struct{ places, values []float32 }
