@@ -5,10 +5,11 @@ package v1alpha1
 type DatasetSource struct {
 	ModelSource `json:",inline"`
 	// format of the content: NPZ, one .npz file; Arrays, a folder of x_train.npy, y_train.csv …; IDX, a folder of
-	// train-images-idx3-ubyte.gz …; TFRecord, one file or a folder of tf.train.Example; Images, a folder of
+	// train-images-idx3-ubyte.gz …; TFRecord, one file or a folder of tf.train.Example; Table, a .csv
+	// or .tsv file of a row a sample and a column a number, or a folder of train.csv, test.csv …; Images, a folder of
 	// [train|validation|test/]<class>/<image>.png|.jpg. Default: recognised.
 	// +optional
-	// +kubebuilder:validation:Enum=NPZ;Arrays;IDX;TFRecord;Images
+	// +kubebuilder:validation:Enum=NPZ;Arrays;IDX;TFRecord;Table;Images
 	Format string `json:"format,omitempty"`
 	// samples names the samples of each of the model's inputs: the prefix of arrays (x finds x_train, x_validation, x_test) or the
 	// feature of a TFRecord. {audio: x_audio, context: x_context} is of a model with inputs audio and context; of one input, its name
@@ -17,7 +18,7 @@ type DatasetSource struct {
 	// +optional
 	// +kubebuilder:validation:MaxProperties=16
 	Samples map[string]ArrayName `json:"samples,omitempty"`
-	// labels names the labels the same way. Default y; in TFRecords label.
+	// labels names the labels the same way. Default y; in TFRecords label; in a table the column headed label, class, target or y.
 	// +optional
 	// +kubebuilder:validation:MaxLength=256
 	Labels string `json:"labels,omitempty"`

@@ -55,7 +55,7 @@ func (d *Dataset) open(path string, spec *Spec) error {
 		return err
 	}
 	readers := map[Format]func(*files, string, *Spec) (*parts, error){
-		NPZ: npzParts, Arrays: arraysParts, IDX: idxParts, TFRecord: recordParts, Images: imagesParts}
+		NPZ: npzParts, Arrays: arraysParts, IDX: idxParts, TFRecord: recordParts, Table: tableParts, Images: imagesParts}
 	found, err := readers[d.Format](&d.files, path, spec)
 	if err != nil {
 		return err
@@ -158,7 +158,30 @@ func recognise(path string, info fs.FileInfo, declared Format) (Format, error) {
 			return f, nil
 		}
 	}
-	return Images, nil
+	return recogniseTables(entries), nil
+}
+
+// recogniseTables tells a folder of .csv files by their names: x_train.csv and y_train.csv are arrays, train.csv is a table unless there
+// are folders beside it.
+func recogniseTables(entries []fs.DirEntry) Format {
+	found := Images
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), ".") {
+			continue
+		}
+		if e.IsDir() {
+			return Images
+		}
+		if !isTable(e.Name()) {
+			continue
+		}
+		stem, _ := divide(tableStem(e.Name()))
+		if slices.Contains(usualSamples, stem) || strings.HasPrefix(strings.ToLower(stem), "x_") {
+			return Arrays
+		}
+		found = Table
+	}
+	return found
 }
 
 func recogniseFile(path string) (Format, error) {
@@ -168,6 +191,8 @@ func recogniseFile(path string) (Format, error) {
 		return NPZ, nil
 	case strings.HasSuffix(name, ".npy"), strings.HasSuffix(name, ".bin"):
 		return Arrays, nil
+	case strings.HasSuffix(name, ".csv"), strings.HasSuffix(name, ".tsv"):
+		return Table, nil
 	case strings.Contains(name, ".tfrecord"), strings.HasSuffix(name, ".tfrecords"):
 		return TFRecord, nil
 	default:

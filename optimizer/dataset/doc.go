@@ -2,8 +2,8 @@
 //
 // Open takes a path and a Spec, which declares how the samples are stored, how a model wants them and how they are divided, and
 // returns a Dataset: the three splits as Sources, and the digest that pins the content. It reads .npz files, folders of arrays
-// (.npy, raw .bin, labels in .csv), IDX folders such as MNIST's, TFRecord files of tf.train.Example, and folders of PNG and JPEG
-// images by class; the format is recognised from the path unless the Spec names it.
+// (.npy, raw .bin, labels in .csv), IDX folders such as MNIST's, TFRecord files of tf.train.Example, tables (.csv, .tsv), and folders of
+// PNG and JPEG images by class; the format is recognised from the path unless the Spec names it.
 //
 // # Memory
 //

@@ -53,6 +53,11 @@ func FuzzNPZ(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) { opens(t, "d.npz", data, Spec{}) })
 }
 
+func FuzzTable(f *testing.F) {
+	seeds(f, []byte("a,b,label\n1,2,1\n3,4,0\n"), []byte("\ufeff;a;b;y\r\n0;1;2;x\r\n1;3;4;z\r\n"), []byte("1\t2\n"), gzipped([]byte("1,2,3\n")))
+	f.Fuzz(func(t *testing.T, data []byte) { opens(t, "d.csv", data, Spec{}) })
+}
+
 func FuzzNPY(f *testing.F) {
 	npy := npyBytes("<f4", []int{2, 3}, make([]float32, 6))
 	seeds(f, npy, gzipped(npy), npyBytes(">i8", []int{3}, []int64{1, 2, 3}))

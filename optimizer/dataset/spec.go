@@ -45,10 +45,11 @@ const (
 	Arrays   Format = "Arrays"   // a folder of x_train.npy|.bin[.gz], y_train.npy|.bin|.csv …, or one such file of samples, its labels in a .csv of the same name
 	IDX      Format = "IDX"      // a folder of train-images-idx3-ubyte[.gz], train-labels-idx1-ubyte[.gz], t10k-…
 	TFRecord Format = "TFRecord" // one file or a folder of them, of tf.train.Example, [.gz]
+	Table    Format = "Table"    // a .csv or .tsv file of a column a number and one of the label, or a folder of train.csv, test.csv …
 	Images   Format = "Images"   // a folder [train|validation|test/]<class>/<image>.png|.jpg|.jpeg
 )
 
-var formats = []Format{NPZ, Arrays, IDX, TFRecord, Images}
+var formats = []Format{NPZ, Arrays, IDX, TFRecord, Table, Images}
 
 // Meaning is what labels are.
 type Meaning string

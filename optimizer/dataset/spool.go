@@ -129,15 +129,25 @@ func (f *files) open(path string) (*opened, error) {
 	if !info.Mode().IsRegular() {
 		return nil, fmt.Errorf("%s is no regular file", path)
 	}
-	out := &opened{Reader: file, file: file, size: info.Size()}
-	var magic [2]byte
-	if n, _ := file.ReadAt(magic[:], 0); n == 2 && magic == [2]byte{0x1f, 0x8b} {
-		out.compressed = true
-		if out.Reader, err = gzip.NewReader(file); err != nil {
-			return nil, fmt.Errorf("%s: %w", path, damaged(err))
-		}
+	out := &opened{file: file, size: info.Size()}
+	if out.Reader, err = plain(file); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
 	}
+	_, out.compressed = out.Reader.(*gzip.Reader)
 	return out, nil
+}
+
+// plain is what a file holds, decompressed where it is compressed.
+func plain(file *os.File) (io.Reader, error) {
+	var magic [2]byte
+	if n, _ := file.ReadAt(magic[:], 0); n != 2 || magic != [2]byte{0x1f, 0x8b} {
+		return file, nil
+	}
+	r, err := gzip.NewReader(file)
+	if err != nil {
+		return nil, damaged(err)
+	}
+	return r, nil
 }
 
 // elements makes the rest of an opened file, of which header bytes are read, addressable: size bytes must be left.

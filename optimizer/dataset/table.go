@@ -64,6 +64,21 @@ func parseTable(r io.Reader) (*table, error) {
 	if len(rows) == 0 {
 		return nil, errors.New("has headings and no rows")
 	}
+	return numbersOrNames(rows)
+}
+
+// tableOf is the labels of one column.
+func tableOf(fields []string) *table {
+	rows := make([][]string, len(fields))
+	for i := range fields {
+		rows[i] = fields[i : i+1]
+	}
+	t, _ := numbersOrNames(rows) // one column is always one or the other
+	return t
+}
+
+// numbersOrNames reads rows of numbers; one column may hold names.
+func numbersOrNames(rows [][]string) (*table, error) {
 	t := &table{columns: len(rows[0]), integer: true}
 	for i, row := range rows {
 		for _, field := range row {

@@ -16,7 +16,8 @@ import (
 type DatasetSourceApplyConfiguration struct {
 	ModelSourceApplyConfiguration `json:""`
 	// format of the content: NPZ, one .npz file; Arrays, a folder of x_train.npy, y_train.csv …; IDX, a folder of
-	// train-images-idx3-ubyte.gz …; TFRecord, one file or a folder of tf.train.Example; Images, a folder of
+	// train-images-idx3-ubyte.gz …; TFRecord, one file or a folder of tf.train.Example; Table, a .csv
+	// or .tsv file of a row a sample and a column a number, or a folder of train.csv, test.csv …; Images, a folder of
 	// [train|validation|test/]<class>/<image>.png|.jpg. Default: recognised.
 	Format *string `json:"format,omitempty"`
 	// samples names the samples of each of the model's inputs: the prefix of arrays (x finds x_train, x_validation, x_test) or the
@@ -24,7 +25,7 @@ type DatasetSourceApplyConfiguration struct {
 	// does not matter: {x: image}. Default: of one input x, in TFRecords image, else the only feature that can be one; of several the
 	// arrays that have the inputs' names (x_train_audio, x_audio_train, audio_train), else the inputs' shapes.
 	Samples map[string]apiv1alpha1.ArrayName `json:"samples,omitempty"`
-	// labels names the labels the same way. Default y; in TFRecords label.
+	// labels names the labels the same way. Default y; in TFRecords label; in a table the column headed label, class, target or y.
 	Labels *string `json:"labels,omitempty"`
 	// target says what labels are: Classes, Values (regression), or None (ignored: the loss is distillation). Default: recognised.
 	Target *string `json:"target,omitempty"`

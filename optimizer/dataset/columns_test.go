@@ -1,0 +1,148 @@
+package dataset
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// four is a network of one input of four numbers and one output of two classes.
+var four = &Network{Inputs: []Input{{Names: []string{"in"}, Shape: []int{4}}}, Outputs: []Output{{Names: []string{"out"}, Shape: []int{2}}}}
+
+// two is a network of the inputs audio and context, and the outputs cls and box.
+var two = &Network{
+	Inputs:  []Input{{Names: []string{"audio"}, Shape: []int{2}}, {Names: []string{"context"}, Shape: []int{1}}},
+	Outputs: []Output{{Names: []string{"cls"}, Shape: []int{3}}, {Names: []string{"box"}, Shape: []int{1}}},
+}
+
+func TestTables(t *testing.T) {
+	for name, test := range map[string]struct {
+		files  map[string]string
+		spec   Spec
+		x      string // inputs of the first training sample
+		y      string // its targets
+		notes  string
+		labels []string
+	}{
+		"the label's heading": {
+			files: map[string]string{"d.csv": "a,b,label,c,d\n1,2,1,3,4\n5,6,0,7,8\n"}, spec: Spec{Network: four}, x: "[[1 2 3 4]]", y: "[[1]]"},
+		"the heading that the manifest names": {
+			files: map[string]string{"d.csv": "Sick,a,b,c,d\nyes,1,2,3,4\nno,5,6,7,8\n"}, spec: Spec{Network: four, Labels: "sick"}, x: "[[1 2 3 4]]", y: "[[1]]", labels: []string{"no", "yes"}},
+		"no headings": {
+			files: map[string]string{"d.csv": "1,2,3,4,1\n5,6,7,8,0\n"}, spec: Spec{Network: four}, x: "[[1 2 3 4]]", y: "[[1]]", notes: "last column"},
+		"no labels": {
+			files: map[string]string{"d.csv": "1,2,3,4\n5,6,7,8\n"}, spec: Spec{Network: four}, x: "[[1 2 3 4]]", y: "[]"},
+		"labels that are not wanted": {
+			files: map[string]string{"d.csv": "a,b,c,d,class\n1,2,3,4,1\n"}, spec: Spec{Network: four, Target: None}, x: "[[1 2 3 4]]", y: "[]"},
+		"row numbers, BOM, CRLF and semicolons": {
+			files: map[string]string{"d.csv": "\ufeff;a;b;c;d;y\r\n0;1;2;3;4;1\r\n1;5;6;7;8;0\r\n"}, spec: Spec{Network: four}, x: "[[1 2 3 4]]", y: "[[1]]", notes: "numbers of the rows"},
+		"tabs": {
+			files: map[string]string{"d.tsv": "a\tb\tc\td\ttarget\n1\t2\t3\t4\t1\n5\t6\t7\t8\t0\n"}, spec: Spec{Network: four}, x: "[[1 2 3 4]]", y: "[[1]]"},
+		"splits": {
+			files: map[string]string{"train.csv": "a,b,c,d,label\n1,2,3,4,cat\n", "test.csv": "a,b,c,d,label\n5,6,7,8,ant\n"}, spec: Spec{Network: four}, x: "[[1 2 3 4]]", y: "[[1]]", labels: []string{"ant", "cat"}},
+		"numbers to predict": {
+			files: map[string]string{"d.csv": "a,b,c,d,y\n1,2,3,4,0.25\n5,6,7,8,1\n"},
+			spec:  Spec{Network: &Network{Inputs: four.Inputs, Outputs: []Output{{Names: []string{"out"}, Shape: []int{1}}}}}, x: "[[1 2 3 4]]", y: "[[0.25]]"},
+		"columns by input and output": {
+			files: map[string]string{"d.csv": "audio_0,audio_1,context,cls,box\n1,2,3,2,0.5\n4,5,6,0,0.75\n"}, spec: Spec{Network: two}, x: "[[1 2] [3]]", y: "[[2] [0.5]]"},
+		"x_train.csv is an array": {
+			files: map[string]string{"x_train.csv": "1,2,3,4\n5,6,7,8\n", "y_train.csv": "1\n0\n"}, spec: Spec{Network: four}, x: "[[1 2 3 4]]", y: "[[1]]"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d, err := Open(writeTables(t, test.files), test.spec)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer d.Close()
+			x, y := Sample(d.Train), Truths(d.Train)
+			if err := d.Train.Read(0, x); err != nil {
+				t.Fatal(err)
+			}
+			if err := d.Train.Truth(0, y); err != nil {
+				t.Fatal(err)
+			}
+			if fmt.Sprint(x) != test.x || fmt.Sprint(y) != test.y {
+				t.Errorf("sample %v, targets %v; want %s, %s", x, y, test.x, test.y)
+			}
+			if said := strings.Join(d.Notes, "\n"); !strings.Contains(said, test.notes) {
+				t.Errorf("notes %q lack %q", said, test.notes)
+			}
+			if test.labels != nil && !slices.Equal(d.ClassNames, test.labels) {
+				t.Errorf("classes %q, want %q", d.ClassNames, test.labels)
+			}
+		})
+	}
+}
+
+func TestTablesThatCannotBeRead(t *testing.T) {
+	for name, test := range map[string]struct {
+		files map[string]string
+		spec  Spec
+		says  []string
+	}{
+		"a word among numbers":  {map[string]string{"d.csv": "a,b,c,d,label\n1,2,red,4,1\n"}, Spec{Network: four}, []string{"d.csv", "row 1, column 3", `"red"`}},
+		"a gap":                 {map[string]string{"d.csv": "a,b,c,d,label\n1,2,3,4,1\n1,,3,4,0\n"}, Spec{Network: four}, []string{"row 2, column 2", "empty"}},
+		"no such label":         {map[string]string{"d.csv": "a,b,c,d,e\n1,2,3,4,1\n"}, Spec{Network: four, Labels: "z"}, []string{`no column "z"`, "a, b, c, d, e"}},
+		"which is the label":    {map[string]string{"d.csv": "a,b,c,d,e,f\n1,2,3,4,1,2\n"}, Spec{Network: four}, []string{"6 columns", "takes 4", "dataset.labels"}},
+		"too few columns":       {map[string]string{"d.csv": "1,2,3\n"}, Spec{Network: four}, []string{"3 columns", "takes 4"}},
+		"uneven rows":           {map[string]string{"d.csv": "a,b,c,d,label\n1,2,3,4,1\n1,2,3,4\n"}, Spec{Network: four}, []string{"every row has the same columns"}},
+		"headings alone":        {map[string]string{"d.csv": "a,b,c,d,label\n"}, Spec{Network: four}, []string{"no rows"}},
+		"two of no split":       {map[string]string{"one.csv": "1,2,3,4\n", "more.csv": "1,2,3,4\n"}, Spec{Network: four}, []string{"one.csv", "more.csv", "train.csv"}},
+		"one of no split":       {map[string]string{"train.csv": "1,2,3,4\n", "more.csv": "1,2,3,4\n"}, Spec{Network: four}, []string{"more.csv", "no split"}},
+		"a split of less":       {map[string]string{"train.csv": "a,b,c,d,label\n1,2,3,4,1\n", "test.csv": "a,b,c,label\n1,2,3,0\n"}, Spec{Network: four}, []string{"test.csv", "[3]"}},
+		"columns of no input":   {map[string]string{"d.csv": "1,2,3\n"}, Spec{Network: two}, []string{"audio_0"}},
+		"headings of no input":  {map[string]string{"d.csv": "p0,p1,q\n1,2,3\n"}, Spec{Network: two, Target: None, Samples: Samples{"audio": "r"}}, []string{"input audio", "p, q"}},
+		"a file that is no CSV": {map[string]string{"d.csv": "a,b\n\"1,2\n"}, Spec{Network: four}, []string{"d.csv"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d, err := Open(writeTables(t, test.files), test.spec)
+			if err == nil {
+				d.Close()
+				t.Fatal("is read")
+			}
+			for _, want := range test.says {
+				if !strings.Contains(err.Error(), want) {
+					t.Errorf("%q lacks %q", err, want)
+				}
+			}
+		})
+	}
+}
+
+// A table that does not fit in memory is spooled to a file, and is read the same.
+func TestALargeTableIsSpooled(t *testing.T) {
+	var text strings.Builder
+	for i := range 500 {
+		fmt.Fprintf(&text, "%d,%d,%d,%d,%d\n", i, i+1, i+2, i+3, i%2)
+	}
+	path := writeTables(t, map[string]string{"d.csv": text.String()})
+	defer func(bound int64) { inMemory = bound }(inMemory)
+	inMemory = 1 << 10
+	d, err := Open(path, Spec{Network: four})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	x := Sample(d.Train)
+	if err := d.Train.Read(499, x); err != nil || !slices.Equal(x[0], []float32{499, 500, 501, 502}) {
+		t.Errorf("%v, %v", x, err)
+	}
+}
+
+// writeTables writes files to a folder and returns its path, or that of the only file.
+func writeTables(t *testing.T, files map[string]string) string {
+	folder := t.TempDir()
+	path := folder
+	for name, text := range files {
+		if len(files) == 1 {
+			path = filepath.Join(folder, name)
+		}
+		if err := os.WriteFile(filepath.Join(folder, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return path
+}
