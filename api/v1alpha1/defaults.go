@@ -9,7 +9,6 @@ import (
 const (
 	DefaultEpochs            = 3
 	DefaultBatchSize         = 64
-	DefaultLearningRate      = 1e-4
 	DefaultSeed              = 1
 	DefaultRetries           = 3
 	DefaultBackoffSeconds    = 10
@@ -153,7 +152,6 @@ func (s *OptimizationPipelineSpec) EffectiveTemplate(stage *Stage) PodTemplate {
 func (t Training) Defaulted() Training {
 	t.Epochs = orDefault(t.Epochs, DefaultEpochs)
 	t.BatchSize = orDefault(t.BatchSize, DefaultBatchSize)
-	t.LearningRate = orDefault(t.LearningRate, "0.0001")
 	t.Momentum = orDefault(t.Momentum, "0.9")
 	t.WeightDecay = orDefault(t.WeightDecay, "0")
 	t.StepEpochs = orDefault(t.StepEpochs, 1)

@@ -35,6 +35,7 @@ type activity struct {
 	text    atomic.Value // string
 	epoch   int
 	resumed bool // and it was said
+	found   bool // a learning rate, and it was said
 }
 
 func newView(streams *ioStreams, spec *v1alpha1.OptimizationPipelineSpec) *view {
@@ -103,6 +104,16 @@ func (v *view) progress(name string, p train.Progress) {
 	if p.Resumed > 0 && !a.resumed {
 		a.resumed = true
 		v.log("%-12s resumed at step %d of %d", name, p.Resumed, p.Steps)
+	}
+	if p.Finding {
+		if a.bar != nil {
+			a.text.Store(fmt.Sprintf("trying learning rate %g", p.Rate))
+		}
+		return
+	}
+	if p.Test != nil && !a.found {
+		a.found = true
+		v.log("%-12s learning rate %.3g, found by %d trials in %.1f s", name, p.Test.Rate, len(p.Test.Trials), p.Test.Seconds)
 	}
 	if a.bar != nil {
 		a.text.Store(fmt.Sprintf("epoch %d/%d%s  %s left", min(p.Epoch+1, p.Epochs), p.Epochs, figures(p), p.Remaining.Round(time.Second)))

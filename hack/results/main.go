@@ -48,6 +48,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	seeds := flags.Int("seeds", 1, "number of seeds")
 	leaves := flags.String("leaves", "", "folder to write the leaves of the last seed to")
 	set := flags.String("set", "", "other settings, such as pruneRate=2e-3,entropy=1.5")
+	defaults := flags.Bool("defaults", false, "train and cluster by the manifest's defaults, with the learning rate of each stage found")
 	only := flags.String("only", "", "measure only leaves whose name contains this")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -56,7 +57,11 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	if !ok {
 		return fmt.Errorf("no case %q: mnist, fsdd or kws", *name)
 	}
-	c.only = *only
+	c.only, c.defaults = *only, *defaults
+	if c.defaults {
+		c.entropy, c.sparseEntropy, c.perTensorQAT = cluster.DefaultEntropy, cluster.DefaultEntropy, false
+		c.title += "; by the defaults instead"
+	}
 	if err := c.set(*set); err != nil {
 		return err
 	}
@@ -117,6 +122,7 @@ type experiment struct {
 	peers           map[string]peer
 	temperature     float64
 	only            string
+	defaults        bool
 }
 
 // phase is how a stage trains.
@@ -243,6 +249,9 @@ func (c experiment) chain(ctx context.Context, network *lineage.Network, data *d
 		if outcome, err = run.Apply(ctx, network, technique); err != nil {
 			return nil, fmt.Errorf("%s: %w", stage, err)
 		}
+		if t := outcome.Training.RangeTest; t != nil {
+			fmt.Fprintf(os.Stderr, "seed %d %s: %v\n", seed, key, t)
+		}
 		network = outcome.Network
 		done[key] = outcome
 	}
@@ -251,6 +260,13 @@ func (c experiment) chain(ctx context.Context, network *lineage.Network, data *d
 
 func (c experiment) training(stage string, seed int64) train.Config {
 	config := train.DefaultConfig()
+	if c.defaults {
+		config.FindRate, config.Seed = true, seed
+		if stage == "control" {
+			config.Epochs *= 2
+		}
+		return config
+	}
 	p := map[string]phase{"prune": c.prune, "cluster": c.group, "quantize": c.q, "control": c.control}[stage]
 	config.Epochs, config.LearningRate, config.BatchSize, config.Seed = p.epochs, p.rate, c.batch, seed
 	config.LabelSmoothing = c.labelSmoothing

@@ -57,7 +57,7 @@ func training(t v1alpha1.Training) (train.Config, error) {
 	c, n := train.DefaultConfig(), &numbers{}
 	c.Epochs = int(v1alpha1.Or(t.Epochs, v1alpha1.DefaultEpochs))
 	c.BatchSize = int(v1alpha1.Or(t.BatchSize, v1alpha1.DefaultBatchSize))
-	c.LearningRate = n.float(t.LearningRate, v1alpha1.DefaultLearningRate)
+	c.FindRate, c.LearningRate = t.LearningRate == nil, n.float(t.LearningRate, 0)
 	c.Momentum = n.float(t.Momentum, c.Momentum)
 	c.WeightDecay = n.float(t.WeightDecay, 0)
 	c.StepEpochs = int(v1alpha1.Or(t.StepEpochs, int32(c.StepEpochs)))

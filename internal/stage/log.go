@@ -35,6 +35,7 @@ func heartbeat(log *slog.Logger) (stop func()) {
 // progressLog logs a training's progress: every epoch, and now and then between. It is for one goroutine.
 type progressLog struct {
 	log   *slog.Logger
+	found bool // a learning rate, and it was said
 	epoch int
 	last  time.Time
 }
@@ -42,6 +43,13 @@ type progressLog struct {
 func (l *progressLog) tell(_ string, p train.Progress) {
 	if p.Resumed > 0 && l.last.IsZero() {
 		l.log.Info("resumed", "step", p.Resumed, "steps", p.Steps)
+	}
+	if p.Finding {
+		return
+	}
+	if p.Test != nil && !l.found {
+		l.found = true
+		l.log.Info("learning rate found", "learningRate", p.Test.Rate, "trials", len(p.Test.Trials), "seconds", p.Test.Seconds)
 	}
 	if p.Epoch == l.epoch && time.Since(l.last) < progressEvery {
 		return

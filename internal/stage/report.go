@@ -92,7 +92,7 @@ func (b *reportBuilder) stage(status *v1alpha1.StageStatus) (report.Stage, error
 	if err != nil {
 		return s, err
 	}
-	s.Settings, s.Epochs = result.Settings, result.History
+	s.Settings, s.Epochs, s.Rates = result.Settings, result.History, result.RangeTest
 	if seconds, err := strconv.ParseFloat(result.Seconds, 64); err == nil {
 		s.Seconds = int(seconds + 0.5)
 	}

@@ -18,6 +18,7 @@ import (
 	"espalier.dev/espalier/optimizer/measure"
 	"espalier.dev/espalier/optimizer/report"
 	"espalier.dev/espalier/optimizer/tflite/schema"
+	"espalier.dev/espalier/optimizer/train"
 	"espalier.dev/espalier/optimizer/weight"
 )
 
@@ -36,7 +37,8 @@ type Result struct {
 	TopOne    string                 `json:"topOne,omitempty"` // agreement of the leaf with its simulation
 	Loss      string                 `json:"loss,omitempty"`
 	Epochs    int                    `json:"epochs,omitempty"`
-	History   []report.Epoch         `json:"history,omitempty"` // of training
+	History   []report.Epoch         `json:"history,omitempty"`   // of training
+	RangeTest *train.RangeTest       `json:"rangeTest,omitempty"` // that found the learning rate
 	Seconds   string                 `json:"seconds"`
 	Notes     []string               `json:"notes,omitempty"`
 	Settings  string                 `json:"settings,omitempty"` // in words
@@ -103,7 +105,7 @@ func (r *Runner) describe(ctx context.Context, s settings, o *lineage.Outcome) (
 			return nil, fault.As(fault.Storage, err)
 		}
 	}
-	result.LeafKind, result.Settings = leafKind(o), s.words()
+	result.LeafKind, result.Settings = leafKind(o), s.words(nil)
 	if s.stage == nil {
 		result.Facts = r.Prepared.facts()
 		result.Notes = append(result.Notes, r.Prepared.Data.Notes...)
@@ -124,6 +126,8 @@ func (r *Runner) describe(ctx context.Context, s settings, o *lineage.Outcome) (
 		for _, epoch := range o.Training.History {
 			result.History = append(result.History, report.Epoch(epoch))
 		}
+		result.RangeTest = o.Training.RangeTest
+		result.Settings = s.words(result.RangeTest)
 		result.Epochs, result.Loss = o.Training.Epochs, measure.Format(o.Training.Training.Loss)
 	}
 	return result, r.measure(ctx, s, result, leaf)
@@ -146,15 +150,22 @@ func leafKind(o *lineage.Outcome) string {
 	return sparse + clustered + "QAT"
 }
 
-// words sums up the settings.
-func (s settings) words() string {
+// words sums up the settings, with the learning rate that was found, if it was.
+func (s settings) words(found *train.RangeTest) string {
 	var parts []string
 	if s.stage != nil {
 		if technique, err := techniqueOf(s.stage); err == nil {
 			parts = append(parts, technique.String())
 		}
 		if config, err := training(s.training); err == nil {
-			parts = append(parts, fmt.Sprintf("%d epochs at %g", config.Epochs, config.LearningRate))
+			epochs := fmt.Sprintf("%d epochs", config.Epochs)
+			switch {
+			case found != nil:
+				epochs += fmt.Sprintf(" at %.3g, found", found.Rate)
+			case !config.FindRate:
+				epochs += fmt.Sprintf(" at %g", config.LearningRate)
+			}
+			parts = append(parts, epochs)
 		}
 	}
 	if leaf, err := leafOptions(s.leaf); err == nil && leaf.String() != "" {

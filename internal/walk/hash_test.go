@@ -42,7 +42,8 @@ func TestStageHash(t *testing.T) {
 		same   bool
 	}{
 		"a default written out":             {func(s *v1alpha1.OptimizationPipelineSpec) { s.Training.Epochs = ptr(int32(3)) }, true},
-		"a default written out at a stage":  {func(s *v1alpha1.OptimizationPipelineSpec) { s.Stages[0].Training.LearningRate = dec("1e-4") }, true},
+		"a default written out at a stage":  {func(s *v1alpha1.OptimizationPipelineSpec) { s.Stages[0].Training.Momentum = dec("0.9") }, true},
+		"a rate where one was to be found":  {func(s *v1alpha1.OptimizationPipelineSpec) { s.Stages[0].Training.LearningRate = dec("1e-4") }, false},
 		"a technique's default written out": {func(s *v1alpha1.OptimizationPipelineSpec) { s.Stages[0].Prune.Scope = "Layer" }, true},
 		"a number written otherwise":        {func(s *v1alpha1.OptimizationPipelineSpec) { s.Stages[0].Prune.Sparsity = ".50" }, true},
 		"another name":                      {func(s *v1alpha1.OptimizationPipelineSpec) { s.Stages[1].Name = "x" }, true},
@@ -107,6 +108,7 @@ func TestHashesOfLeafOptions(t *testing.T) {
 		"int8 whatever the model's": {chain(own, leaf(v1alpha1.LeafOptions{InputOutput: "Int8"})), false, true, false},
 	}
 	for name, tt := range tests {
+		tt.spec.Training.LearningRate = dec("1e-4") // which was the default
 		for stage, want := range map[string]struct {
 			hash string
 			same bool

@@ -55,7 +55,7 @@ func (p Prune) Apply(ctx context.Context, n *Network, w *Work) (*Network, error)
 	if err != nil {
 		return nil, err
 	}
-	w.settled = pruner.Settled()
+	w.settled, w.preview, w.back = pruner.Settled(), pruner.Preview, pruner.Back
 	err = w.Train(ctx, func(step int) error {
 		_, err := pruner.Before(step)
 		return err

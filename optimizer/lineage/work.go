@@ -29,8 +29,10 @@ type Work struct {
 	notes    []string
 	warnings []string
 	training *train.Result
-	settled  int          // the step from which on a schedule changes nothing more
-	chosen   map[int]bool // tensors whose clusters are the technique's doing
+	preview  func() error   // gives weights the form that training ends with, for a search of the learning rate; nil: they have it
+	back     func(step int) // told when training goes back to a step
+	settled  int            // the step from which on a schedule changes nothing more
+	chosen   map[int]bool   // tensors whose clusters are the technique's doing
 }
 
 // open compiles the network and gives every kernel its parametrization.
@@ -99,6 +101,7 @@ func (w *Work) train(ctx context.Context, ranges *train.Ranges, before func(step
 		return nil
 	}
 	hooks := train.Hooks{Progress: r.Progress, ProgressEvery: 200 * time.Millisecond}
+	hooks.BeforeTrials, hooks.Back = w.preview, w.back
 	if before != nil {
 		hooks.BeforeStep = func(step, _ int) error { return before(step) }
 	}
@@ -129,6 +132,12 @@ func (w *Work) train(ctx context.Context, ranges *train.Ranges, before func(step
 		}
 	}
 	w.training, err = trainer.Run(ctx)
+	if err == nil && w.training.RangeTest != nil {
+		w.Note("%v", w.training.RangeTest)
+		if len(w.training.RangeTest.Backs) > 0 {
+			w.warnings = append(w.warnings, w.training.RangeTest.String())
+		}
+	}
 	if errors.Is(err, context.Canceled) && r.Checkpoint != nil && r.Checkpoint.Save != nil {
 		return errors.Join(err, r.Checkpoint.Save(trainer.Save))
 	}

@@ -18,6 +18,7 @@ type Pruner struct {
 	targets  []Target
 	tensors  []*weight.Tensor
 	given    [][]uint8 // masks the input came with, which stay
+	regrow   bool      // until it is settled
 	settled  bool
 }
 
@@ -31,7 +32,7 @@ func NewPruner(targets []Target, tensors []*weight.Tensor, o Options, steps int)
 	if len(targets) != len(tensors) {
 		return nil, fmt.Errorf("%d tensors for %d targets", len(tensors), len(targets))
 	}
-	p := &Pruner{schedule: s, targets: targets, tensors: tensors}
+	p := &Pruner{schedule: s, targets: targets, tensors: tensors, regrow: o.Regrow && s.End > s.Begin}
 	for _, t := range tensors {
 		if t.Scale != nil {
 			return nil, fmt.Errorf("weights %q: clustered or quantized already; prune before", t.Name)
@@ -46,7 +47,7 @@ func NewPruner(targets []Target, tensors []*weight.Tensor, o Options, steps int)
 				return nil, err
 			}
 		}
-		t.Regrow = o.Regrow && s.End > s.Begin
+		t.Regrow = p.regrow
 	}
 	return p, nil
 }
@@ -71,16 +72,27 @@ func (p *Pruner) Before(step int) (bool, error) {
 	return true, nil
 }
 
+// Preview sets the masks that pruning at once would end with. Undo it before the first step.
+func (p *Pruner) Preview() error { return p.choose(func(final float64) float64 { return final }) }
+
 // Finish is called after the last step: it makes sure that the final sparsity was reached, exactly.
 func (p *Pruner) Finish() error {
 	if p.settled {
 		return nil
 	}
-	if err := p.choose(func(final float64) float64 { return final }); err != nil {
+	if err := p.Preview(); err != nil {
 		return err
 	}
 	p.settle()
 	return nil
+}
+
+// Back is called when training goes back to a step that it took before, with the tensors as they were then.
+func (p *Pruner) Back(step int) {
+	p.settled = step > p.schedule.End
+	for _, t := range p.tensors {
+		t.Regrow = p.regrow && !p.settled
+	}
 }
 
 func (p *Pruner) settle() {

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"espalier.dev/espalier/optimizer/measure"
+	"espalier.dev/espalier/optimizer/train"
 )
 
 // Data is everything a report shows. Only Pipeline and Stages are needed; what is empty is left out of the page.
@@ -70,7 +71,9 @@ type Stage struct {
 	Model   *File           `json:"model,omitempty"`   // that model
 	Layers  []Layer         `json:"layers,omitempty"`  // its weights
 	Epochs  []Epoch         `json:"epochs,omitempty"`
-	Leaf    *Leaf           `json:"leaf,omitempty"`
+	// Rates are the trials that found the learning rate; nil: it was given.
+	Rates *train.RangeTest `json:"rangeTest,omitempty"`
+	Leaf  *Leaf            `json:"leaf,omitempty"`
 }
 
 // Baseline is the technique of the first stage, which only measures and quantizes.

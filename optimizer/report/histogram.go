@@ -3,8 +3,11 @@ package report
 import (
 	"fmt"
 	"html/template"
+	"math"
 	"slices"
 	"strings"
+
+	"espalier.dev/espalier/optimizer/train"
 )
 
 // Size of a density chart, in its own units.
@@ -109,6 +112,36 @@ func (d *drawing) zeros(of Density, top float64) {
 	if float64(of.Zeros) > 0.05*float64(total) {
 		d.text("zerolabel middle", column(0), chartTop-6, fmt.Sprintf("%.0f %%", 100*float64(of.Zeros)/float64(total)))
 	}
+}
+
+// trials draws the losses that learning rates led to, as a small line over the rates' logarithm, with a mark at the rate taken. Losses
+// of more than three times the first are cut off.
+func trials(t *train.RangeTest) template.HTML {
+	const width, height = 96.0, 22.0
+	title := "loss by learning rate:"
+	low, high := t.Start, t.Start
+	for _, trial := range t.Trials {
+		if trial.Loss < 0 {
+			title += fmt.Sprintf(" %.0e diverged", trial.Rate)
+			continue
+		}
+		title += fmt.Sprintf(" %.0e %.3g", trial.Rate, trial.Loss)
+		low, high = min(low, trial.Loss), max(high, min(trial.Loss, 3*t.Start))
+	}
+	from, to := math.Log(min(t.Rate, t.Trials[0].Rate)), math.Log(t.Trials[len(t.Trials)-1].Rate)
+	place := func(rate float64) float64 { return 2 + (width-4)*(math.Log(rate)-from)/max(to-from, 1e-12) }
+	s := svg("spark", title, width, height, false)
+	data := ""
+	for _, trial := range t.Trials {
+		if trial.Loss < 0 {
+			break
+		}
+		y := 2 + (height-4)*(high-min(trial.Loss, high))/max(high-low, 1e-12)
+		data += fmt.Sprintf("%s%s %s", map[bool]string{true: "M", false: "L"}[data == ""], num(place(trial.Rate)), num(y))
+	}
+	s.path("line", data)
+	s.circle("end", place(t.Rate), height-2, 2)
+	return s.done()
 }
 
 // spark draws the losses of epochs as a small line.

@@ -169,8 +169,8 @@ func smaller(from, to string) string {
 type stageEntry struct {
 	*Stage
 	Class, Time string
-	Loss        template.HTML
-	Last        string
+	Loss, Tried template.HTML
+	Last, Found string
 }
 
 func (d *Data) stageLog() []stageEntry {
@@ -180,6 +180,9 @@ func (d *Data) stageLog() []stageEntry {
 		e := stageEntry{Stage: s, Class: strings.ToLower(string(s.State)), Time: duration(s.Seconds), Loss: spark(s.Epochs)}
 		if n := len(s.Epochs); n > 0 {
 			e.Last = "loss " + short(s.Epochs[n-1].Loss)
+		}
+		if s.Rates != nil {
+			e.Tried, e.Found = trials(s.Rates), "rate "+short(s.Rates.Rate)+" found"
 		}
 		if e.Input == "" && i > 0 {
 			e.Input = "model"

@@ -18,6 +18,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"espalier.dev/espalier/optimizer/measure"
+	"espalier.dev/espalier/optimizer/train"
 )
 
 // metrics makes the metrics of a made-up model.
@@ -250,6 +251,24 @@ func TestDensity(t *testing.T) {
 	}
 	if nothing := (Density{}).chart("none"); !strings.Contains(string(nothing), "</svg>") {
 		t.Errorf("an empty density: %s", nothing)
+	}
+}
+
+func TestTrialsOfLearningRatesAreDrawn(t *testing.T) {
+	d := &Data{Pipeline: "p", Stages: []Stage{{Name: "baseline", Kind: Baseline}, {Name: "prune", Kind: "prune", Rates: &train.RangeTest{
+		Rate: 5e-4, Start: 0.5, Trials: []train.Trial{{Rate: 1e-4, Loss: 0.4}, {Rate: 1e-3, Loss: 0.2}, {Rate: 1e-2, Loss: 40}, {Rate: 1e-1, Loss: -1}},
+	}}}}
+	e := d.stageLog()[1]
+	if e.Found != "rate 0.0005 found" {
+		t.Errorf("says %q", e.Found)
+	}
+	for _, want := range []string{"loss by learning rate: 1e-04 0.4 1e-03 0.2 1e-02 40 1e-01 diverged", "circle"} {
+		if !strings.Contains(string(e.Tried), want) {
+			t.Errorf("%s lacks %q", e.Tried, want)
+		}
+	}
+	if n := strings.Count(string(e.Tried), "L"); n != 2 {
+		t.Errorf("the line has %d segments, want 2: a trial without a loss ends it", n)
 	}
 }
 

@@ -34,6 +34,10 @@ type saved struct {
 	Params      []savedParam
 	Ranges      *savedRanges
 	Best        *snapshot
+	Test        *RangeTest
+	Floor       float64
+	Good        *snapshot
+	GoodEpochs  int
 }
 
 type savedTally struct {
@@ -80,7 +84,7 @@ func (t *Trainer) Save(w io.Writer) error {
 	s := saved{
 		Fingerprint: t.fingerprint(), Step: t.step, FirstLoss: t.firstLoss, EpochSum: savedTally{t.epochSum.loss, t.epochSum.right, t.epochSum.samples},
 		LastEpoch: t.lastEpoch, History: t.history, Validation: t.validation, BestScore: t.bestScore, BestEpoch: t.bestEpoch, SinceBest: t.sinceBest,
-		Stopped: t.stopped, Best: t.best,
+		Stopped: t.stopped, Best: t.best, Test: t.test, Floor: t.floor, Good: t.good, GoodEpochs: t.goodEpochs,
 	}
 	for _, p := range t.params {
 		q := savedParam{Name: p.param.Name, Data: p.state()}
@@ -156,6 +160,7 @@ func (t *Trainer) Load(r io.Reader) error {
 	t.position = position{
 		step: s.Step, resumed: s.Step, firstLoss: s.FirstLoss, begun: s.Step > 0, epochSum: tally{s.EpochSum.Loss, s.EpochSum.Right, s.EpochSum.Samples}, bestScore: s.BestScore, bestEpoch: s.BestEpoch,
 		sinceBest: s.SinceBest, lastEpoch: s.LastEpoch, history: s.History, validation: s.Validation, stopped: s.Stopped,
+		test: s.Test, floor: s.Floor, good: s.Good, goodEpochs: s.GoodEpochs,
 	}
 	t.best = s.Best
 	return nil

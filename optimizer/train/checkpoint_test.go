@@ -49,8 +49,10 @@ func TestAResumedTrainingGivesTheSameBytes(t *testing.T) {
 	for _, optimizer := range []Optimizer{Adam, SGD} {
 		for _, mode := range []RangeMode{Tracked, Learned} {
 			config := fastConfig()
-			config.Optimizer = optimizer
-			config.EarlyStop = EarlyStop{Patience: 2}
+			config.Optimizer, config.EarlyStop = optimizer, EarlyStop{Patience: 2}
+			if mode == Learned {
+				config.FindRate, config.EarlyStop = true, EarlyStop{}
+			}
 			whole := newTrainer(t, quantizedTask(t, mode, 2), config)
 			mustRun(t, whole)
 			want := outcome(t, whole)

@@ -31,6 +31,7 @@ type Config struct {
 	Epochs       int
 	BatchSize    int
 	LearningRate float64
+	FindRate     bool // LearningRate is not read: a RangeTest before the first step finds one, and training that diverges goes on with less
 	Optimizer    Optimizer
 	Momentum     float64 // SGD
 	Beta1, Beta2 float64 // Adam, AdamW

@@ -18,15 +18,20 @@ type DivergedError struct {
 }
 
 func (e *DivergedError) Error() string {
-	if e.Grown > 0 {
-		return fmt.Sprintf("training diverged: the loss rose from %.4g to %.4g, and the %s grew most, %.3g times; try a lower learning rate, a warm-up or clipping gradients",
-			e.From, e.Loss, e.Layer, e.Grown)
+	return fmt.Sprintf("training diverged: %s; try a lower learning rate (learningRate left out finds one), a warm-up or clipping gradients", e.cause())
+}
+
+// cause says what was met.
+func (e *DivergedError) cause() string {
+	switch {
+	case e.Grown > 0:
+		return fmt.Sprintf("the loss rose from %.4g to %.4g, and the %s grew most, %.3g times", e.From, e.Loss, e.Layer, e.Grown)
+	case e.From > 0:
+		return fmt.Sprintf("the loss rose from %.4g to %.4g", e.From, e.Loss)
+	case e.Layer != "":
+		return fmt.Sprintf("the %s of %s is not finite (loss %v)", e.What, e.Layer, e.Loss)
 	}
-	where := "the " + e.What
-	if e.Layer != "" {
-		where = fmt.Sprintf("the %s of %s", e.What, e.Layer)
-	}
-	return fmt.Sprintf("training diverged: %s is not finite (loss %v); try a lower learning rate, a warm-up or clipping gradients", where, e.Loss)
+	return fmt.Sprintf("the %s is not finite (loss %v)", e.What, e.Loss)
 }
 
 // A mean loss over an epoch of more than diverged times the first batch's (of at least leastLoss, for numbers that times their mean
@@ -56,7 +61,13 @@ func (t *Trainer) refer(src dataset.Source, samples []int) error {
 	if t.step > 0 {
 		return nil
 	}
-	t.firstLoss = 0
+	var err error
+	t.firstLoss, err = t.negligible(src, samples)
+	return err
+}
+
+// negligible is a loss that is as good as none, by the heads' units.
+func (t *Trainer) negligible(src dataset.Source, samples []int) (sum float64, err error) {
 	var e *float.Exec
 	for _, h := range t.heads {
 		least := leastLoss * h.scale
@@ -65,15 +76,15 @@ func (t *Trainer) refer(src dataset.Source, samples []int) error {
 				t.refresh()
 				e = t.task.Network.NewExec(false)
 				if err := t.workers[0].read(t.heads, e, src, samples[:min(len(samples), t.task.Network.MicroBatch)]); err != nil {
-					return err
+					return 0, err
 				}
 				e.Forward()
 			}
 			least *= h.size(e.Tensor(h.tensor))
 		}
-		t.firstLoss += least
+		sum += least
 	}
-	return nil
+	return sum, nil
 }
 
 // size is the mean square of answers, in the units of the loss.

@@ -22,20 +22,28 @@ func (t *Trainer) Evaluate(src dataset.Source) (Score, error) {
 		}
 		heads[h] = &o
 	}
-	size, n := t.task.Network.MicroBatch, src.Len()
+	sum, err := t.total(heads, src, span(0, src.Len()))
+	if err != nil {
+		return Score{}, fmt.Errorf("evaluating %w", err)
+	}
+	return sum.score(heads[0]), nil
+}
+
+// total adds the losses of samples up, of the network as it is.
+func (t *Trainer) total(heads []*objective, src dataset.Source, samples []int) (sum tally, err error) {
+	size, n := t.task.Network.MicroBatch, len(samples)
 	count := (n + size - 1) / size
 	sums, failed := make([]tally, count), make([]error, count)
 	t.parallel(count, func(w *worker, k int) {
-		sums[k], failed[k] = t.evaluate(w, heads, src, span(k*size, min((k+1)*size, n)))
+		sums[k], failed[k] = t.evaluate(w, heads, src, samples[k*size:min((k+1)*size, n)])
 	})
-	var sum tally
 	for k := range sums {
 		if failed[k] != nil {
-			return Score{}, fmt.Errorf("evaluating %w", failed[k])
+			return sum, failed[k]
 		}
 		sum.add(sums[k])
 	}
-	return sum.score(heads[0]), nil
+	return sum, nil
 }
 
 func (t *Trainer) evaluate(w *worker, heads []*objective, src dataset.Source, samples []int) (tally, error) {

@@ -1,6 +1,7 @@
 package train
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -15,6 +16,9 @@ func (t *Trainer) Run(ctx context.Context) (*Result, error) {
 	defer t.hire()()
 	r := &run{Trainer: t, began: time.Now(), reported: time.Now(), saved: time.Now()}
 	if err := t.teach(); err != nil {
+		return nil, err
+	}
+	if err := r.prepareRate(ctx); err != nil {
 		return nil, err
 	}
 	err := r.epochs(ctx)
@@ -38,16 +42,23 @@ func (r *run) epochs(ctx context.Context) error {
 		epoch := r.step / perEpoch
 		src := dataset.Epoch(r.task.Train, r.config.Seed, epoch)
 		order := r.order(epoch)
+		var failed error
 		for r.step < (epoch+1)*perEpoch {
 			if err := ctx.Err(); err != nil {
 				return err
 			}
 			if err := r.one(src, order, r.step-epoch*perEpoch); err != nil {
-				return fmt.Errorf("epoch %d, step %d: %w", epoch+1, r.step+1, err)
+				failed = fmt.Errorf("epoch %d, step %d: %w", epoch+1, r.step+1, err)
+				break
 			}
 		}
-		if err := r.endEpoch(epoch); err != nil {
-			return err
+		if failed == nil {
+			failed = r.endEpoch(epoch)
+		}
+		if failed != nil {
+			if err := r.goBack(epoch, failed); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -68,7 +79,7 @@ func (r *run) one(src dataset.Source, order []int, k int) error {
 	if err := r.refer(src, samples); err != nil {
 		return err
 	}
-	sum, err := r.runStep(src, samples, r.config.Rate(r.step, r.Steps(), r.stepsPerEpoch()))
+	sum, err := r.runStep(src, samples, r.rate(r.step))
 	if err != nil {
 		return err
 	}
@@ -92,9 +103,10 @@ func (r *run) one(src dataset.Source, order []int, k int) error {
 func (r *run) endEpoch(epoch int) error {
 	r.lastEpoch = r.epochSum.score(r.heads[0])
 	r.history = append(r.history, r.lastEpoch)
-	if err := r.compare(r.lastEpoch.Loss); err != nil {
+	if err := cmp.Or(r.overshot(r.lastEpoch.Loss), r.compare(r.lastEpoch.Loss)); err != nil {
 		return err
 	}
+	r.keep(epoch)
 	var score *Score
 	if r.task.Validation != nil {
 		s, err := r.Evaluate(r.task.Validation)
@@ -137,7 +149,7 @@ func (r *run) report(score *Score, always bool) {
 	left := r.config.Epochs*r.task.Train.Len() - min(r.step*r.config.BatchSize, r.config.Epochs*r.task.Train.Len())
 	hooks.Progress(Progress{
 		Epoch: r.step / r.stepsPerEpoch(), Epochs: r.config.Epochs, Step: r.step, Steps: r.Steps(), Resumed: r.resumed,
-		Loss: mean.Loss, Accuracy: mean.Accuracy, Rate: r.config.Rate(r.step-1, r.Steps(), r.stepsPerEpoch()),
+		Loss: mean.Loss, Accuracy: mean.Accuracy, Rate: r.rate(r.step - 1), Test: r.test,
 		SamplesPerSecond: speed, Remaining: time.Duration(float64(left) / speed * float64(time.Second)), Validation: score,
 	})
 }
@@ -157,7 +169,7 @@ func (r *run) checkpoint() error {
 func (r *run) result() *Result {
 	result := &Result{
 		Epochs: r.step / r.stepsPerEpoch(), Steps: r.step, Training: r.lastEpoch, History: r.history, Stopped: r.stopped,
-		Samples: r.samples, Elapsed: time.Since(r.began),
+		Samples: r.samples, Elapsed: time.Since(r.began), RangeTest: r.test,
 	}
 	result.Best = result.Epochs - 1
 	if r.task.Validation != nil && result.Epochs > 0 {

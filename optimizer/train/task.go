@@ -37,7 +37,11 @@ type Task struct {
 type Hooks struct {
 	// BeforeStep may change masks. Steps count from 0.
 	BeforeStep func(step, total int) error
-	// Progress is called after steps, at most every ProgressEvery, and after every epoch.
+	// BeforeTrials is called before a RangeTest and may give weights the form that training ends with; it is undone after the test.
+	BeforeTrials func() error
+	// Back is called when training goes back to a step that it took before (see Config.FindRate).
+	Back func(step int)
+	// Progress is called before every trial of a RangeTest, after steps, at most every ProgressEvery, and after every epoch.
 	Progress      func(Progress)
 	ProgressEvery time.Duration
 	// Checkpoint is called after a step when CheckpointEvery has passed since the last call or the start; it may call Save.
@@ -52,8 +56,10 @@ type Progress struct {
 	Step, Steps      int // steps completed, of
 	Resumed          int // of them by an earlier run, whose checkpoint was loaded
 	Loss, Accuracy   float64
-	Rate             float64 // learning rate of the last step
-	SamplesPerSecond float64 // of training, since Run began
+	Rate             float64    // learning rate of the last step
+	Finding          bool       // a RangeTest is under way, and tries Rate
+	Test             *RangeTest // with Config.FindRate, once it is done
+	SamplesPerSecond float64    // of training, since Run began
 	Remaining        time.Duration
 	Validation       *Score // after an epoch, if there are validation samples
 }
@@ -72,6 +78,7 @@ type Result struct {
 	Stopped    bool    // by EarlyStop
 	Samples    int     // trained on by this run
 	Elapsed    time.Duration
+	RangeTest  *RangeTest // with FindRate
 }
 
 // maxLanes is the number of sums gradients are collected in. It is fixed, so that results do not depend on the number of workers.
@@ -123,6 +130,11 @@ type position struct {
 	history    []Score
 	validation Score
 	stopped    bool
+	// With FindRate, once it is done:
+	test       *RangeTest
+	floor      float64   // a loss that is as good as none
+	good       *snapshot // to go back to
+	goodEpochs int       // completed in it
 }
 
 // tally adds up losses and right answers.
