@@ -41,6 +41,19 @@ def gate(x, f, g):
     return tf.tanh(tf.nn.convolution(x, f, dilations=3)) * tf.sigmoid(tf.nn.convolution(x, g, dilations=3))
 
 
+def recurrent(x, w, r):
+    """A recurrent layer that gives all its steps, as a loop over a list."""
+    steps = tf.transpose(x, [1, 0, 2])
+
+    def step(t, h, outputs):
+        h = tf.tanh(steps[t] @ w + h @ r)
+        return t + 1, h, outputs.write(t, h)
+
+    outputs = tf.TensorArray(tf.float32, size=x.shape[1], element_shape=[1, r.shape[0]])
+    _, _, outputs = tf.while_loop(lambda t, *_: t < x.shape[1], step, [0, tf.zeros([1, r.shape[0]]), outputs])
+    return outputs.stack()
+
+
 # name: (function, shapes of its inputs, how to draw them)
 normal = lambda shape: random.normal(0, 1, shape).astype(np.float32)
 positive = lambda shape: random.uniform(0.2, 3, shape).astype(np.float32)
@@ -105,12 +118,15 @@ CASES = {
     "scatter_nd": (lambda x: tf.scatter_nd(tf.constant([[[2], [0], [2]]]), x * 1.5, [4, 5]), [(1, 3, 5)], normal),
     "scatter_nd_places": (lambda x, i: tf.scatter_nd(tf.cast(i, tf.int32), x * 1.5, [1, 6]), [(1, 4), (1, 4, 2)], lambda s: normal(s) if len(s) == 2 else random.integers(0, [1, 6], s).astype(np.float32)),
     "segment_sum": (lambda x: tf.math.segment_sum(tf.reshape(x * 1.5, [4, 5]), ids(0, 0, 1, 2)), [(1, 20)], normal),
+    "while": (lambda x: tf.while_loop(lambda i, y: i < 3, lambda i, y: (i + 1, 0.5 * y + x * tf.cast(i, tf.float32)), [0, x])[1], [(1, 3)], normal),
+    "while_list": (bound(recurrent, const(3, 4), const(4, 4)), [(1, 5, 3)], normal),
+    "if": (lambda x, y: tf.cond(tf.reduce_sum(x) > 0.0, lambda: x * 2.0 + y, lambda: tf.nn.relu(y) - x), [(1, 3), (1, 3)], normal),
     "embedding": (bound(lambda i, table: tf.gather(table, i) * 1.5, const(7, 5)), [(1, 4)], lambda s: random.integers(0, 7, s).astype(np.int32)),
 }
 
 
-# What optimizer/exec/integer does not run in int8.
-FLOAT_ONLY = {"sqrt", "reduce_prod"}
+# What optimizer/exec/integer does not run in int8, and what the converter fails to quantize.
+FLOAT_ONLY = {"sqrt", "reduce_prod", "while", "while_list", "if"}
 
 
 def main():

@@ -14,6 +14,9 @@ const maxEvaluated = 1 << 22
 
 // evaluate computes a node all of whose inputs are constants, whatever their size: what Specialize folds beyond Parse.
 func (c *call) evaluate() {
+	if c.empty() {
+		return
+	}
 	largest := 0
 	for i := range c.n.Inputs {
 		t := c.in(i)
@@ -42,6 +45,20 @@ func (c *call) evaluate() {
 		c.Output(c.n, j).Const = results[j]
 	}
 	c.n.Folded = true
+}
+
+// empty folds a node that gives nothing, such as the slice before the first element.
+func (c *call) empty() bool {
+	for _, t := range c.n.Outputs {
+		if t < 0 || c.Numel(t) > 0 {
+			return false
+		}
+	}
+	for _, t := range c.n.Outputs {
+		c.Tensors[t].Const = []byte{}
+	}
+	c.n.Folded = len(c.n.Outputs) > 0
+	return c.n.Folded
 }
 
 // moved computes operators that only move elements, of any type.
@@ -496,6 +513,9 @@ var shapeRules = map[schema.BuiltinOperator]rule{
 	schema.BuiltinOperatorBROADCAST_ARGS:    broadcastArgs,
 	schema.BuiltinOperatorSPACE_TO_BATCH_ND: spaceToBatch,
 	schema.BuiltinOperatorBATCH_TO_SPACE_ND: batchToSpace,
+
+	schema.BuiltinOperatorUNIDIRECTIONAL_SEQUENCE_LSTM: sequenceLSTM,
+	schema.BuiltinOperatorUNIDIRECTIONAL_SEQUENCE_RNN:  sequenceRNN,
 }
 
 // target gives the output the shape that input i holds.

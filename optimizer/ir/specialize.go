@@ -30,7 +30,8 @@ func (e *OpenError) Error() string {
 
 // Specialize turns a model, in place, into one in which every shape is a number. Open leading dimensions take batch 1, other open
 // dimensions of input k the sizes of samples[k], a sample's shape without the batch; arithmetic on shapes and on other constants
-// becomes constants, and dilated convolutions written as SPACE_TO_BATCH_ND → convolutions → BATCH_TO_SPACE_ND become just that. What
+// becomes constants, loops, branches and fused recurrent layers the operators that they stand for, and dilated convolutions written as
+// SPACE_TO_BATCH_ND → convolutions → BATCH_TO_SPACE_ND just that. What
 // an open dimension left in the file no longer depends on stays open in the shape signatures. A model without anything to decide or
 // fold is left as it is. It returns a note for every kind of change. An open size that samples do not tell is an *OpenError.
 func Specialize(m *tflite.Model, samples [][]int) (notes []string, err error) {
@@ -42,14 +43,15 @@ func Specialize(m *tflite.Model, samples [][]int) (notes []string, err error) {
 		return nil, nil
 	}
 	original := m.Clone()
-	folded, dilated, err := fix(m)
+	unrolled, folded, dilated, err := fix(m)
 	if err != nil {
 		return nil, err
 	}
-	if !s.decided && folded+dilated == 0 {
+	if !s.decided && folded+dilated+len(unrolled) == 0 {
 		m.ModelT = original.ModelT
 		return nil, nil
 	}
+	notes = append(notes, unrolled...)
 	if folded > 0 {
 		notes = append(notes, fmt.Sprintf("%d operators on shapes and constants computed once", folded))
 	}
@@ -70,20 +72,20 @@ func OpenSizes(m *tflite.Model) bool {
 	})
 }
 
-// fix folds and unfolds a model whose inputs have their sizes, and writes the shapes into it.
-func fix(m *tflite.Model) (folded, dilated int, err error) {
-	g, err := parseDeep(m)
+// fix unrolls, folds and unfolds a model whose inputs have their sizes, and writes the shapes into it.
+func fix(m *tflite.Model) (unrolled []string, folded, dilated int, err error) {
+	g, unrolled, err := unroll(m)
 	if err != nil {
-		return 0, 0, err
+		return nil, 0, 0, err
 	}
 	if folded = store(m, g); folded > 0 {
 		if g, err = parseDeep(m); err != nil {
-			return 0, 0, err
+			return nil, 0, 0, err
 		}
 	}
 	if dilated = unfoldDilations(m, g); dilated > 0 {
 		if g, err = parseDeep(m); err != nil {
-			return 0, 0, err
+			return nil, 0, 0, err
 		}
 	}
 	for i, t := range m.Subgraph().Tensors {
@@ -91,7 +93,35 @@ func fix(m *tflite.Model) (folded, dilated int, err error) {
 			t.Shape = int32s(g.Tensors[i].Shape)
 		}
 	}
-	return folded, dilated, nil
+	return unrolled, folded, dilated, nil
+}
+
+// unroll writes loops, branches and fused recurrent layers as the operators that they stand for. It returns what the model then is.
+func unroll(m *tflite.Model) (g *Graph, notes []string, err error) {
+	for {
+		if g, err = parseDeep(m); err != nil {
+			return nil, nil, err
+		}
+		note, err := unrollControl(m, g)
+		if err != nil {
+			return nil, nil, err
+		}
+		if note == "" {
+			break
+		}
+		notes = append(notes, note)
+	}
+	layers, err := unrollLayers(m, g)
+	if err != nil {
+		return nil, nil, err
+	}
+	if notes = append(notes, layers...); len(notes) == 0 {
+		return g, nil, nil
+	}
+	dropDead(m)
+	tflite.DropSubgraphs(m)
+	g, err = parseDeep(m)
+	return g, notes, err
 }
 
 // parseDeep parses a model at its own batch and folds all that is constant.
@@ -117,7 +147,8 @@ func worthwhile(m *tflite.Model) bool {
 	variable := func(t int32) bool { return t < 0 || !m.IsConst(g.Tensors[t]) || slices.Contains(g.Inputs, t) }
 	for _, o := range g.Operators {
 		switch code, _ := m.Op(o); code {
-		case schema.BuiltinOperatorSHAPE, schema.BuiltinOperatorRANK, schema.BuiltinOperatorSPACE_TO_BATCH_ND:
+		case schema.BuiltinOperatorSHAPE, schema.BuiltinOperatorRANK, schema.BuiltinOperatorSPACE_TO_BATCH_ND, schema.BuiltinOperatorWHILE, schema.BuiltinOperatorIF,
+			schema.BuiltinOperatorUNIDIRECTIONAL_SEQUENCE_LSTM, schema.BuiltinOperatorUNIDIRECTIONAL_SEQUENCE_RNN:
 			return true
 		case schema.BuiltinOperatorDEQUANTIZE, schema.BuiltinOperatorQUANTIZE:
 		default:
@@ -196,6 +227,9 @@ func store(m *tflite.Model, g *Graph) int {
 		n := &g.Nodes[i]
 		if !n.Folded || slices.ContainsFunc(n.Outputs, func(t int) bool { return slices.Contains(g.Outputs, t) }) {
 			kept = append(kept, o)
+			if n.Op == schema.BuiltinOperatorCONCATENATION {
+				o.Inputs = slices.DeleteFunc(o.Inputs, func(t int32) bool { return t >= 0 && g.Numel(int(t)) == 0 && g.Output(n, 0).Numel() > 0 })
+			}
 			continue
 		}
 		dropped++
@@ -230,7 +264,7 @@ func (s *specializer) signatures(original *tflite.Model) (notes []string) {
 			continue
 		}
 		other := resized(original, original, o.batch)
-		if _, _, err := fix(other); err != nil || !s.alike(other, o.batch) {
+		if _, _, _, err := fix(other); err != nil || !s.alike(other, o.batch) {
 			notes = append(notes, o.note)
 			continue
 		}

@@ -79,14 +79,7 @@ func (m *Model) swapSubgraphs(other uint32) {
 		s.SubgraphIndex = uint32(place(uint64(s.SubgraphIndex)))
 	}
 	for _, g := range m.Subgraphs {
-		for _, o := range g.Operators {
-			if o.BuiltinOptions != nil {
-				renumberSubgraphs(o.BuiltinOptions.Value, place)
-			}
-			if o.BuiltinOptions2 != nil {
-				renumberSubgraphs(o.BuiltinOptions2.Value, place)
-			}
-		}
+		eachSubgraphNamed(g, place)
 	}
 }
 

@@ -1,0 +1,214 @@
+package ir
+
+import (
+	"slices"
+
+	"espalier.dev/espalier/optimizer/tflite/schema"
+)
+
+// Where the inputs of UNIDIRECTIONAL_SEQUENCE_LSTM begin; gates come in the order input, forget, cell, output.
+const (
+	lstmWeights    = 1  // one a gate
+	lstmRecurrent  = 5  // one a gate
+	lstmPeepholes  = 9  // of the input, forget and output gate
+	lstmBiases     = 12 // one a gate
+	lstmProjection = 16 // weights, bias
+	lstmStates     = 18 // of the output, of the cell
+	lstmNorms      = 20 // one a gate
+)
+
+// The gates.
+const (
+	inputGate = iota
+	forgetGate
+	cellGate
+	outputGate
+)
+
+// lstm is UNIDIRECTIONAL_SEQUENCE_LSTM (Hochreiter and Schmidhuber, 1997; gates as Sak et al., arXiv 1402.1128):
+// c ← σ(f)·c + σ(i)·act(g), h ← σ(o)·act(c), where without an input gate σ(i) is 1 − σ(f).
+type lstm struct {
+	*unroller
+	gates            []int // those there are, as they lie in the matrices
+	act              schema.ActivationFunctionType
+	cellClip, clip   float32
+	recurrent        int32 // constants of the rewritten model, −1: absent
+	peepholes        [4]int32
+	projection, bias int32
+	one              int32 // the number 1, where there is no input gate
+	cell, output     int32 // the states, −1: zeros
+}
+
+// sequenceLSTM infers it; Specialize writes it as its steps.
+func sequenceLSTM(c *call) error {
+	o, err := options[schema.UnidirectionalSequenceLSTMOptionsT](c)
+	if err != nil {
+		return err
+	}
+	return c.sequence(o.TimeMajor, lstmWeights+forgetGate, lstmRecurrent+forgetGate)
+}
+
+// newLSTM reads a layer; nil if it does not compute with floats.
+func newLSTM(u *unroller) (cell, error) {
+	o, _ := u.operator.BuiltinOptions.Value.(*schema.UnidirectionalSequenceLSTMOptionsT)
+	if o == nil {
+		o = &schema.UnidirectionalSequenceLSTMOptionsT{}
+	}
+	u.timeMajor = o.TimeMajor
+	if o.DiagonalRecurrentTensors {
+		return nil, u.fail("diagonal recurrent weights are not supported: export the model with whole ones")
+	}
+	for i := lstmNorms; i < lstmNorms+4; i++ {
+		if u.tensor(i) != nil {
+			return nil, u.fail("layer normalization inside is not supported: export the model unrolled, so that its steps are operators of their own")
+		}
+	}
+	l := &lstm{unroller: u, act: o.FusedActivationFunction, cellClip: o.CellClip, clip: o.ProjClip, cell: -1, output: -1, one: -1}
+	for gate := inputGate; gate <= outputGate; gate++ {
+		if u.tensor(lstmWeights+gate) != nil {
+			l.gates = append(l.gates, gate)
+		}
+	}
+	if len(l.gates) < 3 || len(l.gates) == 3 && l.gates[0] == inputGate {
+		return nil, u.fail("it lacks the weights of a gate")
+	}
+	if err := u.stateless(lstmStates, lstmStates+1); err != nil {
+		return nil, err
+	}
+	return l, l.read()
+}
+
+// read joins the matrices of the gates and takes over what else is constant.
+func (l *lstm) read() (err error) {
+	at := func(first int) (slots []int) {
+		for _, gate := range l.gates {
+			slots = append(slots, first+gate)
+		}
+		return slots
+	}
+	if l.kernel, err = l.joined("kernel", at(lstmWeights)); err != nil {
+		return err
+	}
+	if l.recurrent, err = l.joined("recurrent_kernel", at(lstmRecurrent)); err != nil {
+		return err
+	}
+	if l.biases, err = l.joined("bias", at(lstmBiases)); err != nil {
+		return err
+	}
+	l.peepholes = [4]int32{-1, -1, -1, -1}
+	for k, gate := range []int{inputGate, forgetGate, outputGate} {
+		if l.tensor(lstmPeepholes+k) != nil && slices.Contains(l.gates, gate) {
+			l.peepholes[gate] = l.input(lstmPeepholes + k)
+		}
+	}
+	l.projection, l.bias = l.input(lstmProjection), l.input(lstmProjection+1)
+	if l.gates[0] != inputGate {
+		l.one = l.constant("one", []float32{1}, 1)
+	}
+	return nil
+}
+
+// step writes one step and returns its output.
+func (l *lstm) step(x int32) int32 {
+	if l.output >= 0 {
+		x = l.binary(schema.BuiltinOperatorADD, x, l.dense(l.output, l.recurrent, -1))
+	}
+	parts := l.split(x, len(l.gates))
+	var gate [4]int32
+	for k, g := range l.gates {
+		gate[g] = parts[k]
+	}
+	forget := int32(-1)
+	if l.cell >= 0 || l.one >= 0 {
+		forget = l.logistic(forgetGate, gate[forgetGate], l.cell)
+	}
+	var enters int32
+	if l.one >= 0 {
+		enters = l.binary(schema.BuiltinOperatorSUB, l.one, forget)
+	} else {
+		enters = l.logistic(inputGate, gate[inputGate], l.cell)
+	}
+	cell := l.binary(schema.BuiltinOperatorMUL, enters, l.activate(l.act, gate[cellGate]))
+	if l.cell >= 0 {
+		cell = l.binary(schema.BuiltinOperatorADD, l.binary(schema.BuiltinOperatorMUL, forget, l.cell), cell)
+	}
+	l.cell = l.clipped(cell, l.cellClip)
+	leaves := l.logistic(outputGate, gate[outputGate], l.cell)
+	l.output = l.binary(schema.BuiltinOperatorMUL, leaves, l.activate(l.act, l.cell))
+	if l.projection >= 0 {
+		l.output = l.clipped(l.dense(l.output, l.projection, l.bias), l.clip)
+	}
+	return l.output
+}
+
+// logistic writes a gate, which may look at the cell.
+func (l *lstm) logistic(gate int, x, cell int32) int32 {
+	if w := l.peepholes[gate]; w >= 0 && cell >= 0 {
+		x = l.binary(schema.BuiltinOperatorADD, x, l.binary(schema.BuiltinOperatorMUL, cell, w))
+	}
+	return l.unary(schema.BuiltinOperatorLOGISTIC, x)
+}
+
+// rnn is UNIDIRECTIONAL_SEQUENCE_RNN: h ← act(x·W + h·R + b).
+type rnn struct {
+	*unroller
+	act               schema.ActivationFunctionType
+	recurrent, output int32
+}
+
+// sequenceRNN infers it, likewise.
+func sequenceRNN(c *call) error {
+	o, err := options[schema.SequenceRNNOptionsT](c)
+	if err != nil {
+		return err
+	}
+	return c.sequence(o.TimeMajor, 1, 2)
+}
+
+func newRNN(u *unroller) (cell, error) {
+	o, _ := u.operator.BuiltinOptions.Value.(*schema.SequenceRNNOptionsT)
+	if o == nil {
+		o = &schema.SequenceRNNOptionsT{}
+	}
+	u.timeMajor = o.TimeMajor
+	r := &rnn{unroller: u, act: o.FusedActivationFunction, output: -1}
+	if err := u.stateless(4); err != nil {
+		return nil, err
+	}
+	var err error
+	if u.kernel, err = u.joined("kernel", []int{1}); err != nil {
+		return nil, err
+	}
+	if r.recurrent, err = u.joined("recurrent_kernel", []int{2}); err != nil {
+		return nil, err
+	}
+	u.biases, err = u.joined("bias", []int{3})
+	return r, err
+}
+
+func (r *rnn) step(x int32) int32 {
+	if r.output >= 0 {
+		x = r.binary(schema.BuiltinOperatorADD, x, r.dense(r.output, r.recurrent, -1))
+	}
+	r.output = r.activate(r.act, x)
+	return r.output
+}
+
+// sequence gives the output the input's shape with as many channels as the recurrent weights read.
+func (c *call) sequence(timeMajor bool, weights, recurrent int) error {
+	for _, i := range []int{0, weights, recurrent} {
+		rank := 2
+		if i == 0 {
+			rank = 3
+		}
+		if t := c.in(i); t == nil || len(t.Shape) != rank {
+			return c.fail("input %d is missing or has not %d dimensions", i, rank)
+		}
+	}
+	if timeMajor {
+		c.mix("its samples are the second dimension")
+	}
+	x := c.in(0).Shape
+	c.give([]int{x[0], x[1], c.in(recurrent).Shape[1]})
+	return nil
+}
