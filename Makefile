@@ -8,6 +8,8 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 # Google's storage library speaks HTTP here: without its gRPC the binary is a fifth smaller.
 TAGS := disable_grpc_modules
 LDFLAGS := -s -w -X main.version=$(VERSION)
+BUILD := go build -trimpath -tags '$(TAGS)' -ldflags '$(LDFLAGS)'
+SOURCE ?= git+https://github.com/espalier-dev/espalier@$(shell git rev-parse HEAD 2>/dev/null || echo unknown)
 GOLANGCI_LINT_VERSION := v2.15.0
 CONTROLLER_GEN_VERSION := v0.23.0
 FUZZTIME ?= 30s
@@ -27,7 +29,7 @@ demo: build ## walk a whole deployment tree on a small model and dataset made he
 .PHONY: build
 build: ## build bin/espalier, one static binary
 	@mkdir -p bin
-	@go build -trimpath -tags '$(TAGS)' -ldflags '$(LDFLAGS)' -o bin/espalier ./cmd/espalier
+	@$(BUILD) -o bin/espalier ./cmd/espalier
 
 ##@ Test
 
@@ -40,6 +42,10 @@ test: tools ## run every test that needs no root
 bin/versitygw: hack/tools/go.mod hack/tools/go.sum # the S3 server that tests run
 	@mkdir -p bin
 	cd hack/tools && GOOS= GOARCH= go build -trimpath -ldflags '-s -w' -o ../../$@ github.com/versity/versitygw/cmd/versitygw
+
+bin/crane: hack/tools/go.mod hack/tools/go.sum # which tests push images with
+	@mkdir -p bin
+	cd hack/tools && GOOS= GOARCH= go build -trimpath -ldflags '-s -w' -o ../../$@ github.com/google/go-containerregistry/cmd/crane
 
 bin/kueue: hack/kueue/go.mod hack/kueue/go.sum # with bin/kueue.yaml, its installation; about three minutes, once
 	@mkdir -p bin
@@ -55,7 +61,7 @@ kueue-test: cluster-tools bin/kueue ## pipelines in a real Kueue's queues: quota
 	go test -count 1 -run Kueue ./test/kueue ./cmd/espalier
 
 .PHONY: tools
-tools: bin/versitygw bin/helm ## build the programs that tests run
+tools: bin/versitygw bin/helm bin/crane ## build the programs that tests run
 
 .PHONY: test-portable
 test-portable: ## the numeric packages again without assembly
@@ -102,11 +108,14 @@ cluster-down: ## stop the cluster and leave nothing behind
 e2e: cluster-tools bin/versitygw ## walk pipelines end to end on a cluster of its own, over S3 and on claims (Linux, root; 5 minutes)
 	ESPALIER_E2E=1 go test -count=1 -timeout 40m -v ./test/e2e
 
-.PHONY: image
-image: ## pack the container image for amd64 and arm64, bin/espalier.tar
+.PHONY: binaries
+binaries: ## build bin/espalier-linux-amd64 and bin/espalier-linux-arm64, as build does
 	@mkdir -p bin
-	@for arch in amd64 arm64; do GOARCH=$$arch go build -trimpath -ldflags '$(LDFLAGS)' -o bin/espalier-linux-$$arch ./cmd/espalier; done
-	go run ./hack/image -o bin/espalier.tar -ref $(IMAGE) bin/espalier-linux-amd64 bin/espalier-linux-arm64
+	@for arch in amd64 arm64; do GOOS=linux GOARCH=$$arch $(BUILD) -o bin/espalier-linux-$$arch ./cmd/espalier; done
+
+.PHONY: image
+image: binaries ## pack the container image for amd64 and arm64: bin/image, bin/espalier.tar, and for docker bin/espalier-linux-*.tar
+	go run ./hack/image -o bin/espalier.tar -layout bin/image -docker bin -ref '$(IMAGE)' -source '$(SOURCE)' bin/espalier-linux-amd64 bin/espalier-linux-arm64
 
 ##@ As in kubebuilder's projects, on the cluster of the current kubectl context
 

@@ -2,6 +2,7 @@ package config
 
 import (
 	"os/exec"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -21,5 +22,26 @@ func TestTheMakefileHasWhatKubebuildersUsersType(t *testing.T) {
 		if err != nil || !strings.Contains(string(out), does) {
 			t.Errorf("make %s does not %s: %v\n%s", target, does, err, out)
 		}
+	}
+}
+
+func TestTheImageHasTheBinariesOfBuild(t *testing.T) {
+	if _, err := exec.LookPath("make"); err != nil {
+		t.Skip("no make")
+	}
+	built := map[string][]string{}
+	for _, target := range []string{"build", "image"} {
+		cmd := exec.Command("make", "-n", target, "VERSION=v1")
+		cmd.Dir = ".."
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		for _, m := range regexp.MustCompile(`go build .*? -o bin/espalier`).FindAllString(string(out), -1) {
+			built[target] = append(built[target], m)
+		}
+	}
+	if len(built["build"]) != 1 || len(built["image"]) != 1 || built["build"][0] != built["image"][0] || !strings.Contains(built["build"][0], "-tags 'disable_grpc_modules'") {
+		t.Errorf("build and image build otherwise: %q", built)
 	}
 }

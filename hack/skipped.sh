@@ -11,6 +11,6 @@ if [ ! -x "${ESPALIER_CLUSTER_BIN:-${XDG_CACHE_HOME:-$HOME/.cache}/espalier/clus
   echo "skipped: tests on a real control plane (make cluster-tools builds it), in"
   grep -rl --include='*_test.go' 'controlplane\.Start' . | xargs -n1 dirname | sort -u | sed 's/^/  /'
 fi
-for tool in versitygw helm; do
+for tool in versitygw helm crane; do
   [ -x "bin/$tool" ] || echo "skipped: tests that run bin/$tool (make tools builds it)"
 done

@@ -66,9 +66,7 @@ up() {
 images() {
   (
     cd "$root"
-    for arch in amd64 arm64; do
-      CGO_ENABLED=0 GOARCH=$arch go build -trimpath -ldflags '-s -w' -o "bin/espalier-linux-$arch" ./cmd/espalier
-    done
+    make --no-print-directory binaries
     go run ./hack/image -o "$dir/cloud.tar" -ref "$image" "bin/espalier-linux-$(go env GOHOSTARCH)"
     # of an image for several architectures containerd would take this machine's
     go run ./hack/image -o "$dir/edge.tar" -ref "$image" bin/espalier-linux-arm64

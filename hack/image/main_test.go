@@ -3,21 +3,33 @@ package main
 import (
 	"archive/tar"
 	"bytes"
-	"compress/gzip"
 	"debug/elf"
 	"encoding/json"
 	"errors"
 	"io"
+	"log"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/CycloneDX/cyclonedx-go"
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-containerregistry/pkg/registry"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/layout"
+	"github.com/google/go-containerregistry/pkg/v1/tarball"
+	"github.com/google/go-containerregistry/pkg/v1/validate"
 )
 
-const name = "registry.example.com/espalier:v1"
+const (
+	reference = "registry.example.com/espalier:v1"
+	commit    = "0123456789012345678901234567890123456789"
+	source    = "git+https://example.com/espalier@" + commit
+)
 
 // programs builds a static program for each architecture, named as make image names them.
 func programs(t *testing.T, architectures ...string) []string {
@@ -40,29 +52,20 @@ func programs(t *testing.T, architectures ...string) []string {
 	return out
 }
 
-// packed packs binaries and returns the archive.
-func packed(t *testing.T, binaries ...string) []byte {
+// build packs binaries into a folder: image.tar, the folder image and archives for docker.
+func build(t *testing.T, source string, binaries ...string) (folder string) {
 	t.Helper()
-	file := filepath.Join(t.TempDir(), "image.tar")
-	if err := run(file, name, binaries); err != nil {
+	folder = t.TempDir()
+	if err := run(options{archive: filepath.Join(folder, "image.tar"), layout: filepath.Join(folder, "image"), docker: folder, ref: reference, source: source}, binaries); err != nil {
 		t.Fatal(err)
 	}
-	content, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return content
+	return folder
 }
 
-// entry is a file of an archive.
-type entry struct {
-	header  *tar.Header
-	content []byte
-}
-
-func unpack(t *testing.T, archive []byte) map[string]entry {
+// untar unpacks an archive, whose files have to be root's, without times.
+func untar(t *testing.T, archive []byte) map[string][]byte {
 	t.Helper()
-	files := map[string]entry{}
+	files := map[string][]byte{}
 	for r := tar.NewReader(bytes.NewReader(archive)); ; {
 		h, err := r.Next()
 		if errors.Is(err, io.EOF) {
@@ -71,160 +74,372 @@ func unpack(t *testing.T, archive []byte) map[string]entry {
 		if err != nil {
 			t.Fatal(err)
 		}
-		content, err := io.ReadAll(r)
-		if err != nil {
+		if h.Typeflag != tar.TypeReg || h.Uid != 0 || h.Gid != 0 || h.ModTime.Unix() != 0 || files[h.Name] != nil {
+			t.Errorf("there is %+v", h)
+		}
+		if files[h.Name], err = io.ReadAll(r); err != nil {
 			t.Fatal(err)
 		}
-		if _, twice := files[h.Name]; twice {
-			t.Errorf("%s is there twice", h.Name)
-		}
-		files[h.Name] = entry{h, content}
 	}
 }
 
-// layout is an unpacked image; used are the blobs that something points to.
-type layout struct {
-	t     *testing.T
-	files map[string]entry
-	used  map[string]bool
-}
-
-// blob returns what a descriptor points to, which has to be of its digest and size.
-func (l *layout) blob(d descriptor, mediaType string) []byte {
-	l.t.Helper()
-	file := "blobs/sha256/" + strings.TrimPrefix(d.Digest, "sha256:")
-	content := l.files[file].content
-	if d.MediaType != mediaType || digest(content) != d.Digest || len(content) != d.Size {
-		l.t.Fatalf("%+v points to %d bytes of digest %s, want a %s", d, len(content), digest(content), mediaType)
+func read(t *testing.T, path string) []byte {
+	t.Helper()
+	content, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
 	}
-	l.used[file] = true
 	return content
 }
 
 func decode[T any](t *testing.T, content []byte) T {
 	t.Helper()
 	var v T
-	decoder := json.NewDecoder(bytes.NewReader(content))
-	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(&v); err != nil {
+	if err := json.Unmarshal(content, &v); err != nil {
 		t.Fatalf("%v: %s", err, content)
 	}
 	return v
 }
 
-// imageConfig is what the specification calls an image's configuration.
-type imageConfig struct {
-	Architecture string `json:"architecture"`
-	OS           string `json:"os"`
-	Config       struct {
-		User, WorkingDir string
-		Entrypoint       []string
-	} `json:"config"`
-	RootFS struct {
-		Type    string   `json:"type"`
-		DiffIDs []string `json:"diff_ids"`
-	} `json:"rootfs"`
-}
-
-// image checks an image of one architecture and returns the program in it.
-func (l *layout) image(d descriptor) (architecture string, program []byte) {
-	l.t.Helper()
-	const oci = "application/vnd.oci.image."
-	m := decode[manifest](l.t, l.blob(d, oci+"manifest.v1+json"))
-	if m.SchemaVersion != 2 || m.MediaType != d.MediaType || m.Config == nil || len(m.Layers) != 1 {
-		l.t.Fatalf("manifest %+v", m)
-	}
-	config := decode[imageConfig](l.t, l.blob(*m.Config, oci+"config.v1+json"))
-	if config.OS != "linux" || d.Platform == nil || *d.Platform != (platform{config.Architecture, config.OS}) {
-		l.t.Errorf("the image is for %s/%s, its descriptor says %+v", config.OS, config.Architecture, d.Platform)
-	}
-	if diff := cmp.Diff([]string{"/espalier"}, config.Config.Entrypoint); diff != "" {
-		l.t.Errorf("entrypoint: %s", diff)
-	}
-	if config.Config.User != "65532:65532" { // a number: kubelets know it is not root
-		l.t.Errorf("user %q", config.Config.User)
-	}
-	unzip, err := gzip.NewReader(bytes.NewReader(l.blob(m.Layers[0], oci+"layer.v1.tar+gzip")))
+// opened is the only entry of a layout, which has to be valid, named as it was to be.
+func opened(t *testing.T, folder string) (v1.ImageIndex, v1.Descriptor) {
+	t.Helper()
+	top, err := layout.ImageIndexFromPath(folder)
 	if err != nil {
-		l.t.Fatal(err)
+		t.Fatal(err)
 	}
-	layer, err := io.ReadAll(unzip)
+	manifest, err := top.IndexManifest()
 	if err != nil {
-		l.t.Fatal(err)
+		t.Fatal(err)
 	}
-	if config.RootFS.Type != "layers" || !cmp.Equal(config.RootFS.DiffIDs, []string{digest(layer)}) {
-		l.t.Errorf("root file system %+v, the layer is %s", config.RootFS, digest(layer))
+	if len(manifest.Manifests) != 1 {
+		t.Fatalf("index.json has %d entries: crane would not know which to push", len(manifest.Manifests))
 	}
-	files := unpack(l.t, layer)
-	file := files["espalier"]
-	if len(files) != 1 || file.header == nil {
-		l.t.Fatalf("the layer holds %d files", len(files))
-	}
-	if h := file.header; h.Mode != 0o755 || h.Typeflag != tar.TypeReg || h.Uid != 0 || h.Gid != 0 || h.ModTime.Unix() != 0 {
-		l.t.Errorf("the program is %+v, want a file of root's that all may run", h)
-	}
-	return config.Architecture, file.content
-}
-
-func TestTheArchiveIsAnImageOfBothArchitectures(t *testing.T) {
-	binaries := programs(t, "amd64", "arm64")
-	l := &layout{t: t, files: unpack(t, packed(t, binaries...)), used: map[string]bool{"index.json": true, "oci-layout": true}}
-	if got := string(l.files["oci-layout"].content); got != `{"imageLayoutVersion":"1.0.0"}` {
-		t.Errorf("oci-layout is %s", got)
-	}
-	const index = "application/vnd.oci.image.index.v1+json"
-	top := decode[manifest](t, l.files["index.json"].content)
-	if top.SchemaVersion != 2 || top.MediaType != index || len(top.Manifests) != 1 {
-		t.Fatalf("index.json: %+v", top)
-	}
+	entry := manifest.Manifests[0]
 	for _, key := range []string{"io.containerd.image.name", "org.opencontainers.image.ref.name"} {
-		if top.Manifests[0].Annotations[key] != name {
-			t.Errorf("%s is %q", key, top.Manifests[0].Annotations[key])
+		if entry.Annotations[key] != reference {
+			t.Errorf("%s is %q", key, entry.Annotations[key])
 		}
 	}
-	list := decode[manifest](t, l.blob(top.Manifests[0], index))
-	if list.SchemaVersion != 2 || list.MediaType != index || len(list.Manifests) != 2 {
-		t.Fatalf("the list of images: %+v", list)
+	return top, entry
+}
+
+// program checks an image of one program and returns it.
+func program(t *testing.T, image v1.Image) (architecture string, content []byte) {
+	t.Helper()
+	if err := validate.Image(image); err != nil {
+		t.Error(err)
+	}
+	config, err := image.ConfigFile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if config.OS != "linux" || config.Config.User != "65532:65532" || !slices.Equal(config.Config.Entrypoint, []string{"/espalier"}) { // a number: kubelets know it is not root
+		t.Errorf("the configuration is %+v", config)
+	}
+	layers, err := image.Layers()
+	if err != nil || len(layers) != 1 {
+		t.Fatalf("%d layers, %v", len(layers), err)
+	}
+	unpacked, err := layers[0].Uncompressed()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unpacked.Close()
+	layer, err := io.ReadAll(unpacked)
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := untar(t, layer)
+	if len(files) != 1 {
+		t.Errorf("the layer holds %d files", len(files))
+	}
+	header, err := tar.NewReader(bytes.NewReader(layer)).Next()
+	if err != nil || header.Mode != 0o755 {
+		t.Errorf("the program is %+v, %v", header, err)
+	}
+	return config.Architecture, files["espalier"]
+}
+
+func TestTheLayoutIsAnImageOfBothArchitectures(t *testing.T) {
+	binaries := programs(t, "amd64", "arm64")
+	folder := build(t, source, binaries...)
+	top, entry := opened(t, filepath.Join(folder, "image"))
+	index, err := top.ImageIndex(entry.Digest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	manifest, err := index.IndexManifest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(manifest.Manifests) != 4 {
+		t.Fatalf("%d entries, want two images and what attests them", len(manifest.Manifests))
 	}
 	machines := []elf.Machine{elf.EM_X86_64, elf.EM_AARCH64}
 	for i, want := range []string{"amd64", "arm64"} {
-		architecture, program := l.image(list.Manifests[i])
-		if architecture != want {
-			t.Errorf("image %d is for %s, want %s", i, architecture, want)
-		}
-		original, err := os.ReadFile(binaries[i])
+		d := manifest.Manifests[i]
+		image, err := index.Image(d.Digest)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !bytes.Equal(program, original) {
+		architecture, content := program(t, image)
+		if architecture != want || d.Platform.String() != "linux/"+want {
+			t.Errorf("image %d is for %s, as %s, want %s", i, architecture, d.Platform, want)
+		}
+		if !bytes.Equal(content, read(t, binaries[i])) {
 			t.Errorf("%s: the program is another", want)
 		}
-		file, err := elf.NewFile(bytes.NewReader(program))
+		file, err := elf.NewFile(bytes.NewReader(content))
 		if err != nil {
 			t.Fatal(err)
 		}
 		if file.Machine != machines[i] || file.Section(".interp") != nil {
 			t.Errorf("%s: the program is for %v, or not static", want, file.Machine)
 		}
-	}
-	for file, e := range l.files {
-		if !l.used[file] || e.header.Mode != 0o644 || e.header.ModTime.Unix() != 0 {
-			t.Errorf("%s: %+v, pointed to: %v", file, e.header, l.used[file])
+
+		docker, err := tarball.ImageFromPath(filepath.Join(folder, "espalier-linux-"+want+".tar"), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if architecture, same := program(t, docker); architecture != want || !bytes.Equal(same, content) {
+			t.Errorf("%s: docker's archive is another", want)
 		}
 	}
 }
 
+func TestTheArchiveIsTheLayout(t *testing.T) {
+	folder := build(t, source, programs(t, "amd64", "arm64")...)
+	files := map[string][]byte{}
+	for name, content := range untar(t, read(t, filepath.Join(folder, "image.tar"))) {
+		files[filepath.Join(folder, "image", filepath.FromSlash(name))] = content
+	}
+	found := 0
+	err := filepath.WalkDir(filepath.Join(folder, "image"), func(path string, d os.DirEntry, err error) error {
+		if err == nil && !d.IsDir() {
+			found++
+			if !bytes.Equal(files[path], read(t, path)) {
+				t.Errorf("%s is another in the archive", path)
+			}
+		}
+		return err
+	})
+	if err != nil || found != len(files) {
+		t.Errorf("%d files, %d in the archive, %v", found, len(files), err)
+	}
+}
+
 func TestAnImageOfOneArchitectureIsItsManifest(t *testing.T) {
-	l := &layout{t: t, files: unpack(t, packed(t, programs(t, "amd64")...)), used: map[string]bool{}}
-	top := decode[manifest](t, l.files["index.json"].content)
-	if architecture, _ := l.image(top.Manifests[0]); architecture != "amd64" {
+	top, entry := opened(t, filepath.Join(build(t, "", programs(t, "amd64")...), "image"))
+	image, err := top.Image(entry.Digest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if architecture, _ := program(t, image); architecture != "amd64" {
 		t.Errorf("it is for %s", architecture)
+	}
+}
+
+// statementOf is a statement of in-toto about a program.
+type statementOf[P any] struct {
+	Type          string `json:"_type"`
+	PredicateType string `json:"predicateType"`
+	Predicate     P      `json:"predicate"`
+	Subject       []struct {
+		Name   string            `json:"name"`
+		Digest map[string]string `json:"digest"`
+	} `json:"subject"`
+}
+
+// attested returns the statements beside an image of the index, by what they are about.
+func attested(t *testing.T, folder string) (image v1.Descriptor, statements map[string][]byte) {
+	t.Helper()
+	top, entry := opened(t, folder)
+	index, err := top.ImageIndex(entry.Digest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	manifest, err := index.IndexManifest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	image, d := manifest.Manifests[0], manifest.Manifests[1]
+	if d.Platform.String() != "unknown/unknown" || d.Annotations["vnd.docker.reference.digest"] != image.Digest.String() {
+		t.Errorf("the attestation's entry is %+v", d)
+	}
+	attestation, err := index.Image(d.Digest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := attestation.Manifest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m.Subject == nil || m.Subject.Digest != image.Digest {
+		t.Errorf("it refers to %v, not to the image %s", m.Subject, image.Digest)
+	}
+	layers, err := attestation.Layers()
+	if err != nil {
+		t.Fatal(err)
+	}
+	statements = map[string][]byte{}
+	for i, layer := range layers {
+		content, err := layer.Compressed()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer content.Close()
+		text, err := io.ReadAll(content)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if m.Layers[i].MediaType != mediaInToto {
+			t.Errorf("a statement is a %s", m.Layers[i].MediaType)
+		}
+		statements[m.Layers[i].Annotations["in-toto.io/predicate-type"]] = text
+	}
+	return image, statements
+}
+
+func TestAnImageSaysWhatItIsMadeOfAndHow(t *testing.T) {
+	// a program with a module in it: this one
+	binary := filepath.Join(t.TempDir(), "espalier-linux-amd64")
+	cmd := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-tags=some_tag", "-o", binary, ".")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH=amd64", "GOFLAGS=-buildvcs=false")
+	if text, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, text)
+	}
+	image, statements := attested(t, filepath.Join(build(t, source, binary), "image"))
+	if len(statements) != 2 {
+		t.Fatalf("%d statements", len(statements))
+	}
+
+	bill := decode[statementOf[cyclonedx.BOM]](t, statements[predicateSBOM])
+	made := decode[statementOf[map[string]any]](t, statements[predicateBuild])
+	if bill.PredicateType != predicateSBOM || made.PredicateType != predicateBuild || bill.Type != "https://in-toto.io/Statement/v1" || bill.Subject[0].Digest["sha256"] != image.Digest.Hex || made.Subject[0].Digest["sha256"] != image.Digest.Hex {
+		t.Errorf("the statements are %+v and %+v", bill, made)
+	}
+	var urls []string
+	for _, c := range *bill.Predicate.Components {
+		urls = append(urls, c.PackageURL)
+	}
+	for _, want := range []string{"pkg:golang/std@", "pkg:golang/github.com/google/go-containerregistry@v"} {
+		if !slices.ContainsFunc(urls, func(u string) bool { return strings.HasPrefix(u, want) }) {
+			t.Errorf("the bill lacks %s: %v", want, urls)
+		}
+	}
+	if c := bill.Predicate.Metadata.Component; c.Version != "v1" || len((*c.Hashes)[0].Value) != 64 {
+		t.Errorf("it is a bill of %+v", c)
+	}
+	definition := made.Predicate["buildDefinition"].(map[string]any)
+	parameters := definition["externalParameters"].(map[string]any)
+	if settings := parameters["settings"].(map[string]any); parameters["version"] != "v1" || settings["-tags"] != "some_tag" || settings["GOARCH"] != "amd64" {
+		t.Errorf("it was built with %v", parameters)
+	}
+	from := definition["resolvedDependencies"].([]any)[0].(map[string]any)
+	if from["uri"] != source || cmp.Diff(map[string]any{"gitCommit": commit}, from["digest"]) != "" {
+		t.Errorf("it was built from %v", from)
+	}
+}
+
+// craneFile is the program; without it the test is skipped.
+func craneFile(t *testing.T) string {
+	t.Helper()
+	file, err := filepath.Abs("../../bin/crane")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(file); err != nil {
+		t.Skip("needs crane: run `make tools`")
+	}
+	return file
+}
+
+func crane(t *testing.T, args ...string) string {
+	t.Helper()
+	text, err := exec.CommandContext(t.Context(), craneFile(t), args...).CombinedOutput()
+	if err != nil {
+		t.Errorf("crane %s: %v\n%s", strings.Join(args, " "), err, text)
+	}
+	return strings.TrimSpace(string(text))
+}
+
+// TestTheArchivesArePushedAsDocumented runs what docs/operator.md has for them, against a registry.
+func TestTheArchivesArePushedAsDocumented(t *testing.T) {
+	server := httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0))))
+	defer server.Close()
+	folder := t.TempDir()
+	if err := os.Mkdir(filepath.Join(folder, "bin"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(build(t, source, programs(t, "amd64", "arm64")...), filepath.Join(folder, "bin", "built")); err != nil {
+		t.Fatal(err)
+	}
+	for from, to := range map[string]string{"image": "image", "image.tar": "espalier.tar", "espalier-linux-amd64.tar": "espalier-linux-amd64.tar", "espalier-linux-arm64.tar": "espalier-linux-arm64.tar"} {
+		if err := os.Rename(filepath.Join(folder, "bin", "built", from), filepath.Join(folder, "bin", to)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	top, entry := opened(t, filepath.Join(folder, "bin", "image"))
+	index, err := top.ImageIndex(entry.Digest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	manifest, err := index.IndexManifest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	host := strings.TrimPrefix(server.URL, "http://")
+	ran := 0
+	for line := range strings.Lines(string(read(t, "../../docs/operator.md"))) {
+		command, found := strings.CutPrefix(line, "$ ")
+		command, _, _ = strings.Cut(command, "#")
+		args := strings.Fields(strings.ReplaceAll(command, "registry.example.com", host))
+		if !found || len(args) == 0 || args[0] != "crane" && args[0] != "skopeo" {
+			continue
+		}
+		tool, err := exec.LookPath(args[0])
+		if args[0] == "crane" {
+			tool, err = craneFile(t), nil
+		}
+		if err != nil { // skopeo is not built here
+			t.Logf("%s is not there", args[0])
+			continue
+		}
+		if args[0] == "skopeo" {
+			args = append([]string{"skopeo", "--insecure-policy", args[1], "--dest-tls-verify=false"}, args[2:]...)
+		}
+		cmd := exec.CommandContext(t.Context(), tool, args[1:]...)
+		cmd.Dir = folder
+		if text, err := cmd.CombinedOutput(); err != nil {
+			t.Errorf("%s: %v\n%s", strings.Join(args, " "), err, text)
+			continue
+		}
+		ran++
+		target := strings.TrimPrefix(args[len(args)-1], "docker://")
+		if strings.Contains(target, "-linux-") { // docker's manifest is another one
+			if got := crane(t, "config", target); !strings.Contains(got, `"/espalier"`) {
+				t.Errorf("%s: its configuration is %s", target, got)
+			}
+			continue
+		}
+		for _, d := range manifest.Manifests[:2] {
+			if got := crane(t, "digest", "--platform", d.Platform.String(), target); got != d.Digest.String() {
+				t.Errorf("%s: in the registry %s is %s, in the layout %s", strings.Join(args, " "), d.Platform, got, d.Digest)
+			}
+		}
+		if got := crane(t, "digest", target); args[0] == "crane" && got != entry.Digest.String() {
+			t.Errorf("in the registry it is %s, in the layout %s", got, entry.Digest)
+		}
+	}
+	if ran == 0 {
+		t.Error("operator.md pushes nothing")
 	}
 }
 
 func TestTheSameProgramsGiveTheSameBytes(t *testing.T) {
 	binaries := programs(t, "amd64", "arm64")
-	first := packed(t, binaries...)
+	first := build(t, source, binaries...)
 	for _, binary := range binaries { // copied anew, by somebody else
 		content, err := os.ReadFile(binary)
 		if err != nil {
@@ -234,8 +449,11 @@ func TestTheSameProgramsGiveTheSameBytes(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if !bytes.Equal(first, packed(t, binaries...)) {
-		t.Error("the archives differ")
+	second := build(t, source, binaries...)
+	for _, file := range []string{"image.tar", "image/index.json", "espalier-linux-amd64.tar", "espalier-linux-arm64.tar"} {
+		if !bytes.Equal(read(t, filepath.Join(first, file)), read(t, filepath.Join(second, file))) {
+			t.Errorf("%s differs", file)
+		}
 	}
 }
 
@@ -265,14 +483,14 @@ func TestWhatWouldNotRunInAnEmptyImageIsRefused(t *testing.T) {
 		if err := os.WriteFile(binary, tt.content, 0o700); err != nil {
 			t.Fatal(err)
 		}
-		if err := run(file, name, []string{binary}); err == nil || !strings.Contains(err.Error(), tt.want) || !strings.Contains(err.Error(), binary) {
+		if err := run(options{archive: file, ref: reference}, []string{binary}); err == nil || !strings.Contains(err.Error(), tt.want) || !strings.Contains(err.Error(), binary) {
 			t.Errorf("%s: %v, want an error with %q", what, err, tt.want)
 		}
 		if left, _ := filepath.Glob(file + "*"); len(left) > 0 {
 			t.Errorf("%s: %v is left", what, left)
 		}
 	}
-	if err := run("x.tar", "", nil); err == nil || !strings.Contains(err.Error(), "usage") {
+	if err := run(options{archive: "x.tar"}, nil); err == nil || !strings.Contains(err.Error(), "usage") {
 		t.Errorf("without a name: %v", err)
 	}
 }
