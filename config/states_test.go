@@ -59,7 +59,7 @@ func need(m v1alpha1.Metric, most string) func(*v1alpha1.OptimizationPipelineSpe
 	}
 }
 
-func suspend(s *v1alpha1.OptimizationPipelineSpec) { s.Suspend = true }
+func suspend(s *v1alpha1.OptimizationPipelineSpec) { s.RunPolicy.Suspend = true }
 
 func unconstrained(s *v1alpha1.OptimizationPipelineSpec) { s.Constraints = nil }
 

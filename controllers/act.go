@@ -202,7 +202,8 @@ func (r *Reconciler) prepare(ctx context.Context, v *view) ([]candidate, error) 
 		}
 		c.job, c.ticket = job, ticket{
 			ticketKey: ticketKey{client.ObjectKeyFromObject(v.pipeline), name}, created: v.pipeline.CreationTimestamp.Time, index: i,
-			exempt: job.Labels[QueueLabel] != "" && r.queues.there(v.now), claims: exclusive,
+			priority: min(v.pipeline.Spec.Priority, r.Policy.MaxPriority),
+			exempt:   job.Labels[QueueLabel] != "" && r.queues.there(v.now), claims: exclusive,
 		}
 		out = append(out, c)
 	}
@@ -335,7 +336,7 @@ func (v *view) unseen() []string {
 // expire has the Jobs deleted in a while whose outcome is recorded. Failed attempts are kept as long as others may follow: their logs
 // say why.
 func (r *Reconciler) expire(ctx context.Context, v *view) error {
-	ttl := v1alpha1.Or(v.pipeline.Spec.TTLSecondsAfterFinished, v1alpha1.DefaultTTL)
+	ttl := v1alpha1.Or(v.pipeline.Spec.RunPolicy.TTLSecondsAfterFinished, v1alpha1.DefaultTTL)
 	var problems []error
 	for _, c := range v.seen.children {
 		over := c.succeeded() != nil || !c.inFlight()

@@ -74,7 +74,7 @@ func TestTheRetryBudgetOutlastsTheJobs(t *testing.T) {
 			w.run()
 			start := time.Now()
 			w.pipeline("p", func(p *v1alpha1.OptimizationPipeline) {
-				p.Spec.Retries, p.Spec.BackoffSeconds = ptr.To[int32](2), ptr.To[int32](1)
+				p.Spec.RunPolicy.Retries, p.Spec.RunPolicy.BackoffSeconds = ptr.To[int32](2), ptr.To[int32](1)
 			})
 			p := w.settled("p", tt.wantReason)
 			if took := time.Since(start); took < 2*time.Second {
@@ -96,7 +96,7 @@ func TestAResultWhoseJobIsDeletedAtOnceCounts(t *testing.T) {
 	w := newWorld(t)
 	w.janitor(metav1.DeletePropagationForeground, func(job *batchv1.Job) bool { return child{job: job}.condition(batchv1.JobComplete) != nil })
 	w.run()
-	w.pipeline("p", func(p *v1alpha1.OptimizationPipeline) { p.Spec.Retries = ptr.To[int32](0) })
+	w.pipeline("p", func(p *v1alpha1.OptimizationPipeline) { p.Spec.RunPolicy.Retries = ptr.To[int32](0) })
 	p := w.until("p", "published", func(p *v1alpha1.OptimizationPipeline) bool {
 		return stageStatus(&p.Status, "publish").State == v1alpha1.StageCompleted
 	})

@@ -58,6 +58,9 @@ func count(items []v1alpha1.OptimizationPipeline) map[stateAndReason]int {
 		{statePending, ""}: 0, {stateReady, ""}: 0, {stateReconciling, ""}: 0, {stateStalled, ""}: 0, {stateSuspended, ""}: 0,
 	}
 	for i := range items {
+		if items[i].Spec.ManagedByAnother() {
+			continue
+		}
 		counts[stateOf(&items[i].Status)]++
 	}
 	return counts

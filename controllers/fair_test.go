@@ -3,11 +3,13 @@ package controllers
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -164,4 +166,67 @@ func TestTheOldestPipelineFinishesFirstAlsoAfterARestart(t *testing.T) {
 	if !slices.IsSorted(order) || len(order) != pipelines {
 		t.Errorf("their Jobs ran in the order %v", order)
 	}
+}
+
+func TestAPriorityCountsAsFarAsTheInstallationLetsIt(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		most int32
+		want string
+	}{
+		"not at all":   {0, "a b c d"},
+		"up to three":  {3, "b c a d"},
+		"to any bound": {1000, "c b a d"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			for i, priority := range []int32{0, 3, 1000, -1} { // nobody is served yet
+				w.pipeline(string(rune('a'+i)), func(p *v1alpha1.OptimizationPipeline) { p.Spec.Priority = priority })
+				if i < 3 {
+					time.Sleep(time.Second) // so that they are not of one age
+				}
+			}
+			w.run(bound(1), func(o *Options, _ *ctrl.Options, _ *Reconciler) { o.Policy.MaxPriority = tt.most })
+			for _, name := range strings.Fields(tt.want) {
+				w.settled(name, walk.ReasonAllStagesRun)
+			}
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			var order []string
+			for _, o := range w.played {
+				if !slices.Contains(order, o.Pipeline) {
+					order = append(order, o.Pipeline)
+				}
+			}
+			if got := strings.Join(order, " "); got != tt.want {
+				t.Errorf("their Jobs ran in the order %s, want %s", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestAnothersPipelineIsLeftAlone(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.run()
+	w.pipeline("anothers", func(p *v1alpha1.OptimizationPipeline) { p.Spec.ManagedBy = "example.com/controller" })
+	w.pipeline("ours", func(p *v1alpha1.OptimizationPipeline) { p.Spec.ManagedBy = v1alpha1.ManagedByOperator })
+	w.settled("ours", walk.ReasonAllStagesRun)
+	p := w.get("anothers")
+	if p.Status.ObservedGeneration != -1 || len(p.Status.Conditions) > 0 || len(w.jobs("anothers", "")) > 0 {
+		t.Errorf("it has %d Jobs and the status %+v", len(w.jobs("anothers", "")), p.Status)
+	}
+	for _, to := range []string{"", v1alpha1.ManagedByOperator} {
+		p.Spec.ManagedBy = to
+		if err := w.client.Update(t.Context(), p); err == nil || !strings.Contains(err.Error(), "managedBy cannot be changed") {
+			t.Errorf("changed to %q: %v", to, err)
+		}
+	}
+	if err := w.client.Delete(t.Context(), p); err != nil {
+		t.Fatal(err)
+	}
+	w.eventually("it to go", func() bool {
+		return apierrors.IsNotFound(w.client.Get(t.Context(), client.ObjectKeyFromObject(p), p))
+	})
 }

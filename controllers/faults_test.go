@@ -299,7 +299,7 @@ func TestADisruptedPodIsReplacedWithinTheAttempt(t *testing.T) {
 func TestAJobOfSomebodyElseIsWaitedFor(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	p := w.pipeline("p", func(p *v1alpha1.OptimizationPipeline) { p.Spec.Suspend = true })
+	p := w.pipeline("p", func(p *v1alpha1.OptimizationPipeline) { p.Spec.RunPolicy.Suspend = true })
 	hash := walk.BaselineHash(&p.Spec, walk.Versions{Algorithm: "7"})
 	squatter := &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: jobName(p, walk.Baseline, hash, 1)}, Spec: batchv1.JobSpec{
 		Suspend:  ptr.To(true),
@@ -309,7 +309,7 @@ func TestAJobOfSomebodyElseIsWaitedFor(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.run(func(o *Options, _ *ctrl.Options, _ *Reconciler) { o.Version = "7" })
-	w.edit("p", func(p *v1alpha1.OptimizationPipeline) { p.Spec.Suspend = false })
+	w.edit("p", func(p *v1alpha1.OptimizationPipeline) { p.Spec.RunPolicy.Suspend = false })
 	p = w.waits("p", reasonJobNameTaken)
 	if got := stageStatus(&p.Status, walk.Baseline); !strings.Contains(got.Message, squatter.Name) {
 		t.Errorf("it does not say which: %s", got.Message)
@@ -352,7 +352,7 @@ func TestAnOutcomeThatTheCacheHasNotYetIsAskedFor(t *testing.T) {
 		return act{}
 	}
 	w.run(lagging)
-	w.pipeline("p", func(p *v1alpha1.OptimizationPipeline) { p.Spec.Retries = ptr.To[int32](0) })
+	w.pipeline("p", func(p *v1alpha1.OptimizationPipeline) { p.Spec.RunPolicy.Retries = ptr.To[int32](0) })
 	p := w.until("p", "over", func(p *v1alpha1.OptimizationPipeline) bool {
 		return meta.IsStatusConditionFalse(p.Status.Conditions, v1alpha1.ConditionReconciling)
 	})

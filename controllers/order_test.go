@@ -244,3 +244,29 @@ func TestThreeHundredPipelinesFinishOneAfterAnother(t *testing.T) {
 		t.Errorf("%s is done first", oldest)
 	}
 }
+
+func TestWhoIsInAHurryIsDoneFirst(t *testing.T) {
+	const pipelines, jobs, bound = 300, 6, 10
+	var names []types.NamespacedName
+	for i := range pipelines {
+		names = append(names, types.NamespacedName{Namespace: "a", Name: fmt.Sprintf("p%03d", i)})
+	}
+	hurried, patient := names[pipelines-1], names[0]
+	got := simulate(names, jobs, bound, func(queue []ticket, free int, held map[string]int) []ticket {
+		for i := range queue {
+			switch queue[i].pipeline {
+			case hurried:
+				queue[i].priority = 1
+			case patient:
+				queue[i].priority = -1
+			}
+		}
+		return inOrder(queue, free, held)
+	}, nil)
+	if n := got.done[hurried]; n != jobs {
+		t.Errorf("the youngest, which is in a hurry, is done after %d s, with %d Jobs of a second", n, jobs)
+	}
+	if n := got.done[patient]; n != got.seconds {
+		t.Errorf("the oldest, which is not, is done after %d of %d s", n, got.seconds)
+	}
+}

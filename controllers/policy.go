@@ -21,6 +21,7 @@ type Policy struct {
 	ServiceAccounts []string // besides the namespace's default account
 	RuntimeClasses  []string
 	IDs             IDRange // of users and groups
+	MaxPriority     int32   // of pipelines: spec.priority counts up to it
 	SharedStore     bool    // results of other namespaces count, where a store holds any
 }
 

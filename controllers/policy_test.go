@@ -164,7 +164,7 @@ func TestAPipelineEditorGainsNothing(t *testing.T) {
 	}
 	for name, a := range attempts {
 		p := chainPipeline(w.namespace, name)
-		p.Spec.Retries = ptr.To[int32](0)
+		p.Spec.RunPolicy.Retries = ptr.To[int32](0)
 		a.change(&p.Spec)
 		if err := tenant.Create(t.Context(), p); err != nil {
 			t.Fatal(err)

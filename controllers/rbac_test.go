@@ -172,7 +172,7 @@ func TestTheInstalledRolesAreWhatTheControllerCalls(t *testing.T) {
 			}
 		}
 	}
-	w.edit("suspended", func(p *v1alpha1.OptimizationPipeline) { p.Spec.Suspend = true })
+	w.edit("suspended", func(p *v1alpha1.OptimizationPipeline) { p.Spec.RunPolicy.Suspend = true })
 	w.settled("suspended", walk.ReasonSuspended)
 	w.quota("pods")
 	w.pipeline("without-pods")

@@ -70,6 +70,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 	if err := r.Client.Get(ctx, request.NamespacedName, p); err != nil {
 		return ctrl.Result{}, r.gone(ctx, request.NamespacedName, err)
 	}
+	if p.Spec.ManagedByAnother() {
+		return ctrl.Result{}, nil
+	}
 	if p.DeletionTimestamp != nil {
 		return ctrl.Result{}, r.end(ctx, p)
 	}

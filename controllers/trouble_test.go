@@ -186,7 +186,7 @@ func TestAnEvictionThatIsThePodsOwnFaultCounts(t *testing.T) {
 		return act{status: &corev1.PodStatus{Phase: corev1.PodFailed, Reason: "Evicted", Message: `Usage of EmptyDir volume "cache" exceeds the limit "10Gi".`}}
 	}
 	w.run()
-	w.pipeline("p", func(p *v1alpha1.OptimizationPipeline) { p.Spec.BackoffSeconds = ptr.To[int32](2) })
+	w.pipeline("p", func(p *v1alpha1.OptimizationPipeline) { p.Spec.RunPolicy.BackoffSeconds = ptr.To[int32](2) })
 	p := w.waits("p", walk.ReasonRetrying)
 	if got := stageStatus(&p.Status, walk.Baseline).Message; !strings.Contains(got, "Evicted") || !strings.Contains(got, "cacheSizeLimit") {
 		t.Errorf("message %q", got)
@@ -252,7 +252,7 @@ func TestAClaimOfOneNodeIsUsedByOneJobAtATime(t *testing.T) {
 	w.play = w.slowly(&c)
 	w.run()
 	onClaim := func(p *v1alpha1.OptimizationPipeline) {
-		p.Spec.Artifacts.URI, p.Spec.Parallelism = "pvc://work/out", ptr.To[int32](4)
+		p.Spec.Artifacts.URI, p.Spec.RunPolicy.Parallelism = "pvc://work/out", ptr.To[int32](4)
 		p.Spec.Stages = append(p.Spec.Stages, v1alpha1.Stage{Name: "only", From: "model", Cluster: &v1alpha1.Cluster{Clusters: 8}})
 	}
 	w.pipeline("a", onClaim)
@@ -437,9 +437,9 @@ func TestTheRoleIsEnough(t *testing.T) {
 	if err := w.client.Delete(t.Context(), quota); err != nil {
 		t.Fatal(err)
 	}
-	w.edit("p", func(p *v1alpha1.OptimizationPipeline) { p.Spec.Suspend = true }) // has a Job deleted
+	w.edit("p", func(p *v1alpha1.OptimizationPipeline) { p.Spec.RunPolicy.Suspend = true }) // has a Job deleted
 	w.settled("p", walk.ReasonSuspended)
-	w.edit("p", func(p *v1alpha1.OptimizationPipeline) { p.Spec.Suspend = false })
+	w.edit("p", func(p *v1alpha1.OptimizationPipeline) { p.Spec.RunPolicy.Suspend = false })
 	w.settled("p", walk.ReasonAllStagesRun)
 	w.eventually("an event", func() bool {
 		var events corev1.EventList

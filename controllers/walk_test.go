@@ -23,7 +23,7 @@ func TestAChainRunsUntilALeafMeetsTheConstraints(t *testing.T) {
 	w := newWorld(t)
 	w.metrics["cluster"] = "400"
 	w.run()
-	w.pipeline("chain", bytes("500"), func(p *v1alpha1.OptimizationPipeline) { p.Spec.TTLSecondsAfterFinished = ptr.To[int32](1) })
+	w.pipeline("chain", bytes("500"), func(p *v1alpha1.OptimizationPipeline) { p.Spec.RunPolicy.TTLSecondsAfterFinished = ptr.To[int32](1) })
 	p := w.settled("chain", walk.ReasonConstraintsMet)
 	if diff := cmp.Diff(map[string]int{"baseline": 1, "prune": 1, "cluster": 1, "publish": 1}, w.ran()); diff != "" {
 		t.Errorf("runs:\n%s", diff)
@@ -58,7 +58,7 @@ func TestBestRunsEverythingSideBySideAndTakesTheSmallest(t *testing.T) {
 	w.metrics["prune"], w.metrics["only"], w.metrics["pcqat"] = "450", "300", "400"
 	w.run()
 	w.pipeline("best", bytes("500"), func(p *v1alpha1.OptimizationPipeline) {
-		p.Spec.Selection.Strategy, p.Spec.Parallelism = v1alpha1.SelectBest, ptr.To[int32](4)
+		p.Spec.Selection.Strategy, p.Spec.RunPolicy.Parallelism = v1alpha1.SelectBest, ptr.To[int32](4)
 		p.Spec.Stages = append(p.Spec.Stages, v1alpha1.Stage{Name: "only", From: "model", Cluster: &v1alpha1.Cluster{Clusters: 8}})
 	})
 	p := w.settled("best", walk.ReasonConstraintsMet)
@@ -76,7 +76,7 @@ func TestBranchesRunSideBySideWithinParallelism(t *testing.T) {
 	w.play = func(o *stage.Order, _ *corev1.Pod) act { return act{hang: o.Stage != "baseline"} }
 	w.run()
 	w.pipeline("wide", func(p *v1alpha1.OptimizationPipeline) {
-		p.Spec.Parallelism = ptr.To[int32](2)
+		p.Spec.RunPolicy.Parallelism = ptr.To[int32](2)
 		for _, name := range []string{"a", "b", "c"} {
 			p.Spec.Stages = append(p.Spec.Stages, v1alpha1.Stage{Name: name, From: "model", Cluster: &v1alpha1.Cluster{Clusters: 8}})
 		}
@@ -120,7 +120,7 @@ func TestAPassingFailureIsRetriedAndAFinalOneIsNot(t *testing.T) {
 		t.Errorf("not stalled: %s", describe(p))
 	}
 	// Another spec gives what failed another chance.
-	w.edit("fails", func(p *v1alpha1.OptimizationPipeline) { p.Spec.Retries = ptr.To[int32](1) })
+	w.edit("fails", func(p *v1alpha1.OptimizationPipeline) { p.Spec.RunPolicy.Retries = ptr.To[int32](1) })
 	p = w.settled("fails", stage.ReasonTraining)
 	if got := stageStatus(&p.Status, "cluster").Attempt; got != 2 {
 		t.Errorf("cluster's attempt after another spec is %d", got)
@@ -141,7 +141,7 @@ func TestRetriesEnd(t *testing.T) {
 	}
 	w.run()
 	w.pipeline("oom", bytes("500"), func(p *v1alpha1.OptimizationPipeline) {
-		p.Spec.Retries, p.Spec.BackoffSeconds = ptr.To[int32](2), ptr.To[int32](1)
+		p.Spec.RunPolicy.Retries, p.Spec.RunPolicy.BackoffSeconds = ptr.To[int32](2), ptr.To[int32](1)
 	})
 	start := time.Now()
 	p := w.settled("oom", reasonOOMKilled)
@@ -167,7 +167,7 @@ func TestSuspendStopsTheJobAndResumeGoesOn(t *testing.T) {
 	w.until("suspended", "running prune", func(p *v1alpha1.OptimizationPipeline) bool {
 		return stageStatus(&p.Status, "prune").State == v1alpha1.StageRunning
 	})
-	w.edit("suspended", func(p *v1alpha1.OptimizationPipeline) { p.Spec.Suspend = true })
+	w.edit("suspended", func(p *v1alpha1.OptimizationPipeline) { p.Spec.RunPolicy.Suspend = true })
 	p := w.settled("suspended", walk.ReasonSuspended)
 	if jobs := w.jobs("suspended", "prune"); len(jobs) != 0 {
 		t.Errorf("suspended with %d Jobs of prune", len(jobs))
@@ -178,7 +178,7 @@ func TestSuspendStopsTheJobAndResumeGoesOn(t *testing.T) {
 	w.mu.Lock()
 	hang = false
 	w.mu.Unlock()
-	w.edit("suspended", func(p *v1alpha1.OptimizationPipeline) { p.Spec.Suspend = false })
+	w.edit("suspended", func(p *v1alpha1.OptimizationPipeline) { p.Spec.RunPolicy.Suspend = false })
 	p = w.settled("suspended", walk.ReasonAllStagesRun)
 	if got := stageStatus(&p.Status, "prune").Attempt; got != 2 {
 		t.Errorf("prune resumed as attempt %d", got)

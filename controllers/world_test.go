@@ -314,7 +314,7 @@ func chainPipeline(namespace, name string, changes ...func(*v1alpha1.Optimizatio
 		{Name: "cluster", Cluster: &v1alpha1.Cluster{Clusters: 16}},
 		{Name: "pcqat", Quantize: &v1alpha1.Quantize{}},
 	}
-	p.Spec.BackoffSeconds = ptr.To[int32](0)
+	p.Spec.RunPolicy.BackoffSeconds = ptr.To[int32](0)
 	for _, change := range changes {
 		change(p)
 	}

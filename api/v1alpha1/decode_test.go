@@ -63,6 +63,7 @@ func TestDecodeRefusesWithPathAndRemedy(t *testing.T) {
 	tests := map[string]struct{ manifest, want string }{
 		"nothing":                        {"", "empty"},
 		"no YAML":                        {"a: [", "not valid YAML"},
+		"a knob where it was":            {change("  training:", "  retries: 5\n  training:"), "spec.retries: unknown field; it is one of spec.runPolicy"},
 		"another kind":                   {change("kind: OptimizationPipeline", "kind: Pod"), "want apiVersion"},
 		"two documents":                  {good + "---" + good, "more than one pipeline"},
 		"a misspelt field":               {change("batchSize: 64", "batchsize: 64"), "spec.training.batchsize: unknown field; did you mean batchSize?"},

@@ -81,7 +81,7 @@ func (s *OptimizationPipelineSpec) Deadline(stage *Stage) int64 {
 	if stage != nil && stage.ActiveDeadlineSeconds != nil {
 		return *stage.ActiveDeadlineSeconds
 	}
-	return Or(s.ActiveDeadlineSeconds, DefaultDeadline)
+	return Or(s.RunPolicy.ActiveDeadlineSeconds, DefaultDeadline)
 }
 
 // Effective merges the pipeline's training with a stage's, field by field; the stage's win.

@@ -19,7 +19,7 @@ import (
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:printcolumn:name="Message",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].message`
 // +kubebuilder:printcolumn:name="Model",type=string,priority=1,JSONPath=`.spec.model.uri`
-// +kubebuilder:selectablefield:JSONPath=`.spec.suspend`
+// +kubebuilder:selectablefield:JSONPath=`.spec.runPolicy.suspend`
 // +kubebuilder:selectablefield:JSONPath=`.spec.model.uri`
 // +kubebuilder:selectablefield:JSONPath=`.status.selected.stage`
 // +kubebuilder:validation:XValidation:rule="self.metadata.name.size() <= 63 && self.metadata.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')",message="metadata.name must be a DNS label: at most 63 characters, of a-z, 0-9 and -, and no - at either end"
@@ -48,6 +48,8 @@ type OptimizationPipelineList struct {
 // OptimizationPipelineSpec says what to compress, how, and what the device needs. Every field may be changed at any time: constraints
 // and selection are decided again from what was measured; a stage whose settings changed, and what builds on it, runs again; the
 // template counts from the next attempt on.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.managedBy) == has(oldSelf.managedBy) && (!has(self.managedBy) || self.managedBy == oldSelf.managedBy)",message="managedBy cannot be changed"
 type OptimizationPipelineSpec struct {
 	// model is the trained network: a float .tflite as every converter emits it, or an int8 one, which then is the first leaf.
 	// +required
@@ -92,6 +94,28 @@ type OptimizationPipelineSpec struct {
 	// selection says which satisfying leaf is taken.
 	// +optional
 	Selection Selection `json:"selection,omitempty,omitzero"`
+	// runPolicy says how the stages are run: how many at a time, how often, how long.
+	// +optional
+	RunPolicy RunPolicy `json:"runPolicy,omitempty,omitzero"`
+	// priority of the pipeline among those that wait for a place: higher goes first, and so do its stages. The installation bounds it
+	// (--max-priority, default 0): what is above counts as that bound. Default 0.
+	// +optional
+	// +kubebuilder:validation:Minimum=-1000
+	// +kubebuilder:validation:Maximum=1000
+	Priority int32 `json:"priority,omitempty"`
+	// managedBy names the controller that walks the pipeline, such as example.com/controller. The operator leaves a pipeline alone
+	// that another one is named for. Default: espalier.dev/operator. It cannot be changed.
+	// +optional
+	// +kubebuilder:validation:MaxLength=63
+	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9.]*[a-z0-9])?/[A-Za-z0-9._/-]+$`
+	ManagedBy string `json:"managedBy,omitempty"`
+	// template shapes the Jobs' pods.
+	// +optional
+	Template PodTemplate `json:"template,omitempty,omitzero"`
+}
+
+// RunPolicy says how the stages of a pipeline are run. None of it changes what they make.
+type RunPolicy struct {
 	// parallelism is how many stages may run side by side. Default 1. The leaf selected does not depend on it.
 	// +optional
 	// +kubebuilder:validation:Minimum=1
@@ -122,7 +146,12 @@ type OptimizationPipelineSpec struct {
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=31536000
 	TTLSecondsAfterFinished *int32 `json:"ttlSecondsAfterFinished,omitempty"`
-	// template shapes the Jobs' pods.
-	// +optional
-	Template PodTemplate `json:"template,omitempty,omitzero"`
+}
+
+// ManagedByOperator is what managedBy says of pipelines that are the operator's, beside nothing.
+const ManagedByOperator = "espalier.dev/operator"
+
+// ManagedByAnother reports whether another controller than the operator walks the pipeline.
+func (s *OptimizationPipelineSpec) ManagedByAnother() bool {
+	return s.ManagedBy != "" && s.ManagedBy != ManagedByOperator
 }

@@ -35,6 +35,8 @@ type ruleExample struct {
 	// guard is the rule's left-hand side, where it has one: what has to be true of an example for the rule to ask more of it.
 	guard              string
 	rejected, accepted []edit // paths below a place
+	// before is what the examples were, of a rule about changes.
+	before []edit
 }
 
 // number is an example of a rule about one number.
@@ -65,6 +67,10 @@ var ruleExamples = []ruleExample{
 	{
 		places: locationPlace, below: ".uri", guard: "self.contains('://')", message: "uri must not climb out of its place with ..",
 		rejected: []edit{at("uri", "pvc://c/a/../../b")}, accepted: []edit{at("uri", "pvc://c/a..b/..c")},
+	},
+	{
+		places: specPlace, message: "managedBy cannot be changed", before: []edit{at("managedBy", "example.com/one")},
+		rejected: []edit{at("managedBy", "example.com/two")}, accepted: []edit{at("managedBy", "example.com/one")},
 	},
 	{
 		places: specPlace, below: ".constraints[]", message: "a constraint needs min or max",
@@ -198,6 +204,9 @@ func examples(t *testing.T) map[rule]ruleExample {
 			}
 			whole := e
 			whole.rejected, whole.accepted = below(place, e.rejected), below(place, e.accepted)
+			if e.before != nil {
+				whole.before = below(place, e.before)
+			}
 			out[r] = whole
 		}
 	}
@@ -212,14 +221,20 @@ func below(place string, edits []edit) []edit {
 	return out
 }
 
-// broken are the rules of a schema that the good manifest breaks with edits.
-func broken(t *testing.T, s *structural.Structural, edits []edit) []rule {
+// broken are the rules of a schema that the good manifest breaks with edits; before, nil for nothing, are those that it had until now.
+func broken(t *testing.T, s *structural.Structural, before, edits []edit) []rule {
 	t.Helper()
-	var object map[string]any
-	if err := json.Unmarshal(manifest(t, edits...), &object); err != nil {
-		t.Fatal(err)
+	read := func(edits []edit) (object map[string]any) {
+		if err := json.Unmarshal(manifest(t, edits...), &object); err != nil {
+			t.Fatal(err)
+		}
+		return object
 	}
-	found, _ := cel.NewValidator(s, true, celconfig.PerCallLimit).Validate(context.Background(), nil, s, object, nil, celconfig.RuntimeCELCostBudget)
+	var old any
+	if before != nil {
+		old = read(before)
+	}
+	found, _ := cel.NewValidator(s, true, celconfig.PerCallLimit).Validate(context.Background(), nil, s, read(edits), old, celconfig.RuntimeCELCostBudget)
 	var out []rule
 	for _, p := range found {
 		if p.Type == field.ErrorTypeInternal {
@@ -274,10 +289,10 @@ func TestEveryRuleOfTheSchemaRejectsAndAccepts(t *testing.T) {
 			}
 			t.Run(r.path+" "+r.message, func(t *testing.T) {
 				t.Parallel()
-				if got := broken(t, v.schema, e.rejected); !slices.Equal(got, []rule{r}) {
+				if got := broken(t, v.schema, e.before, e.rejected); !slices.Equal(got, []rule{r}) {
 					t.Errorf("the rejected example breaks %q, want this rule and no other", got)
 				}
-				if got := broken(t, v.schema, e.accepted); len(got) > 0 {
+				if got := broken(t, v.schema, e.before, e.accepted); len(got) > 0 {
 					t.Errorf("the accepted example breaks %q", got)
 				}
 				guard := e.guard
@@ -285,10 +300,10 @@ func TestEveryRuleOfTheSchemaRejectsAndAccepts(t *testing.T) {
 					guard = "true"
 				}
 				for kind, edits := range map[string][]edit{"rejected": e.rejected, "accepted": e.accepted} {
-					if len(broken(t, with(v.schema, path, "!("+guard+")"), edits)) == 0 {
+					if len(broken(t, with(v.schema, path, "!("+guard+")"), e.before, edits)) == 0 {
 						t.Errorf("the rule does not look at the %s example: it is not true there that %s", kind, guard)
 					}
-					if _, err := Decode(manifest(t, edits...)); (err == nil) != (kind == "accepted") {
+					if _, err := Decode(manifest(t, edits...)); (err == nil) != (kind == "accepted" || e.before != nil) {
 						t.Errorf("the %s example: %v", kind, err)
 					}
 				}

@@ -141,7 +141,9 @@ func (v *validator) unknownFields(object map[string]any) error {
 	messages := make([]string, len(unknown))
 	for i, path := range unknown {
 		messages[i] = fmt.Sprintf("%s: unknown field", path)
-		if names := fieldsBeside(v.schema, path); len(names) > 0 {
+		if name, top := strings.CutPrefix(path, "spec."); top && lookUp(v.schema, "spec.runPolicy."+name) != nil {
+			messages[i] += "; it is one of spec.runPolicy"
+		} else if names := fieldsBeside(v.schema, path); len(names) > 0 {
 			messages[i] += suggestion(path[strings.LastIndex(path, ".")+1:], names)
 		}
 	}
@@ -201,6 +203,7 @@ var patternWords = map[string]string{
 	`^https?://[^/?#@]+/?$`:            "http:// or https://, a host and perhaps a port",
 	`^[a-z0-9-]+$`:                     "a region such as us-east-1",
 	`^([1-9][0-9]{0,2}x[1-9][0-9]{0,2}|[1-9][0-9]?:[1-9][0-9]?)$`: `a block such as "1x4" or a ratio such as "2:4"`,
+	`^[a-z0-9]([-a-z0-9.]*[a-z0-9])?/[A-Za-z0-9._/-]+$`:           "a domain, / and a name, such as example.com/controller",
 	`^[A-Za-z_][A-Za-z0-9_]*$`:                                    "the name of an environment variable: letters, digits and _",
 }
 

@@ -259,7 +259,7 @@ func (q *queued) preempted(t *testing.T) {
 	q.pipeline(t, "patient", func(p *v1alpha1.OptimizationPipeline) {
 		p.Labels[controllers.PriorityLabel] = "background"
 		trains(&p.Spec)
-		p.Spec.ActiveDeadlineSeconds = ptr.To(int64(deadline.Seconds()))
+		p.Spec.RunPolicy.ActiveDeadlineSeconds = ptr.To(int64(deadline.Seconds()))
 	})
 	q.is(t, "patient", "prune", v1alpha1.StageRunning)
 	before := q.stageJob(t, "patient", "prune")

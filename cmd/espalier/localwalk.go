@@ -101,7 +101,7 @@ func (l *localWalk) start(ctx context.Context, name string, outcomes chan<- outc
 func (l *localWalk) bounded(ctx context.Context, name string) (context.Context, context.CancelFunc) {
 	spec := &l.pipeline.Spec
 	s := spec.Stage(name)
-	if spec.ActiveDeadlineSeconds == nil && (s == nil || s.ActiveDeadlineSeconds == nil) {
+	if spec.RunPolicy.ActiveDeadlineSeconds == nil && (s == nil || s.ActiveDeadlineSeconds == nil) {
 		return context.WithCancel(ctx)
 	}
 	return context.WithTimeout(ctx, time.Duration(spec.Deadline(s))*time.Second)

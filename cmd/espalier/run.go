@@ -120,7 +120,7 @@ func (l *localWalk) verdict(d walk.Decision) error {
 	case d.Ready:
 		return nil
 	case d.Suspended:
-		return fault.As(fault.Spec, errors.New("spec.suspend is true: nothing runs until it is false"))
+		return fault.As(fault.Spec, errors.New("spec.runPolicy.suspend is true: nothing runs until it is false"))
 	case l.failure != nil && d.Reason != walk.ReasonNotMet && d.Reason != walk.ReasonCannotBeMet:
 		return errors.Join(errSilent, l.failure)
 	}

@@ -1,6 +1,6 @@
 -- Health of an OptimizationPipeline, as Argo CD's customization espalier.dev/OptimizationPipeline.
 --   Progressing  something will still happen, or this generation has not been looked at yet
---   Suspended    spec.suspend is true and nothing runs any more
+--   Suspended    spec.runPolicy.suspend is true and nothing runs any more
 --   Degraded     nothing will happen until the spec or the annotation espalier.dev/rerun changes: failed, or no leaf meets every constraint
 --   Healthy      a leaf was selected and published
 local function health(status, message)

@@ -116,8 +116,8 @@ func (w *walk) conclude() {
 	case w.d.Answered && !busy && publish.over():
 		w.d.Finished = true
 		w.outcome(t, publish)
-	case w.spec.Suspend && !busy:
-		w.d.Suspended, w.d.Reason, w.d.Message = true, ReasonSuspended, t.String()+"; spec.suspend is true"
+	case w.spec.RunPolicy.Suspend && !busy:
+		w.d.Suspended, w.d.Reason, w.d.Message = true, ReasonSuspended, t.String()+"; spec.runPolicy.suspend is true"
 	default:
 		w.progress(t, publish)
 	}
@@ -135,7 +135,7 @@ func (w *walk) published() *Stage {
 func (w *walk) progress(t tally, publish *Stage) {
 	w.d.Reason, w.d.Message = ReasonProgressing, t.String()
 	switch waiting := w.waiting(); {
-	case w.spec.Suspend:
+	case w.spec.RunPolicy.Suspend:
 		w.d.Reason = ReasonSuspended
 	case waiting != nil:
 		w.d.Reason = waiting.Reason

@@ -172,7 +172,7 @@ func (w *walk) first() bool {
 
 // suspend stops whatever is under way where the spec asks for that.
 func (w *walk) suspend() {
-	if !w.spec.Suspend {
+	if !w.spec.RunPolicy.Suspend {
 		return
 	}
 	for i := range w.d.Stages {
@@ -192,10 +192,10 @@ func (w *walk) start() {
 			busy++
 		}
 	}
-	limit := v1alpha1.Or(w.spec.Parallelism, v1alpha1.DefaultParallelism)
+	limit := v1alpha1.Or(w.spec.RunPolicy.Parallelism, v1alpha1.DefaultParallelism)
 	for i := range w.d.Stages {
 		s := &w.d.Stages[i]
-		if w.spec.Suspend || s.State != v1alpha1.StagePending || !w.inputReady(s) || w.backingOff(s) || busy >= limit {
+		if w.spec.RunPolicy.Suspend || s.State != v1alpha1.StagePending || !w.inputReady(s) || w.backingOff(s) || busy >= limit {
 			continue
 		}
 		s.Attempt = s.fact.Attempt + 1

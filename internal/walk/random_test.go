@@ -23,7 +23,7 @@ func situation(r *rand.Rand) (*v1alpha1.OptimizationPipelineSpec, Facts) {
 	if r.IntN(3) == 0 {
 		best(spec)
 	}
-	spec.Suspend = r.IntN(8) == 0
+	spec.RunPolicy.Suspend = r.IntN(8) == 0
 	facts := known(spec, versions, "baseline", "prune", "pqat", "cluster", "pcqat", "only")
 	facts.Publish = r.IntN(2) == 0
 	if r.IntN(2) == 0 {
@@ -100,7 +100,7 @@ func TestEveryWalkEnds(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
 	for range 100 {
 		spec, facts := situation(r)
-		spec.Suspend = false
+		spec.RunPolicy.Suspend = false
 		now := noon
 		var d Decision
 		trail := []string{}

@@ -18,7 +18,7 @@ const (
 
 // failed decides between another attempt and giving up.
 func (w *walk) failed(s *Stage) {
-	retries := v1alpha1.Or(w.spec.Retries, v1alpha1.DefaultRetries)
+	retries := v1alpha1.Or(w.spec.RunPolicy.Retries, v1alpha1.DefaultRetries)
 	if !s.fact.Retry || s.fact.failures() > retries {
 		s.State = v1alpha1.StageFailed
 		s.Message = cause(s.fact.Reason, s.fact.Message)
@@ -38,7 +38,7 @@ func (w *walk) retryAt(s *Stage) time.Time {
 	if s.fact.Ended == nil || s.fact.Ended.Sub(w.now) > maxSkew {
 		return time.Time{}
 	}
-	wait := time.Duration(v1alpha1.Or(w.spec.BackoffSeconds, v1alpha1.DefaultBackoffSeconds)) * time.Second
+	wait := time.Duration(v1alpha1.Or(w.spec.RunPolicy.BackoffSeconds, v1alpha1.DefaultBackoffSeconds)) * time.Second
 	for range s.fact.failures() - 1 {
 		wait = min(2*wait, maxBackoff)
 	}

@@ -42,16 +42,18 @@ func need(constraints ...v1alpha1.Constraint) option {
 	return func(s *v1alpha1.OptimizationPipelineSpec) { s.Constraints = constraints }
 }
 func parallel(n int32) option {
-	return func(s *v1alpha1.OptimizationPipelineSpec) { s.Parallelism = &n }
+	return func(s *v1alpha1.OptimizationPipelineSpec) { s.RunPolicy.Parallelism = &n }
 }
-func suspended(s *v1alpha1.OptimizationPipelineSpec) { s.Suspend = true }
+func suspended(s *v1alpha1.OptimizationPipelineSpec) { s.RunPolicy.Suspend = true }
 func best(s *v1alpha1.OptimizationPipelineSpec)      { s.Selection.Strategy = v1alpha1.SelectBest }
 func bestBy(m v1alpha1.Metric) option {
 	return func(s *v1alpha1.OptimizationPipelineSpec) {
 		s.Selection = v1alpha1.Selection{Strategy: v1alpha1.SelectBest, Objective: m}
 	}
 }
-func retries(n int32) option { return func(s *v1alpha1.OptimizationPipelineSpec) { s.Retries = &n } }
+func retries(n int32) option {
+	return func(s *v1alpha1.OptimizationPipelineSpec) { s.RunPolicy.Retries = &n }
+}
 
 var (
 	small = v1alpha1.Constraint{Metric: v1alpha1.CompressedBytes, Max: dec("100")}
@@ -264,7 +266,7 @@ func TestDecide(t *testing.T) {
 			spec: chain(need(small), parallel(2)), stages: with(stages{"prune": leaf("90", "0"), "only": changed}), wantSelected: "prune", wantFinished: true, wantReady: true, wantReason: ReasonConstraintsMet, wantProgress: "1/5",
 		},
 		"suspended: nothing starts": {
-			spec: chain(need(small), suspended), wantSuspended: true, wantReason: ReasonSuspended, wantProgress: "0/5", wantMessage: "spec.suspend is true",
+			spec: chain(need(small), suspended), wantSuspended: true, wantReason: ReasonSuspended, wantProgress: "0/5", wantMessage: "spec.runPolicy.suspend is true",
 		},
 		"suspended: what runs is stopped": {
 			spec: chain(need(small), suspended), stages: with(stages{"prune": running}), wantStop: "prune", wantReason: ReasonSuspended, wantProgress: "0/5",

@@ -66,7 +66,7 @@ func TestWhatCannotGoOnIsNamedWithinSeconds(t *testing.T) {
 			takes: 3 * time.Minute, // the kernel frees what it can before it kills
 		},
 		"too little time": {
-			change: func(s *v1alpha1.OptimizationPipelineSpec) { s.ActiveDeadlineSeconds = ptr.To[int64](1) },
+			change: func(s *v1alpha1.OptimizationPipelineSpec) { s.RunPolicy.ActiveDeadlineSeconds = ptr.To[int64](1) },
 			reason: "DeadlineExceeded", say: "activeDeadlineSeconds", final: true,
 			takes: 2 * time.Minute, // a container that is told to stop before it listens is killed after its grace period
 		},
@@ -87,7 +87,7 @@ func TestWhatCannotGoOnIsNamedWithinSeconds(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) { // one after another: the node is emulated, and slow
 			p := named(t, ns, strings.ReplaceAll(name, " ", "-"), func(s *v1alpha1.OptimizationPipelineSpec) {
-				s.Retries = ptr.To[int32](0)
+				s.RunPolicy.Retries = ptr.To[int32](0)
 				tt.change(s)
 			})
 			took, c := says(t, p, tt.reason, tt.takes+soon)

@@ -74,6 +74,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.QuantizeApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("Resize"):
 		return &apiv1alpha1.ResizeApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("RunPolicy"):
+		return &apiv1alpha1.RunPolicyApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("S3Options"):
 		return &apiv1alpha1.S3OptionsApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("SecurityContext"):

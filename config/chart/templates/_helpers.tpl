@@ -17,7 +17,7 @@
 {{- range .Values.namespaces }}
 - --namespace={{ . }}
 {{- end }}
-{{- range $flag, $value := dict "max-in-flight" .Values.limits.maxInFlight "concurrency" .Values.limits.concurrency "qps" .Values.limits.qps "burst" .Values.limits.burst }}
+{{- range $flag, $value := dict "max-in-flight" .Values.limits.maxInFlight "max-priority" .Values.limits.maxPriority "concurrency" .Values.limits.concurrency "qps" .Values.limits.qps "burst" .Values.limits.burst }}
 {{- if not (kindIs "invalid" $value) }}
 - --{{ $flag }}={{ $value }}
 {{- end }}

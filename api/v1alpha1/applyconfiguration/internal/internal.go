@@ -303,15 +303,9 @@ var schemaYAML = typed.YAMLObject(`types:
 - name: dev.espalier.espalier.api.v1alpha1.OptimizationPipelineSpec
   map:
     fields:
-    - name: activeDeadlineSeconds
-      type:
-        scalar: numeric
     - name: artifacts
       type:
         namedType: dev.espalier.espalier.api.v1alpha1.ArtifactStore
-    - name: backoffSeconds
-      type:
-        scalar: numeric
     - name: constraints
       type:
         list:
@@ -327,6 +321,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: leaf
       type:
         namedType: dev.espalier.espalier.api.v1alpha1.LeafOptions
+    - name: managedBy
+      type:
+        scalar: string
     - name: model
       type:
         namedType: dev.espalier.espalier.api.v1alpha1.NetworkSource
@@ -338,12 +335,12 @@ var schemaYAML = typed.YAMLObject(`types:
           elementRelationship: associative
           keys:
           - name
-    - name: parallelism
+    - name: priority
       type:
         scalar: numeric
-    - name: retries
+    - name: runPolicy
       type:
-        scalar: numeric
+        namedType: dev.espalier.espalier.api.v1alpha1.RunPolicy
     - name: selection
       type:
         namedType: dev.espalier.espalier.api.v1alpha1.Selection
@@ -355,18 +352,12 @@ var schemaYAML = typed.YAMLObject(`types:
           elementRelationship: associative
           keys:
           - name
-    - name: suspend
-      type:
-        scalar: boolean
     - name: template
       type:
         namedType: dev.espalier.espalier.api.v1alpha1.PodTemplate
     - name: training
       type:
         namedType: dev.espalier.espalier.api.v1alpha1.Training
-    - name: ttlSecondsAfterFinished
-      type:
-        scalar: numeric
 - name: dev.espalier.espalier.api.v1alpha1.OptimizationPipelineStatus
   map:
     fields:
@@ -609,6 +600,27 @@ var schemaYAML = typed.YAMLObject(`types:
       type:
         scalar: string
     - name: width
+      type:
+        scalar: numeric
+- name: dev.espalier.espalier.api.v1alpha1.RunPolicy
+  map:
+    fields:
+    - name: activeDeadlineSeconds
+      type:
+        scalar: numeric
+    - name: backoffSeconds
+      type:
+        scalar: numeric
+    - name: parallelism
+      type:
+        scalar: numeric
+    - name: retries
+      type:
+        scalar: numeric
+    - name: suspend
+      type:
+        scalar: boolean
+    - name: ttlSecondsAfterFinished
       type:
         scalar: numeric
 - name: dev.espalier.espalier.api.v1alpha1.S3Options

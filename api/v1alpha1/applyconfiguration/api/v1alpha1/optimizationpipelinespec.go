@@ -30,20 +30,14 @@ type OptimizationPipelineSpecApplyConfiguration struct {
 	Constraints []ConstraintApplyConfiguration `json:"constraints,omitempty"`
 	// selection says which satisfying leaf is taken.
 	Selection *SelectionApplyConfiguration `json:"selection,omitempty"`
-	// parallelism is how many stages may run side by side. Default 1. The leaf selected does not depend on it.
-	Parallelism *int32 `json:"parallelism,omitempty"`
-	// suspend stops the running Jobs and starts no others; set to false again, they resume from their checkpoints.
-	Suspend *bool `json:"suspend,omitempty"`
-	// retries is how often a stage that failed for a passing reason is tried again. What fails the same way every time (a bad
-	// model, dataset or setting) is not tried again. Default 3.
-	Retries *int32 `json:"retries,omitempty"`
-	// backoffSeconds is how long to wait before the second attempt; the wait doubles with each attempt, up to an hour. Default 10.
-	BackoffSeconds *int32 `json:"backoffSeconds,omitempty"`
-	// activeDeadlineSeconds bounds one attempt of a stage, counted from its start. Default 86400, a day.
-	ActiveDeadlineSeconds *int64 `json:"activeDeadlineSeconds,omitempty"`
-	// ttlSecondsAfterFinished is how long finished Jobs are kept once their result is recorded. Default 3600. The pipeline itself
-	// is never deleted.
-	TTLSecondsAfterFinished *int32 `json:"ttlSecondsAfterFinished,omitempty"`
+	// runPolicy says how the stages are run: how many at a time, how often, how long.
+	RunPolicy *RunPolicyApplyConfiguration `json:"runPolicy,omitempty"`
+	// priority of the pipeline among those that wait for a place: higher goes first, and so do its stages. The installation bounds it
+	// (--max-priority, default 0): what is above counts as that bound. Default 0.
+	Priority *int32 `json:"priority,omitempty"`
+	// managedBy names the controller that walks the pipeline, such as example.com/controller. The operator leaves a pipeline alone
+	// that another one is named for. Default: espalier.dev/operator. It cannot be changed.
+	ManagedBy *string `json:"managedBy,omitempty"`
 	// template shapes the Jobs' pods.
 	Template *PodTemplateApplyConfiguration `json:"template,omitempty"`
 }
@@ -141,51 +135,27 @@ func (b *OptimizationPipelineSpecApplyConfiguration) WithSelection(value *Select
 	return b
 }
 
-// WithParallelism sets the Parallelism field in the declarative configuration to the given value
+// WithRunPolicy sets the RunPolicy field in the declarative configuration to the given value
 // and returns the receiver, so that objects can be built by chaining "With" function invocations.
-// If called multiple times, the Parallelism field is set to the value of the last call.
-func (b *OptimizationPipelineSpecApplyConfiguration) WithParallelism(value int32) *OptimizationPipelineSpecApplyConfiguration {
-	b.Parallelism = &value
+// If called multiple times, the RunPolicy field is set to the value of the last call.
+func (b *OptimizationPipelineSpecApplyConfiguration) WithRunPolicy(value *RunPolicyApplyConfiguration) *OptimizationPipelineSpecApplyConfiguration {
+	b.RunPolicy = value
 	return b
 }
 
-// WithSuspend sets the Suspend field in the declarative configuration to the given value
+// WithPriority sets the Priority field in the declarative configuration to the given value
 // and returns the receiver, so that objects can be built by chaining "With" function invocations.
-// If called multiple times, the Suspend field is set to the value of the last call.
-func (b *OptimizationPipelineSpecApplyConfiguration) WithSuspend(value bool) *OptimizationPipelineSpecApplyConfiguration {
-	b.Suspend = &value
+// If called multiple times, the Priority field is set to the value of the last call.
+func (b *OptimizationPipelineSpecApplyConfiguration) WithPriority(value int32) *OptimizationPipelineSpecApplyConfiguration {
+	b.Priority = &value
 	return b
 }
 
-// WithRetries sets the Retries field in the declarative configuration to the given value
+// WithManagedBy sets the ManagedBy field in the declarative configuration to the given value
 // and returns the receiver, so that objects can be built by chaining "With" function invocations.
-// If called multiple times, the Retries field is set to the value of the last call.
-func (b *OptimizationPipelineSpecApplyConfiguration) WithRetries(value int32) *OptimizationPipelineSpecApplyConfiguration {
-	b.Retries = &value
-	return b
-}
-
-// WithBackoffSeconds sets the BackoffSeconds field in the declarative configuration to the given value
-// and returns the receiver, so that objects can be built by chaining "With" function invocations.
-// If called multiple times, the BackoffSeconds field is set to the value of the last call.
-func (b *OptimizationPipelineSpecApplyConfiguration) WithBackoffSeconds(value int32) *OptimizationPipelineSpecApplyConfiguration {
-	b.BackoffSeconds = &value
-	return b
-}
-
-// WithActiveDeadlineSeconds sets the ActiveDeadlineSeconds field in the declarative configuration to the given value
-// and returns the receiver, so that objects can be built by chaining "With" function invocations.
-// If called multiple times, the ActiveDeadlineSeconds field is set to the value of the last call.
-func (b *OptimizationPipelineSpecApplyConfiguration) WithActiveDeadlineSeconds(value int64) *OptimizationPipelineSpecApplyConfiguration {
-	b.ActiveDeadlineSeconds = &value
-	return b
-}
-
-// WithTTLSecondsAfterFinished sets the TTLSecondsAfterFinished field in the declarative configuration to the given value
-// and returns the receiver, so that objects can be built by chaining "With" function invocations.
-// If called multiple times, the TTLSecondsAfterFinished field is set to the value of the last call.
-func (b *OptimizationPipelineSpecApplyConfiguration) WithTTLSecondsAfterFinished(value int32) *OptimizationPipelineSpecApplyConfiguration {
-	b.TTLSecondsAfterFinished = &value
+// If called multiple times, the ManagedBy field is set to the value of the last call.
+func (b *OptimizationPipelineSpecApplyConfiguration) WithManagedBy(value string) *OptimizationPipelineSpecApplyConfiguration {
+	b.ManagedBy = &value
 	return b
 }
 
