@@ -184,7 +184,7 @@ func (c *comparison) sample(i int) error {
 		if loss := c.whole.Network().LossTensor(0); c.float != nil && argMax(c.float.Tensor(loss)) == argMax(c.whole.Tensor(loss)) {
 			c.ends.kept++
 		}
-		c.ends.judge(c.whole.Tensor(c.whole.Network().LossTensor(0)), argMax(c.integers.Output(0)))
+		c.ends.judge(c.whole.Tensor(c.whole.Network().LossTensor(0)), c.integers.Output(0))
 	}
 	return nil
 }

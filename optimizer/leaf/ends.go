@@ -85,13 +85,14 @@ func (e *ends) compare(simulation, unquantized *float.Exec) {
 	}
 }
 
-// judge records how the leaf's class stands among the simulation's scores.
-func (e *ends) judge(scores []float32, class int) {
-	best := argMax(scores)
+// judge records how the leaf's class stands among the simulation's scores. Classes that the leaf gives the same number, as a softmax in
+// steps of 1/256 does where no class stands out, are its choice alike.
+func (e *ends) judge(scores, answers []float32) {
+	best, class := argMax(scores), argMax(answers)
 	if class == best {
 		e.same++
 	}
-	if class >= len(scores) {
+	if len(answers) > len(scores) {
 		e.margins = append(e.margins, math.Inf(1))
 		return
 	}
@@ -99,7 +100,13 @@ func (e *ends) judge(scores []float32, class int) {
 	if e.scores != nil {
 		unit = float64(e.scores.leaf.params.Scale)
 	}
-	e.margins = append(e.margins, float64(scores[best]-scores[class])/unit)
+	margin := math.Inf(1)
+	for k, a := range answers {
+		if a == answers[class] {
+			margin = min(margin, float64(scores[best]-scores[k])/unit)
+		}
+	}
+	e.margins = append(e.margins, margin)
 }
 
 // noise is the root mean square difference, in codes, of the result for which it is largest beside what is allowed of it, the result's name,
