@@ -440,7 +440,7 @@ func TestInspectEvaluateCompareBenchmark(t *testing.T) {
 
 func TestAStagePastItsDeadlineSaysSoOnce(t *testing.T) {
 	path, out := project(t), filepath.Join(t.TempDir(), "out")
-	write(t, path, []byte(strings.NewReplacer("epochs: 2", "epochs: 9999", "  stages:", "  activeDeadlineSeconds: 1\n  stages:").Replace(manifest)))
+	write(t, path, []byte(strings.NewReplacer("epochs: 2", "epochs: 9999", "  stages:", "  runPolicy: {activeDeadlineSeconds: 1}\n  stages:").Replace(manifest)))
 	if _, stderr, code := espalier(context.Background(), "run", path, "-o", out); code == 0 {
 		t.Fatalf("it ended well:\n%s", stderr)
 	}

@@ -11,14 +11,16 @@ import (
 )
 
 // Inputs are everything a stage's result depends on; image, resources and names are not among them. The same inputs name the same
-// result in the store, wherever it was computed.
+// result in the store, wherever it was computed. Sections of the manifest are as written has them.
 type Inputs struct {
+	Form             int    `json:"form"`
 	AlgorithmVersion string `json:"algorithmVersion"`
 	KernelClass      string `json:"kernelClass,omitempty"`
 	Technique        any    `json:"technique"`           // the stage's prune, cluster or quantize section, or baseline
 	Training         any    `json:"training,omitempty"`  // effective, field by field
 	Leaf             any    `json:"leaf,omitempty"`      // the leaf options, where they are not the defaults and the technique does not say them
-	Dataset          any    `json:"dataset"`             // how samples are prepared, without the address
+	Dataset          any    `json:"dataset,omitempty"`   // how samples are prepared, without the address
+	Outputs          any    `json:"outputs,omitempty"`   // what the manifest says of outputs, by name
 	Parent           string `json:"parent"`              // digest of the model it works on
 	Data             string `json:"data"`                // digest of the dataset
 	Teacher          string `json:"teacher"`             // digest of the pipeline's original model
@@ -28,13 +30,15 @@ type Inputs struct {
 // Hash returns "sha256:" and the hexadecimal digest of the inputs' canonical JSON.
 func (in Inputs) Hash() (string, error) { return hash(in) }
 
-// StageInputs returns a stage's inputs as far as the spec says them: the effective configuration, with every default filled in and every
-// number in its one text, so that only what changes the result changes the hash. Digests and versions are the caller's to add.
+// StageInputs returns a stage's inputs as far as the spec says them: the effective configuration, so written that only what changes the
+// result changes the hash. Digests and versions are the caller's to add.
 func StageInputs(spec *v1alpha1.OptimizationPipelineSpec, name string) (Inputs, error) {
-	in := Inputs{Dataset: preparation(spec), Signature: spec.Model.Signature}
+	in := Inputs{Form: form, Signature: spec.Model.Signature}
+	var n notes
+	in.Dataset, in.Outputs = n.write("dataset", preparation(spec)), n.outputs(spec)
 	if name == Baseline {
-		in.Technique, in.Leaf = Baseline, leafInputs(spec.Leaf)
-		return in, nil
+		in.Technique, in.Leaf = Baseline, n.write("leaf", spec.Leaf.Defaulted())
+		return in, n.err
 	}
 	stage := spec.Stage(name)
 	if stage == nil {
@@ -46,18 +50,36 @@ func StageInputs(spec *v1alpha1.OptimizationPipelineSpec, name string) (Inputs, 
 		section = q.With(leaf).Defaulted()
 		leaf = v1alpha1.LeafOptions{InputOutput: intOnly(leaf.InputOutput)}
 	}
-	in.Technique, in.Leaf = map[string]any{technique: canonical(section)}, leafInputs(leaf)
-	in.Training = canonical(spec.Effective(stage).Defaulted())
-	return in, nil
+	in.Technique, in.Leaf = map[string]any{technique: n.write(technique, section)}, n.write("leaf", leaf.Defaulted())
+	in.Training = n.write("training", spec.Effective(stage).Defaulted())
+	return in, n.err
 }
 
-// leafInputs are leaf options as they are hashed: nil where they are the defaults.
-func leafInputs(o v1alpha1.LeafOptions) any {
-	o = o.Defaulted()
-	if reflect.DeepEqual(o, v1alpha1.LeafOptions{}.Defaulted()) {
+// notes writes sections down, and keeps the first error.
+type notes struct{ err error }
+
+// write is nil where a section says nothing.
+func (n *notes) write(path string, section any) any {
+	fields, err := written(path, section)
+	if n.err == nil {
+		n.err = err
+	}
+	if fields == nil {
 		return nil
 	}
-	return canonical(o)
+	return fields
+}
+
+// outputs are what the spec says of outputs, by name, nil for nothing.
+func (n *notes) outputs(spec *v1alpha1.OptimizationPipelineSpec) any {
+	if len(spec.Outputs) == 0 {
+		return nil
+	}
+	out := map[string]any{}
+	for _, o := range spec.Outputs {
+		out[o.Name] = n.write("output", o)
+	}
+	return out
 }
 
 // intOnly is Int8 where inputs and outputs are that whatever the model's are. A quantize section has Int8 for both.
@@ -72,7 +94,7 @@ func intOnly(io string) string {
 func preparation(spec *v1alpha1.OptimizationPipelineSpec) v1alpha1.DatasetSource {
 	dataset := *spec.Dataset.DeepCopy()
 	dataset.ModelSource = v1alpha1.ModelSource{}
-	return canonical(dataset)
+	return dataset
 }
 
 // StageHash names the result of a stage of the spec in the store, given what the baseline pinned and the digest of the model it works
@@ -100,16 +122,19 @@ func BaselineHash(spec *v1alpha1.OptimizationPipelineSpec, v Versions) string {
 		}
 		return l.S3.Endpoint + " " + l.URI
 	}
+	in, err := StageInputs(spec, Baseline)
+	if err != nil {
+		return ""
+	}
+	in.AlgorithmVersion = v.Algorithm
 	text, err := hash(struct {
-		Algorithm, Rerun     string
-		Model, Data          string
-		ModelPin, DatasetPin string
-		Dataset              any
-		Signature            string `json:",omitempty"`
-		Leaf                 any    `json:",omitempty"`
-	}{
-		v.Algorithm, v.Rerun, place(spec.ModelLocation()), place(spec.DatasetLocation()), spec.Model.Digest, spec.Dataset.Digest, preparation(spec), spec.Model.Signature, leafInputs(spec.Leaf),
-	})
+		Inputs     Inputs `json:"inputs"`
+		Rerun      string `json:"rerun,omitempty"`
+		Model      string `json:"model"`
+		Dataset    string `json:"dataset"`
+		ModelPin   string `json:"modelPin,omitempty"`
+		DatasetPin string `json:"datasetPin,omitempty"`
+	}{in, v.Rerun, place(spec.ModelLocation()), place(spec.DatasetLocation()), spec.Model.Digest, spec.Dataset.Digest})
 	if err != nil {
 		return ""
 	}
@@ -119,8 +144,11 @@ func BaselineHash(spec *v1alpha1.OptimizationPipelineSpec, v Versions) string {
 // publishHash names what is published: the answer and every leaf it was found among.
 func (w *walk) publishHash() string {
 	type leaf struct {
-		Stage, State, Leaf, Model string
-		Metrics                   []v1alpha1.MetricValue
+		Stage   string                 `json:"stage"`
+		State   string                 `json:"state"`
+		Leaf    string                 `json:"leaf,omitempty"`
+		Model   string                 `json:"model,omitempty"`
+		Metrics []v1alpha1.MetricValue `json:"metrics,omitempty"`
 	}
 	var leaves []leaf
 	for i := range w.d.Stages {
@@ -135,12 +163,22 @@ func (w *walk) publishHash() string {
 	if w.spec.Artifacts != nil {
 		location = w.spec.Artifacts.URI
 	}
+	var n notes
+	constraints := []any{}
+	for _, c := range w.spec.Constraints {
+		constraints = append(constraints, n.write("constraint", c))
+	}
+	if n.err != nil {
+		return ""
+	}
 	text, err := hash(struct {
-		Location, Selected string
-		Met                bool
-		Constraints        any
-		Leaves             []leaf
-	}{location, w.d.Selected, w.d.Met, w.spec.Constraints, leaves})
+		Form        int    `json:"form"`
+		Location    string `json:"location"`
+		Selected    string `json:"selected,omitempty"`
+		Met         bool   `json:"met"`
+		Constraints []any  `json:"constraints"`
+		Leaves      []leaf `json:"leaves"`
+	}{form, location, w.d.Selected, w.d.Met, constraints, leaves})
 	if err != nil {
 		return ""
 	}
