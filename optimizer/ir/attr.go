@@ -146,6 +146,15 @@ type SegmentSum struct {
 	Piece int
 }
 
+// CallOnce is the attribute of CALL_ONCE: what variables hold before the first call, by name.
+type CallOnce struct{ Values map[string][]byte }
+
+// VarHandle is the attribute of VAR_HANDLE, which stands for a variable.
+type VarHandle struct{ Name string }
+
+// Variable is the attribute of READ_VARIABLE and ASSIGN_VARIABLE.
+type Variable struct{ Name string }
+
 // RFFT2D is the attribute of RFFT2D: planes of InH rows of InW numbers, cut or filled with zeros to H rows of W, both powers of two,
 // become H rows of W/2+1 complex numbers.
 type RFFT2D struct{ InH, InW, H, W int }

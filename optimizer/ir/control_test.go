@@ -158,3 +158,52 @@ func TestLoopsThatCannotBeWrittenOutSayWhy(t *testing.T) {
 		})
 	}
 }
+
+// variable is a model that adds a variable, which subgraph 1 sets to 1, 2, 3, to its input.
+func variable(assigns bool) *tflite.Model {
+	handle := func(b *builder) int32 {
+		v := b.Op("v", schema.BuiltinOperatorVAR_HANDLE, schema.BuiltinOptionsVarHandleOptions, &schema.VarHandleOptionsT{SharedName: "v"}, []int32{})
+		b.SetType(v, schema.TensorTypeRESOURCE)
+		return v
+	}
+	assign := func(b *builder, v, value int32) {
+		b.Ops("", schema.BuiltinOperatorASSIGN_VARIABLE, schema.BuiltinOptionsAssignVariableOptions, &schema.AssignVariableOptionsT{}, nil, v, value)
+	}
+	return controlled(func(b *builder) int32 {
+		x := b.Input("x", 1, 3)
+		b.Ops("", schema.BuiltinOperatorCALL_ONCE, schema.BuiltinOptionsCallOnceOptions, &schema.CallOnceOptionsT{InitSubgraphIndex: 1}, nil)
+		v := handle(b)
+		y := b.Add("y", x, b.Op("value", schema.BuiltinOperatorREAD_VARIABLE, schema.BuiltinOptionsReadVariableOptions, &schema.ReadVariableOptionsT{}, []int32{1, 3}, v), tflitetest.None)
+		if assigns {
+			assign(b, v, y)
+		}
+		return y
+	}, func(b *builder) { assign(b, handle(b), b.Const("first", []float32{1, 2, 3}, 1, 3)) })
+}
+
+func TestSpecializeMakesVariablesThatNothingSetsConstants(t *testing.T) {
+	m := variable(false)
+	if _, err := ir.Specialize(m, nil); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"ADD"}, operators(m)); diff != "" || len(m.Subgraphs) != 1 {
+		t.Error(diff, len(m.Subgraphs))
+	}
+	values, err := m.Float32s(m.Subgraph().Tensors[m.Subgraph().Operators[0].Inputs[1]])
+	if diff := cmp.Diff([]float32{1, 2, 3}, values); diff != "" || err != nil {
+		t.Error(diff, err)
+	}
+}
+
+func TestSpecializeLeavesState(t *testing.T) {
+	m := variable(true)
+	if _, err := ir.Specialize(m, nil); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"CALL_ONCE", "VAR_HANDLE", "READ_VARIABLE", "ADD", "ASSIGN_VARIABLE"}, operators(m)); diff != "" {
+		t.Error(diff)
+	}
+	if at := ir.KeepsState(m); !strings.Contains(at, "ASSIGN_VARIABLE") {
+		t.Errorf("%q keeps state", at)
+	}
+}

@@ -14,7 +14,7 @@ const maxEvaluated = 1 << 22
 
 // evaluate computes a node all of whose inputs are constants, whatever their size: what Specialize folds beyond Parse.
 func (c *call) evaluate() {
-	if c.empty() {
+	if len(c.n.Outputs) == 0 || c.empty() {
 		return
 	}
 	largest := 0
@@ -57,8 +57,8 @@ func (c *call) empty() bool {
 	for _, t := range c.n.Outputs {
 		c.Tensors[t].Const = []byte{}
 	}
-	c.n.Folded = len(c.n.Outputs) > 0
-	return c.n.Folded
+	c.n.Folded = true
+	return true
 }
 
 // moved computes operators that only move elements, of any type.
@@ -346,6 +346,9 @@ func (c *call) computed() (values, bool) {
 			v[i] = in[0][0] + float64(i)*in[2][0]
 		}
 		return v, true
+	case schema.BuiltinOperatorUNSORTED_SEGMENT_PROD, schema.BuiltinOperatorUNSORTED_SEGMENT_SUM, schema.BuiltinOperatorUNSORTED_SEGMENT_MIN,
+		schema.BuiltinOperatorUNSORTED_SEGMENT_MAX:
+		return c.segmented(in[0], in[1], out.Numel())
 	case schema.BuiltinOperatorBROADCAST_ARGS:
 		shape, err := broadcastShape(c, c.in(0).Ints(), c.in(1).Ints())
 		v := values{}
@@ -514,6 +517,11 @@ var shapeRules = map[schema.BuiltinOperator]rule{
 	schema.BuiltinOperatorSPACE_TO_BATCH_ND: spaceToBatch,
 	schema.BuiltinOperatorBATCH_TO_SPACE_ND: batchToSpace,
 
+	schema.BuiltinOperatorUNSORTED_SEGMENT_PROD: segments,
+	schema.BuiltinOperatorUNSORTED_SEGMENT_SUM:  segments,
+	schema.BuiltinOperatorUNSORTED_SEGMENT_MIN:  segments,
+	schema.BuiltinOperatorUNSORTED_SEGMENT_MAX:  segments,
+
 	schema.BuiltinOperatorUNIDIRECTIONAL_SEQUENCE_LSTM: sequenceLSTM,
 	schema.BuiltinOperatorUNIDIRECTIONAL_SEQUENCE_RNN:  sequenceRNN,
 }
@@ -567,4 +575,44 @@ func ranged(c *call) error {
 	}
 	c.give([]int{int(max(n, 0))})
 	return nil
+}
+
+// segments is UNSORTED_SEGMENT_PROD and its relatives, with which converters join dimensions of a shape.
+func segments(c *call) error {
+	if err := c.want(3); err != nil {
+		return err
+	}
+	number, err := c.constants(2, "number of segments")
+	if err != nil {
+		return err
+	}
+	if len(number) != 1 || number[0] < 0 || number[0] > maxElements || len(c.in(0).Shape) != 1 || !slices.Equal(c.in(0).Shape, c.in(1).Shape) {
+		return c.fail("%v segments of %v by %v: only one number by one id is supported", number, c.in(0).Shape, c.in(1).Shape)
+	}
+	c.mix("it joins samples")
+	c.give([]int{number[0]})
+	return nil
+}
+
+// segmented computes it where every segment has a member.
+func (c *call) segmented(in, ids values, number int) (values, bool) {
+	f := map[schema.BuiltinOperator]func(a, b float64) float64{
+		schema.BuiltinOperatorUNSORTED_SEGMENT_PROD: func(a, b float64) float64 { return a * b },
+		schema.BuiltinOperatorUNSORTED_SEGMENT_SUM:  func(a, b float64) float64 { return a + b },
+		schema.BuiltinOperatorUNSORTED_SEGMENT_MIN:  math.Min,
+		schema.BuiltinOperatorUNSORTED_SEGMENT_MAX:  math.Max,
+	}[c.n.Op]
+	out, seen := make(values, number), make([]bool, number)
+	for i, id := range ids {
+		switch at := int(id); {
+		case at < 0:
+		case at >= number:
+			return nil, false
+		case seen[at]:
+			out[at] = f(out[at], in[i])
+		default:
+			out[at], seen[at] = in[i], true
+		}
+	}
+	return out, !slices.Contains(seen, false)
 }

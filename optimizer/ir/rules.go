@@ -114,4 +114,9 @@ var rules = map[schema.BuiltinOperator]rule{
 	schema.BuiltinOperatorREVERSE_V2:    reverse,
 	schema.BuiltinOperatorSHAPE:         shapeOf,
 	schema.BuiltinOperatorRANK:          shapeOf,
+
+	schema.BuiltinOperatorCALL_ONCE:       callOnce,
+	schema.BuiltinOperatorVAR_HANDLE:      varHandle,
+	schema.BuiltinOperatorREAD_VARIABLE:   readVariable,
+	schema.BuiltinOperatorASSIGN_VARIABLE: assignVariable,
 }

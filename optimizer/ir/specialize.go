@@ -147,7 +147,7 @@ func worthwhile(m *tflite.Model) bool {
 	variable := func(t int32) bool { return t < 0 || !m.IsConst(g.Tensors[t]) || slices.Contains(g.Inputs, t) }
 	for _, o := range g.Operators {
 		switch code, _ := m.Op(o); code {
-		case schema.BuiltinOperatorSHAPE, schema.BuiltinOperatorRANK, schema.BuiltinOperatorSPACE_TO_BATCH_ND, schema.BuiltinOperatorWHILE, schema.BuiltinOperatorIF,
+		case schema.BuiltinOperatorSHAPE, schema.BuiltinOperatorRANK, schema.BuiltinOperatorSPACE_TO_BATCH_ND, schema.BuiltinOperatorWHILE, schema.BuiltinOperatorIF, schema.BuiltinOperatorREAD_VARIABLE,
 			schema.BuiltinOperatorUNIDIRECTIONAL_SEQUENCE_LSTM, schema.BuiltinOperatorUNIDIRECTIONAL_SEQUENCE_RNN:
 			return true
 		case schema.BuiltinOperatorDEQUANTIZE, schema.BuiltinOperatorQUANTIZE:
@@ -225,6 +225,10 @@ func store(m *tflite.Model, g *Graph) int {
 	kept, dropped := make([]*schema.OperatorT, 0, len(sub.Operators)), 0
 	for i, o := range sub.Operators {
 		n := &g.Nodes[i]
+		if once, ok := n.Attr.(CallOnce); ok && g.unread(once) {
+			dropped++
+			continue
+		}
 		if !n.Folded || slices.ContainsFunc(n.Outputs, func(t int) bool { return slices.Contains(g.Outputs, t) }) {
 			kept = append(kept, o)
 			if n.Op == schema.BuiltinOperatorCONCATENATION {
@@ -244,6 +248,7 @@ func store(m *tflite.Model, g *Graph) int {
 	sub.Operators = kept
 	if dropped > 0 {
 		dropDead(m)
+		tflite.DropSubgraphs(m)
 	}
 	return dropped
 }
@@ -428,7 +433,7 @@ func effects(m *tflite.Model, o *schema.OperatorT) bool {
 		}
 	}
 	switch code, _ := m.Op(o); code {
-	case schema.BuiltinOperatorCUSTOM, schema.BuiltinOperatorCALL_ONCE, schema.BuiltinOperatorASSIGN_VARIABLE, schema.BuiltinOperatorVAR_HANDLE:
+	case schema.BuiltinOperatorCUSTOM, schema.BuiltinOperatorCALL_ONCE, schema.BuiltinOperatorASSIGN_VARIABLE:
 		return true
 	default:
 		return false

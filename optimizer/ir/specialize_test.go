@@ -204,6 +204,9 @@ func TestSpecializeComputesArithmeticOnShapes(t *testing.T) {
 			b.Tensor(same).Type = schema.TensorTypeBOOL
 			return b.Op("op", schema.BuiltinOperatorSELECT_V2, schema.BuiltinOptionsNONE, nil, []int32{2}, same, b.Ints("a", 10, 20), b.Ints("c", 30, 40))
 		}, []int32{10, 40}},
+		"UNSORTED_SEGMENT_PROD": {func(b *builder) int32 {
+			return b.Op("y", schema.BuiltinOperatorUNSORTED_SEGMENT_PROD, schema.BuiltinOptionsNONE, nil, []int32{3}, b.Ints("shape", 1, 16, 2, 8), b.Ints("ids", 0, 1, 2, 2), b.Scalar(b.Ints("number", 3)))
+		}, []int32{1, 16, 16}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := tflitetest.New()

@@ -77,6 +77,9 @@ func ReadSignature(data []byte, key string, samples ...[]int) (*Network, error) 
 	if err != nil {
 		return nil, err
 	}
+	if at := ir.KeepsState(normal); at != "" {
+		return nil, fmt.Errorf("%s: the network keeps state from call to call in variables: such networks are inspected, evaluated and compared, not optimized; give a float model of whole sequences, or one whose state is an input and an output", at)
+	}
 	notes = append(notes, decided...)
 	rewritten := selected || len(notes) > 0
 	if signature != "" {

@@ -284,6 +284,7 @@ func newRecorder(l *loaded, pairs [][2]int, side int) *recorder {
 }
 
 func (r *recorder) run(x [][]float32) error {
+	r.exec.Reset()
 	for i, values := range x {
 		if err := r.exec.SetInput(i, values); err != nil {
 			return err

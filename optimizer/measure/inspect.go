@@ -99,7 +99,7 @@ func Inspect(model []byte) (*Inspection, error) {
 	exec, err := integer.Compile(m, 0)
 	if err == nil {
 		out.ArenaBytes = exec.ArenaBytes()
-	} else {
+	} else if err := runsWrittenOut(m); err != nil {
 		out.Unsupported = err.Error()
 	}
 	findings, err := weight.Load(m, weight.DefaultThresholds)
@@ -135,6 +135,19 @@ func Inspect(model []byte) (*Inspection, error) {
 		out.Tensors = append(out.Tensors, t)
 	}
 	return out, nil
+}
+
+// runsWrittenOut says why a model cannot be run even with its loops and fused recurrent layers written out; nil if it can.
+func runsWrittenOut(m *tflite.Model) error {
+	m = m.Clone()
+	if _, err := tflite.Normalise(m); err != nil {
+		return err
+	}
+	if _, err := ir.Specialize(m, nil); err != nil {
+		return err
+	}
+	_, err := integer.Compile(m, 0)
+	return err
 }
 
 // multiplications of one operator for one sample: those of convolutions and matrix products, biases aside.

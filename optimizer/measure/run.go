@@ -184,6 +184,7 @@ func sampleSizes(g *ir.Graph, source dataset.Source) (inputs []int, outputs int,
 
 // feed sets an executor's inputs to n samples, the k-th of which is number at(k): x has room for a batch of each input, sample for the places of one.
 func feed(exec *integer.Executor, source dataset.Source, at func(k int) int, n int, inputs []int, x, sample [][]float32) error {
+	exec.Reset() // every sample begins with the first state
 	for k := range n {
 		for i, size := range inputs {
 			sample[i] = x[i][k*size:][:size]

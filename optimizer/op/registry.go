@@ -8,7 +8,7 @@ var all = join(
 	pools, resizes, blocks,
 	binaries, unaries, comparisons, logic, selections, conversions, normalisations, reductions, alongAxis, positions, spectra,
 	[]*Op{zerosLike, concatenation, gather, gatherND, scatterND, segmentSum, oneHot, topK},
-	pads, splits, packs, slices, reshapes, shapes, turns, repeats, unrolled,
+	pads, splits, packs, slices, reshapes, shapes, turns, repeats, unrolled, variables,
 )
 
 var byCode = index()

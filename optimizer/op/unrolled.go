@@ -3,26 +3,26 @@ package op
 import "espalier.dev/espalier/optimizer/tflite/schema"
 
 const (
-	asSteps  = "it is written as its steps when the model is read"
+	asSteps  = "a quantized one is not supported, give the float model; that is written as its steps when it is read"
 	stepwise = "its steps are quantized one by one"
 )
 
 // unrolled are written as the operators that they stand for when a model is read (ir.Specialize), if they can be.
 var unrolled = []*Op{
 	{
-		Code: schema.BuiltinOperatorUNIDIRECTIONAL_SEQUENCE_LSTM, Inputs: []Slot{Data}, NoForward: asSteps + " if it is float", NoGradient: asSteps, Int8: Int8{Why: stepwise},
+		Code: schema.BuiltinOperatorUNIDIRECTIONAL_SEQUENCE_LSTM, Inputs: []Slot{Data}, NoForward: asSteps, NoGradient: asSteps, Int8: Int8{Why: stepwise},
 		Since: []string{"1.13.1", "1.14.0", "2.3.0"}, Note: "2 to 512 steps, every sequence beginning with a state of zeros; no layer normalization inside. A leaf has the operators of every step",
 	},
 	{
-		Code: schema.BuiltinOperatorUNIDIRECTIONAL_SEQUENCE_RNN, Inputs: []Slot{Data}, NoForward: asSteps + " if it is float", NoGradient: asSteps, Int8: Int8{Why: stepwise},
+		Code: schema.BuiltinOperatorUNIDIRECTIONAL_SEQUENCE_RNN, Inputs: []Slot{Data}, NoForward: asSteps, NoGradient: asSteps, Int8: Int8{Why: stepwise},
 		Since: []string{"1.14.0", "1.14.0", "2.3.0"}, Note: "likewise",
 	},
 	{
-		Code: schema.BuiltinOperatorWHILE, Inputs: []Slot{Plain}, NoForward: "it is written as its repetitions when the model is read", NoGradient: asSteps, Int8: Int8{Why: stepwise},
+		Code: schema.BuiltinOperatorWHILE, Inputs: []Slot{Plain}, NoForward: "it is written as its repetitions when the model is read", NoGradient: "it is written as its repetitions when the model is read", Int8: Int8{Why: stepwise},
 		Since: []string{"1.15.0"}, Note: "at most 512 repetitions, counted by constants, as loops over a sequence are",
 	},
 	{
-		Code: schema.BuiltinOperatorIF, Inputs: []Slot{Plain}, NoForward: "it is written as its branches and a choice when the model is read", NoGradient: asSteps,
+		Code: schema.BuiltinOperatorIF, Inputs: []Slot{Plain}, NoForward: "it is written as its branches and a choice when the model is read", NoGradient: "it is written as its branches and a choice when the model is read",
 		Int8: Int8{Why: stepwise}, Since: []string{"1.15.0"}, Note: "both branches are computed, if the condition is no constant",
 	},
 }

@@ -1,6 +1,8 @@
 package quantize
 
 import (
+	"slices"
+
 	"espalier.dev/espalier/optimizer/ir"
 	"espalier.dev/espalier/optimizer/op"
 	"espalier.dev/espalier/optimizer/tflite/schema"
@@ -76,7 +78,7 @@ func (b *builder) mark() {
 	}
 	if b.Options.IO == IOInt8 {
 		for _, t := range append(append([]int(nil), b.Graph.Inputs...), b.Graph.Outputs...) {
-			b.active[t] = b.active[t] || b.IsActivation(t)
+			b.active[t] = b.active[t] || b.IsActivation(t) && !b.holdsIDs(t)
 		}
 	}
 	for t, known := range b.Options.Known {
@@ -85,6 +87,16 @@ func (b *builder) mark() {
 			b.fixed[t] = &known
 		}
 	}
+}
+
+// holdsIDs reports whether a model's input holds whole numbers as floats, such as the ids of an embedding: all that reads it makes
+// integers of it, and a code would stand for another one.
+func (b *builder) holdsIDs(t int) bool {
+	readers := b.Graph.Tensors[t].Consumers
+	return contains(b.Graph.Inputs, t) && !contains(b.Graph.Outputs, t) && len(readers) > 0 && !slices.ContainsFunc(readers, func(i int) bool {
+		cast, ok := b.Graph.Nodes[i].Attr.(ir.Cast)
+		return !ok || cast.To != schema.TensorTypeINT32 && cast.To != schema.TensorTypeINT64
+	})
 }
 
 // unite joins what must share a quantization and notes for every operand the tensor whose group it is read in.

@@ -29,6 +29,9 @@ func (n *Network) newLayer(g *ir.Graph, o *ir.Node) (layer, error) {
 	if l == nil && (o.Op == schema.BuiltinOperatorQUANTIZE || o.Op == schema.BuiltinOperatorDEQUANTIZE) {
 		return nil, fmt.Errorf("%s: the model is quantized at least in part: import it as float first", o)
 	}
+	if why := refusal(o); l == nil && why != "" {
+		return nil, fmt.Errorf("%s cannot be executed: %s", o, why)
+	}
 	if l == nil {
 		return nil, fmt.Errorf("%s cannot be executed in float: it is not supported", o)
 	}

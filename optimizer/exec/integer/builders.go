@@ -6,6 +6,7 @@ import "espalier.dev/espalier/optimizer/tflite/schema"
 type operator struct {
 	build builder
 	any   bool // build looks at the types itself; otherwise it is for int8, and float operators are package float's
+	none  bool // it has no inputs
 }
 
 // operators are those that run here, other than with floats alone.
@@ -72,6 +73,11 @@ var operators = map[schema.BuiltinOperator]operator{
 	schema.BuiltinOperatorONE_HOT:   {build: buildOneHot, any: true},
 	schema.BuiltinOperatorSELECT:    {build: buildSelect, any: true},
 	schema.BuiltinOperatorSELECT_V2: {build: buildSelect, any: true},
+
+	schema.BuiltinOperatorCALL_ONCE:       {build: buildCallOnce, any: true, none: true},
+	schema.BuiltinOperatorVAR_HANDLE:      {build: buildVarHandle, any: true, none: true},
+	schema.BuiltinOperatorREAD_VARIABLE:   {build: buildReadVariable, any: true},
+	schema.BuiltinOperatorASSIGN_VARIABLE: {build: buildAssignVariable, any: true},
 
 	// Of any type: they only move data.
 	schema.BuiltinOperatorRESHAPE:        {build: buildReshape, any: true},

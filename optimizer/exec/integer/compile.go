@@ -38,7 +38,8 @@ func Compile(m *tflite.Model, batch int, options ...Option) (*Executor, error) {
 	if p.plan, err = planArena(g); err != nil {
 		return nil, err
 	}
-	c := &compiler{g: g}
+	p.first = firstState(g)
+	c := &compiler{g: g, variables: p.first}
 	for _, o := range options {
 		o(c)
 	}
@@ -87,6 +88,7 @@ type compiler struct {
 	n         *ir.Node // being compiled
 	work      work
 	floats    []floatNode
+	variables variables
 	reference bool
 }
 
@@ -110,11 +112,11 @@ func (c *compiler) compile() (runner, error) {
 			return nil, c.unsupported("an output is missing")
 		}
 	}
+	known, ok := operators[c.n.Op]
 	data := c.in(c.dataInput())
-	if data == nil {
+	if data == nil && !known.none {
 		return nil, c.unsupported("its input is missing")
 	}
-	known, ok := operators[c.n.Op]
 	if known.any {
 		return known.build(c)
 	}

@@ -3,6 +3,7 @@ package integer
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"espalier.dev/espalier/optimizer/ir"
 	"espalier.dev/espalier/optimizer/panics"
@@ -24,6 +25,7 @@ type program struct {
 	plan   plan
 	arena  int // bytes for one sample
 	floats []floatNode
+	first  variables // what variables hold before the first run
 }
 
 // step is a compiled node.
@@ -52,6 +54,10 @@ func (e *Executor) Clone() *Executor { return newExecutor(e.program) }
 func newExecutor(p *program) *Executor {
 	e := &Executor{program: p, memory: newMemory(p.graph, &p.plan), out: make([][]float32, len(p.graph.Outputs))}
 	e.memory.addFloats(p.graph, p.floats)
+	e.memory.variables = variables{}
+	for name, value := range p.first {
+		e.memory.variables[name] = slices.Clone(value)
+	}
 	return e
 }
 

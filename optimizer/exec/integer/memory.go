@@ -42,6 +42,7 @@ type memory struct {
 	work32    []int32
 	scratch   kernel.Int8Scratch
 	floats    []floatOp
+	variables variables
 }
 
 func newMemory(g *ir.Graph, p *plan) memory {
