@@ -149,7 +149,7 @@ func (c child) completed(f *walk.Fact, pod *corev1.Pod) {
 		f.Message = fmt.Sprintf("its container ended well but its answer cannot be used: %s; is %s an image of espalier?", err, image(pod))
 		return
 	}
-	f.Reused, f.Model, f.Leaf = outcome.Reused, outcome.Model, outcome.Leaf
+	f.Reused, f.Model, f.Leaf, f.LearningRate = outcome.Reused, outcome.Model, outcome.Leaf, outcome.LearningRate
 }
 
 // baseline returns what a baseline's Job pinned, nil where it is not over.
@@ -322,6 +322,9 @@ func checkOutcome(o *stage.Outcome, name, inputHash string) error {
 	}
 	if o.Model != "" && !digestPattern.MatchString(o.Model) {
 		return errors.New("its model is no digest")
+	}
+	if _, err := v1alpha1.ParseDecimal(o.LearningRate); o.LearningRate != "" && (err != nil || len(o.LearningRate) > v1alpha1.MaxMetricValue) {
+		return errors.New("its learning rate is no decimal")
 	}
 	metrics := [][]v1alpha1.MetricValue{o.Leaf.Metrics}
 	if name == walk.Baseline {

@@ -127,6 +127,7 @@ func TestFactOfAJob(t *testing.T) {
 		"no answer":                           {jobWith(batchv1.JobComplete, "", podIn(corev1.PodSucceeded, ended(0, "", ""))), want{v1alpha1.StageFailed, "BadOutcome", "is image an image of espalier?", true, ""}},
 		"an answer without a leaf":            {jobWith(batchv1.JobComplete, "", podIn(corev1.PodSucceeded, ended(0, "", said(stage.Outcome{Stage: "prune", InputHash: "h"})))), want{v1alpha1.StageFailed, "BadOutcome", "no leaf", true, ""}},
 		"an answer that no status could hold": {jobWith(batchv1.JobComplete, "", podIn(corev1.PodSucceeded, ended(0, "", said(stage.Outcome{Stage: "prune", InputHash: "h", Leaf: &v1alpha1.Leaf{Digest: leaf.Digest, Metrics: []v1alpha1.MetricValue{{Name: "A", Value: "NaN"}}}})))), want{v1alpha1.StageFailed, "BadOutcome", "decimals", true, ""}},
+		"a learning rate that is none":        {jobWith(batchv1.JobComplete, "", podIn(corev1.PodSucceeded, ended(0, "", said(stage.Outcome{Stage: "prune", InputHash: "h", Leaf: leaf, LearningRate: "<b>"})))), want{v1alpha1.StageFailed, "BadOutcome", "learning rate", true, ""}},
 		"an answer with a metric twice":       {jobWith(batchv1.JobComplete, "", podIn(corev1.PodSucceeded, ended(0, "", said(stage.Outcome{Stage: "prune", InputHash: "h", Leaf: &v1alpha1.Leaf{Digest: leaf.Digest, Metrics: []v1alpha1.MetricValue{{Name: "A", Value: "1"}, {Name: "A", Value: "1"}}}})))), want{v1alpha1.StageFailed, "BadOutcome", "each once", true, ""}},
 	}
 	for name, tt := range tests {

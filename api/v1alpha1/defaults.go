@@ -172,6 +172,14 @@ func (t Training) Defaulted() Training {
 	return t
 }
 
+// Shown returns what a status shows of settings whose defaults are filled in.
+func (t Training) Shown() *StageSettings {
+	return &StageSettings{
+		Epochs: t.Epochs, BatchSize: Or(t.BatchSize, DefaultBatchSize), LearningRate: string(Or(t.LearningRate, "")),
+		Optimizer: t.Optimizer, Schedule: t.Schedule, Seed: t.Seed,
+	}
+}
+
 // Defaulted returns the settings with every default filled in.
 func (p Prune) Defaulted() Prune {
 	p.Scope, p.Schedule = or(p.Scope, "Layer"), or(p.Schedule, "Polynomial")

@@ -134,6 +134,9 @@ type StageStatus struct {
 	// completionTime of the stage.
 	// +optional
 	CompletionTime *metav1.Time `json:"completionTime,omitempty"`
+	// settings are what the stage trains with, defaults filled in.
+	// +optional
+	Settings *StageSettings `json:"settings,omitempty"`
 	// model is the float model that later stages build on.
 	// +optional
 	Model *Artifact `json:"model,omitempty"`
@@ -159,6 +162,31 @@ type StageFailure struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=256
 	Message string `json:"message,omitempty"`
+}
+
+// StageSettings are the settings of a training that defaults and the pipeline most often decide. The report has all.
+type StageSettings struct {
+	// epochs over the training samples.
+	// +optional
+	Epochs *int32 `json:"epochs,omitempty"`
+	// batchSize of one step.
+	// +optional
+	BatchSize int32 `json:"batchSize,omitempty"`
+	// learningRate at the start of the schedule, a decimal. Where the manifest names none it is there once the stage has found one.
+	// +optional
+	// +kubebuilder:validation:MaxLength=32
+	LearningRate string `json:"learningRate,omitempty"`
+	// optimizer of the training.
+	// +optional
+	// +kubebuilder:validation:MaxLength=8
+	Optimizer string `json:"optimizer,omitempty"`
+	// schedule of the learning rate.
+	// +optional
+	// +kubebuilder:validation:MaxLength=8
+	Schedule string `json:"schedule,omitempty"`
+	// seed of everything random.
+	// +optional
+	Seed *int64 `json:"seed,omitempty"`
 }
 
 // Artifact is a file in the store.

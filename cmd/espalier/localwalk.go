@@ -130,7 +130,7 @@ func (l *localWalk) record(o outcome) {
 		l.view.failed(o.name, o.err)
 	default:
 		l.results[o.name] = o.result
-		fact.State, fact.Model = v1alpha1.StageCompleted, o.result.Model
+		fact.State, fact.Model, fact.LearningRate = v1alpha1.StageCompleted, o.result.Model, o.result.FoundRate()
 		fact.Leaf = &v1alpha1.Leaf{Digest: o.result.Leaf, Metrics: o.result.Metrics}
 		if o.name == walk.Baseline {
 			l.facts.Baseline = &v1alpha1.Baseline{

@@ -121,7 +121,9 @@ func (j *Job) stage(ctx context.Context, order *Order, sources *Sources, store *
 		return nil, err
 	}
 	log.Info("result", "hash", hash, "leaf", result.Leaf, "model", result.Model, "kernelClass", result.KernelClass, "metrics", metricAttrs(result.Metrics))
-	outcome := &Outcome{Reused: reused, Model: result.Model, Leaf: &v1alpha1.Leaf{Digest: result.Leaf, Metrics: result.Metrics}}
+	outcome := &Outcome{
+		Reused: reused, Model: result.Model, Leaf: &v1alpha1.Leaf{Digest: result.Leaf, Metrics: result.Metrics}, LearningRate: result.FoundRate(),
+	}
 	if order.Stage == walk.Baseline {
 		pinned := runner.digests()
 		pinned.Metrics = result.Float

@@ -92,6 +92,8 @@ type Outcome struct {
 	Model string `json:"model,omitempty"`
 	// Leaf is the deployable model.
 	Leaf *v1alpha1.Leaf `json:"leaf,omitempty"`
+	// LearningRate is the one that the stage found, if it looked for one.
+	LearningRate string `json:"learningRate,omitempty"`
 	// Baseline is what the baseline pinned and measured.
 	Baseline *v1alpha1.Baseline `json:"baseline,omitempty"`
 	// URI is where publish put things.

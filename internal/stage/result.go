@@ -69,6 +69,14 @@ func (r *Result) contradicts(s settings, leaf []byte) error {
 	return nil
 }
 
+// FoundRate is the learning rate that the stage found, as a decimal; "" where it was told one, or trained nothing.
+func (r *Result) FoundRate() string {
+	if r.RangeTest == nil {
+		return ""
+	}
+	return strconv.FormatFloat(r.RangeTest.Rate, 'g', 6, 64)
+}
+
 // outputSNR is the measured error of an int8 tensor, in dB; nil where it was not measured or there is none.
 func (r *Result) outputSNR(tensor int) *float64 {
 	for _, l := range r.Layers {

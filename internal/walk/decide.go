@@ -39,7 +39,8 @@ func (w *walk) observe() {
 	w.d.Stages = make([]Stage, 1, len(inputs)+2)
 	w.d.Stages[0] = Stage{Name: Baseline}
 	for i := range w.spec.Stages {
-		w.d.Stages = append(w.d.Stages, Stage{Name: w.spec.Stages[i].Name, Input: inputs[i]})
+		stage := &w.spec.Stages[i]
+		w.d.Stages = append(w.d.Stages, Stage{Name: stage.Name, Input: inputs[i], settings: w.spec.Effective(stage).Defaulted().Shown()})
 	}
 	for i := range w.d.Stages {
 		s := &w.d.Stages[i]

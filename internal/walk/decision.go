@@ -53,7 +53,8 @@ type Stage struct {
 	// Reason and Message say why the stage stands where it does.
 	Reason, Message string
 
-	fact Fact // what counts of the facts
+	fact     Fact // what counts of the facts
+	settings *v1alpha1.StageSettings
 }
 
 // Reasons of a decision, as conditions carry them. A stage that failed or waits for a reason of its own lends that to the decision.

@@ -65,6 +65,10 @@ type Fact struct {
 	Model string
 	// Leaf is the deployable model, nil until Completed.
 	Leaf *v1alpha1.Leaf
+	// LearningRate is the one that a stage found, as a decimal; "" where it was told one.
+	LearningRate string
+	// Settings are those that the status has of a stage that is Completed; nil: those that the spec comes to now.
+	Settings *v1alpha1.StageSettings
 }
 
 // inFlight reports whether an attempt is under way.
@@ -135,6 +139,10 @@ func RecordedFacts(status *v1alpha1.OptimizationPipelineStatus, generation int64
 		}
 		switch {
 		case s.State == v1alpha1.StageCompleted:
+			f.Settings = &v1alpha1.StageSettings{} // of a version that recorded none
+			if s.Settings != nil {
+				f.Settings = s.Settings.DeepCopy()
+			}
 		case s.State == v1alpha1.StageFailed && current:
 			f.Reason, f.Message = splitCause(s.Message)
 			f.Failures, f.LastFailure = s.Failures, s.LastFailure.DeepCopy()

@@ -56,7 +56,7 @@ func (d *Decision) Status(facts Facts, shown Shown) v1alpha1.OptimizationPipelin
 // status shows one stage.
 func (s *Stage) status() v1alpha1.StageStatus {
 	f := s.fact
-	out := v1alpha1.StageStatus{Name: s.Name, Input: s.Input, State: s.State, Attempt: s.Attempt, InputHash: s.InputHash}
+	out := v1alpha1.StageStatus{Name: s.Name, Input: s.Input, State: s.State, Attempt: s.Attempt, InputHash: s.InputHash, Settings: s.shownSettings()}
 	if s.State != v1alpha1.StageCompleted {
 		out.Message = truncate(s.Message, v1alpha1.MaxStageMessage)
 	}
@@ -76,6 +76,24 @@ func (s *Stage) status() v1alpha1.StageStatus {
 	}
 	if f.Model != "" {
 		out.Model = &v1alpha1.Artifact{Digest: f.Model}
+	}
+	return out
+}
+
+// shownSettings are those that a finished stage had, and that another will have.
+func (s *Stage) shownSettings() *v1alpha1.StageSettings {
+	switch {
+	case s.State == v1alpha1.StageCompleted && s.fact.Settings != nil:
+		if *s.fact.Settings == (v1alpha1.StageSettings{}) {
+			return nil
+		}
+		return s.fact.Settings.DeepCopy()
+	case s.settings == nil:
+		return nil
+	}
+	out := s.settings.DeepCopy()
+	if s.fact.LearningRate != "" {
+		out.LearningRate = s.fact.LearningRate
 	}
 	return out
 }

@@ -27,6 +27,7 @@ func TestDecidingAgainFromWhatTheStatusRecordsGivesTheSame(t *testing.T) {
 		"only the baseline":      func(f *Facts) { f.Stages = stages{"baseline": f.Stages["baseline"]} },
 		"nothing at all":         func(f *Facts) { f.Stages, f.Baseline = nil, nil },
 		"published":              func(f *Facts) { f.Publish = true },
+		"a rate that was found":  func(f *Facts) { s := f.Stages["only"]; s.LearningRate = "0.002"; f.Stages["only"] = s },
 		"a leaf from the store":  func(f *Facts) { s := f.Stages["only"]; s.Reused = true; f.Stages["only"] = s },
 		"a stage out of retries": func(f *Facts) { s := evicted(4, 0); s.InputHash = f.Stages["pqat"].InputHash; f.Stages["pqat"] = s },
 	}
@@ -50,6 +51,46 @@ func TestDecidingAgainFromWhatTheStatusRecordsGivesTheSame(t *testing.T) {
 				t.Errorf("other stages start:\n%s", diff)
 			}
 		})
+	}
+}
+
+func TestAStatusSaysWhatDefaultsCameTo(t *testing.T) {
+	spec := chain(func(s *v1alpha1.OptimizationPipelineSpec) {
+		s.Training.Epochs, s.Training.LearningRate = ptr(int32(9)), dec("1e-3")
+		s.Stages[1].Training = v1alpha1.Training{Epochs: ptr(int32(0)), Optimizer: "SGD", LearningRate: dec("0.5")}
+	})
+	spec.Stages[2].Training.Seed = ptr(int64(7))
+	facts := known(spec, versions, "baseline", "prune")
+	set := func(epochs int32, rate, optimizer string, seed int64) *v1alpha1.StageSettings {
+		return &v1alpha1.StageSettings{Epochs: &epochs, BatchSize: 64, LearningRate: rate, Optimizer: optimizer, Schedule: "Cosine", Seed: &seed}
+	}
+	settings := func(d Decision, facts Facts) map[string]*v1alpha1.StageSettings {
+		out := map[string]*v1alpha1.StageSettings{}
+		status := d.Status(facts, Shown{Generation: 1, Now: noon})
+		for i := range status.Stages {
+			out[status.Stages[i].Name] = status.Stages[i].Settings
+		}
+		return out
+	}
+	want := map[string]*v1alpha1.StageSettings{
+		"baseline": nil, "prune": set(9, "1e-3", "Adam", 1), "pqat": set(0, "0.5", "SGD", 1), "cluster": set(9, "1e-3", "Adam", 7),
+		"pcqat": set(9, "1e-3", "Adam", 1), "only": set(9, "1e-3", "Adam", 1),
+	}
+	if diff := cmp.Diff(want, settings(Decide(spec, facts, noon), facts)); diff != "" {
+		t.Error(diff)
+	}
+
+	// What a stage had when it was over stays, whatever a spec comes to later; one that found its rate says it.
+	spec.Training.LearningRate = nil
+	s := facts.Stages["prune"]
+	s.LearningRate, s.InputHash = "0.002", ""
+	facts.Stages["prune"], facts.Versions = s, nil
+	d := Decide(spec, facts, noon)
+	status := d.Status(facts, Shown{Generation: 1, Now: noon})
+	recorded := RecordedFacts(&status, 1, "")
+	spec.Training.Epochs = ptr(int32(1))
+	if got := settings(Decide(spec, recorded, noon), recorded); !cmp.Equal(got["prune"], set(9, "0.002", "Adam", 1)) || got["cluster"].LearningRate != "" || *got["cluster"].Epochs != 1 {
+		t.Errorf("prune had %+v, cluster will have %+v", got["prune"], got["cluster"])
 	}
 }
 

@@ -92,6 +92,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.StageApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("StageFailure"):
 		return &apiv1alpha1.StageFailureApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("StageSettings"):
+		return &apiv1alpha1.StageSettingsApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("StageStatus"):
 		return &apiv1alpha1.StageStatusApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("Stored"):

@@ -742,6 +742,27 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: time
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
+- name: dev.espalier.espalier.api.v1alpha1.StageSettings
+  map:
+    fields:
+    - name: batchSize
+      type:
+        scalar: numeric
+    - name: epochs
+      type:
+        scalar: numeric
+    - name: learningRate
+      type:
+        scalar: string
+    - name: optimizer
+      type:
+        scalar: string
+    - name: schedule
+      type:
+        scalar: string
+    - name: seed
+      type:
+        scalar: numeric
 - name: dev.espalier.espalier.api.v1alpha1.StageState
   scalar: string
 - name: dev.espalier.espalier.api.v1alpha1.StageStatus
@@ -783,6 +804,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: reused
       type:
         scalar: boolean
+    - name: settings
+      type:
+        namedType: dev.espalier.espalier.api.v1alpha1.StageSettings
     - name: startTime
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time

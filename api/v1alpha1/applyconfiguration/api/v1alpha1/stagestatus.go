@@ -38,6 +38,8 @@ type StageStatusApplyConfiguration struct {
 	StartTime *v1.Time `json:"startTime,omitempty"`
 	// completionTime of the stage.
 	CompletionTime *v1.Time `json:"completionTime,omitempty"`
+	// settings are what the stage trains with, defaults filled in.
+	Settings *StageSettingsApplyConfiguration `json:"settings,omitempty"`
 	// model is the float model that later stages build on.
 	Model *ArtifactApplyConfiguration `json:"model,omitempty"`
 	// leaf is the deployable int8 model.
@@ -137,6 +139,14 @@ func (b *StageStatusApplyConfiguration) WithStartTime(value v1.Time) *StageStatu
 // If called multiple times, the CompletionTime field is set to the value of the last call.
 func (b *StageStatusApplyConfiguration) WithCompletionTime(value v1.Time) *StageStatusApplyConfiguration {
 	b.CompletionTime = &value
+	return b
+}
+
+// WithSettings sets the Settings field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Settings field is set to the value of the last call.
+func (b *StageStatusApplyConfiguration) WithSettings(value *StageSettingsApplyConfiguration) *StageStatusApplyConfiguration {
+	b.Settings = value
 	return b
 }
 
