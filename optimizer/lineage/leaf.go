@@ -169,7 +169,7 @@ func (r *Run) leaf(ctx context.Context, out *Outcome) (err error) {
 		return err
 	}
 	out.Notes = append(out.Notes, notes...)
-	if err := q.plan.CheckIntegers(n.model, weights); err != nil {
+	if err := q.plan.CheckIntegers(n.model, q.params, weights); err != nil {
 		return wrap("the integers chosen for the leaf", err)
 	}
 	simulation, err := q.plan.Simulate(n.model, q.params, weights, 1)

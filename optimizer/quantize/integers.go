@@ -11,13 +11,7 @@ import (
 // Integers chooses the integers of every layer's weights in m, by tensor: those given, else the model's own values quantized. Scales too
 // small for a bias to fit int32 are raised, codes kept, which the notes say.
 func (p *Plan) Integers(m *tflite.Model, params []Params, given map[int]Weights) (weights map[int]Weights, notes []string, err error) {
-	floors := map[int][]float32{} // by weight tensor: layers may share one
-	for _, l := range p.Layers {
-		if l.Bias != None {
-			floor := scaleFloor(p.Constant(m, l.Bias), params[p.InputGroup(l)].Scale)
-			floors[l.Weight] = maxima(floors[l.Weight], floor)
-		}
-	}
+	floors := p.scaleFloors(m, params)
 	weights = map[int]Weights{}
 	for _, l := range p.Layers {
 		if _, ok := weights[l.Weight]; ok { // of a layer that shares the tensor
@@ -40,6 +34,18 @@ func (p *Plan) Integers(m *tflite.Model, params []Params, given map[int]Weights)
 		weights[l.Weight] = w
 	}
 	return weights, notes, nil
+}
+
+// scaleFloors returns by weight tensor, which layers may share, the scales that biases need at least.
+func (p *Plan) scaleFloors(m *tflite.Model, params []Params) map[int][]float32 {
+	floors := map[int][]float32{}
+	for _, l := range p.Layers {
+		if l.Bias != None {
+			floor := scaleFloor(p.Constant(m, l.Bias), params[p.InputGroup(l)].Scale)
+			floors[l.Weight] = maxima(floors[l.Weight], floor)
+		}
+	}
+	return floors
 }
 
 func maxima(a, b []float32) []float32 {
@@ -75,15 +81,22 @@ func (p *Plan) Stored(m *tflite.Model) (map[int]Weights, error) {
 }
 
 // CheckIntegers reports integers that do not stand for the weights of m: those of a layer further than half a step from its values.
-// Scales that were raised for the sake of a bias make steps larger, not errors.
-func (p *Plan) CheckIntegers(m *tflite.Model, weights map[int]Weights) error {
+// Where a scale was raised for the sake of a bias and the codes kept, the integers mean larger weights, which is no error as long as they
+// have the weights' signs: beside that bias they hardly count.
+func (p *Plan) CheckIntegers(m *tflite.Model, params []Params, weights map[int]Weights) error {
+	floors := p.scaleFloors(m, params)
 	for _, l := range p.Layers {
 		w, shape := weights[l.Weight], p.Graph.Tensors[l.Weight].Shape
 		inner := product(shape[l.Axis+1:])
 		values := w.Values(shape, l.Axis)
 		for i, v := range p.Constant(m, l.Weight) {
-			step := float64(w.Scale[i/inner%shape[l.Axis]%len(w.Scale)])
-			if d := math.Abs(float64(v) - float64(values[i])); !(d <= 0.5001*step) {
+			channel := i / inner % shape[l.Axis]
+			step := float64(w.Scale[channel%len(w.Scale)])
+			allowed := 0.5001 * step
+			if floor := floors[l.Weight]; floor != nil && w.Scale[channel%len(w.Scale)] <= weight.CompactScale(floor[channel]) {
+				allowed += math.Abs(float64(values[i]))
+			}
+			if d := math.Abs(float64(v) - float64(values[i])); !(d <= allowed) {
 				return fmt.Errorf("layer %q: weight %d is %v, its integer means %v, more than half a step of %v away", l.Name, i, v, values[i], step)
 			}
 		}
