@@ -76,6 +76,13 @@ func TestTheSamplePoliciesRefuseWhatTheySay(t *testing.T) {
 		"a group":                        {"template: {securityContext: {supplementalGroups: [0]}}", "user or groups"},
 		"every taint":                    {"template: {tolerations: [{operator: Exists}]}", "taints of espalier.dev"},
 		"a taint":                        {"template: {tolerations: [{key: espalier.dev/edge, operator: Exists}]}", ""},
+		"min above max":                  {"constraints: [{metric: FileBytes, min: '2.5', max: 1.5}]", "min must not be above max"},
+		"min and max":                    {"constraints: [{metric: FileBytes, min: 1.5, max: '2.5'}]", ""},
+		"percents":                       {"constraints: [{metric: Accuracy, min: 95}]", "write 0.95 for 95 %"},
+		"nothing to train on":            {"dataset: {uri: s3://datasets/d.npz, split: {validation: 0.5, test: '0.5'}}", "leave something to train on"},
+		"a sparsity in quotes":           {"stages: [{name: prune, prune: {sparsity: '1.5'}}]", "at least 0 and below 1"},
+		"a learning rate in quotes":      {"stages: [{name: prune, prune: {sparsity: 0.5}, training: {learningRate: '-1e-3'}}]", "above 0 and at most 1000"},
+		"numbers that are right":         {"training: {learningRate: 1e-3}", ""},
 		"an annotation":                  {"template: {annotations: {iam.amazonaws.com/role: payroll}}", "annotations of pods"},
 		"an annotation that is ours":     {"template: {annotations: {example.com/team: a}}", ""},
 	}
