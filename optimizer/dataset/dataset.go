@@ -1,6 +1,7 @@
 package dataset
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -55,7 +56,7 @@ func (d *Dataset) open(path string, spec *Spec) error {
 		return err
 	}
 	readers := map[Format]func(*files, string, *Spec) (*parts, error){
-		NPZ: npzParts, Arrays: arraysParts, IDX: idxParts, TFRecord: recordParts, Table: tableParts, Images: imagesParts}
+		NPZ: npzParts, Arrays: arraysParts, IDX: idxParts, TFRecord: recordParts, Table: tableParts, Images: imagesParts, Audio: recordingsParts}
 	found, err := readers[d.Format](&d.files, path, spec)
 	if err != nil {
 		return err
@@ -130,7 +131,7 @@ func (s *Spec) check() error {
 // recognise tells the format by the path.
 func recognise(path string, info fs.FileInfo, declared Format) (Format, error) {
 	if declared != "" {
-		if folder := declared == IDX || declared == Images; folder && !info.IsDir() {
+		if folder := declared == IDX || declared == Images || declared == Audio; folder && !info.IsDir() {
 			return "", fmt.Errorf("%s is a file; format %s is a folder", path, declared)
 		}
 		if declared == NPZ && info.IsDir() {
@@ -158,30 +159,27 @@ func recognise(path string, info fs.FileInfo, declared Format) (Format, error) {
 			return f, nil
 		}
 	}
-	return recogniseTables(entries), nil
+	return recogniseTables(path, entries), nil
 }
 
 // recogniseTables tells a folder of .csv files by their names: x_train.csv and y_train.csv are arrays, train.csv is a table unless there
-// are folders beside it.
-func recogniseTables(entries []fs.DirEntry) Format {
-	found := Images
+// are images or recordings beside it, which it then may list.
+func recogniseTables(root string, entries []fs.DirEntry) Format {
+	tables := false
 	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), ".") {
-			continue
-		}
-		if e.IsDir() {
-			return Images
-		}
-		if !isTable(e.Name()) {
+		if e.IsDir() || strings.HasPrefix(e.Name(), ".") || !isTable(e.Name()) {
 			continue
 		}
 		stem, _ := divide(tableStem(e.Name()))
 		if slices.Contains(usualSamples, stem) || strings.HasPrefix(strings.ToLower(stem), "x_") {
 			return Arrays
 		}
-		found = Table
+		tables = true
 	}
-	return found
+	if found := recogniseMedia(root); found != "" || !tables {
+		return cmp.Or(found, Images)
+	}
+	return Table
 }
 
 func recogniseFile(path string) (Format, error) {
@@ -238,6 +236,12 @@ func (d *Dataset) assemble(found *parts, spec *Spec) error {
 		if err != nil {
 			return err
 		}
+		notes, err := found.listen(k, &inputs[k], one.Preprocessing.Audio)
+		if err != nil {
+			return err
+		}
+		d.Notes = append(d.Notes, notes...)
+		s = first.inputs[k]
 		made, err := newPipeline(one, s.shape(), variation(found, k))
 		if err != nil {
 			return err
@@ -295,7 +299,7 @@ func (s *Spec) of(k int) (*Spec, error) {
 // asStored reports whether samples are used as they are stored.
 func (s *Spec) asStored() bool {
 	p := s.Preprocessing
-	plain := p.Resize == nil && p.Crop == nil && p.Channels == "" && p.Scale == "" && p.Offset == "" && p.Mean == nil && p.Std == nil && p.Reshape == nil
+	plain := p.Audio == nil && p.Resize == nil && p.Crop == nil && p.Channels == "" && p.Scale == "" && p.Offset == "" && p.Mean == nil && p.Std == nil && p.Reshape == nil
 	return plain && s.Stored.Layout == "" && s.Stored.Scale == "" && s.Stored.ZeroPoint == 0 && s.Augmentation == Augmentation{}
 }
 

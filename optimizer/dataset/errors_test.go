@@ -80,7 +80,7 @@ func TestOpenErrors(t *testing.T) {
 		"records without the feature":     {files: map[string][]byte{"a.tfrecord": record}, path: "a.tfrecord", spec: Spec{Samples: Samples{"": "audio"}}, want: []string{`"audio"`, "image, label"}},
 		"records of two shapes":           {files: map[string][]byte{"a.tfrecord": append(bytes.Clone(record), recordBytes(example(map[string]any{"image": []float32{1}, "label": []int64{1, 2}}))...)}, path: "a.tfrecord", want: []string{"record 1", "2 values, others have 1"}},
 		"no records":                      {files: map[string][]byte{"a.tfrecord": nil}, path: "a.tfrecord", want: []string{"is empty"}},
-		"a folder without images":         {files: map[string][]byte{"cat/readme.md": nil}, want: []string{"no .png, .jpg or .jpeg"}},
+		"a folder without images":         {files: map[string][]byte{"cat/readme.md": nil}, want: []string{"no .png, .jpg, .jpeg, .webp, .bmp files"}},
 		"images of several sizes":         {files: map[string][]byte{"a/1.png": grayPNG(1, 1, 0), "b/2.png": grayPNG(2, 2, 0)}, want: []string{"differ in size", "preprocessing.resize"}},
 		"gray and coloured images":        {files: map[string][]byte{"a/1.png": grayPNG(1, 1, 0), "b/2.png": pngBytes(picture(1, 1, red, red))}, want: []string{"preprocessing.channels"}},
 		"an image beside classes":         {files: map[string][]byte{"1.png": grayPNG(1, 1, 0), "b/2.png": grayPNG(1, 1, 0)}, want: []string{"beside the folders"}},

@@ -9,6 +9,9 @@ import (
 	"image/jpeg"
 	"image/png"
 	"io"
+
+	"golang.org/x/image/bmp"
+	"golang.org/x/image/webp"
 )
 
 // maxPixels bounds one image.
@@ -20,13 +23,17 @@ type codec struct {
 	config func(io.Reader) (image.Config, error)
 }
 
-// codecOf recognises PNG and JPEG by their first bytes.
+// codecOf recognises an image's format by its first bytes.
 func codecOf(head []byte) (codec, bool) {
 	switch {
 	case bytes.HasPrefix(head, []byte("\x89PNG\r\n\x1a\n")):
 		return codec{png.Decode, png.DecodeConfig}, true
 	case bytes.HasPrefix(head, []byte("\xff\xd8\xff")):
 		return codec{jpeg.Decode, jpeg.DecodeConfig}, true
+	case bytes.HasPrefix(head, []byte("BM")):
+		return codec{bmp.Decode, bmp.DecodeConfig}, true
+	case bytes.HasPrefix(head, []byte("RIFF")) && len(head) >= 12 && string(head[8:12]) == "WEBP":
+		return codec{webp.Decode, webp.DecodeConfig}, true
 	default:
 		return codec{}, false
 	}
@@ -36,7 +43,7 @@ func codecOf(head []byte) (codec, bool) {
 func measure(head []byte, r io.Reader) ([]int, error) {
 	c, ok := codecOf(head)
 	if !ok {
-		return nil, errors.New("is neither PNG nor JPEG")
+		return nil, errors.New("is neither PNG nor JPEG, WebP or BMP")
 	}
 	config, err := c.config(r)
 	if err != nil {
@@ -55,7 +62,7 @@ func channelCount(model color.Model) int {
 	return 3
 }
 
-// decodeImage decodes PNG or JPEG to values of 0 … 255, [height, width, 1 or 3]. Transparency is ignored.
+// decodeImage decodes an image to values of 0 … 255, [height, width, 1 or 3]. Transparency is ignored.
 func decodeImage(data []byte, into *sample) error {
 	shape, err := measure(data, bytes.NewReader(data))
 	if err != nil {

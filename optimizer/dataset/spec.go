@@ -46,10 +46,11 @@ const (
 	IDX      Format = "IDX"      // a folder of train-images-idx3-ubyte[.gz], train-labels-idx1-ubyte[.gz], t10k-…
 	TFRecord Format = "TFRecord" // one file or a folder of them, of tf.train.Example, [.gz]
 	Table    Format = "Table"    // a .csv or .tsv file of a column a number and one of the label, or a folder of train.csv, test.csv …
-	Images   Format = "Images"   // a folder [train|validation|test/]<class>/<image>.png|.jpg|.jpeg
+	Images   Format = "Images"   // a folder [train|validation|test/]<class>/<image>.png|.jpg|.jpeg|.webp|.bmp, or of such files and a .csv that lists them
+	Audio    Format = "Audio"    // a folder [train|validation|test/]<class>/<recording>.wav, or of such files and a .csv that lists them
 )
 
-var formats = []Format{NPZ, Arrays, IDX, TFRecord, Table, Images}
+var formats = []Format{NPZ, Arrays, IDX, TFRecord, Table, Images, Audio}
 
 // Meaning is what labels are.
 type Meaning string
@@ -100,14 +101,15 @@ type Stored struct {
 
 // Preprocessing turns stored samples into the model's input; the package comment has the order of the steps.
 type Preprocessing struct {
-	Resize   *Resize  `json:"resize,omitempty"`
-	Crop     *Size    `json:"crop,omitempty"`     // the centre
-	Channels Channels `json:"channels,omitempty"` // default: as stored
-	Scale    Number   `json:"scale,omitempty"`    // default 1
-	Offset   Number   `json:"offset,omitempty"`   // default 0
-	Mean     []Number `json:"mean,omitempty"`     // one, or one a channel
-	Std      []Number `json:"std,omitempty"`      // one, or one a channel
-	Reshape  []int    `json:"reshape,omitempty"`  // of one sample
+	Audio    *AudioSteps `json:"audio,omitempty"` // before all else
+	Resize   *Resize     `json:"resize,omitempty"`
+	Crop     *Size       `json:"crop,omitempty"`     // the centre
+	Channels Channels    `json:"channels,omitempty"` // default: as stored
+	Scale    Number      `json:"scale,omitempty"`    // default 1
+	Offset   Number      `json:"offset,omitempty"`   // default 0
+	Mean     []Number    `json:"mean,omitempty"`     // one, or one a channel
+	Std      []Number    `json:"std,omitempty"`      // one, or one a channel
+	Reshape  []int       `json:"reshape,omitempty"`  // of one sample
 	// Inputs names the inputs that these steps, Stored and Augmentation are for, where the network has several.
 	Inputs []string `json:"inputs,omitempty"`
 }

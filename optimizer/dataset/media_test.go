@@ -1,0 +1,166 @@
+package dataset
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"image"
+	"image/color"
+	"math"
+	"slices"
+	"strings"
+	"testing"
+
+	"golang.org/x/image/bmp"
+)
+
+// wavBytes is a WAV file of 16-bit samples, in mono.
+func wavBytes(rate int, samples ...int16) []byte {
+	var f bytes.Buffer
+	for _, v := range []any{[]byte("RIFF"), uint32(36 + 2*len(samples)), []byte("WAVEfmt "), uint32(16), uint16(1), uint16(1), uint32(rate), uint32(2 * rate),
+		uint16(2), uint16(16), []byte("data"), uint32(2 * len(samples)), samples} {
+		_ = binary.Write(&f, binary.LittleEndian, v)
+	}
+	return f.Bytes()
+}
+
+func tone(n int) []int16 {
+	x := make([]int16, n)
+	for i := range x {
+		x[i] = int16(8000 * math.Sin(float64(i)/3))
+	}
+	return x
+}
+
+// hears is a network that takes a shape and tells two classes.
+func hears(shape ...int) *Network {
+	return &Network{Inputs: []Input{{Names: []string{"in"}, Shape: shape}}, Outputs: []Output{{Names: []string{"out"}, Shape: []int{2}}}}
+}
+
+func TestRecordings(t *testing.T) {
+	half, quarter := wavBytes(8000, 1<<14, -1<<14, 0), wavBytes(8000, 1<<13)
+	mfcc := &AudioSteps{Features: MFCC, FrameLength: 64, FrameStep: 32, MelBands: 20, UpperHertz: "4000"}
+	for name, test := range map[string]struct {
+		files map[string][]byte
+		spec  Spec
+		shape []int
+		x     []float32 // nil: not compared
+		y     string
+		notes string
+	}{
+		"by class": {files: map[string][]byte{"train/hi/a.wav": half, "train/lo/b.wav": half, "test/hi/c.wav": half},
+			spec: Spec{Network: hears(3)}, shape: []int{3}, x: []float32{0.5, -0.5, 0}, y: "[[0]]"},
+		"cut and padded to the input": {files: map[string][]byte{"hi/a.wav": half, "lo/b.wav": wavBytes(8000, 1, 2)},
+			spec: Spec{Network: hears(2)}, shape: []int{2}, x: []float32{0.5, -0.5}, y: "[[0]]", notes: "cut, or padded with silence, to the 2"},
+		"padded as the manifest says": {files: map[string][]byte{"hi/a.wav": quarter, "lo/b.wav": half},
+			spec: Spec{Network: hears(4), Preprocessing: Preprocessing{Audio: &AudioSteps{Samples: 4}}}, shape: []int{4}, x: []float32{0.25, 0, 0, 0}, y: "[[0]]"},
+		"a list with headings": {files: map[string][]byte{"a.wav": half, "b.wav": half, "labels.csv": []byte("filename,label\nb.wav,yes\na.wav,no\n")},
+			spec: Spec{Network: hears(3)}, shape: []int{3}, x: []float32{0.5, -0.5, 0}, y: "[[1]]", notes: "no, yes"},
+		"a list without headings": {files: map[string][]byte{"clips/a.wav": half, "clips/b.wav": half, "clips.csv": []byte("a.wav,1\nb.wav,0\n")},
+			spec: Spec{Network: hears(3)}, shape: []int{3}, x: []float32{0.5, -0.5, 0}, y: "[[1]]"},
+		"a list with splits": {files: map[string][]byte{"a.wav": half, "b.wav": quarter, "m.csv": []byte("file,split,label\nb.wav,test,0\na.wav,train,1\n")},
+			spec: Spec{Network: hears(3)}, shape: []int{3}, x: []float32{0.5, -0.5, 0}, y: "[[1]]"},
+		"numbers to predict": {files: map[string][]byte{"a.wav": half, "m.csv": []byte("file,loudness\na.wav,0.75\n")},
+			spec: Spec{Network: &Network{Inputs: hears(3).Inputs, Outputs: []Output{{Names: []string{"o"}, Shape: []int{1}}}}}, shape: []int{3}, y: "[[0.75]]"},
+		"resampled": {files: map[string][]byte{"hi/a.wav": wavBytes(16000, tone(1600)...), "lo/b.wav": wavBytes(8000, tone(800)...)},
+			spec: Spec{Network: hears(800), Preprocessing: Preprocessing{Audio: &AudioSteps{SampleRate: 8000}}}, shape: []int{800}, y: "[[0]]"},
+		"features": {files: map[string][]byte{"hi/a.wav": wavBytes(8000, tone(800)...), "lo/b.wav": wavBytes(8000, tone(700)...)},
+			spec: Spec{Network: hears(24, 10), Preprocessing: Preprocessing{Audio: mfcc}}, shape: []int{24, 10}, y: "[[0]]", notes: "to the 800"},
+		"features of an array": {files: map[string][]byte{"x.npy": npyBytes("<i2", []int{2, 800}, append(tone(800), tone(800)...))},
+			spec: Spec{Network: hears(24, 10), Preprocessing: Preprocessing{Audio: &AudioSteps{SampleRate: 8000, Features: MFCC, FrameLength: 64, FrameStep: 32, MelBands: 20, UpperHertz: "4000"}}}, shape: []int{24, 10}, y: "[]"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d, err := Open(folder(t, test.files), test.spec)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer d.Close()
+			if got := d.Train.Inputs()[0].Shape; !slices.Equal(got, test.shape) {
+				t.Fatalf("shape %v, want %v", got, test.shape)
+			}
+			x, y := Sample(d.Train), Truths(d.Train)
+			if err := d.Train.Read(0, x); err != nil {
+				t.Fatal(err)
+			}
+			if err := d.Train.Truth(0, y); err != nil {
+				t.Fatal(err)
+			}
+			if test.x != nil && !slices.Equal(x[0], test.x) {
+				t.Errorf("sample %v, want %v", x[0], test.x)
+			}
+			if fmt.Sprint(y) != test.y {
+				t.Errorf("targets %v, want %s", y, test.y)
+			}
+			if said := strings.Join(d.Notes, "\n"); !strings.Contains(said, test.notes) {
+				t.Errorf("notes %q lack %q", said, test.notes)
+			}
+		})
+	}
+}
+
+func TestRecordingsThatCannotBeRead(t *testing.T) {
+	clip := wavBytes(8000, 1, 2, 3)
+	for name, test := range map[string]struct {
+		files map[string][]byte
+		steps *AudioSteps
+		says  []string
+	}{
+		"rates that differ":      {map[string][]byte{"hi/a.wav": clip, "lo/b.wav": wavBytes(16000, 1, 2, 3)}, nil, []string{"8000", "16000", "sampleRate"}},
+		"a length far from it":   {map[string][]byte{"hi/a.wav": wavBytes(8000, tone(800)...)}, nil, []string{"800 samples", "features", "samples: 3"}},
+		"a file that is none":    {map[string][]byte{"hi/a.wav": []byte("ID3 music that is long enough")}, nil, []string{"a.wav", "no WAV"}},
+		"another format":         {map[string][]byte{"hi/a.wav": clip, "lo/b.mp3": []byte("x")}, nil, []string{"b.mp3", "convert them to WAV"}},
+		"a file that is missing": {map[string][]byte{"a.wav": clip, "l.csv": []byte("file,label\na.wav,1\nz.wav,0\n")}, nil, []string{"l.csv", "row 2", "z.wav"}},
+		"a file elsewhere":       {map[string][]byte{"a.wav": clip, "l.csv": []byte("file,label\n../a.wav,1\n")}, nil, []string{"row 1", "relative"}},
+		"a split that is none":   {map[string][]byte{"a.wav": clip, "l.csv": []byte("file,split,label\na.wav,spare,1\n")}, nil, []string{"spare", "train, validation and test"}},
+		"features not possible":  {map[string][]byte{"hi/a.wav": clip}, &AudioSteps{Features: LogMel, UpperHertz: "9000"}, []string{"preprocessing.audio", "9000"}},
+		"frames without them":    {map[string][]byte{"hi/a.wav": clip}, &AudioSteps{FrameLength: 2}, []string{"LogMel or MFCC"}},
+		"audio of images":        {map[string][]byte{"hi/a.png": grayPNG(1, 3, 7)}, &AudioSteps{SampleRate: 8000}, []string{"for recordings"}},
+		"an array of no rate":    {map[string][]byte{"x.npy": npyBytes("<i2", []int{1, 3}, []int16{1, 2, 3})}, &AudioSteps{Features: MFCC}, []string{"sampleRate"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d, err := Open(folder(t, test.files), Spec{Network: hears(3), Preprocessing: Preprocessing{Audio: test.steps}})
+			if err == nil {
+				d.Close()
+				t.Fatal("is read")
+			}
+			for _, want := range test.says {
+				if !strings.Contains(err.Error(), want) {
+					t.Errorf("%q lacks %q", err, want)
+				}
+			}
+		})
+	}
+}
+
+func TestImagesThatAListNames(t *testing.T) {
+	d, err := Open(folder(t, map[string][]byte{"img/1.png": grayPNG(2, 2, 7), "img/2.png": grayPNG(2, 2, 9), "train.csv": []byte("image,label\nimg/2.png,cat\nimg/1.png,dog\n"),
+		"test.csv": []byte("image,label\nimg/1.png,dog\n")}), Spec{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	x, y := Sample(d.Train), Truths(d.Train)
+	if err := d.Train.Read(0, x); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Train.Truth(0, y); err != nil {
+		t.Fatal(err)
+	}
+	if d.Train.Len() != 2 || d.Test.Len() != 1 || x[0][0] != 9 || y[0][0] != 0 || !slices.Equal(d.ClassNames, []string{"cat", "dog"}) {
+		t.Errorf("%d and %d samples, the first %v of class %v; classes %v", d.Train.Len(), d.Test.Len(), x[0], y[0], d.ClassNames)
+	}
+}
+
+func TestBitmapsAreRead(t *testing.T) {
+	img := image.NewRGBA(image.Rect(0, 0, 2, 1))
+	img.Set(0, 0, color.RGBA{10, 20, 30, 255})
+	img.Set(1, 0, color.RGBA{40, 50, 60, 255})
+	var file bytes.Buffer
+	if err := bmp.Encode(&file, img); err != nil {
+		t.Fatal(err)
+	}
+	var s sample
+	if err := decodeImage(file.Bytes(), &s); err != nil || !slices.Equal(s.shape, []int{1, 2, 3}) || !slices.Equal(s.values, []float32{10, 20, 30, 40, 50, 60}) {
+		t.Errorf("%v %v, %v", s.shape, s.values, err)
+	}
+}

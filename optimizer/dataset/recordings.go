@@ -1,0 +1,309 @@
+package dataset
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"espalier.dev/espalier/optimizer/audio"
+)
+
+// recordingFiles are the files of recordings, otherRecordings those that are not read.
+var (
+	recordingFiles  = []string{".wav", ".wave"}
+	otherRecordings = []string{".mp3", ".flac", ".ogg", ".opus", ".m4a", ".aac", ".aiff", ".aif", ".wma", ".amr"}
+)
+
+// AudioSteps turn recordings into the model's input, in this order: averaged to one channel, resampled, cut or padded with zeros at the
+// end, and features computed as tf.signal does. Zero values are the defaults.
+type AudioSteps struct {
+	SampleRate   int      `json:"sampleRate,omitempty"`   // samples a second; default: the files', if all are the same
+	Samples      int      `json:"samples,omitempty"`      // of a clip; default: what the network's input takes, or all clips have
+	Features     Features `json:"features,omitempty"`     // default: the samples themselves
+	FrameLength  int      `json:"frameLength,omitempty"`  // default: 30 ms
+	FrameStep    int      `json:"frameStep,omitempty"`    // default: 20 ms
+	FFTLength    int      `json:"fftLength,omitempty"`    // default: the power of two at or above FrameLength
+	Power        int      `json:"power,omitempty"`        // 1, magnitudes (default), or 2, their squares
+	MelBands     int      `json:"melBands,omitempty"`     // default 40
+	LowerHertz   Number   `json:"lowerHertz,omitempty"`   // default 20
+	UpperHertz   Number   `json:"upperHertz,omitempty"`   // default: 4000, or half of the rate if that is less
+	LogOffset    Number   `json:"logOffset,omitempty"`    // default 1e-6
+	Coefficients int      `json:"coefficients,omitempty"` // of MFCC; default 10
+}
+
+// Features are what is made of a recording.
+type Features string
+
+// The features; package audio says how they are computed.
+const (
+	LogMel Features = "LogMel"
+	MFCC   Features = "MFCC"
+)
+
+// recordingsParts reads a folder of recordings.
+func recordingsParts(f *files, root string, spec *Spec) (*parts, error) {
+	return mediaParts(f, root, &media{
+		what: "recordings", extensions: recordingFiles, unread: otherRecordings, remedy: "convert them to WAV",
+		store:   func(root string, paths []string) store { return &recordings{root: root, paths: paths} },
+		measure: func(path string) error { _, err := measureClip(path); return err },
+	}, spec)
+}
+
+// clips is a store of sound, before it has a length.
+type clips interface {
+	store
+	clip(i int) (*audio.Clip, error)
+	// header says the rate and the frames of clip i without reading it.
+	header(i int) (*audio.Header, error)
+}
+
+// recordings is a store of one file a sample.
+type recordings struct {
+	root  string
+	paths []string // slash-separated, below root
+}
+
+func (s *recordings) len() int          { return len(s.paths) }
+func (s *recordings) shape() []int      { return nil }
+func (s *recordings) path(i int) string { return filepath.Join(s.root, filepath.FromSlash(s.paths[i])) }
+func (s *recordings) read(int, *sample) error {
+	return errors.New("clips have no shape of their own") // listeners read them
+}
+
+func (s *recordings) name(i int) string {
+	if i >= len(s.paths) {
+		return s.root
+	}
+	return s.path(i)
+}
+
+func (s *recordings) header(i int) (*audio.Header, error) { return measureClip(s.path(i)) }
+
+func (s *recordings) clip(i int) (*audio.Clip, error) {
+	file, size, err := openRegular(s.path(i))
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	c, err := audio.Decode(file, size)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", s.path(i), err)
+	}
+	return c, nil
+}
+
+// measureClip reads the header of a WAV file.
+func measureClip(path string) (*audio.Header, error) {
+	file, size, err := openRegular(path)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	return audio.ReadHeader(file, size)
+}
+
+func openRegular(path string) (*os.File, int64, error) {
+	info, err := os.Stat(path)
+	if err != nil || !info.Mode().IsRegular() {
+		return nil, 0, cmp.Or(err, errors.New("is no file"))
+	}
+	file, err := os.Open(path)
+	return file, info.Size(), err
+}
+
+// arrayClips are clips that an array holds; integers of 16 bits mean what they do in a WAV file.
+type arrayClips struct {
+	*array
+	rate int
+}
+
+func (s *arrayClips) header(int) (*audio.Header, error) {
+	return &audio.Header{Rate: s.rate, Channels: 1, Frames: numel(s.array.shape())}, nil
+}
+
+func (s *arrayClips) clip(i int) (*audio.Clip, error) {
+	var one sample
+	if err := s.array.read(i, &one); err != nil {
+		return nil, err
+	}
+	if s.kind.name == Int16 {
+		for k := range one.values {
+			one.values[k] /= 1 << 15
+		}
+	}
+	return &audio.Clip{Rate: s.rate, Samples: one.values}, nil
+}
+
+// listener is a store of clips of one length, or of their features.
+type listener struct {
+	clips
+	rate, length int
+	extractor    *audio.Extractor // nil: the samples themselves
+}
+
+func (s *listener) shape() []int {
+	if s.extractor == nil {
+		return []int{s.length}
+	}
+	return s.extractor.Shape(s.length)
+}
+
+func (s *listener) read(i int, into *sample) error {
+	c, err := s.clip(i)
+	if err != nil {
+		return err
+	}
+	c = c.Fit(s.rate, s.length)
+	into.shape = s.shape()
+	out := into.grow(numel(into.shape))
+	if s.extractor == nil {
+		copy(out, c.Samples)
+		return nil
+	}
+	s.extractor.Extract(c.Samples, out)
+	return nil
+}
+
+// listen makes listeners of the clips that input k of all splits has, and says what it decided.
+func (p *parts) listen(k int, in *Input, steps *AudioSteps) ([]string, error) {
+	var all []clips
+	for _, part := range p.each() {
+		if part == nil {
+			continue
+		}
+		switch s := part.inputs[k].(type) {
+		case clips:
+			all = append(all, s)
+		case *array:
+			if steps == nil {
+				return nil, nil
+			}
+			if steps.SampleRate == 0 {
+				return nil, fmt.Errorf("preprocessing.audio.sampleRate has to say the rate of %s", s.title)
+			}
+			all = append(all, &arrayClips{array: s, rate: steps.SampleRate})
+		default:
+			if steps == nil {
+				return nil, nil
+			}
+			return nil, errors.New("preprocessing.audio is for recordings and for arrays of samples")
+		}
+	}
+	if steps == nil {
+		steps = &AudioSteps{}
+	}
+	heard, err := survey(all, steps.SampleRate)
+	if err != nil {
+		return nil, err
+	}
+	extractor, err := steps.extractor(heard.rate)
+	if err != nil {
+		return nil, fmt.Errorf("preprocessing.audio: %w", err)
+	}
+	length, note, err := heard.length(steps, extractor, in)
+	if err != nil {
+		return nil, err
+	}
+	for _, part := range p.each() {
+		if part != nil {
+			part.inputs[k], all = &listener{clips: all[0], rate: heard.rate, length: length, extractor: extractor}, all[1:]
+		}
+	}
+	return note, nil
+}
+
+// heard is what clips have in common.
+type heard struct {
+	rate              int
+	shortest, longest int
+}
+
+// survey looks at the headers of all clips. rate is what they are resampled to; 0: what all have.
+func survey(all []clips, rate int) (*heard, error) {
+	h := &heard{rate: rate}
+	first := ""
+	for _, s := range all {
+		for i := range s.len() {
+			header, err := s.header(i)
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", s.name(i), err)
+			}
+			if h.rate == 0 {
+				h.rate, first = header.Rate, s.name(i)
+			}
+			if rate == 0 && header.Rate != h.rate {
+				return nil, fmt.Errorf("%s has %d samples a second, %s has %d; preprocessing.audio.sampleRate makes them equal", first, h.rate, s.name(i), header.Rate)
+			}
+			n := audio.Fitted(header.Frames, header.Rate, h.rate, 0)
+			if h.longest = max(h.longest, n); h.shortest == 0 || n < h.shortest {
+				h.shortest = n
+			}
+		}
+	}
+	return h, nil
+}
+
+// length settles how long a clip is: as the steps say, else as the network's input wants it, else as all are.
+func (h *heard) length(steps *AudioSteps, e *audio.Extractor, in *Input) (int, []string, error) {
+	n := steps.Samples
+	known := len(in.Shape) > 0 && !slices.Contains(in.Shape, -1)
+	if n == 0 && known && e == nil {
+		n = numel(in.Shape)
+	}
+	if n == 0 && known && e != nil {
+		if width := e.Shape(0)[1]; numel(in.Shape)%width == 0 {
+			n = (numel(in.Shape)/width-1)*e.FrameStep + e.FrameLength
+		}
+	}
+	if n == 0 && h.shortest != h.longest {
+		return 0, nil, fmt.Errorf("recordings have %d to %d samples; preprocessing.audio.samples makes them equal, such as %d", h.shortest, h.longest, h.longest)
+	}
+	if n == 0 {
+		n = h.longest
+	}
+	if steps.Samples == 0 && (h.longest > 2*n || 2*h.longest < n) {
+		return 0, nil, fmt.Errorf("recordings have up to %d samples, the input %s is made of %d: name features (preprocessing.audio.features: LogMel or MFCC) or the length (samples: %d)",
+			h.longest, in, n, n)
+	}
+	if e != nil && n < e.FrameLength {
+		return 0, nil, fmt.Errorf("clips of %d samples are shorter than a frame of %d (preprocessing.audio.frameLength)", n, e.FrameLength)
+	}
+	if n > 1<<26 {
+		return 0, nil, fmt.Errorf("preprocessing.audio.samples %d is not possible", n)
+	}
+	var note []string
+	if steps.Samples == 0 && (h.shortest != n || h.longest != n) {
+		note = append(note, fmt.Sprintf("recordings of %d to %d samples are cut, or padded with silence, to the %d that input %s needs (preprocessing.audio.samples)",
+			h.shortest, h.longest, n, in.name()))
+	}
+	return n, note, nil
+}
+
+// extractor is what computes the features of clips of a rate, nil where the samples are wanted.
+func (a *AudioSteps) extractor(rate int) (*audio.Extractor, error) {
+	if a.Features == "" {
+		if a.FrameLength != 0 || a.FrameStep != 0 || a.FFTLength != 0 || a.MelBands != 0 || a.Coefficients != 0 {
+			return nil, fmt.Errorf("frames and bands are of features: name LogMel or MFCC")
+		}
+		return nil, nil
+	}
+	f := audio.Features{Kind: audio.Kind(a.Features), Rate: rate, FrameLength: cmp.Or(a.FrameLength, rate*30/1000), FrameStep: cmp.Or(a.FrameStep, rate*20/1000),
+		FFTLength: a.FFTLength, Power: cmp.Or(a.Power, 1), MelBands: cmp.Or(a.MelBands, 40), Count: cmp.Or(a.Coefficients, 10)}
+	for f.FFTLength == 0 || a.FFTLength == 0 && f.FFTLength < f.FrameLength {
+		f.FFTLength = max(1, 2*f.FFTLength)
+	}
+	var err error
+	if f.Lower, err = a.LowerHertz.Float(20); err != nil {
+		return nil, fmt.Errorf("lowerHertz: %w", err)
+	}
+	if f.Upper, err = a.UpperHertz.Float(min(4000, float64(rate)/2)); err != nil {
+		return nil, fmt.Errorf("upperHertz: %w", err)
+	}
+	if f.Offset, err = a.LogOffset.Float(1e-6); err != nil {
+		return nil, fmt.Errorf("logOffset: %w", err)
+	}
+	return audio.NewExtractor(f)
+}
