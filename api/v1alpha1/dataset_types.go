@@ -7,9 +7,10 @@ type DatasetSource struct {
 	// format of the content: NPZ, one .npz file; Arrays, a folder of x_train.npy, y_train.csv …; IDX, a folder of
 	// train-images-idx3-ubyte.gz …; TFRecord, one file or a folder of tf.train.Example; Table, a .csv
 	// or .tsv file of a row a sample and a column a number, or a folder of train.csv, test.csv …; Images, a folder of
-	// [train|validation|test/]<class>/<image>.png|.jpg. Default: recognised.
+	// [train|validation|test/]<class>/<image>.png|.jpg|.webp|.bmp; Audio, the same of .wav files. A .csv in a folder of files may list them
+	// with their labels instead. Default: recognised.
 	// +optional
-	// +kubebuilder:validation:Enum=NPZ;Arrays;IDX;TFRecord;Table;Images
+	// +kubebuilder:validation:Enum=NPZ;Arrays;IDX;TFRecord;Table;Images;Audio
 	Format string `json:"format,omitempty"`
 	// samples names the samples of each of the model's inputs: the prefix of arrays (x finds x_train, x_validation, x_test) or the
 	// feature of a TFRecord. {audio: x_audio, context: x_context} is of a model with inputs audio and context; of one input, its name
@@ -85,6 +86,9 @@ type Preprocessing struct {
 	// +listType=set
 	// +kubebuilder:validation:MaxItems=16
 	Inputs []ArrayName `json:"inputs,omitempty"`
+	// audio makes samples or features of recordings, or of arrays of samples, before all other steps.
+	// +optional
+	Audio *Audio `json:"audio,omitempty"`
 	// resize to a height and width.
 	// +optional
 	Resize *Resize `json:"resize,omitempty"`
@@ -119,6 +123,68 @@ type Preprocessing struct {
 	// +kubebuilder:validation:items:Minimum=1
 	// +kubebuilder:validation:items:Maximum=16777216
 	Reshape []int32 `json:"reshape,omitempty"`
+}
+
+// Audio steps, in this order: channels averaged, resampled, cut or padded with zeros at the end, features computed as tf.signal computes
+// them.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.features) || !(has(self.frameLength) || has(self.frameStep) || has(self.fftLength) || has(self.power) || has(self.melBands) || has(self.lowerHertz) || has(self.upperHertz) || has(self.logOffset) || has(self.coefficients))",message="frames and bands are of features: name LogMel or MFCC"
+type Audio struct {
+	// sampleRate in samples a second, to which recordings are resampled. Default: the files', if all have the same; of arrays it has to
+	// be said.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=1048576
+	SampleRate int32 `json:"sampleRate,omitempty"`
+	// samples of a clip: longer ones are cut, shorter ones padded. Default: as many as the model's input needs, if that is near to what
+	// the clips have.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=67108864
+	Samples int32 `json:"samples,omitempty"`
+	// features: LogMel, [frames, melBands], or MFCC, [frames, coefficients]. Default: the samples themselves, from -1 to 1.
+	// +optional
+	// +kubebuilder:validation:Enum=LogMel;MFCC
+	Features string `json:"features,omitempty"`
+	// frameLength in samples, under a Hann window. Default: 30 ms.
+	// +optional
+	// +kubebuilder:validation:Minimum=2
+	// +kubebuilder:validation:Maximum=65536
+	FrameLength int32 `json:"frameLength,omitempty"`
+	// frameStep in samples. Default: 20 ms.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=65536
+	FrameStep int32 `json:"frameStep,omitempty"`
+	// fftLength in samples, frames are padded to it. Default: the power of two at or above frameLength.
+	// +optional
+	// +kubebuilder:validation:Minimum=2
+	// +kubebuilder:validation:Maximum=65536
+	FFTLength int32 `json:"fftLength,omitempty"`
+	// power of the magnitudes that are weighted: 1 or 2. Default 1.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=2
+	Power int32 `json:"power,omitempty"`
+	// melBands is the number of mel bands. Default 40.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=1024
+	MelBands int32 `json:"melBands,omitempty"`
+	// lowerHertz is the lower edge of the lowest band. Default 20.
+	// +optional
+	LowerHertz *Quotient `json:"lowerHertz,omitempty"`
+	// upperHertz is the upper edge of the highest band. Default 4000, or half of the sample rate if that is less.
+	// +optional
+	UpperHertz *Quotient `json:"upperHertz,omitempty"`
+	// logOffset is added before the logarithm. Default 1e-6.
+	// +optional
+	LogOffset *Quotient `json:"logOffset,omitempty"`
+	// coefficients of MFCC, the first of them. Default 10.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=1024
+	Coefficients int32 `json:"coefficients,omitempty"`
 }
 
 // Size is a height and width in pixels.

@@ -107,6 +107,11 @@ var ruleExamples = []ruleExample{
 		places: specPlace, below: ".dataset.augmentation", message: "padding applies with randomCrop only", guard: "has(self.padding)",
 		rejected: []edit{at("dataset.augmentation", object{"padding": 2, "randomCrop": false})}, accepted: []edit{at("dataset.augmentation", object{"padding": 2, "randomCrop": true})},
 	},
+	{
+		places: specPlace, below: ".dataset.preprocessing.audio", message: "frames and bands are of features: name LogMel or MFCC",
+		rejected: []edit{at("dataset.preprocessing", object{"audio": object{"melBands": 40}})},
+		accepted: []edit{at("dataset.preprocessing", object{"audio": object{"melBands": 40, "features": "LogMel"}}), at("dataset.preprocessing", object{"audio": object{"samples": 16000}})},
+	},
 	number(specPlace, "dataset.augmentation.noise", "must be at least 0", "-0.1", "0.1"),
 	{
 		places: specPlace, below: ".dataset.split", message: "validation and test together must leave something to train on: less than 1", guard: "has(self.validation) && has(self.test)",

@@ -3,7 +3,7 @@
 // Open takes a path and a Spec, which declares how the samples are stored, how a model wants them and how they are divided, and
 // returns a Dataset: the three splits as Sources, and the digest that pins the content. It reads .npz files, folders of arrays
 // (.npy, raw .bin, labels in .csv), IDX folders such as MNIST's, TFRecord files of tf.train.Example, tables (.csv, .tsv), and folders of
-// PNG and JPEG images by class; the format is recognised from the path unless the Spec names it.
+// images or recordings by class or as a .csv lists them; the format is recognised from the path unless the Spec names it.
 //
 // # Memory
 //
@@ -13,7 +13,8 @@
 //
 // # From stored values to samples
 //
-// Every sample takes the same way, in this order: stored values, made real by Stored.Scale and ZeroPoint; transposed to
+// Every sample takes the same way, in this order: recordings resampled, cut and turned into features; stored
+// values made real by Stored.Scale and ZeroPoint; transposed to
 // channels-last; resized; cropped; channels ordered; multiplied by Scale and Offset added; Mean subtracted and divided by Std;
 // reshaped. What is augmented (Epoch) is shifted, flipped and cropped where it would be cropped anyway, so that new pixels are
 // stored zeros, and given noise at the end.

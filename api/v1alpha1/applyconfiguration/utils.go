@@ -22,6 +22,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.ArtifactApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("ArtifactStore"):
 		return &apiv1alpha1.ArtifactStoreApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("Audio"):
+		return &apiv1alpha1.AudioApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("Augmentation"):
 		return &apiv1alpha1.AugmentationApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("Baseline"):

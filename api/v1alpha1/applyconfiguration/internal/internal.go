@@ -45,6 +45,45 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: uri
       type:
         scalar: string
+- name: dev.espalier.espalier.api.v1alpha1.Audio
+  map:
+    fields:
+    - name: coefficients
+      type:
+        scalar: numeric
+    - name: features
+      type:
+        scalar: string
+    - name: fftLength
+      type:
+        scalar: numeric
+    - name: frameLength
+      type:
+        scalar: numeric
+    - name: frameStep
+      type:
+        scalar: numeric
+    - name: logOffset
+      type:
+        namedType: dev.espalier.espalier.api.v1alpha1.Quotient
+    - name: lowerHertz
+      type:
+        namedType: dev.espalier.espalier.api.v1alpha1.Quotient
+    - name: melBands
+      type:
+        scalar: numeric
+    - name: power
+      type:
+        scalar: numeric
+    - name: sampleRate
+      type:
+        scalar: numeric
+    - name: samples
+      type:
+        scalar: numeric
+    - name: upperHertz
+      type:
+        namedType: dev.espalier.espalier.api.v1alpha1.Quotient
 - name: dev.espalier.espalier.api.v1alpha1.Augmentation
   map:
     fields:
@@ -481,6 +520,9 @@ var schemaYAML = typed.YAMLObject(`types:
 - name: dev.espalier.espalier.api.v1alpha1.Preprocessing
   map:
     fields:
+    - name: audio
+      type:
+        namedType: dev.espalier.espalier.api.v1alpha1.Audio
     - name: channels
       type:
         scalar: string

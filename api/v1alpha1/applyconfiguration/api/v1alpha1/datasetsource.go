@@ -18,7 +18,8 @@ type DatasetSourceApplyConfiguration struct {
 	// format of the content: NPZ, one .npz file; Arrays, a folder of x_train.npy, y_train.csv …; IDX, a folder of
 	// train-images-idx3-ubyte.gz …; TFRecord, one file or a folder of tf.train.Example; Table, a .csv
 	// or .tsv file of a row a sample and a column a number, or a folder of train.csv, test.csv …; Images, a folder of
-	// [train|validation|test/]<class>/<image>.png|.jpg. Default: recognised.
+	// [train|validation|test/]<class>/<image>.png|.jpg|.webp|.bmp; Audio, the same of .wav files. A .csv in a folder of files may list them
+	// with their labels instead. Default: recognised.
 	Format *string `json:"format,omitempty"`
 	// samples names the samples of each of the model's inputs: the prefix of arrays (x finds x_train, x_validation, x_test) or the
 	// feature of a TFRecord. {audio: x_audio, context: x_context} is of a model with inputs audio and context; of one input, its name

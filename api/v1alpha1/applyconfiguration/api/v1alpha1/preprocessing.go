@@ -16,6 +16,8 @@ type PreprocessingApplyConfiguration struct {
 	// inputs names the inputs that these steps, stored and augmentation are for, of a model with several. Default: the only one that
 	// does not take integers; integers, such as ids, are never scaled.
 	Inputs []apiv1alpha1.ArrayName `json:"inputs,omitempty"`
+	// audio makes samples or features of recordings, or of arrays of samples, before all other steps.
+	Audio *AudioApplyConfiguration `json:"audio,omitempty"`
 	// resize to a height and width.
 	Resize *ResizeApplyConfiguration `json:"resize,omitempty"`
 	// crop the centre.
@@ -48,6 +50,14 @@ func (b *PreprocessingApplyConfiguration) WithInputs(values ...apiv1alpha1.Array
 	for i := range values {
 		b.Inputs = append(b.Inputs, values[i])
 	}
+	return b
+}
+
+// WithAudio sets the Audio field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Audio field is set to the value of the last call.
+func (b *PreprocessingApplyConfiguration) WithAudio(value *AudioApplyConfiguration) *PreprocessingApplyConfiguration {
+	b.Audio = value
 	return b
 }
 
