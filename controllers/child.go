@@ -209,6 +209,9 @@ func (c child) diagnoseFailure(f *walk.Fact, pod *corev1.Pod) {
 		return
 	}
 	f.Reason, f.Message = reasonStageFailed, outcome.Message
+	if c.stage() == walk.Publish {
+		f.Lost = outcome.Lost
+	}
 	if slices.Contains(stage.Reasons, outcome.Reason) {
 		f.Reason = outcome.Reason
 	}

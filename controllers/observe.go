@@ -175,6 +175,7 @@ func (o *observation) facts(p *v1alpha1.OptimizationPipeline, rerun string, now 
 	for _, c := range o.children { // later attempts overrule earlier ones
 		o.apply(&facts, p, rerun, c)
 	}
+	facts.TakeBack(&p.Spec)
 	err := checkSpec(&p.Spec)
 	if looked := p.Status.ObservedGeneration == p.Generation && p.Status.Rerun == rerun; err == nil && !looked {
 		err = p.Check() // once: what it says is recorded
@@ -195,6 +196,9 @@ func (o *observation) apply(facts *walk.Facts, p *v1alpha1.OptimizationPipeline,
 		return
 	}
 	fact := c.fact()
+	if fact.State == v1alpha1.StageCompleted && known.LastFailure != nil && c.attempt() <= known.LastFailure.Attempt {
+		return // what it made is not in the store any more
+	}
 	switch {
 	case fact.State == v1alpha1.StageFailed && !c.of(p.Generation, rerun):
 		fact = walk.Fact{Attempt: fact.Attempt, InputHash: fact.InputHash} // another spec, another chance

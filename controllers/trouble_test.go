@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -449,5 +450,84 @@ func TestTheRoleIsEnough(t *testing.T) {
 	defer w.mu.Unlock()
 	if len(denied) > 0 {
 		t.Errorf("the role does not allow: %v", denied)
+	}
+}
+
+// findLost has publish fail where the store has lost what it is to publish, as the real one does.
+func (w *world) findLost(o *stage.Order, _ *corev1.Pod) act {
+	if o.Stage != walk.Publish {
+		return act{}
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	lost := map[string]int32{}
+	for _, s := range o.Status.Stages {
+		if s.Leaf != nil && w.store[s.InputHash] == nil {
+			lost[s.Name] = s.Attempt
+		}
+	}
+	if len(lost) == 0 {
+		return act{}
+	}
+	data, err := (&stage.Outcome{Stage: o.Stage, InputHash: o.InputHash, Reason: walk.ReasonResultsLost, Message: "gone", Lost: lost}).Marshal()
+	if err != nil {
+		w.t.Error(err)
+	}
+	return act{exit: 6, message: string(data)}
+}
+
+func TestWhatPublishDoesNotFindIsMadeAgain(t *testing.T) {
+	t.Parallel()
+	tests := map[string]func(*v1alpha1.OptimizationPipeline){
+		"the store was emptied and a constraint edited": bytes("600"),
+		"artifacts.uri was changed":                     func(p *v1alpha1.OptimizationPipeline) { p.Spec.Artifacts.URI = "s3://elsewhere" },
+		"the first leaf is enough then":                 bytes("1000"),
+		"without retries": func(p *v1alpha1.OptimizationPipeline) {
+			p.Spec.Artifacts.URI, p.Spec.RunPolicy.Retries = "s3://elsewhere", ptr.To[int32](0)
+		},
+	}
+	for name, change := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.play, w.metrics["cluster"] = w.findLost, "400"
+			w.run()
+			w.pipeline("p", bytes("500"))
+			w.settled("p", walk.ReasonConstraintsMet)
+			w.mu.Lock()
+			clear(w.store)
+			w.mu.Unlock()
+			w.edit("p", change)
+			p := w.settled("p", walk.ReasonConstraintsMet)
+			if name == "the first leaf is enough then" { // the others are not made again, and do not come back with their Jobs
+				if got := p.Status; got.Selected == nil || got.Selected.Stage != walk.Baseline || got.Progress != "0/3" || w.ran()["prune"] != 1 {
+					t.Errorf("selected %+v, progress %s, prune ran %d times", got.Selected, got.Progress, w.ran()["prune"])
+				}
+			} else if got := p.Status.Selected; got == nil || got.Stage != "cluster" {
+				t.Errorf("selected %+v", got)
+			}
+			for _, s := range p.Status.Stages {
+				if s.State == v1alpha1.StageCompleted && s.Name != walk.Publish && w.store[s.InputHash] == nil {
+					t.Errorf("%s is not in the store", s.Name)
+				}
+			}
+		})
+	}
+}
+
+func TestOnlyWhatIsLostRunsAgain(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.play = w.findLost
+	w.run()
+	w.pipeline("p")
+	p := w.settled("p", walk.ReasonAllStagesRun)
+	w.mu.Lock()
+	delete(w.store, stageStatus(&p.Status, "pcqat").InputHash)
+	w.mu.Unlock()
+	w.edit("p", func(p *v1alpha1.OptimizationPipeline) { p.Spec.Selection.Strategy = v1alpha1.SelectBest })
+	w.settled("p", walk.ReasonAllStagesRun)
+	if diff := cmp.Diff(map[string]int{"baseline": 1, "prune": 1, "cluster": 1, "pcqat": 2, "publish": 3}, w.ran()); diff != "" {
+		t.Errorf("runs:\n%s", diff)
 	}
 }

@@ -237,7 +237,8 @@ func (c *fakeOperator) record(o *stage.Outcome, code int, log string) {
 	if o.Baseline != nil {
 		c.facts.Baseline = o.Baseline
 	}
-	c.facts.Stages[o.Stage] = walk.Fact{State: v1alpha1.StageCompleted, Attempt: 1, InputHash: o.InputHash, Reused: o.Reused, Model: o.Model, Leaf: o.Leaf}
+	attempt := c.facts.Stages[o.Stage].Attempt + 1
+	c.facts.Stages[o.Stage] = walk.Fact{State: v1alpha1.StageCompleted, Attempt: attempt, InputHash: o.InputHash, Reused: o.Reused, Model: o.Model, Leaf: o.Leaf}
 }
 
 // run runs the stages that are due until none is, or one is called until.

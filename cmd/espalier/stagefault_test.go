@@ -234,6 +234,54 @@ func TestStagesWorkOnClaims(t *testing.T) {
 	}
 }
 
+func TestWhatWasRemovedFromTheStoreIsMadeAgainToBePublished(t *testing.T) {
+	c := newFakeOperator(t, func(spec *v1alpha1.OptimizationPipelineSpec) {
+		spec.Model.URI, spec.Dataset.URI = "pvc://inputs/model.tflite", "pvc://inputs/data.npz"
+		spec.Artifacts = &v1alpha1.ArtifactStore{Location: v1alpha1.Location{URI: "pvc://outputs/team"}}
+	})
+	inputs, team := filepath.Join(c.claims, "inputs"), filepath.Join(c.claims, "outputs", "team")
+	for _, folder := range []string{inputs, team} {
+		if err := os.MkdirAll(folder, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range []string{"model.tflite", "data.npz"} {
+		write(t, filepath.Join(inputs, name), read(t, filepath.Join(filepath.Dir(c.manifest), name)))
+	}
+	first := c.run("")
+	published := filepath.Join(team, "ns", "corners", "leaf.tflite")
+	want := read(t, published)
+	for _, folder := range []string{"blobs", "stages", "checkpoints"} { // as docs/artifacts.md has it
+		if err := os.RemoveAll(filepath.Join(team, folder)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	generous := v1alpha1.Decimal("1000000")
+	c.pipeline.Spec.Constraints = append(c.pipeline.Spec.Constraints, v1alpha1.Constraint{Metric: "FileBytes", Max: &generous})
+	d := c.run(walk.Publish)
+	o, code, log := c.start(c.order(d, walk.Publish)).wait()
+	if code != 6 || o.Reason != walk.ReasonResultsLost || o.Lost[first.Selected] != 1 || len(o.Lost) != len(d.Verdicts) {
+		t.Fatalf("exit code %d, %+v; want every stage that has a leaf to be lost\n%s", code, o, log)
+	}
+	if string(read(t, published)) != string(want) {
+		t.Error("what was published did not stay")
+	}
+	c.facts.Stages[walk.Publish] = walk.Fact{
+		State: v1alpha1.StageFailed, Attempt: 2, InputHash: o.InputHash, Reason: o.Reason, Message: o.Message, Lost: o.Lost, Retry: true,
+	}
+	c.facts.TakeBack(&c.pipeline.Spec)
+	d, versions := c.decide(), c.facts.Versions
+	status := d.Status(c.facts, walk.Shown{Generation: 1, Now: time.Now()})
+	c.facts = walk.RecordedFacts(&status, 1, "")
+	c.facts.Versions, c.facts.Publish = versions, true
+	if d = c.run(""); !d.Ready || d.Selected != walk.Baseline {
+		t.Fatalf("%+v", d)
+	}
+	if got := read(t, published); artifact.Digest(got) != c.facts.Stages[walk.Baseline].Leaf.Digest {
+		t.Error("it is not the selected leaf that was published")
+	}
+}
+
 func TestRunReadsFromBuckets(t *testing.T) {
 	c := newFakeOperator(t, nil)
 	for name, value := range map[string]string{

@@ -25,7 +25,7 @@ func (s *Store) Withdraw(ctx context.Context, folder string, keep []string) erro
 		return err
 	}
 	names := []string{folder + "/leaf.tflite"}
-	leaves, err := s.objects.list(ctx, folder+"/leaves/")
+	leaves, err := s.Published(ctx, folder)
 	if err != nil {
 		return err
 	}
@@ -38,6 +38,11 @@ func (s *Store) Withdraw(ctx context.Context, folder string, keep []string) erro
 		}
 	}
 	return nil
+}
+
+// Published lists the leaves of stages that were published in <namespace>/<name>, none where nothing was.
+func (s *Store) Published(ctx context.Context, folder string) ([]string, error) {
+	return s.objects.list(ctx, folder+"/leaves/")
 }
 
 // publishable reports a name that leads out of the store, or among its blobs.

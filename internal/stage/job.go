@@ -184,6 +184,9 @@ func (j *Job) publish(ctx context.Context, order *Order, store *artifact.Store, 
 	if err == nil {
 		err = store.Withdraw(ctx, folder, written)
 	}
+	if errors.Is(err, artifact.ErrNotFound) || errors.Is(err, artifact.ErrDamaged) {
+		err = found.lost(ctx, folder, err)
+	}
 	if err != nil {
 		return nil, fault.As(fault.Storage, err)
 	}

@@ -96,6 +96,8 @@ type Outcome struct {
 	LearningRate string `json:"learningRate,omitempty"`
 	// Baseline is what the baseline pinned and measured.
 	Baseline *v1alpha1.Baseline `json:"baseline,omitempty"`
+	// Lost are the stages, with their attempts, whose results publish did not find in the store.
+	Lost map[string]int32 `json:"lost,omitempty"`
 	// URI is where publish put things.
 	URI string `json:"uri,omitempty"`
 	// Reason and Message say why it failed: a word for conditions (walk.ReasonInputChanged among them), and a sentence.

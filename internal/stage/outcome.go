@@ -11,7 +11,7 @@ import (
 	"espalier.dev/espalier/internal/walk"
 )
 
-// Reasons of a failed outcome, besides walk.ReasonInputChanged.
+// Reasons of a failed outcome, besides those of walk.
 const (
 	ReasonVersion     = "VersionMismatch"    // operator and image do not belong together
 	ReasonDenied      = "AccessDenied"       // credentials, certificates or a claim's owner are wrong
@@ -30,12 +30,16 @@ const (
 
 // Reasons are all that an outcome may give.
 var Reasons = []string{
-	walk.ReasonInputChanged, ReasonVersion, ReasonDenied, ReasonNotFound, ReasonUnavailable, ReasonDamaged, ReasonCache, ReasonSpec,
+	walk.ReasonInputChanged, walk.ReasonResultsLost, ReasonVersion, ReasonDenied, ReasonNotFound, ReasonUnavailable, ReasonDamaged, ReasonCache, ReasonSpec,
 	ReasonModel, ReasonDataset, ReasonStorage, ReasonTraining, ReasonInterrupted, ReasonInternal,
 }
 
 // Reason is a word for why a stage failed.
 func Reason(err error) string {
+	var lost *lostError
+	if errors.As(err, &lost) {
+		return walk.ReasonResultsLost
+	}
 	for _, known := range []struct {
 		err    error
 		reason string
@@ -66,7 +70,12 @@ func failure(order *Order, err error) *Outcome {
 	if reason := Reason(err); reason == ReasonInterrupted {
 		message = "stopped before it was done; the next attempt goes on from the last checkpoint: " + message
 	}
-	return &Outcome{Stage: order.Stage, InputHash: order.InputHash, Reason: Reason(err), Message: shortened(message, maxMessage)}
+	outcome := &Outcome{Stage: order.Stage, InputHash: order.InputHash, Reason: Reason(err), Message: shortened(message, maxMessage)}
+	var lost *lostError
+	if errors.As(err, &lost) {
+		outcome.Lost = lost.stages
+	}
+	return outcome
 }
 
 // Refused is the outcome where there is no order to carry out.

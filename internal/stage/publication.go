@@ -6,6 +6,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 
 	"espalier.dev/espalier/api/v1alpha1"
 	"espalier.dev/espalier/internal/artifact"
@@ -86,6 +89,48 @@ func (p *Publication) copy(ctx context.Context, digest, name string, put func(st
 		return fmt.Errorf("%s: %w", name, err)
 	}
 	return put(name, content)
+}
+
+// lostError says that results are not in the store any more.
+type lostError struct {
+	stages map[string]int32 // with the attempt that counted
+	cause  error
+}
+
+func (e *lostError) Error() string {
+	names := slices.Sorted(maps.Keys(e.stages))
+	return fmt.Sprintf("the store does not have what %s made, which is made again: %s", strings.Join(names, ", "), e.cause)
+}
+
+func (e *lostError) Unwrap() error { return e.cause }
+
+// lost says which stages' results are not in the store, where that kept them from being published; else it returns the cause. A store
+// that is not there at all has lost nothing.
+func (p *Publication) lost(ctx context.Context, folder string, cause error) error {
+	if _, err := p.Store.Published(ctx, folder); err != nil {
+		return err
+	}
+	e := &lostError{stages: map[string]int32{}, cause: cause}
+	for i := range p.Pipeline.Status.Stages {
+		s := &p.Pipeline.Status.Stages[i]
+		if s.Leaf == nil {
+			continue
+		}
+		_, err := p.result(ctx, s)
+		if err == nil {
+			err = p.Store.CheckBlob(ctx, s.Leaf.Digest)
+		}
+		switch {
+		case errors.Is(err, artifact.ErrNotFound), errors.Is(err, artifact.ErrDamaged):
+			e.stages[s.Name] = s.Attempt
+		case err != nil:
+			return err
+		}
+	}
+	if len(e.stages) == 0 {
+		return cause
+	}
+	return e
 }
 
 // Report makes the page from the pipeline's status and the results that its stages committed.

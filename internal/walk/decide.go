@@ -91,6 +91,9 @@ func (w *walk) state(s *Stage) {
 	f := w.facts.Stages[s.Name]
 	if w.stale(s, f) {
 		s.State, s.fact.Attempt = v1alpha1.StagePending, f.Attempt // counted on, so that no two attempts of a stage have one name
+		if f.Reason == ReasonResultsLost {                         // for as long as a Job may still say that the result is there
+			s.fact = Fact{Attempt: f.Attempt, InputHash: f.InputHash, Failures: f.Failures, LastFailure: f.LastFailure}
+		}
 		if f.inFlight() {
 			s.fact, s.Attempt = f, f.Attempt
 			s.State, s.Reason, s.Message = v1alpha1.StageStopping, ReasonStopping, "what it works on is another now"

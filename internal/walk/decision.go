@@ -72,6 +72,7 @@ const (
 	ReasonStageFailed    = "StageFailed"
 	ReasonBaselineFailed = "BaselineFailed"
 	ReasonPublishFailed  = "PublishFailed"
+	ReasonResultsLost    = "ResultsLost" // of publish: what it is to publish is not in the store, and is made again
 	ReasonInputChanged   = "InputChanged"
 	ReasonInvalidSpec    = "InvalidSpec" // of a baseline that cannot even be started
 	ReasonInvalidModel   = "InvalidModel"

@@ -45,6 +45,8 @@ type Fact struct {
 	State v1alpha1.StageState
 	// Attempt is the last one, from 1; 0: none.
 	Attempt int32
+	// Lost are the stages, with the attempt that counted, whose result publish did not find in the store; see TakeBack.
+	Lost map[string]int32
 	// Failures are the attempts that failed since the spec or the rerun token changed, whatever the stage does now. 0 with State Failed: all.
 	Failures int32
 	// LastFailure is the last of them, where Failures are counted.
@@ -146,7 +148,7 @@ func RecordedFacts(status *v1alpha1.OptimizationPipelineStatus, generation int64
 		case s.State == v1alpha1.StageFailed && current:
 			f.Reason, f.Message = splitCause(s.Message)
 			f.Failures, f.LastFailure = s.Failures, s.LastFailure.DeepCopy()
-		case s.Failures > 0 && s.LastFailure != nil && current && s.State != v1alpha1.StageSkipped:
+		case s.Failures > 0 && s.LastFailure != nil && current:
 			f = failedBefore(s)
 		case s.Attempt > 0:
 			f = Fact{Attempt: s.Attempt, InputHash: s.InputHash}
@@ -156,6 +158,24 @@ func RecordedFacts(status *v1alpha1.OptimizationPipelineStatus, generation int64
 		facts.Stages[s.Name] = f
 	}
 	return facts
+}
+
+// TakeBack has what publish did not find in the store count as not made: the attempts that made it failed after all, and others follow.
+func (f Facts) TakeBack(spec *v1alpha1.OptimizationPipelineSpec) {
+	publish := f.Stages[Publish]
+	if publish.failures() > retriesOf(spec, publish) {
+		return // it was lost again and again
+	}
+	for name, attempt := range publish.Lost {
+		made := f.Stages[name]
+		if made.State != v1alpha1.StageCompleted || made.Attempt > attempt {
+			continue
+		}
+		f.Stages[name] = Fact{
+			State: v1alpha1.StageFailed, Attempt: made.Attempt, InputHash: made.InputHash, Retry: true, Ended: publish.Ended,
+			Reason: ReasonResultsLost, Message: "what it made is not in the store any more",
+		}.Fail(made)
+	}
 }
 
 var causePattern = regexp.MustCompile(`(?s)^([A-Z][A-Za-z0-9]+): (.*)$`)

@@ -16,9 +16,18 @@ const (
 	maxSkew = time.Minute
 )
 
+// retriesOf are how often what failed is tried again. What was lost is made again once in any case.
+func retriesOf(spec *v1alpha1.OptimizationPipelineSpec, f Fact) int32 {
+	retries := v1alpha1.Or(spec.RunPolicy.Retries, v1alpha1.DefaultRetries)
+	if f.Reason == ReasonResultsLost {
+		return max(retries, 1)
+	}
+	return retries
+}
+
 // failed decides between another attempt and giving up.
 func (w *walk) failed(s *Stage) {
-	retries := v1alpha1.Or(w.spec.RunPolicy.Retries, v1alpha1.DefaultRetries)
+	retries := retriesOf(w.spec, s.fact)
 	if !s.fact.Retry || s.fact.failures() > retries {
 		s.State = v1alpha1.StageFailed
 		s.Message = cause(s.fact.Reason, s.fact.Message)

@@ -156,6 +156,9 @@ func (w *walk) publish() {
 		s.State, s.Reason, s.Message = v1alpha1.StageStopping, ReasonStopping, "there is more to come before it"
 	case w.d.Answered && len(w.d.Verdicts) == 0:
 		s.State, s.Message = v1alpha1.StageSkipped, "there is no leaf to publish"
+	case f.LastFailure != nil: // counted on, should the same be published
+		s.InputHash = f.InputHash
+		s.fact = Fact{Attempt: f.Attempt, InputHash: f.InputHash, Failures: f.Failures, LastFailure: f.LastFailure}
 	}
 	w.d.Stages = append(w.d.Stages, s)
 }

@@ -1,6 +1,7 @@
 package walk
 
 import (
+	"cmp"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -62,8 +63,8 @@ func (s *Stage) status() v1alpha1.StageStatus {
 	}
 	if s.State == v1alpha1.StagePending || s.State == v1alpha1.StageSkipped {
 		out.Attempt = f.Attempt // one that is about to start is shown when it has
-		if s.State == v1alpha1.StagePending && f.LastFailure != nil {
-			out.Failures, out.LastFailure = f.Failures, f.LastFailure.DeepCopy()
+		if f.LastFailure != nil {
+			out.Failures, out.LastFailure, out.InputHash = f.Failures, f.LastFailure.DeepCopy(), cmp.Or(out.InputHash, f.InputHash)
 		}
 		return out
 	}

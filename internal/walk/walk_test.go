@@ -82,6 +82,14 @@ func evicted(attempt int32, since time.Duration) Fact {
 	return Fact{State: v1alpha1.StageFailed, Attempt: attempt, Retry: true, Reason: "Evicted", Message: "the node ran out of memory", Ended: ago(since)}
 }
 
+// lost is a publish that did not find what the first attempt of a stage made, after so many failures.
+func lost(failures int32, name string) Fact {
+	return Fact{State: v1alpha1.StageFailed, Attempt: failures, Retry: true, Reason: ReasonResultsLost, Message: "gone", Ended: ago(time.Hour), Lost: map[string]int32{name: 1}}
+}
+
+// again is the same by the second attempt.
+func again(f Fact) Fact { f.Attempt = 2; return f }
+
 type stages = map[string]Fact
 
 // with adds to the facts of a walk whose baseline is over and does not satisfy.
@@ -348,6 +356,18 @@ func TestDecide(t *testing.T) {
 			spec: chain(need(small)), stages: with(stages{"prune": leaf("90", "0"), "publish": {State: v1alpha1.StageFailed, Reason: "BadCredentials", Message: "403"}}), publish: true,
 			wantSelected: "prune", wantFinished: true, wantReason: ReasonPublishFailed, wantProgress: "1/5", wantMessage: "it could not be published: BadCredentials: 403",
 		},
+		"what publish did not find runs again, and nothing else": {
+			spec: chain(need(small)), stages: with(stages{"prune": leaf("120", "0"), "pqat": leaf("90", "0"), "publish": lost(1, "pqat")}), publish: true,
+			wantStart: "pqat", wantReason: ReasonRetrying, wantProgress: "1/5", wantMessage: "pqat: attempt 1 failed, retry 1 of 3: ResultsLost: what it made is not in the store any more",
+		},
+		"what was made again is published": {
+			spec: chain(need(small), retries(0)), stages: with(stages{"prune": leaf("120", "0"), "pqat": again(leaf("90", "0")), "publish": lost(1, "pqat")}), publish: true,
+			wantStart: "publish", wantSelected: "pqat", wantReason: ReasonRetrying, wantProgress: "2/5",
+		},
+		"what is lost again and again is given up": {
+			spec: chain(need(small), retries(0)), stages: with(stages{"prune": leaf("120", "0"), "pqat": again(leaf("90", "0")), "publish": lost(2, "prune")}), publish: true,
+			wantSelected: "pqat", wantFinished: true, wantReason: ReasonPublishFailed, wantProgress: "2/5", wantMessage: "it could not be published: ResultsLost: gone",
+		},
 		"publishing is tried again": {
 			spec: chain(need(small)), stages: with(stages{"prune": leaf("90", "0"), "publish": evicted(1, time.Minute)}), publish: true, wantStart: "publish", wantSelected: "prune", wantReason: ReasonRetrying, wantProgress: "1/5",
 		},
@@ -360,7 +380,9 @@ func TestDecide(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			d := Decide(tt.spec, Facts{Stages: tt.stages, Publish: tt.publish}, noon)
+			facts := Facts{Stages: tt.stages, Publish: tt.publish}
+			facts.TakeBack(tt.spec)
+			d := Decide(tt.spec, facts, noon)
 			type outcome struct {
 				Start, Stop, Selected, Reason, Progress string
 				Finished, Ready, Suspended              bool
