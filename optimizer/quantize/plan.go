@@ -123,9 +123,13 @@ func PlanOf(m *tflite.Model, options Options) (*Plan, error) {
 func (p *Plan) chooseNodes() error {
 	count, quantized := 0, false
 	var reasons []string
+	spectral := untilLog(p.Graph)
 	for i := range p.Graph.Nodes {
 		n := &p.Graph.Nodes[i]
 		why := p.whyFloat(n)
+		if why == "" && spectral[i] && p.Options.Float == nil && !p.Idle(n) {
+			why = fmt.Sprintf("%s stays float: it lies between a spectrum and its logarithm, which spans more than 256 codes hold", n)
+		}
 		p.Nodes[i] = NodePlan{Int8: why == "", Why: why}
 		if why == "" && !p.Idle(n) {
 			count++
