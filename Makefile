@@ -101,7 +101,7 @@ cluster-demo: ## install the operator there and walk the demo's tree with Jobs o
 	@./hack/cluster/cluster.sh demo
 
 .PHONY: cluster-down
-cluster-down: ## stop the cluster and leave nothing behind
+cluster-down: ## stop the cluster and remove its files
 	@./hack/cluster/cluster.sh down
 
 .PHONY: e2e

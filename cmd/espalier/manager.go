@@ -77,7 +77,7 @@ KUBECONFIG, the service account of the pod it runs in, or ~/.kube/config. Logs a
 	flags.StringVar(&o.allowedIDs, "allowed-ids", fmt.Sprintf("%d-%d", controllers.DefaultIDs.First, controllers.DefaultIDs.Last), "users and groups that pipelines may have their pods run as, the first and the last")
 	flags.Int32Var(&o.allowed.MaxPriority, "max-priority", 0, "up to which a pipeline's priority counts; below 0 it always does")
 	flags.BoolVar(&o.allowed.SharedStore, "shared-store-reuse", false, "reuse what pipelines of other namespaces have in the same store: whoever may write to it is believed")
-	flags.IntVar(&o.maxInFlight, "max-in-flight", 500, "Jobs in flight at a time in the cluster, those of a queue not counted; 0: no bound")
+	flags.IntVar(&o.maxInFlight, "max-in-flight", 50, "Jobs in flight at a time in the cluster, those of a queue not counted; 0: no bound")
 	flags.IntVar(&o.concurrency, "concurrency", 10, "pipelines looked at side by side")
 	flags.Float32Var(&o.qps, "qps", 100, "requests a second to the API server, on average")
 	flags.IntVar(&o.burst, "burst", 200, "requests to the API server in a burst")
