@@ -228,7 +228,7 @@ func (c experiment) chain(ctx context.Context, network *lineage.Network, data *d
 		var technique lineage.Technique
 		switch stage {
 		case "prune":
-			schedule := prune.Schedule{Kind: prune.Polynomial, Every: 10}
+			schedule := prune.Schedule{}
 			if c.pruneAtOnce > 0 {
 				schedule = prune.Schedule{Kind: prune.Constant}
 			}

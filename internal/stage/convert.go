@@ -88,10 +88,7 @@ func training(t v1alpha1.Training) (train.Config, error) {
 
 func pruneTechnique(p v1alpha1.Prune) (lineage.Technique, error) {
 	n := &numbers{}
-	o := prune.Options{Sparsity: n.float(&p.Sparsity, 0), Scope: prune.Scope(p.Scope), Schedule: prune.Schedule{Kind: prune.Polynomial, Every: 10}}
-	if p.Schedule != "" {
-		o.Schedule.Kind = prune.Kind(p.Schedule)
-	}
+	o := prune.Options{Sparsity: n.float(&p.Sparsity, 0), Scope: prune.Scope(p.Scope), Schedule: prune.Schedule{Kind: prune.Kind(p.Schedule)}}
 	pattern, err := prune.ParsePattern(p.Pattern)
 	if err != nil {
 		return nil, fault.As(fault.Spec, err)

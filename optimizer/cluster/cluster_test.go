@@ -50,7 +50,6 @@ func tensor(t testing.TB, values []float32, channels int, mask []uint8) *weight.
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.Settle()
 	return w
 }
 

@@ -261,16 +261,6 @@ func numel(shape []int) int {
 	return n
 }
 
-// Subset returns the samples of a source at the given indices, in that order.
-func Subset(s Source, index []int) (Source, error) {
-	for _, i := range index {
-		if i < 0 || i >= s.Len() {
-			return nil, fmt.Errorf("sample %d: there are %d", i, s.Len())
-		}
-	}
-	return &subset{Source: s, index: index}, nil
-}
-
 // First returns the first n samples of a source, or all where there are fewer.
 func First(s Source, n int) Source {
 	index := make([]int, min(max(n, 1), s.Len()))

@@ -240,7 +240,7 @@ func gatePortable(dy, y []float32, lo, hi float32) {
 	}
 }
 
-// BiasActBackward is ClampBackward of rows×c values followed by SumRows of dy to dbias [c], in one pass.
+// BiasActBackward is ClampBackward of rows×c values followed by the sum over rows of dy, added to dbias [c], in one pass.
 func BiasActBackward(dy, y, dbias []float32, rows, c int, lo, hi float32) {
 	dy, y, dbias = dy[:rows*c], y[:rows*c], dbias[:c]
 	bounds := [2]float32{lo, hi}

@@ -156,7 +156,6 @@ func BenchmarkPasses(b *testing.B) {
 		{"gradient of bias, activation and quantization", func() { BiasActQuantBackward(y, x, bias, rows, c, 0, 6, q) }},
 		{"fake quantization", func() { FakeQuant(y, x, q) }},
 		{"range", func() { MinMax(EmptyRange(), x) }},
-		{"sum of rows", func() { SumRows(bias, x, rows, c) }},
 		{"sum of squares", func() { SumSquares(x) }},
 		{"transpose", func() { Transpose(y, x, rows, c) }},
 		{"Adam", func() { AdamStep(y, x, m, v, nil, adam) }},

@@ -7,7 +7,7 @@
 //   - Gemm, Transpose; Im2col and Col2im of convolutions; DepthwiseForward, DepthwiseBackwardInput, DepthwiseBackwardWeights of any
 //     stride, padding, dilation and multiplier; MaxPool, MaxPoolBackward.
 //   - Passes over activations: BiasAct and, with int8 fake quantization and its observed range, BiasActQuant; their backward
-//     BiasActBackward and BiasActQuantBackward; their parts FakeQuant, Clamp, ClampBackward, SumRows, MinMax.
+//     BiasActBackward and BiasActQuantBackward; their parts FakeQuant, Clamp, ClampBackward, MinMax.
 //   - AdamStep, SGDStep with a mask; AssignCodes; Axpy, MulAdd, Scale, SumSquares.
 //   - int8, equal bit for bit to TensorFlow Lite's reference kernels: Int8Dense, Int8Conv, Int8Depthwise, packed once and run often;
 //     Requantize and MultiplyByQuantized.

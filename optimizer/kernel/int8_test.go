@@ -221,7 +221,7 @@ func TestRequantizeIsTFLites(t *testing.T) {
 				}
 			}
 			got := make([]int8, rows*n)
-			Requantize(got, acc, rows, q)
+			requantize(got, acc, rows, q)
 			for i, code := range got {
 				j := i % n
 				want := int8(min(max(reference(acc[i]+q.Bias[j], q.Multiplier[j], q.Shift[j])+q.Zero, q.Min), q.Max))
@@ -231,4 +231,22 @@ func TestRequantizeIsTFLites(t *testing.T) {
 			}
 		}
 	})
+}
+
+// requantize writes the codes of rows×n sums to dst, n being len(q.Bias). It prepares q anew on every call: layers keep theirs.
+func requantize(dst []int8, acc []int32, rows int, q Requant) {
+	n := len(q.Bias)
+	q.InputZero = 0
+	r := newRequantizer(q, make([]int32, n), 0)
+	if simd.IntLanes == 0 || n%simd.IntLanes == 0 {
+		for at, step := 0, max(strip/max(n, 1), 1); at < rows && n > 0; at += step {
+			r.runExact(dst[at*n:], n, acc[at*n:], n, min(step, rows-at), 0, n)
+		}
+		return
+	}
+	row := make([]int32, (n+simd.IntLanes-1)/simd.IntLanes*simd.IntLanes)
+	for i := range rows {
+		copy(row, acc[i*n:(i+1)*n])
+		r.runExact(dst[i*n:], n, row, len(row), 1, 0, n)
+	}
 }

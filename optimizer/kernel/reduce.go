@@ -54,18 +54,7 @@ func minMaxPortable(r Range, x []float32) Range {
 	return r
 }
 
-// SumRows adds the sum over rows of the rows×c values x to sum [c].
-func SumRows(sum, x []float32, rows, c int) {
-	sum, x = sum[:c], x[:rows*c]
-	var r columns
-	r.cut(c)
-	to := r.sum(sum)
-	r.each(len(x), func(at, n, count int) { simd.SumRows(to, &x[at], n, count) },
-		func(from, to int) { sumRowsPortable(sum, x[from:to], from%c) })
-	r.fold(sum)
-}
-
-// sumRowsPortable begins at a column.
+// sumRowsPortable adds the sum over rows of len(sum) values each to sum. x begins at a column.
 func sumRowsPortable(sum, x []float32, column int) {
 	for _, v := range x {
 		sum[column] += v

@@ -184,21 +184,3 @@ func (r *requantizer) code(sum int32, output int) int8 {
 	}
 	return int8(min(max(v+r.Zero, r.Min), r.Max))
 }
-
-// Requantize writes the codes of rows×n sums to dst, n being len(q.Bias). It prepares q anew on every call: layers keep theirs.
-func Requantize(dst []int8, acc []int32, rows int, q Requant) {
-	n := len(q.Bias)
-	q.InputZero = 0
-	r := newRequantizer(q, make([]int32, n), 0)
-	if simd.IntLanes == 0 || n%simd.IntLanes == 0 {
-		for at, step := 0, max(strip/max(n, 1), 1); at < rows && n > 0; at += step {
-			r.runExact(dst[at*n:], n, acc[at*n:], n, min(step, rows-at), 0, n)
-		}
-		return
-	}
-	row := make([]int32, (n+simd.IntLanes-1)/simd.IntLanes*simd.IntLanes)
-	for i := range rows {
-		copy(row, acc[i*n:(i+1)*n])
-		r.runExact(dst[i*n:], n, row, len(row), 1, 0, n)
-	}
-}

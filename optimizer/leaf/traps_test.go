@@ -41,7 +41,6 @@ func cluster(t *testing.T, m *tflite.Model, name string, mask []uint8, perChanne
 	if err := w.SetMask(mask); err != nil {
 		t.Fatal(err)
 	}
-	w.Settle()
 	scale := w.Range(true)
 	for c := range scale {
 		scale[c] = weight.CompactScale(scale[c] / weight.MaxCode)
@@ -198,7 +197,6 @@ func TestPrunedWeightsStayZero(t *testing.T) {
 	if err := w.SetMask(everyOther()); err != nil {
 		t.Fatal(err)
 	}
-	w.Settle()
 	record(t, m, index, w)
 	result := ptq(t, m, ptqOptions{})
 	if err := checkPromises(result.Model, map[int]weight.State{index: w.State()}); err != nil {

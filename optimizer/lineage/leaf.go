@@ -29,14 +29,16 @@ type LeafOptions struct {
 	// PerTensorDense gives FULLY_CONNECTED weights one scale instead of one per output channel.
 	PerTensorDense bool
 	Calibration    quantize.Calibration
-	Samples        int // of the training split to calibrate on; 0: 512
+	Samples        int // of the training split to calibrate on; 0: DefaultSamples
 }
 
-// defaultSamples is how many samples calibration takes, verifySamples and snrSamples what checking and describing a leaf cost.
+// DefaultSamples are those that calibration takes where LeafOptions do not say.
+const DefaultSamples = 512
+
+// verifySamples and snrSamples are what checking and describing a leaf takes.
 const (
-	defaultSamples = 512
-	verifySamples  = 200
-	snrSamples     = 32
+	verifySamples = 200
+	snrSamples    = 32
 )
 
 // String sums up what is not the default, "" where all is.
@@ -104,7 +106,7 @@ func (r *Run) plan(n *Network) (*quantize.Plan, error) {
 func (r *Run) calibrate(ctx context.Context, net *float.Network, plan *quantize.Plan) (*quantize.Statistics, error) {
 	samples := r.Leaf.Samples
 	if samples == 0 {
-		samples = defaultSamples
+		samples = DefaultSamples
 	}
 	drawn := r.draw(samples)
 	return quantize.Calibrate(ctx, net, plan, r.Leaf.Calibration, r.feed(drawn), len(drawn))

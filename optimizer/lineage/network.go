@@ -238,14 +238,6 @@ func readIDs(m, original *tflite.Model) ([]ID, error) {
 // Model is the float model.
 func (n *Network) Model() *tflite.Model { return n.model }
 
-// Original is the first network of the lineage: the teacher, and what leaves are compared with.
-func (n *Network) Original() *Network {
-	if n.model == n.from.model {
-		return n
-	}
-	return &Network{model: n.from.model, ids: identityIDs(len(n.from.model.Subgraph().Tensors)), from: n.from, states: map[ID]weight.State{}}
-}
-
 // Given is the lineage's first network as its file was.
 func (n *Network) Given() *tflite.Model { return n.from.given }
 

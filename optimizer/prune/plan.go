@@ -22,8 +22,6 @@ type Options struct {
 	Scope    Scope   // empty means Layer
 	Pattern  Pattern
 	Schedule Schedule
-	// Regrow lets weights pruned early in the schedule come back while it still chooses.
-	Regrow bool
 	// Rules are exceptions; the first that matches counts.
 	Rules []Rule
 }

@@ -17,8 +17,6 @@ type Pruner struct {
 	schedule Schedule
 	targets  []Target
 	tensors  []*weight.Tensor
-	given    [][]uint8 // masks the input came with, which stay
-	regrow   bool      // until it is settled
 	settled  bool
 }
 
@@ -32,12 +30,11 @@ func NewPruner(targets []Target, tensors []*weight.Tensor, o Options, steps int)
 	if len(targets) != len(tensors) {
 		return nil, fmt.Errorf("%d tensors for %d targets", len(tensors), len(targets))
 	}
-	p := &Pruner{schedule: s, targets: targets, tensors: tensors, regrow: o.Regrow && s.End > s.Begin}
+	p := &Pruner{schedule: s, targets: targets, tensors: tensors}
 	for _, t := range tensors {
 		if t.Scale != nil {
 			return nil, fmt.Errorf("weights %q: clustered or quantized already; prune before", t.Name)
 		}
-		p.given = append(p.given, append([]uint8(nil), t.Mask...))
 		if t.Mask == nil { // from the start, so that trainables refer to it
 			all := make([]uint8, t.Len())
 			for i := range all {
@@ -47,7 +44,6 @@ func NewPruner(targets []Target, tensors []*weight.Tensor, o Options, steps int)
 				return nil, err
 			}
 		}
-		t.Regrow = p.regrow
 	}
 	return p, nil
 }
@@ -58,7 +54,7 @@ func (p *Pruner) Settled() int { return p.schedule.End }
 // Before is called before every training step, and reports whether masks changed. From the schedule's end on they do not.
 func (p *Pruner) Before(step int) (bool, error) {
 	if !p.settled && step > p.schedule.End { // resumed after the last choice
-		p.settle()
+		p.settled = true
 	}
 	if p.settled || !p.schedule.Due(step) {
 		return false, nil
@@ -67,7 +63,7 @@ func (p *Pruner) Before(step int) (bool, error) {
 		return false, err
 	}
 	if step >= p.schedule.End {
-		p.settle()
+		p.settled = true
 	}
 	return true, nil
 }
@@ -83,37 +79,18 @@ func (p *Pruner) Finish() error {
 	if err := p.Preview(); err != nil {
 		return err
 	}
-	p.settle()
+	p.settled = true
 	return nil
 }
 
 // Back is called when training goes back to a step that it took before, with the tensors as they were then.
-func (p *Pruner) Back(step int) {
-	p.settled = step > p.schedule.End
-	for _, t := range p.tensors {
-		t.Regrow = p.regrow && !p.settled
-	}
-}
-
-func (p *Pruner) settle() {
-	for _, t := range p.tensors {
-		t.Settle()
-	}
-	p.settled = true
-}
+func (p *Pruner) Back(step int) { p.settled = step > p.schedule.End }
 
 // choose sets all masks, at a sparsity on the way to the final one.
 func (p *Pruner) choose(now func(final float64) float64) error {
 	var layers []Weights
-	for i, t := range p.tensors {
-		w := Weights{Values: t.Latent, Shape: t.Shape, Axis: t.Axis, Mask: p.given[i]}
-		if len(w.Mask) == 0 {
-			w.Mask = nil
-		}
-		if !t.Regrow {
-			w.Mask = t.Mask // what is pruned stays pruned
-		}
-		layers = append(layers, w)
+	for _, t := range p.tensors {
+		layers = append(layers, Weights{Values: t.Latent, Shape: t.Shape, Axis: t.Axis, Mask: t.Mask}) // what is pruned stays pruned
 	}
 	share := p.shares(layers, now)
 	for i, t := range p.tensors {

@@ -162,13 +162,11 @@ func train(t *testing.T, o Options, steps, resume int) ([]*weight.Tensor, []int)
 
 func TestPrunedTrainingEndsExactly(t *testing.T) {
 	tests := map[string]Options{
-		"constant":              {Sparsity: 0.5},
-		"constant, choosing on": {Sparsity: 0.5, Schedule: Schedule{End: -1, Every: 7}},
-		"regrowing":             {Sparsity: 0.5, Schedule: Schedule{End: -1, Every: 7}, Regrow: true},
+		"constant":              {Sparsity: 0.5, Schedule: Schedule{Kind: Constant}},
+		"constant, choosing on": {Sparsity: 0.5, Schedule: Schedule{Kind: Constant, End: -1, Every: 7}},
 		"polynomial":            {Sparsity: 0.5, Schedule: Schedule{Kind: Polynomial, Every: 3}},
-		"polynomial, regrowing": {Sparsity: 0.5, Schedule: Schedule{Kind: Polynomial, Every: 3}, Regrow: true},
 		"global":                {Sparsity: 0.5, Scope: Global, Schedule: Schedule{Kind: Polynomial, Every: 3}},
-		"begins after the run":  {Sparsity: 0.5, Schedule: Schedule{Begin: 1000}},
+		"begins after the run":  {Sparsity: 0.5, Schedule: Schedule{Kind: Constant, Begin: 1000}},
 	}
 	for name, o := range tests {
 		for _, steps := range []int{0, 1, 40} {
@@ -196,9 +194,9 @@ func TestPrunedTrainingEndsExactly(t *testing.T) {
 	}
 }
 
-func TestPrunedWeightsStayPrunedUnlessTheyMayRegrow(t *testing.T) {
+func TestPrunedWeightsStayPruned(t *testing.T) {
 	changed := func(o Options) bool {
-		first, _ := train(t, Options{Sparsity: 0.5}, 0, 0) // the mask of the untrained weights
+		first, _ := train(t, Options{Sparsity: 0.5, Schedule: Schedule{Kind: Constant}}, 0, 0) // the mask of the untrained weights
 		last, _ := train(t, o, 40, 0)
 		for i := range first {
 			if !slices.Equal(first[i].Mask, last[i].Mask) {
@@ -207,18 +205,15 @@ func TestPrunedWeightsStayPrunedUnlessTheyMayRegrow(t *testing.T) {
 		}
 		return false
 	}
-	if changed(Options{Sparsity: 0.5, Schedule: Schedule{End: -1, Every: 5}}) {
+	if changed(Options{Sparsity: 0.5, Schedule: Schedule{Kind: Constant, End: -1, Every: 5}}) {
 		t.Error("a pruned weight came back")
-	}
-	if !changed(Options{Sparsity: 0.5, Schedule: Schedule{End: -1, Every: 5}, Regrow: true}) {
-		t.Error("no pruned weight came back although it may")
 	}
 }
 
 func TestResumedPruningEndsTheSame(t *testing.T) {
 	for name, o := range map[string]Options{
 		"polynomial": {Sparsity: 0.5, Schedule: Schedule{Kind: Polynomial, Every: 3}},
-		"regrowing":  {Sparsity: 0.5, Schedule: Schedule{Kind: Polynomial, Every: 3}, Regrow: true},
+		"constant":   {Sparsity: 0.5, Schedule: Schedule{Kind: Constant, Every: 3}},
 	} {
 		want, _ := train(t, o, 40, 0)
 		for _, at := range []int{5, 20, 21, 33} {

@@ -11,30 +11,25 @@ type Kind string
 const (
 	// Constant is the final sparsity from Begin on.
 	Constant Kind = "Constant"
-	// Polynomial rises from Initial at Begin to the final sparsity at End, fast at first (Zhu and Gupta, arXiv 1710.01878).
+	// Polynomial rises from 0 at Begin to the final sparsity at End, fast at first: by the third power (Zhu and Gupta, arXiv 1710.01878).
 	Polynomial Kind = "Polynomial"
 )
 
 // Schedule says at which training steps masks are chosen anew, and how sparse. Steps count from 0.
 type Schedule struct {
-	Kind    Kind    // empty means Constant
-	Initial float64 // sparsity at Begin; Polynomial only
-	Power   float64 // of the polynomial; 0 means 3
-	Begin   int     // first step that prunes
-	End     int     // last step that chooses; 0: Begin for Constant, half of the run for Polynomial; negative or past the run: its end
-	Every   int     // steps between choices; 0 means 100
+	Kind  Kind // empty means Polynomial
+	Begin int  // first step that prunes
+	End   int  // last step that chooses; 0: Begin for Constant, half of the run for Polynomial; negative or past the run: its end
+	Every int  // steps between choices; 0 means DefaultEvery
 }
 
 // DefaultEvery is the steps between choices, where the schedule does not say.
-const DefaultEvery = 100
+const DefaultEvery = 10
 
 // Resolve returns the schedule for a run of so many steps, defaults filled in and confined to the run.
 func (s Schedule) Resolve(steps int) (Schedule, error) {
 	if s.Kind == "" {
-		s.Kind = Constant
-	}
-	if s.Power == 0 {
-		s.Power = 3
+		s.Kind = Polynomial
 	}
 	if s.Every == 0 {
 		s.Every = DefaultEvery
@@ -42,10 +37,6 @@ func (s Schedule) Resolve(steps int) (Schedule, error) {
 	switch {
 	case s.Kind != Constant && s.Kind != Polynomial:
 		return s, fmt.Errorf("schedule %q is neither %s nor %s", s.Kind, Constant, Polynomial)
-	case !(s.Initial >= 0 && s.Initial < 1):
-		return s, fmt.Errorf("initial sparsity %v is outside [0, 1)", s.Initial)
-	case !(s.Power > 0) || math.IsInf(s.Power, 0):
-		return s, fmt.Errorf("power %v of the schedule is not positive", s.Power)
 	case s.Every < 0:
 		return s, fmt.Errorf("%d steps between choices of a mask", s.Every)
 	case s.Begin < 0:
@@ -71,7 +62,7 @@ func (s Schedule) Sparsity(step int, final float64) float64 {
 		return final
 	}
 	p := min(max(float64(step-s.Begin)/float64(s.End-s.Begin), 0), 1)
-	return final + (min(s.Initial, final)-final)*math.Pow(1-p, s.Power)
+	return final - final*math.Pow(1-p, 3)
 }
 
 // Due reports whether a resolved schedule chooses masks before the given step.

@@ -29,16 +29,19 @@ func (m Method) String() string {
 	return [...]string{"MinMax", "MovingAverage", "Percentile", "MSE"}[m]
 }
 
+// DefaultPercentile is that of a Calibration by Percentile that does not say another.
+const DefaultPercentile = 99.99
+
 // Calibration configures Calibrate. The zero value is min-max.
 type Calibration struct {
 	Method     Method
-	Percentile float64 // of Percentile, in (50, 100]; 0 = 99.99
+	Percentile float64 // of Percentile, in (50, 100]; 0: DefaultPercentile
 	Decay      float32 // of Average, per micro-batch, in [0, 1); 0 = 0.9
 }
 
 func (c Calibration) withDefaults() (Calibration, error) {
 	if c.Percentile == 0 {
-		c.Percentile = 99.99
+		c.Percentile = DefaultPercentile
 	}
 	if c.Decay == 0 {
 		c.Decay = 0.9

@@ -114,7 +114,7 @@ func TestRangesOfAConstantTensor(t *testing.T) {
 				if err := p.Check(); err != nil {
 					t.Fatal(err)
 				}
-				if got := p.FakeQuantize(v); math.Abs(float64(got-v)) > 0.01 {
+				if got := p.Dequantize(p.Quantize(v)); math.Abs(float64(got-v)) > 0.01 {
 					t.Errorf("range %v represents %v as %v", r, v, got)
 				}
 			}
@@ -125,7 +125,7 @@ func TestRangesOfAConstantTensor(t *testing.T) {
 func squaredError(x []float32, r Range) float64 {
 	p, sum := r.Params(), 0.0
 	for _, v := range x {
-		d := float64(p.FakeQuantize(v) - v)
+		d := float64(p.Dequantize(p.Quantize(v)) - v)
 		sum += d * d
 	}
 	return sum

@@ -36,9 +36,6 @@ func (p Params) Dequantize(q int8) float32 {
 	return p.Scale * float32(int32(q)-p.ZeroPoint)
 }
 
-// FakeQuantize returns the real value nearest to x among those the 256 codes represent.
-func (p Params) FakeQuantize(x float32) float32 { return p.Dequantize(p.Quantize(x)) }
-
 // Range is the interval between the values of the smallest and the largest code.
 func (p Params) Range() Range {
 	return Range{Min: p.Dequantize(minCode), Max: p.Dequantize(maxCode)}

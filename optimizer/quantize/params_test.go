@@ -79,12 +79,12 @@ func TestFakeQuantizeIsIdempotent(t *testing.T) {
 	for range 100 {
 		p := Range{Min: -float32(rng.ExpFloat64()), Max: float32(rng.ExpFloat64())}.Params()
 		for range 100 {
-			x := p.FakeQuantize(float32(rng.NormFloat64()))
-			if got := p.FakeQuantize(x); got != x {
+			x := p.Dequantize(p.Quantize(float32(rng.NormFloat64())))
+			if got := p.Dequantize(p.Quantize(x)); got != x {
 				t.Fatalf("%v: %v became %v", p, x, got)
 			}
 		}
-		if p.FakeQuantize(0) != 0 {
+		if p.Dequantize(p.Quantize(0)) != 0 {
 			t.Fatalf("%v: 0 is not representable", p)
 		}
 	}
@@ -128,6 +128,6 @@ func BenchmarkFakeQuantize(b *testing.B) {
 	p := Range{-1, 1}.Params()
 	x := float32(0.3)
 	for b.Loop() {
-		x = p.FakeQuantize(x)
+		x = p.Dequantize(p.Quantize(x))
 	}
 }

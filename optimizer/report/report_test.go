@@ -271,24 +271,3 @@ func TestTrialsOfLearningRatesAreDrawn(t *testing.T) {
 		t.Errorf("the line has %d segments, want 2: a trial without a loss ends it", n)
 	}
 }
-
-func TestTable(t *testing.T) {
-	d := &Data{Constraints: []Constraint{{Metric: measure.CompressedBytes, Max: "20"}}, Stages: []Stage{
-		{Name: "baseline", State: StateCompleted, Metrics: metrics(0.97, 100), Leaf: &Leaf{Technique: "PTQ", Metrics: metrics(0.96, 25),
-			Missed: []Shortfall{{Constraint: Constraint{Metric: measure.CompressedBytes, Max: "20"}, Value: "25"}}}},
-		{Name: "pcqat", Kind: "quantize", Final: true, State: StateCompleted, Leaf: &Leaf{Technique: "PCQAT", Selected: true, Metrics: metrics(0.9655, 12)}},
-		{Name: "late", Kind: "prune", State: StateSkipped}}}
-	var out bytes.Buffer
-	if _, err := Table(d).WriteTo(&out); err != nil {
-		t.Fatal(err)
-	}
-	want := `LEAF                ACCURACY  COMPRESSED  VERDICT
-float model          97.00 %       100 B
-baseline     PTQ     96.00 %        25 B  ✗ misses Compressed
-pcqat        PCQAT   96.55 %        12 B  ✓ selected
-late                                      skipped
-`
-	if diff := cmp.Diff(want, out.String()); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
-	}
-}

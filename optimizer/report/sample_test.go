@@ -164,5 +164,4 @@ func TestReportOfPeers(t *testing.T) {
 	if err := Write(f, d); err != nil {
 		t.Fatal(err)
 	}
-	Table(d).WriteTo(os.Stderr)
 }

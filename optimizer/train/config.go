@@ -64,7 +64,8 @@ type EarlyStop struct {
 	From     int // the first epoch (from 0) that counts, such as the end of a pruning schedule
 }
 
-// DefaultConfig is what the manifest's defaults say, and Keras's constants.
+// DefaultConfig is what the manifest's defaults say, and Keras's constants. Only the learning rate is given: set FindRate to have it found,
+// as a manifest without one does.
 func DefaultConfig() Config {
 	return Config{
 		Epochs: 3, BatchSize: 64, LearningRate: 1e-4, Optimizer: Adam, Momentum: 0.9, Beta1: 0.9, Beta2: 0.999, Epsilon: 1e-7,

@@ -124,9 +124,6 @@ func quantizedTask(t testing.TB, mode RangeMode, workers int) Task {
 	task := Task{Train: src, Validation: blobs(5, 90, 4), Workers: workers}
 	task.Network, task.Weights = compile(t, m)
 	task.Teacher, _ = compile(t, m)
-	for _, w := range task.Weights {
-		w.LearnScale = mode == Learned
-	}
 	attach(t, m, &task, mode)
 	return task
 }

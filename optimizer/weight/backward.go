@@ -13,19 +13,19 @@ type Trainable struct {
 	Mask  []uint8   // 0: the value stays; nil: none does
 	// StepScale converts a step from weight units into those of Value.
 	StepScale float32
-	// Decay says whether weight decay applies: to latents, not to scales and centers.
+	// Decay says whether weight decay applies: to latents, not to centers.
 	Decay bool
 }
 
 // gradients are the tensor's own buffers, made by Trainables.
 type gradients struct {
-	latent, gain, center []float32
-	unit                 []float32 // by scale, scale/Unit
-	centers              []float32 // all codebooks' centers, one after the other; Codebook.Center are parts of it
-	begin                []int     // by codebook, where its part begins; one more than codebooks
+	latent, center []float32
+	unit           []float32 // by scale, scale/Unit
+	centers        []float32 // all codebooks' centers, one after the other; Codebook.Center are parts of it
+	begin          []int     // by codebook, where its part begins; one more than codebooks
 }
 
-// Trainables returns what the optimizer moves, in a fixed order: latents, scales if LearnScale, centers of codes. Call it once
+// Trainables returns what the optimizer moves, in a fixed order: latents, centers of codes. Call it once
 // the technique is set up, and again after SetMask on a tensor without mask, Quantize or SetCodebooks.
 func (t *Tensor) Trainables() []Trainable {
 	if t.grad.latent == nil {
@@ -33,27 +33,13 @@ func (t *Tensor) Trainables() []Trainable {
 	}
 	if t.grad.unit == nil {
 		t.grad.unit = make([]float32, len(t.Scale))
-		t.gradUnit()
-	}
-	mask := t.Mask
-	if t.Regrow {
-		mask = nil
+		for c, s := range t.Scale {
+			t.grad.unit[c] = s / t.Unit
+		}
 	}
 	all := []Trainable{{
-		Name: t.Name, Value: t.Latent, Grad: t.grad.latent, Mask: mask, StepScale: 1 / t.Unit, Decay: true,
+		Name: t.Name, Value: t.Latent, Grad: t.grad.latent, Mask: t.Mask, StepScale: 1 / t.Unit, Decay: true,
 	}}
-	if t.LearnScale && t.Scale != nil {
-		if t.gain == nil {
-			t.base, t.gain = append([]float32(nil), t.Scale...), make([]float32, len(t.Scale))
-			for c := range t.gain {
-				t.gain[c] = 1
-			}
-		}
-		if t.grad.gain == nil {
-			t.grad.gain = make([]float32, len(t.Scale))
-		}
-		all = append(all, Trainable{Name: t.Name + "/scale", Value: t.gain, Grad: t.grad.gain, StepScale: t.gainStep()})
-	}
 	if t.Codebooks != nil {
 		if t.grad.centers == nil {
 			t.joinCenters()
@@ -62,10 +48,6 @@ func (t *Tensor) Trainables() []Trainable {
 	}
 	return all
 }
-
-// gainStep is the StepScale of the scales, which train as factors of what they began with: a step moves the largest weight of
-// an average channel as far as the same step would on its own.
-func (t *Tensor) gainStep() float32 { return 1 / (MaxCode * t.Unit) }
 
 // joinCenters lays the centers of all codebooks out one after the other.
 func (t *Tensor) joinCenters() {
@@ -85,10 +67,8 @@ func (t *Tensor) joinCenters() {
 
 // Backward sets the trainables' gradients from dW, the gradient of the loss with respect to the effective weights:
 //
-//	latents   dW, straight through, per code unit; zero for pruned weights (unless they may regrow) and frozen members
+//	latents   dW, straight through, per code unit; zero for pruned weights
 //	centers   the sum of dW over the members of a code (straight through the rounding of the center)
-//	scales    with codebooks the derivative of scale·code; without, LSQ's (Esser et al., arXiv 1902.08153, eq. 3) with its
-//	          gradient scale 1/√(n·127)
 //
 // dW is not changed. It allocates nothing; Trainables must have been called.
 func (t *Tensor) Backward(dW []float32) {
@@ -96,70 +76,18 @@ func (t *Tensor) Backward(dW []float32) {
 		t.backwardCodes(dW)
 		return
 	}
-	if t.gain != nil {
-		t.backwardGain(dW)
-	}
 	g := t.grad.latent
-	switch {
-	case t.Scale == nil:
+	if t.Scale == nil {
 		copy(g, dW)
-	case t.gain == nil:
+	} else {
 		t.scaleRows(g, dW, t.grad.unit)
-	default:
-		t.scaleRows(g, dW, t.gradUnit())
-		for i, v := range t.Latent {
-			if abs(v) > MaxCode { // clipped
-				g[i] = 0
-			}
-		}
 	}
-	if !t.Regrow {
-		applyMask(g, t.Mask)
-	}
+	applyMask(g, t.Mask)
 }
-
-// gradUnit is, by scale, what a gradient by weights is multiplied by to become one by latents in weight units.
-func (t *Tensor) gradUnit() []float32 {
-	for c, s := range t.Scale {
-		t.grad.unit[c] = s / t.Unit
-	}
-	return t.grad.unit
-}
-
-// backwardGain is LSQ: d(scale·code)/dscale = code − latent within the range, ±127 outside, for the float weight held fixed.
-func (t *Tensor) backwardGain(dW []float32) {
-	clear(t.grad.gain)
-	t.rows(func(c, lo, hi int) {
-		var sum float64
-		for i := lo; i < hi; i++ {
-			if t.Mask != nil && t.Mask[i] == 0 {
-				continue
-			}
-			v := t.Latent[i]
-			inside := clamp(v, MaxCode)
-			d := round(inside)
-			if inside == v {
-				d -= v
-			}
-			sum += float64(dW[i]) * float64(d)
-		}
-		t.grad.gain[min(c, len(t.gain)-1)] += float32(sum * float64(t.scaleOf(c)))
-	})
-	per := float64(t.Len() / len(t.gain))
-	// LSQ's step for SGD is lr·dL/ds/√(n·127). Here the step of the gain is lr·StepScale·Grad.
-	lsq := float32(MaxCode / math.Sqrt(MaxCode*per) / float64(t.Unit))
-	for c := range t.grad.gain {
-		t.grad.gain[c] *= lsq
-	}
-}
-
-// round to the nearest integer, ties away from zero.
-func round(x float32) float32 { return float32(math.Round(float64(x))) }
 
 // backwardCodes is Backward under codebooks.
 func (t *Tensor) backwardCodes(dW []float32) {
 	clear(t.grad.center)
-	clear(t.grad.gain)
 	var sums [4][256]float32 // four, so that equal members in a row do not wait for each other
 	t.rows(func(c, lo, hi int) {
 		b := min(c, len(t.Codebooks)-1)
@@ -170,19 +98,11 @@ func (t *Tensor) backwardCodes(dW []float32) {
 		}
 		scatter(t.grad.latent[lo:hi], &sums, t.members[lo:hi], dW[lo:hi], by)
 		center := t.grad.center[t.grad.begin[b]:t.grad.begin[b+1]]
-		var gain float32
 		for k := range n {
 			sum := (sums[0][k] + sums[1][k]) + (sums[2][k] + sums[3][k])
 			center[k] += float32(by * sum)
-			gain += float32(sum * float32(book.code[k]))
-		}
-		if t.gain != nil {
-			t.grad.gain[min(c, len(t.gain)-1)] += float32(gain * (t.scaleOf(c) * t.gainStep()))
 		}
 	})
-	if t.Frozen {
-		clear(t.grad.latent)
-	}
 }
 
 // scatter adds every dW to a sum of its member and writes by·dW into g, zero for pruned members.

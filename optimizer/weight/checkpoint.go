@@ -8,7 +8,7 @@ import (
 )
 
 // checkpointVersion begins the binary form of a tensor.
-const checkpointVersion = 1
+const checkpointVersion = 2
 
 // AppendBinary appends all that training changes: latents, mask, scales, codebooks with their prices, members. It implements
 // encoding.BinaryAppender and never fails.
@@ -17,8 +17,6 @@ func (t *Tensor) AppendBinary(dst []byte) ([]byte, error) {
 	dst = appendFloats(dst, t.Latent)
 	dst = appendBytes(dst, t.Mask)
 	dst = appendFloats(dst, t.Scale)
-	dst = appendFloats(dst, t.base)
-	dst = appendFloats(dst, t.gain)
 	dst = appendBytes(dst, t.members)
 	for _, book := range t.Codebooks {
 		dst = appendFloats(dst, book.Center)
@@ -43,8 +41,6 @@ func (t *Tensor) UnmarshalBinary(data []byte) error {
 	readFloats(r, &t.Latent, t.Len())
 	readBytes(r, &t.Mask, 0, t.Len())
 	readFloats(r, &t.Scale, len(t.Scale))
-	readFloats(r, &t.base, 0, len(t.Scale))
-	readFloats(r, &t.gain, len(t.base))
 	readBytes(r, &t.members, len(t.members))
 	for _, book := range t.Codebooks {
 		n := len(book.code)

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"math"
 	"slices"
-
-	"espalier.dev/espalier/optimizer/kernel"
 )
 
 // Codebook is the code set of a tensor or of one output channel. Its centers train; the codes are the centers rounded.
@@ -73,12 +71,6 @@ func (b *Codebook) Len() int { return len(b.code) }
 
 // Codes returns the codes, sorted and distinct.
 func (b *Codebook) Codes() []int8 { return slices.Clone(b.code) }
-
-// Boundaries returns the sorted boundaries between the codes, one fewer than codes.
-func (b *Codebook) Boundaries() []float32 { return slices.Clone(b.boundary) }
-
-// Nonzero reports whether the mask holds zero, so that no code is 0.
-func (b *Codebook) Nonzero() bool { return b.nonzero }
 
 // check reports a codebook that breaks its invariants or does not fit the mask.
 func (b *Codebook) check(masked bool) error {
@@ -192,11 +184,4 @@ func (b *Codebook) place() {
 			b.boundary[k] = float32(from[i])
 		}
 	}
-}
-
-// Index returns the index of the code a latent belongs to.
-func (b *Codebook) Index(x float32) int {
-	var k [1]uint8
-	kernel.AssignCodes(k[:], []float32{x}, b.boundary)
-	return int(k[0])
 }

@@ -80,7 +80,6 @@ func TestTheRecordGivesTheStateAndTheIntegersBack(t *testing.T) {
 func TestAZeroThatIsNotPrunedStaysFreeToTrain(t *testing.T) {
 	w := must(New("w", []int{12, 3, 3, 8}, 0, gaussian(7, []int{12, 3, 3, 8}, 0, 1)))(t)
 	ok(t, w.SetMask(half(w.Latent)))
-	w.Settle()
 	free := slices.Index(w.Mask, 1)
 	w.Latent[free] = 0
 	m, index, _ := twoLayers(w.Values(), make([]float32, 108))

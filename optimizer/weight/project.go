@@ -6,15 +6,11 @@ import (
 	"espalier.dev/espalier/optimizer/kernel"
 )
 
-// Project restores what must hold after an optimizer step: pruned latents stay zero (unless they may regrow), latents stay
-// within ±127, scales follow their gains, centers are sorted and distinct after rounding, every weight belongs to a rounded
-// code. It allocates nothing.
+// Project restores what must hold after an optimizer step: pruned latents stay zero, latents stay within ±127, centers are sorted
+// and distinct after rounding, every weight belongs to a rounded code. It allocates nothing.
 func (t *Tensor) Project() {
-	if !t.Regrow {
-		applyMask(t.Latent, t.Mask)
-	}
-	t.moveScale()
-	if t.Scale != nil && !(t.LearnScale && t.Codebooks == nil) {
+	applyMask(t.Latent, t.Mask)
+	if t.Scale != nil {
 		kernel.Clamp(t.Latent, t.Latent, -MaxCode, MaxCode)
 	}
 	if t.Codebooks == nil {
@@ -23,45 +19,7 @@ func (t *Tensor) Project() {
 	for _, book := range t.Codebooks {
 		book.project()
 	}
-	if !t.Frozen {
-		t.assign()
-	}
-}
-
-// moveScale applies the trained gains. Without codebooks the float weight scale·latent stays where it is, so that a scale that
-// grows makes codes coarser, as in LSQ; with codebooks it grows with its scale, codes untouched.
-func (t *Tensor) moveScale() {
-	if t.gain == nil {
-		return
-	}
-	for c, g := range t.gain {
-		g = min(max(g, smallestGain), 1/smallestGain)
-		t.gain[c] = g
-		before := t.Scale[c]
-		t.Scale[c] = CompactScale(float32(t.base[c] * g))
-		if t.Codebooks == nil && t.Scale[c] != before {
-			t.scaleLatents(c, before/t.Scale[c])
-		}
-	}
-}
-
-// smallestGain bounds how far training may move a scale from where it began, either way.
-const smallestGain = 1.0 / 16
-
-// scaleLatents multiplies the latents under scale c.
-func (t *Tensor) scaleLatents(c int, by float32) {
-	if len(t.Scale) == 1 {
-		for i := range t.Latent {
-			t.Latent[i] *= by
-		}
-		return
-	}
-	for o := range t.outer {
-		lo := (o*t.channels + c) * t.inner
-		for i := lo; i < lo+t.inner; i++ {
-			t.Latent[i] *= by
-		}
-	}
+	t.assign()
 }
 
 // assign gives every weight the code its latent belongs to, then lets the prices follow.

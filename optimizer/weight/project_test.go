@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"espalier.dev/espalier/optimizer/kernel"
 )
 
 func TestCodesStaySortedDistinctAndWithinRange(t *testing.T) {
@@ -59,15 +61,15 @@ func TestEveryCodebookOfEverySizeIsValid(t *testing.T) {
 
 func TestPricesShiftBoundariesTowardsTheDearerCode(t *testing.T) {
 	b := must(NewCodebook([]float32{0, 10, 20}, false))(t)
-	if diff := cmp.Diff([]float32{5, 15}, b.Boundaries()); diff != "" {
+	if diff := cmp.Diff([]float32{5, 15}, b.boundary); diff != "" {
 		t.Errorf("without prices the boundary is the middle:\n%s", diff)
 	}
 	ok(t, b.Price(10, []float32{0.5, 0.25, 0.25}))
-	if diff := cmp.Diff([]float32{5.5, 15}, b.Boundaries()); diff != "" {
+	if diff := cmp.Diff([]float32{5.5, 15}, b.boundary); diff != "" {
 		t.Errorf("one bit at 10 over a distance of 10 shifts by 0.5:\n%s", diff)
 	}
 	ok(t, b.Price(1000, []float32{0.5, 0.001, 0.499}))
-	bounds := b.Boundaries()
+	bounds := b.boundary
 	if bounds[0] != bounds[1] {
 		t.Errorf("a dominated code has an empty interval; boundaries %v", bounds)
 	}
@@ -92,7 +94,9 @@ func TestBoundariesGiveTheCheapestCode(t *testing.T) {
 				}
 				return d*d + float64(b.Bits[k])
 			}
-			k := b.Index(x)
+			var member [1]uint8
+			kernel.AssignCodes(member[:], []float32{x}, b.boundary)
+			k := int(member[0])
 			for j := range centers {
 				if cost(j) < cost(k)-1e-3 {
 					t.Fatalf("latent %v: code %d costs %v, code %d only %v", x, k, cost(k), j, cost(j))

@@ -89,7 +89,6 @@ func FromState(name string, values []float32, s State) (*Tensor, error) {
 	if err := t.SetMask(s.Mask); err != nil {
 		return nil, err
 	}
-	t.Settle()
 	if !s.Clustered() {
 		return t, nil
 	}

@@ -25,22 +25,12 @@ type Tensor struct {
 	Scale     []float32   // one, or one per output channel; nil: a float tensor
 	Codebooks []*Codebook // one, or one per output channel; nil: all 255 codes
 
-	// LearnScale trains the scales too. Set it before Trainables.
-	LearnScale bool
-	// Frozen keeps every weight in the code it is in: only codes and scales train. Meant for the last epochs of CQAT.
-	Frozen bool
-	// Regrow passes gradients to pruned latents as well, straight through, so that a later SetMask can choose them again. For
-	// the time a pruning schedule runs; Settle ends it.
-	Regrow bool
-
 	// Unit is the size of a code unit in weight units, the median scale (1 for a float tensor): what the optimizer's learning
 	// rate is divided by.
 	Unit float32
 
 	geometry
-	members []uint8   // by weight: index into its codebook, pruned for a masked one; nil without codebooks
-	base    []float32 // scales that gain multiplies; nil until the scales train
-	gain    []float32
+	members []uint8 // by weight: index into its codebook, pruned for a masked one; nil without codebooks
 	grad    gradients
 }
 
@@ -139,9 +129,8 @@ func (t *Tensor) scaleOf(c int) float32 {
 // bookOf is the codebook of channel c.
 func (t *Tensor) bookOf(c int) *Codebook { return t.Codebooks[min(c, len(t.Codebooks)-1)] }
 
-// SetMask sets which weights survive (1) and which are pruned (0). Latents of pruned weights keep their value until Settle, so
-// that a schedule can choose again among all of them. A nil mask prunes nothing. Weights with codebooks take no new mask: prune
-// before clustering.
+// SetMask sets which weights survive (1) and which are pruned (0): their latents become zero, and stay so. A nil mask prunes nothing.
+// Weights with codebooks take no new mask: prune before clustering.
 func (t *Tensor) SetMask(mask []uint8) error {
 	if mask != nil && len(mask) != t.Len() {
 		return fmt.Errorf("weights %q: mask of %d for %d weights", t.Name, len(mask), t.Len())
@@ -162,13 +151,8 @@ func (t *Tensor) SetMask(mask []uint8) error {
 		t.Mask = make([]uint8, len(mask))
 	}
 	copy(t.Mask, mask)
-	return nil
-}
-
-// Settle ends a pruning schedule: latents of pruned weights become zero, and stay so.
-func (t *Tensor) Settle() {
-	t.Regrow = false
 	applyMask(t.Latent, t.Mask)
+	return nil
 }
 
 // Quantize turns a float tensor into one with all 255 codes, with a scale per output channel or a single one: the largest
@@ -276,7 +260,7 @@ func (t *Tensor) SetCodebooks(scale []float32, books []*Codebook) error {
 	t.members = make([]uint8, t.Len())
 	t.grad = gradients{}
 	t.Project()
-	t.assign() // also if Frozen: members have to begin somewhere
+	t.assign()
 	return nil
 }
 

@@ -11,9 +11,9 @@ import (
 
 // setting makes a tensor in one mode of the parametrization.
 type setting struct {
-	mask, perChannel, learn, frozen bool
-	clusters                        int // 0: all codes; −1: float
-	lambda                          float32
+	mask, perChannel bool
+	clusters         int // 0: all codes; −1: float
+	lambda           float32
 }
 
 func (s setting) make(t testing.TB, shape []int, axis int) *Tensor {
@@ -27,9 +27,7 @@ func (s setting) make(t testing.TB, shape []int, axis int) *Tensor {
 	fail(err)
 	if s.mask {
 		fail(w.SetMask(half(values)))
-		w.Settle()
 	}
-	w.LearnScale, w.Frozen = s.learn, s.frozen
 	switch {
 	case s.clusters < 0:
 	case s.clusters == 0:
@@ -59,17 +57,17 @@ func (s setting) make(t testing.TB, shape []int, axis int) *Tensor {
 
 // modes are the settings that the techniques use.
 var modes = map[string]setting{
-	"float":                      {clusters: -1},
-	"pruned":                     {clusters: -1, mask: true},
-	"QAT":                        {},
-	"QAT per channel, learned":   {perChannel: true, learn: true},
-	"PQAT":                       {mask: true, perChannel: true},
-	"CQAT":                       {clusters: 16},
-	"CQAT, priced":               {clusters: 16, lambda: 30},
-	"CQAT per channel, learned":  {clusters: 4, perChannel: true, learn: true},
-	"PCQAT":                      {clusters: 7, mask: true},
-	"PCQAT, priced, frozen":      {clusters: 7, mask: true, lambda: 30, frozen: true},
-	"PCQAT per channel, learned": {clusters: 3, mask: true, perChannel: true, learn: true},
+	"float":             {clusters: -1},
+	"pruned":            {clusters: -1, mask: true},
+	"QAT":               {},
+	"QAT per channel":   {perChannel: true},
+	"PQAT":              {mask: true, perChannel: true},
+	"CQAT":              {clusters: 16},
+	"CQAT, priced":      {clusters: 16, lambda: 30},
+	"CQAT per channel":  {clusters: 4, perChannel: true},
+	"PCQAT":             {clusters: 7, mask: true},
+	"PCQAT, priced":     {clusters: 7, mask: true, lambda: 30},
+	"PCQAT per channel": {clusters: 3, mask: true, perChannel: true},
 }
 
 // descend runs steps of gradient descent on ½‖w − target‖² from step from on, and returns the losses.
@@ -110,7 +108,7 @@ func TestTrainingKeepsWhatTheModePromises(t *testing.T) {
 				target := gaussian(8, shape.dims, shape.axis, 30)
 				before, promised := w.State(), slices.Clone(w.members)
 				losses := descend(w, target, 0, 60)
-				if first, last := losses[0], losses[len(losses)-1]; !(last < first) && !mode.frozen {
+				if first, last := losses[0], losses[len(losses)-1]; !(last < first) {
 					t.Errorf("training does not learn: loss %v, then %v", first, last)
 				}
 				ok(t, w.Check())
@@ -129,11 +127,7 @@ func TestTrainingKeepsWhatTheModePromises(t *testing.T) {
 						t.Fatalf("surviving weight %d fell to zero", i)
 					}
 				}
-				if mode.frozen {
-					if diff := cmp.Diff(promised, w.members); diff != "" {
-						t.Errorf("frozen members migrated")
-					}
-				} else if w.members != nil && slices.Equal(promised, w.members) {
+				if w.members != nil && slices.Equal(promised, w.members) {
 					t.Errorf("no member migrated in 60 steps")
 				}
 			})
@@ -191,7 +185,7 @@ func TestACheckpointOfAnotherStageIsRefused(t *testing.T) {
 		}
 	}
 	damaged := slices.Clone(saved)
-	at := 1 + 4 + 4*pcqat.Len() + 4 + pcqat.Len() + 4 + 4*len(pcqat.Scale) + 4 + 4 + 4
+	at := 1 + 4 + 4*pcqat.Len() + 4 + pcqat.Len() + 4 + 4*len(pcqat.Scale) + 4
 	damaged[at] = 200 // a member of a code there is not
 	if err := modes["PCQAT"].make(t, shape, 0).UnmarshalBinary(damaged); err == nil {
 		t.Error("a damaged member: no error")
@@ -202,14 +196,12 @@ func TestCentersTakeTheSumOverTheirMembers(t *testing.T) {
 	w := must(New("w", []int{2, 3}, 0, []float32{1, 1, 2, 20, 10, 10}))(t)
 	book := must(NewCodebook([]float32{100, 50}, false))(t)
 	ok(t, w.SetCodebooks([]float32{0.02, 0.2}, []*Codebook{book}))
-	w.LearnScale = true
 	trainables := w.Trainables()
 	w.Backward([]float32{1, 2, 3, 10, 20, 30})
 	unit := float32(0.2) // the median: the upper of two
 	want := map[string][]float32{
 		"w":       {0.02, 0.04, 0.06, 2, 4, 6},
-		"w/codes": {0.02*3 + 0.2*50, 0.02*3 + 0.2*10},                          // 50: weights 0, 1, 4, 5; 100: weights 2, 3
-		"w/scale": {0.02 * (3*50 + 3*100) / 127, 0.2 * (50*50 + 10*100) / 127}, // Σ dW·code
+		"w/codes": {0.02*3 + 0.2*50, 0.02*3 + 0.2*10}, // 50: weights 0, 1, 4, 5; 100: weights 2, 3
 	}
 	for _, p := range trainables {
 		var got []float32
@@ -222,53 +214,21 @@ func TestCentersTakeTheSumOverTheirMembers(t *testing.T) {
 	}
 }
 
-func TestLearnedScalesOfAllCodesFollowLSQ(t *testing.T) {
-	w := must(New("w", []int{1, 4}, 0, []float32{254, 10.5, -30.8, 4}))(t)
-	w.LearnScale = true
-	ok(t, w.Quantize(true)) // scale 2: latents 127, 5.25, −15.4, 2
-	trainables := w.Trainables()
-	w.Latent[0] = 140 // clipped
-	w.Backward([]float32{1, 2, 3, 4})
-	// eq. 3: −v + round(v) inside, 127 where clipped; gradient scale 1/√(4·127)
-	want := float64(1*127 + 2*(5-5.25) + 3*(-15+15.4) + 0)
-	lr := 0.01
-	stepLSQ := lr * want / math.Sqrt(4*127)                                                // of the scale
-	stepOurs := lr * float64(trainables[1].StepScale) * float64(trainables[1].Grad[0]) * 2 // of the gain, times the base
-	if math.Abs(stepLSQ-stepOurs) > 1e-6 {
-		t.Errorf("a step of the scale is %v, LSQ's %v", stepOurs, stepLSQ)
-	}
-	if got := trainables[0].Grad[0]; got != 0 {
-		t.Errorf("a clipped latent has gradient %v, want 0", got)
-	}
-	before := w.Latent[1] * w.Scale[0]
-	trainables[1].Value[0] = 1.5
-	w.Project()
-	if got := w.Latent[1] * w.Scale[0]; math.Abs(float64(got-before)) > 1e-5 {
-		t.Errorf("the float weight %v became %v when its scale moved", before, got)
-	}
-}
-
-func TestRegrowingWeightsTakeGradientsUntilTheMaskSettles(t *testing.T) {
+func TestPrunedWeightsTakeNoGradient(t *testing.T) {
 	w := must(New("w", []int{1, 2}, 0, []float32{3, 0.1}))(t)
 	ok(t, w.SetMask([]uint8{1, 0}))
-	w.Regrow = true
+	if w.Latent[1] != 0 || w.Values()[1] != 0 {
+		t.Error("a pruned weight is not zero")
+	}
 	p := w.Trainables()[0]
 	w.Backward([]float32{1, 1})
-	if p.Mask != nil || p.Grad[1] != 1 {
-		t.Error("a weight that may regrow gets no gradient")
+	if p.Mask == nil || p.Grad[0] != 1 || p.Grad[1] != 0 {
+		t.Errorf("gradients %v with mask %v", p.Grad, p.Mask)
 	}
+	w.Latent[1] = 5
 	w.Project()
-	if w.Latent[1] == 0 {
-		t.Error("a weight that may regrow lost its latent")
-	}
-	if w.Values()[1] != 0 {
-		t.Error("a pruned weight is not zero in the forward pass")
-	}
-	w.Settle()
-	p = w.Trainables()[0]
-	w.Backward([]float32{1, 1})
-	if p.Mask == nil || p.Grad[1] != 0 || w.Latent[1] != 0 {
-		t.Error("a settled mask lets a pruned weight move")
+	if w.Latent[1] != 0 {
+		t.Error("the projection lets a pruned weight move")
 	}
 }
 

@@ -114,6 +114,3 @@ var builders = map[schema.BuiltinOperator]build{
 	schema.BuiltinOperatorSCATTER_ND:     of(newScatterND),
 	schema.BuiltinOperatorSEGMENT_SUM:    of(newSegmentSum),
 }
-
-// Runs reports whether an operator can be run here.
-func Runs(code schema.BuiltinOperator) bool { return builders[code] != nil }

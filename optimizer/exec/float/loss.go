@@ -3,12 +3,8 @@ package float
 import (
 	"slices"
 
-	"espalier.dev/espalier/optimizer/ir"
 	"espalier.dev/espalier/optimizer/tflite/schema"
 )
-
-// Ends says, by model output, where a loss attaches.
-func (n *Network) Ends() []ir.Ending { return n.ends }
 
 // LossTensor is where the loss of model output i attaches unless told otherwise.
 func (n *Network) LossTensor(i int) int { return n.ends[i].Tensor }
@@ -63,14 +59,4 @@ func (n *Network) findTrainable(p *program) {
 // differentiable reports whether values of a type have gradients.
 func differentiable(t schema.TensorType) bool {
 	return t == schema.TensorTypeFLOAT32 || t == schema.TensorTypeCOMPLEX64
-}
-
-// CheckTrainable returns ErrNothingToTrain if no parameter is trainable.
-func (n *Network) CheckTrainable() error {
-	for _, p := range n.Params {
-		if p.Trainable {
-			return nil
-		}
-	}
-	return ErrNothingToTrain
 }

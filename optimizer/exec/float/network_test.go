@@ -1,8 +1,8 @@
 package float
 
 import (
-	"errors"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 
@@ -53,7 +53,7 @@ func TestStepsAllocateNothing(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				n.inputGradients = n.CheckTrainable() != nil
+				n.inputGradients = !trainable(n)
 				if mode != "float" {
 					quantizeAll(t, n, mode == "learned ranges")
 				}
@@ -112,8 +112,8 @@ func TestParamsDescribeTheModel(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
-	if name := n.Graph.Tensors[n.LossTensor(0)].Name; name != "dense" || n.Ends()[0].Last != ir.SoftmaxEnd {
-		t.Errorf("the loss attaches at %q with ending %v, want the logits", name, n.Ends()[0].Last)
+	if name := n.Graph.Tensors[n.LossTensor(0)].Name; name != "dense" || n.ends[0].Last != ir.SoftmaxEnd {
+		t.Errorf("the loss attaches at %q with ending %v, want the logits", name, n.ends[0].Last)
 	}
 }
 
@@ -190,21 +190,10 @@ func TestWhatCannotBeDifferentiatedFreezesWhatLiesBeforeIt(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
-	if err := n.CheckTrainable(); err != nil {
-		t.Error(err)
-	}
 }
 
-func TestNothingToTrainIsAnError(t *testing.T) {
-	b := tflitetest.New()
-	b.Output(b.Unary("y", schema.BuiltinOperatorTANH, b.Input("x", 1, 6)))
-	n, err := Compile(b.Model(), 2)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := n.CheckTrainable(); !errors.Is(err, ErrNothingToTrain) {
-		t.Errorf("got %v, want %v", err, ErrNothingToTrain)
-	}
+func trainable(n *Network) bool {
+	return slices.ContainsFunc(n.Params, func(p *Param) bool { return p.Trainable })
 }
 
 func TestTheLossAttachesAtTheLastDifferentiableTensor(t *testing.T) {
@@ -234,7 +223,7 @@ func TestTheLossAttachesAtTheLastDifferentiableTensor(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			loss := n.Ends()[0]
+			loss := n.ends[0]
 			if name := n.Graph.Tensors[loss.Tensor].Name; name != "logits" || loss.Last != c.want || loss.Beta != c.beta {
 				t.Errorf("got %q %+v, want the logits, ending %v, factor %v", name, loss, c.want, c.beta)
 			}

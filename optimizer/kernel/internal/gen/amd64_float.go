@@ -5,7 +5,7 @@ var floatAMD64 = map[string]func(*file, vector){
 	"Gemm": gemmAMD64, "CopyRuns": copyRunsAMD64, "AddRuns": addRunsAMD64, "CopyBlock": copyBlockAMD64, "Transpose": transposeAMD64,
 	"Axpy": axpyAMD64, "Scale": scaleAMD64, "MulAdd": mulAddAMD64, "Clamp": clampAMD64,
 	"BiasAct": biasActAMD64, "BiasActQuant": biasActQuantAMD64, "Gate": gateAMD64, "GateSum": gateSumAMD64,
-	"QuantGateSum": quantGateSumAMD64, "SumRows": sumRowsAMD64, "FakeQuant": fakeQuantAMD64, "MinMax": minMaxAMD64,
+	"QuantGateSum": quantGateSumAMD64, "FakeQuant": fakeQuantAMD64, "MinMax": minMaxAMD64,
 	"SumSquares": sumSquaresAMD64, "Adam": adamAMD64, "SGD": sgdAMD64, "Assign": assignAMD64,
 	"Depthwise": depthwiseAMD64, "DepthwiseWeights": depthwiseWeightsAMD64, "MaxPool": maxPoolAMD64, "MaxPoolBackward": maxPoolBackwardAMD64,
 	"Peak": peakAMD64,
@@ -144,13 +144,6 @@ func quantizeKeeping(v vector) string {
 	clamp := " VMAXPS #2, #11, #2\n"
 	at := len(text) - len(clamp) - len(" VMINPS #2, #12, #2\n")
 	return text[:at] + " VMOVAPS #2, #4\n" + text[at:]
-}
-
-func sumRowsAMD64(f *file, v vector) {
-	f.start(v)
-	f.load("x", "SI", "count", "BX")
-	f.rows(v, "MOVQ "+f.arg("sum")+", DX", " VMOVUPS (SI), #0\n VADDPS (DX), #0, #0\n VMOVUPS #0, (DX)", "SI", "DX")
-	f.end()
 }
 
 // minMaxAMD64: MINPS gives its second source, the minimum so far, where one is NaN.

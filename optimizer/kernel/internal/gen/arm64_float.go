@@ -6,7 +6,7 @@ var floatARM64 = map[string]func(*file){
 	"Gemm": gemmARM64, "CopyRuns": copyRunsARM64, "AddRuns": addRunsARM64, "CopyBlock": copyBlockARM64, "Transpose": transposeARM64,
 	"Axpy": axpyARM64, "Scale": scaleARM64, "MulAdd": mulAddARM64, "Clamp": clampARM64, "BiasAct": biasActARM64,
 	"BiasActQuant": biasActQuantARM64, "Gate": gateARM64, "GateSum": gateSumARM64, "QuantGateSum": quantGateSumARM64,
-	"SumRows": sumRowsARM64, "FakeQuant": fakeQuantARM64, "MinMax": minMaxARM64, "SumSquares": sumSquaresARM64, "Adam": adamARM64,
+	"FakeQuant": fakeQuantARM64, "MinMax": minMaxARM64, "SumSquares": sumSquaresARM64, "Adam": adamARM64,
 	"SGD": sgdARM64, "Assign": assignARM64, "Depthwise": depthwiseARM64, "DepthwiseWeights": depthwiseWeightsARM64,
 	"MaxPool": maxPoolARM64, "MaxPoolBackward": maxPoolBackwardARM64, "Peak": peakARM64,
 }
@@ -187,15 +187,6 @@ func quantGateSumARM64(f *file) {
 	})
 	f.stp(pair(6), 4, 0)
 	f.stp(pair(7), 4, 32)
-	f.p(" RET")
-}
-
-func sumRowsARM64(f *file) {
-	f.arm("x", 1)
-	f.rowsARM("sum", func() {
-		f.ldpPost(pair(4), 1)
-		f.addToSum()
-	})
 	f.p(" RET")
 }
 

@@ -24,7 +24,6 @@ var floats = []primitive{
 		[]argument{{"dy", "*float32"}, {"y", "*float32"}, {"sum", "*float32"}, {"n", "int"}, {"count", "int"}, {"bounds", "*[2]float32"}}},
 	{"QuantGateSum", "is GateSum that also zeroes dy where raw is outside the codes, and adds to sums the gradient of the scale, and dy where it was clipped: a register each. Constants as for BiasActQuant.",
 		[]argument{{"dy", "*float32"}, {"raw", "*float32"}, {"sum", "*float32"}, {"n", "int"}, {"count", "int"}, {"constants", "*[8]float32"}, {"sums", "*float32"}}},
-	{"SumRows", "adds count × n values x to sum [n].", []argument{{"sum", "*float32"}, {"x", "*float32"}, {"n", "int"}, {"count", "int"}}},
 	{"FakeQuant", "writes quantized x to y. Constants: scale, first and last step of the codes, ½, 1 and −0.",
 		[]argument{{"y", "*float32"}, {"x", "*float32"}, {"n", "int"}, {"constants", "*[6]float32"}}},
 	{"MinMax", "widens limits, a register of minima and one of maxima, by x. NaN is ignored.", []argument{{"limits", "*float32"}, {"x", "*float32"}, {"n", "int"}}},

@@ -215,21 +215,6 @@ func QuantGateSum(dy *float32, raw *float32, sum *float32, n int, count int, con
 }
 
 //go:noescape
-func sumRows512(sum *float32, x *float32, n int, count int)
-
-//go:noescape
-func sumRows256(sum *float32, x *float32, n int, count int)
-
-// SumRows adds count × n values x to sum [n].
-func SumRows(sum *float32, x *float32, n int, count int) {
-	if Width == 16 {
-		sumRows512(sum, x, n, count)
-	} else {
-		sumRows256(sum, x, n, count)
-	}
-}
-
-//go:noescape
 func fakeQuant512(y *float32, x *float32, n int, constants *[6]float32)
 
 //go:noescape

@@ -74,11 +74,6 @@ func GateSum(dy *float32, y *float32, sum *float32, n int, count int, bounds *[2
 //go:noescape
 func QuantGateSum(dy *float32, raw *float32, sum *float32, n int, count int, constants *[8]float32, sums *float32)
 
-// SumRows adds count × n values x to sum [n].
-//
-//go:noescape
-func SumRows(sum *float32, x *float32, n int, count int)
-
 // FakeQuant writes quantized x to y. Constants: scale, first and last step of the codes, ½, 1 and −0.
 //
 //go:noescape

@@ -54,9 +54,6 @@ func QuantGateSum(dy *float32, raw *float32, sum *float32, n int, count int, con
 	panic(none)
 }
 
-// SumRows adds count × n values x to sum [n].
-func SumRows(sum *float32, x *float32, n int, count int) { panic(none) }
-
 // FakeQuant writes quantized x to y. Constants: scale, first and last step of the codes, ½, 1 and −0.
 func FakeQuant(y *float32, x *float32, n int, constants *[6]float32) { panic(none) }
 

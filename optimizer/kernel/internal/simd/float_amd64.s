@@ -7533,46 +7533,6 @@ loop:
 	VZEROUPPER
 	RET
 
-// func sumRows512(sum *float32, x *float32, n int, count int)
-TEXT ·sumRows512(SB), NOSPLIT, $0-32
-	MOVQ x+8(FP), SI
-	MOVQ count+24(FP), BX
-row:
-	MOVQ n+16(FP), CX
-	MOVQ sum+0(FP), DX
-loop:
-	VMOVUPS (SI), Z0
-	VADDPS (DX), Z0, Z0
-	VMOVUPS Z0, (DX)
-	ADDQ $64, SI
-	ADDQ $64, DX
-	SUBQ $16, CX
-	JNZ loop
-	DECQ BX
-	JNZ row
-	VZEROUPPER
-	RET
-
-// func sumRows256(sum *float32, x *float32, n int, count int)
-TEXT ·sumRows256(SB), NOSPLIT, $0-32
-	MOVQ x+8(FP), SI
-	MOVQ count+24(FP), BX
-row:
-	MOVQ n+16(FP), CX
-	MOVQ sum+0(FP), DX
-loop:
-	VMOVUPS (SI), Y0
-	VADDPS (DX), Y0, Y0
-	VMOVUPS Y0, (DX)
-	ADDQ $32, SI
-	ADDQ $32, DX
-	SUBQ $8, CX
-	JNZ loop
-	DECQ BX
-	JNZ row
-	VZEROUPPER
-	RET
-
 // func fakeQuant512(y *float32, x *float32, n int, constants *[6]float32)
 TEXT ·fakeQuant512(SB), NOSPLIT, $0-32
 	MOVQ y+0(FP), DI

@@ -5414,25 +5414,6 @@ loop:
 	WORD $0xAD013C8E // stp q14, q15, [x4, #32]
 	RET
 
-// func SumRows(sum *float32, x *float32, n int, count int)
-TEXT ·SumRows(SB), NOSPLIT, $0-32
-	MOVD x+8(FP), R1
-	MOVD count+24(FP), R5
-row:
-	MOVD n+16(FP), R2
-	MOVD sum+0(FP), R3
-loop:
-	WORD $0xACC12428 // ldp q8, q9, [x1], #32
-	WORD $0xAD402C6A // ldp q10, q11, [x3, #0]
-	WORD $0x4E28D54A // fadd v10.4s, v10.4s, v8.4s
-	WORD $0x4E29D56B // fadd v11.4s, v11.4s, v9.4s
-	WORD $0xAC812C6A // stp q10, q11, [x3], #32
-	SUBS $8, R2
-	BNE loop
-	SUBS $1, R5
-	BNE row
-	RET
-
 // func FakeQuant(y *float32, x *float32, n int, constants *[6]float32)
 TEXT ·FakeQuant(SB), NOSPLIT, $0-32
 	MOVD y+0(FP), R0
