@@ -12,12 +12,13 @@ import (
 
 // array is a tensor's values in row-major order: floats, integers and truths alike. open says that its leading dimension is the batch.
 type array struct {
-	shape []int
-	v     []float64
+	shape     []int
+	v         []float64
+	imaginary []float64 // of complex numbers, whose real parts are v
 }
 
 func newArray(shape ...int) array {
-	return array{slices.Clone(shape), make([]float64, product(shape))}
+	return array{shape: slices.Clone(shape), v: make([]float64, product(shape))}
 }
 
 func product(shape []int) int {
@@ -776,7 +777,7 @@ func reshape(c *call) array {
 	if i := slices.Index(shape, -1); i >= 0 {
 		shape[i] = -len(x.v) / product(shape)
 	}
-	return array{shape, x.v}
+	return array{shape: shape, v: x.v}
 }
 
 func squeeze(c *call) array {
@@ -788,7 +789,7 @@ func squeeze(c *call) array {
 		}
 		shape = append(shape, n)
 	}
-	return array{shape, x.v}
+	return array{shape: shape, v: x.v}
 }
 
 func gather(c *call) array {
@@ -899,7 +900,7 @@ func cumsum(c *call) array {
 func selectOf(c *call) array {
 	when, x, y := c.in[0], c.in[1], c.in[2]
 	if c.code == schema.BuiltinOperatorSELECT && len(when.shape) == 1 && len(x.shape) > 1 { // chooses along the first dimension
-		when = array{append([]int{when.shape[0]}, repeat(1, len(x.shape)-1)...), when.v}
+		when = array{shape: append([]int{when.shape[0]}, repeat(1, len(x.shape)-1)...), v: when.v}
 	}
 	return fill(broadcast(when.shape, x.shape, y.shape), func(at []int) float64 {
 		if when.of(at) != 0 {
@@ -930,6 +931,55 @@ func gelu(c *call) array {
 		}
 		return x / 2 * (1 + math.Erf(x/math.Sqrt2))
 	})
+}
+
+// spectrum is the half of the Fourier transform of the last two dimensions that the other half mirrors.
+func spectrum(c *call) array {
+	x, lengths := c.in[0], c.in[1].ints()
+	r := len(x.shape) - 2
+	var imaginary []float64
+	y := fill(append(slices.Clone(x.shape[:r]), lengths[0], lengths[1]/2+1), func(at []int) float64 {
+		re, im := 0.0, 0.0
+		for i := range min(lengths[0], x.shape[r]) {
+			for k := range min(lengths[1], x.shape[r+1]) {
+				angle := 2 * math.Pi * (float64(i*at[r])/float64(lengths[0]) + float64(k*at[r+1])/float64(lengths[1]))
+				v := x.at(append(slices.Clone(at[:r]), i, k)...)
+				re, im = re+v*math.Cos(angle), im-v*math.Sin(angle)
+			}
+		}
+		imaginary = append(imaginary, im)
+		return re
+	})
+	y.imaginary = imaginary
+	return y
+}
+
+func scatterND(c *call) array {
+	ids, updates, shape := c.in[0], c.in[1], c.in[2].ints()
+	r := len(ids.shape) - 1
+	out := newArray(shape...)
+	for i, v := range updates.v {
+		at := index(updates.shape, i)
+		var to []int
+		for k := range ids.shape[r] {
+			to = append(to, int(ids.at(append(slices.Clone(at[:r]), k)...)))
+		}
+		out.v[offset(shape, append(to, at[r:]...))] += v
+	}
+	return out
+}
+
+func segmentSum(c *call) array {
+	x, ids := c.in[0], c.in[1].ints()
+	shape := slices.Clone(x.shape)
+	shape[0] = slices.Max(ids) + 1
+	out := newArray(shape...)
+	for i, v := range x.v {
+		at := index(x.shape, i)
+		at[0] = ids[at[0]]
+		out.v[offset(shape, at)] += v
+	}
+	return out
 }
 
 func sign(x float64) float64 { return truth(x > 0) - truth(x < 0) }
@@ -1045,13 +1095,13 @@ var definitions = map[schema.BuiltinOperator]definition{
 
 	schema.BuiltinOperatorSOFTMAX: rows(func(c *call, x []float64) []float64 {
 		beta := float64(c.options.(*schema.SoftmaxOptionsT).Beta)
-		scaled := array{[]int{len(x)}, x}.each(func(v float64) float64 { return beta * v })
+		scaled := array{shape: []int{len(x)}, v: x}.each(func(v float64) float64 { return beta * v })
 		sum := logSum(scaled.v)
 		return scaled.each(func(v float64) float64 { return math.Exp(v - sum) }).v
 	}),
 	schema.BuiltinOperatorLOG_SOFTMAX: rows(func(_ *call, x []float64) []float64 {
 		sum := logSum(x)
-		return array{[]int{len(x)}, x}.each(func(v float64) float64 { return v - sum }).v
+		return array{shape: []int{len(x)}, v: x}.each(func(v float64) float64 { return v - sum }).v
 	}),
 	schema.BuiltinOperatorL2_NORMALIZATION: rows(func(c *call, x []float64) []float64 {
 		sum := 0.0
@@ -1059,8 +1109,22 @@ var definitions = map[schema.BuiltinOperator]definition{
 			sum += v * v
 		}
 		c.e.jump(math.Sqrt(sum)) // of a vector near zero the direction jumps
-		return array{[]int{len(x)}, x}.each(func(v float64) float64 { return v / max(math.Sqrt(sum), 1e-6) }).v
+		return array{shape: []int{len(x)}, v: x}.each(func(v float64) float64 { return v / max(math.Sqrt(sum), 1e-6) }).v
 	}),
+
+	schema.BuiltinOperatorRFFT2D: one(spectrum),
+	schema.BuiltinOperatorREAL:   one(func(c *call) array { return array{shape: c.in[0].shape, v: c.in[0].v} }),
+	schema.BuiltinOperatorIMAG:   one(func(c *call) array { return array{shape: c.in[0].shape, v: c.in[0].imaginary} }),
+	schema.BuiltinOperatorCOMPLEX_ABS: one(func(c *call) array {
+		y := array{shape: c.in[0].shape}
+		for i, re := range c.in[0].v {
+			y.v = append(y.v, math.Hypot(re, c.in[0].imaginary[i]))
+			c.e.jump(y.v[i]) // of a number near zero the direction jumps
+		}
+		return y
+	}),
+	schema.BuiltinOperatorSCATTER_ND:  one(scatterND),
+	schema.BuiltinOperatorSEGMENT_SUM: one(segmentSum),
 
 	schema.BuiltinOperatorMEAN:        reduce(0, add, func(sum float64, n int) float64 { return sum / float64(n) }),
 	schema.BuiltinOperatorSUM:         reduce(0, add, plain),
@@ -1084,7 +1148,7 @@ var definitions = map[schema.BuiltinOperator]definition{
 		axis := (int(c.options.(*schema.PackOptionsT).Axis) + rank) % rank
 		var list []array
 		for _, x := range c.in {
-			list = append(list, array{slices.Insert(slices.Clone(x.shape), axis, 1), x.v})
+			list = append(list, array{shape: slices.Insert(slices.Clone(x.shape), axis, 1), v: x.v})
 		}
 		return concatenate(axis, list...)
 	}),
@@ -1127,7 +1191,7 @@ var definitions = map[schema.BuiltinOperator]definition{
 	schema.BuiltinOperatorSQUEEZE:       one(squeeze),
 	schema.BuiltinOperatorEXPAND_DIMS: one(func(c *call) array {
 		axis := c.in[1].axes(len(c.in[0].shape) + 1)[0]
-		return array{slices.Insert(slices.Clone(c.in[0].shape), axis, 1), c.in[0].v}
+		return array{shape: slices.Insert(slices.Clone(c.in[0].shape), axis, 1), v: c.in[0].v}
 	}),
 	schema.BuiltinOperatorTRANSPOSE: one(func(c *call) array { return permute(c.in[0], c.in[1].ints()) }),
 	schema.BuiltinOperatorREVERSE_V2: one(func(c *call) array {
@@ -1159,7 +1223,7 @@ var definitions = map[schema.BuiltinOperator]definition{
 	schema.BuiltinOperatorSHAPE: one(func(c *call) array {
 		return fill([]int{len(c.in[0].shape)}, func(at []int) float64 { return float64(c.in[0].shape[at[0]]) })
 	}),
-	schema.BuiltinOperatorRANK: one(func(c *call) array { return array{nil, []float64{float64(len(c.in[0].shape))}} }),
+	schema.BuiltinOperatorRANK: one(func(c *call) array { return array{v: []float64{float64(len(c.in[0].shape))}} }),
 	schema.BuiltinOperatorFILL: one(func(c *call) array { return fill(c.in[0].ints(), func([]int) float64 { return c.in[1].v[0] }) }),
 	schema.BuiltinOperatorRANGE: one(func(c *call) array {
 		n := int(math.Ceil((c.in[1].v[0] - c.in[0].v[0]) / c.in[2].v[0]))

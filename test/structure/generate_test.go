@@ -60,7 +60,7 @@ func ints(values ...int) operand {
 }
 
 func scalar(value float64, typ schema.TensorType) operand {
-	return operand{-1, &array{[]int{}, []float64{value}}, typ}
+	return operand{-1, &array{shape: []int{}, v: []float64{value}}, typ}
 }
 
 var absent = operand{tensor: -1}
@@ -231,7 +231,7 @@ func (g *generator) input(i int) {
 		rank = 4
 	}
 	for len(shape) < rank {
-		shape = append(shape, 1+g.IntN(6))
+		shape = append(shape, 1+g.IntN(8-max(rank, 2)))
 	}
 	rows := 0
 	t := g.b.Input(fmt.Sprintf("input%d", i), int32s(shape)...)

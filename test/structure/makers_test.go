@@ -68,6 +68,11 @@ func init() {
 		},
 		schema.BuiltinOperatorCAST: makeCast,
 
+		schema.BuiltinOperatorRFFT2D: makeSpectrum, schema.BuiltinOperatorCOMPLEX_ABS: makeSpectrum,
+		schema.BuiltinOperatorREAL: makeSpectrum, schema.BuiltinOperatorIMAG: makeSpectrum,
+		schema.BuiltinOperatorSCATTER_ND:  makeScatterND,
+		schema.BuiltinOperatorSEGMENT_SUM: makeSegmentSum,
+
 		schema.BuiltinOperatorCUMSUM:          makeCumsum,
 		schema.BuiltinOperatorTOPK_V2:         makeTopK,
 		schema.BuiltinOperatorONE_HOT:         makeOneHot,
@@ -205,7 +210,7 @@ func (g *generator) positive() (int32, bool) {
 	if !ok {
 		return 0, false
 	}
-	out, ok = g.emit(schema.BuiltinOperatorADD, schema.BuiltinOptionsAddOptions, &schema.AddOptionsT{}, append(of(out[0]), g.const32(array{[]int{1}, []float64{0.5}})))
+	out, ok = g.emit(schema.BuiltinOperatorADD, schema.BuiltinOptionsAddOptions, &schema.AddOptionsT{}, append(of(out[0]), g.const32(array{shape: []int{1}, v: []float64{0.5}})))
 	if !ok {
 		return 0, false
 	}
@@ -333,12 +338,7 @@ func (g *generator) kernel(in int, padding schema.Padding) (kernel, stride, dila
 	return kernel, stride, dilation
 }
 
-func (g *generator) biasOf(n int) operand {
-	if g.chance(0.3) {
-		return absent
-	}
-	return g.const32(g.normal(0.3, n))
-}
+func (g *generator) biasOf(n int) operand { return g.const32(g.normal(0.3, n)) }
 
 // weights are new ones, or those of another layer of the same shape.
 func (g *generator) weights(spread float64, shape ...int) operand {
@@ -365,10 +365,7 @@ func makeConv(g *generator) bool {
 	if x[3]%2 == 0 && g.chance(0.2) {
 		groups, out = 2, 2*(1+g.IntN(3))
 	}
-	in := append(of(t), g.weights(0.5, out, kh, kw, x[3]/groups))
-	if b := g.biasOf(out); b.value != nil || g.chance(0.5) {
-		in = append(in, b)
-	}
+	in := append(of(t), g.weights(0.5, out, kh, kw, x[3]/groups), g.biasOf(out)) // LiteRT takes none without a bias
 	return g.done(g.emit(schema.BuiltinOperatorCONV_2D, schema.BuiltinOptionsConv2DOptions, o, in))
 }
 
@@ -383,7 +380,10 @@ func makeDepthwise(g *generator) bool {
 	kw, _, dw := g.kernel(x[2], o.Padding)
 	multiplier := 1 + g.IntN(2)*g.IntN(3)
 	o.StrideH, o.StrideW, o.DilationHFactor, o.DilationWFactor, o.DepthMultiplier = int32(sh), int32(sh), int32(dh), int32(dw), int32(multiplier)
-	in := append(of(t), g.weights(0.6, 1, kh, kw, x[3]*multiplier), g.biasOf(x[3]*multiplier))
+	in := append(of(t), g.weights(0.6, 1, kh, kw, x[3]*multiplier))
+	if g.chance(0.7) {
+		in = append(in, g.biasOf(x[3]*multiplier))
+	}
 	return g.done(g.emit(schema.BuiltinOperatorDEPTHWISE_CONV_2D, schema.BuiltinOptionsDepthwiseConv2DOptions, o, in))
 }
 
@@ -431,7 +431,11 @@ func makeDense(g *generator) bool {
 	x := g.shape(t)
 	o := &schema.FullyConnectedOptionsT{FusedActivationFunction: g.act(), KeepNumDims: len(x) > 2 && (g.open || g.chance(0.5))}
 	n, out := x[len(x)-1], 1+g.IntN(8)
-	return g.done(g.emit(schema.BuiltinOperatorFULLY_CONNECTED, schema.BuiltinOptionsFullyConnectedOptions, o, append(of(t), g.weights(0.5, out, n), g.biasOf(out))))
+	bias := g.biasOf(out)
+	if g.chance(0.3) {
+		bias = absent
+	}
+	return g.done(g.emit(schema.BuiltinOperatorFULLY_CONNECTED, schema.BuiltinOptionsFullyConnectedOptions, o, append(of(t), g.weights(0.5, out, n), bias)))
 }
 
 func makeBatchMatMul(g *generator) bool {
@@ -803,7 +807,7 @@ func makePad(g *generator) bool {
 	case 0:
 		return g.done(g.emit(schema.BuiltinOperatorPAD, schema.BuiltinOptionsPadOptions, &schema.PadOptionsT{}, append(of(t), p)))
 	case 1:
-		return g.done(g.emit(schema.BuiltinOperatorPADV2, schema.BuiltinOptionsPadV2Options, &schema.PadV2OptionsT{}, append(of(t), p, g.const32(array{[]int{1}, []float64{float64(g.IntN(5)) / 2}}))))
+		return g.done(g.emit(schema.BuiltinOperatorPADV2, schema.BuiltinOptionsPadV2Options, &schema.PadV2OptionsT{}, append(of(t), p, g.const32(array{shape: []int{1}, v: []float64{float64(g.IntN(5)) / 2}}))))
 	}
 	o := &schema.MirrorPadOptionsT{Mode: []schema.MirrorPadMode{schema.MirrorPadModeREFLECT, schema.MirrorPadModeSYMMETRIC}[mode]}
 	return g.done(g.emit(schema.BuiltinOperatorMIRROR_PAD, schema.BuiltinOptionsMirrorPadOptions, o, append(of(t), p)))
@@ -1006,4 +1010,45 @@ func makeResizeNearest(g *generator) bool {
 		o.HalfPixelCenters = true
 	}
 	return g.done(g.emit(schema.BuiltinOperatorRESIZE_NEAREST_NEIGHBOR, schema.BuiltinOptionsResizeNearestNeighborOptions, o, append(of(t), ints(1+g.IntN(7), 1+g.IntN(7)))))
+}
+
+// makeSpectrum takes a part of a Fourier transform.
+func makeSpectrum(g *generator) bool {
+	t, ok := g.float(atLeast(3))
+	if !ok {
+		return false
+	}
+	snapshot, complex64 := len(g.order), schema.TensorTypeCOMPLEX64
+	spectrum, ok := g.emit(schema.BuiltinOperatorRFFT2D, schema.BuiltinOptionsRfft2dOptions, &schema.Rfft2dOptionsT{}, append(of(t), ints(1<<g.IntN(3), 1<<g.IntN(4))), complex64)
+	if !ok {
+		return false
+	}
+	code := []schema.BuiltinOperator{schema.BuiltinOperatorCOMPLEX_ABS, schema.BuiltinOperatorREAL, schema.BuiltinOperatorIMAG}[g.IntN(3)]
+	part, ok := g.emit(code, schema.BuiltinOptionsNONE, nil, of(spectrum[0]))
+	g.order = append(g.order[:snapshot], part...) // nothing else reads complex numbers
+	return ok
+}
+
+func makeScatterND(g *generator) bool {
+	t, ok := g.float(atLeast(2))
+	if !ok || g.open {
+		return false
+	}
+	x := g.shape(t)
+	ids := newArray(x[0], 1).each(func(float64) float64 { return float64(g.IntN(4)) })
+	shape := append([]int{4}, x[1:]...)
+	in := []operand{{-1, &ids, schema.TensorTypeINT32}, of(t)[0], ints(shape...)}
+	return g.done(g.emit(schema.BuiltinOperatorSCATTER_ND, schema.BuiltinOptionsScatterNdOptions, &schema.ScatterNdOptionsT{}, in))
+}
+
+func makeSegmentSum(g *generator) bool {
+	t, ok := g.float(atLeast(1))
+	if !ok || g.open {
+		return false
+	}
+	ids := make([]int, g.shape(t)[0])
+	for i := 1; i < len(ids); i++ {
+		ids[i] = ids[i-1] + g.IntN(2)
+	}
+	return g.done(g.emit(schema.BuiltinOperatorSEGMENT_SUM, schema.BuiltinOptionsSegmentSumOptions, &schema.SegmentSumOptionsT{}, append(of(t), ints(ids...))))
 }

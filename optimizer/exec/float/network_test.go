@@ -293,3 +293,21 @@ func TestDenseWeightsThatAreNoFloatsAreRefused(t *testing.T) {
 		t.Errorf("got %v, want an error naming the weights", err)
 	}
 }
+
+// At a corner the weights of row and column can come to (1 − 1/6)·(1 + 1/5) = 1, with other pixels still to be mixed in.
+func TestResizingMixesWhereTheFirstWeightIsOne(t *testing.T) {
+	b := tflitetest.New()
+	x := b.Input("x", 1, 4, 3, 1)
+	o := &schema.ResizeBilinearOptionsT{HalfPixelCenters: true}
+	b.Output(b.Op("y", schema.BuiltinOperatorRESIZE_BILINEAR, schema.BuiltinOptionsResizeBilinearOptions, o, []int32{1, 3, 5, 1}, x, b.Ints("size", 3, 5)))
+	n, err := Compile(b.Model(), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := n.NewExec(false)
+	e.SetInput(0, []float32{0, 0, 0, 6, 6, 6, 0, 0, 0, 0, 0, 0})
+	e.Forward()
+	if got := e.Output(0)[0]; math.Abs(float64(got)-1) > 1e-6 {
+		t.Errorf("the corner is %v, want a sixth of the second row's 6", got)
+	}
+}

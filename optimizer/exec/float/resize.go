@@ -125,7 +125,7 @@ func (l *resize) forward(e *Exec) {
 	c, act := l.channels, e.act[t]
 	l.pixels(func(out int, in [4]int, row, col *mix) {
 		w, to := weights(row, col), raw[out:out+c]
-		if w[0] == 1 {
+		if row.share == 0 && col.share == 0 { // a weight of 1 is not enough: beyond an edge another is above 1
 			copy(to, x[in[0]:in[0]+c])
 			return
 		}
