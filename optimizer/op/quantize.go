@@ -35,7 +35,7 @@ var conversions = []*Op{
 			form{3, func(s *Signature) bool { return s.any(i8) }},
 			form{2, func(s *Signature) bool { return s.any(schema.TensorTypeUINT32) }},
 		),
-		Note: "to an integer no gradient passes",
+		Note: "to an integer no gradient passes; an input that is only cast to integers, such as ids, stays float32",
 	},
 }
 
