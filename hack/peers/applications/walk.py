@@ -45,6 +45,8 @@ def row(folder, args):
     leaves = sorted((folder / "out" / "leaves").glob("*.tflite"))
     check = subprocess.run([sys.executable, CHECK, "--samples", str(args.samples), *leaves], capture_output=True, text=True)
     equal = "yes" if check.returncode == 0 else "**no**: " + check.stdout.strip().replace("\n", "; ")
+    if check.returncode < 0:
+        equal = f"LiteRT stops, signal {-check.returncode}"
     parameters = (folder / "model.tflite").stat().st_size / 4e6
     return (f"| {folder.name} | {parameters:.1f} M | " + " | ".join(accuracy.get(k, "-") for k in ("float", "baseline", "pqat", "pcqat"))
             + f" | {equal} | {took:.0f} s | {usage.ru_maxrss / 1e6:.2f} GB |")
