@@ -12,7 +12,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"math"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -20,6 +19,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"gonum.org/v1/gonum/stat"
 
 	"espalier.dev/espalier/optimizer/cluster"
 	"espalier.dev/espalier/optimizer/dataset"
@@ -392,19 +393,6 @@ func (r *row) last() string {
 	return fmt.Sprintf("accuracy %.2f, %6.0f bytes, zeros %.4f, codes %3.0f", 100*r.accuracy[i], r.bytes[i], r.zeros[i], r.codes[i])
 }
 
-func mean(x []float64) (m, sd float64) {
-	for _, v := range x {
-		m += v / float64(len(x))
-	}
-	for _, v := range x {
-		sd += (v - m) * (v - m)
-	}
-	if len(x) > 1 {
-		sd = math.Sqrt(sd / float64(len(x)-1))
-	}
-	return m, sd
-}
-
 // print writes the table, TFMOT's figures beside ours.
 func (t *results) print(w io.Writer, c experiment) error {
 	var errs []error
@@ -415,11 +403,14 @@ func (t *results) print(w io.Writer, c experiment) error {
 		if len(r.accuracy) == 0 {
 			continue
 		}
-		fp32, _ := mean(r.fp32)
-		simulated, _ := mean(r.simulated)
-		accuracy, sd := mean(r.accuracy)
-		size, _ := mean(r.bytes)
-		zeros, _ := mean(r.zeros)
+		fp32 := stat.Mean(r.fp32, nil)
+		simulated := stat.Mean(r.simulated, nil)
+		accuracy, sd := stat.MeanStdDev(r.accuracy, nil)
+		if len(r.accuracy) == 1 {
+			sd = 0
+		}
+		size := stat.Mean(r.bytes, nil)
+		zeros := stat.Mean(r.zeros, nil)
 		text := [2]string{fmt.Sprintf("%.2f", 100*simulated), fmt.Sprintf("%.2f", 100*accuracy)}
 		if r.float {
 			fp32, text = accuracy, [2]string{}

@@ -2,6 +2,7 @@ package stage
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"math"
@@ -194,6 +195,14 @@ func (r *Runner) measure(ctx context.Context, s settings, result *Result, leaf [
 		return err
 	}
 	result.Metrics = r.values(measured.Metrics)
+	intervals := measured.Answers.Intervals(r.Prepared.validation, confidence)
+	if note := intervalsNote(intervals, measured.Answers.Len()); note != "" {
+		result.Notes = append(result.Notes, note)
+	}
+	for _, doubt := range doubts(r.Spec.Constraints, measured.Metrics, intervals, measured.Answers.Len()) {
+		result.Notes = append(result.Notes, doubt)
+		r.warn(s.name, errors.New(doubt))
+	}
 	if r.Prepared.test != nil {
 		options.Original, options.LatencyBudget = r.Prepared.test, -1
 		measured, err := measure.Leaf(ctx, leaf, r.Prepared.Data.Test, options)

@@ -2,7 +2,9 @@ package measure
 
 import (
 	"math"
-	"slices"
+
+	"gonum.org/v1/gonum/integrate"
+	"gonum.org/v1/gonum/stat"
 
 	"espalier.dev/espalier/optimizer/answer"
 )
@@ -66,7 +68,7 @@ func judgeValues(c, original *column, m Metrics) {
 	wanted := c.wanted
 	switch {
 	case c.errors != nil:
-		m[MeanSquaredError] = mean(c.errors)
+		m[MeanSquaredError] = stat.Mean(c.errors, nil)
 	case original != nil:
 		wanted = original.values
 	}
@@ -76,7 +78,7 @@ func judgeValues(c, original *column, m Metrics) {
 }
 
 func judgeReconstruction(c, _ *column, m Metrics) {
-	m[MeanSquaredError] = mean(c.errors)
+	m[MeanSquaredError] = stat.Mean(c.errors, nil)
 	if area, ok := auc(c.scores, c.truth, 0, 1); ok {
 		m[AUC] = area
 	}
@@ -154,46 +156,28 @@ func (c *column) f1() float64 {
 	return sum / max(1, n)
 }
 
-// auc is the area under the ROC curve of scores from, from+step … by ranks (Mann and Whitney): the share of pairs of one sample of each
-// class that the score puts in the right order, ties counting half. ok is false without two classes of both kinds.
+// auc is the area under the ROC curve of scores from, from+step …: the share of pairs of one sample of each class that the score puts in
+// the right order, ties counting half. ok is false without two classes of both kinds.
 func auc(scores []float32, truth list, from, step int) (area float64, ok bool) {
 	if truth.len() == 0 || len(scores) != truth.len() {
 		return 0, false
 	}
-	var order []int
+	var sorted []float64
+	var ones []bool
+	positives := 0
 	for i := from; i < len(scores); i += step {
-		if truth.at(i) > 1 {
+		if truth.at(i) > 1 || scores[i] != scores[i] {
 			return 0, false
 		}
-		order = append(order, i)
+		positives += truth.at(i)
+		sorted, ones = append(sorted, float64(scores[i])), append(ones, truth.at(i) == 1)
 	}
-	slices.SortStableFunc(order, func(x, y int) int {
-		switch {
-		case scores[x] < scores[y]:
-			return -1
-		case scores[x] > scores[y]:
-			return 1
-		default:
-			return 0
-		}
-	})
-	below, pairs, positives := 0.0, 0.0, 0.0
-	for i := 0; i < len(order); {
-		j, zeros, ones := i, 0.0, 0.0
-		for ; j < len(order) && scores[order[j]] == scores[order[i]]; j++ {
-			if truth.at(order[j]) == 1 {
-				ones++
-			} else {
-				zeros++
-			}
-		}
-		pairs += ones * (below + zeros/2)
-		below, positives, i = below+zeros, positives+ones, j
-	}
-	if below == 0 || positives == 0 {
+	if positives == 0 || positives == len(ones) {
 		return 0, false
 	}
-	return pairs / (below * positives), true
+	stat.SortWeightedLabeled(sorted, ones, nil)
+	tpr, fpr, _ := stat.ROC(nil, sorted, ones, nil)
+	return integrate.Trapezoidal(fpr, tpr), true
 }
 
 // relative is the root of the mean, over columns, of the squared error as a share of the variance of what is wanted: 0 is exact, 1 no
@@ -235,12 +219,4 @@ func cosine(a, b []float32) float64 {
 		return 0
 	}
 	return dot / math.Sqrt(x*y)
-}
-
-func mean(x []float64) float64 {
-	sum := 0.0
-	for _, v := range x {
-		sum += v
-	}
-	return sum / float64(max(1, len(x)))
 }

@@ -2,10 +2,11 @@ package measure
 
 import (
 	"context"
-	"math"
 	"runtime"
 	"slices"
 	"time"
+
+	"gonum.org/v1/gonum/stat"
 
 	"espalier.dev/espalier/optimizer/dataset"
 	"espalier.dev/espalier/optimizer/exec/integer"
@@ -64,10 +65,5 @@ func TimeLatency(ctx context.Context, model []byte, source dataset.Source, o Lat
 		}
 	}
 	slices.Sort(times)
-	return Latency{P50: quantile(times, 0.5), P90: quantile(times, 0.9), P99: quantile(times, 0.99), Runs: len(times)}, nil
-}
-
-// quantile returns the value below which a share q of sorted values lies (nearest rank).
-func quantile(sorted []float64, q float64) float64 {
-	return sorted[max(0, int(math.Ceil(q*float64(len(sorted))))-1)]
+	return Latency{P50: stat.Quantile(0.5, stat.Empirical, times, nil), P90: stat.Quantile(0.9, stat.Empirical, times, nil), P99: stat.Quantile(0.99, stat.Empirical, times, nil), Runs: len(times)}, nil
 }

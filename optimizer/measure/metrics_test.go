@@ -149,15 +149,6 @@ func TestCompressedSize(t *testing.T) {
 	}
 }
 
-func TestQuantile(t *testing.T) {
-	times := []float64{1, 2, 3, 4, 5, 6, 7, 8, 9, 10}
-	for q, want := range map[float64]float64{0.5: 5, 0.9: 9, 0.99: 10} {
-		if got := quantile(times, q); got != want {
-			t.Errorf("quantile %v is %v, want %v", q, got, want)
-		}
-	}
-}
-
 func TestRunErrors(t *testing.T) {
 	model := material(t, "models/mnist_cnn_float.tflite")
 	fsdd := open(t, "fsdd/fsdd_mfcc.npz", dataset.Spec{})
