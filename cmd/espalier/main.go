@@ -20,6 +20,9 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	streams := &ioStreams{Out: os.Stdout, Err: os.Stderr,
 		terminal: term.IsTerminal(int(os.Stderr.Fd())), terminalOut: term.IsTerminal(int(os.Stdout.Fd()))}
+	if width, _, err := term.GetSize(int(os.Stdout.Fd())); err == nil {
+		streams.width = width
+	}
 	command := newRootCommand(streams)
 	command.SetArgs(os.Args[1:])
 	go func() {

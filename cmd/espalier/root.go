@@ -20,6 +20,7 @@ type ioStreams struct {
 	Out, Err    io.Writer
 	terminal    bool // Err is a terminal: progress bars instead of lines
 	terminalOut bool // Out is a terminal
+	width       int  // its columns, 0 if Out is none or does not say
 }
 
 // output is the -o flag of commands that print a result: a table for people or JSON for programs.

@@ -2,10 +2,12 @@ package main
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
+	"unicode/utf8"
 
 	"github.com/vbauerster/mpb/v8"
 	"github.com/vbauerster/mpb/v8/decor"
@@ -180,7 +182,8 @@ func (v *view) leaf(name string, r *stage.Result, reused bool) {
 			line.WriteString("\n" + others(r.Float))
 		}
 	}
-	v.row(&line, name, r.Metrics)
+	var figures strings.Builder
+	v.row(&figures, name, r.Metrics)
 	verdict := "meets all constraints"
 	if missed := walk.Judge(v.spec.Constraints, r.Metrics); len(missed) > 0 {
 		parts := make([]string, len(missed))
@@ -194,7 +197,7 @@ func (v *view) leaf(name string, r *stage.Result, reused bool) {
 	if reused {
 		verdict += " (reused)"
 	}
-	fmt.Fprintf(&line, "  %s\n", verdict)
+	line.WriteString(beside(figures.String(), verdict, v.streams.width))
 	line.WriteString(others(r.Metrics))
 	v.print(line.String())
 }
@@ -223,12 +226,37 @@ func (v *view) row(line *strings.Builder, name string, metrics []v1alpha1.Metric
 		if value == "" {
 			value = "-"
 		} else if c.metric == "LatencyMicros" {
-			value, _, _ = strings.Cut(value, ".")
-		} else if len(value) > 7 && strings.Contains(value, ".") {
-			value = value[:7]
+			value = rounded(value, 1)
+		} else {
+			value = rounded(value, 7)
 		}
 		fmt.Fprintf(line, "%*s", c.width+1, value)
 	}
+}
+
+// rounded cuts the decimals of a number to those that fit room characters, rounding the last. A whole number stays as long as it is.
+func rounded(value string, room int) string {
+	whole, decimals, found := strings.Cut(value, ".")
+	x, err := strconv.ParseFloat(value, 64)
+	if !found || err != nil || len(value) <= room {
+		return value
+	}
+	return strconv.FormatFloat(x, 'f', min(len(decimals), max(0, room-len(whole)-1)), 64)
+}
+
+// beside puts text behind a row, or below it in lines of its own where a terminal of width columns has no room there; 0: it has.
+func beside(row, text string, width int) string {
+	if line := row + "  " + text; width == 0 || utf8.RuneCountInString(line) <= width {
+		return line + "\n"
+	}
+	out, length := row+"\n ", 1
+	for _, word := range strings.Fields(text) {
+		if n := utf8.RuneCountInString(word); length > 1 && length+1+n > width {
+			out, length = out+"\n ", 1
+		}
+		out, length = out+" "+word, length+1+utf8.RuneCountInString(word)
+	}
+	return out + "\n"
 }
 
 // failed says why a stage has no leaf.
