@@ -2,6 +2,9 @@ package report
 
 import (
 	"math"
+
+	"gonum.org/v1/gonum/floats"
+	"gonum.org/v1/gonum/stat"
 )
 
 // codeSpan is the largest absolute code.
@@ -92,22 +95,16 @@ func (d Density) nonzero() []float64 {
 // smooth is a Gaussian kernel density estimate over the codes, scaled as counts a code. The bandwidth is Silverman's rule of
 // thumb (0.9 · min(σ, IQR/1.34) · n^(−1/5)), at least one code and a half.
 func smooth(counts []float64) []float64 {
-	n, mean := 0.0, 0.0
-	for i, c := range counts {
-		n, mean = n+c, mean+c*float64(i)
+	out, codes := make([]float64, len(counts)), make([]float64, len(counts))
+	for i := range codes {
+		codes[i] = float64(i)
 	}
-	out := make([]float64, len(counts))
+	n := floats.Sum(counts)
 	if n == 0 {
 		return out
 	}
-	mean /= n
-	variance := 0.0
-	for i, c := range counts {
-		d := float64(i) - mean
-		variance += c * d * d
-	}
-	spread := math.Sqrt(variance / n)
-	if iqr := (quantile(counts, n, 0.75) - quantile(counts, n, 0.25)) / 1.34; iqr > 0 {
+	_, spread := stat.PopMeanStdDev(codes, counts)
+	if iqr := (stat.Quantile(0.75, stat.Empirical, codes, counts) - stat.Quantile(0.25, stat.Empirical, codes, counts)) / 1.34; iqr > 0 {
 		spread = min(spread, iqr)
 	}
 	width := max(1.5, 0.9*spread*math.Pow(n, -0.2))
@@ -129,15 +126,4 @@ func smooth(counts []float64) []float64 {
 		}
 	}
 	return out
-}
-
-// quantile is the position below which a share q of the counts lies.
-func quantile(counts []float64, n, q float64) float64 {
-	below := 0.0
-	for i, c := range counts {
-		if below += c; below >= q*n {
-			return float64(i)
-		}
-	}
-	return float64(len(counts) - 1)
 }
