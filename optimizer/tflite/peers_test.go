@@ -3,6 +3,8 @@ package tflite
 import (
 	"path/filepath"
 	"testing"
+
+	"espalier.dev/espalier/optimizer/op"
 )
 
 // The versions written are those the converter writes, for every operator of its own files, float and int8.
@@ -17,9 +19,12 @@ func TestVersionsAreTheConverters(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, o := range m.Subgraph().Operators {
+			code, _ := m.Op(o)
+			if op.Lookup(code) == nil { // written out as others before anything is written
+				continue
+			}
 			want := m.OperatorCodes[o.OpcodeIndex].Version
 			if got, ok := m.operatorVersion(m.Subgraph(), o); !ok || got != want {
-				code, _ := m.Op(o)
 				t.Errorf("%s: %s version %d, the converter writes %d", filepath.Base(file), code, got, want)
 			}
 		}

@@ -310,7 +310,7 @@ func (c *check) gradient(m *tflite.Model) error {
 	if err != nil {
 		return err
 	}
-	if net.CheckTrainable() != nil {
+	if !slices.ContainsFunc(net.Params, func(p *float.Param) bool { return p.Trainable }) {
 		return nil
 	}
 	e := net.NewExec(true)
