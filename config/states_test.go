@@ -99,6 +99,7 @@ var states = map[string]state{
 	"invalid-model":             {stages: map[string]walk.Fact{"baseline": failed(walk.ReasonInvalidModel, "model s3://models/ds_cnn_l.tflite: the file is truncated")}, reason: walk.ReasonInvalidModel, argo: "Degraded", kstatus: "Failed"},
 	"invalid-dataset":           {stages: map[string]walk.Fact{"baseline": failed(walk.ReasonInvalidDataset, "dataset s3://datasets/speech.npz has no training samples")}, reason: walk.ReasonInvalidDataset, argo: "Degraded", kstatus: "Failed"},
 	"input-changed":             {stages: map[string]walk.Fact{"prune": failed(walk.ReasonInputChanged, "s3://models/ds_cnn_l.tflite has another digest"), "publish": published}, reason: walk.ReasonInputChanged, argo: "Degraded", kstatus: "Failed"},
+	"results-lost":              {stages: map[string]walk.Fact{"prune": failed(walk.ReasonResultsLost, "what it made is not in the store any more"), "publish": published}, reason: walk.ReasonResultsLost, argo: "Degraded", kstatus: "Failed"},
 	"publish-failed":            {stages: map[string]walk.Fact{"prune": done("80000"), "publish": failed("AccessDenied", "may not write to s3://compressed")}, reason: walk.ReasonPublishFailed, argo: "Degraded", kstatus: "Failed"},
 }
 
