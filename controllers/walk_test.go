@@ -31,6 +31,9 @@ func TestAChainRunsUntilALeafMeetsTheConstraints(t *testing.T) {
 	if got := p.Status.Selected; got == nil || got.Stage != "cluster" || got.URI != "s3://artifacts/here/"+w.namespace+"/chain/leaf.tflite" {
 		t.Errorf("selected %+v", got)
 	}
+	if got, want := p.Status.Selected.Digest, stageStatus(&p.Status, "cluster").Leaf.Digest; got != want {
+		t.Errorf("the selected leaf has digest %q, want %q", got, want)
+	}
 	if got := stageStatus(&p.Status, "pcqat").State; got != v1alpha1.StageSkipped {
 		t.Errorf("pcqat is %s", got)
 	}

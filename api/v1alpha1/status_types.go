@@ -217,6 +217,10 @@ type Selected struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=40
 	Stage string `json:"stage,omitempty"`
+	// digest of the file's content.
+	// +optional
+	// +kubebuilder:validation:MaxLength=71
+	Digest string `json:"digest,omitempty"`
 	// uri of the file.
 	// +optional
 	// +kubebuilder:validation:MaxLength=1280

@@ -46,7 +46,7 @@ func (d *Decision) Status(facts Facts, shown Shown) v1alpha1.OptimizationPipelin
 		status.Stages = append(status.Stages, d.Stages[i].status())
 	}
 	if s := d.Stage(d.Selected); s != nil {
-		status.Selected = &v1alpha1.Selected{Stage: s.Name, Metrics: s.fact.Leaf.DeepCopy().Metrics}
+		status.Selected = &v1alpha1.Selected{Stage: s.Name, Digest: s.fact.Leaf.Digest, Metrics: s.fact.Leaf.DeepCopy().Metrics}
 		if shown.LeafURI != nil {
 			status.Selected.URI = shown.LeafURI(s.Name)
 		}

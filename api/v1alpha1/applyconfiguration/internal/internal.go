@@ -701,6 +701,9 @@ var schemaYAML = typed.YAMLObject(`types:
 - name: dev.espalier.espalier.api.v1alpha1.Selected
   map:
     fields:
+    - name: digest
+      type:
+        scalar: string
     - name: metrics
       type:
         list:

@@ -11,6 +11,8 @@ package v1alpha1
 type SelectedApplyConfiguration struct {
 	// stage the leaf is of.
 	Stage *string `json:"stage,omitempty"`
+	// digest of the file's content.
+	Digest *string `json:"digest,omitempty"`
 	// uri of the file.
 	URI *string `json:"uri,omitempty"`
 	// metrics of the leaf.
@@ -28,6 +30,14 @@ func Selected() *SelectedApplyConfiguration {
 // If called multiple times, the Stage field is set to the value of the last call.
 func (b *SelectedApplyConfiguration) WithStage(value string) *SelectedApplyConfiguration {
 	b.Stage = &value
+	return b
+}
+
+// WithDigest sets the Digest field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Digest field is set to the value of the last call.
+func (b *SelectedApplyConfiguration) WithDigest(value string) *SelectedApplyConfiguration {
+	b.Digest = &value
 	return b
 }
 
