@@ -28,9 +28,6 @@ func Compile(m *tflite.Model, batch int, options ...Option) (*Executor, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := refuseVariables(g); err != nil {
-		return nil, err
-	}
 	p := &program{graph: g}
 	if p.arena, err = arenaBytes(m, g); err != nil {
 		return nil, err
