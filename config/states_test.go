@@ -86,7 +86,7 @@ var states = map[string]state{
 	"stopping":                  {stages: map[string]walk.Fact{"prune": done("80000"), "pqat": running}, reason: walk.ReasonStopping, argo: "Progressing", kstatus: "InProgress"},
 	"publishing":                {stages: map[string]walk.Fact{"prune": done("80000"), "publish": running}, reason: walk.ReasonPublishing, argo: "Progressing", kstatus: "InProgress"},
 	"suspending":                {change: suspend, stages: map[string]walk.Fact{"prune": running}, reason: walk.ReasonSuspended, argo: "Progressing", kstatus: "InProgress"},
-	"suspended":                 {change: suspend, reason: walk.ReasonSuspended, argo: "Suspended", kstatus: "Failed"},
+	"suspended":                 {change: suspend, reason: walk.ReasonSuspended, argo: "Suspended", kstatus: "InProgress"},
 	"constraints-met":           {stages: map[string]walk.Fact{"prune": done("80000"), "publish": published}, reason: walk.ReasonConstraintsMet, argo: "Healthy", kstatus: "Current"},
 	"all-stages-run":            {change: unconstrained, stages: map[string]walk.Fact{"prune": done("95000"), "pqat": done("99000"), "publish": published}, reason: walk.ReasonAllStagesRun, argo: "Healthy", kstatus: "Current"},
 	"constraints-not-met":       {stages: map[string]walk.Fact{"prune": done("95000"), "pqat": done("99000"), "publish": published}, reason: walk.ReasonNotMet, argo: "Degraded", kstatus: "Failed"},

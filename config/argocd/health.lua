@@ -22,13 +22,14 @@ end
 
 if is("Stalled") then
   local stalled = conditions["Stalled"]
-  if stalled.reason == "Suspended" then
-    return health("Suspended", stalled.message)
-  end
   return health("Degraded", stalled.reason .. ": " .. stalled.message)
 end
+local ready = conditions["Ready"]
+if ready ~= nil and ready.status == "False" and ready.reason == "Suspended" then
+  return health("Suspended", ready.message)
+end
 if is("Ready") then
-  return health("Healthy", conditions["Ready"].message)
+  return health("Healthy", ready.message)
 end
 if is("Reconciling") then
   local reconciling = conditions["Reconciling"]

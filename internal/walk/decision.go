@@ -91,7 +91,7 @@ func (d *Decision) Stage(name string) *Stage {
 }
 
 // Stalled reports whether nothing will happen until the spec or the rerun token changes, and not because all is well.
-func (d *Decision) Stalled() bool { return d.Finished && !d.Ready || d.Suspended }
+func (d *Decision) Stalled() bool { return d.Finished && !d.Ready }
 
 // Progress is completed stages / stages of the spec, as the printer column shows it.
 func (d *Decision) Progress() string {

@@ -100,19 +100,19 @@ func (s *Stage) shownSettings() *v1alpha1.StageSettings {
 }
 
 // Conditions states a decision as the four conditions of the status: Ready sums up; Reconciling while something will still happen,
-// Stalled when nothing will until the spec changes, never both; ConstraintsMet once there is an answer. Transition times are those of
+// Stalled when nothing will until the spec changes, never both, and neither while the spec suspends it; ConstraintsMet once there is an answer. Transition times are those of
 // previous conditions where the status did not change.
 func (d *Decision) Conditions(previous []metav1.Condition, generation int64, now metav1.Time) []metav1.Condition {
 	ready := metav1.ConditionUnknown
 	switch {
 	case d.Ready:
 		ready = metav1.ConditionTrue
-	case d.Stalled():
+	case d.Stalled(), d.Suspended:
 		ready = metav1.ConditionFalse
 	}
 	conditions := []metav1.Condition{
 		{Type: v1alpha1.ConditionReady, Status: ready, Reason: d.Reason, Message: d.Message},
-		{Type: v1alpha1.ConditionReconciling, Status: truth(!d.Ready && !d.Stalled()), Reason: d.Reason, Message: d.Message},
+		{Type: v1alpha1.ConditionReconciling, Status: truth(!d.Ready && !d.Stalled() && !d.Suspended), Reason: d.Reason, Message: d.Message},
 		{Type: v1alpha1.ConditionStalled, Status: truth(d.Stalled()), Reason: d.Reason, Message: d.Message},
 		d.constraintsMet(),
 	}

@@ -132,7 +132,7 @@ func TestConditions(t *testing.T) {
 		"no constraints":        {chain(), full, "True AllStagesRun, False AllStagesRun, False AllStagesRun, True NoConstraints"},
 		"the baseline failed":   {chain(need(small)), stages{"baseline": failure}, "False BaselineFailed, False BaselineFailed, True BaselineFailed, Unknown Undecided"},
 		"an input changed":      {chain(need(small)), with(stages{"prune": changed}), "False InputChanged, False InputChanged, True InputChanged, Unknown Undecided"},
-		"suspended":             {chain(need(small), suspended), with(nil), "False Suspended, False Suspended, True Suspended, Unknown Undecided"},
+		"suspended":             {chain(need(small), suspended), with(nil), "False Suspended, False Suspended, False Suspended, Unknown Undecided"},
 		"suspended, stopping":   {chain(need(small), suspended), with(stages{"prune": running}), "Unknown Suspended, True Suspended, False Suspended, Unknown Undecided"},
 		"a stage failed, unmet": {chain(need(small)), with(stages{"prune": failure, "only": leaf("120", "0")}), "False StageFailed, False StageFailed, True StageFailed, False ConstraintsNotMet"},
 	}

@@ -424,8 +424,8 @@ func coherent(t *testing.T, d *Decision) {
 	for _, c := range d.Conditions(nil, 1, metav1.NewTime(noon)) {
 		true[c.Type] = c.Status == metav1.ConditionTrue
 	}
-	if n := count(true["Ready"], true["Reconciling"], true["Stalled"]); n != 1 {
-		t.Errorf("%d of Ready, Reconciling and Stalled hold, want one: %v", n, true)
+	if n := count(true["Ready"], true["Reconciling"], true["Stalled"], d.Suspended); n != 1 {
+		t.Errorf("%d of Ready, Reconciling, Stalled and suspended hold, want one: %v", n, true)
 	}
 }
 
