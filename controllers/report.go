@@ -112,11 +112,7 @@ func (r *Reconciler) tell(ctx context.Context, v *view) {
 		if n.warning {
 			kind = corev1.EventTypeWarning
 		}
-		note := n.message
-		if len(note) > maxNote {
-			note = strings.ToValidUTF8(note[:maxNote], "") + "…"
-		}
-		r.Events.Eventf(v.pipeline, nil, kind, n.reason, "Walk", "%s", note)
+		r.Events.Eventf(v.pipeline, nil, kind, n.reason, "Walk", "%s", walk.Truncate(n.message, maxNote))
 	}
 	measure(v)
 }

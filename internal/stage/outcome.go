@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"strings"
-	"unicode/utf8"
 
 	"espalier.dev/espalier/internal/artifact"
 	"espalier.dev/espalier/internal/fault"
@@ -81,16 +80,7 @@ func failure(order *Order, err error) *Outcome {
 // Refused is the outcome where there is no order to carry out.
 func Refused(err error) *Outcome { return failure(&Order{Stage: "unknown"}, err) }
 
-// shortened keeps a text within so many bytes, whole characters.
+// shortened is a text of valid characters within so many bytes.
 func shortened(text string, limit int) string {
-	text = strings.ToValidUTF8(text, "\uFFFD")
-	if len(text) <= limit {
-		return text
-	}
-	const more = "…"
-	end := limit - len(more)
-	for end > 0 && !utf8.RuneStart(text[end]) {
-		end--
-	}
-	return text[:end] + more
+	return walk.Truncate(strings.ToValidUTF8(text, "\uFFFD"), limit)
 }

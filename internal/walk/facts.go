@@ -102,7 +102,7 @@ func (f Fact) Fail(before Fact) Fact {
 	}
 	if f.LastFailure == nil || f.LastFailure.Attempt < f.Attempt {
 		f.Failures++
-		f.LastFailure = &v1alpha1.StageFailure{Attempt: f.Attempt, Time: f.Ended, Message: truncate(cause(f.Reason, f.Message), v1alpha1.MaxStageMessage)}
+		f.LastFailure = &v1alpha1.StageFailure{Attempt: f.Attempt, Time: f.Ended, Message: Truncate(cause(f.Reason, f.Message), v1alpha1.MaxStageMessage)}
 	}
 	return f
 }
@@ -196,8 +196,8 @@ func splitCause(text string) (reason, message string) {
 	return "", text
 }
 
-// truncate keeps a text within so many bytes, whole words where they are not too long, and says that there was more.
-func truncate(text string, limit int) string {
+// Truncate keeps a text within so many bytes, whole words where they are not too long, and says that there was more.
+func Truncate(text string, limit int) string {
 	const more = "…"
 	if len(text) <= limit {
 		return text

@@ -59,7 +59,7 @@ func (s *Stage) status() v1alpha1.StageStatus {
 	f := s.fact
 	out := v1alpha1.StageStatus{Name: s.Name, Input: s.Input, State: s.State, Attempt: s.Attempt, InputHash: s.InputHash, Settings: s.shownSettings()}
 	if s.State != v1alpha1.StageCompleted {
-		out.Message = truncate(s.Message, v1alpha1.MaxStageMessage)
+		out.Message = Truncate(s.Message, v1alpha1.MaxStageMessage)
 	}
 	if s.State == v1alpha1.StagePending || s.State == v1alpha1.StageSkipped {
 		out.Attempt = f.Attempt // one that is about to start is shown when it has
@@ -118,7 +118,7 @@ func (d *Decision) Conditions(previous []metav1.Condition, generation int64, now
 	}
 	for i := range conditions {
 		c := &conditions[i]
-		c.Message, c.ObservedGeneration, c.LastTransitionTime = truncate(c.Message, v1alpha1.MaxConditionMessage), generation, now
+		c.Message, c.ObservedGeneration, c.LastTransitionTime = Truncate(c.Message, v1alpha1.MaxConditionMessage), generation, now
 		for _, p := range previous {
 			if p.Type == c.Type && p.Status == c.Status {
 				c.LastTransitionTime = p.LastTransitionTime

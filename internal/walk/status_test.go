@@ -195,7 +195,7 @@ func TestTruncateCutsBetweenWords(t *testing.T) {
 		"what the model's address holds": "what the model's…",
 		strings.Repeat("x", 30):          strings.Repeat("x", 17) + "…",
 	} {
-		if got := truncate(text, 20); got != want {
+		if got := Truncate(text, 20); got != want {
 			t.Errorf("%q: %q", text, got)
 		}
 	}
