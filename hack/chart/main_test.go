@@ -248,6 +248,13 @@ func TestValuesReachTheManager(t *testing.T) {
 			t.Errorf("there is %s without metrics", key)
 		}
 	}
+	file := filepath.Join(t.TempDir(), "values.yaml") // whose numbers Helm reads as floats
+	if err := os.WriteFile(file, []byte("limits: {maxInFlight: 1000000}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if c := container(t, rendered(t, "espalier", "-f", file), "espalier-controller-manager"); !slices.Contains(c["args"].([]any), any("--max-in-flight=1000000")) {
+		t.Errorf("a million in flight is %v", c["args"])
+	}
 	const digest = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 	if c := container(t, rendered(t, "espalier", "--set=image.digest="+digest), "espalier-controller-manager"); c["image"] != "ghcr.io/espalier-dev/espalier@"+digest {
 		t.Errorf("by digest it runs %v", c["image"])

@@ -19,7 +19,7 @@
 {{- end }}
 {{- range $flag, $value := dict "max-in-flight" .Values.limits.maxInFlight "max-priority" .Values.limits.maxPriority "concurrency" .Values.limits.concurrency "qps" .Values.limits.qps "burst" .Values.limits.burst }}
 {{- if not (kindIs "invalid" $value) }}
-- --{{ $flag }}={{ $value }}
+- --{{ $flag }}={{ int64 $value }}
 {{- end }}
 {{- end }}
 {{- with .Values.policy }}
