@@ -68,7 +68,8 @@ func TestWhatCannotGoOnIsNamedWithinSeconds(t *testing.T) {
 		"too little time": {
 			change: func(s *v1alpha1.OptimizationPipelineSpec) {
 				s.RunPolicy.ActiveDeadlineSeconds = ptr.To[int64](1)
-				s.Template.Resources.Limits = corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("50m")} // else the baseline may be in time
+				slow := corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("50m")} // else the baseline may be in time
+				s.Template.Resources.Requests, s.Template.Resources.Limits = slow, slow
 			},
 			reason: "DeadlineExceeded", say: "activeDeadlineSeconds", final: true,
 			takes: 2 * time.Minute, // a container that is told to stop before it listens is killed after its grace period
