@@ -10,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	appsv1 "k8s.io/api/apps/v1"
@@ -329,6 +330,34 @@ func (i *installation) everything() []string {
 	return slices.Sorted(maps.Keys(found))
 }
 
+// settled is everything once Kubernetes has put there what it puts there by itself, some of it seconds after it answers.
+func (i *installation) settled() []string {
+	i.t.Helper()
+	was, since := i.everything(), time.Now()
+	eventually(i.t, "Kubernetes to have put its own objects there", func() bool {
+		if is := i.everything(); !slices.Equal(was, is) {
+			was, since = is, time.Now()
+		}
+		return time.Since(since) > 5*time.Second
+	})
+	return was
+}
+
+// is waits until the cluster is as it was, and says what is other.
+func (i *installation) is(before []string) {
+	i.t.Helper()
+	left := "nothing was compared"
+	defer func() {
+		if left != "" {
+			i.t.Logf("before and now:\n%s", left)
+		}
+	}()
+	eventually(i.t, "the cluster to be as it was", func() bool {
+		left = cmp.Diff(before, i.everything())
+		return left == ""
+	})
+}
+
 func TestTheMetricsOfAnInstalledManagerAreForThoseWhoMay(t *testing.T) {
 	i := newInstallation(t)
 	i.render("config/namespaced", "registry.example.com/espalier:v1")
@@ -400,7 +429,7 @@ func TestInstallUpgradeAndUninstallAsDocumented(t *testing.T) {
 	const first, second = "registry.example.com/espalier:v1", "registry.example.com/espalier:v2"
 	i := newInstallation(t)
 	i.namespace("lab")
-	before := i.everything()
+	before := i.settled()
 
 	i.render("config/default", first)
 	i.documented("Install")
@@ -460,11 +489,7 @@ func TestInstallUpgradeAndUninstallAsDocumented(t *testing.T) {
 	if log := stop(); strings.Contains(log, "panic") {
 		t.Errorf("the manager's log:\n%s", log)
 	}
-	var left string
-	eventually(t, "the cluster to be as it was", func() bool {
-		left = cmp.Diff(before, i.everything())
-		return left == ""
-	})
+	i.is(before)
 	if _, err := os.Stat(filepath.Join(i.node.claims, "work", "finished", "lab", "finished", stage.ResultFile)); err != nil {
 		t.Errorf("the store does not stay: %v", err)
 	}
@@ -480,7 +505,7 @@ func TestInstallUpgradeAndUninstallByHelmAsDocumented(t *testing.T) {
 	}
 	i := newInstallation(t)
 	i.namespace("lab")
-	before := i.everything()
+	before := i.settled()
 
 	// an older chart, whose definition lacks the short name
 	chart := filepath.Join(i.folder, "dist", "chart", "espalier")
@@ -541,9 +566,5 @@ func TestInstallUpgradeAndUninstallByHelmAsDocumented(t *testing.T) {
 	stop()
 	i.helm("uninstall")
 	i.documented("Helm")
-	var left string
-	eventually(t, "the cluster to be as it was", func() bool {
-		left = cmp.Diff(before, i.everything())
-		return left == ""
-	})
+	i.is(before)
 }
