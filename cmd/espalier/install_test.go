@@ -562,7 +562,7 @@ func TestInstallUpgradeAndUninstallByHelmAsDocumented(t *testing.T) {
 	i.pipeline("lab", "again")
 	i.ready("lab", "again")
 	same("after another helm install")
-	i.kubectl("delete", "optpipe", "--all", "--all-namespaces")
+	i.kubectl("delete", "optpipe", "--all", "--all-namespaces", "--cascade=foreground")
 	stop()
 	i.helm("uninstall")
 	i.documented("Helm")
