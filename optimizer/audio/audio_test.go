@@ -148,6 +148,7 @@ func TestDecode(t *testing.T) {
 		"truncated":   whole[:len(whole)-1],
 		"format 85":   wave(85, 1, 8000, 16, nil, []byte{0, 64}),
 		"channels":    wave(formatPCM, 0, 8000, 16, nil, []byte{0, 64}),
+		"of 1 Hz":     wave(formatPCM, 1, 1, 16, nil, []byte{0, 64}),
 		"no sound":    wave(formatPCM, 1, 8000, 16, nil, nil),
 		"data chunk":  whole[:36],
 		"ends early":  whole[:30],

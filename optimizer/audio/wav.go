@@ -99,7 +99,7 @@ func (h *Header) readFormat(r io.ReaderAt, at, length int64) error {
 	if h.encoding, known = encodings[[2]int{format, bits}]; !known {
 		return fmt.Errorf("holds samples of format %d with %d bits; convert it to 16-bit PCM, such as with `ffmpeg -i IN -c:a pcm_s16le OUT.wav`", format, bits)
 	}
-	if h.Channels < 1 || h.Channels > 64 || h.Rate < 1 || h.Rate > 1<<20 {
+	if h.Channels < 1 || h.Channels > 64 || h.Rate < 1000 || h.Rate > 1<<20 {
 		return fmt.Errorf("has %d channels of %d Hz: damaged?", h.Channels, h.Rate)
 	}
 	return nil

@@ -13,6 +13,14 @@ var splitNames = [3][]string{{"train", "training"}, {"validation", "valid", "val
 // undivided is the place of arrays of no split, after those of splitNames.
 const undivided = 3
 
+// splitSuffix is what the name of an array of a split ends in.
+func splitSuffix(split int) string {
+	if split == undivided {
+		return ""
+	}
+	return "_" + splitNames[split][0]
+}
+
 // entry is an array that may be part of a dataset. It is opened only if it is.
 type entry struct {
 	name string // as stored, such as x_train

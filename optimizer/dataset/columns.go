@@ -24,7 +24,7 @@ func tableParts(f *files, path string, spec *Spec) (*parts, error) {
 	if err != nil {
 		return nil, err
 	}
-	found, labels := catalogue{}, map[string]*table{}
+	found, labels, files := catalogue{}, map[string]*table{}, map[string]string{}
 	var notes []string
 	for _, name := range names {
 		file := filepath.Join(folder, name)
@@ -34,8 +34,8 @@ func tableParts(f *files, path string, spec *Spec) (*parts, error) {
 		}
 		notes = append(notes, c.notes...)
 		split := ""
-		if _, at := divide("x_" + tableStem(name)); at != undivided && len(names) > 1 {
-			split = "_" + splitNames[at][0]
+		if _, at := divide("x_" + tableStem(name)); len(names) > 1 {
+			split = splitSuffix(at)
 		}
 		for _, g := range c.features {
 			found.add(&entry{name: g.name + split, file: name, dims: []int{c.rows, len(g.columns)}, kind: littleKinds[Float32],
@@ -44,12 +44,11 @@ func tableParts(f *files, path string, spec *Spec) (*parts, error) {
 		for _, g := range c.labels {
 			t := g.table
 			t.title = fmt.Sprintf("%s, column %s", file, g.name)
-			labels[g.name+split] = t
+			labels[g.name+split], files[g.name+split] = t, name
 		}
 	}
 	encodeTables(labels, func(name string, a *array, classes []string) {
-		file := strings.SplitN(strings.TrimPrefix(a.title, folder+string(filepath.Separator)), ", column ", 2)[0]
-		found.add(&entry{name: name, file: file, dims: a.dims, kind: a.kind, names: classes, open: func() (*array, error) { return a, nil }})
+		found.add(&entry{name: name, file: files[name], dims: a.dims, kind: a.kind, names: classes, open: func() (*array, error) { return a, nil }})
 	})
 	made, err := found.assemble(spec)
 	if err != nil {
@@ -252,9 +251,7 @@ func (c *columns) assignLabels(headings []string, spec *Spec, taken []bool) erro
 			c.labels = append(c.labels, labelColumn{name: name, column: column})
 		}
 	}
-	find := func(name string) int {
-		return slices.IndexFunc(headings, func(h string) bool { return strings.EqualFold(h, name) })
-	}
+	find := func(name string) int { return headed(headings, []string{name}) }
 	if spec.Labels != "" {
 		at := find(spec.Labels)
 		if at < 0 && headings == nil {

@@ -152,7 +152,7 @@ func (all listings) parts(root string, m *media, spec *Spec) (*parts, error) {
 			if labelled = labelled && len(l.labels[at]) > 0; labelled {
 				t := tableOf(l.labels[at])
 				t.title = filepath.Join(root, l.name)
-				labels[labelName(at)] = t
+				labels["y"+splitSuffix(at)] = t
 			}
 		}
 	}
@@ -175,12 +175,4 @@ func (all listings) parts(root string, m *media, spec *Spec) (*parts, error) {
 		(*slots[at]).raw = []*array{a}
 	})
 	return found, found.tell([]*stem{named["y"]}, spec)
-}
-
-// labelName is the name of the labels of a split.
-func labelName(split int) string {
-	if split == undivided {
-		return "y"
-	}
-	return "y_" + splitNames[split][0]
 }

@@ -113,6 +113,7 @@ func TestRecordingsThatCannotBeRead(t *testing.T) {
 		"a file elsewhere":       {map[string][]byte{"a.wav": clip, "l.csv": []byte("file,label\n../a.wav,1\n")}, nil, []string{"row 1", "relative"}},
 		"a split that is none":   {map[string][]byte{"a.wav": clip, "l.csv": []byte("file,split,label\na.wav,spare,1\n")}, nil, []string{"spare", "train, validation and test"}},
 		"features not possible":  {map[string][]byte{"hi/a.wav": clip}, &AudioSteps{Features: LogMel, UpperHertz: "9000"}, []string{"preprocessing.audio", "9000"}},
+		"too long at the rate":   {map[string][]byte{"hi/a.wav": wavBytes(1000, make([]int16, 70000)...)}, &AudioSteps{SampleRate: 1 << 20}, []string{"a.wav", "cut it into clips"}},
 		"frames without them":    {map[string][]byte{"hi/a.wav": clip}, &AudioSteps{FrameLength: 2}, []string{"LogMel or MFCC"}},
 		"audio of images":        {map[string][]byte{"hi/a.png": grayPNG(1, 3, 7)}, &AudioSteps{SampleRate: 8000}, []string{"for recordings"}},
 		"an array of no rate":    {map[string][]byte{"x.npy": npyBytes("<i2", []int{1, 3}, []int16{1, 2, 3})}, &AudioSteps{Features: MFCC}, []string{"sampleRate"}},

@@ -45,10 +45,13 @@ const (
 
 // recordingsParts reads a folder of recordings.
 func recordingsParts(f *files, root string, spec *Spec) (*parts, error) {
+	headers := map[string]*audio.Header{}
 	return mediaParts(f, root, &media{
 		what: "recordings", extensions: recordingFiles, unread: otherRecordings, remedy: "convert them to WAV",
-		store:   func(root string, paths []string) store { return &recordings{root: root, paths: paths} },
-		measure: func(path string) error { _, err := measureClip(path); return err },
+		store: func(root string, paths []string) store {
+			return &recordings{root: root, paths: paths, headers: headers}
+		},
+		measure: func(path string) (err error) { headers[path], err = measureClip(path); return err },
 	}, spec)
 }
 
@@ -57,13 +60,15 @@ type clips interface {
 	store
 	clip(i int) (*audio.Clip, error)
 	// header says the rate and the frames of clip i without reading it.
-	header(i int) (*audio.Header, error)
+	header(i int) *audio.Header
 }
 
 // recordings is a store of one file a sample.
 type recordings struct {
 	root  string
 	paths []string // slash-separated, below root
+	// headers of the files of all splits, by path
+	headers map[string]*audio.Header
 }
 
 func (s *recordings) len() int          { return len(s.paths) }
@@ -80,7 +85,7 @@ func (s *recordings) name(i int) string {
 	return s.path(i)
 }
 
-func (s *recordings) header(i int) (*audio.Header, error) { return measureClip(s.path(i)) }
+func (s *recordings) header(i int) *audio.Header { return s.headers[s.path(i)] }
 
 func (s *recordings) clip(i int) (*audio.Clip, error) {
 	file, size, err := openRegular(s.path(i))
@@ -120,8 +125,8 @@ type arrayClips struct {
 	rate int
 }
 
-func (s *arrayClips) header(int) (*audio.Header, error) {
-	return &audio.Header{Rate: s.rate, Channels: 1, Frames: numel(s.array.shape())}, nil
+func (s *arrayClips) header(int) *audio.Header {
+	return &audio.Header{Rate: s.rate, Channels: 1, Frames: numel(s.array.shape())}
 }
 
 func (s *arrayClips) clip(i int) (*audio.Clip, error) {
@@ -215,6 +220,9 @@ func (p *parts) listen(k int, in *Input, steps *AudioSteps) ([]string, error) {
 	return note, nil
 }
 
+// maxSamples bounds a clip.
+const maxSamples = 1 << 26
+
 // heard is what clips have in common.
 type heard struct {
 	rate              int
@@ -227,10 +235,7 @@ func survey(all []clips, rate int) (*heard, error) {
 	first := ""
 	for _, s := range all {
 		for i := range s.len() {
-			header, err := s.header(i)
-			if err != nil {
-				return nil, fmt.Errorf("%s: %w", s.name(i), err)
-			}
+			header := s.header(i)
 			if h.rate == 0 {
 				h.rate, first = header.Rate, s.name(i)
 			}
@@ -238,6 +243,9 @@ func survey(all []clips, rate int) (*heard, error) {
 				return nil, fmt.Errorf("%s has %d samples a second, %s has %d; preprocessing.audio.sampleRate makes them equal", first, h.rate, s.name(i), header.Rate)
 			}
 			n := audio.Fitted(header.Frames, header.Rate, h.rate, 0)
+			if n > maxSamples {
+				return nil, fmt.Errorf("%s would have %d samples at %d a second; at most %d are supported: cut it into clips", s.name(i), n, h.rate, maxSamples)
+			}
 			if h.longest = max(h.longest, n); h.shortest == 0 || n < h.shortest {
 				h.shortest = n
 			}
@@ -271,8 +279,8 @@ func (h *heard) length(steps *AudioSteps, e *audio.Extractor, in *Input) (int, [
 	if e != nil && n < e.FrameLength {
 		return 0, nil, fmt.Errorf("clips of %d samples are shorter than a frame of %d (preprocessing.audio.frameLength)", n, e.FrameLength)
 	}
-	if n > 1<<26 {
-		return 0, nil, fmt.Errorf("preprocessing.audio.samples %d is not possible", n)
+	if n > maxSamples {
+		return 0, nil, fmt.Errorf("preprocessing.audio.samples %d is more than the %d that are supported", n, maxSamples)
 	}
 	var note []string
 	if steps.Samples == 0 && (h.shortest != n || h.longest != n) {

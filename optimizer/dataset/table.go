@@ -98,19 +98,15 @@ func numbersOrNames(rows [][]string) (*table, error) {
 
 // withoutHeadings drops a first row of headings, and all columns but the label's where a heading names it.
 func withoutHeadings(rows [][]string) [][]string {
-	for i, heading := range rows[0] {
-		if slices.Contains(labelColumns, strings.ToLower(strings.TrimSpace(heading))) {
-			out := rows[1:]
-			for j, row := range out {
-				out[j] = row[i : i+1]
-			}
-			return out
+	if i := headed(rows[0], labelColumns); i >= 0 {
+		out := rows[1:]
+		for j, row := range out {
+			out[j] = row[i : i+1]
 		}
+		return out
 	}
-	for _, heading := range rows[0] { // all words over a row with numbers
-		if _, err := strconv.ParseFloat(strings.TrimSpace(heading), 64); err == nil {
-			return rows
-		}
+	if !isHeading(rows[0]) { // all words over a row with numbers
+		return rows
 	}
 	if len(rows) > 1 {
 		for _, field := range rows[1] {
