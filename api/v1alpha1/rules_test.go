@@ -15,6 +15,8 @@ import (
 	"k8s.io/apimachinery/pkg/util/json"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	celconfig "k8s.io/apiserver/pkg/apis/cel"
+
+	"espalier.dev/espalier/internal/crdtest"
 )
 
 // Places of the good manifest by the paths of their schemas. Types that are used in several places are tried in all of them.
@@ -283,7 +285,7 @@ func TestEveryRuleOfTheSchemaRejectsAndAccepts(t *testing.T) {
 		t.Fatal(err)
 	}
 	known := examples(t)
-	visit(v.schema, "", func(path string, s *structural.Structural) {
+	crdtest.Visit(v.schema, "", func(path string, s *structural.Structural) {
 		for i := range s.XValidations {
 			r := rule{path, s.XValidations[i].Message}
 			e, ok := known[r]

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,6 +15,8 @@ import (
 	crdvalidation "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/validation"
 	structural "k8s.io/apiextensions-apiserver/pkg/apiserver/schema"
 	"sigs.k8s.io/yaml"
+
+	"espalier.dev/espalier/internal/crdtest"
 )
 
 // edit changes one place of the good manifest; a nil value removes it.
@@ -225,7 +226,7 @@ func TestEveryPatternOfTheSchemaIsSaidInWords(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	visit(v.schema, "", func(path string, s *structural.Structural) {
+	crdtest.Visit(v.schema, "", func(path string, s *structural.Structural) {
 		if s.ValueValidation != nil && s.ValueValidation.Pattern != "" && patternWords[s.ValueValidation.Pattern] == "" && !embedded(path) {
 			t.Errorf("%s: patternWords does not say what %s means", path, s.ValueValidation.Pattern)
 		}
@@ -242,27 +243,12 @@ func embedded(path string) bool {
 	return false
 }
 
-// visit calls f for a schema and everything below it, in order.
-func visit(s *structural.Structural, path string, f func(path string, s *structural.Structural)) {
-	f(path, s)
-	for _, name := range slices.Sorted(maps.Keys(s.Properties)) {
-		child := s.Properties[name]
-		visit(&child, strings.TrimPrefix(path+"."+name, "."), f)
-	}
-	if s.Items != nil {
-		visit(s.Items, path+"[]", f)
-	}
-	if s.AdditionalProperties != nil && s.AdditionalProperties.Structural != nil {
-		visit(s.AdditionalProperties.Structural, path+"{}", f)
-	}
-}
-
 func TestEverythingIsBounded(t *testing.T) {
 	v, err := compiled()
 	if err != nil {
 		t.Fatal(err)
 	}
-	visit(v.schema, "", func(path string, s *structural.Structural) {
+	crdtest.Visit(v.schema, "", func(path string, s *structural.Structural) {
 		if embedded(path) || !strings.HasPrefix(path, "spec") && !strings.HasPrefix(path, "status") {
 			return
 		}

@@ -2,9 +2,7 @@ package main
 
 import (
 	"context"
-	"maps"
 	"os"
-	"slices"
 	"strings"
 	"testing"
 
@@ -13,14 +11,11 @@ import (
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	crdvalidation "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/validation"
 	structural "k8s.io/apiextensions-apiserver/pkg/apiserver/schema"
-	"k8s.io/apiextensions-apiserver/pkg/apiserver/schema/cel"
-	"k8s.io/apiextensions-apiserver/pkg/apiserver/schema/cel/model"
 	"k8s.io/apimachinery/pkg/util/version"
-	celconfig "k8s.io/apiserver/pkg/apis/cel"
-	"k8s.io/apiserver/pkg/cel/environment"
 	"sigs.k8s.io/yaml"
 
 	"espalier.dev/espalier/api/v1alpha1"
+	"espalier.dev/espalier/internal/crdtest"
 )
 
 func definition(t *testing.T) []byte {
@@ -83,40 +78,9 @@ func schemaOf(t *testing.T, data []byte) *structural.Structural {
 	return s
 }
 
-// visit calls f for a schema and everything below it.
-func visit(s *structural.Structural, path string, f func(path string, s *structural.Structural)) {
-	f(path, s)
-	for _, name := range slices.Sorted(maps.Keys(s.Properties)) {
-		child := s.Properties[name]
-		visit(&child, path+"."+name, f)
-	}
-	if s.Items != nil {
-		visit(s.Items, path+"[]", f)
-	}
-	if s.AdditionalProperties != nil && s.AdditionalProperties.Structural != nil {
-		visit(s.AdditionalProperties.Structural, path+"{}", f)
-	}
-}
-
 func TestEveryInstalledRuleCompilesFromKubernetes131On(t *testing.T) {
 	for _, release := range []*version.Version{version.MajorMinor(1, 31), version.MajorMinor(1, 37)} {
-		rules := 0
-		visit(schemaOf(t, definition(t)), "", func(path string, s *structural.Structural) {
-			if len(s.XValidations) == 0 {
-				return
-			}
-			results, err := cel.Compile(s, model.SchemaDeclType(s, path == ""), celconfig.PerCallLimit, environment.MustBaseEnvSet(release), cel.NewExpressionsEnvLoader())
-			if err != nil {
-				t.Errorf("Kubernetes %s: %s: %v", release, path, err)
-			}
-			for i, r := range results {
-				rules++
-				if r.Error != nil {
-					t.Errorf("Kubernetes %s: %s: %s: %v", release, path, s.XValidations[i].Rule, r.Error)
-				}
-			}
-		})
-		if rules < 25 {
+		if rules := crdtest.Compile(t, schemaOf(t, definition(t)), release); rules < 25 {
 			t.Errorf("Kubernetes %s: %d rules were compiled", release, rules)
 		}
 	}
@@ -124,15 +88,15 @@ func TestEveryInstalledRuleCompilesFromKubernetes131On(t *testing.T) {
 
 func TestOnlyRulesThatCompareNumbersAreLeftToTheOperator(t *testing.T) {
 	kept := map[string]bool{}
-	visit(schemaOf(t, definition(t)), "", func(path string, s *structural.Structural) {
+	crdtest.Visit(schemaOf(t, definition(t)), "", func(path string, s *structural.Structural) {
 		for _, r := range s.XValidations {
-			kept[path+": "+r.Message] = true
+			kept["."+path+": "+r.Message] = true
 		}
 	})
 	var left []string
-	visit(schemaOf(t, v1alpha1.CRD()), "", func(path string, s *structural.Structural) {
+	crdtest.Visit(schemaOf(t, v1alpha1.CRD()), "", func(path string, s *structural.Structural) {
 		for _, r := range s.XValidations {
-			if name := path + ": " + r.Message; !kept[name] && !s.XIntOrString {
+			if name := "." + path + ": " + r.Message; !kept[name] && !s.XIntOrString {
 				left = append(left, name)
 			}
 		}
