@@ -26,16 +26,20 @@ func tableParts(f *files, path string, spec *Spec) (*parts, error) {
 	}
 	found, labels, files := catalogue{}, map[string]*table{}, map[string]string{}
 	var notes []string
+	var first *columns
 	for _, name := range names {
 		file := filepath.Join(folder, name)
-		c, err := f.scanColumns(file, spec)
+		c, err := f.scanColumns(file, spec, first)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", file, err)
 		}
+		if first == nil {
+			first = c
+		}
 		notes = append(notes, c.notes...)
 		split := ""
-		if _, at := divide("x_" + tableStem(name)); len(names) > 1 {
-			split = splitSuffix(at)
+		if len(names) > 1 {
+			split = splitSuffix(tableSplit(name))
 		}
 		for _, g := range c.features {
 			found.add(&entry{name: g.name + split, file: name, dims: []int{c.rows, len(g.columns)}, kind: littleKinds[Float32],
@@ -61,7 +65,7 @@ func tableParts(f *files, path string, spec *Spec) (*parts, error) {
 	return made, nil
 }
 
-// tableFiles are the tables of a dataset: a file, or those of a folder that are of different splits.
+// tableFiles are the tables of a dataset: a file, or those of a folder that are of different splits, in the order of splitNames.
 func tableFiles(path string) (folder string, names []string, err error) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -79,7 +83,7 @@ func tableFiles(path string) (folder string, names []string, err error) {
 		if e.IsDir() || strings.HasPrefix(e.Name(), ".") || !isTable(e.Name()) {
 			continue
 		}
-		_, split := divide("x_" + tableStem(e.Name()))
+		split := tableSplit(e.Name())
 		if of[split] != "" {
 			return "", nil, fmt.Errorf("%s has both %s and %s: name the one file, or call them train.csv, validation.csv and test.csv", path, of[split], e.Name())
 		}
@@ -93,7 +97,14 @@ func tableFiles(path string) (folder string, names []string, err error) {
 	if len(names) == 0 {
 		return "", nil, fmt.Errorf("%s holds no .csv or .tsv file", path)
 	}
+	slices.SortFunc(names, func(a, b string) int { return tableSplit(a) - tableSplit(b) })
 	return path, names, nil
+}
+
+// tableSplit is the split that a file's name tells.
+func tableSplit(name string) int {
+	_, split := divide("x_" + tableStem(name))
+	return split
 }
 
 func isTable(name string) bool { return extension(name) == ".csv" || extension(name) == ".tsv" }
@@ -107,7 +118,7 @@ func tableStem(name string) string {
 type columns struct {
 	path     string
 	comma    rune
-	headings bool // the first row
+	headings []string // the first row; nil if that is data already
 	rows     int
 	width    int
 	features []columnGroup
@@ -128,33 +139,41 @@ type labelColumn struct {
 	*table
 }
 
-// scanColumns reads a table once: its headings, what the columns are for, all labels, and whether the rest is numbers.
-func (f *files) scanColumns(path string, spec *Spec) (*columns, error) {
+// scanColumns reads a table once: its headings, what the columns are for, all labels, and whether the rest is numbers. first is the table
+// of the dataset whose headings say what its columns are for, nil if this is it.
+func (f *files) scanColumns(path string, spec *Spec, first *columns) (*columns, error) {
 	c := &columns{path: path}
-	var label [][]string
-	err := f.eachRow(c, func(row []string) error {
-		if c.rows == 0 && c.width == 0 {
-			c.width = len(row)
-			var headings []string
-			if c.headings = isHeading(row); c.headings {
-				headings = slices.Clone(row)
-			}
-			if err := c.assign(headings, spec); err != nil {
-				return err
-			}
-			label = make([][]string, len(c.labels))
-			if c.headings {
-				return nil
-			}
+	if err := f.begin(c, spec); err != nil {
+		return nil, err
+	}
+	var err error
+	if first != nil {
+		err = c.follow(first)
+	} else {
+		err = c.assign(spec)
+	}
+	if err != nil {
+		return nil, err
+	}
+	label := make([][]string, len(c.labels))
+	known, heads := words{}, c.headings != nil
+	err = f.eachRow(c, func(row []string, line int) error {
+		if heads {
+			heads = false
+			return nil
 		}
 		c.rows++
 		for i, l := range c.labels {
-			label[i] = append(label[i], strings.TrimSpace(row[l.column]))
+			field := strings.TrimSpace(row[l.column])
+			if field == "" {
+				return fmt.Errorf("line %d, column %d: %w", line, l.column+1, errEmptyLabel)
+			}
+			label[i] = append(label[i], known.keep(field))
 		}
 		for _, g := range c.features {
 			for _, k := range g.columns {
 				if _, err := number(row[k]); err != nil {
-					return fmt.Errorf("row %d, column %d: %w", c.rows, k+1, err)
+					return fmt.Errorf("line %d, column %d: %w", line, k+1, err)
 				}
 			}
 		}
@@ -172,6 +191,9 @@ func (f *files) scanColumns(path string, spec *Spec) (*columns, error) {
 	return c, nil
 }
 
+// errEmptyLabel is returned where a label is missing, which would else be a class of its own.
+var errEmptyLabel = errors.New("the label is empty: fill it in, or take the row out")
+
 // number reads a field as a finite number.
 func number(field string) (float32, error) {
 	v, err := strconv.ParseFloat(strings.TrimSpace(field), 32)
@@ -184,22 +206,108 @@ func number(field string) (float32, error) {
 	return float32(v), nil
 }
 
-// isHeading reports whether a first row names the columns: none of its fields is a number.
-func isHeading(row []string) bool {
-	return !slices.ContainsFunc(row, func(field string) bool {
-		_, err := strconv.ParseFloat(strings.TrimSpace(field), 64)
-		return err == nil
+// words keeps the words of a file once each: a field that is kept as it was read keeps its whole row in memory.
+type words map[string]string
+
+func (w words) keep(word string) string {
+	if kept, ok := w[word]; ok {
+		return kept
+	}
+	word = strings.Clone(word)
+	w[word] = word
+	return word
+}
+
+// begin reads the first two rows of a table, which tell whether it has headings.
+func (f *files) begin(c *columns, spec *Spec) error {
+	var rows [][]string
+	enough := errors.New("two rows are enough")
+	err := f.eachRow(c, func(row []string, _ int) error {
+		if rows = append(rows, slices.Clone(row)); len(rows) == 2 {
+			return enough
+		}
+		return nil
 	})
+	if err != nil && !errors.Is(err, enough) {
+		return err
+	}
+	if len(rows) == 0 {
+		return errors.New("has no rows")
+	}
+	c.width = len(rows[0])
+	if hasHeadings(rows, spec.Labels) {
+		for _, field := range rows[0] {
+			c.headings = append(c.headings, strings.TrimSpace(field))
+		}
+	}
+	if c.headings != nil && counted(rows[0]) == c.width {
+		c.notes = append(c.notes, filepath.Base(c.path)+": the first row, 0, 1, 2 …, is taken for the numbers of the columns")
+	}
+	return nil
+}
+
+// hasHeadings reports whether the first of a table's first rows names the columns. It does where all of it is words, and where it holds
+// the numbers of the columns, as pandas writes them, over numbers that are written otherwise. Among numbers that may be names, such as
+// years, a word is a heading where there is a number below it or where it is one that heads labels.
+func hasHeadings(rows [][]string, label string) bool {
+	first, second := rows[0], rows[len(rows)-1]
+	if isHeading(first) || label != "" && headed(first, []string{label}) >= 0 {
+		return true
+	}
+	inOrder := counted(first)
+	if inOrder == len(first) {
+		return inOrder >= 8 || strings.Contains(strings.Join(second, ""), ".")
+	}
+	numbers, named := map[string]bool{}, false
+	for k, field := range first {
+		switch field = strings.TrimSpace(field); {
+		case isNumber(field):
+			if _, err := strconv.ParseUint(field, 10, 32); err != nil || numbers[field] {
+				return false
+			}
+			numbers[field] = true
+		case field == "" && k == 0: // above the row numbers that pandas writes
+			named = named || inOrder == len(first)-1
+		case slices.Contains(gaps, strings.ToLower(field)):
+			return false
+		default:
+			heads := headed([]string{field}, []string{"label", "labels", "class"}) == 0
+			named = named || heads || len(rows) > 1 && isNumber(second[k]) || inOrder > 1 && inOrder == len(first)-1
+		}
+	}
+	return named
+}
+
+// gaps are what stands for a number that is not known.
+var gaps = []string{"", "?", "-", "na", "n/a", "#n/a", "null", "none", "missing"}
+
+// counted is how many of the fields are 0, 1, 2 … in that order, if all of them are that are numbers, else 0.
+func counted(row []string) int {
+	n := 0
+	for _, field := range row {
+		if field = strings.TrimSpace(field); field == strconv.Itoa(n) {
+			n++
+		} else if isNumber(field) {
+			return 0
+		}
+	}
+	return n
+}
+
+// isHeading reports whether none of a row's fields is a number.
+func isHeading(row []string) bool { return !slices.ContainsFunc(row, isNumber) }
+
+func isNumber(field string) bool {
+	_, err := strconv.ParseFloat(strings.TrimSpace(field), 64)
+	return err == nil
 }
 
 // numbered is a heading of one of several columns: pixel12, accel_3, spec[4].
 var numbered = regexp.MustCompile(`^(.*?)[_.\[ -]?\d+\]?$`)
 
-// assign says what the columns are for. headings is nil where there are none.
-func (c *columns) assign(headings []string, spec *Spec) error {
-	for i := range headings {
-		headings[i] = strings.TrimSpace(headings[i])
-	}
+// assign says what the columns are for.
+func (c *columns) assign(spec *Spec) error {
+	headings := c.headings
 	taken := make([]bool, c.width)
 	if headings != nil && headings[0] == "" { // the row numbers that pandas writes
 		taken[0] = true
@@ -207,6 +315,11 @@ func (c *columns) assign(headings []string, spec *Spec) error {
 	}
 	if err := c.assignLabels(headings, spec, taken); err != nil {
 		return err
+	}
+	for k, heading := range headings {
+		if taken[k] && heading != "" && slices.ContainsFunc(headings[k+1:], func(h string) bool { return strings.EqualFold(h, heading) }) {
+			return fmt.Errorf("has two columns headed %s: which is the label? Rename the other, or take it out", heading)
+		}
 	}
 	inputs := spec.inputs()
 	if len(inputs) == 1 && spec.declared(0) == "" {
@@ -305,6 +418,83 @@ func (c *columns) assignLabels(headings []string, spec *Spec, taken []bool) erro
 		left, in, numel(in.Shape), short(headings))
 }
 
+// follow gives the columns the purposes that columns of the same headings have in another table of the dataset.
+func (c *columns) follow(first *columns) error {
+	if (c.headings == nil) != (first.headings == nil) {
+		with, without := first, c
+		if c.headings != nil {
+			with, without = c, first
+		}
+		return fmt.Errorf("%s begins with headings (%s), %s does not: give both the same", filepath.Base(with.path), short(with.headings), filepath.Base(without.path))
+	}
+	if c.headings == nil && c.width != first.width {
+		return fmt.Errorf("has %d columns, %s has %d: give both the same columns, with headings if their order differs", c.width, filepath.Base(first.path), first.width)
+	}
+	used := make([]bool, c.width)
+	var missing []string
+	find := func(column int) int {
+		at := column
+		if c.headings != nil {
+			at = c.find(first.headings[column], first.occurrence(column))
+		}
+		if at < 0 {
+			missing = append(missing, first.headings[column])
+			return 0
+		}
+		used[at] = true
+		return at
+	}
+	for _, g := range first.features {
+		mine := columnGroup{name: g.name}
+		for _, k := range g.columns {
+			mine.columns = append(mine.columns, find(k))
+		}
+		c.features = append(c.features, mine)
+	}
+	for _, l := range first.labels {
+		c.labels = append(c.labels, labelColumn{name: l.name, column: find(l.column)})
+	}
+	var more []string
+	for k, heading := range c.headings {
+		if !used[k] && heading != "" && !slices.Contains(first.headings, heading) {
+			more = append(more, heading)
+		}
+	}
+	switch {
+	case len(missing) > 0 && len(more) > 0:
+		return fmt.Errorf("has no column %s, which %s has, but %s: give both the same headings", short(missing), filepath.Base(first.path), short(more))
+	case len(missing) > 0:
+		return fmt.Errorf("has no column %s, which %s has: add it, or take the file out", short(missing), filepath.Base(first.path))
+	case len(more) > 0:
+		c.notes = append(c.notes, fmt.Sprintf("%s: what %s has no column of is left out: %s", filepath.Base(c.path), filepath.Base(first.path), short(more)))
+	}
+	return nil
+}
+
+// find is the column of a heading, the n-th that has it; −1 if there is none.
+func (c *columns) find(heading string, n int) int {
+	for k, h := range c.headings {
+		if h == heading {
+			if n == 0 {
+				return k
+			}
+			n--
+		}
+	}
+	return -1
+}
+
+// occurrence counts the columns before one that have its heading.
+func (c *columns) occurrence(column int) int {
+	n := 0
+	for _, h := range c.headings[:column] {
+		if h == c.headings[column] {
+			n++
+		}
+	}
+	return n
+}
+
 // short lists names, the first twenty.
 func short(names []string) string {
 	if len(names) > 20 {
@@ -321,8 +511,8 @@ func (s *Spec) onlyInput() *Input {
 	return &s.Network.Inputs[0]
 }
 
-// eachRow calls do with every row of a table, headings too; fields are reused.
-func (f *files) eachRow(c *columns, do func(row []string) error) error {
+// eachRow calls do with every row of a table, headings too, and the line it begins in; fields are reused.
+func (f *files) eachRow(c *columns, do func(row []string, line int) error) error {
 	file, err := os.Open(c.path)
 	if err != nil {
 		return err
@@ -354,7 +544,8 @@ func (f *files) eachRow(c *columns, do func(row []string) error) error {
 		case err != nil:
 			return damaged(err)
 		}
-		if err := do(row); err != nil {
+		line, _ := reader.FieldPos(0)
+		if err := do(row, line); err != nil {
 			return err
 		}
 	}
@@ -381,8 +572,8 @@ func (f *files) openColumns(c *columns, g columnGroup) (*array, error) {
 	r, w := io.Pipe()
 	go func() {
 		out := bufio.NewWriterSize(w, 1<<16)
-		first := c.headings
-		err := f.eachRow(c, func(row []string) error {
+		first := c.headings != nil
+		err := f.eachRow(c, func(row []string, _ int) error {
 			if first {
 				first = false
 				return nil

@@ -24,6 +24,7 @@ func TestTables(t *testing.T) {
 		spec   Spec
 		x      string // inputs of the first training sample
 		y      string // its targets
+		test   string // inputs of the first test sample, where they are looked at
 		notes  string
 		labels []string
 	}{
@@ -43,6 +44,31 @@ func TestTables(t *testing.T) {
 			files: map[string]string{"d.tsv": "a\tb\tc\td\ttarget\n1\t2\t3\t4\t1\n5\t6\t7\t8\t0\n"}, spec: Spec{Network: four}, x: "[[1 2 3 4]]", y: "[[1]]"},
 		"splits": {
 			files: map[string]string{"train.csv": "a,b,c,d,label\n1,2,3,4,cat\n", "test.csv": "a,b,c,d,label\n5,6,7,8,ant\n"}, spec: Spec{Network: four}, x: "[[1 2 3 4]]", y: "[[1]]", labels: []string{"ant", "cat"}},
+		"splits in another order of columns": {
+			files: map[string]string{"train.csv": "d,label,c,b,a\n4,1,3,2,1\n", "validation.csv": ",a,b,c,d,label\n0,1,2,3,4,0\n", "test.csv": "a,b,c,d,label\n5,6,7,8,0\n"},
+			spec:  Spec{Network: four}, x: "[[4 3 2 1]]", y: "[[1]]", test: "[[8 7 6 5]]"},
+		"a split of more columns": {
+			files: map[string]string{"train.csv": "a,b,c,d,label\n1,2,3,4,1\n", "test.csv": "id,d,c,b,a,label\nno,8,7,6,5,0\n"},
+			spec:  Spec{Network: four}, x: "[[1 2 3 4]]", y: "[[1]]", test: "[[5 6 7 8]]", notes: "test.csv: what train.csv has no column of is left out: id"},
+		"inputs in another order of columns": {
+			files: map[string]string{"train.csv": "audio_0,audio_1,context,cls,box\n1,2,3,2,0.5\n", "test.csv": "box,context,cls,audio_1,audio_0\n0.75,6,0,5,4\n"},
+			spec:  Spec{Network: two}, x: "[[1 2] [3]]", y: "[[2] [0.5]]", test: "[[4 5] [6]]"},
+		"headings that occur twice": {
+			files: map[string]string{"train.csv": "a,a,b,c,label\n1,2,3,4,1\n", "test.csv": "b,c,a,label,a\n7,8,5,0,6\n"}, spec: Spec{Network: four}, x: "[[1 2 3 4]]", y: "[[1]]", test: "[[5 6 7 8]]"},
+		"the numbers of columns as pandas writes them": {
+			files: map[string]string{"d.csv": ",0,1,2,3,label\n0,5,6,7,8,1\n1,9,9,9,9,0\n"}, spec: Spec{Network: four}, x: "[[5 6 7 8]]", y: "[[1]]"},
+		"the numbers of columns over words": {
+			files: map[string]string{"d.csv": "0,1,2,3,4\n5.0,6.0,7.0,8.0,cat\n1.0,2.0,3.0,4.0,ant\n"}, spec: Spec{Network: four}, x: "[[5 6 7 8]]", y: "[[1]]", notes: "numbers of the columns"},
+		"years among words": {
+			files: map[string]string{"d.csv": "2019,2020,2021,2022,label\n5,6,7,8,cat\n1,2,3,4,ant\n"}, spec: Spec{Network: four}, x: "[[5 6 7 8]]", y: "[[1]]"},
+		"years and a word over numbers": {
+			files: map[string]string{"d.csv": "2019,2020,2021,2022,sick\n5,6,7,8,1\n1,2,3,4,0\n"}, spec: Spec{Network: four}, x: "[[5 6 7 8]]", y: "[[1]]"},
+		"a label headed by a number": {
+			files: map[string]string{"d.csv": "7,3,5,8,9\n5,6,7,8,1\n1,2,3,4,0\n"}, spec: Spec{Network: four, Labels: "9"}, x: "[[5 6 7 8]]", y: "[[1]]"},
+		"classes without headings": {
+			files: map[string]string{"d.csv": "1,2,3,4,cat\n5,6,7,8,ant\n"}, spec: Spec{Network: four}, x: "[[1 2 3 4]]", y: "[[1]]", labels: []string{"ant", "cat"}},
+		"a class called as a heading is": {
+			files: map[string]string{"d.csv": "1,2,3,4,y\n5,6,7,8,n\n"}, spec: Spec{Network: four}, x: "[[1 2 3 4]]", y: "[[1]]", labels: []string{"n", "y"}},
 		"numbers to predict": {
 			files: map[string]string{"d.csv": "a,b,c,d,y\n1,2,3,4,0.25\n5,6,7,8,1\n"},
 			spec:  Spec{Network: &Network{Inputs: four.Inputs, Outputs: []Output{{Names: []string{"out"}, Shape: []int{1}}}}}, x: "[[1 2 3 4]]", y: "[[0.25]]"},
@@ -67,6 +93,11 @@ func TestTables(t *testing.T) {
 			if fmt.Sprint(x) != test.x || fmt.Sprint(y) != test.y {
 				t.Errorf("sample %v, targets %v; want %s, %s", x, y, test.x, test.y)
 			}
+			if test.test != "" {
+				if err := d.Test.Read(0, x); err != nil || fmt.Sprint(x) != test.test {
+					t.Errorf("test sample %v (%v), want %s", x, err, test.test)
+				}
+			}
 			if said := strings.Join(d.Notes, "\n"); !strings.Contains(said, test.notes) {
 				t.Errorf("notes %q lack %q", said, test.notes)
 			}
@@ -83,19 +114,31 @@ func TestTablesThatCannotBeRead(t *testing.T) {
 		spec  Spec
 		says  []string
 	}{
-		"a word among numbers":  {map[string]string{"d.csv": "a,b,c,d,label\n1,2,red,4,1\n"}, Spec{Network: four}, []string{"d.csv", "row 1, column 3", `"red"`}},
-		"a gap":                 {map[string]string{"d.csv": "a,b,c,d,label\n1,2,3,4,1\n1,,3,4,0\n"}, Spec{Network: four}, []string{"row 2, column 2", "empty"}},
-		"no such label":         {map[string]string{"d.csv": "a,b,c,d,e\n1,2,3,4,1\n"}, Spec{Network: four, Labels: "z"}, []string{`no column "z"`, "a, b, c, d, e"}},
-		"which is the label":    {map[string]string{"d.csv": "a,b,c,d,e,f\n1,2,3,4,1,2\n"}, Spec{Network: four}, []string{"6 columns", "takes 4", "dataset.labels"}},
-		"too few columns":       {map[string]string{"d.csv": "1,2,3\n"}, Spec{Network: four}, []string{"3 columns", "takes 4"}},
-		"uneven rows":           {map[string]string{"d.csv": "a,b,c,d,label\n1,2,3,4,1\n1,2,3,4\n"}, Spec{Network: four}, []string{"every row has the same columns"}},
-		"headings alone":        {map[string]string{"d.csv": "a,b,c,d,label\n"}, Spec{Network: four}, []string{"no rows"}},
-		"two of no split":       {map[string]string{"one.csv": "1,2,3,4\n", "more.csv": "1,2,3,4\n"}, Spec{Network: four}, []string{"one.csv", "more.csv", "train.csv"}},
-		"one of no split":       {map[string]string{"train.csv": "1,2,3,4\n", "more.csv": "1,2,3,4\n"}, Spec{Network: four}, []string{"more.csv", "no split"}},
-		"a split of less":       {map[string]string{"train.csv": "a,b,c,d,label\n1,2,3,4,1\n", "test.csv": "a,b,c,label\n1,2,3,0\n"}, Spec{Network: four}, []string{"test.csv", "[3]"}},
-		"columns of no input":   {map[string]string{"d.csv": "1,2,3\n"}, Spec{Network: two}, []string{"audio_0"}},
-		"headings of no input":  {map[string]string{"d.csv": "p0,p1,q\n1,2,3\n"}, Spec{Network: two, Target: None, Samples: Samples{"audio": "r"}}, []string{"input audio", "p, q"}},
-		"a file that is no CSV": {map[string]string{"d.csv": "a,b\n\"1,2\n"}, Spec{Network: four}, []string{"d.csv"}},
+		"a word among numbers": {map[string]string{"d.csv": "a,b,c,d,label\n1,2,red,4,1\n"}, Spec{Network: four}, []string{"d.csv", "line 2, column 3", `"red"`}},
+		"a gap":                {map[string]string{"d.csv": "a,b,c,d,label\n1,2,3,4,1\n1,,3,4,0\n"}, Spec{Network: four}, []string{"line 3, column 2", "empty"}},
+		"no such label":        {map[string]string{"d.csv": "a,b,c,d,e\n1,2,3,4,1\n"}, Spec{Network: four, Labels: "z"}, []string{`no column "z"`, "a, b, c, d, e"}},
+		"which is the label":   {map[string]string{"d.csv": "a,b,c,d,e,f\n1,2,3,4,1,2\n"}, Spec{Network: four}, []string{"6 columns", "takes 4", "dataset.labels"}},
+		"too few columns":      {map[string]string{"d.csv": "1,2,3\n"}, Spec{Network: four}, []string{"3 columns", "takes 4"}},
+		"uneven rows":          {map[string]string{"d.csv": "a,b,c,d,label\n1,2,3,4,1\n1,2,3,4\n"}, Spec{Network: four}, []string{"every row has the same columns"}},
+		"headings alone":       {map[string]string{"d.csv": "a,b,c,d,label\n"}, Spec{Network: four}, []string{"no rows"}},
+		"two of no split":      {map[string]string{"one.csv": "1,2,3,4\n", "more.csv": "1,2,3,4\n"}, Spec{Network: four}, []string{"one.csv", "more.csv", "train.csv"}},
+		"one of no split":      {map[string]string{"train.csv": "1,2,3,4\n", "more.csv": "1,2,3,4\n"}, Spec{Network: four}, []string{"more.csv", "no split"}},
+		"a split of less":      {map[string]string{"train.csv": "a,b,c,d,label\n1,2,3,4,1\n", "test.csv": "a,b,c,label\n1,2,3,0\n"}, Spec{Network: four}, []string{"test.csv", "no column d", "train.csv"}},
+		"a split of other columns": {map[string]string{"train.csv": "a,b,c,d,label\n1,2,3,4,1\n", "test.csv": "a,b,c,e,label\n1,2,3,4,0\n"}, Spec{Network: four},
+			[]string{"test.csv", "no column d", "train.csv", "but e"}},
+		"a split without labels": {map[string]string{"train.csv": "a,b,c,d,label\n1,2,3,4,1\n", "test.csv": "id,a,b,c,d\n1,1,2,3,4\n"}, Spec{Network: four},
+			[]string{"test.csv", "no column label", "train.csv"}},
+		"a split without headings": {map[string]string{"train.csv": "a,b,c,d,label\n1,2,3,4,1\n", "test.csv": "1,2,3,4,0\n"}, Spec{Network: four},
+			[]string{"test.csv", "train.csv begins with headings (a, b, c, d, label)", "test.csv does not"}},
+		"a split of less without headings": {map[string]string{"train.csv": "1,2,3,4,1\n", "test.csv": "1,2,3,4\n"}, Spec{Network: four},
+			[]string{"test.csv", "has 4 columns, train.csv has 5"}},
+		"two labels":             {map[string]string{"d.csv": "a,b,c,label,Label\n1,2,3,4,1\n"}, Spec{Network: four}, []string{"d.csv", "two columns headed label"}},
+		"two columns of a label": {map[string]string{"d.csv": "a,b,c,e,e\n1,2,3,4,1\n"}, Spec{Network: four, Labels: "e"}, []string{"two columns headed e"}},
+		"an empty label":         {map[string]string{"d.csv": "a,b,c,d,label\n1,2,3,4,cat\n1,2,3,4, \n"}, Spec{Network: four}, []string{"d.csv", "line 3, column 5", "label is empty"}},
+		"a gap in the first row": {map[string]string{"d.csv": "1,2,NA,4,1\n5,6,7,8,0\n"}, Spec{Network: four}, []string{"d.csv", "line 1, column 3", `"NA"`}},
+		"columns of no input":    {map[string]string{"d.csv": "1,2,3\n"}, Spec{Network: two}, []string{"audio_0"}},
+		"headings of no input":   {map[string]string{"d.csv": "p0,p1,q\n1,2,3\n"}, Spec{Network: two, Target: None, Samples: Samples{"audio": "r"}}, []string{"input audio", "p, q"}},
+		"a file that is no CSV":  {map[string]string{"d.csv": "a,b\n\"1,2\n"}, Spec{Network: four}, []string{"d.csv"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			d, err := Open(writeTables(t, test.files), test.spec)

@@ -50,7 +50,7 @@ func (f *files) readListing(root string, l *listing, m *media, spec *Spec) (bool
 	l.single = of == undivided
 	file, label, split := -1, -1, -1
 	rows, other := 0, errors.New("is no list of files")
-	err := f.eachRow(&columns{path: filepath.Join(root, l.name)}, func(row []string) error {
+	err := f.eachRow(&columns{path: filepath.Join(root, l.name)}, func(row []string, _ int) error {
 		if file < 0 {
 			if file = headed(row, fileColumns); file >= 0 {
 				label, split = headed(row, labelColumns), headed(row, splitColumns)

@@ -110,7 +110,7 @@ func withoutHeadings(rows [][]string) [][]string {
 	}
 	if len(rows) > 1 {
 		for _, field := range rows[1] {
-			if _, err := strconv.ParseFloat(strings.TrimSpace(field), 64); err == nil {
+			if isNumber(field) {
 				return rows[1:]
 			}
 		}
