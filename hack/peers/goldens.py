@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Converts networks of one operator each, float and int8, and records what LiteRT's reference kernels answer.
+"""Converts networks of one operator each, float, int8 and 16x8, and records what LiteRT's reference kernels answer.
 
     python3 -m venv /tmp/peers && /tmp/peers/bin/pip install tensorflow==2.21.0 ai-edge-litert
     /tmp/peers/bin/python hack/peers/goldens.py optimizer/exec/integer/testdata/operators [NAME ...]
 
-Each case gives NAME_f32 and NAME_int8, a .tflite and an .npz with arrays input_I and output_I, a row a sample. What the converter
+Each case gives NAME_f32 and NAME_int8, or NAME_16x8, a .tflite and an .npz with arrays input_I and output_I, a row a sample. What the converter
 does not quantize it leaves in float, between DEQUANTIZE and QUANTIZE.
 """
 
@@ -124,6 +124,91 @@ CASES = {
     "embedding": (bound(lambda i, table: tf.gather(table, i) * 1.5, const(7, 5)), [(1, 4)], lambda s: random.integers(0, 7, s).astype(np.int32)),
 }
 
+ROWS, IMAGE = (1, 3, 4), (1, 5, 6, 3)
+
+
+def image_conv(stride=1, padding="SAME", dilations=1, act=lambda x: x):
+    return lambda x, w, b: act(tf.nn.bias_add(tf.nn.conv2d(x, w, stride, padding, dilations=dilations), b))
+
+
+def image_depthwise(stride=1, act=lambda x: x):
+    return lambda x, w, b: act(tf.nn.bias_add(tf.nn.depthwise_conv2d(x, w, [1, stride, stride, 1], "SAME"), b))
+
+
+# What is recorded with int16 activations and int8 weights: every operator of which LiteRT has such a kernel that answers. SUM has
+# one that does not.
+SIXTEEN = {
+    "conv": (bound(image_conv(act=tf.nn.relu), const(3, 3, 3, 4), const(4)), [IMAGE], normal),
+    "conv_relu6_s2": (bound(image_conv(2, "VALID", act=tf.nn.relu6), const(3, 3, 3, 4), const(4)), [IMAGE], normal),
+    "conv_dilated": (bound(image_conv(dilations=2), const(3, 3, 3, 4), const(4)), [(1, 9, 8, 3)], normal),
+    "conv_nobias": (bound(lambda x, w: tf.nn.conv2d(x, w, 1, "SAME"), const(3, 3, 3, 4)), [IMAGE], normal),
+    "conv1d": (bound(lambda x, w, b: tf.nn.bias_add(tf.nn.conv1d(x, w, 1, "VALID"), b), const(3, 3, 4), const(4)), [(1, 9, 3)], normal),
+    "depthwise": (bound(image_depthwise(act=tf.nn.relu), const(3, 3, 3, 1), const(3)), [IMAGE], normal),
+    "depthwise_mult": (bound(image_depthwise(2), const(3, 3, 3, 2), const(6)), [IMAGE], normal),
+    "depthwise_nobias": (bound(lambda x, w: tf.nn.depthwise_conv2d(x, w, [1, 1, 1, 1], "SAME"), const(3, 3, 3, 1)), [IMAGE], normal),
+    "fc": (bound(lambda x, w, b: tf.nn.bias_add(x@w, b), const(7, 5), const(5)), [(1, 7)], normal),
+    "fc_relu": (bound(lambda x, w, b: tf.nn.relu(tf.nn.bias_add(x@w, b)), const(7, 5), const(5)), [(1, 7)], normal),
+    "fc_nobias": (bound(lambda x, w: x@w, const(7, 5)), [(1, 7)], normal),
+    "transpose_conv": (bound(lambda x, w, b: tf.nn.bias_add(tf.nn.conv2d_transpose(x, w, [1, 6, 8, 4], 2), b), const(3, 3, 4, 2), const(4)), [(1, 3, 4, 2)], normal),
+    "transpose_conv_nobias": (bound(lambda x, w: tf.nn.conv2d_transpose(x, w, [1, 6, 8, 4], 2), const(3, 3, 4, 2)), [(1, 3, 4, 2)], normal),
+    "add": (lambda x, y: x+y, [ROWS, (1, 1, 4)], normal),
+    "add_relu": (lambda x: tf.nn.relu(x+x*0.3), [ROWS], normal),
+    "add_const": (bound(lambda x, c: x+c, const(4)), [ROWS], normal),
+    "sub": (lambda x, y: x-y, [ROWS, ROWS], normal),
+    "mul": (lambda x, y: x*y, [ROWS, (1, 1, 4)], normal),
+    "mul_const": (bound(lambda x, c: x*c, const(4)), [ROWS], normal),
+    "mul_relu6": (lambda x, y: tf.nn.relu6(x*y*3.0), [ROWS, ROWS], normal),
+    "minimum": (lambda x, y: tf.minimum(x, y), [ROWS, ROWS], normal),
+    "maximum": (lambda x, y: tf.maximum(x, y), [ROWS, (1, 1, 4)], normal),
+    "avg_pool": (lambda x: tf.nn.avg_pool2d(x, 2, 2, "SAME"), [IMAGE], normal),
+    "max_pool": (lambda x: tf.nn.max_pool2d(x, 3, 2, "SAME"), [IMAGE], normal),
+    "mean": (lambda x: tf.reduce_mean(x, [1, 2]), [IMAGE], normal),
+    "mean_keep": (lambda x: tf.reduce_mean(x, [3], keepdims=True), [IMAGE], normal),
+    "reduce_max": (lambda x: tf.reduce_max(x, [1]), [ROWS], normal),
+    "reduce_min": (lambda x: tf.reduce_min(x, [1]), [ROWS], normal),
+    "softmax": (lambda x: tf.nn.softmax(x), [(1, 3, 10)], lambda s: 3*normal(s)),
+    "logistic": (lambda x: tf.sigmoid(x), [(1, 3, 40)], lambda s: 3*normal(s)),
+    "logistic_wide": (lambda x: tf.sigmoid(x), [(1, 3, 40)], lambda s: 10*normal(s)),
+    "tanh": (lambda x: tf.tanh(x), [(1, 3, 40)], lambda s: 2*normal(s)),
+    "tanh_small": (lambda x: tf.tanh(x), [(1, 3, 40)], lambda s: 0.3*unit(s)),
+    "relu": (lambda x: tf.nn.relu(x), [ROWS], normal),
+    "relu6": (lambda x: tf.nn.relu6(x), [ROWS], lambda s: 5*normal(s)),
+    "leaky_relu": (lambda x: tf.nn.leaky_relu(x, 0.3), [ROWS], normal),
+    "prelu": (bound(lambda x, a: tf.maximum(x, 0.)+a*tf.minimum(x, 0.), np.abs(const(4))), [ROWS], normal),
+    "gelu": (lambda x: tf.nn.gelu(x), [(1, 3, 40)], normal),
+    "abs": (lambda x: tf.abs(x), [ROWS], normal),
+    "rsqrt": (lambda x: tf.math.rsqrt(x), [(1, 3, 40)], positive),
+    "exp": (lambda x: tf.exp(x), [(1, 3, 40)], unit),
+    "log": (lambda x: tf.math.log(x), [(1, 3, 40)], positive),
+    "batch_matmul": (lambda x, y: tf.raw_ops.BatchMatMulV2(x=x, y=y), [(1, 2, 3, 5), (1, 2, 5, 4)], normal),
+    "batch_matmul_adj": (lambda x, y: tf.raw_ops.BatchMatMulV2(x=x, y=y, adj_y=True), [(1, 3, 5), (1, 4, 5)], normal),
+    "batch_matmul_const": (bound(lambda x, c: tf.raw_ops.BatchMatMulV2(x=x, y=c), const(2, 5, 4)), [(1, 2, 3, 5)], normal),
+    "concat": (lambda x, y: tf.concat([x, y], 1), [ROWS, ROWS], normal),
+    "pad": (lambda x: tf.pad(x, [[0, 0], [1, 2], [0, 1]]), [ROWS], normal),
+    "mirror_pad": (lambda x: tf.pad(x, [[0, 0], [1, 2], [0, 1]], "REFLECT"), [ROWS], normal),
+    "reshape": (lambda x: tf.reshape(x*1.5, [1, 12]), [ROWS], normal),
+    "transpose": (lambda x: tf.transpose(x, [0, 2, 1]), [ROWS], normal),
+    "slice": (lambda x: tf.slice(x, [0, 1, 1], [1, 2, 2]), [ROWS], normal),
+    "strided_slice": (lambda x: x[:, ::2, 1:3], [ROWS], normal),
+    "split": (lambda x: tf.split(x, 2, 2)[1]*1.5, [ROWS], normal),
+    "unpack": (lambda x: tf.unstack(x, axis=1)[1]*1.5, [ROWS], normal),
+    "pack": (lambda x, y: tf.stack([x, y], 1), [ROWS, ROWS], normal),
+    "gather": (lambda x: tf.gather(x*1.5, tf.constant([2, 0, 2]), axis=1), [(1, 4, 3)], normal),
+    "gather_nd": (lambda x: tf.gather_nd(x*1.5, tf.constant([[0, 2], [0, 0]])), [(1, 4, 3)], normal),
+    "resize_bilinear": (lambda x: tf.image.resize(x, [7, 9]), [IMAGE], normal),
+    "resize_nearest": (lambda x: tf.image.resize(x, [7, 9], method="nearest"), [IMAGE], normal),
+    "tile": (lambda x: tf.tile(x, [1, 2, 3]), [(1, 2, 3)], normal),
+    "broadcast_to": (lambda x: tf.raw_ops.BroadcastTo(input=x, shape=[1, 5, 3]), [(1, 1, 3)], normal),
+    "reverse": (lambda x: tf.reverse(x, [1]), [ROWS], normal),
+    "less": (lambda x, y: tf.where(x<y, x, y*0.5), [ROWS, ROWS], normal),
+    "equal": (lambda x: tf.where(tf.equal(tf.nn.relu(x), 0.), x, x*2.), [ROWS], normal),
+    "arg_max": (lambda x: tf.argmax(x*2., -1, output_type=tf.int32), [(1, 3, 7)], normal),
+    "top_k": (lambda x: tf.math.top_k(x*1.5, 3).values, [(1, 6)], normal),
+    "dilated_gate": (bound(gate, const(3, 2, 4), const(3, 2, 4)), [(1, 17, 2)], normal),
+    "expand_dims": (lambda x: tf.expand_dims(x*1.5, 1), [ROWS], normal),
+    "one_hot": (lambda x: tf.one_hot(tf.cast(x, tf.int32), 5)*2.0, [(1, 6)], lambda s: random.integers(0, 5, s).astype(np.float32)),
+}
+
 
 # What optimizer/exec/integer does not run in int8, and what the converter fails to quantize.
 FLOAT_ONLY = {"sqrt", "reduce_prod", "while", "while_list", "if"}
@@ -140,13 +225,31 @@ def main():
                 record(folder / f"{name}_{kind}", function, shapes, draw, kind)
             except Exception as e:
                 print(f"{name}_{kind}: {str(e).strip().splitlines()[0]}")
+    for name, (function, shapes, draw) in SIXTEEN.items():
+        if len(sys.argv) > 2 and name not in sys.argv[2:]:
+            continue
+        try:
+            record(folder / f"{name}_16x8", function, shapes, draw, "16x8")
+        except Exception as e:
+            print(f"{name}_16x8: {str(e).strip().splitlines()[0]}")
 
 
 def record(path, function, shapes, draw, kind):
     types = [tf.as_dtype(draw(s).dtype) for s in shapes]
     traced = tf.function(function, input_signature=[tf.TensorSpec(s, t) for s, t in zip(shapes, types)])
     converter = tf.lite.TFLiteConverter.from_concrete_functions([traced.get_concrete_function()])
-    if kind == "int8":
+    if kind == "16x8":
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        converter.representative_dataset = lambda: ([draw(s) for s in shapes] for _ in range(50))
+        converter.target_spec.supported_ops = [
+            tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8, tf.lite.OpsSet.TFLITE_BUILTINS]
+        converter.inference_input_type = converter.inference_output_type = tf.int16
+        try:
+            model = converter.convert()
+        except ValueError:  # ends that are no quantized numbers
+            converter.inference_input_type = converter.inference_output_type = tf.float32
+            model = converter.convert()
+    elif kind == "int8":
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
         converter.representative_dataset = lambda: ([draw(s) for s in shapes] for _ in range(50))
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8, tf.lite.OpsSet.TFLITE_BUILTINS]
@@ -165,9 +268,10 @@ def record(path, function, shapes, draw, kind):
     for _ in range(SAMPLES):
         for i, d in enumerate(interpreter.get_input_details()):
             x = draw(tuple(d["shape"]))
-            if d["dtype"] == np.int8:
+            if d["dtype"] in (np.int8, np.int16):
                 scale, zero = d["quantization"]
-                x = np.clip(np.round(x / scale) + zero, -128, 127).astype(np.int8)
+                codes = np.iinfo(d["dtype"])
+                x = np.clip(np.round(x / scale) + zero, codes.min, codes.max).astype(d["dtype"])
             interpreter.set_tensor(d["index"], x)
             arrays.setdefault(f"input_{i}", []).append(x)
         interpreter.invoke()

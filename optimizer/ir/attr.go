@@ -91,6 +91,8 @@ func (b Broadcast) Same() bool {
 type Binary struct {
 	Broadcast
 	Act Activation
+	// PowersOfTwo says of an ADD or SUB of int16 that scales that are powers of two are shifts.
+	PowersOfTwo bool
 }
 
 // Concat is the attribute of CONCATENATION.

@@ -132,7 +132,7 @@ func add(c *call) error {
 	if err != nil {
 		return err
 	}
-	return combine(o.FusedActivationFunction, c)
+	return sum(o.FusedActivationFunction, o.PotScaleInt16, c)
 }
 
 func sub(c *call) error {
@@ -140,7 +140,18 @@ func sub(c *call) error {
 	if err != nil {
 		return err
 	}
-	return combine(o.FusedActivationFunction, c)
+	return sum(o.FusedActivationFunction, o.PotScaleInt16, c)
+}
+
+// sum infers ADD and SUB.
+func sum(act schema.ActivationFunctionType, powersOfTwo bool, c *call) error {
+	if err := combine(act, c); err != nil {
+		return err
+	}
+	attr := c.n.Attr.(Binary)
+	attr.PowersOfTwo = powersOfTwo
+	c.n.Attr = attr
+	return nil
 }
 
 func mul(c *call) error {

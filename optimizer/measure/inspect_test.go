@@ -6,7 +6,6 @@ import (
 	"math"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"espalier.dev/espalier/internal/testmaterial"
@@ -93,14 +92,14 @@ func TestCompare(t *testing.T) {
 
 // A network is described whatever can run, and one that is written out when it is read can.
 func TestInspectSaysWhetherANetworkRunsOnceItIsWrittenOut(t *testing.T) {
-	for name, want := range map[string]string{"04-lstm-fused": "", "08-streaming-state-int8": "", "19-int16-activations": "INT16"} {
+	for _, name := range []string{"04-lstm-fused", "08-streaming-state-int8", "19-int16-activations"} {
 		data, err := os.ReadFile("../../test/testdata/cases/" + name + "/model.tflite")
 		if err != nil {
 			t.Fatal(err)
 		}
 		in, err := Inspect(data)
-		if err != nil || len(in.Operators) == 0 || (in.Unsupported == "") != (want == "") || !strings.Contains(in.Unsupported, want) {
-			t.Errorf("%s: %v, cannot be run: %q, want %q", name, err, in.Unsupported, want)
+		if err != nil || len(in.Operators) == 0 || in.Unsupported != "" {
+			t.Errorf("%s: %v, cannot be run: %q", name, err, in.Unsupported)
 		}
 	}
 }

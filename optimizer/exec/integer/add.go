@@ -1,6 +1,8 @@
 package integer
 
 import (
+	"math"
+
 	"espalier.dev/espalier/optimizer/ir"
 	"espalier.dev/espalier/optimizer/kernel"
 	"espalier.dev/espalier/optimizer/tflite/schema"
@@ -53,4 +55,40 @@ func (k *addKernel) row(y, a, b []int8) {
 		sum := k.a[uint8(at(a, i))] + k.b[uint8(at(b, i))]
 		y[i] = clamp(k.output.of(sum)+k.zero, k.lo, k.hi)
 	}
+}
+
+// buildAdd16 is ADD and SUB of int16: as int8, with 15 more bits. Where a file of old says so and all scales are powers of two, one
+// operand is shifted instead and the sum saturates.
+func buildAdd16(c *compiler) (runner, error) {
+	a, b, out, err := c.binaryQuant()
+	if err != nil {
+		return nil, err
+	}
+	attr := c.n.Attr.(ir.Binary)
+	lo, hi := out.bounds(attr.Act)
+	sign := int32(1)
+	if c.n.Op == schema.BuiltinOperatorSUB {
+		sign = -1
+	}
+	if attr.PowersOfTwo && powerOfTwo(a.scale) && powerOfTwo(b.scale) && powerOfTwo(out.scale) {
+		shiftA, shiftB := math.Ilogb(float64(out.scale))-math.Ilogb(float64(a.scale)), math.Ilogb(float64(out.scale))-math.Ilogb(float64(b.scale))
+		if min(shiftA, shiftB) != 0 {
+			return nil, c.unsupported("of scales that are powers of two, the smaller of %s and %s must be that of %s", c.in(0), c.in(1), c.out(0))
+		}
+		return newBinary16(c, func(a, b int16) int16 {
+			return clamp16(roundingShiftRight(int32(a), shiftA)+sign*roundingShiftRight(int32(b), shiftB), lo, hi)
+		}), nil
+	}
+	const extra = 15
+	scale := 2 * float64(max(a.scale, b.scale))
+	mA, mB := newMultiplier(float64(a.scale)/scale), newMultiplier(float64(b.scale)/scale)
+	output := newMultiplier(scale / float64((1<<extra)*float64(out.scale)))
+	return newBinary16(c, func(a, b int16) int16 {
+		return clamp16(output.of(mA.of(int32(a)<<extra)+sign*mB.of(int32(b)<<extra)), lo, hi)
+	}), nil
+}
+
+func powerOfTwo(x float32) bool {
+	fraction, _ := math.Frexp(float64(x))
+	return fraction == 0.5
 }

@@ -19,13 +19,17 @@ func newPairs(c *compiler) pairs {
 }
 
 func (p *pairs) each(m *memory, f rowFunc) {
-	y, a, b := m.int8s(p.out), m.int8s(p.a), m.int8s(p.b)
+	eachRow(p, m.int8s(p.out), m.int8s(p.a), m.int8s(p.b), f.row)
+}
+
+// eachRow calls row for every row of the output y of operands a and b.
+func eachRow[Y, X any](p *pairs, y []Y, a, b []X, row func(y []Y, a, b []X)) {
 	if len(y) == 0 {
 		return
 	}
 	last := len(p.Shape) - 1
 	if last < 0 {
-		f.row(y[:1], a[:1], b[:1])
+		row(y[:1], a[:1], b[:1])
 		return
 	}
 	n, nA, nB := p.Shape[last], 1, 1
@@ -38,7 +42,7 @@ func (p *pairs) each(m *memory, f rowFunc) {
 	var index [8]int
 	atA, atB := 0, 0
 	for at := 0; at < len(y); at += n {
-		f.row(y[at:at+n], a[atA:atA+nA], b[atB:atB+nB])
+		row(y[at:at+n], a[atA:atA+nA], b[atB:atB+nB])
 		for d := last - 1; d >= 0; d-- {
 			index[d]++
 			atA += p.A[d]
@@ -112,9 +116,26 @@ func (k *binaryKernel) run(m *memory) error {
 }
 
 // at returns element i of an operand, or the one that repeats.
-func at(x []int8, i int) int8 {
+func at[T any](x []T, i int) T {
 	if len(x) == 1 {
 		return x[0]
 	}
 	return x[i]
+}
+
+// binary16 is an element-wise int16 operator.
+type binary16 struct {
+	pairs
+	f func(a, b int16) int16
+}
+
+func newBinary16(c *compiler, f func(a, b int16) int16) runner { return &binary16{newPairs(c), f} }
+
+func (k *binary16) run(m *memory) error {
+	eachRow(&k.pairs, m.int16s(k.out), m.int16s(k.a), m.int16s(k.b), func(y, a, b []int16) {
+		for i := range y {
+			y[i] = k.f(at(a, i), at(b, i))
+		}
+	})
+	return nil
 }

@@ -5,58 +5,59 @@ import "espalier.dev/espalier/optimizer/tflite/schema"
 // operator is how an operator is compiled.
 type operator struct {
 	build builder
-	any   bool // build looks at the types itself; otherwise it is for int8, and float operators are package float's
-	none  bool // it has no inputs
+	wide  builder // for int16 activations, nil: there is no such form
+	any   bool    // build looks at the types itself; otherwise it is for int8 activations, and float operators are package float's
+	none  bool    // it has no inputs
 }
 
 // operators are those that run here, other than with floats alone.
 var operators = map[schema.BuiltinOperator]operator{
-	schema.BuiltinOperatorCONV_2D:            {build: buildConv},
-	schema.BuiltinOperatorDEPTHWISE_CONV_2D:  {build: buildDepthwise},
-	schema.BuiltinOperatorFULLY_CONNECTED:    {build: buildFullyConnected},
-	schema.BuiltinOperatorTRANSPOSE_CONV:     {build: buildTransposeConv},
-	schema.BuiltinOperatorBATCH_MATMUL:       {build: buildBatchMatMul},
-	schema.BuiltinOperatorAVERAGE_POOL_2D:    {build: buildPool(true)},
-	schema.BuiltinOperatorMAX_POOL_2D:        {build: buildPool(false)},
-	schema.BuiltinOperatorRESIZE_BILINEAR:    {build: buildResizeBilinear},
-	schema.BuiltinOperatorADD:                {build: buildAdd},
-	schema.BuiltinOperatorSUB:                {build: buildAdd},
-	schema.BuiltinOperatorMUL:                {build: buildMul},
+	schema.BuiltinOperatorCONV_2D:            {build: buildConv, wide: buildConv16},
+	schema.BuiltinOperatorDEPTHWISE_CONV_2D:  {build: buildDepthwise, wide: buildDepthwise16},
+	schema.BuiltinOperatorFULLY_CONNECTED:    {build: buildFullyConnected, wide: buildFullyConnected16},
+	schema.BuiltinOperatorTRANSPOSE_CONV:     {build: buildTransposeConv, wide: buildTransposeConv16},
+	schema.BuiltinOperatorBATCH_MATMUL:       {build: buildBatchMatMul, wide: buildBatchMatMul16},
+	schema.BuiltinOperatorAVERAGE_POOL_2D:    {build: buildPool(true), wide: buildPool16(true)},
+	schema.BuiltinOperatorMAX_POOL_2D:        {build: buildPool(false), wide: buildPool16(false)},
+	schema.BuiltinOperatorRESIZE_BILINEAR:    {build: buildResizeBilinear, wide: buildResizeBilinear},
+	schema.BuiltinOperatorADD:                {build: buildAdd, wide: buildAdd16},
+	schema.BuiltinOperatorSUB:                {build: buildAdd, wide: buildAdd16},
+	schema.BuiltinOperatorMUL:                {build: buildMul, wide: buildMul16},
 	schema.BuiltinOperatorDIV:                {build: buildDiv},
-	schema.BuiltinOperatorMINIMUM:            {build: buildMinMax},
-	schema.BuiltinOperatorMAXIMUM:            {build: buildMinMax},
+	schema.BuiltinOperatorMINIMUM:            {build: buildMinMax, wide: buildMinMax},
+	schema.BuiltinOperatorMAXIMUM:            {build: buildMinMax, wide: buildMinMax},
 	schema.BuiltinOperatorSQUARED_DIFFERENCE: {build: buildSquaredDifference},
 	schema.BuiltinOperatorPRELU:              {build: buildPrelu},
-	schema.BuiltinOperatorMEAN:               {build: buildReduce},
-	schema.BuiltinOperatorSUM:                {build: buildReduce},
-	schema.BuiltinOperatorREDUCE_MAX:         {build: buildReduce},
-	schema.BuiltinOperatorREDUCE_MIN:         {build: buildReduce},
-	schema.BuiltinOperatorSOFTMAX:            {build: buildSoftmax},
+	schema.BuiltinOperatorMEAN:               {build: buildReduce, wide: buildReduce16},
+	schema.BuiltinOperatorSUM:                {build: buildReduce, wide: buildReduce16},
+	schema.BuiltinOperatorREDUCE_MAX:         {build: buildReduce, wide: buildReduce16},
+	schema.BuiltinOperatorREDUCE_MIN:         {build: buildReduce, wide: buildReduce16},
+	schema.BuiltinOperatorSOFTMAX:            {build: buildSoftmax, wide: buildSoftmax16},
 	schema.BuiltinOperatorLOG_SOFTMAX:        {build: buildLogSoftmax},
 	schema.BuiltinOperatorL2_NORMALIZATION:   {build: buildL2Norm},
-	schema.BuiltinOperatorRELU:               {build: buildRelu},
-	schema.BuiltinOperatorRELU6:              {build: buildRelu},
-	schema.BuiltinOperatorRELU_N1_TO_1:       {build: buildRelu},
-	schema.BuiltinOperatorRELU_0_TO_1:        {build: buildRelu},
-	schema.BuiltinOperatorLEAKY_RELU:         {build: buildLeakyRelu},
+	schema.BuiltinOperatorRELU:               {build: buildRelu, wide: buildRelu},
+	schema.BuiltinOperatorRELU6:              {build: buildRelu, wide: buildRelu},
+	schema.BuiltinOperatorRELU_N1_TO_1:       {build: buildRelu, wide: buildRelu},
+	schema.BuiltinOperatorRELU_0_TO_1:        {build: buildRelu, wide: buildRelu},
+	schema.BuiltinOperatorLEAKY_RELU:         {build: buildLeakyRelu, wide: buildLeakyRelu},
 	schema.BuiltinOperatorHARD_SWISH:         {build: buildHardSwish},
-	schema.BuiltinOperatorABS:                {build: buildAbs},
-	schema.BuiltinOperatorRSQRT:              {build: buildRsqrt},
-	schema.BuiltinOperatorLOGISTIC:           {build: buildFunction},
-	schema.BuiltinOperatorTANH:               {build: buildFunction},
+	schema.BuiltinOperatorABS:                {build: buildAbs, wide: buildAbs},
+	schema.BuiltinOperatorRSQRT:              {build: buildRsqrt, wide: buildFunction16},
+	schema.BuiltinOperatorLOGISTIC:           {build: buildFunction, wide: buildSigmoid16},
+	schema.BuiltinOperatorTANH:               {build: buildFunction, wide: buildSigmoid16},
 	schema.BuiltinOperatorELU:                {build: buildFunction},
-	schema.BuiltinOperatorGELU:               {build: buildFunction},
-	schema.BuiltinOperatorEXP:                {build: buildFunction},
-	schema.BuiltinOperatorLOG:                {build: buildFunction},
-	schema.BuiltinOperatorEQUAL:              {build: buildCompare},
-	schema.BuiltinOperatorNOT_EQUAL:          {build: buildCompare},
-	schema.BuiltinOperatorLESS:               {build: buildCompare},
-	schema.BuiltinOperatorLESS_EQUAL:         {build: buildCompare},
-	schema.BuiltinOperatorGREATER:            {build: buildCompare},
-	schema.BuiltinOperatorGREATER_EQUAL:      {build: buildCompare},
+	schema.BuiltinOperatorGELU:               {build: buildFunction, wide: buildFunction16},
+	schema.BuiltinOperatorEXP:                {build: buildFunction, wide: buildFunction16},
+	schema.BuiltinOperatorLOG:                {build: buildFunction, wide: buildFunction16},
+	schema.BuiltinOperatorEQUAL:              {build: buildCompare, wide: buildCompare16},
+	schema.BuiltinOperatorNOT_EQUAL:          {build: buildCompare, wide: buildCompare16},
+	schema.BuiltinOperatorLESS:               {build: buildCompare, wide: buildCompare16},
+	schema.BuiltinOperatorLESS_EQUAL:         {build: buildCompare, wide: buildCompare16},
+	schema.BuiltinOperatorGREATER:            {build: buildCompare, wide: buildCompare16},
+	schema.BuiltinOperatorGREATER_EQUAL:      {build: buildCompare, wide: buildCompare16},
 	schema.BuiltinOperatorSCATTER_ND:         {build: buildScatterND},
 	schema.BuiltinOperatorTOPK_V2:            {build: buildTopK},
-	schema.BuiltinOperatorDEQUANTIZE:         {build: buildDequantize},
+	schema.BuiltinOperatorDEQUANTIZE:         {build: buildDequantize, wide: buildDequantize},
 
 	// Of several types.
 	schema.BuiltinOperatorQUANTIZE:                {build: buildQuantize, any: true},
@@ -100,3 +101,9 @@ var operators = map[schema.BuiltinOperator]operator{
 
 // RunsInt8 reports whether an operator runs on int8 values here.
 func RunsInt8(code schema.BuiltinOperator) bool { return operators[code].build != nil }
+
+// RunsInt16 reports whether an operator runs on int16 activations here.
+func RunsInt16(code schema.BuiltinOperator) bool {
+	known := operators[code]
+	return known.wide != nil || known.any && known.build != nil
+}

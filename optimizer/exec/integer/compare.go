@@ -54,3 +54,44 @@ func (k *compareKernel) run(m *memory) error {
 	k.each(m, k)
 	return nil
 }
+
+// buildCompare16 is a comparison of int16 values. EQUAL and NOT_EQUAL rescale as of int8; the others compare the codes themselves, so
+// that both operands must be quantized alike.
+func buildCompare16(c *compiler) (runner, error) {
+	a, err := c.quant(c.in(0))
+	if err != nil {
+		return nil, err
+	}
+	b, err := c.quant(c.in(1))
+	if err != nil {
+		return nil, err
+	}
+	if out := c.out(0); out.Type != schema.TensorTypeBOOL {
+		return nil, c.unsupported("%s is %s, want BOOL", out, out.Type)
+	}
+	k := &compare16{newPairs(c), comparisons[c.n.Op], func(code int32) int32 { return code }, func(code int32) int32 { return code }}
+	if c.n.Op == schema.BuiltinOperatorEQUAL || c.n.Op == schema.BuiltinOperatorNOT_EQUAL {
+		const extra = 8
+		mA, mB := newMultiplier(float64(a.scale)), newMultiplier(float64(b.scale))
+		k.scaleA, k.scaleB = func(code int32) int32 { return mA.of(code << extra) }, func(code int32) int32 { return mB.of(code << extra) }
+	}
+	return k, nil
+}
+
+type compare16 struct {
+	pairs
+	holds          func(a, b int32) bool
+	scaleA, scaleB func(code int32) int32
+}
+
+func (k *compare16) run(m *memory) error {
+	eachRow(&k.pairs, m.bytes[k.out], m.int16s(k.a), m.int16s(k.b), func(y []byte, a, b []int16) {
+		for i := range y {
+			y[i] = 0
+			if k.holds(k.scaleA(int32(at(a, i))), k.scaleB(int32(at(b, i)))) {
+				y[i] = 1
+			}
+		}
+	})
+	return nil
+}

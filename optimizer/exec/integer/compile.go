@@ -87,6 +87,7 @@ type compiler struct {
 	floats    []floatNode
 	variables variables
 	reference bool
+	wide      bool // the node's activations are int16; otherwise int8
 }
 
 // builder makes the kernel of the compiler's node.
@@ -114,6 +115,7 @@ func (c *compiler) compile() (runner, error) {
 	if data == nil && !known.none {
 		return nil, c.unsupported("its input is missing")
 	}
+	c.wide = data != nil && data.Type == schema.TensorTypeINT16
 	if known.any {
 		return known.build(c)
 	}
@@ -125,8 +127,13 @@ func (c *compiler) compile() (runner, error) {
 			return known.build(c)
 		}
 		return nil, c.unsupported("there is no int8 form of this operator: keep it float, as converters do between DEQUANTIZE and QUANTIZE")
+	case schema.TensorTypeINT16:
+		if known.wide != nil {
+			return known.wide(c)
+		}
+		return nil, c.unsupported("there is no int16 form of this operator: keep it float, as converters do between DEQUANTIZE and QUANTIZE")
 	default:
-		return nil, c.unsupported("%s is %s: only int8 and float32 are supported; convert with 8-bit activations", data, data.Type)
+		return nil, c.unsupported("%s is %s: only int8, int16 and float32 are supported; convert with activations of 8 or 16 bits", data, data.Type)
 	}
 }
 
@@ -154,30 +161,55 @@ func (c *compiler) unsupported(format string, args ...any) error {
 func (c *compiler) in(i int) *ir.Tensor  { return c.g.Input(c.n, i) }
 func (c *compiler) out(i int) *ir.Tensor { return c.g.Output(c.n, i) }
 
-// quant is the quantization of an int8 activation.
+// quant is the quantization of an activation.
 type quant struct {
 	scale float32
-	zero  int32
+	zero  int32 // 0 if wide
+	wide  bool  // int16; otherwise int8
 }
 
-// quant returns the quantization of a tensor, which must be int8 with one scale.
+// quant returns the quantization of a tensor, which must have one scale and the type of the node's activations.
 func (c *compiler) quant(t *ir.Tensor) (quant, error) {
+	want := schema.TensorTypeINT8
+	if c.wide {
+		want = schema.TensorTypeINT16
+	}
+	if t != nil && t.Type != want {
+		return quant{}, c.unsupported("%s is %s, want %s like the other tensors of the operator", t, t.Type, want)
+	}
+	return c.quantOf(t)
+}
+
+// quantOf returns the quantization of a tensor, which must be int8 or int16 with one scale.
+func (c *compiler) quantOf(t *ir.Tensor) (quant, error) {
 	if t == nil {
 		return quant{}, c.unsupported("an input is missing")
 	}
-	if t.Type != schema.TensorTypeINT8 {
-		return quant{}, c.unsupported("%s is %s, want INT8 like the other tensors of the operator", t, t.Type)
+	q := quant{wide: t.Type == schema.TensorTypeINT16}
+	if t.Type != schema.TensorTypeINT8 && !q.wide {
+		return q, c.unsupported("%s is %s, want INT8 or INT16", t, t.Type)
 	}
-	scale, zero, ok := t.PerTensor()
+	var ok bool
+	q.scale, q.zero, ok = t.PerTensor()
 	switch {
 	case !ok:
-		return quant{}, c.unsupported("%s is INT8 without a single scale: quantize activations per tensor", t)
-	case !(scale > 0) || math.IsInf(float64(scale), 0):
-		return quant{}, c.unsupported("%s has scale %v", t, scale)
-	case zero < -128 || zero > 127:
-		return quant{}, c.unsupported("%s has zero point %d, outside int8", t, zero)
+		return q, c.unsupported("%s is %s without a single scale: quantize activations per tensor", t, t.Type)
+	case !(q.scale > 0) || math.IsInf(float64(q.scale), 0):
+		return q, c.unsupported("%s has scale %v", t, q.scale)
+	case q.wide && q.zero != 0:
+		return q, c.unsupported("%s has zero point %d: int16 activations are symmetric", t, q.zero)
+	case q.zero < -128 || q.zero > 127:
+		return q, c.unsupported("%s has zero point %d, outside int8", t, q.zero)
 	}
-	return quant{scale, zero}, nil
+	return q, nil
+}
+
+// limits are the codes there are.
+func (q quant) limits() (lo, hi int32) {
+	if q.wide {
+		return math.MinInt16, math.MaxInt16
+	}
+	return math.MinInt8, math.MaxInt8
 }
 
 // unaryQuant returns the quantization of input 0 and output 0.
@@ -215,7 +247,7 @@ func (c *compiler) fixedOutput(out quant, scale float32, zero int32) error {
 	return nil
 }
 
-// code returns the code of a real value, rounded to nearest and not clamped to int8. Division in float32, as the kernels do.
+// code returns the code of a real value, rounded to nearest and not clamped. Division in float32, as the kernels do.
 func (q quant) code(real float32) int32 {
 	v := math.Round(float64(real / q.scale))
 	return q.zero + int32(min(max(v, -1<<24), 1<<24))
@@ -223,7 +255,7 @@ func (q quant) code(real float32) int32 {
 
 // bounds returns the codes a fused activation clamps to.
 func (q quant) bounds(a ir.Activation) (lo, hi int32) {
-	lo, hi = -128, 127
+	lo, hi = q.limits()
 	rLo, rHi := a.Bounds()
 	if !math.IsInf(float64(rLo), 0) {
 		lo = max(lo, q.code(rLo))
@@ -235,3 +267,5 @@ func (q quant) bounds(a ir.Activation) (lo, hi int32) {
 }
 
 func clamp(x, lo, hi int32) int8 { return int8(min(max(x, lo), hi)) }
+
+func clamp16(x, lo, hi int32) int16 { return int16(min(max(x, lo), hi)) }

@@ -13,20 +13,27 @@ type depthwiseKernel struct {
 	batch, channels, mult int // channels of x
 }
 
-func buildDepthwise(c *compiler) (runner, error) {
+func (c *compiler) newDepthwise() (*depthwiseKernel, error) {
 	attr := c.n.Attr.(ir.Conv)
 	w, err := c.newWeights(c.in(0), 1, 2, 3, attr.Act)
 	if err != nil {
 		return nil, err
 	}
 	x := c.in(0).Shape
-	k := &depthwiseKernel{
+	return &depthwiseKernel{
 		Window: attr.Window, weights: w, x: c.n.Inputs[0], y: c.n.Outputs[0],
 		batch: x[0], channels: x[3], mult: attr.DepthMultiplier,
+	}, nil
+}
+
+func buildDepthwise(c *compiler) (runner, error) {
+	k, err := c.newDepthwise()
+	if err != nil {
+		return nil, err
 	}
 	if !c.reference && paddable(k.Window, k.channels) {
-		if q, ok := w.requant(k.KH * k.KW); ok {
-			return &depthwiseProduct{k, kernel.NewInt8Depthwise(w.w, kernel.Window(k.Window), k.channels, k.mult, q)}, nil
+		if q, ok := k.requant(k.KH * k.KW); ok {
+			return &depthwiseProduct{k, kernel.NewInt8Depthwise(k.w, kernel.Window(k.Window), k.channels, k.mult, q)}, nil
 		}
 	}
 	c.work.need(0, k.channels*k.mult)
@@ -100,4 +107,55 @@ func (k *depthwiseProduct) runRows(m *memory, s *kernel.Int8Scratch, from, to in
 	eachImage(k.OutH, from, to, func(b, from, to int) {
 		k.packed.RunRows(s, y[b*out:(b+1)*out], x[b*in:(b+1)*in], from, to)
 	})
+}
+
+// depthwise16 is DEPTHWISE_CONV_2D of int16: no zero point, sums of 64 bits.
+type depthwise16 struct{ *depthwiseKernel }
+
+func buildDepthwise16(c *compiler) (runner, error) {
+	k, err := c.newDepthwise()
+	if err != nil {
+		return nil, err
+	}
+	c.work.needWide(k.channels * k.mult)
+	return depthwise16{k}, nil
+}
+
+func (k depthwise16) run(m *memory) error {
+	x, y := m.int16s(k.x), m.int16s(k.y)
+	acc := m.work64[:k.channels*k.mult]
+	for b := range k.batch {
+		image := x[b*k.InH*k.InW*k.channels:][:k.InH*k.InW*k.channels]
+		for oy := range k.OutH {
+			for ox := range k.OutW {
+				k.pixel(acc, image, oy, ox)
+				for c, s := range acc {
+					y[c] = k.code16(s, c)
+				}
+				y = y[len(acc):]
+			}
+		}
+	}
+	return nil
+}
+
+func (k depthwise16) pixel(acc []int64, image []int16, oy, ox int) {
+	copy(acc, k.wide)
+	for i := range k.KH {
+		iy := oy*k.StrideH - k.PadTop + i*k.DilationH
+		if iy < 0 || iy >= k.InH {
+			continue
+		}
+		for j := range k.KW {
+			ix := ox*k.StrideW - k.PadLeft + j*k.DilationW
+			if ix < 0 || ix >= k.InW {
+				continue
+			}
+			x := image[(iy*k.InW+ix)*k.channels:][:k.channels]
+			w := k.w[(i*k.KW+j)*len(acc):][:len(acc)]
+			for c := range acc {
+				acc[c] += int64(int32(x[c/k.mult]) * int32(w[c]))
+			}
+		}
+	}
 }

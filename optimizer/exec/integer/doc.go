@@ -24,6 +24,9 @@
 //
 // FULLY_CONNECTED alone rescales by a float64 product rounded once: so does its reference kernel in LiteRT 2.
 //
+// Activations may be int16 too, symmetric, with int8 weights and biases of 64 or 32 bits (16×8). Sums are then 64 bits wide and rescaled
+// by a 15-bit multiplier rounded once; functions are tables of straight pieces. These kernels have no fast path.
+//
 // # Memory
 //
 // Activations share one arena, planned as LiteRT's arena planner does: largest first, each at the best fitting gap between those

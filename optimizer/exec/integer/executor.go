@@ -61,7 +61,7 @@ func newExecutor(p *program) *Executor {
 	return e
 }
 
-// SetInput sets model input i, real values in the input's layout: int8 inputs are quantized as QUANTIZE does. x may hold fewer
+// SetInput sets model input i, real values in the input's layout: int8 and int16 inputs are quantized as QUANTIZE does. x may hold fewer
 // samples than the batch, whole ones; the rest keep their values.
 func (e *Executor) SetInput(i int, x []float32) error {
 	t, err := e.input(i, len(x))
@@ -78,6 +78,13 @@ func (e *Executor) SetInput(i int, x []float32) error {
 			return fmt.Errorf("input %s has no scale: use SetInputBytes", t)
 		}
 		quantize(e.memory.int8s(t.Index)[:len(x)], x, scale, zero)
+		return nil
+	case schema.TensorTypeINT16:
+		scale, zero, ok := t.PerTensor()
+		if !ok || zero != 0 {
+			return fmt.Errorf("input %s has no scale, or a zero point: use SetInputBytes", t)
+		}
+		quantize16(e.memory.int16s(t.Index)[:len(x)], x, scale)
 		return nil
 	case schema.TensorTypeINT32:
 		castTo(e.memory.int32s(t.Index)[:len(x)], x, math.MinInt32, math.MaxInt32)
@@ -157,7 +164,7 @@ func (e *Executor) RunEach(after func(n *ir.Node) error) error {
 	return nil
 }
 
-// Output returns model output i as real values: dequantized if it is int8. The slice is the executor's and changes with the next
+// Output returns model output i as real values: dequantized if it is int8 or int16. The slice is the executor's and changes with the next
 // call.
 func (e *Executor) Output(i int) []float32 {
 	t := &e.graph.Tensors[e.graph.Outputs[i]]
@@ -171,7 +178,7 @@ func (e *Executor) Output(i int) []float32 {
 	return e.out[i]
 }
 
-// Values writes the real values of a tensor to dst: dequantized if it is int8. See Tensor for when they are there.
+// Values writes the real values of a tensor to dst: dequantized if it is int8 or int16. See Tensor for when they are there.
 func (e *Executor) Values(tensor int, dst []float32) {
 	t := &e.graph.Tensors[tensor]
 	switch t.Type {
@@ -183,6 +190,12 @@ func (e *Executor) Values(tensor int, dst []float32) {
 			scale, zero = s, z
 		}
 		dequantize(dst, e.memory.int8s(tensor), scale, zero)
+	case schema.TensorTypeINT16:
+		scale, zero := float32(1), int32(0)
+		if s, z, ok := t.PerTensor(); ok {
+			scale, zero = s, z
+		}
+		dequantize(dst, e.memory.int16s(tensor), scale, zero)
 	case schema.TensorTypeINT32:
 		convert(dst, e.memory.int32s(tensor))
 	case schema.TensorTypeINT64:

@@ -135,13 +135,27 @@ func TestWhatCannotRunIsRefusedWithAReason(t *testing.T) {
 			func(b *builder) int32 { return b.Custom("fancy", "Fancy", []int32{1, 5}, b.input(wide, 1, 5)) },
 			`operator 0 custom "Fancy": this operator is not supported: remove it from the model, or run it behind the optimized part`,
 		},
-		"16-bit activations": {
+		"unsigned 16-bit activations": {
 			func(b *builder) int32 {
 				x := b.Input("x", 1, 5)
-				b.Tensor(x).Type = schema.TensorTypeINT16
+				b.Tensor(x).Type = schema.TensorTypeUINT16
 				return b.plain(schema.BuiltinOperatorRELU, wide, []int32{1, 5}, x)
 			},
-			`operator 0 RELU: tensor 0 "x" is INT16: only int8 and float32 are supported; convert with 8-bit activations`,
+			`operator 0 RELU: tensor 0 "x" is UINT16: only int8, int16 and float32 are supported; convert with activations of 8 or 16 bits`,
+		},
+		"16-bit activations with a zero point": {
+			func(b *builder) int32 {
+				x := b.int16s(b.Input("x", 1, 5), 0.1)
+				b.Quantize(x, 0, 3, 0.1)
+				return b.plain(schema.BuiltinOperatorRELU, wide, []int32{1, 5}, x)
+			},
+			`operator 0 RELU: tensor 0 "x" has zero point 3: int16 activations are symmetric`,
+		},
+		"an operator without an int16 form": {
+			func(b *builder) int32 {
+				return b.plain(schema.BuiltinOperatorPRELU, wide, []int32{1, 5}, b.int16s(b.Input("x", 1, 5), 0.1), b.input(wide, 5))
+			},
+			"operator 0 PRELU: there is no int16 form of this operator: keep it float, as converters do between DEQUANTIZE and QUANTIZE",
 		},
 		"an operator without an int8 form": {
 			func(b *builder) int32 {

@@ -12,19 +12,45 @@ type fullyConnectedKernel struct {
 	rows, depth, outputs int
 }
 
-func buildFullyConnected(c *compiler) (runner, error) {
+func (c *compiler) newFullyConnected() (*fullyConnectedKernel, error) {
 	attr := c.n.Attr.(ir.FullyConnected)
 	w, err := c.newWeights(c.in(0), 1, 2, 0, attr.Act)
 	if err != nil {
 		return nil, err
 	}
-	k := &fullyConnectedKernel{weights: w, x: c.n.Inputs[0], y: c.n.Outputs[0], rows: attr.Rows, depth: attr.In, outputs: attr.Out}
+	return &fullyConnectedKernel{weights: w, x: c.n.Inputs[0], y: c.n.Outputs[0], rows: attr.Rows, depth: attr.In, outputs: attr.Out}, nil
+}
+
+func buildFullyConnected(c *compiler) (runner, error) {
+	k, err := c.newFullyConnected()
+	if err != nil {
+		return nil, err
+	}
 	if !c.reference {
-		if q, ok := w.requant(attr.In); ok {
-			return &fullyConnectedProduct{k, kernel.NewInt8Dense(w.w, attr.In, q)}, nil
+		if q, ok := k.requant(k.depth); ok {
+			return &fullyConnectedProduct{k, kernel.NewInt8Dense(k.w, k.depth, q)}, nil
 		}
 	}
 	return k, nil
+}
+
+// fullyConnected16 is FULLY_CONNECTED of int16: no zero point, a sum of 64 bits.
+type fullyConnected16 struct{ *fullyConnectedKernel }
+
+func buildFullyConnected16(c *compiler) (runner, error) {
+	k, err := c.newFullyConnected()
+	return fullyConnected16{k}, err
+}
+
+func (k fullyConnected16) run(m *memory) error {
+	x, y := m.int16s(k.x), m.int16s(k.y)
+	for r := range k.rows {
+		row := x[r*k.depth:][:k.depth]
+		for o := range k.outputs {
+			y[r*k.outputs+o] = k.code16(k.wide[o]+dot16(row, k.w[o*k.depth:]), o)
+		}
+	}
+	return nil
 }
 
 func (k *fullyConnectedKernel) run(m *memory) error {

@@ -125,6 +125,9 @@ func (g golden) raw(t *testing.T, key string) (data []byte, dtype string, shape 
 	case "|i1":
 		var v []int8
 		err, values = g.Read(key, &v), &v
+	case "<i2":
+		var v []int16
+		err, values = g.Read(key, &v), &v
 	case "|u1":
 		var v []uint8
 		err, values = g.Read(key, &v), &v
@@ -145,6 +148,8 @@ func (g golden) raw(t *testing.T, key string) (data []byte, dtype string, shape 
 	case *[]float32:
 		err = binary.Write(&b, binary.LittleEndian, *v)
 	case *[]int8:
+		err = binary.Write(&b, binary.LittleEndian, *v)
+	case *[]int16:
 		err = binary.Write(&b, binary.LittleEndian, *v)
 	case *[]uint8:
 		err = binary.Write(&b, binary.LittleEndian, *v)

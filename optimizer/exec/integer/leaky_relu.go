@@ -1,6 +1,10 @@
 package integer
 
-import "espalier.dev/espalier/optimizer/ir"
+import (
+	"math"
+
+	"espalier.dev/espalier/optimizer/ir"
+)
 
 // LEAKY_RELU: one multiplier for each sign. A negative alpha is its absolute value's product, negated.
 func buildLeakyRelu(c *compiler) (runner, error) {
@@ -15,11 +19,14 @@ func buildLeakyRelu(c *compiler) (runner, error) {
 		slope, sign = -slope, -1
 	}
 	leak := newMultiplier(float64(slope))
-	return newTable(c, func(code int8) int8 {
-		x := int32(code) - in.zero
+	f := func(x int32) int32 {
 		if x >= 0 {
-			return clamp(out.zero+identity.of(x), -128, 127)
+			return out.zero + identity.of(x)
 		}
-		return clamp(out.zero+sign*leak.of(x), -128, 127)
-	}), nil
+		return out.zero + sign*leak.of(x)
+	}
+	if c.wide {
+		return newElementwise(c, func(code int16) int16 { return clamp16(f(int32(code)), math.MinInt16, math.MaxInt16) }), nil
+	}
+	return newTable(c, func(code int8) int8 { return clamp(f(int32(code)-in.zero), -128, 127) }), nil
 }

@@ -25,14 +25,16 @@ type plan struct {
 
 // work is the working memory of kernels, shared by all of them: elements of each type.
 type work struct {
-	int8s, int32s int
+	int8s, int32s, int64s int
 }
 
-func (w *work) bytes() int { return w.int8s + 4*w.int32s }
+func (w *work) bytes() int { return w.int8s + 4*w.int32s + 8*w.int64s }
 
 func (w *work) need(int8s, int32s int) {
 	w.int8s, w.int32s = max(w.int8s, int8s), max(w.int32s, int32s)
 }
+
+func (w *work) needWide(int64s int) { w.int64s = max(w.int64s, int64s) }
 
 // memory is one executor's: every tensor's bytes, and working memory.
 type memory struct {
@@ -40,6 +42,7 @@ type memory struct {
 	workBytes []byte
 	work8     []int8 // the same memory
 	work32    []int32
+	work64    []int64
 	scratch   kernel.Int8Scratch
 	floats    []floatOp
 	variables variables
@@ -48,6 +51,7 @@ type memory struct {
 func newMemory(g *ir.Graph, p *plan) memory {
 	m := memory{
 		bytes: make([][]byte, len(g.Tensors)), workBytes: aligned(p.work.int8s), work32: make([]int32, p.work.int32s),
+		work64: make([]int64, p.work.int64s),
 	}
 	m.work8 = view[int8](m.workBytes)
 	arena := aligned(p.size)
@@ -76,12 +80,13 @@ func aligned(n int) []byte {
 }
 
 func (m *memory) int8s(t int) []int8       { return view[int8](m.bytes[t]) }
+func (m *memory) int16s(t int) []int16     { return view[int16](m.bytes[t]) }
 func (m *memory) int32s(t int) []int32     { return view[int32](m.bytes[t]) }
 func (m *memory) int64s(t int) []int64     { return view[int64](m.bytes[t]) }
 func (m *memory) float32s(t int) []float32 { return view[float32](m.bytes[t]) }
 
 // view reinterprets aligned little-endian bytes; both architectures that are supported are little-endian.
-func view[T int8 | int32 | int64 | float32](b []byte) []T {
+func view[T int8 | int16 | int32 | int64 | float32](b []byte) []T {
 	var zero T
 	return unsafe.Slice((*T)(unsafe.Pointer(unsafe.SliceData(b))), len(b)/int(unsafe.Sizeof(zero)))
 }

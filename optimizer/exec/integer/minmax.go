@@ -17,10 +17,17 @@ func buildMinMax(c *compiler) (runner, error) {
 	if err := c.sameQuant(b, out); err != nil {
 		return nil, err
 	}
-	if c.n.Op == schema.BuiltinOperatorMINIMUM {
+	least := c.n.Op == schema.BuiltinOperatorMINIMUM
+	switch {
+	case c.wide && least:
+		return newBinary16(c, func(a, b int16) int16 { return min(a, b) }), nil
+	case c.wide:
+		return newBinary16(c, func(a, b int16) int16 { return max(a, b) }), nil
+	case least:
 		return newBinary(c, minKernel{}), nil
+	default:
+		return newBinary(c, maxKernel{}), nil
 	}
-	return newBinary(c, maxKernel{}), nil
 }
 
 func (minKernel) row(y, a, b []int8) {

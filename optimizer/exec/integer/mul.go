@@ -25,3 +25,13 @@ func (k *mulKernel) row(y, a, b []int8) {
 		y[i] = clamp(k.output.of(product)+k.zero, k.lo, k.hi)
 	}
 }
+
+func buildMul16(c *compiler) (runner, error) {
+	a, b, out, err := c.binaryQuant()
+	if err != nil {
+		return nil, err
+	}
+	m := newMultiplier(float64(float32(a.scale*b.scale) / out.scale))
+	lo, hi := out.bounds(c.n.Attr.(ir.Binary).Act)
+	return newBinary16(c, func(a, b int16) int16 { return clamp16(m.of(int32(a)*int32(b)), lo, hi) }), nil
+}

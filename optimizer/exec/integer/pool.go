@@ -17,24 +17,47 @@ type poolKernel struct {
 	average         bool
 }
 
+func (c *compiler) newPool(average bool) (*poolKernel, error) {
+	in, out, err := c.unaryQuant()
+	if err != nil {
+		return nil, err
+	}
+	if err := c.sameQuant(in, out); err != nil {
+		return nil, err
+	}
+	attr, shape := c.n.Attr.(ir.Pool), c.in(0).Shape
+	k := &poolKernel{Window: attr.Window, in: c.n.Inputs[0], out: c.n.Outputs[0], batch: shape[0], channels: shape[3], average: average}
+	k.lo, k.hi = out.bounds(attr.Act)
+	c.work.need(0, k.channels)
+	return k, nil
+}
+
 func buildPool(average bool) builder {
 	return func(c *compiler) (runner, error) {
-		in, out, err := c.unaryQuant()
+		k, err := c.newPool(average)
 		if err != nil {
 			return nil, err
 		}
-		if err := c.sameQuant(in, out); err != nil {
-			return nil, err
-		}
-		attr, shape := c.n.Attr.(ir.Pool), c.in(0).Shape
-		k := &poolKernel{Window: attr.Window, in: c.n.Inputs[0], out: c.n.Outputs[0], batch: shape[0], channels: shape[3], average: average}
-		k.lo, k.hi = out.bounds(attr.Act)
 		if mean := k.asProduct(c); mean != nil {
 			return mean, nil
 		}
-		c.work.need(0, k.channels)
 		return k, nil
 	}
+}
+
+// pool16 is a poolKernel on int16.
+type pool16 struct{ *poolKernel }
+
+func buildPool16(average bool) builder {
+	return func(c *compiler) (runner, error) {
+		k, err := c.newPool(average)
+		return pool16{k}, err
+	}
+}
+
+func (k pool16) run(m *memory) error {
+	pool(k.poolKernel, m.int16s(k.out), m.int16s(k.in), m.work32[:k.channels])
+	return nil
 }
 
 // averageProduct is an AVERAGE_POOL_2D as package kernel computes it: a depthwise convolution whose weights are 1.
@@ -80,24 +103,27 @@ func mean(sum, count int32) int32 {
 }
 
 func (k *poolKernel) run(m *memory) error {
-	x, y := m.int8s(k.in), m.int8s(k.out)
-	total := m.work32[:k.channels]
+	pool(k, m.int8s(k.out), m.int8s(k.in), m.work32[:k.channels])
+	return nil
+}
+
+// pool computes all of y.
+func pool[T int8 | int16](k *poolKernel, y, x []T, total []int32) {
 	for b := range k.batch {
 		image := x[b*k.InH*k.InW*k.channels:][:k.InH*k.InW*k.channels]
 		for oy := range k.OutH {
 			for ox := range k.OutW {
-				k.pixel(y[:k.channels], total, image, oy, ox)
+				poolPixel(k, y[:k.channels], total, image, oy, ox)
 				y = y[k.channels:]
 			}
 		}
 	}
-	return nil
 }
 
-// pixel computes one output pixel.
-func (k *poolKernel) pixel(y []int8, total []int32, image []int8, oy, ox int) {
+// poolPixel computes one output pixel.
+func poolPixel[T int8 | int16](k *poolKernel, y []T, total []int32, image []T, oy, ox int) {
 	for c := range total {
-		total[c] = -128
+		total[c] = math.MinInt16
 		if k.average {
 			total[c] = 0
 		}
@@ -123,6 +149,6 @@ func (k *poolKernel) pixel(y []int8, total []int32, image []int8, oy, ox int) {
 		if k.average && count > 0 {
 			v = mean(v, count)
 		}
-		y[c] = clamp(v, k.lo, k.hi)
+		y[c] = T(min(max(v, k.lo), k.hi))
 	}
 }

@@ -23,6 +23,7 @@ type weights struct {
 	wZero int32   // of the weights: 0 but in files that were uint8
 	xZero int32   // of the input
 	bias  []int32 // by channel
+	wide  []int64 // the same, for int16 activations
 	rescale
 }
 
@@ -50,12 +51,19 @@ func (c *compiler) newWeights(x *ir.Tensor, w, b, axis int, act ir.Activation) (
 			return nil, c.unsupported("weights %s have zero point %d in channel %d: per-channel weights are symmetric", t, zero, i)
 		}
 	}
+	if c.wide {
+		k.wide = make([]int64, channels)
+	}
 	if bias := c.in(b); bias != nil {
-		if bias.Type != schema.TensorTypeINT32 || bias.Const == nil {
-			return nil, c.unsupported("its bias %s is not constant INT32", bias)
+		if bias.Const == nil || bias.Type != schema.TensorTypeINT32 && (!c.wide || bias.Type != schema.TensorTypeINT64) {
+			return nil, c.unsupported("its bias %s is not constant INT32%s", bias, map[bool]string{true: " or INT64"}[c.wide])
 		}
 		for i, v := range bias.Ints() {
-			k.bias[i] = int32(v)
+			if c.wide {
+				k.wide[i] = int64(v)
+			} else {
+				k.bias[i] = int32(v)
+			}
 		}
 	}
 	k.zero = out.zero
@@ -79,6 +87,15 @@ func (r *rescale) code(acc int32, c int) int8 {
 		return clamp(int32(min(max(v, -1<<24), 1<<24))+r.zero, r.lo, r.hi)
 	}
 	return clamp(r.multipliers[c].of(acc)+r.zero, r.lo, r.hi)
+}
+
+// code16 rescales the accumulator of channel c to an int16 code.
+func (r *rescale) code16(acc int64, c int) int16 {
+	if r.real != nil {
+		v := math.Round(float64(acc) * r.real[c])
+		return clamp16(int32(min(max(v, math.MinInt32), math.MaxInt32)), r.lo, r.hi)
+	}
+	return clamp16(r.multipliers[c].ofWide(acc), r.lo, r.hi)
 }
 
 // requant is what package kernel wants to know of the constants; ok is false for those only the plain loop knows: weights with a

@@ -17,34 +17,66 @@ func quantize(dst []int8, x []float32, scale float32, zero int32) {
 	}
 }
 
+// quantize16 is quantize to int16.
+func quantize16(dst []int16, x []float32, scale float32) {
+	for i, v := range x {
+		code := math.Round(float64(v / scale))
+		if code != code {
+			code = 0
+		}
+		dst[i] = int16(min(max(code, math.MinInt16), math.MaxInt16))
+	}
+}
+
 // dequantize returns the real values of codes.
-func dequantize(dst []float32, q []int8, scale float32, zero int32) {
+func dequantize[T int8 | int16](dst []float32, q []T, scale float32, zero int32) {
 	for i, code := range q {
 		dst[i] = float32(scale * float32(int32(code)-zero))
 	}
 }
 
-// QUANTIZE: from float32, or from one int8 quantization to another.
+// QUANTIZE: from float32, or from one int8 or int16 quantization to another.
 func buildQuantize(c *compiler) (runner, error) {
-	out, err := c.quant(c.out(0))
+	out, err := c.quantOf(c.out(0))
 	if err != nil {
 		return nil, err
 	}
-	switch in := c.in(0); in.Type {
-	case schema.TensorTypeFLOAT32:
+	in := c.in(0)
+	if in.Type == schema.TensorTypeFLOAT32 {
 		return &quantizeKernel{in.Index, c.n.Outputs[0], out}, nil
-	case schema.TensorTypeINT8:
-		from, err := c.quant(in)
-		if err != nil {
-			return nil, err
-		}
-		m := newMultiplier(float64(from.scale) / float64(out.scale))
+	}
+	from, err := c.quantOf(in)
+	if err != nil {
+		return nil, err
+	}
+	m := newMultiplier(float64(from.scale) / float64(out.scale))
+	switch {
+	case from.wide && out.wide:
+		return newElementwise(c, func(code int16) int16 { return clamp16(m.of(int32(code)), math.MinInt16, math.MaxInt16) }), nil
+	case from.wide:
+		return &narrowKernel{in.Index, c.n.Outputs[0], m, out.zero}, nil
+	case out.wide:
+		return nil, c.unsupported("no runtime but TFLM goes from int8 to int16 at once: put a DEQUANTIZE between")
+	default:
 		return newTable(c, func(code int8) int8 {
 			return clamp(m.of(int32(code)-from.zero)+out.zero, -128, 127)
 		}), nil
-	default:
-		return nil, c.unsupported("%s is %s: only float32 and int8 can be quantized to int8", in, in.Type)
 	}
+}
+
+// narrowKernel is QUANTIZE from int16 to int8.
+type narrowKernel struct {
+	in, out int
+	multiplier
+	zero int32
+}
+
+func (k *narrowKernel) run(m *memory) error {
+	y := m.int8s(k.out)
+	for i, v := range m.int16s(k.in) {
+		y[i] = clamp(k.of(int32(v))+k.zero, -128, 127)
+	}
+	return nil
 }
 
 type quantizeKernel struct {
@@ -53,11 +85,15 @@ type quantizeKernel struct {
 }
 
 func (k *quantizeKernel) run(m *memory) error {
-	quantize(m.int8s(k.out), m.float32s(k.in), k.scale, k.zero)
+	if k.wide {
+		quantize16(m.int16s(k.out), m.float32s(k.in), k.scale)
+	} else {
+		quantize(m.int8s(k.out), m.float32s(k.in), k.scale, k.zero)
+	}
 	return nil
 }
 
-// DEQUANTIZE: int8 to float32.
+// DEQUANTIZE: int8 or int16 to float32.
 func buildDequantize(c *compiler) (runner, error) {
 	in, err := c.quant(c.in(0))
 	if err != nil {
@@ -75,6 +111,10 @@ type dequantizeKernel struct {
 }
 
 func (k *dequantizeKernel) run(m *memory) error {
-	dequantize(m.float32s(k.out), m.int8s(k.in), k.scale, k.zero)
+	if k.wide {
+		dequantize(m.float32s(k.out), m.int16s(k.in), k.scale, 0)
+	} else {
+		dequantize(m.float32s(k.out), m.int8s(k.in), k.scale, k.zero)
+	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package integer
 
 import (
+	"math"
 	"math/bits"
 	"slices"
 
@@ -21,6 +22,30 @@ type reduceKernel struct {
 }
 
 func buildReduce(c *compiler) (runner, error) {
+	k, err := c.newReduce()
+	if err != nil {
+		return nil, err
+	}
+	if mean := k.asProduct(c); mean != nil {
+		return mean, nil
+	}
+	return k, nil
+}
+
+// reduce16 is a reduceKernel on int16.
+type reduce16 struct{ *reduceKernel }
+
+func buildReduce16(c *compiler) (runner, error) {
+	k, err := c.newReduce()
+	return reduce16{k}, err
+}
+
+func (k reduce16) run(m *memory) error {
+	reduce(k.reduceKernel, m, m.int16s(k.out), m.int16s(k.in), math.MinInt16, math.MaxInt16)
+	return nil
+}
+
+func (c *compiler) newReduce() (*reduceKernel, error) {
 	in, out, err := c.unaryQuant()
 	if err != nil {
 		return nil, err
@@ -37,9 +62,6 @@ func buildReduce(c *compiler) (runner, error) {
 		k.output = newMultiplier(float64(in.scale) / float64(out.scale))
 		if c.n.Op == schema.BuiltinOperatorMEAN {
 			k.output = k.output.dividedBy(int64(k.count))
-		}
-		if mean := k.asProduct(c); mean != nil {
-			return mean, nil
 		}
 		c.work.need(0, outputs)
 		return k, nil
@@ -107,14 +129,19 @@ func reducedStrides(shape, axes []int) []int {
 }
 
 func (k *reduceKernel) run(m *memory) error {
-	x, y := m.int8s(k.in), m.int8s(k.out)
+	reduce(k, m, m.int8s(k.out), m.int8s(k.in), math.MinInt8, math.MaxInt8)
+	return nil
+}
+
+// reduce computes all of y, whose codes are from least to most.
+func reduce[T int8 | int16](k *reduceKernel, m *memory, y, x []T, least, most T) {
 	n := 1 // elements along the innermost dimension
 	if len(k.shape) > 0 {
 		n = k.shape[len(k.shape)-1]
 	}
 	switch k.op {
 	case schema.BuiltinOperatorREDUCE_MAX:
-		fill(y, -128)
+		fill(y, least)
 		for at := k.start(); at.from < len(x); at.next(k) {
 			for i, v := range x[at.from : at.from+n] {
 				to := at.to + i*at.step
@@ -122,7 +149,7 @@ func (k *reduceKernel) run(m *memory) error {
 			}
 		}
 	case schema.BuiltinOperatorREDUCE_MIN:
-		fill(y, 127)
+		fill(y, most)
 		for at := k.start(); at.from < len(x); at.next(k) {
 			for i, v := range x[at.from : at.from+n] {
 				to := at.to + i*at.step
@@ -138,10 +165,9 @@ func (k *reduceKernel) run(m *memory) error {
 			}
 		}
 		for i, s := range sum {
-			y[i] = clamp(k.output.of(s-k.inZero*k.count)+k.zero, -128, 127)
+			y[i] = T(min(max(k.output.of(s-k.inZero*k.count)+k.zero, int32(least)), int32(most)))
 		}
 	}
-	return nil
 }
 
 // position is a row of the input along its innermost dimension, and where in the output its elements go.

@@ -19,11 +19,15 @@ func buildRelu(c *compiler) (runner, error) {
 		schema.BuiltinOperatorRELU_N1_TO_1: {-1, 1},
 		schema.BuiltinOperatorRELU_0_TO_1:  {0, 1},
 	}[c.n.Op]
-	lo, hi := max(-128, out.code(limits[0])), int32(127)
+	lo, hi := out.limits()
+	lo = max(lo, out.code(limits[0]))
 	if limits[1] < inf {
 		hi = min(hi, out.code(limits[1]))
 	}
 	m := newMultiplier(float64(in.scale / out.scale))
+	if c.wide {
+		return newElementwise(c, func(code int16) int16 { return clamp16(m.of(int32(code)), lo, hi) }), nil
+	}
 	return newTable(c, func(code int8) int8 {
 		return clamp(out.zero+m.of(int32(code)-in.zero), lo, hi)
 	}), nil

@@ -45,6 +45,7 @@ func nearest(i, size, resized int, attr ir.Resize) int {
 // resizeKernel is RESIZE_BILINEAR of int8, in steps of 1/1024 pixel.
 type resizeKernel struct {
 	in, out         int
+	wide            bool // int16
 	batch, channels int
 	inH, inW        int
 	rows, columns   []between
@@ -66,7 +67,8 @@ func buildResizeBilinear(c *compiler) (runner, error) {
 	}
 	attr, from, to := c.n.Attr.(ir.Resize), c.in(0).Shape, c.out(0).Shape
 	return &resizeKernel{
-		in: c.n.Inputs[0], out: c.n.Outputs[0], batch: from[0], channels: from[3], inH: from[1], inW: from[2],
+		wide: c.wide,
+		in:   c.n.Inputs[0], out: c.n.Outputs[0], batch: from[0], channels: from[3], inH: from[1], inW: from[2],
 		rows: betweens(from[1], to[1], attr), columns: betweens(from[2], to[2], attr),
 	}, nil
 }
@@ -90,7 +92,15 @@ func betweens(size, resized int, attr ir.Resize) []between {
 }
 
 func (k *resizeKernel) run(m *memory) error {
-	x, y := m.int8s(k.in), m.int8s(k.out)
+	if k.wide {
+		resize(k, m.int16s(k.out), m.int16s(k.in))
+	} else {
+		resize(k, m.int8s(k.out), m.int8s(k.in))
+	}
+	return nil
+}
+
+func resize[T int8 | int16](k *resizeKernel, y, x []T) {
 	for range k.batch {
 		for _, r := range k.rows {
 			upper, lower := x[r.first*k.inW*k.channels:], x[r.second*k.inW*k.channels:]
@@ -104,12 +114,11 @@ func (k *resizeKernel) run(m *memory) error {
 					} else {
 						sum -= 1 << 19
 					}
-					y[i] = int8(sum / (1 << 20))
+					y[i] = T(sum / (1 << 20))
 				}
 				y = y[k.channels:]
 			}
 		}
 		x = x[k.inH*k.inW*k.channels:]
 	}
-	return nil
 }

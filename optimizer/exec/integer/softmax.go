@@ -2,6 +2,7 @@ package integer
 
 import (
 	"math"
+	"math/bits"
 
 	"espalier.dev/espalier/optimizer/ir"
 )
@@ -75,5 +76,58 @@ func (k *softmaxKernel) row(y, x []int8) {
 		if d := largest - int32(v); d <= k.far {
 			y[i] = clamp(roundingShiftRight(highMul(inverse, k.exp[d]), bitsOverUnit+31-8)-128, -128, 127)
 		}
+	}
+}
+
+// softmax16 is SOFTMAX of int16 over the last dimension: e^(x−max) and the reciprocal of their sum by tables.
+type softmax16 struct {
+	in, out, depth int
+	multiplier     // of differences: 65535 is 10
+	exp, inverse   *lookup
+}
+
+func buildSoftmax16(c *compiler) (runner, error) {
+	in, out, err := c.unaryQuant()
+	if err != nil {
+		return nil, err
+	}
+	if err := c.fixedOutput(out, 1.0/(1<<15), 0); err != nil {
+		return nil, err
+	}
+	const all, unit = 65535.0, 65536.0 / 2 // codes, and what a table's output is multiplied by
+	shape := c.in(0).Shape
+	return &softmax16{
+		in: c.n.Inputs[0], out: c.n.Outputs[0], depth: shape[len(shape)-1],
+		multiplier: newMultiplier(float64(in.scale*c.n.Attr.(ir.Softmax).Beta) / (10.0 / all)),
+		exp:        newLookup(-10, 0, unit, double, math.Exp),
+		inverse:    newLookup(0, 1, unit, double, func(x float64) float64 { return 1 / (1 + x) }),
+	}, nil
+}
+
+func (k *softmax16) run(m *memory) error {
+	x, y := m.int16s(k.in), m.int16s(k.out)
+	for len(x) > 0 {
+		k.row(y[:k.depth], x[:k.depth])
+		x, y = x[k.depth:], y[k.depth:]
+	}
+	return nil
+}
+
+func (k *softmax16) row(y, x []int16) {
+	largest := int32(math.MinInt16)
+	for _, v := range x {
+		largest = max(largest, int32(v))
+	}
+	sum := int32(0) // Q16
+	for i, v := range x {
+		y[i] = k.exp.at(clamp16(k.of(int32(v)-largest)+math.MaxInt16, math.MinInt16, math.MaxInt16))
+		sum += int32(y[i])
+	}
+	headroom := bits.LeadingZeros32(uint32(sum))
+	above := int32((int64(sum)<<(headroom-1)+1<<13)>>14) - (1<<15 + 1<<16) // of the sum's leading bit, from its middle
+	inverse := k.inverse.at(clamp16(above, math.MinInt16, math.MaxInt16))
+	shift := 31 - headroom
+	for i, v := range y {
+		y[i] = clamp16(int32((int64(v)*int64(inverse)+1<<(shift-1))>>shift), 0, math.MaxInt16)
 	}
 }
