@@ -158,6 +158,10 @@ var ruleExamples = []ruleExample{
 		places: specPlace, below: ".stages[].prune.rules[].sparsity", message: "must be at least 0 and below 1",
 		rejected: []edit{at("stages.0.prune.rules", []any{object{"layers": "*", "sparsity": 1}})}, accepted: []edit{at("stages.0.prune.rules", []any{object{"layers": "*", "sparsity": "0.99"}})},
 	},
+	{
+		places: specPlace, below: ".stages[].prune", message: "reconstruct chooses all zeros at once: leave schedule out, or write Constant", guard: "has(self.reconstruct)",
+		rejected: []edit{at("stages.0.prune", object{"sparsity": "0.5", "reconstruct": true, "schedule": "Polynomial"})}, accepted: []edit{at("stages.0.prune", object{"sparsity": "0.5", "reconstruct": true, "schedule": "Constant"})},
+	},
 	number(specPlace, "stages.0.prune.sparsity", `must be at least 0 and below 1, such as 0.5 for half of the weights`, 1, 0),
 	{
 		places: leafPlace, below: ".calibration", message: "percentile applies to method Percentile only", guard: "has(self.percentile)",

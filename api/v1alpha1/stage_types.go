@@ -39,6 +39,8 @@ type Stage struct {
 }
 
 // Prune sets the smallest weights to zero.
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.reconstruct) || !self.reconstruct || !has(self.schedule) || self.schedule == 'Constant'",message="reconstruct chooses all zeros at once: leave schedule out, or write Constant"
 type Prune struct {
 	// sparsity is the share of zeros, in [0, 1), a decimal. With a pattern such as "2:4" it is that of the pattern.
 	// +required
@@ -58,6 +60,10 @@ type Prune struct {
 	// +kubebuilder:validation:Pattern=`^([1-9][0-9]{0,2}x[1-9][0-9]{0,2}|[1-9][0-9]?:[1-9][0-9]?)$`
 	// +kubebuilder:validation:MaxLength=8
 	Pattern string `json:"pattern,omitempty"`
+	// reconstruct chooses the zeros at once, before training, by what each costs its layer's output on up to 512 training samples
+	// without their labels, and refits the weights that stay. Default false.
+	// +optional
+	Reconstruct bool `json:"reconstruct,omitempty"`
 	// rules change how layers are pruned, by name; the first that matches counts, and one that matches nothing is an error.
 	// Depthwise kernels are pruned only by a rule.
 	// +optional

@@ -107,6 +107,16 @@ func (v *view) progress(name string, p train.Progress) {
 		a.resumed = true
 		v.log("%-12s resumed at step %d of %d", name, p.Resumed, p.Steps)
 	}
+	if p.Layers > 0 {
+		if a.bar != nil {
+			a.text.Store(fmt.Sprintf("reconstructed layer %d/%d", p.Layer, p.Layers))
+			a.bar.SetTotal(int64(p.Layers)+1, false)
+			a.bar.SetCurrent(int64(p.Layer))
+		} else if p.Layer == p.Layers {
+			v.log("%-12s reconstructed %d layers", name, p.Layers)
+		}
+		return
+	}
 	if p.Finding {
 		if a.bar != nil {
 			a.text.Store(fmt.Sprintf("trying learning rate %g", p.Rate))

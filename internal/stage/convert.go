@@ -116,7 +116,7 @@ func pruneTechnique(p v1alpha1.Prune) (lineage.Technique, error) {
 		}
 		o.Rules = append(o.Rules, rule)
 	}
-	return lineage.Prune{Options: o}, n.err
+	return lineage.Prune{Options: o, Reconstruct: p.Reconstruct}, n.err
 }
 
 func clusterTechnique(c v1alpha1.Cluster) (lineage.Technique, error) {

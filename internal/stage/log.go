@@ -44,6 +44,10 @@ func (l *progressLog) tell(_ string, p train.Progress) {
 	if p.Resumed > 0 && l.last.IsZero() {
 		l.log.Info("resumed", "step", p.Resumed, "steps", p.Steps)
 	}
+	if p.Layers > 0 {
+		l.log.Info("reconstructing", "layer", p.Layer, "layers", p.Layers)
+		return
+	}
 	if p.Finding {
 		return
 	}

@@ -24,7 +24,7 @@ func fast(n *Network) *Run {
 }
 
 var (
-	half  = Prune{prune.Options{Sparsity: 0.5, Schedule: prune.Schedule{Kind: prune.Constant}}}
+	half  = Prune{Options: prune.Options{Sparsity: 0.5, Schedule: prune.Schedule{Kind: prune.Constant}}}
 	eight = Cluster{Options: cluster.Options{Clusters: 8, Entropy: 1}}
 	four  = Cluster{Options: cluster.Options{Clusters: 4, Entropy: 1}}
 	qat   = Quantize{}

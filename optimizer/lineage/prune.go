@@ -9,11 +9,15 @@ import (
 )
 
 var pruneKind = Kind{Name: "prune", Typical: func() Technique {
-	return Prune{prune.Options{Sparsity: 0.5, Schedule: prune.Schedule{Kind: prune.Constant}}}
+	return Prune{Options: prune.Options{Sparsity: 0.5, Schedule: prune.Schedule{Kind: prune.Constant}}}
 }}
 
 // Prune sets weights to zero by a schedule while it trains. The network it makes holds exactly the planned zeros.
-type Prune struct{ prune.Options }
+type Prune struct {
+	prune.Options
+	// Reconstruct chooses the zeros before training, by what they cost the layer's output, and refits the other weights.
+	Reconstruct bool
+}
 
 // Kind is what it is registered as.
 func (Prune) Kind() Kind { return pruneKind }
@@ -34,6 +38,11 @@ func (p Prune) Apply(ctx context.Context, n *Network, w *Work) (*Network, error)
 		return nil, err
 	}
 	w.notes = append(w.notes, notes...)
+	if p.Reconstruct {
+		if err := w.reconstructPruned(ctx, targets); err != nil {
+			return nil, err
+		}
+	}
 	tensors := make([]*weight.Tensor, 0, len(targets))
 	all := targets
 	targets = nil

@@ -88,11 +88,8 @@ func (p *Pruner) Back(step int) { p.settled = step > p.schedule.End }
 
 // choose sets all masks, at a sparsity on the way to the final one.
 func (p *Pruner) choose(now func(final float64) float64) error {
-	var layers []Weights
-	for _, t := range p.tensors {
-		layers = append(layers, Weights{Values: t.Latent, Shape: t.Shape, Axis: t.Axis, Mask: t.Mask}) // what is pruned stays pruned
-	}
-	share := p.shares(layers, now)
+	layers := weightsOf(p.tensors)
+	share := shares(p.targets, layers, now)
 	for i, t := range p.tensors {
 		mask, err := Mask(layers[i], share[i], p.targets[i].Pattern)
 		if err != nil {
@@ -105,13 +102,26 @@ func (p *Pruner) choose(now func(final float64) float64) error {
 	return nil
 }
 
-// shares is the sparsity of every tensor.
-func (p *Pruner) shares(layers []Weights, now func(final float64) float64) []float64 {
+// Shares returns the share of every tensor of the targets that is to be pruned in the end.
+func Shares(targets []Target, tensors []*weight.Tensor) []float64 {
+	return shares(targets, weightsOf(tensors), func(final float64) float64 { return final })
+}
+
+func weightsOf(tensors []*weight.Tensor) []Weights {
+	var layers []Weights
+	for _, t := range tensors {
+		layers = append(layers, Weights{Values: t.Latent, Shape: t.Shape, Axis: t.Axis, Mask: t.Mask}) // what is pruned stays pruned
+	}
+	return layers
+}
+
+// shares is the sparsity of every tensor on the way to the final one.
+func shares(targets []Target, layers []Weights, now func(final float64) float64) []float64 {
 	share := make([]float64, len(layers))
 	var budget []Weights
 	var of []int
 	var final float64
-	for i, t := range p.targets {
+	for i, t := range targets {
 		share[i] = now(t.Sparsity)
 		if t.Budget {
 			budget, of, final = append(budget, layers[i]), append(of, i), t.Sparsity
@@ -119,7 +129,8 @@ func (p *Pruner) shares(layers []Weights, now func(final float64) float64) []flo
 	}
 	if len(budget) > 0 {
 		for k, n := range Allocate(budget, now(final)) {
-			share[of[k]] = float64(n) / float64(len(budget[k].Values))
+			size := len(budget[k].Values)
+			share[of[k]] = float64(min(n, size-1)) / float64(size) // of a layer that is pruned whole it stays so
 		}
 	}
 	return share

@@ -62,6 +62,7 @@ type Progress struct {
 	SamplesPerSecond float64    // of training, since Run began
 	Remaining        time.Duration
 	Validation       *Score // after an epoch, if there are validation samples
+	Layer, Layers    int    // while weights are reconstructed before training: layers done, of; 0 otherwise
 }
 
 // Score is the result on a set of samples.

@@ -161,7 +161,10 @@ func (e *Exec) ClearLossGrads() {
 }
 
 // Forward runs every operator.
-func (e *Exec) Forward() {
+func (e *Exec) Forward() { e.ForwardBefore(len(e.layers)) }
+
+// ForwardBefore runs the operators before a node. Of tensors only those that they give have their values afterwards.
+func (e *Exec) ForwardBefore(node int) {
 	for i := range e.observed {
 		e.observed[i] = kernel.EmptyRange()
 	}
@@ -172,7 +175,7 @@ func (e *Exec) Forward() {
 	}
 	var at layer
 	defer panics.Name(func() string { return nameOf(at) })
-	for _, at = range e.layers {
+	for _, at = range e.layers[:node] {
 		if at != nil {
 			e.runForward(at)
 		}

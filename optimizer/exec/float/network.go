@@ -196,6 +196,14 @@ func (n *Network) Refresh() {
 	}
 }
 
+// Param returns the parameter that a tensor is, nil if it is none.
+func (n *Network) Param(tensor int) *Param {
+	if c := n.constants[tensor]; c != nil {
+		return c.param
+	}
+	return nil
+}
+
 // RefreshParam is the part of Refresh that concerns parameter i of Params. Several may run side by side; RefreshConstants is the
 // rest.
 func (n *Network) RefreshParam(i int) {

@@ -568,6 +568,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: pattern
       type:
         scalar: string
+    - name: reconstruct
+      type:
+        scalar: boolean
     - name: rules
       type:
         list:

@@ -22,6 +22,9 @@ type PruneApplyConfiguration struct {
 	// pattern keeps zeros together: "1x4", "1x16" … are blocks of any sparsity. "2:4" is two zeros of every four, which fixes the
 	// sparsity: it has to say the same, 0.5 here. Default: none.
 	Pattern *string `json:"pattern,omitempty"`
+	// reconstruct chooses the zeros at once, before training, by what each costs its layer's output on up to 512 training samples
+	// without their labels, and refits the weights that stay. Default false.
+	Reconstruct *bool `json:"reconstruct,omitempty"`
 	// rules change how layers are pruned, by name; the first that matches counts, and one that matches nothing is an error.
 	// Depthwise kernels are pruned only by a rule.
 	Rules []PruneRuleApplyConfiguration `json:"rules,omitempty"`
@@ -62,6 +65,14 @@ func (b *PruneApplyConfiguration) WithSchedule(value string) *PruneApplyConfigur
 // If called multiple times, the Pattern field is set to the value of the last call.
 func (b *PruneApplyConfiguration) WithPattern(value string) *PruneApplyConfiguration {
 	b.Pattern = &value
+	return b
+}
+
+// WithReconstruct sets the Reconstruct field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Reconstruct field is set to the value of the last call.
+func (b *PruneApplyConfiguration) WithReconstruct(value bool) *PruneApplyConfiguration {
+	b.Reconstruct = &value
 	return b
 }
 

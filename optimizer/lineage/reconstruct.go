@@ -1,0 +1,274 @@
+package lineage
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"slices"
+
+	"espalier.dev/espalier/optimizer/exec/float"
+	"espalier.dev/espalier/optimizer/prune"
+	"espalier.dev/espalier/optimizer/reconstruct"
+	"espalier.dev/espalier/optimizer/train"
+	"espalier.dev/espalier/optimizer/weight"
+)
+
+// reconstructSamples is how many training samples reconstruction looks at. It uses no labels.
+const reconstructSamples = 512
+
+// reconstruction goes through the layers in order of execution and has each meet the outputs that it had, with the layers before it
+// already changed.
+type reconstruction struct {
+	w      *Work
+	target *float.Network
+	layer  *reconstruct.Layer
+	// problems are those of the layer's groups.
+	problems []*reconstruct.Problem
+}
+
+// reconstruct calls change with every layer that can be reconstructed; it sets the layer's weights by one of the methods below.
+func (w *Work) reconstruct(ctx context.Context, change func(r *reconstruction, t *weight.Tensor) error) error {
+	target, err := float.Compile(w.network.model, w.net.MicroBatch)
+	if err != nil {
+		return err
+	}
+	for _, p := range w.net.Params {
+		if t, ok := w.Tensors[p.Tensor]; ok {
+			t.Materialize(p.Value)
+		}
+	}
+	w.net.Refresh()
+	layers, notes := reconstruct.Layers(w.net.Graph)
+	w.notes = append(w.notes, notes...)
+	drawn := w.run.draw(reconstructSamples)
+	for i, l := range layers {
+		if l.Bias != reconstruct.None && (w.net.Param(l.Bias) == nil || !w.net.Param(l.Bias).Trainable) {
+			l.Bias = reconstruct.None
+		}
+		r := &reconstruction{w: w, target: target, layer: l}
+		if err := r.observe(ctx, drawn); err != nil {
+			return wrap(fmt.Sprintf("reconstruct weights %q", l.Name), err)
+		}
+		if err := change(r, w.Tensors[l.Weight]); err != nil {
+			return wrap(fmt.Sprintf("reconstruct weights %q", l.Name), err)
+		}
+		w.Note("weights %q: outputs of the layer at %.1f dB", l.Name, r.snr())
+		w.run.reconstructed(i+1, len(layers))
+	}
+	return nil
+}
+
+// observe makes the problems of the layer.
+func (r *reconstruction) observe(ctx context.Context, drawn []int) error {
+	l, w := r.layer, r.w
+	moments, err := reconstruct.Observe(ctx, r.target, w.net, l, w.run.feed(drawn), len(drawn))
+	if err != nil {
+		return err
+	}
+	for k := range moments {
+		weights := make([][]float64, l.Outputs)
+		for o := range weights {
+			weights[o] = r.now(k, o)
+		}
+		p, err := reconstruct.NewProblem(&moments[k], weights, l.Bias != reconstruct.None)
+		if err != nil {
+			return err
+		}
+		r.problems = append(r.problems, p)
+	}
+	return nil
+}
+
+// mask returns what a mask over the tensor says of an output's taps; nil keeps all.
+func (r *reconstruction) mask(whole []uint8, group, o int) []uint8 {
+	if whole == nil {
+		return nil
+	}
+	part := make([]uint8, r.layer.Taps)
+	for tap := range part {
+		part[tap] = whole[r.layer.At(group, o, tap)]
+	}
+	return part
+}
+
+// set puts weights of an output in place, the bias first; values are the tensor's.
+func (r *reconstruction) set(values []float32, group, o int, weights []float64) {
+	for tap := range r.layer.Taps {
+		values[r.layer.At(group, o, tap)] = float32(weights[tap+1])
+	}
+	r.setBias(group, o, weights[0])
+}
+
+func (r *reconstruction) setBias(group, o int, bias float64) {
+	if r.layer.Bias != reconstruct.None {
+		r.w.net.Param(r.layer.Bias).Value[r.layer.Channel(group, o)] = float32(bias)
+	}
+}
+
+// put makes a tensor the layer's, and has the network compute with it.
+func (r *reconstruction) put(t *weight.Tensor) {
+	r.w.Tensors[r.layer.Weight] = t
+	t.Materialize(r.w.net.Param(r.layer.Weight).Value)
+	r.w.net.Refresh()
+}
+
+// now are the weights of an output, the bias first.
+func (r *reconstruction) now(group, o int) []float64 {
+	l, w := r.layer, r.w
+	weights := make([]float64, l.Taps+1)
+	if l.Bias != reconstruct.None {
+		weights[0] = float64(w.net.Param(l.Bias).Value[l.Channel(group, o)])
+	}
+	values := w.net.Param(l.Weight).Value
+	for tap := range l.Taps {
+		weights[tap+1] = float64(values[l.At(group, o, tap)])
+	}
+	return weights
+}
+
+// snr is the signal-to-noise ratio of the layer's outputs, in dB, against those that it is to meet.
+func (r *reconstruction) snr() float64 {
+	var squares, energy float64
+	for k, p := range r.problems {
+		for o := range p.Outputs() {
+			left, all := p.Left(o, r.now(k, o))
+			squares, energy = squares+left, energy+all
+		}
+	}
+	return 10 * math.Log10(energy/max(squares, energy*1e-12, math.SmallestNonzeroFloat64))
+}
+
+// refit gives a float tensor the best weights that its mask leaves, and a clustered one the best bias.
+func (r *reconstruction) refit(t *weight.Tensor) error {
+	if t.Scale != nil {
+		return r.refitBias(t)
+	}
+	values := t.Values()
+	if err := r.refitted(values, t.Mask, nil); err != nil {
+		return err
+	}
+	return r.replace(t, values, t.Mask)
+}
+
+// replace puts a float tensor of other values and mask in the place of t.
+func (r *reconstruction) replace(t *weight.Tensor, values []float32, mask []uint8) error {
+	made, err := weight.New(t.Name, t.Shape, t.Axis, values)
+	if err != nil {
+		return err
+	}
+	if err := made.SetMask(slices.Clone(mask)); err != nil {
+		return err
+	}
+	r.put(made)
+	return nil
+}
+
+// refitted writes the best weights under a mask to values, and to costs, if it is not nil, by weight the square root of what pruning it
+// too would cost.
+func (r *reconstruction) refitted(values []float32, mask []uint8, costs []float32) error {
+	for k, p := range r.problems {
+		if err := reconstruct.Each(p.Outputs(), func(o int) error {
+			weights, lost, err := p.Refit(o, r.mask(mask, k, o), costs != nil)
+			if err != nil {
+				return err
+			}
+			r.set(values, k, o, weights)
+			for tap, cost := range lost {
+				costs[r.layer.At(k, o, tap)] = sqrt32(cost)
+			}
+			return nil
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *reconstruction) refitBias(t *weight.Tensor) error {
+	values := t.Values()
+	for k, p := range r.problems {
+		for o := range p.Outputs() {
+			taps := make([]float64, r.layer.Taps)
+			for tap := range taps {
+				taps[tap] = float64(values[r.layer.At(k, o, tap)])
+			}
+			r.setBias(k, o, p.BiasFor(o, taps))
+		}
+	}
+	r.put(t)
+	return nil
+}
+
+// pruneRounds is in how many steps a layer's zeros are chosen: what is left is refitted after each, and judged anew.
+const pruneRounds = 4
+
+// prune chooses the zeros of a float tensor by what they cost, a share of it or those of a pattern, and refits the rest.
+func (r *reconstruction) prune(t *weight.Tensor, share float64, pattern prune.Pattern) error {
+	values, mask := t.Values(), slices.Clone(t.Mask)
+	costs := make([]float32, len(values))
+	has := sparsity(mask)
+	if mask == nil {
+		has = 0
+	}
+	rounds := pruneRounds
+	if pattern != (prune.Pattern{}) {
+		rounds = 1
+	}
+	for round := range rounds {
+		clear(costs)
+		if err := r.refitted(values, mask, costs); err != nil {
+			return err
+		}
+		now := has + (share-has)*float64(round+1)/float64(rounds)
+		var err error
+		if mask, err = prune.Mask(prune.Weights{Values: costs, Shape: t.Shape, Axis: t.Axis, Mask: mask}, min(max(now, has), math.Nextafter(1, 0)), pattern); err != nil {
+			return err
+		}
+	}
+	if err := r.refitted(values, mask, nil); err != nil {
+		return err
+	}
+	return r.replace(t, values, mask)
+}
+
+// reconstructPruned prunes the targets that are not clustered, and has all layers make up for it. Layers that share one budget share it
+// by the weights as they are.
+func (w *Work) reconstructPruned(ctx context.Context, targets []prune.Target) error {
+	var single []prune.Target
+	var tensors []*weight.Tensor
+	of := map[int]prune.Target{}
+	for _, target := range targets {
+		of[target.Tensor] = target
+		if t := w.Tensors[target.Tensor]; t.Codebooks == nil {
+			single, tensors = append(single, target), append(tensors, t)
+		}
+	}
+	share := map[int]float64{}
+	for i, s := range prune.Shares(single, tensors) {
+		share[single[i].Tensor] = s
+	}
+	return w.reconstruct(ctx, func(r *reconstruction, t *weight.Tensor) error {
+		target, ok := of[r.layer.Weight]
+		switch {
+		case !ok:
+			return r.refit(t)
+		case t.Codebooks == nil:
+			return r.prune(t, share[target.Tensor], target.Pattern)
+		}
+		clustered, err := prune.Clustered(t, target)
+		if err != nil {
+			return err
+		}
+		return r.refitBias(clustered)
+	})
+}
+
+// sqrt32 is a square root in float32.
+func sqrt32(x float64) float32 { return float32(math.Sqrt(x)) }
+
+// reconstructed tells how many layers are done.
+func (r *Run) reconstructed(done, of int) {
+	if r.Progress != nil {
+		r.Progress(train.Progress{Layer: done, Layers: of, Accuracy: -1})
+	}
+}

@@ -1,0 +1,131 @@
+package lineage
+
+import (
+	"context"
+	"errors"
+	"math"
+	"testing"
+
+	"espalier.dev/espalier/optimizer/exec/float"
+	"espalier.dev/espalier/optimizer/prune"
+	"espalier.dev/espalier/optimizer/train"
+)
+
+// untrained is a run that only applies techniques.
+func untrained(n *Network) *Run {
+	r := fast(n)
+	r.Training.Epochs = 0
+	return r
+}
+
+// distance is the mean squared distance between the last outputs before softmax of two networks of one lineage.
+func distance(t *testing.T, r *Run, a, b *Network) float64 {
+	t.Helper()
+	var execs []*float.Exec
+	for _, n := range []*Network{a, b} {
+		net, err := float.Compile(n.model, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		execs = append(execs, net.NewExec(false))
+	}
+	var sum float64
+	tensor := execs[0].Network().LossTensor(0)
+	for i := range r.Data.Train.Len() {
+		for _, e := range execs {
+			if err := r.Data.Train.Read(i, [][]float32{e.Input(0)}); err != nil {
+				t.Fatal(err)
+			}
+			e.Forward()
+		}
+		for k, v := range execs[0].Tensor(tensor) {
+			d := float64(v - execs[1].Tensor(tensor)[k])
+			sum += d * d
+		}
+	}
+	return sum
+}
+
+var (
+	halfReconstructed = Prune{Options: half.Options, Reconstruct: true}
+	blocks            = Prune{Options: prune.Options{Sparsity: 0.5, Pattern: prune.Pattern{Rows: 1, Columns: 4}, Schedule: half.Schedule}, Reconstruct: true}
+	global            = Prune{Options: prune.Options{Sparsity: 0.5, Scope: prune.Global, Schedule: half.Schedule}, Reconstruct: true}
+)
+
+// On any network, float or int8, zeros are exactly as many as without reconstruction, the leaf passes its checks, and what the network
+// answers is hardly ever further from the original.
+func TestReconstructedPruningIsNearerToTheOriginal(t *testing.T) {
+	for _, tc := range []struct {
+		name               string
+		plain, reconstruct Prune
+	}{
+		{"single weights", half, halfReconstructed},
+		{"blocks", Prune{Options: blocks.Options}, blocks},
+		{"one budget", Prune{Options: global.Options}, global},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			ratios, count := 0.0, 0.0
+			for name, m := range networks() {
+				for _, given := range []string{"float", "int8"} {
+					n := read(t, m)
+					if given == "int8" {
+						n = quantized8(t, n, true)
+					}
+					run := untrained(n)
+					plain, err := run.Apply(context.Background(), n, tc.plain)
+					if err != nil {
+						t.Fatalf("%s, %s: %v", name, given, err)
+					}
+					made, err := run.Apply(context.Background(), n, tc.reconstruct)
+					if err != nil {
+						t.Fatalf("%s, %s: %v", name, given, err)
+					}
+					for at, state := range plain.Network.States() {
+						got, allowed := made.Network.States()[at], max(tc.plain.Pattern.Columns-1, 0)
+						if d := got.Pruned() - state.Pruned(); d < -allowed || d > allowed {
+							t.Errorf("%s, %s: %d zeros in tensor %d, want %d", name, given, got.Pruned(), at, state.Pruned())
+						}
+					}
+					before, after := distance(t, run, n, plain.Network), distance(t, run, n, made.Network)
+					if before > 0 {
+						ratios, count = ratios+math.Log(max(after, 1e-9*before)/before), count+1
+					}
+				}
+			}
+			if mean := math.Exp(ratios / count); mean > 0.5 {
+				t.Errorf("the squared distance to the original is %.2f of that without reconstruction", mean)
+			}
+		})
+	}
+}
+
+// Reconstruction gives the same bytes whatever the number of processors, tells how far it is, and stops when it is told.
+func TestReconstructionIsReproducibleToldAndInterruptible(t *testing.T) {
+	n := read(t, networks()["convolution and dense"])
+	var bytes []string
+	for range 2 {
+		run := untrained(n)
+		layers := 0
+		run.Progress = func(p train.Progress) { layers = p.Layer }
+		out, err := run.Apply(context.Background(), n, halfReconstructed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if layers != 2 {
+			t.Errorf("progress ended at layer %d of 2", layers)
+		}
+		data, err := out.Network.model.Marshal()
+		if err != nil {
+			t.Fatal(err)
+		}
+		bytes = append(bytes, string(data))
+	}
+	if bytes[0] != bytes[1] {
+		t.Error("two runs differ")
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if _, err := untrained(n).Apply(ctx, n, halfReconstructed); !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v", err)
+	}
+}

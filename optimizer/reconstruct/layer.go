@@ -1,0 +1,149 @@
+package reconstruct
+
+import (
+	"fmt"
+	"slices"
+
+	"espalier.dev/espalier/optimizer/ir"
+	"espalier.dev/espalier/optimizer/kernel"
+	"espalier.dev/espalier/optimizer/tflite/schema"
+)
+
+// None marks the absence of a bias.
+const None = -1
+
+// MaxTaps is the most inputs that an output of a reconstructed layer may have: their moments take 34 MB, and four lanes observe.
+const MaxTaps = 2048
+
+// Layer is weights and the operators that compute with them, usually one. Its outputs fall into groups that read the same inputs: one
+// group for an ordinary convolution or dense layer, as many as input channels for a depthwise convolution.
+type Layer struct {
+	Name         string
+	Weight, Bias int   // tensors; Bias None where there is none, or none of its own
+	Nodes        []int // in order
+	Groups       int
+	Outputs      int // of a group
+	Taps         int // weights of an output
+	depthwise    bool
+}
+
+// Layers lists the layers of a graph whose weights can be reconstructed, in order of execution, and says of the others why they cannot.
+func Layers(g *ir.Graph) (layers []*Layer, notes []string) {
+	byWeight := map[int]*Layer{}
+	for i := range g.Nodes {
+		n := &g.Nodes[i]
+		l := newLayer(g, n)
+		if l == nil {
+			continue
+		}
+		if first := byWeight[l.Weight]; first != nil {
+			first.Nodes = append(first.Nodes, i)
+			if first.Bias != l.Bias || first.Taps != l.Taps || first.Groups != l.Groups {
+				first.Bias = None
+			}
+			continue
+		}
+		byWeight[l.Weight] = l
+		if l.Taps > MaxTaps {
+			notes = append(notes, fmt.Sprintf("weights %q: each output has %d inputs, more than the %d that are reconstructed", l.Name, l.Taps, MaxTaps))
+			continue
+		}
+		layers = append(layers, l)
+	}
+	return slices.DeleteFunc(layers, func(l *Layer) bool {
+		if l.Bias != None && len(g.Tensors[l.Bias].Consumers) > len(l.Nodes) {
+			l.Bias = None
+		}
+		if len(g.Tensors[l.Weight].Consumers) > len(l.Nodes) {
+			notes = append(notes, fmt.Sprintf("weights %q are read by other operators too, and are not reconstructed", l.Name))
+			return true
+		}
+		return false
+	}), notes
+}
+
+// newLayer describes the weights of a node; nil if it has none of the kinds known here.
+func newLayer(g *ir.Graph, n *ir.Node) *Layer {
+	if n.Folded || len(n.Inputs) < 2 || n.Inputs[1] < 0 {
+		return nil
+	}
+	w := &g.Tensors[n.Inputs[1]]
+	if w.Const == nil || w.Type != schema.TensorTypeFLOAT32 || !g.Tensors[n.Inputs[0]].Batched {
+		return nil
+	}
+	l := &Layer{Name: w.Name, Weight: w.Index, Bias: None, Nodes: []int{n.Index}}
+	switch attr := n.Attr.(type) {
+	case ir.Conv:
+		if attr.Depthwise {
+			l.depthwise, l.Outputs, l.Groups, l.Taps = true, attr.DepthMultiplier, w.Shape[3]/attr.DepthMultiplier, attr.KH*attr.KW
+		} else {
+			l.Groups, l.Outputs, l.Taps = attr.Groups, w.Shape[0]/attr.Groups, attr.KH*attr.KW*w.Shape[3]
+		}
+	case ir.FullyConnected:
+		l.Groups, l.Outputs, l.Taps = 1, attr.Out, attr.In
+	default:
+		return nil
+	}
+	if bias := g.Input(n, 2); bias != nil && bias.Const != nil {
+		l.Bias = bias.Index
+	}
+	return l
+}
+
+// Channel is the output channel of output o of a group.
+func (l *Layer) Channel(group, o int) int { return group*l.Outputs + o }
+
+// At is where a weight lies in its tensor.
+func (l *Layer) At(group, o, tap int) int {
+	if l.depthwise {
+		return tap*l.Groups*l.Outputs + l.Channel(group, o)
+	}
+	return l.Channel(group, o)*l.Taps + tap
+}
+
+// patches gives the inputs of output pixels of a node.
+type patches struct {
+	window   *kernel.Window // nil: rows lie in the input as they are
+	channels int
+	rows     int // of one image, or of one sample of a dense layer
+	size     int // of one image in the input
+	width    int // of a row: the inputs of all groups
+	groups   int
+	each     int // inputs of a group at one position of the kernel
+}
+
+func newPatches(g *ir.Graph, l *Layer, node int) patches {
+	n := &g.Nodes[node]
+	p := patches{groups: l.Groups, width: l.Taps * l.Groups}
+	x := g.Tensors[n.Inputs[0]].Shape
+	if attr, ok := n.Attr.(ir.Conv); ok {
+		w := kernel.Window(attr.Window)
+		p.window, p.channels, p.rows, p.size = &w, x[3], attr.OutH*attr.OutW, x[1]*x[2]*x[3]
+		p.each = x[3] / l.Groups
+		return p
+	}
+	p.rows = max(n.Attr.(ir.FullyConnected).Rows/max(g.Batch, 1), 1)
+	p.size, p.each = p.rows*l.Taps, l.Taps
+	return p
+}
+
+// row writes the inputs of row r of an image, all groups', to dst.
+func (p *patches) row(dst, image []float32, r int) {
+	if p.window == nil {
+		copy(dst, image[r*p.width:(r+1)*p.width])
+		return
+	}
+	kernel.Im2col(dst, image, *p.window, p.channels, r, 1)
+}
+
+// group copies what a group reads of a row to dst, in the order of its weights.
+func (p *patches) group(dst, row []float32, group int) {
+	if p.groups == 1 {
+		copy(dst, row)
+		return
+	}
+	for position := range p.width / (p.groups * p.each) {
+		from := (position*p.groups + group) * p.each
+		copy(dst[position*p.each:(position+1)*p.each], row[from:])
+	}
+}

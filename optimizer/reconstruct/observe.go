@@ -1,0 +1,222 @@
+package reconstruct
+
+import (
+	"context"
+	"errors"
+	"sync"
+
+	"espalier.dev/espalier/optimizer/exec/float"
+	"espalier.dev/espalier/optimizer/kernel"
+	"espalier.dev/espalier/optimizer/panics"
+	"espalier.dev/espalier/optimizer/quantize"
+)
+
+// Moments are those of the inputs of one group of a layer's outputs: means over rows, which are samples and pixels.
+type Moments struct {
+	// Inputs are the taps and the constant 1 before them.
+	Inputs int
+	// H is E[x xᵀ], Inputs × Inputs.
+	H []float64
+	// G is by output E[y x], with y the output of the network to be met, before its activation function.
+	G []float64
+	// Energy is by output E[y²].
+	Energy []float64
+	Rows   int
+}
+
+// mostRows bounds the rows that a layer's moments are taken over: pixels of every sample are left out evenly.
+const mostRows = 1 << 15
+
+// lanes are fixed, and lane l takes micro-batches l, l+lanes, …, so that sums do not depend on the number of processors.
+const lanes = 4
+
+// chunk is how many rows are multiplied at once, in float32; their sums are added up in float64.
+const chunk = 256
+
+// Observe returns the moments of every group of a layer. target is the network whose outputs are to be met, now the one whose inputs the
+// layer gets; they are two forms of one graph, with the same micro-batch. Only the operators before the layer run.
+func Observe(ctx context.Context, target, now *float.Network, l *Layer, feed quantize.Feed, samples int) ([]Moments, error) {
+	if samples < 1 {
+		return nil, errors.New("reconstruction needs at least one sample")
+	}
+	all := make([]*lane, lanes)
+	failed := make([]error, lanes)
+	var group sync.WaitGroup
+	var lost panics.Relay
+	for i := range all {
+		group.Go(func() {
+			defer lost.Catch()
+			all[i] = newLane(target, now, l, samples)
+			failed[i] = all[i].run(ctx, feed, i, samples)
+		})
+	}
+	group.Wait()
+	lost.Throw()
+	if err := errors.Join(failed...); err != nil {
+		return nil, err
+	}
+	moments := all[0].moments
+	for _, other := range all[1:] {
+		for k := range moments {
+			moments[k].add(&other.moments[k])
+		}
+	}
+	for k := range moments {
+		moments[k].mean()
+	}
+	return moments, nil
+}
+
+func (m *Moments) add(other *Moments) {
+	for _, pair := range [][2][]float64{{m.H, other.H}, {m.G, other.G}, {m.Energy, other.Energy}} {
+		for i, v := range pair[1] {
+			pair[0][i] += v
+		}
+	}
+	m.Rows += other.Rows
+}
+
+// mean divides the sums by the rows.
+func (m *Moments) mean() {
+	by := 1 / float64(max(m.Rows, 1))
+	for _, sums := range [][]float64{m.H, m.G, m.Energy} {
+		for i := range sums {
+			sums[i] *= by
+		}
+	}
+}
+
+// lane sums up some of the micro-batches.
+type lane struct {
+	layer       *Layer
+	target, now *float.Exec
+	size        int // of a micro-batch
+	patches     []patches
+	step        int         // of the rows of an image, one is taken
+	weights     [][]float32 // by group: [inputs, outputs], the bias first
+	moments     []Moments
+
+	scratch    kernel.Scratch
+	wanted     []float32 // rows of the network to be met, all groups
+	given      []float32 // and of the other
+	x, t, y    []float32 // one group's, with the constant
+	h, g       []float32
+	rows, room int
+}
+
+func newLane(target, now *float.Network, l *Layer, samples int) *lane {
+	graph := now.Graph
+	inputs := make([]int, len(l.Nodes))
+	la := &lane{layer: l, size: now.MicroBatch, room: chunk}
+	total := 0
+	for i, node := range l.Nodes {
+		inputs[i] = graph.Nodes[node].Inputs[0]
+		la.patches = append(la.patches, newPatches(graph, l, node))
+		total += samples * la.patches[i].rows
+	}
+	la.step = max(total/mostRows, 1)
+	la.target, la.now = target.NewForwardExec(inputs...), now.NewForwardExec(inputs...)
+	n := l.Taps + 1
+	for range l.Groups {
+		la.moments = append(la.moments, Moments{Inputs: n, H: make([]float64, n*n), G: make([]float64, l.Outputs*n), Energy: make([]float64, l.Outputs)})
+	}
+	width := l.Taps * l.Groups
+	la.wanted, la.given = make([]float32, chunk*width), make([]float32, chunk*width)
+	la.x, la.t, la.y = make([]float32, chunk*n), make([]float32, chunk*n), make([]float32, chunk*l.Outputs)
+	la.h, la.g = make([]float32, n*n), make([]float32, l.Outputs*n)
+	la.weights = targetWeights(target, l)
+	return la
+}
+
+// targetWeights are those of the network to be met, by group as [inputs, outputs].
+func targetWeights(target *float.Network, l *Layer) [][]float32 {
+	w, bias := target.Param(l.Weight).Value, []float32(nil)
+	if l.Bias != None {
+		bias = target.Param(l.Bias).Value
+	}
+	groups := make([][]float32, l.Groups)
+	for k := range groups {
+		groups[k] = make([]float32, (l.Taps+1)*l.Outputs)
+		for o := range l.Outputs {
+			if bias != nil {
+				groups[k][o] = bias[l.Channel(k, o)]
+			}
+			for tap := range l.Taps {
+				groups[k][(tap+1)*l.Outputs+o] = w[l.At(k, o, tap)]
+			}
+		}
+	}
+	return groups
+}
+
+func (la *lane) run(ctx context.Context, feed quantize.Feed, first, samples int) error {
+	for from := first * la.size; from < samples; from += lanes * la.size {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		count := min(la.size, samples-from)
+		for _, e := range []*float.Exec{la.target, la.now} {
+			if err := feed.Batch(e, from, count); err != nil {
+				return err
+			}
+			e.ForwardBefore(la.layer.Nodes[len(la.layer.Nodes)-1])
+		}
+		for i, node := range la.layer.Nodes {
+			input := la.now.Network().Graph.Nodes[node].Inputs[0]
+			la.images(&la.patches[i], la.target.Tensor(input), la.now.Tensor(input), from, count)
+		}
+		la.flush()
+	}
+	return nil
+}
+
+// images takes the rows of count images, of which the first is sample number from.
+func (la *lane) images(p *patches, wanted, given []float32, from, count int) {
+	step := min(la.step, p.rows)
+	for k := range count {
+		lo, hi := k*p.size, (k+1)*p.size
+		for r := (from + k) % step; r < p.rows; r += step {
+			at := la.rows * p.width
+			p.row(la.wanted[at:at+p.width], wanted[lo:hi], r)
+			p.row(la.given[at:at+p.width], given[lo:hi], r)
+			if la.rows++; la.rows == la.room {
+				la.flush()
+			}
+		}
+	}
+}
+
+// flush adds the rows that were collected to the moments.
+func (la *lane) flush() {
+	if la.rows == 0 {
+		return
+	}
+	l, n, rows := la.layer, la.layer.Taps+1, la.rows
+	p := &la.patches[0]
+	for k := range la.moments {
+		m := &la.moments[k]
+		for r := range rows {
+			la.x[r*n], la.t[r*n] = 1, 1
+			p.group(la.x[r*n+1:(r+1)*n], la.given[r*p.width:(r+1)*p.width], k)
+			p.group(la.t[r*n+1:(r+1)*n], la.wanted[r*p.width:(r+1)*p.width], k)
+		}
+		kernel.Gemm(&la.scratch, rows, l.Outputs, n, la.t, n, 1, la.weights[k], l.Outputs, la.y, l.Outputs, false)
+		kernel.Gemm(&la.scratch, n, n, rows, la.x, 1, n, la.x, n, la.h, n, false)
+		kernel.Gemm(&la.scratch, l.Outputs, n, rows, la.y, 1, l.Outputs, la.x, n, la.g, n, false)
+		sum(m.H, la.h)
+		sum(m.G, la.g)
+		for r := range rows {
+			for o, v := range la.y[r*l.Outputs : (r+1)*l.Outputs] {
+				m.Energy[o] += float64(v) * float64(v)
+			}
+		}
+		m.Rows += rows
+	}
+	la.rows = 0
+}
+
+func sum(to []float64, of []float32) {
+	for i, v := range of {
+		to[i] += float64(v)
+	}
+}

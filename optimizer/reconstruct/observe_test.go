@@ -1,0 +1,189 @@
+package reconstruct
+
+import (
+	"context"
+	"errors"
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"espalier.dev/espalier/optimizer/exec/float"
+	"espalier.dev/espalier/optimizer/ir"
+	"espalier.dev/espalier/optimizer/tflite"
+	"espalier.dev/espalier/optimizer/tflite/schema"
+	"espalier.dev/espalier/optimizer/tflite/tflitetest"
+)
+
+func normal(n int, seed uint64, spread float64) []float32 {
+	random := rand.New(rand.NewPCG(seed, 7))
+	v := make([]float32, n)
+	for i := range v {
+		v[i] = float32(spread * random.NormFloat64())
+	}
+	return v
+}
+
+// network is conv → depthwise → grouped conv → dense twice with the same weights; seed chooses the first two kernels.
+func network(seed uint64) *tflite.Model {
+	b := tflitetest.New()
+	x := b.Input("x", 1, 6, 5, 2)
+	x = b.Conv("conv", x, normal(4*9*2, seed, 0.4), normal(4, 2, 0.2), 4, 3, 3, 2, schema.PaddingSAME, tflitetest.ReLU)
+	x = b.Depthwise("depthwise", x, normal(9*4, seed+1, 0.5), normal(4, 4, 0.2), 3, 3, 1, schema.PaddingSAME, tflitetest.ReLU6)
+	grouped := b.Const("grouped/kernel", normal(6*4*2, 5, 0.5), 6, 2, 2, 2)
+	x = b.Op("grouped", schema.BuiltinOperatorCONV_2D, schema.BuiltinOptionsConv2DOptions,
+		&schema.Conv2DOptionsT{Padding: schema.PaddingVALID, StrideH: 1, StrideW: 1, DilationHFactor: 1, DilationWFactor: 1}, []int32{1, 2, 2, 6}, x, grouped, -1)
+	x = b.MeanHW("mean", x)
+	w, bias := b.Const("dense/kernel", normal(36, 6, 0.4), 6, 6), b.Const("dense/bias", normal(6, 8, 0.1), 6)
+	for _, name := range []string{"first", "second"} {
+		x = b.Op(name, schema.BuiltinOperatorFULLY_CONNECTED, schema.BuiltinOptionsFullyConnectedOptions,
+			&schema.FullyConnectedOptionsT{FusedActivationFunction: tflitetest.ReLU}, []int32{1, 6}, x, w, bias)
+	}
+	b.Output(x)
+	return b.Model()
+}
+
+const seen = 21
+
+func feed(i int, inputs [][]float32) error {
+	copy(inputs[0], normal(len(inputs[0]), uint64(100+i), 1))
+	return nil
+}
+
+// at returns an input of a convolution, 0 in the padding.
+func at(x []float32, w ir.Window, channels, y, x0, c int) float64 {
+	if y < 0 || x0 < 0 || y >= w.InH || x0 >= w.InW {
+		return 0
+	}
+	return float64(x[(y*w.InW+x0)*channels+c])
+}
+
+// rows are the inputs of one group of a node in one sample, pixel by pixel, the constant first, computed as the definition has it.
+func rows(g *ir.Graph, l *Layer, node, group int, x []float32) [][]float64 {
+	attr, ok := g.Nodes[node].Attr.(ir.Conv)
+	if !ok {
+		row := []float64{1}
+		for _, v := range x {
+			row = append(row, float64(v))
+		}
+		return [][]float64{row}
+	}
+	channels := g.Tensors[g.Nodes[node].Inputs[0]].Shape[3]
+	each := channels / l.Groups
+	var all [][]float64
+	for oy := range attr.OutH {
+		for ox := range attr.OutW {
+			row := []float64{1}
+			for ky := range attr.KH {
+				for kx := range attr.KW {
+					for c := range each {
+						row = append(row, at(x, attr.Window, channels, oy*attr.StrideH-attr.PadTop+ky, ox*attr.StrideW-attr.PadLeft+kx, group*each+c))
+					}
+				}
+			}
+			all = append(all, row)
+		}
+	}
+	return all
+}
+
+func TestObserveTakesTheMomentsOfTheDefinition(t *testing.T) {
+	target, err := float.Compile(network(1), 4)
+	if err != nil {
+		t.Fatal(err)
+	}
+	now, err := float.Compile(network(11), 4)
+	if err != nil {
+		t.Fatal(err)
+	}
+	layers, notes := Layers(now.Graph)
+	if len(layers) != 4 || len(notes) != 0 {
+		t.Fatalf("%d layers, notes %q", len(layers), notes)
+	}
+	single := func(n *float.Network, sample, tensor int) []float32 {
+		e := n.NewExec(false)
+		if err := e.SetBatch(1); err != nil {
+			t.Fatal(err)
+		}
+		_ = feed(sample, [][]float32{e.Input(0)})
+		e.Forward()
+		return e.Tensor(tensor)
+	}
+	for _, l := range layers {
+		got, err := Observe(context.Background(), target, now, l, feed, seen)
+		if err != nil {
+			t.Fatal(err)
+		}
+		weights, bias := target.Param(l.Weight).Value, make([]float32, l.Groups*l.Outputs)
+		if l.Bias != None {
+			bias = target.Param(l.Bias).Value
+		}
+		for k := range got {
+			n := l.Taps + 1
+			h, g, count := make([]float64, n*n), make([]float64, l.Outputs*n), 0.0
+			for sample := range seen {
+				for _, node := range l.Nodes {
+					input := now.Graph.Nodes[node].Inputs[0]
+					given, wanted := rows(now.Graph, l, node, k, single(now, sample, input)), rows(now.Graph, l, node, k, single(target, sample, input))
+					for r, x := range given {
+						count++
+						for i := range n {
+							for j := range n {
+								h[i*n+j] += x[i] * x[j]
+							}
+						}
+						for o := range l.Outputs {
+							y := float64(bias[l.Channel(k, o)])
+							for tap := range l.Taps {
+								y += float64(weights[l.At(k, o, tap)]) * wanted[r][tap+1]
+							}
+							for i := range n {
+								g[o*n+i] += y * x[i]
+							}
+						}
+					}
+				}
+			}
+			near(t, l.Name+" H", got[k].H, h, 1/count)
+			near(t, l.Name+" G", got[k].G, g, 1/count)
+		}
+	}
+}
+
+func near(t *testing.T, what string, got, sums []float64, by float64) {
+	t.Helper()
+	if len(got) != len(sums) {
+		t.Fatalf("%s: %d values, want %d", what, len(got), len(sums))
+	}
+	for i, s := range sums {
+		if d := math.Abs(got[i] - s*by); !(d <= 1e-4*(1+math.Abs(s*by))) {
+			t.Fatalf("%s: value %d is %v, want %v", what, i, got[i], s*by)
+		}
+	}
+}
+
+func TestObserveStopsWhenItIsTold(t *testing.T) {
+	n, err := float.Compile(network(1), 4)
+	if err != nil {
+		t.Fatal(err)
+	}
+	layers, _ := Layers(n.Graph)
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if _, err := Observe(ctx, n, n, layers[0], feed, seen); !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestLayersNameWhatIsTooWide(t *testing.T) {
+	b := tflitetest.New()
+	b.Output(b.Dense("wide", b.Input("x", 1, MaxTaps+1), make([]float32, MaxTaps+1), nil, 1, tflitetest.None))
+	g, err := ir.Parse(b.Model(), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	layers, notes := Layers(g)
+	want := `weights "wide/kernel": each output has 2049 inputs, more than the 2048 that are reconstructed`
+	if len(layers) != 0 || len(notes) != 1 || notes[0] != want {
+		t.Errorf("layers %v, notes %q", layers, notes)
+	}
+}
