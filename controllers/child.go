@@ -323,6 +323,9 @@ func checkOutcome(o *stage.Outcome, name, inputHash string) error {
 	if o.Leaf == nil || !digestPattern.MatchString(o.Leaf.Digest) {
 		return fmt.Errorf("it names no leaf")
 	}
+	if o.Leaf.Samples < 0 || o.Leaf.Changed < 0 || o.Leaf.Changed > o.Leaf.Samples {
+		return errors.New("the samples that its leaf changed are not among those it was measured on")
+	}
 	if o.Model != "" && !digestPattern.MatchString(o.Model) {
 		return errors.New("its model is no digest")
 	}

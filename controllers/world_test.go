@@ -271,7 +271,7 @@ func (w *world) outcome(order *stage.Order) string {
 			if bytes == "" {
 				bytes = "1000"
 			}
-			o.Leaf = &v1alpha1.Leaf{Digest: digest("leaf", order.InputHash), Metrics: []v1alpha1.MetricValue{{Name: "Accuracy", Value: "0.9"}, {Name: "CompressedBytes", Value: bytes}}}
+			o.Leaf = &v1alpha1.Leaf{Digest: digest("leaf", order.InputHash), Samples: 1000, Metrics: []v1alpha1.MetricValue{{Name: "Accuracy", Value: "0.9"}, {Name: "CompressedBytes", Value: bytes}}}
 		}
 		if s := order.Spec.Stage(order.Stage); s != nil && s.Quantize == nil {
 			o.Model = digest("model", order.InputHash)

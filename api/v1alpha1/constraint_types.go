@@ -15,6 +15,7 @@ import (
 // +kubebuilder:validation:XValidation:rule="!has(self.min) || !has(self.max) || double(self.min) <= double(self.max)",message="min must not be above max"
 // +kubebuilder:validation:XValidation:rule="!(self.metric in ['Accuracy', 'AccuracyDrop', 'Agreement', 'AUC', 'MeanIoU', 'F1', 'Sparsity']) || ((!has(self.min) || double(self.min) <= 1.0) && (!has(self.max) || double(self.max) <= 1.0))",message="Accuracy, AccuracyDrop, Agreement, AUC, MeanIoU, F1 and Sparsity are shares, at most 1: write 0.95 for 95 %"
 // +kubebuilder:validation:XValidation:rule="!has(self.output) || size(self.output) == 0 || !(self.metric in ['Sparsity', 'Clusters', 'FileBytes', 'CompressedBytes', 'ArenaBytes', 'LatencyMicros'])",message="Sparsity, Clusters, FileBytes, CompressedBytes, ArenaBytes and LatencyMicros are of the whole model: leave output out"
+// +kubebuilder:validation:XValidation:rule="!has(self.confidence) || (self.metric in ['Accuracy', 'AccuracyDrop', 'Agreement'] && (!has(self.output) || size(self.output) == 0))",message="only Accuracy, AccuracyDrop and Agreement of the main output have a confidence: leave it out, or output"
 type Constraint struct {
 	// metric that is bounded; always of the emitted leaf, on the split that decides.
 	// +required
@@ -31,6 +32,11 @@ type Constraint struct {
 	// max is the largest value allowed, a decimal.
 	// +optional
 	Max *Decimal `json:"max,omitempty"`
+	// confidence has not the measured value but the interval around it meet the bounds, such as "0.95": the two-sided interval in which
+	// the metric of all samples of the kind lies, of AccuracyDrop between the models sample by sample. Default: the value itself.
+	// +optional
+	// +kubebuilder:validation:XValidation:rule="double(self) >= 0.5 && double(self) < 1.0",message="must be at least 0.5 and below 1, such as 0.95"
+	Confidence *Decimal `json:"confidence,omitempty"`
 }
 
 // Metric names what is measured of a leaf: Accuracy; AccuracyDrop, the float model's accuracy minus the leaf's; Agreement, the share of

@@ -98,6 +98,16 @@ var ruleExamples = []ruleExample{
 		rejected: []edit{at("constraints.1", object{"metric": "FileBytes", "max": 2, "output": "box"})}, accepted: []edit{at("constraints.1", object{"metric": "F1", "min": 1, "output": "box"})},
 	},
 	{
+		places: specPlace, below: ".constraints[]", guard: "has(self.confidence)",
+		message:  "only Accuracy, AccuracyDrop and Agreement of the main output have a confidence: leave it out, or output",
+		rejected: []edit{at("constraints.1", object{"metric": "FileBytes", "max": 2, "confidence": "0.95"})},
+		accepted: []edit{at("constraints.1", object{"metric": "Agreement", "min": "0.9", "confidence": "0.95", "output": ""})},
+	},
+	{
+		places: specPlace, below: ".constraints[].confidence", message: "must be at least 0.5 and below 1, such as 0.95",
+		rejected: []edit{at("constraints.0.confidence", 95)}, accepted: []edit{at("constraints.0.confidence", "0.95")},
+	},
+	{
 		places: specPlace, below: ".outputs[]", guard: "has(self.loss) && self.loss == 'None'", message: "an output of loss None is not trained: leave target out",
 		rejected: []edit{at("outputs", []any{object{"name": "box", "loss": "None", "target": "y"}})}, accepted: []edit{at("outputs", []any{object{"name": "box", "loss": "None"}})},
 	},

@@ -209,6 +209,39 @@ type Leaf struct {
 	// +listMapKey=name
 	// +kubebuilder:validation:MaxItems=12
 	Metrics []MetricValue `json:"metrics,omitempty"`
+	// samples that Accuracy, AccuracyDrop and Agreement tell as much as: those of the validation split; of a model with many answers a
+	// sample, as many as would have one answer each and vary as much. Intervals follow from it.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	Samples int32 `json:"samples,omitempty"`
+	// changed are those samples that only one of model and leaf answers right.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	Changed int32 `json:"changed,omitempty"`
+}
+
+// MetricInterval is where a metric of all samples of the kind lies, with the confidence that a constraint asks for, else 0.95.
+type MetricInterval struct {
+	// name of the metric.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=12
+	Name string `json:"name,omitempty"`
+	// low end, a decimal with at most four places.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=7
+	Low string `json:"low,omitempty"`
+	// high end, a decimal with at most four places.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=7
+	High string `json:"high,omitempty"`
+	// confidence of the interval, a decimal.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=32
+	Confidence string `json:"confidence,omitempty"`
 }
 
 // Selected is the leaf that was taken.
@@ -231,6 +264,12 @@ type Selected struct {
 	// +listMapKey=name
 	// +kubebuilder:validation:MaxItems=12
 	Metrics []MetricValue `json:"metrics,omitempty"`
+	// intervals of Accuracy, AccuracyDrop and Agreement.
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=3
+	Intervals []MetricInterval `json:"intervals,omitempty"`
 }
 
 // Condition types.

@@ -68,19 +68,13 @@ func showComparison(streams *ioStreams, c *measure.Comparison) error {
 		if c.Samples > 0 {
 			fmt.Fprintln(w, "METRIC\tA\tB")
 			for _, name := range measure.Names {
-				value, inB := c.Metrics[name]
-				other, inA := c.Other[name]
-				if !inA && !inB {
-					continue
+				a, b := figure(c.Other, c.OtherIntervals, name), figure(c.Metrics, c.Intervals, name)
+				if a != "-" || b != "-" {
+					fmt.Fprintf(w, "%s\t%s\t%s\n", name, a, b)
 				}
-				left, right := "-", "-"
-				if inA {
-					left = measure.Format(other)
-				}
-				if inB {
-					right = measure.Format(value)
-				}
-				fmt.Fprintf(w, "%s\t%s\t%s\n", name, left, right)
+			}
+			if len(c.Intervals) > 0 {
+				fmt.Fprintf(w, "%s\n", intervalsLegend)
 			}
 			fmt.Fprintf(w, "\noutputs\t%s\tlargest difference %.4g\n", decibels(c.Output), c.Output.Largest)
 			fmt.Fprintln(w, "\nACTIVATION\tSNR\tLARGEST DIFFERENCE")

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"espalier.dev/espalier/internal/fault"
+	"espalier.dev/espalier/optimizer/interval"
 	"espalier.dev/espalier/optimizer/measure"
 )
 
@@ -46,13 +47,21 @@ func newEvaluateCommand(streams *ioStreams) *cobra.Command {
 			if err != nil {
 				return fault.As(fault.Model, fmt.Errorf("%s: %w", args[0], err))
 			}
+			intervals := result.Metrics.Intervals(result.Answers.Evidence(options.Original))
 			if format == outputJSON {
-				return printJSON(streams.Out, map[string]any{"samples": source.Len(), "metrics": result.Metrics})
+				out := map[string]any{"samples": source.Len(), "metrics": result.Metrics}
+				if len(intervals) > 0 {
+					out["intervals"] = intervals
+				}
+				return printJSON(streams.Out, out)
 			}
 			return table(streams, func(w *tabwriter.Writer) {
 				fmt.Fprintf(w, "samples\t%d\n", source.Len())
 				for _, v := range result.Metrics.Values() {
-					fmt.Fprintf(w, "%s\t%s\n", v.Name, v.Value)
+					fmt.Fprintf(w, "%s\t%s\n", v.Name, figure(result.Metrics, intervals, v.Name))
+				}
+				if len(intervals) > 0 {
+					fmt.Fprintln(w, intervalsLegend)
 				}
 			})
 		},
@@ -63,4 +72,20 @@ func newEvaluateCommand(streams *ioStreams) *cobra.Command {
 	cmd.Flags().StringVar(&signature, "signature", "", "signature to measure, of a model with several; default: serving_default, else the file's first")
 	cmd.Flags().IntVar(&workers, "workers", 0, "goroutines; 0: one a processor")
 	return cmd
+}
+
+// intervalsLegend explains what figure puts in parentheses.
+var intervalsLegend = fmt.Sprintf("in parentheses: where it lies on all samples of the kind, with confidence %g", interval.Default)
+
+// figure is a metric's value and its interval; "-" where it was not measured.
+func figure(metrics measure.Metrics, intervals map[measure.Name]interval.Interval, name measure.Name) string {
+	value, ok := metrics[name]
+	if !ok {
+		return "-"
+	}
+	text := measure.Format(value)
+	if in, ok := intervals[name]; ok {
+		text += fmt.Sprintf(" (%.4f to %.4f)", in.Low, in.High)
+	}
+	return text
 }

@@ -131,7 +131,7 @@ func (l *localWalk) record(o outcome) {
 	default:
 		l.results[o.name] = o.result
 		fact.State, fact.Model, fact.LearningRate = v1alpha1.StageCompleted, o.result.Model, o.result.FoundRate()
-		fact.Leaf = &v1alpha1.Leaf{Digest: o.result.Leaf, Metrics: o.result.Metrics}
+		fact.Leaf = o.result.Status()
 		if o.name == walk.Baseline {
 			l.facts.Baseline = &v1alpha1.Baseline{
 				ModelDigest: l.runner.Prepared.ModelDigest, DatasetDigest: l.runner.Prepared.Data.Digest, Metrics: o.result.Float,

@@ -82,6 +82,9 @@ func (o *runOptions) run(ctx context.Context) error {
 	if err == nil {
 		err = prepared.Measurable(pipeline.Spec.Constraints)
 	}
+	if err == nil {
+		_, err = prepared.Tellable(pipeline.Spec.Constraints) // warnings come with the baseline
+	}
 	if err != nil {
 		return err
 	}

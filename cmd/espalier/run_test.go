@@ -412,6 +412,43 @@ func TestConstraintsNotMetIsExitCode5AndNamesTheNearestLeaf(t *testing.T) {
 	}
 }
 
+// 96 samples decide. A leaf that answers as the model does surely drops by less than 0.05, but not by less than 0.01: one has to be better.
+func TestAConfidenceBindsTheIntervalThatIsShown(t *testing.T) {
+	path := project(t)
+	run := func(constraint string) (result v1alpha1.OptimizationPipeline, page, stdout, stderr string, code int) {
+		out := filepath.Join(t.TempDir(), "out")
+		write(t, path, []byte(manifest+"  constraints:\n  - "+constraint+"\n"))
+		stdout, stderr, code = espalier(context.Background(), "run", path, "-o", out)
+		if data, err := os.ReadFile(filepath.Join(out, "result.json")); err == nil {
+			if err := json.Unmarshal(data, &result); err != nil {
+				t.Fatal(err)
+			}
+			html, _ := os.ReadFile(filepath.Join(out, "report.html"))
+			page = string(html)
+		}
+		return result, page, stdout, stderr, code
+	}
+	result, page, stdout, stderr, code := run(`{metric: AccuracyDrop, max: "0.05", confidence: "0.9"}`)
+	s := result.Status.Selected
+	if code != 0 || s == nil || len(s.Intervals) != 3 || s.Intervals[1].Name != "AccuracyDrop" || s.Intervals[1].Confidence != "0.9" || s.Intervals[0].Confidence != "0.95" ||
+		!strings.Contains(stdout, "with confidence 0.9 AccuracyDrop "+s.Intervals[1].Low+" to "+s.Intervals[1].High) || !strings.Contains(page, "with confidence 0.95 or 0.9, as 96 samples tell") {
+		t.Errorf("exit code %d, selected %+v\n%s%s", code, s, stdout, stderr)
+	}
+	result, _, stdout, stderr, code = run(`{metric: AccuracyDrop, max: "0.01", confidence: "0.95"}`)
+	if code != 0 || result.Status.Selected == nil || result.Status.Selected.Stage != "prune" || !strings.Contains(stdout, "AccuracyDrop is 0, but 96 samples leave it up to 0.02") ||
+		!strings.Contains(stderr, "96 samples are too few to tell AccuracyDrop max 0.01") {
+		t.Errorf("exit code %d, selected %+v\n%s%s", code, result.Status.Selected, stdout, stderr)
+	}
+	for _, l := range result.Status.Stages[:2] {
+		if l.Leaf == nil || l.Leaf.Samples != 96 {
+			t.Errorf("%s: %+v", l.Name, l.Leaf)
+		}
+	}
+	if _, _, stdout, stderr, code = run(`{metric: Agreement, min: "0.99", confidence: "0.95"}`); code != 2 || stdout != "" || !strings.Contains(stderr, "spec.constraints[0]: 96 samples are too few") {
+		t.Errorf("exit code %d\n%s%s", code, stdout, stderr)
+	}
+}
+
 func TestInspectEvaluateCompareBenchmark(t *testing.T) {
 	path := project(t)
 	folder := filepath.Dir(path)
@@ -424,6 +461,9 @@ func TestInspectEvaluateCompareBenchmark(t *testing.T) {
 		"inspect as JSON":     {[]string{"inspect", model, "-o", "json"}, `"fileBytes"`},
 		"evaluate":            {[]string{"evaluate", model, "--dataset", data}, "Accuracy"},
 		"evaluate as JSON":    {[]string{"evaluate", model, "--dataset", data, "-o", "json", "--original", model}, `"Agreement": 1`},
+		"intervals":           {[]string{"evaluate", model, "--dataset", data, "--original", model}, "in parentheses: where it lies"},
+		"intervals as JSON":   {[]string{"evaluate", model, "--dataset", data, "-o", "json", "--original", model}, `"intervals"`},
+		"intervals of drops":  {[]string{"compare", model, model, "--dataset", data}, "0 (-0.0200 to 0.0200)"},
 		"compare":             {[]string{"compare", model, model, "--dataset", data}, "equal"},
 		"benchmark":           {[]string{"benchmark", model, "--technique", "pqat", "--batch", "8", "--time", "100ms"}, "samples/s"},
 		"benchmark inference": {[]string{"benchmark", model, "--inference", "--time", "50ms"}, "p99"},

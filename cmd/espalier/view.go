@@ -195,7 +195,7 @@ func (v *view) leaf(name string, r *stage.Result, reused bool) {
 	var figures strings.Builder
 	v.row(&figures, name, r.Metrics)
 	verdict := "meets all constraints"
-	if missed := walk.Judge(v.spec.Constraints, r.Metrics); len(missed) > 0 {
+	if missed := walk.Judge(v.spec.Constraints, r.Status()); len(missed) > 0 {
 		parts := make([]string, len(missed))
 		for i, s := range missed {
 			parts[i] = s.String()
@@ -208,8 +208,27 @@ func (v *view) leaf(name string, r *stage.Result, reused bool) {
 		verdict += " (reused)"
 	}
 	line.WriteString(beside(figures.String(), verdict, v.streams.width))
+	line.WriteString(sureness(v.spec.Constraints, r.Status()))
 	line.WriteString(others(r.Metrics))
 	v.print(line.String())
+}
+
+// sureness is a line of the intervals of a leaf's metrics, "" without any.
+func sureness(constraints []v1alpha1.Constraint, leaf *v1alpha1.Leaf) string {
+	var parts []string
+	confidence := ""
+	for _, in := range walk.Intervals(constraints, leaf) {
+		part := fmt.Sprintf("%s %s to %s", in.Name, in.Low, in.High)
+		if in.Confidence != confidence {
+			confidence = in.Confidence
+			part = fmt.Sprintf("with confidence %s %s", confidence, part)
+		}
+		parts = append(parts, part)
+	}
+	if parts == nil {
+		return ""
+	}
+	return fmt.Sprintf("  %s (%d samples)\n", strings.Join(parts, ", "), leaf.Samples)
 }
 
 // others is a line of the metrics of outputs that are not the main one.

@@ -109,6 +109,11 @@ func (j *Job) stage(ctx context.Context, order *Order, sources *Sources, store *
 		}
 		log.Info("prepared", "modelDigest", prepared.ModelDigest, "datasetDigest", prepared.Data.Digest, "trainingSamples", prepared.Data.Train.Len())
 		runner.Prepared = prepared
+		if order.Stage == walk.Baseline {
+			if _, err := prepared.Tellable(order.Spec.Constraints); err != nil {
+				return prepared, err
+			}
+		}
 		return prepared, runner.Check()
 	}
 	defer func() {
@@ -122,7 +127,7 @@ func (j *Job) stage(ctx context.Context, order *Order, sources *Sources, store *
 	}
 	log.Info("result", "hash", hash, "leaf", result.Leaf, "model", result.Model, "kernelClass", result.KernelClass, "metrics", metricAttrs(result.Metrics))
 	outcome := &Outcome{
-		Reused: reused, Model: result.Model, Leaf: &v1alpha1.Leaf{Digest: result.Leaf, Metrics: result.Metrics}, LearningRate: result.FoundRate(),
+		Reused: reused, Model: result.Model, Leaf: result.Status(), LearningRate: result.FoundRate(),
 	}
 	if order.Stage == walk.Baseline {
 		pinned := runner.digests()

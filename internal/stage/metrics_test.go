@@ -44,7 +44,7 @@ func TestOutputsOfLongNamesAreToldApart(t *testing.T) {
 			t.Errorf("name %q", v.Name)
 		}
 	}
-	if missed := walk.Judge(r.Spec.Constraints, values); len(missed) != len(names)-2 {
+	if missed := walk.Judge(r.Spec.Constraints, &v1alpha1.Leaf{Metrics: values}); len(missed) != len(names)-2 {
 		t.Errorf("%d constraints are missed, want all but the first: %v", len(missed), missed)
 	}
 }
@@ -57,7 +57,7 @@ func TestWhatIsBoundIsMeasuredHoweverMuchElseThereIs(t *testing.T) {
 		m[name] = 0.01
 	}
 	values := r.values(m)
-	if missed := walk.Judge(r.Spec.Constraints, values); len(missed) > 0 || len(values) > v1alpha1.MaxMetrics {
+	if missed := walk.Judge(r.Spec.Constraints, &v1alpha1.Leaf{Metrics: values}); len(missed) > 0 || len(values) > v1alpha1.MaxMetrics {
 		t.Errorf("missed %v of %d metrics", missed, len(values))
 	}
 }

@@ -77,6 +77,9 @@ func constraintOf(c v1alpha1.Constraint) report.Constraint {
 	if c.Max != nil {
 		out.Max = string(*c.Max)
 	}
+	if c.Confidence != nil {
+		out.Confidence = string(*c.Confidence)
+	}
 	return out
 }
 
@@ -143,6 +146,7 @@ func (b *reportBuilder) files(s *report.Stage, status *v1alpha1.StageStatus, res
 	}
 	s.Leaf = &report.Leaf{
 		Technique: result.LeafKind, Metrics: valuesOf(status.Leaf.Metrics), Test: valuesOf(result.Test),
+		Intervals: intervalsOf(b.Pipeline.Spec.Constraints, status.Leaf), TestIntervals: intervalsOf(b.Pipeline.Spec.Constraints, result.testStatus()), Samples: int(status.Leaf.Samples),
 		File: &report.File{Path: LeafFile(s.Name), Digest: result.Leaf, Bytes: size},
 	}
 	if s.Leaf.Layers, err = report.Layers(leaf, b.original); err != nil {
@@ -169,8 +173,8 @@ func (b *reportBuilder) read(digest string) (*tflite.Model, int, error) {
 // judge states which constraints the leaf misses.
 func (b *reportBuilder) judge(s *report.Stage, status *v1alpha1.StageStatus) {
 	text := ""
-	for _, missed := range walk.Judge(b.Pipeline.Spec.Constraints, status.Leaf.Metrics) {
-		s.Leaf.Missed = append(s.Leaf.Missed, report.Shortfall{Constraint: constraintOf(missed.Constraint), Value: missed.Value, Text: missed.String()})
+	for _, missed := range walk.Judge(b.Pipeline.Spec.Constraints, status.Leaf) {
+		s.Leaf.Missed = append(s.Leaf.Missed, report.Shortfall{Constraint: constraintOf(missed.Constraint), Value: missed.Value, End: missed.End, Text: missed.String()})
 		if text != "" {
 			text += "; "
 		}
@@ -194,6 +198,14 @@ func valuesOf(metrics []v1alpha1.MetricValue) []measure.Value {
 	var out []measure.Value
 	for _, m := range metrics {
 		out = append(out, measure.Value{Name: measure.Name(m.Name), Value: m.Value})
+	}
+	return out
+}
+
+func intervalsOf(constraints []v1alpha1.Constraint, leaf *v1alpha1.Leaf) []report.Interval {
+	var out []report.Interval
+	for _, in := range walk.Intervals(constraints, leaf) {
+		out = append(out, report.Interval{Metric: measure.Name(in.Name), Low: in.Low, High: in.High, Confidence: in.Confidence})
 	}
 	return out
 }

@@ -14,6 +14,7 @@ import (
 	"espalier.dev/espalier/internal/fault"
 	"espalier.dev/espalier/internal/walk"
 	"espalier.dev/espalier/optimizer/dataset"
+	"espalier.dev/espalier/optimizer/interval"
 	"espalier.dev/espalier/optimizer/kernel"
 	"espalier.dev/espalier/optimizer/lineage"
 	"espalier.dev/espalier/optimizer/measure"
@@ -33,17 +34,21 @@ type Result struct {
 	Metrics   []v1alpha1.MetricValue `json:"metrics"`        // of the leaf, on the split that decides
 	Test      []v1alpha1.MetricValue `json:"test,omitempty"` // of the leaf, on the test split
 	Float     []v1alpha1.MetricValue `json:"float,omitempty"`
-	Clustered []measure.Clustered    `json:"clustered,omitempty"` // tensors of the leaf that its lineage clustered
-	Layers    []Layer                `json:"layers,omitempty"`
-	TopOne    string                 `json:"topOne,omitempty"` // agreement of the leaf with its simulation
-	Loss      string                 `json:"loss,omitempty"`
-	Epochs    int                    `json:"epochs,omitempty"`
-	History   []report.Epoch         `json:"history,omitempty"`   // of training
-	RangeTest *train.RangeTest       `json:"rangeTest,omitempty"` // that found the learning rate
-	Seconds   string                 `json:"seconds"`
-	Notes     []string               `json:"notes,omitempty"`
-	Settings  string                 `json:"settings,omitempty"` // in words
-	Facts     []string               `json:"facts,omitempty"`    // of the dataset; baseline only
+	// Evidence is what the intervals of Metrics follow from, TestEvidence those of Test.
+	Evidence     interval.Evidence `json:"evidence,omitzero"`
+	TestEvidence interval.Evidence `json:"testEvidence,omitzero"`
+
+	Clustered []measure.Clustered `json:"clustered,omitempty"` // tensors of the leaf that its lineage clustered
+	Layers    []Layer             `json:"layers,omitempty"`
+	TopOne    string              `json:"topOne,omitempty"` // agreement of the leaf with its simulation
+	Loss      string              `json:"loss,omitempty"`
+	Epochs    int                 `json:"epochs,omitempty"`
+	History   []report.Epoch      `json:"history,omitempty"`   // of training
+	RangeTest *train.RangeTest    `json:"rangeTest,omitempty"` // that found the learning rate
+	Seconds   string              `json:"seconds"`
+	Notes     []string            `json:"notes,omitempty"`
+	Settings  string              `json:"settings,omitempty"` // in words
+	Facts     []string            `json:"facts,omitempty"`    // of the dataset; baseline only
 	// KernelClass is the SIMD level of the machine that made it.
 	KernelClass string `json:"kernelClass,omitempty"`
 }
@@ -54,6 +59,16 @@ func (r *Result) Blobs() []string {
 		return []string{r.Leaf}
 	}
 	return []string{r.Model, r.Leaf}
+}
+
+// Status is the leaf as a status has it.
+func (r *Result) Status() *v1alpha1.Leaf {
+	return &v1alpha1.Leaf{Digest: r.Leaf, Metrics: r.Metrics, Samples: int32(r.Evidence.Samples), Changed: int32(r.Evidence.Changed)}
+}
+
+// testStatus is the leaf as the test split has it.
+func (r *Result) testStatus() *v1alpha1.Leaf {
+	return &v1alpha1.Leaf{Digest: r.Leaf, Metrics: r.Test, Samples: int32(r.TestEvidence.Samples), Changed: int32(r.TestEvidence.Changed)}
 }
 
 // contradicts reports what a result says that its leaf does not show: its technique and its sizes. What only samples tell is believed.
@@ -195,11 +210,8 @@ func (r *Runner) measure(ctx context.Context, s settings, result *Result, leaf [
 		return err
 	}
 	result.Metrics = r.values(measured.Metrics)
-	intervals := measured.Answers.Intervals(r.Prepared.validation, confidence)
-	if note := intervalsNote(intervals, measured.Answers.Len()); note != "" {
-		result.Notes = append(result.Notes, note)
-	}
-	for _, doubt := range doubts(r.Spec.Constraints, measured.Metrics, intervals, measured.Answers.Len()) {
+	result.Evidence = measured.Answers.Evidence(r.Prepared.validation)
+	for _, doubt := range doubts(r.Spec.Constraints, measured.Metrics, result.Evidence) {
 		result.Notes = append(result.Notes, doubt)
 		r.warn(s.name, errors.New(doubt))
 	}
@@ -209,10 +221,18 @@ func (r *Runner) measure(ctx context.Context, s settings, result *Result, leaf [
 		if err != nil {
 			return err
 		}
-		result.Test = r.values(measured.Metrics)
+		result.Test, result.TestEvidence = r.values(measured.Metrics), measured.Answers.Evidence(r.Prepared.test)
 	}
 	if s.stage != nil {
 		return nil
+	}
+	warnings, err := r.Prepared.Tellable(r.Spec.Constraints)
+	if err != nil {
+		return err
+	}
+	for _, w := range warnings {
+		result.Notes = append(result.Notes, w)
+		r.warn(s.name, errors.New(w))
 	}
 	float := r.Prepared.validation.Metrics(nil)
 	size, err := measure.File(r.Prepared.content, nil, dataset.Shapes(r.Prepared.Data.Train)...)

@@ -45,6 +45,12 @@ func (s Shortfall) advise() string {
 	if need := unmeasured[s.Constraint.Metric]; s.Value == "" && need != "" {
 		return need
 	}
+	switch {
+	case s.Value != "" && s.By == "":
+		return "set the annotation " + v1alpha1.RerunAnnotation + " to a new value to have it measured again"
+	case s.End != "" && s.meets():
+		return "more validation samples narrow the interval; else " + advice[s.Constraint.Metric]
+	}
 	return advice[s.Constraint.Metric]
 }
 

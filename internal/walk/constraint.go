@@ -3,9 +3,11 @@ package walk
 import (
 	"fmt"
 	"math/big"
+	"strconv"
 	"strings"
 
 	"espalier.dev/espalier/api/v1alpha1"
+	"espalier.dev/espalier/optimizer/interval"
 )
 
 // Shortfall is a constraint a leaf misses.
@@ -13,6 +15,10 @@ type Shortfall struct {
 	Constraint v1alpha1.Constraint
 	Value      string // measured; empty where the metric was not measured
 	By         string // how much is missing, a decimal of at most six places
+	// End is the end of the value's interval that misses, where the constraint has a confidence; empty otherwise.
+	End string
+	// Samples that the interval follows from, and about how many would tell; 0 where they are not known, or the value misses itself.
+	Samples, Wanted int
 
 	above bool     // of max, and not below min
 	by    *big.Rat // exact; nil where the metric was not measured
@@ -23,6 +29,18 @@ func (s Shortfall) String() string {
 	switch {
 	case s.Value == "":
 		return fmt.Sprintf("%s could not be measured on this dataset", s.name())
+	case s.By == "":
+		return fmt.Sprintf("%s is %s, but of how many samples was not recorded, so that its confidence cannot be told", s.name(), s.Value)
+	case s.End != "":
+		word, sign, bound := "down", "below min", s.Constraint.Min
+		if s.above {
+			word, sign, bound = "up", "above max", s.Constraint.Max
+		}
+		text := fmt.Sprintf("%s is %s, but %d samples leave it %s to %s with confidence %s, %s %s %s", s.name(), s.Value, s.Samples, word, s.End, *s.Constraint.Confidence, s.By, sign, *bound)
+		if s.Wanted > 0 {
+			text += fmt.Sprintf("; about %d would tell", s.Wanted)
+		}
+		return text
 	case s.above:
 		return fmt.Sprintf("%s is %s, %s above max %s", s.name(), s.Value, s.By, *s.Constraint.Max)
 	default:
@@ -50,32 +68,111 @@ func (s Shortfall) relative() *big.Rat {
 	return new(big.Rat).Quo(s.by, size)
 }
 
-// Judge returns the constraints that metrics miss, in order. Values are compared as decimals, exactly. A metric that was not measured
-// misses.
-func Judge(constraints []v1alpha1.Constraint, metrics []v1alpha1.MetricValue) []Shortfall {
+// Judge returns the constraints that a leaf misses, in order. Values are compared as decimals, exactly; of a constraint with a confidence
+// the ends of the value's interval, to four places, are. A metric that was not measured misses, and so does a confidence that cannot be told.
+func Judge(constraints []v1alpha1.Constraint, leaf *v1alpha1.Leaf) []Shortfall {
 	var missed []Shortfall
 	for _, c := range constraints {
-		text := Value(metrics, v1alpha1.Metric(c.Metric.Of(c.Output)))
+		text := Value(leaf.Metrics, v1alpha1.Metric(c.Metric.Of(c.Output)))
 		if text == "" {
 			missed = append(missed, Shortfall{Constraint: c})
 			continue
 		}
 		value := decimal(text)
+		low, high := value, value
+		var in v1alpha1.MetricInterval
+		if c.Confidence != nil {
+			var known bool
+			if in, known = intervalOf(leaf, c.Metric, *c.Confidence); !known {
+				missed = append(missed, Shortfall{Constraint: c, Value: text})
+				continue
+			}
+			low, high = decimal(in.Low), decimal(in.High)
+		}
 		below, above := new(big.Rat), new(big.Rat)
 		if c.Min != nil {
-			below.Sub(decimal(string(*c.Min)), value)
+			below.Sub(decimal(string(*c.Min)), low)
 		}
 		if c.Max != nil {
-			above.Sub(value, decimal(string(*c.Max)))
+			above.Sub(high, decimal(string(*c.Max)))
 		}
 		switch {
 		case below.Sign() > 0:
-			missed = append(missed, Shortfall{Constraint: c, Value: text, By: short(below), by: below})
+			s := Shortfall{Constraint: c, Value: text, By: short(below), by: below}
+			missed = append(missed, s.unsure(leaf, in.Low, *c.Min))
 		case above.Sign() > 0:
-			missed = append(missed, Shortfall{Constraint: c, Value: text, By: short(above), by: above, above: true})
+			s := Shortfall{Constraint: c, Value: text, By: short(above), by: above, above: true}
+			missed = append(missed, s.unsure(leaf, in.High, *c.Max))
 		}
 	}
 	return missed
+}
+
+// unsure adds what a confidence asks more than the value.
+func (s Shortfall) unsure(leaf *v1alpha1.Leaf, end string, bound v1alpha1.Decimal) Shortfall {
+	if s.Constraint.Confidence == nil {
+		return s
+	}
+	s.End, s.Samples = end, int(leaf.Samples)
+	if value, limit := decimal(s.Value), decimal(string(bound)); s.meets() {
+		confidence, _ := decimal(string(*s.Constraint.Confidence)).Float64()
+		v, _ := value.Float64()
+		l, _ := limit.Float64()
+		in, _ := evidence(leaf).Of(string(s.Constraint.Metric), v, confidence)
+		s.Wanted = interval.Wanted(v, l, in, s.Samples)
+	}
+	return s
+}
+
+// meets reports whether the value meets the bound that its interval misses.
+func (s Shortfall) meets() bool {
+	if s.above {
+		return decimal(s.Value).Cmp(decimal(string(*s.Constraint.Max))) <= 0
+	}
+	return decimal(s.Value).Cmp(decimal(string(*s.Constraint.Min))) >= 0
+}
+
+func evidence(leaf *v1alpha1.Leaf) interval.Evidence {
+	return interval.Evidence{Samples: int(leaf.Samples), Changed: int(leaf.Changed)}
+}
+
+// intervalOf is the interval of a metric of the main output; known is false of metrics without, and where no samples were recorded.
+func intervalOf(leaf *v1alpha1.Leaf, metric v1alpha1.Metric, confidence v1alpha1.Decimal) (out v1alpha1.MetricInterval, known bool) {
+	text := Value(leaf.Metrics, metric)
+	if text == "" {
+		return out, false
+	}
+	value, _ := decimal(text).Float64()
+	share, _ := decimal(string(confidence)).Float64()
+	in, known := evidence(leaf).Of(string(metric), value, share)
+	return v1alpha1.MetricInterval{Name: string(metric), Low: places(in.Low), High: places(in.High), Confidence: string(confidence)}, known
+}
+
+// Intervals are those of a leaf's metrics that have one, each with the confidence that a constraint asks for, else the default.
+func Intervals(constraints []v1alpha1.Constraint, leaf *v1alpha1.Leaf) []v1alpha1.MetricInterval {
+	var out []v1alpha1.MetricInterval
+	for _, metric := range []v1alpha1.Metric{v1alpha1.Accuracy, v1alpha1.AccuracyDrop, v1alpha1.Agreement} {
+		confidence := v1alpha1.Decimal(strconv.FormatFloat(interval.Default, 'f', -1, 64))
+		for _, c := range constraints {
+			if c.Metric == metric && c.Confidence != nil {
+				confidence = *c.Confidence
+				break
+			}
+		}
+		if in, known := intervalOf(leaf, metric, confidence); known {
+			out = append(out, in)
+		}
+	}
+	return out
+}
+
+// places writes the end of an interval.
+func places(v float64) string {
+	text := strings.TrimRight(strings.TrimRight(strconv.FormatFloat(v, 'f', 4, 64), "0"), ".")
+	if text == "-0" {
+		return "0"
+	}
+	return text
 }
 
 // Value returns a metric's value, "" where it was not measured.

@@ -4,6 +4,8 @@ import (
 	"math/big"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"espalier.dev/espalier/api/v1alpha1"
 )
 
@@ -27,7 +29,7 @@ func TestJudgeComparesDecimalsExactly(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			missed := Judge([]v1alpha1.Constraint{tt.constraint}, []v1alpha1.MetricValue{{Name: "Accuracy", Value: tt.value}})
+			missed := Judge([]v1alpha1.Constraint{tt.constraint}, &v1alpha1.Leaf{Metrics: []v1alpha1.MetricValue{{Name: "Accuracy", Value: tt.value}}})
 			got := ""
 			if len(missed) > 0 {
 				got = missed[0].String()
@@ -52,7 +54,7 @@ func TestShortfallsAreSharesOfTheBoundTheyMiss(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			missed := Judge([]v1alpha1.Constraint{tt.constraint}, []v1alpha1.MetricValue{{Name: "Clusters", Value: tt.value}})
+			missed := Judge([]v1alpha1.Constraint{tt.constraint}, &v1alpha1.Leaf{Metrics: []v1alpha1.MetricValue{{Name: "Clusters", Value: tt.value}}})
 			if len(missed) != 1 || missed[0].relative().Cmp(tt.want) != 0 {
 				t.Errorf("got %v, want %v", missed, tt.want)
 			}
@@ -80,5 +82,57 @@ func TestBetterFollowsTheMetricsDirection(t *testing.T) {
 				t.Errorf("got %v", got)
 			}
 		})
+	}
+}
+
+func TestAConfidenceBindsTheEndOfTheInterval(t *testing.T) {
+	leaf := func(samples, changed int32) *v1alpha1.Leaf {
+		return &v1alpha1.Leaf{Samples: samples, Changed: changed, Metrics: []v1alpha1.MetricValue{{Name: "Accuracy", Value: "0.9"}, {Name: "AccuracyDrop", Value: "0.004"}, {Name: "Agreement", Value: "1"}}}
+	}
+	tests := map[string]struct {
+		constraint v1alpha1.Constraint
+		leaf       *v1alpha1.Leaf
+		want, ask  string
+	}{
+		"few samples": {v1alpha1.Constraint{Metric: "Accuracy", Min: dec("0.89"), Confidence: dec("0.95")}, leaf(1000, 0),
+			"Accuracy is 0.9, but 1000 samples leave it down to 0.8803 with confidence 0.95, 0.0097 below min 0.89; about 3900 would tell", "more validation samples narrow the interval; else try more epochs, less sparsity or more clusters, or distillation"},
+		"many samples":    {v1alpha1.Constraint{Metric: "Accuracy", Min: dec("0.89"), Confidence: dec("0.95")}, leaf(4000, 0), "", ""},
+		"less confidence": {v1alpha1.Constraint{Metric: "Accuracy", Min: dec("0.89"), Confidence: dec("0.5")}, leaf(1000, 0), "", ""},
+		"the value misses too": {v1alpha1.Constraint{Metric: "Accuracy", Min: dec("0.91"), Confidence: dec("0.5")}, leaf(1000, 0),
+			"Accuracy is 0.9, but 1000 samples leave it down to 0.8933 with confidence 0.5, 0.0167 below min 0.91", "try more epochs, less sparsity or more clusters, or distillation"},
+		"an upper bound": {v1alpha1.Constraint{Metric: "Accuracy", Min: dec("0.1"), Max: dec("0.91"), Confidence: dec("0.95")}, leaf(1000, 0),
+			"Accuracy is 0.9, but 1000 samples leave it up to 0.9174 with confidence 0.95, 0.0074 above max 0.91; about 3100 would tell", "more validation samples narrow the interval; else try more epochs, less sparsity or more clusters, or distillation"},
+		"a drop that few samples changed": {v1alpha1.Constraint{Metric: "AccuracyDrop", Max: dec("0.01"), Confidence: dec("0.95")}, leaf(1000, 4), "", ""},
+		"a drop that many samples changed": {v1alpha1.Constraint{Metric: "AccuracyDrop", Max: dec("0.01"), Confidence: dec("0.95")}, leaf(1000, 40),
+			"AccuracyDrop is 0.004, but 1000 samples leave it up to 0.0165 with confidence 0.95, 0.0065 above max 0.01; about 4400 would tell", "more validation samples narrow the interval; else try more epochs, less sparsity or more clusters, or distillation"},
+		"not recorded": {v1alpha1.Constraint{Metric: "Agreement", Min: dec("0.9"), Confidence: dec("0.95")}, leaf(0, 0),
+			"Agreement is 1, but of how many samples was not recorded, so that its confidence cannot be told", "set the annotation espalier.dev/rerun to a new value to have it measured again"},
+		"no confidence": {v1alpha1.Constraint{Metric: "Accuracy", Min: dec("0.9")}, leaf(10, 0), "", ""},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			got, ask := "", ""
+			if missed := Judge([]v1alpha1.Constraint{tt.constraint}, tt.leaf); len(missed) > 0 {
+				got, ask = missed[0].String(), missed[0].advise()
+			}
+			if got != tt.want || ask != tt.ask {
+				t.Errorf("got %q (%s)\nwant %q (%s)", got, ask, tt.want, tt.ask)
+			}
+		})
+	}
+}
+
+func TestIntervalsHaveTheConfidenceThatIsAskedFor(t *testing.T) {
+	leaf := &v1alpha1.Leaf{Samples: 1000, Changed: 40, Metrics: []v1alpha1.MetricValue{{Name: "Accuracy", Value: "0.9"}, {Name: "AccuracyDrop", Value: "0"}, {Name: "FileBytes", Value: "7"}}}
+	constraints := []v1alpha1.Constraint{{Metric: "AccuracyDrop", Max: dec("0.01")}, {Metric: "AccuracyDrop", Max: dec("0.02"), Confidence: dec("0.5")}}
+	want := []v1alpha1.MetricInterval{
+		{Name: "Accuracy", Low: "0.8803", High: "0.9174", Confidence: "0.95"},
+		{Name: "AccuracyDrop", Low: "-0.0043", High: "0.0043", Confidence: "0.5"},
+	}
+	if diff := cmp.Diff(want, Intervals(constraints, leaf)); diff != "" {
+		t.Error(diff)
+	}
+	if got := Intervals(nil, &v1alpha1.Leaf{Metrics: leaf.Metrics}); got != nil {
+		t.Errorf("without samples: %v", got)
 	}
 }

@@ -10,7 +10,7 @@ import (
 // Decide derives the next step.
 func Decide(spec *v1alpha1.OptimizationPipelineSpec, facts Facts, now time.Time) Decision {
 	w := &walk{spec: spec, facts: facts, now: now, at: map[string]*Stage{}}
-	w.d.constraints = len(spec.Constraints)
+	w.d.constraints = spec.Constraints
 	w.observe()
 	w.judge()
 	w.settle()
@@ -146,7 +146,7 @@ func (w *walk) judge() {
 	w.d.Verdicts = map[string][]Shortfall{}
 	for i := range w.d.Stages {
 		if s := &w.d.Stages[i]; s.State == v1alpha1.StageCompleted && s.fact.Leaf != nil {
-			w.d.Verdicts[s.Name] = Judge(w.spec.Constraints, s.fact.Leaf.Metrics)
+			w.d.Verdicts[s.Name] = Judge(w.spec.Constraints, s.fact.Leaf)
 		}
 	}
 }

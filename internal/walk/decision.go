@@ -36,7 +36,7 @@ type Decision struct {
 	// Reason is a word for conditions, Message a sentence for people.
 	Reason, Message string
 
-	constraints int
+	constraints []v1alpha1.Constraint
 	judged      bool // every leaf that could satisfy was judged
 }
 

@@ -46,7 +46,8 @@ func (d *Decision) Status(facts Facts, shown Shown) v1alpha1.OptimizationPipelin
 		status.Stages = append(status.Stages, d.Stages[i].status())
 	}
 	if s := d.Stage(d.Selected); s != nil {
-		status.Selected = &v1alpha1.Selected{Stage: s.Name, Digest: s.fact.Leaf.Digest, Metrics: s.fact.Leaf.DeepCopy().Metrics}
+		status.Selected = &v1alpha1.Selected{Stage: s.Name, Digest: s.fact.Leaf.Digest, Metrics: s.fact.Leaf.DeepCopy().Metrics,
+			Intervals: Intervals(d.constraints, s.fact.Leaf)}
 		if shown.LeafURI != nil {
 			status.Selected.URI = shown.LeafURI(s.Name)
 		}
@@ -133,7 +134,7 @@ func (d *Decision) constraintsMet() metav1.Condition {
 	c := metav1.Condition{Type: v1alpha1.ConditionConstraintsMet, Status: metav1.ConditionUnknown, Reason: ReasonUndecided, Message: d.Message}
 	switch {
 	case !d.Answered || !d.judged:
-	case d.constraints == 0:
+	case len(d.constraints) == 0:
 		c.Status, c.Reason = truth(d.Met), ReasonNoConstraints
 	case d.Met:
 		c.Status, c.Reason = metav1.ConditionTrue, ReasonConstraintsMet

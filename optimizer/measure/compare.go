@@ -8,6 +8,7 @@ import (
 
 	"espalier.dev/espalier/optimizer/dataset"
 	"espalier.dev/espalier/optimizer/exec/integer"
+	"espalier.dev/espalier/optimizer/interval"
 	"espalier.dev/espalier/optimizer/ir"
 	"espalier.dev/espalier/optimizer/tflite"
 	"espalier.dev/espalier/optimizer/tflite/schema"
@@ -18,6 +19,9 @@ type Comparison struct {
 	Samples int     `json:"samples"`
 	Metrics Metrics `json:"metrics"` // of B, with Agreement and AccuracyDrop against A
 	Other   Metrics `json:"other"`   // of A
+	// Intervals are those of Metrics that have one, with 95 % confidence; OtherIntervals are A's.
+	Intervals      map[Name]interval.Interval `json:"intervals,omitempty"`
+	OtherIntervals map[Name]interval.Interval `json:"otherIntervals,omitempty"`
 	// Output is the difference between the models' outputs, value by value.
 	Output Difference `json:"output"`
 	// Layers are the activations that both models have under the same name, in A's order.
@@ -116,6 +120,7 @@ func Compare(ctx context.Context, a, b []byte, source dataset.Source, layerSampl
 	}
 	c.Samples = source.Len()
 	c.Other, c.Metrics = answersA.Metrics(nil), answersB.Metrics(answersA)
+	c.OtherIntervals, c.Intervals = c.Other.Intervals(answersA.Evidence(nil)), c.Metrics.Intervals(answersB.Evidence(answersA))
 	return c, nil
 }
 

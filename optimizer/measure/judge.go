@@ -88,11 +88,7 @@ func judgeEmbedding(c, original *column, m Metrics) {
 	if original == nil || c.values == nil {
 		return
 	}
-	sum := 0.0
-	for i := range c.samples {
-		sum += cosine(c.values[i*c.out.Size:(i+1)*c.out.Size], original.values[i*c.out.Size:(i+1)*c.out.Size])
-	}
-	m[Agreement] = max(0, sum/float64(c.samples))
+	m[Agreement] = max(0, stat.Mean(c.cosines(original), nil))
 	if e, ok := relative(c.values, original.values, c.out.Width); ok {
 		m[RelativeError] = e
 	}

@@ -53,6 +53,8 @@ type Constraint struct {
 	Metric measure.Name `json:"metric"`
 	Min    string       `json:"min,omitempty"`
 	Max    string       `json:"max,omitempty"`
+	// Confidence has the interval meet the bounds; empty: the value.
+	Confidence string `json:"confidence,omitempty"`
 }
 
 // Stage is one stage and what it made.
@@ -101,15 +103,28 @@ type Leaf struct {
 	File      *File           `json:"file,omitempty"`
 	Metrics   []measure.Value `json:"metrics"`
 	Test      []measure.Value `json:"test,omitempty"` // the same of the test split, where it is another
-	Missed    []Shortfall     `json:"missed,omitempty"`
-	Selected  bool            `json:"selected,omitempty"`
-	Layers    []Layer         `json:"layers,omitempty"`
+	// Intervals are those of Metrics that have one, TestIntervals those of Test; Samples is what they follow from.
+	Intervals     []Interval  `json:"intervals,omitempty"`
+	TestIntervals []Interval  `json:"testIntervals,omitempty"`
+	Samples       int         `json:"samples,omitempty"`
+	Missed        []Shortfall `json:"missed,omitempty"`
+	Selected      bool        `json:"selected,omitempty"`
+	Layers        []Layer     `json:"layers,omitempty"`
+}
+
+// Interval is where a metric of all samples of the kind lies; its ends are decimals.
+type Interval struct {
+	Metric     measure.Name `json:"metric"`
+	Low        string       `json:"low"`
+	High       string       `json:"high"`
+	Confidence string       `json:"confidence"`
 }
 
 // Shortfall is a constraint a leaf does not meet.
 type Shortfall struct {
 	Constraint
 	Value string `json:"value,omitempty"` // empty: not measured
+	End   string `json:"end,omitempty"`   // of the value's interval, which misses; empty: the value does
 	Text  string `json:"text"`            // a sentence
 }
 

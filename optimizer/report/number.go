@@ -102,20 +102,37 @@ func (c Constraint) bound() string {
 	if c.Max != "" {
 		parts = append(parts, "≤ "+human(c.Metric, c.Max))
 	}
-	return strings.Join(parts, " and ")
+	text := strings.Join(parts, " and ")
+	if c.Confidence != "" {
+		text += ", confidence " + c.Confidence
+	}
+	return text
+}
+
+// between writes an interval with its unit once: "86.03 – 90.01 %".
+func between(in Interval) string {
+	low, high := human(in.Metric, in.Low), human(in.Metric, in.High)
+	if amount, unit, ok := strings.Cut(low, " "); ok && strings.HasSuffix(high, " "+unit) {
+		low = amount
+	}
+	return low + " – " + high
 }
 
 // brief writes a shortfall in few words: "Compressed 91,000 > 90,000 B".
 func (s Shortfall) brief() string {
-	v, err := strconv.ParseFloat(s.Value, 64)
+	measured, shown := s.Value, label(s.Metric)
+	if s.End != "" {
+		measured, shown = s.End, shown+" may be"
+	}
+	v, err := strconv.ParseFloat(measured, 64)
 	if err != nil {
-		return label(s.Metric) + " not measured"
+		return shown + " not measured"
 	}
 	sign, limit := ">", s.Max
 	if low, err := strconv.ParseFloat(s.Min, 64); err == nil && v < low {
 		sign, limit = "<", s.Min
 	}
-	figure, of := human(s.Metric, s.Value), human(s.Metric, limit)
+	figure, of := human(s.Metric, measured), human(s.Metric, limit)
 	if high, err := strconv.ParseFloat(limit, 64); err == nil && strings.HasSuffix(of, " B") && max(v, high) >= 1e5 {
 		if a, b := fmt.Sprintf("%.1f kB", v/1e3), fmt.Sprintf("%.1f kB", high/1e3); a != b {
 			figure, of = a, b
@@ -124,7 +141,7 @@ func (s Shortfall) brief() string {
 	if amount, unit, ok := strings.Cut(of, " "); ok && strings.HasSuffix(figure, " "+unit) && amount != "" {
 		figure = strings.TrimSuffix(figure, " "+unit) // one unit is enough
 	}
-	return fmt.Sprintf("%s %s %s %s", label(s.Metric), figure, sign, of)
+	return fmt.Sprintf("%s %s %s %s", shown, figure, sign, of)
 }
 
 // percent writes a share.

@@ -222,12 +222,33 @@ func TestBriefShortfall(t *testing.T) {
 	}{
 		{Shortfall{Constraint: Constraint{Metric: measure.CompressedBytes, Max: "90000"}, Value: "91000"}, "Compressed 91,000 > 90,000 B"},
 		{Shortfall{Constraint: Constraint{Metric: measure.Accuracy, Min: "0.9"}, Value: "0.89"}, "Accuracy 89.00 < 90.00 %"},
+		{Shortfall{Constraint: Constraint{Metric: measure.AccuracyDrop, Max: "0.01", Confidence: "0.95"}, Value: "0.004", End: "0.016"}, "Drop may be 1.60 > 1.00 pp"},
 		{Shortfall{Constraint: Constraint{Metric: measure.AUC, Min: "0.9", Max: "1"}}, "AUC not measured"},
 	}
 	for _, tt := range tests {
 		if got := tt.of.brief(); got != tt.want {
 			t.Errorf("%q, want %q", got, tt.want)
 		}
+	}
+}
+
+func TestIntervalsStandBeneathTheirFigures(t *testing.T) {
+	values := func(accuracy string) []measure.Value {
+		return []measure.Value{{Name: measure.Accuracy, Value: accuracy}, {Name: measure.CompressedBytes, Value: "5"}}
+	}
+	leaf := &Leaf{Technique: "PTQ", Metrics: values("0.9"), Test: values("0.91"), Samples: 1000,
+		Intervals: []Interval{{measure.Accuracy, "0.8803", "0.9174", "0.95"}}, TestIntervals: []Interval{{measure.Accuracy, "0.891", "0.9264", "0.95"}}}
+	d := &Data{Pipeline: "p", Constraints: []Constraint{{Metric: measure.Accuracy, Min: "0.88", Confidence: "0.95"}}, Stages: []Stage{{Name: "baseline", State: StateCompleted, Metrics: values("0.9"), Leaf: leaf}}}
+	page := render(t, d)
+	wellFormed(t, page)
+	for _, want := range []string{"90.00 %<small>88.03 – 91.74 %</small><small>test 91.00 %, 89.10 – 92.64 %</small>", "with confidence 0.95, as 1000 samples tell", "Accuracy ≥ 88.00 %, confidence 0.95"} {
+		if !strings.Contains(page, want) {
+			t.Errorf("the page lacks %q", want)
+		}
+	}
+	leaf.Intervals, leaf.TestIntervals, leaf.Samples = nil, nil, 0
+	if page := render(t, d); strings.Contains(page, "samples tell") || strings.Contains(page, "88.03") {
+		t.Error("a leaf without intervals shows some")
 	}
 }
 

@@ -15,6 +15,9 @@ type comparison struct {
 	Heads []string
 	Rows  []comparisonRow
 	Test  bool // figures of the test split are there
+	// Samples that intervals beneath the figures follow from, of the leaf with the fewest; 0 without any.
+	Samples    int
+	Confidence string // of the intervals, "0.95"; "" where they have several
 }
 
 type comparisonRow struct {
@@ -27,14 +30,15 @@ type comparisonRow struct {
 
 // cell is a figure. Best is the best of its column among the leaves.
 type cell struct {
-	Text, Test, Title string
-	Best, Fails       bool
+	Text, Between, Test, Title string
+	Best, Fails                bool
 }
 
 // comparison makes the table: the float model first, then the leaves in order.
 func (d *Data) comparison() comparison {
 	names := d.metrics()
 	var t comparison
+	var confidences []string
 	for _, name := range names {
 		t.Heads = append(t.Heads, label(name))
 	}
@@ -64,8 +68,17 @@ func (d *Data) comparison() comparison {
 			r.Verdict = "meets all"
 		}
 		t.Test = t.Test || len(s.Leaf.Test) > 0
+		if n := s.Leaf.Samples; len(s.Leaf.Intervals) > 0 && (t.Samples == 0 || n < t.Samples) {
+			t.Samples = n
+		}
+		for _, in := range s.Leaf.Intervals {
+			if !slices.Contains(confidences, in.Confidence) {
+				confidences = append(confidences, in.Confidence)
+			}
+		}
 		t.Rows = append(t.Rows, r)
 	}
+	t.Confidence = strings.Join(confidences, " or ")
 	return t
 }
 
@@ -80,7 +93,11 @@ func cells(names []measure.Name, values []measure.Value, leaf *Leaf, best map[me
 		if leaf != nil {
 			c.Best = text != "" && best[name] == text
 			if test := value(leaf.Test, name); test != "" && test != text {
-				c.Test = human(name, test)
+				c.Test = "test " + human(name, test)
+			}
+			c.Between = intervalOf(leaf.Intervals, name)
+			if in := intervalOf(leaf.TestIntervals, name); in != "" {
+				c.Test = "test " + human(name, value(leaf.Test, name)) + ", " + in
 			}
 			for _, m := range leaf.Missed {
 				if m.Metric == name {
@@ -91,6 +108,16 @@ func cells(names []measure.Name, values []measure.Value, leaf *Leaf, best map[me
 		out = append(out, c)
 	}
 	return out
+}
+
+// intervalOf writes the interval of a metric, "" where it has none.
+func intervalOf(list []Interval, name measure.Name) string {
+	for _, in := range list {
+		if in.Metric == name {
+			return between(in)
+		}
+	}
+	return ""
 }
 
 // best finds the best value of each metric among the leaves; none where all are the same.

@@ -50,6 +50,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.LocalReferenceApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("Location"):
 		return &apiv1alpha1.LocationApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("MetricInterval"):
+		return &apiv1alpha1.MetricIntervalApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("MetricValue"):
 		return &apiv1alpha1.MetricValueApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("ModelSource"):

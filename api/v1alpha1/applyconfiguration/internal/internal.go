@@ -167,6 +167,9 @@ var schemaYAML = typed.YAMLObject(`types:
 - name: dev.espalier.espalier.api.v1alpha1.Constraint
   map:
     fields:
+    - name: confidence
+      type:
+        namedType: dev.espalier.espalier.api.v1alpha1.Decimal
     - name: max
       type:
         namedType: dev.espalier.espalier.api.v1alpha1.Decimal
@@ -255,6 +258,9 @@ var schemaYAML = typed.YAMLObject(`types:
 - name: dev.espalier.espalier.api.v1alpha1.Leaf
   map:
     fields:
+    - name: changed
+      type:
+        scalar: numeric
     - name: digest
       type:
         scalar: string
@@ -266,6 +272,9 @@ var schemaYAML = typed.YAMLObject(`types:
           elementRelationship: associative
           keys:
           - name
+    - name: samples
+      type:
+        scalar: numeric
 - name: dev.espalier.espalier.api.v1alpha1.LeafOptions
   map:
     fields:
@@ -292,6 +301,21 @@ var schemaYAML = typed.YAMLObject(`types:
         scalar: string
 - name: dev.espalier.espalier.api.v1alpha1.Metric
   scalar: string
+- name: dev.espalier.espalier.api.v1alpha1.MetricInterval
+  map:
+    fields:
+    - name: confidence
+      type:
+        scalar: string
+    - name: high
+      type:
+        scalar: string
+    - name: low
+      type:
+        scalar: string
+    - name: name
+      type:
+        scalar: string
 - name: dev.espalier.espalier.api.v1alpha1.MetricValue
   map:
     fields:
@@ -707,6 +731,14 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: digest
       type:
         scalar: string
+    - name: intervals
+      type:
+        list:
+          elementType:
+            namedType: dev.espalier.espalier.api.v1alpha1.MetricInterval
+          elementRelationship: associative
+          keys:
+          - name
     - name: metrics
       type:
         list:

@@ -23,6 +23,9 @@ type ConstraintApplyConfiguration struct {
 	Min *apiv1alpha1.Decimal `json:"min,omitempty"`
 	// max is the largest value allowed, a decimal.
 	Max *apiv1alpha1.Decimal `json:"max,omitempty"`
+	// confidence has not the measured value but the interval around it meet the bounds, such as "0.95": the two-sided interval in which
+	// the metric of all samples of the kind lies, of AccuracyDrop between the models sample by sample. Default: the value itself.
+	Confidence *apiv1alpha1.Decimal `json:"confidence,omitempty"`
 }
 
 // ConstraintApplyConfiguration constructs a declarative configuration of the Constraint type for use with
@@ -60,5 +63,13 @@ func (b *ConstraintApplyConfiguration) WithMin(value apiv1alpha1.Decimal) *Const
 // If called multiple times, the Max field is set to the value of the last call.
 func (b *ConstraintApplyConfiguration) WithMax(value apiv1alpha1.Decimal) *ConstraintApplyConfiguration {
 	b.Max = &value
+	return b
+}
+
+// WithConfidence sets the Confidence field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Confidence field is set to the value of the last call.
+func (b *ConstraintApplyConfiguration) WithConfidence(value apiv1alpha1.Decimal) *ConstraintApplyConfiguration {
+	b.Confidence = &value
 	return b
 }

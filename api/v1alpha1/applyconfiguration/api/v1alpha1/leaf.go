@@ -13,6 +13,11 @@ type LeafApplyConfiguration struct {
 	Digest *string `json:"digest,omitempty"`
 	// metrics of the emitted file on the validation split.
 	Metrics []MetricValueApplyConfiguration `json:"metrics,omitempty"`
+	// samples that Accuracy, AccuracyDrop and Agreement tell as much as: those of the validation split; of a model with many answers a
+	// sample, as many as would have one answer each and vary as much. Intervals follow from it.
+	Samples *int32 `json:"samples,omitempty"`
+	// changed are those samples that only one of model and leaf answers right.
+	Changed *int32 `json:"changed,omitempty"`
 }
 
 // LeafApplyConfiguration constructs a declarative configuration of the Leaf type for use with
@@ -39,5 +44,21 @@ func (b *LeafApplyConfiguration) WithMetrics(values ...*MetricValueApplyConfigur
 		}
 		b.Metrics = append(b.Metrics, *values[i])
 	}
+	return b
+}
+
+// WithSamples sets the Samples field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Samples field is set to the value of the last call.
+func (b *LeafApplyConfiguration) WithSamples(value int32) *LeafApplyConfiguration {
+	b.Samples = &value
+	return b
+}
+
+// WithChanged sets the Changed field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Changed field is set to the value of the last call.
+func (b *LeafApplyConfiguration) WithChanged(value int32) *LeafApplyConfiguration {
+	b.Changed = &value
 	return b
 }

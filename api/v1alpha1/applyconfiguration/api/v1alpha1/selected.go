@@ -17,6 +17,8 @@ type SelectedApplyConfiguration struct {
 	URI *string `json:"uri,omitempty"`
 	// metrics of the leaf.
 	Metrics []MetricValueApplyConfiguration `json:"metrics,omitempty"`
+	// intervals of Accuracy, AccuracyDrop and Agreement.
+	Intervals []MetricIntervalApplyConfiguration `json:"intervals,omitempty"`
 }
 
 // SelectedApplyConfiguration constructs a declarative configuration of the Selected type for use with
@@ -58,6 +60,19 @@ func (b *SelectedApplyConfiguration) WithMetrics(values ...*MetricValueApplyConf
 			panic("nil value passed to WithMetrics")
 		}
 		b.Metrics = append(b.Metrics, *values[i])
+	}
+	return b
+}
+
+// WithIntervals adds the given value to the Intervals field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the Intervals field.
+func (b *SelectedApplyConfiguration) WithIntervals(values ...*MetricIntervalApplyConfiguration) *SelectedApplyConfiguration {
+	for i := range values {
+		if values[i] == nil {
+			panic("nil value passed to WithIntervals")
+		}
+		b.Intervals = append(b.Intervals, *values[i])
 	}
 	return b
 }
