@@ -10,7 +10,7 @@ type LeafOptions struct {
 	// +kubebuilder:validation:Enum=Int8;Float32
 	InputOutput string `json:"inputOutput,omitempty"`
 	// perTensorDense gives fully connected layers one weight scale, for runtimes without per-channel ones (TensorFlow Lite before
-	// 2.17, TFLM before 2024). Default false.
+	// 2.17, TFLM before 2024); cluster stages give them scope Tensor. Default false.
 	// +optional
 	PerTensorDense *bool `json:"perTensorDense,omitempty"`
 	// keepFloat names layers that stay float: patterns for names of their weights and outputs, in which * stands for any run of

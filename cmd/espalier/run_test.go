@@ -332,13 +332,19 @@ func TestBadInputIsOneLineWithARemedyAndNothingIsWritten(t *testing.T) {
 			bad[3][2][1][0] = float32(math.NaN())
 			data(folder, map[string]any{"x_train": samples, "y_train": labels, "x_test": bad, "y_test": labels})
 		}, 4, []string{"NaN"}},
-		"a missing dataset":                       {replace("data.npz", "nowhere.npz"), 4, []string{"nowhere.npz", "spec.dataset.uri"}},
-		"an unknown field":                        {replace("batchSize", "batchsize"), 2, []string{"spec.training.batchsize", "batchSize"}},
-		"a value out of range":                    {replace(`"0.5"`, `"1.5"`), 2, []string{"spec.stages[0].prune.sparsity", "below 1"}},
-		"a digest that is not it":                 {replace("{uri: model.tflite}", "{uri: model.tflite, digest: \"sha256:"+strings.Repeat("0", 64)+"\"}"), 3, []string{"spec.model.digest"}},
-		"a rule that matches none":                {replace(`{sparsity: "0.5"}`, `{sparsity: "0.5", rules: [{layers: "nothing*", skip: true}]}`), 2, []string{"spec.stages[0]", "nothing*", "conv/kernel"}},
-		"a layer to keep float that is none":      {replace("quantize: {}", `quantize: {keepFloat: ["nothing*"]}`), 2, []string{"spec.stages[1]", "nothing*", "conv/kernel"}},
-		"a layer of every leaf to keep float":     {replace("  stages:", `  leaf: {keepFloat: ["nothing*"]}`+"\n  stages:"), 2, []string{"spec.leaf", "nothing*", "conv/kernel"}},
+		"a missing dataset":                   {replace("data.npz", "nowhere.npz"), 4, []string{"nowhere.npz", "spec.dataset.uri"}},
+		"an unknown field":                    {replace("batchSize", "batchsize"), 2, []string{"spec.training.batchsize", "batchSize"}},
+		"a value out of range":                {replace(`"0.5"`, `"1.5"`), 2, []string{"spec.stages[0].prune.sparsity", "below 1"}},
+		"a digest that is not it":             {replace("{uri: model.tflite}", "{uri: model.tflite, digest: \"sha256:"+strings.Repeat("0", 64)+"\"}"), 3, []string{"spec.model.digest"}},
+		"a rule that matches none":            {replace(`{sparsity: "0.5"}`, `{sparsity: "0.5", rules: [{layers: "nothing*", skip: true}]}`), 2, []string{"spec.stages[0]", "nothing*", "conv/kernel"}},
+		"a layer to keep float that is none":  {replace("quantize: {}", `quantize: {keepFloat: ["nothing*"]}`), 2, []string{"spec.stages[1]", "nothing*", "conv/kernel"}},
+		"a layer of every leaf to keep float": {replace("  stages:", `  leaf: {keepFloat: ["nothing*"]}`+"\n  stages:"), 2, []string{"spec.leaf", "nothing*", "conv/kernel"}},
+		"clusters of more scales than a quantize stage may have": {replace("{name: pcqat, quantize: {}}", "{name: pcqat, quantize: {perTensorDense: true}}"), 2,
+			[]string{"spec.stages[3]", `cluster stage "cluster"`, "dense/kernel", "scope Tensor"}},
+		"clusters of more scales than leaves may have": {func(folder string) {
+			text := strings.Replace(manifest, "  stages:", "  leaf: {perTensorDense: true}\n  stages:", 1)
+			write(t, filepath.Join(folder, "pipeline.yaml"), []byte(strings.Replace(text, "clusters: 8", "clusters: 8, scope: Channel", 1)))
+		}, 2, []string{"spec.stages[2]", "dense/kernel", "scope Tensor"}},
 		"a metric that nothing gives":             {replace("  stages:", "  constraints: [{metric: AUC, min: \"0.9\"}]\n  stages:"), 2, []string{"spec.constraints[0]", "AUC", "two classes"}},
 		"class weights of other classes":          {replace("batchSize", `classWeights: [1, 2, 3], batchSize`), 2, []string{"spec.stages[0]", "3 numbers", "4 classes"}},
 		"a sparsity that its pattern contradicts": {replace(`{sparsity: "0.5"}`, `{sparsity: "0.75", pattern: "2:4"}`), 2, []string{"spec.stages[0]", "2:4", "write 0.5"}},
@@ -400,6 +406,32 @@ func TestLeafOptionsHoldForEveryLeafAndAStageOverridesThem(t *testing.T) {
 	}
 	if want := "leaf: inputs and outputs Float32, dense* in float"; !strings.Contains(string(page), want) {
 		t.Errorf("the report does not say %q", want)
+	}
+}
+
+func TestDenseLayersHaveOneScaleInEveryLeafThatIsAskedTo(t *testing.T) {
+	path := project(t)
+	write(t, path, []byte(strings.Replace(manifest, "  stages:", "  leaf: {perTensorDense: true}\n  stages:", 1)))
+	out := filepath.Join(t.TempDir(), "out")
+	if _, stderr, code := espalier(context.Background(), "run", path, "-o", out); code != 0 {
+		t.Fatal(stderr)
+	}
+	for _, leaf := range []string{"baseline", "prune", "pqat", "cluster", "pcqat"} {
+		m, err := tflite.ReadFile(filepath.Join(out, "leaves", leaf+".tflite"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		g := m.Subgraph()
+		for _, op := range g.Operators {
+			code := m.OperatorCodes[op.OpcodeIndex].BuiltinCode
+			got := 0
+			if len(op.Inputs) > 1 && g.Tensors[op.Inputs[1]].Quantization != nil {
+				got = len(g.Tensors[op.Inputs[1]].Quantization.Scale)
+			}
+			if code == schema.BuiltinOperatorFULLY_CONNECTED && got != 1 || code == schema.BuiltinOperatorCONV_2D && got != 8 {
+				t.Errorf("%s: %s has %d scales", leaf, code, got)
+			}
+		}
 	}
 }
 

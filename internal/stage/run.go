@@ -237,6 +237,38 @@ func (r *Runner) Check() error {
 		if err := c.check(s, r.Spec.Effective(s)); err != nil {
 			return fault.As(fault.Spec, fmt.Errorf("spec.stages[%d] %q: %w", i, s.Name, err))
 		}
+		if err := c.checkScales(s); err != nil {
+			return fault.As(fault.Spec, fmt.Errorf("spec.stages[%d] %q: %w", i, s.Name, err))
+		}
+	}
+	return nil
+}
+
+// checkScales reports clusters of a stage, or of those it builds on, that perTensorDense contradicts.
+func (c *checker) checkScales(s *v1alpha1.Stage) error {
+	wanted, err := leafOptions(c.spec.EffectiveLeaf(s))
+	if err != nil || !wanted.PerTensorDense || s.Quantize != nil && s.Quantize.Preserve == "None" {
+		return err
+	}
+	inputs := map[string]string{}
+	for i, input := range c.spec.Inputs() {
+		inputs[c.spec.Stages[i].Name] = input
+	}
+	for at := s; at != nil; at = c.spec.Stage(inputs[at.Name]) {
+		if at.Cluster == nil {
+			continue
+		}
+		technique, err := techniqueOf(at)
+		if err != nil {
+			return err
+		}
+		own, err := leafOptions(c.spec.EffectiveLeaf(at))
+		if err != nil {
+			return err
+		}
+		if err := wanted.CheckAfter(c.network, technique.(lineage.Cluster), own); err != nil {
+			return fmt.Errorf("cluster stage %q: %w", at.Name, err)
+		}
 	}
 	return nil
 }

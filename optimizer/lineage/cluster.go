@@ -5,13 +5,15 @@ import (
 	"fmt"
 
 	"espalier.dev/espalier/optimizer/cluster"
+	"espalier.dev/espalier/optimizer/weight"
 )
 
 var clusterKind = Kind{Name: "cluster", Typical: func() Technique {
 	return Cluster{Options: cluster.Options{Clusters: 16, Entropy: cluster.DefaultEntropy}}
 }}
 
-// Cluster makes the weights of a tensor share at most so many codes, keeps the zeros of its input, and trains codes and members.
+// Cluster makes the weights of a tensor share at most so many codes, keeps the zeros of its input, and trains codes and members. Kernels
+// that LeafOptions.PerTensorDense gives one scale are clustered with scope Tensor.
 type Cluster struct {
 	cluster.Options
 	// Measure asks for errors to count by each weight's mean squared gradient; it fills in Options.Sensitivity.
@@ -44,10 +46,15 @@ func (c Cluster) Apply(ctx context.Context, n *Network, w *Work) (*Network, erro
 			return nil, err
 		}
 	}
+	single, err := w.run.Leaf.oneScale(n)
+	if err != nil {
+		return nil, err
+	}
 	for _, target := range targets {
 		t := w.Tensors[target.Tensor]
 		w.chosen[target.Tensor] = true
-		if t.Codebooks != nil && t.State().Clusters <= target.Clusters {
+		fits := !single[target.Tensor] || len(t.Scale) == 1
+		if t.Codebooks != nil && t.State().Clusters <= target.Clusters && fits {
 			w.Note("weights %q are clustered already, %d codes, and stay as they are", target.Name, t.State().Clusters)
 			continue
 		}
@@ -59,6 +66,12 @@ func (c Cluster) Apply(ctx context.Context, n *Network, w *Work) (*Network, erro
 		}
 		o := c.Options
 		o.Clusters, o.Sensitivity = target.Clusters, sensitivity[target.Tensor]
+		if single[target.Tensor] {
+			if o.Scope == weight.PerChannel {
+				return nil, errScales(target.Name)
+			}
+			o.Scope = weight.PerTensor
+		}
 		result, err := cluster.Apply(t, o)
 		if err != nil {
 			return nil, err

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"espalier.dev/espalier/optimizer/answer"
+	"espalier.dev/espalier/optimizer/cluster"
 	"espalier.dev/espalier/optimizer/exec/float"
 	"espalier.dev/espalier/optimizer/ir"
 	"espalier.dev/espalier/optimizer/leaf"
@@ -102,6 +103,47 @@ func (r *Run) plan(n *Network) (*quantize.Plan, error) {
 	return plan, nil
 }
 
+// CheckAfter reports kernels that a cluster technique, with leaf options of its own, would give the scales that PerTensorDense takes away.
+func (o LeafOptions) CheckAfter(n *Network, c Cluster, own LeafOptions) error {
+	if own.PerTensorDense && c.Scope != weight.PerChannel || c.Scope == weight.PerTensor {
+		return nil
+	}
+	single, err := o.oneScale(n)
+	if err != nil {
+		return err
+	}
+	targets, _, err := cluster.NewPlan(n.Kernels(), c.Clusters, c.Rules)
+	for _, t := range targets {
+		if single[t.Tensor] {
+			return errScales(t.Name)
+		}
+	}
+	return err
+}
+
+// oneScale are the kernels whose integers PerTensorDense gives one scale.
+func (o LeafOptions) oneScale(n *Network) (map[int]bool, error) {
+	if !o.PerTensorDense {
+		return nil, nil
+	}
+	plan, err := quantize.PlanOf(n.model, o.quantization(n))
+	if err != nil {
+		return nil, err
+	}
+	kernels := map[int]bool{}
+	for _, l := range plan.Layers {
+		if !l.PerChannel {
+			kernels[l.Weight] = true
+		}
+	}
+	return kernels, nil
+}
+
+// errScales is returned where PerTensorDense would take away the scales that codes were chosen for.
+func errScales(name string) error {
+	return fmt.Errorf("weights %q are clustered with a scale per output channel, which perTensorDense cannot give them: cluster them with scope Tensor, or with leaf.perTensorDense of the pipeline, or leave perTensorDense out", name)
+}
+
 // calibrate finds the ranges of a network's activations, with the values that its parameters have.
 func (r *Run) calibrate(ctx context.Context, net *float.Network, plan *quantize.Plan) (*quantize.Statistics, error) {
 	samples := r.Leaf.Samples
@@ -131,8 +173,17 @@ func (r *Run) quantized(ctx context.Context, n *Network) (*quantized, error) {
 	if q.weights, err = plan.Stored(n.model); err != nil {
 		return nil, err
 	}
+	single, err := r.Leaf.oneScale(n)
+	if err != nil {
+		return nil, err
+	}
+	for t, w := range q.weights {
+		if single[t] && len(w.Scale) > 1 {
+			return nil, errScales(plan.Graph.Tensors[t].Name)
+		}
+	}
 	for t, w := range n.integers() {
-		if _, stored := q.weights[t]; stored {
+		if _, stored := q.weights[t]; stored || single[t] && len(w.Scale) > 1 {
 			continue
 		}
 		values, err := n.model.Float32s(n.model.Subgraph().Tensors[t])

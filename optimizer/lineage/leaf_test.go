@@ -2,10 +2,12 @@ package lineage
 
 import (
 	"context"
+	"strings"
 	"testing"
 
 	"espalier.dev/espalier/optimizer/tflite"
 	"espalier.dev/espalier/optimizer/tflite/schema"
+	"espalier.dev/espalier/optimizer/weight"
 )
 
 // What is asked of leaves holds for the baseline's and for those of every technique, whatever the network came as.
@@ -49,6 +51,60 @@ func TestLeafOptionsHoldForEveryLeaf(t *testing.T) {
 			}
 		}
 	}
+}
+
+// Dense layers have one scale in every leaf that is asked to, whatever the network came as and went through.
+func TestPerTensorDenseHoldsAfterEveryTechnique(t *testing.T) {
+	m := networks()["convolution and dense"]
+	float := read(t, m)
+	int8 := quantized8(t, float, true)
+	clustered, err := fast(int8).Apply(context.Background(), int8, eight)
+	if err != nil {
+		t.Fatal(err)
+	}
+	foreign := read(t, clustered.Leaf) // int8 and clustered with a scale a channel, found as such in the file
+	for name, n := range map[string]*Network{"float": float, "int8": int8, "int8 and clustered": foreign} {
+		for _, order := range [][]Technique{{half}, {eight}, {qat}, {half, eight, qat}, {eight, half, qat}} {
+			run, at := fast(n), n
+			run.Leaf.PerTensorDense = true
+			for _, technique := range order {
+				out, err := run.Apply(context.Background(), at, technique)
+				if name == "int8 and clustered" && order[0].Kind().Name != "cluster" {
+					if err == nil || !strings.Contains(err.Error(), "dense/kernel") || !strings.Contains(err.Error(), "scope Tensor") {
+						t.Errorf("%s, %s: got %v, want what to do about the scales", name, technique, err)
+					}
+					break
+				}
+				if err != nil {
+					t.Fatalf("%s, %s: %v", name, technique, err)
+				}
+				at = out.Network
+				if got := denseScales(t, out.Leaf); got != 1 {
+					t.Errorf("%s, leaf of %s among %v: %d scales", name, technique, order, got)
+				}
+			}
+		}
+	}
+	run := fast(float)
+	run.Leaf.PerTensorDense = true
+	channel := eight
+	channel.Scope = weight.PerChannel
+	if _, err := run.Apply(context.Background(), float, channel); err == nil || !strings.Contains(err.Error(), "scope Tensor") {
+		t.Errorf("scope Channel: got %v", err)
+	}
+}
+
+// denseScales is the number of scales that the kernel of the one dense layer has.
+func denseScales(t *testing.T, m *tflite.Model) int {
+	t.Helper()
+	g := m.Subgraph()
+	for _, op := range g.Operators {
+		if m.OperatorCodes[op.OpcodeIndex].BuiltinCode == schema.BuiltinOperatorFULLY_CONNECTED {
+			return len(g.Tensors[op.Inputs[1]].Quantization.Scale)
+		}
+	}
+	t.Fatal("no dense layer in the leaf")
+	return 0
 }
 
 // computes is the type of what the one operator of a kind gives.

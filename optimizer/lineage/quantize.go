@@ -39,13 +39,24 @@ func (q Quantize) Apply(ctx context.Context, n *Network, w *Work) (*Network, err
 	if err != nil {
 		return nil, err
 	}
+	single, err := w.run.Leaf.oneScale(n)
+	if err != nil {
+		return nil, err
+	}
 	integers := n.integers()
 	for _, layer := range plan.Layers {
 		t := w.Tensors[layer.Weight]
 		if t.Scale != nil {
+			if single[layer.Weight] && len(t.Scale) > 1 {
+				return nil, errScales(layer.Name)
+			}
 			continue
 		}
-		if given, ok := integers[layer.Weight]; ok && given.Holds(t.Values(), t.Shape, t.Axis) {
+		given, ok := integers[layer.Weight]
+		if ok && single[layer.Weight] && len(given.Scale) > 1 {
+			ok = false
+		}
+		if ok && given.Holds(t.Values(), t.Shape, t.Axis) {
 			err = t.QuantizeWith(given.Scale)
 		} else {
 			err = t.Quantize(layer.PerChannel)

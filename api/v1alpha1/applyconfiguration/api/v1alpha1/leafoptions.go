@@ -14,7 +14,7 @@ type LeafOptionsApplyConfiguration struct {
 	// inputOutput is the type of leaves' inputs and outputs. Default: as those of an int8 model, else Int8.
 	InputOutput *string `json:"inputOutput,omitempty"`
 	// perTensorDense gives fully connected layers one weight scale, for runtimes without per-channel ones (TensorFlow Lite before
-	// 2.17, TFLM before 2024). Default false.
+	// 2.17, TFLM before 2024); cluster stages give them scope Tensor. Default false.
 	PerTensorDense *bool `json:"perTensorDense,omitempty"`
 	// keepFloat names layers that stay float: patterns for names of their weights and outputs, in which * stands for any run of
 	// characters, ? for any one. One that matches nothing is an error.
