@@ -114,6 +114,10 @@ type Cluster struct {
 	// sensitivity weighs errors by squared gradients. Default false.
 	// +optional
 	Sensitivity bool `json:"sensitivity,omitempty"`
+	// reconstruct gives codes out by the error of the layer's output on up to 512 training samples without their labels, and fits
+	// scales and biases to them, before training. Default false.
+	// +optional
+	Reconstruct bool `json:"reconstruct,omitempty"`
 	// rules change how layers are clustered, by name; the first that matches counts, and one that matches nothing is an error.
 	// Depthwise kernels are clustered only by a rule.
 	// +optional

@@ -123,7 +123,7 @@ func clusterTechnique(c v1alpha1.Cluster) (lineage.Technique, error) {
 	n := &numbers{}
 	t := lineage.Cluster{
 		Options: cluster.Options{Clusters: int(c.Clusters), Scope: weight.Scope(c.Scope), Entropy: n.float(c.Entropy, cluster.DefaultEntropy)},
-		Measure: c.Sensitivity,
+		Measure: c.Sensitivity, Reconstruct: c.Reconstruct,
 	}
 	for _, r := range c.Rules {
 		t.Rules = append(t.Rules, cluster.Rule{Layers: r.Layers, Skip: r.Skip, Clusters: int(v1alpha1.Or(r.Clusters, 0))})

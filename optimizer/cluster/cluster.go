@@ -57,7 +57,7 @@ func Apply(t *weight.Tensor, o Options) (Result, error) {
 	if err := t.SetCodebooks(scale, books); err != nil {
 		return Result{}, fmt.Errorf("clustering: %w", err)
 	}
-	return resultOf(t, before), nil
+	return ResultOf(t, before), nil
 }
 
 // check reports options that do not fit the tensor.
@@ -86,8 +86,8 @@ func (o Options) check(t *weight.Tensor) error {
 	return nil
 }
 
-// resultOf measures a clustered tensor against the weights it had.
-func resultOf(t *weight.Tensor, before []float32) Result {
+// ResultOf measures a clustered tensor against the weights it had.
+func ResultOf(t *weight.Tensor, before []float32) Result {
 	r := Result{Codes: t.State().Clusters, SNR: weight.SNR(before, t.Values())}
 	codes := make([]int8, t.Len())
 	if t.Codes(codes) != nil { // cannot be: it was just clustered

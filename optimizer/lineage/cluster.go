@@ -19,6 +19,8 @@ type Cluster struct {
 	// Measure asks for errors to count by each weight's mean squared gradient; it fills in Options.Sensitivity.
 	Measure bool
 	Rules   []cluster.Rule
+	// Reconstruct gives codes out by the error of the layer's output, and fits scales and biases to that, before training.
+	Reconstruct bool
 }
 
 // Kind is what it is registered as.
@@ -50,6 +52,7 @@ func (c Cluster) Apply(ctx context.Context, n *Network, w *Work) (*Network, erro
 	if err != nil {
 		return nil, err
 	}
+	options := map[int]cluster.Options{} // of the tensors to cluster
 	for _, target := range targets {
 		t := w.Tensors[target.Tensor]
 		w.chosen[target.Tensor] = true
@@ -59,10 +62,9 @@ func (c Cluster) Apply(ctx context.Context, n *Network, w *Work) (*Network, erro
 			continue
 		}
 		if t.Codebooks != nil {
-			if t, err = t.Float(); err != nil {
+			if w.Tensors[target.Tensor], err = t.Float(); err != nil {
 				return nil, err
 			}
-			w.Tensors[target.Tensor] = t
 		}
 		o := c.Options
 		o.Clusters, o.Sensitivity = target.Clusters, sensitivity[target.Tensor]
@@ -72,14 +74,31 @@ func (c Cluster) Apply(ctx context.Context, n *Network, w *Work) (*Network, erro
 			}
 			o.Scope = weight.PerTensor
 		}
-		result, err := cluster.Apply(t, o)
+		options[target.Tensor] = o
+	}
+	if c.Reconstruct {
+		if err := w.reconstructClustered(ctx, options); err != nil {
+			return nil, err
+		}
+	}
+	for _, target := range targets {
+		o, ok := options[target.Tensor]
+		if !ok || w.Tensors[target.Tensor].Codebooks != nil { // reconstructed
+			continue
+		}
+		result, err := cluster.Apply(w.Tensors[target.Tensor], o)
 		if err != nil {
 			return nil, err
 		}
-		w.Note("weights %q: %d codes at %.1f dB, %.2f bits a weight before training", target.Name, result.Codes, result.SNR, result.Bits)
+		w.clustered(target.Name, result)
 	}
 	if err := w.Train(ctx, nil); err != nil {
 		return nil, err
 	}
 	return w.Done()
+}
+
+// clustered notes what was done to weights.
+func (w *Work) clustered(name string, r cluster.Result) {
+	w.Note("weights %q: %d codes at %.1f dB, %.2f bits a weight before training", name, r.Codes, r.SNR, r.Bits)
 }

@@ -6,8 +6,10 @@ import (
 	"math"
 	"slices"
 
+	"espalier.dev/espalier/optimizer/cluster"
 	"espalier.dev/espalier/optimizer/exec/float"
 	"espalier.dev/espalier/optimizer/prune"
+	"espalier.dev/espalier/optimizer/quantize"
 	"espalier.dev/espalier/optimizer/reconstruct"
 	"espalier.dev/espalier/optimizer/train"
 	"espalier.dev/espalier/optimizer/weight"
@@ -84,11 +86,7 @@ func (r *reconstruction) mask(whole []uint8, group, o int) []uint8 {
 	if whole == nil {
 		return nil
 	}
-	part := make([]uint8, r.layer.Taps)
-	for tap := range part {
-		part[tap] = whole[r.layer.At(group, o, tap)]
-	}
-	return part
+	return taps(r, whole, group, o)
 }
 
 // set puts weights of an output in place, the bias first; values are the tensor's.
@@ -188,11 +186,7 @@ func (r *reconstruction) refitBias(t *weight.Tensor) error {
 	values := t.Values()
 	for k, p := range r.problems {
 		for o := range p.Outputs() {
-			taps := make([]float64, r.layer.Taps)
-			for tap := range taps {
-				taps[tap] = float64(values[r.layer.At(k, o, tap)])
-			}
-			r.setBias(k, o, p.BiasFor(o, taps))
+			r.setBias(k, o, p.BiasFor(o, taps(r, values, k, o)))
 		}
 	}
 	r.put(t)
@@ -260,6 +254,153 @@ func (w *Work) reconstructPruned(ctx context.Context, targets []prune.Target) er
 			return err
 		}
 		return r.refitBias(clustered)
+	})
+}
+
+// clusterRounds is how often codes are assigned and scales fitted to them in turn.
+const clusterRounds = 3
+
+// cluster clusters a float tensor: codes are chosen for the best weights its mask leaves, errors counted by the second moment of what
+// they are multiplied with, then given out by the error of the output, and scales and biases fitted to that.
+func (r *reconstruction) cluster(t *weight.Tensor, o cluster.Options) (cluster.Result, error) {
+	values, before := t.Values(), t.Values()
+	if err := r.refitted(values, t.Mask, nil); err != nil {
+		return cluster.Result{}, err
+	}
+	made, err := weight.New(t.Name, t.Shape, t.Axis, values)
+	if err != nil {
+		return cluster.Result{}, err
+	}
+	if err := made.SetMask(t.Mask); err != nil {
+		return cluster.Result{}, err
+	}
+	if o.Sensitivity == nil {
+		o.Sensitivity = r.moments(len(values))
+	}
+	if _, err := cluster.Apply(made, o); err != nil {
+		return cluster.Result{}, err
+	}
+	state, codes := made.State(), make([]int8, len(values))
+	if err := made.Codes(codes); err != nil {
+		return cluster.Result{}, err
+	}
+	for round := range clusterRounds {
+		if round > 0 {
+			r.fitScales(&state, codes)
+		}
+		if err := r.assign(&state, codes); err != nil {
+			return cluster.Result{}, err
+		}
+	}
+	if made, err = weight.FromState(t.Name, quantize.Weights{Codes: codes, Scale: state.Scale}.Values(t.Shape, t.Axis), state); err != nil {
+		return cluster.Result{}, err
+	}
+	r.put(made)
+	return cluster.ResultOf(made, before), nil
+}
+
+// moments are by weight the second moments of the inputs.
+func (r *reconstruction) moments(n int) []float32 {
+	all := make([]float32, n)
+	for k, p := range r.problems {
+		for tap, m := range p.Moment() {
+			for o := range p.Outputs() {
+				all[r.layer.At(k, o, tap)] = float32(m)
+			}
+		}
+	}
+	return all
+}
+
+// taps are what the whole tensor's values are of an output.
+func taps[T any](r *reconstruction, all []T, group, o int) []T {
+	part := make([]T, r.layer.Taps)
+	for tap := range part {
+		part[tap] = all[r.layer.At(group, o, tap)]
+	}
+	return part
+}
+
+// assign gives every weight a code of its set and sets the biases that fit.
+func (r *reconstruction) assign(s *weight.State, codes []int8) error {
+	bits := r.bits(s, codes)
+	for k, p := range r.problems {
+		shared, err := p.Share()
+		if err != nil {
+			return err
+		}
+		if err := reconstruct.Each(p.Outputs(), func(o int) error {
+			c := r.layer.Channel(k, o)
+			set := min(c, len(s.CodeSets)-1)
+			v := &reconstruct.Values{Scale: float64(s.Scale[min(c, len(s.Scale)-1)]), Codes: s.CodeSets[set], Bits: bits[set], Lambda: float64(s.Lambda)}
+			got, bias, err := p.Assign(o, r.mask(s.Mask, k, o), v, shared, taps(r, codes, k, o))
+			if err != nil {
+				return err
+			}
+			for tap, code := range got {
+				codes[r.layer.At(k, o, tap)] = code
+			}
+			r.setBias(k, o, bias)
+			return nil
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// bits are what codes cost by how often they occur, by set and code.
+func (r *reconstruction) bits(s *weight.State, codes []int8) [][]float64 {
+	counts, totals := make([][256]float64, len(s.CodeSets)), make([]float64, len(s.CodeSets))
+	for k, p := range r.problems {
+		for o := range p.Outputs() {
+			set := min(r.layer.Channel(k, o), len(counts)-1)
+			for tap := range r.layer.Taps {
+				if at := r.layer.At(k, o, tap); s.Mask == nil || s.Mask[at] != 0 {
+					counts[set][uint8(codes[at])]++
+					totals[set]++
+				}
+			}
+		}
+	}
+	bits := make([][]float64, len(s.CodeSets))
+	for set, list := range s.CodeSets {
+		for _, code := range list {
+			bits[set] = append(bits[set], math.Log2((totals[set]+1)/(counts[set][uint8(code)]+1)))
+		}
+	}
+	return bits
+}
+
+// fitScales sets the scales that fit the codes best.
+func (r *reconstruction) fitScales(s *weight.State, codes []int8) {
+	above, below := make([]float64, len(s.Scale)), make([]float64, len(s.Scale))
+	for k, p := range r.problems {
+		for o := range p.Outputs() {
+			c := min(r.layer.Channel(k, o), len(s.Scale)-1)
+			a, b := p.ScaleTerms(o, taps(r, codes, k, o))
+			above[c], below[c] = above[c]+a, below[c]+b
+		}
+	}
+	for c := range s.Scale {
+		if above[c] > 0 && below[c] > 0 {
+			s.Scale[c] = weight.CompactScale(float32(above[c] / below[c]))
+		}
+	}
+}
+
+// reconstructClustered clusters the tensors that there are options for, and has all layers make up for it.
+func (w *Work) reconstructClustered(ctx context.Context, options map[int]cluster.Options) error {
+	return w.reconstruct(ctx, func(r *reconstruction, t *weight.Tensor) error {
+		o, ok := options[r.layer.Weight]
+		if !ok {
+			return r.refit(t)
+		}
+		result, err := r.cluster(t, o)
+		if err == nil {
+			w.clustered(t.Name, result)
+		}
+		return err
 	})
 }
 

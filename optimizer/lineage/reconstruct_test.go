@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"math"
+	"slices"
 	"testing"
 
+	"espalier.dev/espalier/optimizer/cluster"
 	"espalier.dev/espalier/optimizer/exec/float"
 	"espalier.dev/espalier/optimizer/prune"
 	"espalier.dev/espalier/optimizer/train"
+	"espalier.dev/espalier/optimizer/weight"
 )
 
 // untrained is a run that only applies techniques.
@@ -93,6 +96,54 @@ func TestReconstructedPruningIsNearerToTheOriginal(t *testing.T) {
 				}
 			}
 			if mean := math.Exp(ratios / count); mean > 0.5 {
+				t.Errorf("the squared distance to the original is %.2f of that without reconstruction", mean)
+			}
+		})
+	}
+}
+
+// On any network and in every scope, codes are at most as many as asked for, zeros are kept, the leaf passes its checks, and what the
+// network answers is nearer to what it was clustered from.
+func TestReconstructedClustersAreNearerToWhatTheyAreOf(t *testing.T) {
+	for _, scope := range []weight.Scope{weight.Shared, weight.PerTensor, weight.PerChannel} {
+		t.Run(string(scope), func(t *testing.T) {
+			ratios, count := 0.0, 0.0
+			for name, m := range networks() {
+				n := read(t, m)
+				for _, sparse := range []bool{false, true} {
+					run := untrained(n)
+					if sparse {
+						pruned, err := run.Apply(context.Background(), n, halfReconstructed)
+						if err != nil {
+							t.Fatalf("%s: %v", name, err)
+						}
+						n = pruned.Network
+					}
+					plain := Cluster{Options: cluster.Options{Clusters: 6, Scope: scope, Entropy: 1}}
+					better := plain
+					better.Reconstruct = true
+					before, err := run.Apply(context.Background(), n, plain)
+					if err != nil {
+						t.Fatalf("%s, sparse %t: %v", name, sparse, err)
+					}
+					after, err := run.Apply(context.Background(), n, better)
+					if err != nil {
+						t.Fatalf("%s, sparse %t: %v", name, sparse, err)
+					}
+					for at, state := range after.Network.States() {
+						if was, ok := n.States()[at]; ok && was.Mask != nil && !slices.Equal(was.Mask, state.Mask) {
+							t.Errorf("%s: zeros of tensor %d are not kept", name, at)
+						}
+						if state.Clustered() && !state.Found && state.Clusters > 6 {
+							t.Errorf("%s: tensor %d has %d clusters", name, at, state.Clusters)
+						}
+					}
+					if was := distance(t, run, n, before.Network); was > 0 {
+						ratios, count = ratios+math.Log(max(distance(t, run, n, after.Network), 1e-9*was)/was), count+1
+					}
+				}
+			}
+			if mean := math.Exp(ratios / count); mean > 0.7 {
 				t.Errorf("the squared distance to the original is %.2f of that without reconstruction", mean)
 			}
 		})

@@ -496,13 +496,38 @@ func (p *Problem) cost(o int, keep []int, w []float64, v *Values, mean float64) 
 }
 
 // BiasFor is the bias that fits given weights of an output, by tap.
-func (p *Problem) BiasFor(o int, taps []float64) float64 {
+func (p *Problem) BiasFor(o int, taps []float32) float64 {
 	w := make([]float64, p.n)
 	for i, t := range p.taps {
 		if t >= 0 {
-			w[i] = taps[t]
+			w[i] = float64(taps[t])
 		}
 	}
 	p.fitBias(o, w)
 	return w[0]
+}
+
+// ScaleTerms returns what the best scale of an output's codes, with the bias that goes with it, is the quotient of. Outputs that share a
+// scale add theirs up.
+func (p *Problem) ScaleTerms(o int, codes []int8) (above, below float64) {
+	q := make([]float64, p.n)
+	for i, t := range p.taps {
+		if t >= 0 {
+			q[i] = float64(codes[t])
+		}
+	}
+	best := slices.Clone(p.best[o])
+	for _, w := range [][]float64{q, best} { // with the bias of least error
+		w[0] = 0
+		if p.bias {
+			w[0] = -floats.Dot(p.a[:p.n], w) / p.a[0]
+		}
+	}
+	for i, v := range q {
+		if v != 0 {
+			row := p.a[i*p.n : (i+1)*p.n]
+			above, below = above+v*floats.Dot(row, best), below+v*floats.Dot(row, q)
+		}
+	}
+	return above, below
 }

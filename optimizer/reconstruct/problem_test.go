@@ -217,7 +217,10 @@ func TestCodesAreNearlyTheBestThereAre(t *testing.T) {
 				for i := range c {
 					c[i] = v.Codes[choice>>(2*i)&3]
 				}
-				taps := full(v, c, 0)[1:]
+				taps := make([]float32, len(c))
+				for i, w := range full(v, c, 0)[1:] {
+					taps[i] = float32(w)
+				}
 				least = min(least, p.Error(o, full(v, c, p.BiasFor(o, taps))))
 			}
 			found := p.Error(o, full(v, got, bias))
@@ -276,6 +279,29 @@ func TestErrorNeverGrowsAgainstPlainRounding(t *testing.T) {
 			before, after := p.Error(o, full(v, plain, w[0])), p.Error(o, full(v, got, bias))
 			if after > before*(1+1e-9)+1e-12 {
 				t.Errorf("seed %d, output %d: error %v, plainly rounded %v", seed, o, after, before)
+			}
+		}
+	}
+}
+
+func TestScaleTermsGiveTheScaleOfLeastError(t *testing.T) {
+	for _, bias := range []bool{true, false} {
+		p, _ := problem(t, 9, 6, 1, bias)
+		c := codes(3, -1, 0, 2, -4, 1)
+		of := func(scale float64) float64 {
+			w := full(&Values{Scale: scale}, c, 0)
+			taps := make([]float32, len(c))
+			for i := range taps {
+				taps[i] = float32(w[i+1])
+			}
+			w[0] = p.BiasFor(0, taps)
+			return p.Error(0, w)
+		}
+		above, below := p.ScaleTerms(0, c)
+		best := above / below
+		for _, other := range []float64{best - 0.01, best + 0.01} {
+			if of(other) <= of(best) {
+				t.Errorf("bias %t: scale %v leaves %v, %v leaves %v", bias, other, of(other), best, of(best))
 			}
 		}
 	}

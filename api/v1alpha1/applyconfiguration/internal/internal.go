@@ -140,6 +140,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: entropy
       type:
         namedType: dev.espalier.espalier.api.v1alpha1.Decimal
+    - name: reconstruct
+      type:
+        scalar: boolean
     - name: rules
       type:
         list:

@@ -22,6 +22,9 @@ type ClusterApplyConfiguration struct {
 	Entropy *apiv1alpha1.Decimal `json:"entropy,omitempty"`
 	// sensitivity weighs errors by squared gradients. Default false.
 	Sensitivity *bool `json:"sensitivity,omitempty"`
+	// reconstruct gives codes out by the error of the layer's output on up to 512 training samples without their labels, and fits
+	// scales and biases to them, before training. Default false.
+	Reconstruct *bool `json:"reconstruct,omitempty"`
 	// rules change how layers are clustered, by name; the first that matches counts, and one that matches nothing is an error.
 	// Depthwise kernels are clustered only by a rule.
 	Rules []ClusterRuleApplyConfiguration `json:"rules,omitempty"`
@@ -62,6 +65,14 @@ func (b *ClusterApplyConfiguration) WithEntropy(value apiv1alpha1.Decimal) *Clus
 // If called multiple times, the Sensitivity field is set to the value of the last call.
 func (b *ClusterApplyConfiguration) WithSensitivity(value bool) *ClusterApplyConfiguration {
 	b.Sensitivity = &value
+	return b
+}
+
+// WithReconstruct sets the Reconstruct field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Reconstruct field is set to the value of the last call.
+func (b *ClusterApplyConfiguration) WithReconstruct(value bool) *ClusterApplyConfiguration {
+	b.Reconstruct = &value
 	return b
 }
 
