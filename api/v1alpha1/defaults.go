@@ -182,6 +182,9 @@ func (t Training) Shown() *StageSettings {
 
 // Defaulted returns the settings with every default filled in.
 func (p Prune) Defaulted() Prune {
+	if p.Reconstruct {
+		p.Schedule = "Constant"
+	}
 	p.Scope, p.Schedule = or(p.Scope, "Layer"), or(p.Schedule, "Polynomial")
 	return p
 }
@@ -194,7 +197,7 @@ func (c Cluster) Defaulted() Cluster {
 
 // Defaulted returns the settings with every default filled in.
 func (q Quantize) Defaulted() Quantize {
-	q = q.With(LeafOptions{q.Calibration, q.InputOutput, q.PerTensorDense, q.KeepFloat}.Defaulted())
+	q = q.With(LeafOptions{q.Calibration, q.InputOutput, q.PerTensorDense, q.KeepFloat, q.Reconstruct}.Defaulted())
 	q.Ranges, q.Preserve, q.InputOutput = or(q.Ranges, "Tracked"), or(q.Preserve, "Auto"), or(q.InputOutput, "Int8")
 	return q
 }

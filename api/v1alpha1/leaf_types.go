@@ -21,6 +21,10 @@ type LeafOptions struct {
 	// +kubebuilder:validation:items:MinLength=1
 	// +kubebuilder:validation:items:MaxLength=256
 	KeepFloat []string `json:"keepFloat,omitempty"`
+	// reconstruct rounds weights by the error of their layer's output on up to 512 training samples without their labels, and sets
+	// biases to what makes up for it. Default false.
+	// +optional
+	Reconstruct *bool `json:"reconstruct,omitempty"`
 }
 
 // EffectiveLeaf merges the pipeline's leaf options with those of a quantize stage, field by field; the stage's win. A nil stage is the
@@ -39,6 +43,7 @@ func (s *OptimizationPipelineSpec) EffectiveLeaf(stage *Stage) LeafOptions {
 	override(&o.Calibration.Samples, q.Calibration.Samples)
 	overrideText(&o.InputOutput, q.InputOutput)
 	override(&o.PerTensorDense, q.PerTensorDense)
+	override(&o.Reconstruct, q.Reconstruct)
 	if q.KeepFloat != nil {
 		o.KeepFloat = q.KeepFloat
 	}
@@ -47,7 +52,7 @@ func (s *OptimizationPipelineSpec) EffectiveLeaf(stage *Stage) LeafOptions {
 
 // With returns the stage's settings with the leaf options that hold for it.
 func (q Quantize) With(o LeafOptions) Quantize {
-	q.Calibration, q.InputOutput, q.PerTensorDense, q.KeepFloat = o.Calibration, o.InputOutput, o.PerTensorDense, o.KeepFloat
+	q.Calibration, q.InputOutput, q.PerTensorDense, q.KeepFloat, q.Reconstruct = o.Calibration, o.InputOutput, o.PerTensorDense, o.KeepFloat, o.Reconstruct
 	return q
 }
 
@@ -56,6 +61,9 @@ func (o LeafOptions) Defaulted() LeafOptions {
 	o.Calibration = o.Calibration.Defaulted()
 	if !Or(o.PerTensorDense, false) {
 		o.PerTensorDense = nil
+	}
+	if !Or(o.Reconstruct, false) {
+		o.Reconstruct = nil
 	}
 	if len(o.KeepFloat) == 0 {
 		o.KeepFloat = nil

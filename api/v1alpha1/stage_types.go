@@ -172,6 +172,9 @@ type Quantize struct {
 	// +kubebuilder:validation:items:MinLength=1
 	// +kubebuilder:validation:items:MaxLength=256
 	KeepFloat []string `json:"keepFloat,omitzero"`
+	// reconstruct rounds weights by the error of their layer's output, before training. Default: the pipeline's.
+	// +optional
+	Reconstruct *bool `json:"reconstruct,omitempty"`
 }
 
 // Calibration observes activations on some samples.

@@ -89,6 +89,9 @@ func training(t v1alpha1.Training) (train.Config, error) {
 func pruneTechnique(p v1alpha1.Prune) (lineage.Technique, error) {
 	n := &numbers{}
 	o := prune.Options{Sparsity: n.float(&p.Sparsity, 0), Scope: prune.Scope(p.Scope), Schedule: prune.Schedule{Kind: prune.Kind(p.Schedule)}}
+	if p.Reconstruct {
+		o.Schedule.Kind = prune.Constant
+	}
 	pattern, err := prune.ParsePattern(p.Pattern)
 	if err != nil {
 		return nil, fault.As(fault.Spec, err)
@@ -150,5 +153,6 @@ func leafOptions(o v1alpha1.LeafOptions) (lineage.LeafOptions, error) {
 		IO: lineage.IO(o.InputOutput), KeepFloat: o.KeepFloat, PerTensorDense: v1alpha1.Or(o.PerTensorDense, false),
 		Calibration: quantize.Calibration{Method: method, Percentile: n.float(o.Calibration.Percentile, 0)},
 		Samples:     int(v1alpha1.Or(o.Calibration.Samples, v1alpha1.DefaultCalibrationSample)),
+		Reconstruct: v1alpha1.Or(o.Reconstruct, false),
 	}, n.err
 }

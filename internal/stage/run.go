@@ -330,14 +330,14 @@ func (r *Runner) setUp(ctx context.Context, s settings, hash string) (*lineage.R
 	if run.Leaf, err = leafOptions(s.leaf); err != nil {
 		return nil, err
 	}
+	if r.Progress != nil {
+		run.Progress = func(p train.Progress) { r.Progress(s.name, p) }
+	}
 	if s.stage == nil {
 		return run, nil
 	}
 	if run.Training, err = training(s.training); err != nil {
 		return nil, err
-	}
-	if r.Progress != nil {
-		run.Progress = func(p train.Progress) { r.Progress(s.name, p) }
 	}
 	return run, r.checkpoints(ctx, run, s.name, hash)
 }

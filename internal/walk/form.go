@@ -23,11 +23,13 @@ var assumed = map[string]string{
 	"quantize.ranges":                 `"Tracked"`,
 	"quantize.preserve":               `"Auto"`,
 	"quantize.inputOutput":            `"Int8"`,
+	"quantize.reconstruct":            `false`,
 	"quantize.calibration":            `{}`,
 	"quantize.calibration.method":     `"MinMax"`,
 	"quantize.calibration.samples":    `512`,
 	"quantize.calibration.percentile": `"99.99"`,
 
+	"leaf.reconstruct":            `false`,
 	"leaf.calibration":            `{}`,
 	"leaf.calibration.method":     `"MinMax"`,
 	"leaf.calibration.samples":    `512`,

@@ -58,6 +58,7 @@ func TestStageHash(t *testing.T) {
 		"another technique": {func(s *v1alpha1.OptimizationPipelineSpec) {
 			s.Stages[0].Prune, s.Stages[0].Quantize = nil, &v1alpha1.Quantize{}
 		}, false},
+		"zeros chosen otherwise": {func(s *v1alpha1.OptimizationPipelineSpec) { s.Stages[0].Prune.Reconstruct = true }, false},
 		"what an output is trained by": {func(s *v1alpha1.OptimizationPipelineSpec) {
 			s.Outputs = []v1alpha1.Output{{Name: "box", Loss: "MeanSquaredError"}}
 		}, false},
@@ -71,6 +72,14 @@ func TestStageHash(t *testing.T) {
 				t.Errorf("same hash: %v, want %v", got == base, tt.same)
 			}
 		})
+	}
+	reconstructed := func(schedule string) string {
+		return StageHash(chain(func(s *v1alpha1.OptimizationPipelineSpec) {
+			s.Stages[0].Prune.Reconstruct, s.Stages[0].Prune.Schedule = true, schedule
+		}), "prune", versions, pinned, "sha256:m")
+	}
+	if reconstructed("") != reconstructed("Constant") {
+		t.Error("zeros chosen at once have another hash with their schedule written out")
 	}
 	other := map[string]string{
 		"the algorithm": StageHash(chain(), "prune", Versions{Algorithm: "2"}, pinned, "sha256:m"),
@@ -105,10 +114,11 @@ func TestHashesOfLeafOptions(t *testing.T) {
 	}{
 		"none": {chain(own), true, true, true},
 		"the defaults written out": {chain(own, leaf(v1alpha1.LeafOptions{
-			PerTensorDense: ptr(false), Calibration: v1alpha1.Calibration{Method: "MinMax", Samples: ptr(int32(512))},
+			PerTensorDense: ptr(false), Reconstruct: ptr(false), Calibration: v1alpha1.Calibration{Method: "MinMax", Samples: ptr(int32(512))},
 		})), true, true, true},
 		"what the stage overrides":  {chain(own, leaf(v1alpha1.LeafOptions{KeepFloat: []string{"b"}})), false, true, false},
 		"what it leaves alone":      {chain(own, leaf(v1alpha1.LeafOptions{PerTensorDense: ptr(true)})), false, false, false},
+		"other integers":            {chain(own, leaf(v1alpha1.LeafOptions{Reconstruct: ptr(true)})), false, false, false},
 		"what it says already":      {chain(leaf(v1alpha1.LeafOptions{InputOutput: "Float32", KeepFloat: []string{"a*"}})), false, true, false},
 		"int8 whatever the model's": {chain(own, leaf(v1alpha1.LeafOptions{InputOutput: "Int8"})), false, true, false},
 	}

@@ -95,9 +95,9 @@ func (w *walk) hopeless(baseline *Stage) bool {
 	return false
 }
 
-// leafForm is what decides a leaf's size: all options but how ranges are found.
+// leafForm is what decides a leaf's size: all options but how ranges and integers are found.
 func leafForm(o v1alpha1.LeafOptions) v1alpha1.LeafOptions {
-	o.Calibration = v1alpha1.Calibration{}
+	o.Calibration, o.Reconstruct = v1alpha1.Calibration{}, nil
 	return o.Defaulted()
 }
 

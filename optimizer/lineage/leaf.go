@@ -31,6 +31,8 @@ type LeafOptions struct {
 	PerTensorDense bool
 	Calibration    quantize.Calibration
 	Samples        int // of the training split to calibrate on; 0: DefaultSamples
+	// Reconstruct rounds weights by the error of their layer's output, and sets biases to what makes up for it.
+	Reconstruct bool
 }
 
 // DefaultSamples are those that calibration takes where LeafOptions do not say.
@@ -56,6 +58,9 @@ func (o LeafOptions) String() string {
 	}
 	if o.Calibration.Method != quantize.MinMax {
 		words = append(words, fmt.Sprintf("calibrated by %s", o.Calibration.Method))
+	}
+	if o.Reconstruct {
+		words = append(words, "reconstructed layer by layer")
 	}
 	return strings.Join(words, ", ")
 }
@@ -207,10 +212,32 @@ func axisOf(n *Network, tensor int) int {
 	return 0
 }
 
+// reconstruct is quantized with integers and biases by the error of layers' outputs. The outcome's network stays as it is.
+func (r *Run) reconstruct(ctx context.Context, out *Outcome) (*Network, error) {
+	w, err := r.open(out.Network)
+	if err != nil {
+		return nil, err
+	}
+	w.notes = nil
+	plan, ranges, err := w.quantize(ctx, "")
+	if err != nil {
+		return nil, err
+	}
+	for _, note := range w.notes {
+		out.Notes = append(out.Notes, "the leaf's "+note)
+	}
+	return w.quantized(plan, ranges)
+}
+
 // leaf makes the leaf of an outcome's network, checks it against what was promised and against the network's own simulation, and
 // measures how far it is from the float network.
 func (r *Run) leaf(ctx context.Context, out *Outcome) (err error) {
 	n := out.Network
+	if n.final == nil && r.Leaf.Reconstruct {
+		if n, err = r.reconstruct(ctx, out); err != nil {
+			return err
+		}
+	}
 	q := n.final
 	if q == nil {
 		if q, err = r.quantized(ctx, n); err != nil {
@@ -252,7 +279,7 @@ func (r *Run) leaf(ctx context.Context, out *Outcome) (err error) {
 	if out.Verification, err = leaf.Verify(ctx, emitted.Model, checks); err != nil {
 		return wrap("the emitted leaf does not agree with the network", err)
 	}
-	out.SNR, err = leaf.SNR(ctx, n.model, q.plan, emitted, r.feed(checked), min(snrSamples, len(checked)))
+	out.SNR, err = leaf.SNR(ctx, out.Network.model, q.plan, emitted, r.feed(checked), min(snrSamples, len(checked)))
 	return err
 }
 

@@ -35,20 +35,33 @@ func (q Quantize) Apply(ctx context.Context, n *Network, w *Work) (*Network, err
 			return nil, err
 		}
 	}
-	plan, err := w.run.plan(n)
+	plan, ranges, err := w.quantize(ctx, q.Ranges)
 	if err != nil {
 		return nil, err
 	}
+	if err := w.train(ctx, ranges, nil); err != nil {
+		return nil, err
+	}
+	return w.quantized(plan, ranges)
+}
+
+// quantize gives weights their integers and activations their ranges, and has the network compute with them.
+func (w *Work) quantize(ctx context.Context, mode train.RangeMode) (*quantize.Plan, *train.Ranges, error) {
+	n := w.network
+	plan, err := w.run.plan(n)
+	if err != nil {
+		return nil, nil, err
+	}
 	single, err := w.run.Leaf.oneScale(n)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	integers := n.integers()
 	for _, layer := range plan.Layers {
 		t := w.Tensors[layer.Weight]
 		if t.Scale != nil {
 			if single[layer.Weight] && len(t.Scale) > 1 {
-				return nil, errScales(layer.Name)
+				return nil, nil, errScales(layer.Name)
 			}
 			continue
 		}
@@ -62,16 +75,18 @@ func (q Quantize) Apply(ctx context.Context, n *Network, w *Work) (*Network, err
 			err = t.Quantize(layer.PerChannel)
 		}
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
-	ranges, err := w.seed(ctx, plan, q.Ranges)
-	if err != nil {
-		return nil, err
+	ranges, err := w.seed(ctx, plan, mode)
+	if err == nil && w.run.Leaf.Reconstruct {
+		err = w.reconstruct(ctx, (*reconstruction).quantize)
 	}
-	if err := w.train(ctx, ranges, nil); err != nil {
-		return nil, err
-	}
+	return plan, ranges, err
+}
+
+// quantized returns the network that the weights make now, there for its leaf.
+func (w *Work) quantized(plan *quantize.Plan, ranges *train.Ranges) (*Network, error) {
 	made, err := w.Done()
 	if err != nil {
 		return nil, err

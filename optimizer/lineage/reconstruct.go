@@ -193,6 +193,34 @@ func (r *reconstruction) refitBias(t *weight.Tensor) error {
 	return nil
 }
 
+// quantize rounds a tensor that has scales to the codes of least error, has a clustered one keep its codes and refits the bias, and a
+// float one as a whole.
+func (r *reconstruction) quantize(t *weight.Tensor) error {
+	if t.Scale == nil || t.Codebooks != nil {
+		return r.refit(t)
+	}
+	codes := make([]int8, t.Len())
+	if err := t.Codes(codes); err != nil {
+		return err
+	}
+	every := weight.State{Shape: t.Shape, Axis: t.Axis, Mask: t.Mask, Scale: t.Scale, CodeSets: [][]int8{weight.EveryCode()}}
+	if err := r.assign(&every, codes); err != nil {
+		return err
+	}
+	made, err := weight.New(t.Name, t.Shape, t.Axis, quantize.Weights{Codes: codes, Scale: t.Scale}.Values(t.Shape, t.Axis))
+	if err != nil {
+		return err
+	}
+	if err := made.SetMask(slices.Clone(t.Mask)); err != nil {
+		return err
+	}
+	if err := made.QuantizeWith(t.Scale); err != nil {
+		return err
+	}
+	r.put(made)
+	return nil
+}
+
 // pruneRounds is in how many steps a layer's zeros are chosen: what is left is refitted after each, and judged anew.
 const pruneRounds = 4
 

@@ -5,11 +5,13 @@ import (
 	"errors"
 	"math"
 	"slices"
+	"strings"
 	"testing"
 
 	"espalier.dev/espalier/optimizer/cluster"
 	"espalier.dev/espalier/optimizer/exec/float"
 	"espalier.dev/espalier/optimizer/prune"
+	"espalier.dev/espalier/optimizer/tflite"
 	"espalier.dev/espalier/optimizer/train"
 	"espalier.dev/espalier/optimizer/weight"
 )
@@ -147,6 +149,78 @@ func TestReconstructedClustersAreNearerToWhatTheyAreOf(t *testing.T) {
 				t.Errorf("the squared distance to the original is %.2f of that without reconstruction", mean)
 			}
 		})
+	}
+}
+
+// On any network the leaf of reconstructed integers passes its checks, and the outputs of its last layers are no noisier on average. A
+// network that was pruned or clustered keeps what it is held to.
+func TestReconstructedLeavesAreNearerToTheNetwork(t *testing.T) {
+	var gain, count float64
+	for name, m := range networks() {
+		n := read(t, m)
+		run := untrained(n)
+		if err := run.describe(context.Background(), n); err != nil {
+			t.Fatal(err)
+		}
+		for _, before := range []Technique{nil, half, eight} {
+			from := n
+			if before != nil {
+				out, err := run.Apply(context.Background(), n, before)
+				if err != nil {
+					t.Fatalf("%s: %v", name, err)
+				}
+				from = out.Network
+			}
+			last := map[bool]float64{}
+			for _, reconstruct := range []bool{false, true} {
+				run.Leaf.Reconstruct = reconstruct
+				out := &Outcome{Network: from}
+				if err := run.leaf(context.Background(), out); err != nil {
+					t.Fatalf("%s: %v", name, err)
+				}
+				for at, state := range from.States() {
+					if got := out.Promises[at]; state.Mask != nil && !slices.Equal(state.Mask, got.Mask) || state.Clusters != got.Clusters {
+						t.Errorf("%s: tensor %d is promised %d zeros and %d clusters, held to %d and %d", name, at, got.Pruned(), got.Clusters, state.Pruned(), state.Clusters)
+					}
+				}
+				for _, layer := range out.SNR {
+					if strings.HasPrefix(layer.Name, "dense") {
+						last[reconstruct] = layer.Decibel
+					}
+				}
+			}
+			run.Leaf.Reconstruct = false
+			gain, count = gain+last[true]-last[false], count+1
+		}
+	}
+	if mean := gain / count; !(mean > 0.2) {
+		t.Errorf("reconstruction gains %.2f dB on average", mean)
+	}
+}
+
+// A quantize stage starts from reconstructed integers.
+func TestQuantizeWithoutTrainingIsTheReconstructedLeaf(t *testing.T) {
+	n := read(t, networks()["convolution and dense"])
+	run := untrained(n)
+	run.Leaf.Reconstruct = true
+	baseline, err := run.Baseline(context.Background(), n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stage, err := run.Apply(context.Background(), n, qat)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var files []string
+	for _, m := range []*tflite.Model{baseline.Leaf, stage.Leaf} {
+		data, err := m.Marshal()
+		if err != nil {
+			t.Fatal(err)
+		}
+		files = append(files, string(data))
+	}
+	if files[0] != files[1] {
+		t.Error("the baseline's leaf and that of a quantize stage without training differ")
 	}
 }
 

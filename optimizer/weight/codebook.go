@@ -7,6 +7,15 @@ import (
 	"slices"
 )
 
+// EveryCode lists the codes that a weight without a codebook may have, rising.
+func EveryCode() []int8 {
+	all := make([]int8, 0, 2*MaxCode+1)
+	for code := -MaxCode; code <= MaxCode; code++ {
+		all = append(all, int8(code))
+	}
+	return all
+}
+
 // Codebook is the code set of a tensor or of one output channel. Its centers train; the codes are the centers rounded.
 type Codebook struct {
 	Center []float32 // in code units, sorted

@@ -296,6 +296,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: perTensorDense
       type:
         scalar: boolean
+    - name: reconstruct
+      type:
+        scalar: boolean
 - name: dev.espalier.espalier.api.v1alpha1.LocalReference
   map:
     fields:
@@ -652,6 +655,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: ranges
       type:
         scalar: string
+    - name: reconstruct
+      type:
+        scalar: boolean
 - name: dev.espalier.espalier.api.v1alpha1.Quotient
   scalar: untyped
   list:

@@ -19,6 +19,9 @@ type LeafOptionsApplyConfiguration struct {
 	// keepFloat names layers that stay float: patterns for names of their weights and outputs, in which * stands for any run of
 	// characters, ? for any one. One that matches nothing is an error.
 	KeepFloat []string `json:"keepFloat,omitempty"`
+	// reconstruct rounds weights by the error of their layer's output on up to 512 training samples without their labels, and sets
+	// biases to what makes up for it. Default false.
+	Reconstruct *bool `json:"reconstruct,omitempty"`
 }
 
 // LeafOptionsApplyConfiguration constructs a declarative configuration of the LeafOptions type for use with
@@ -58,5 +61,13 @@ func (b *LeafOptionsApplyConfiguration) WithKeepFloat(values ...string) *LeafOpt
 	for i := range values {
 		b.KeepFloat = append(b.KeepFloat, values[i])
 	}
+	return b
+}
+
+// WithReconstruct sets the Reconstruct field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Reconstruct field is set to the value of the last call.
+func (b *LeafOptionsApplyConfiguration) WithReconstruct(value bool) *LeafOptionsApplyConfiguration {
+	b.Reconstruct = &value
 	return b
 }

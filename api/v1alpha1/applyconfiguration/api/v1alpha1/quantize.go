@@ -21,6 +21,8 @@ type QuantizeApplyConfiguration struct {
 	PerTensorDense *bool `json:"perTensorDense,omitempty"`
 	// keepFloat names layers that stay float, instead of those that the pipeline names; [] is none.
 	KeepFloat []string `json:"keepFloat,omitempty"`
+	// reconstruct rounds weights by the error of their layer's output, before training. Default: the pipeline's.
+	Reconstruct *bool `json:"reconstruct,omitempty"`
 }
 
 // QuantizeApplyConfiguration constructs a declarative configuration of the Quantize type for use with
@@ -76,5 +78,13 @@ func (b *QuantizeApplyConfiguration) WithKeepFloat(values ...string) *QuantizeAp
 	for i := range values {
 		b.KeepFloat = append(b.KeepFloat, values[i])
 	}
+	return b
+}
+
+// WithReconstruct sets the Reconstruct field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Reconstruct field is set to the value of the last call.
+func (b *QuantizeApplyConfiguration) WithReconstruct(value bool) *QuantizeApplyConfiguration {
+	b.Reconstruct = &value
 	return b
 }
