@@ -48,8 +48,10 @@ func Fetch(ctx context.Context, uri string, o Options, cache Cache) (Fetched, er
 		return Fetched{}, err
 	}
 	if a.local != "" {
-		_, err := os.Stat(a.local)
-		return Fetched{Path: a.local}, explain(uri, err)
+		if _, err := os.Stat(a.local); err != nil {
+			return Fetched{}, explain(uri, err)
+		}
+		return Fetched{Path: a.local}, a.contained()
 	}
 	b, err := a.open(ctx, o)
 	if err != nil {

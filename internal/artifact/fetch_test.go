@@ -125,3 +125,35 @@ func TestKeysThatAreNoPathsAreNotFetched(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// A link in a claim may lead to what is in the claim, and nowhere else: not to the container's secrets.
+func TestALinkOutOfAClaimIsRefused(t *testing.T) {
+	for name, tt := range map[string]struct {
+		link, to, uri string
+		refused       bool
+	}{
+		"to a file of the claim":      {"models/b.tflite", "a.tflite", "pvc://models/b.tflite", false},
+		"to a folder of the claim":    {"models/again", "data", "pvc://models/again", false},
+		"to a file outside":           {"models/b.tflite", "../secrets/key", "pvc://models/b.tflite", true},
+		"to a folder outside":         {"models/b", "../secrets", "pvc://models/b/key", true},
+		"outside, below a dataset":    {"models/data/2.png", "../../secrets/key", "pvc://models/data", true},
+		"to another claim, in a tree": {"models/data/more", "../../other", "pvc://models/data", true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			root := t.TempDir()
+			for _, file := range []string{"models/a.tflite", "models/data/1.png", "secrets/key", "other/x"} {
+				writeFile(t, filepath.Join(root, file), "x")
+			}
+			if err := os.Symlink(tt.to, filepath.Join(root, tt.link)); err != nil {
+				t.Skip(err)
+			}
+			_, err := Fetch(t.Context(), tt.uri, Options{ClaimRoot: root}, Cache{})
+			if tt.refused != errors.Is(err, ErrBadAddress) || !tt.refused && err != nil {
+				t.Errorf("%v", err)
+			}
+			if tt.refused && (err == nil || !strings.Contains(err.Error(), "leads out of the claim")) {
+				t.Errorf("%v does not say why", err)
+			}
+		})
+	}
+}

@@ -77,6 +77,7 @@ func Open(ctx context.Context, uri string, o Options) (*Store, error) {
 type address struct {
 	uri                 string
 	local               string
+	claim               string // the folder of the claim that local is in
 	scheme, bucket, key string
 }
 
@@ -105,7 +106,8 @@ func parse(uri string, o Options) (address, error) {
 		if o.ClaimRoot == "" {
 			return address{}, badAddress("%s: claims are reached in a cluster only: here, name a path", uri)
 		}
-		return address{uri: uri, local: filepath.Join(o.ClaimRoot, place, filepath.FromSlash(path.Clean("/"+key)))}, nil
+		claim := filepath.Join(o.ClaimRoot, place)
+		return address{uri: uri, claim: claim, local: filepath.Join(claim, filepath.FromSlash(path.Clean("/"+key)))}, nil
 	case "s3", "gs", "azblob":
 		if place == "" {
 			return address{}, badAddress("%s: want %s://bucket/key", uri, scheme)

@@ -43,7 +43,11 @@ func TestAddressesAreTakenApart(t *testing.T) {
 				}
 				return
 			}
-			want := address{uri: tt.uri, local: filepath.FromSlash(tt.local), scheme: tt.scheme, bucket: tt.bucket, key: tt.key}
+			claim := ""
+			if strings.HasPrefix(tt.uri, "pvc:") {
+				claim = filepath.FromSlash("/claims/models")
+			}
+			want := address{claim: claim, uri: tt.uri, local: filepath.FromSlash(tt.local), scheme: tt.scheme, bucket: tt.bucket, key: tt.key}
 			if err != nil || a != want {
 				t.Errorf("got %+v, %v, want %+v", a, err, want)
 			}

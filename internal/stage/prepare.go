@@ -233,7 +233,11 @@ func (p *Prepared) facts() []string {
 		out = append(out, fmt.Sprintf("%d test", p.Data.Test.Len()))
 	}
 	if n := dataset.ClassCount(p.Data.Train); n > 0 {
-		out = append(out, fmt.Sprintf("%d classes", n))
+		if n == 1 {
+			out = append(out, "1 class")
+		} else {
+			out = append(out, fmt.Sprintf("%d classes", n))
+		}
 	}
 	for i := range p.Outputs {
 		out = append(out, "output "+p.Outputs[i].String())

@@ -150,6 +150,9 @@ func (o *Output) meaning() string {
 	by := map[Activation]string{Plain: "logits", Softmax: "softmax", Sigmoid: "sigmoid", Chance: "probabilities", Position: "ArgMax", Unit: "of length 1"}[o.Activation]
 	switch o.Kind {
 	case Classes:
+		if o.Classes == 1 {
+			return fmt.Sprintf("its only class (%s)", by)
+		}
 		return fmt.Sprintf("one of %d classes (%s)", o.Classes, by)
 	case Binary:
 		return fmt.Sprintf("yes or no (%s)", by)
@@ -158,10 +161,17 @@ func (o *Output) meaning() string {
 	case PositionClasses:
 		return fmt.Sprintf("one of %d classes at each of %d positions (%s)", o.Classes, o.Positions, by)
 	case Reconstruction:
-		return fmt.Sprintf("its input again, %d values", o.Size)
+		return "its input again, " + values(o.Size)
 	case Embedding:
-		return fmt.Sprintf("an embedding of %d values", o.Size)
+		return "an embedding of " + values(o.Size)
 	default:
-		return fmt.Sprintf("%d values", o.Size)
+		return values(o.Size)
 	}
+}
+
+func values(n int) string {
+	if n == 1 {
+		return "1 value"
+	}
+	return fmt.Sprintf("%d values", n)
 }

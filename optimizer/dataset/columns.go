@@ -218,17 +218,25 @@ func (w words) keep(word string) string {
 	return word
 }
 
-// begin reads the first two rows of a table, which tell whether it has headings.
-func (f *files) begin(c *columns, spec *Spec) error {
-	var rows [][]string
+// firstRows are the first rows of a table, two if there are so many.
+func (f *files) firstRows(c *columns) (rows [][]string, err error) {
 	enough := errors.New("two rows are enough")
-	err := f.eachRow(c, func(row []string, _ int) error {
+	err = f.eachRow(c, func(row []string, _ int) error {
 		if rows = append(rows, slices.Clone(row)); len(rows) == 2 {
 			return enough
 		}
 		return nil
 	})
-	if err != nil && !errors.Is(err, enough) {
+	if errors.Is(err, enough) {
+		err = nil
+	}
+	return rows, err
+}
+
+// begin settles whether a table has headings.
+func (f *files) begin(c *columns, spec *Spec) error {
+	rows, err := f.firstRows(c)
+	if err != nil {
 		return err
 	}
 	if len(rows) == 0 {

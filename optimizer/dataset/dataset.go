@@ -219,13 +219,13 @@ func (d *Dataset) assemble(found *parts, spec *Spec) error {
 	}
 	if found.names != nil {
 		if spec.Classes > 0 && spec.Classes < len(found.names) {
-			return fmt.Errorf("there are %d classes, not %d: %s", len(found.names), spec.Classes, strings.Join(found.names, ", "))
+			return fmt.Errorf("there are %d classes, not %d as dataset.classes says: %s", len(found.names), spec.Classes, short(found.names))
 		}
 		d.ClassNames = found.names
-		d.note("classes, in the order of their numbers: %s", strings.Join(found.names[:min(len(found.names), 20)], ", "))
+		d.note("classes, in the order of their numbers: %s", short(found.names))
 		if o := spec.onlyOutput(); o != nil && o.size() == o.width() && o.width() > max(len(found.names), spec.Classes) {
-			d.note("the labels have %d classes, the network's output %d: where one has no samples, the numbers of those after it are other ones than the network's",
-				len(found.names), o.width())
+			d.note("the labels have %s, the network's output %d: where one has no samples, the numbers of those after it are other ones than the network's",
+				fmt.Sprintf("%d %s", len(found.names), plural(len(found.names), "class", "classes")), o.width())
 		}
 	}
 	inputs := spec.inputs()

@@ -97,6 +97,8 @@ func TestOpenErrors(t *testing.T) {
 		"a fraction over 1":               {files: npzWith(), path: "d.npz", spec: Spec{Split: Split{Validation: "2"}}, want: []string{"split.validation is 2"}},
 		"padding without a crop":          {files: npzWith(), path: "d.npz", spec: Spec{Augmentation: Augmentation{Padding: 2}}, want: []string{"randomCrop"}},
 		"labels of one split unlike":      {files: npzWith(member{"y_test", npyBytes("<f4", []int{1, 3}, make([]float32, 3))}), path: "d.npz", want: []string{"y_test has shape [3]", "y_train has []"}},
+		"an empty name of a class":        {files: npzWith(member{"y_train", npyBytes("|S1", []int{4}, []byte("ab\x00b"))}, member{"y_test", npyBytes("|S1", []int{1}, []byte("a"))}), path: "d.npz", want: []string{"y_train: sample 2", "label is empty"}},
+		"an empty label of an array":      {files: map[string][]byte{"x.bin": ramp(3), "x.csv": []byte("id,label\n1,dog\n2,\n3,cat\n")}, path: "x.bin", spec: Spec{Stored: Stored{Type: Uint8, Shape: []int{1}}}, want: []string{"x.csv", "row 2", "label is empty"}},
 		"targets that are no numbers":     {files: npzWith(member{"y_train", npyBytes("|O", []int{4}, make([]byte, 32))}), path: "d.npz", want: []string{`"y_train"`, "objects"}},
 		"a NaN in a sample (when read)":   {files: npzWith(member{"x_test", npyBytes("<f4", []int{1, 2}, []float32{0, nan})}), path: "d.npz", want: []string{"x_test: sample 0: value 1 is NaN"}},
 		"an Inf in a sample (when read)":  {files: npzWith(), path: "d.npz", spec: Spec{Preprocessing: Preprocessing{Offset: "1e300"}}, want: []string{"sample 0: value 0 is +Inf"}},

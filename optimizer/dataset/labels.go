@@ -298,7 +298,15 @@ func (l *labelling) beyond(a *array, top int32) error {
 	case second >= 0 && second < k && top == 255:
 		remedy = fmt.Sprintf("if %d marks what is to be ignored, give it the class that is behind it, or leave those samples out: nothing is ignored", top)
 	}
-	return fmt.Errorf("the dataset has labels up to %d (%s), output %s has the %d classes 0 … %d; %s", top, a.title, o.Names[0], o.width(), o.width()-1, remedy)
+	return fmt.Errorf("has labels up to %d (%s); output %s has the %s; %s", top, a.title, o.Names[0], classesOf(o.width()), remedy)
+}
+
+// classesOf lists the numbers of so many classes.
+func classesOf(n int) string {
+	if n == 1 {
+		return "one class 0"
+	}
+	return fmt.Sprintf("%d classes 0 … %d", n, n-1)
 }
 
 // eachClass calls f for each class, with the index of its sample.

@@ -1,7 +1,6 @@
 package dataset
 
 import (
-	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -18,81 +17,168 @@ var (
 
 // listing is a .csv file that lists files and their labels, in the order of its rows.
 type listing struct {
-	name   string
-	paths  [4][]string // by split, slash-separated, below the root
-	labels [4][]string
-	single bool // without a word on splits
+	name    string
+	columns listColumns
+	paths   [4][]string // by split, slash-separated, below the root
+	labels  [4][]string
+	single  bool // without a word on splits
 }
 
 type listings []*listing
 
-// findListings reads the lists of files in a folder: .csv files that have a column of the names of files.
-func (f *files) findListings(root string, entries []fs.DirEntry, m *media, spec *Spec) (listings, error) {
-	var out listings
+// listColumns are the columns of a list; −1 where there is none.
+type listColumns struct {
+	file, label, split int
+	headings           []string // nil: none
+}
+
+// findListings reads the lists of files in a folder: .csv files that have a column of the names of files. others are tables that have none.
+func (f *files) findListings(root string, entries []fs.DirEntry, m *media, spec *Spec) (out listings, others []string, err error) {
+	seen := map[string]listed{}
 	for _, e := range entries {
-		if e.IsDir() || strings.HasPrefix(e.Name(), ".") || !isTable(e.Name()) {
+		if isFolder(root, e) || strings.HasPrefix(e.Name(), ".") || !isTable(e.Name()) {
 			continue
 		}
 		l := &listing{name: e.Name()}
-		switch known, err := f.readListing(root, l, m, spec); {
+		switch known, err := f.readListing(root, l, m, spec, seen); {
 		case err != nil:
-			return nil, fmt.Errorf("%s: %w", filepath.Join(root, e.Name()), err)
+			return nil, nil, fmt.Errorf("%s: %w", filepath.Join(root, e.Name()), err)
 		case known:
 			out = append(out, l)
+		default:
+			others = append(others, e.Name())
 		}
 	}
-	return out, nil
+	return out, others, nil
+}
+
+// listed is where a file was listed first, and with which label.
+type listed struct {
+	list, label string
+	line        int
 }
 
 // readListing reads a list of files; false if the table is none.
-func (f *files) readListing(root string, l *listing, m *media, spec *Spec) (bool, error) {
+func (f *files) readListing(root string, l *listing, m *media, spec *Spec, seen map[string]listed) (bool, error) {
 	_, of := divide("x_" + tableStem(l.name))
-	l.single = of == undivided
-	file, label, split := -1, -1, -1
-	rows, other := 0, errors.New("is no list of files")
-	err := f.eachRow(&columns{path: filepath.Join(root, l.name)}, func(row []string, _ int) error {
-		if file < 0 {
-			if file = headed(row, fileColumns); file >= 0 {
-				label, split = headed(row, labelColumns), headed(row, splitColumns)
-				if spec.Labels != "" {
-					if label = headed(row, []string{spec.Labels}); label < 0 {
-						return fmt.Errorf("has no column %q (dataset.labels); there are %s", spec.Labels, short(row))
-					}
-				}
-				if label < 0 && len(row) == 2 {
-					label = 1 - file
-				}
-				l.single = l.single && split < 0
-				return nil
-			}
-			if !slices.Contains(m.extensions, strings.ToLower(filepath.Ext(strings.TrimSpace(row[0])))) {
-				return other
-			}
-			if file = 0; len(row) == 2 { // no headings
-				label = 1
-			}
+	c := &columns{path: filepath.Join(root, l.name)}
+	head, err := f.firstRows(c)
+	if err != nil || len(head) == 0 {
+		return false, err
+	}
+	if l.columns.file, l.columns.headings = m.fileColumn(root, tableStem(l.name), head); l.columns.file < 0 {
+		return false, nil
+	}
+	if err := l.columns.others(head, spec); err != nil {
+		return false, err
+	}
+	l.single = of == undivided && l.columns.split < 0
+	known, heads := words{}, l.columns.headings != nil
+	return true, f.eachRow(c, func(row []string, line int) error {
+		if heads {
+			heads = false
+			return nil
 		}
-		rows++
 		at := of
-		if split >= 0 {
-			if at = splitCalled(row[split]); at == undivided {
-				return fmt.Errorf("row %d: %q is no split; call them train, validation and test", rows, row[split])
+		if k := l.columns.split; k >= 0 {
+			if at = splitCalled(row[k]); at == undivided {
+				return fmt.Errorf("line %d: %q is no split; call them train, validation and test", line, row[k])
 			}
 		}
-		path, err := m.resolve(root, tableStem(l.name), strings.TrimSpace(row[file]))
+		path, err := m.resolve(root, tableStem(l.name), strings.TrimSpace(row[l.columns.file]))
 		if err != nil {
-			return fmt.Errorf("row %d: %w", rows, err)
+			return fmt.Errorf("line %d: %w", line, err)
 		}
 		l.paths[at] = append(l.paths[at], path)
-		if label >= 0 {
-			l.labels[at] = append(l.labels[at], strings.TrimSpace(row[label]))
+		label := ""
+		if k := l.columns.label; k >= 0 {
+			if label = known.keep(strings.TrimSpace(row[k])); label == "" {
+				return fmt.Errorf("line %d, column %d: %w", line, k+1, errEmptyLabel)
+			}
+			l.labels[at] = append(l.labels[at], label)
+		}
+		same := filepath.Clean(path)
+		before, again := seen[same]
+		if again && label != "" && before.label != "" && before.label != label {
+			return fmt.Errorf("line %d: %s has label %s, in %s, line %d, %s: which is it?", line, path, label, before.list, before.line, before.label)
+		}
+		if !again {
+			seen[same] = listed{l.name, label, line}
 		}
 		return nil
 	})
-	if errors.Is(err, other) || file < 0 && err == nil {
-		return false, nil
+}
+
+// fileColumn is the column of the names of files, −1 if there is none, and the headings if the first row is of such: the column that is
+// headed so, else one that names a file.
+func (m *media) fileColumn(root, folder string, rows [][]string) (int, []string) {
+	names := func(field string) bool {
+		_, found := m.find(root, folder, strings.TrimSpace(field))
+		return found || m.reads(strings.TrimSpace(field))
 	}
-	return true, err
+	first, second := rows[0], rows[len(rows)-1]
+	if at := slices.IndexFunc(first, m.reads); at >= 0 {
+		return at, nil
+	}
+	headings := make([]string, len(first))
+	for k := range first {
+		headings[k] = strings.TrimSpace(first[k])
+	}
+	at := -1
+	for k := range headings { // of two that are headed so, such as path and filename, the one that names a file
+		if headed(headings[k:k+1], fileColumns) == 0 && (at < 0 || !names(second[at]) && names(second[k])) {
+			at = k
+		}
+	}
+	switch {
+	case at >= 0:
+		return at, headings
+	case slices.ContainsFunc(first, names):
+		return slices.IndexFunc(first, names), nil
+	case slices.ContainsFunc(second, names):
+		return slices.IndexFunc(second, names), headings
+	}
+	return -1, nil
+}
+
+// others finds the columns of labels and of splits.
+func (c *listColumns) others(rows [][]string, spec *Spec) error {
+	c.label, c.split = headed(c.headings, labelColumns), headed(c.headings, splitColumns)
+	if spec.Target == None {
+		c.label = -1
+		return nil
+	}
+	if spec.Labels != "" {
+		if c.headings == nil {
+			return fmt.Errorf("has no headings, so that no column is called %q (dataset.labels)", spec.Labels)
+		}
+		if c.label = headed(c.headings, []string{spec.Labels}); c.label < 0 {
+			return fmt.Errorf("has no column %q (dataset.labels); there are %s", spec.Labels, short(c.headings))
+		}
+	}
+	if c.label >= 0 {
+		return nil
+	}
+	var left []int
+	for k := range rows[0] {
+		switch {
+		case k == c.file || k == c.split || k == 0 && c.headings != nil && c.headings[0] == "": // the row numbers that pandas writes
+		case c.headings == nil && c.split < 0 && len(rows[0]) > 2 && !slices.ContainsFunc(rows, func(row []string) bool { return splitCalled(row[k]) == undivided }):
+			c.split = k
+		default:
+			left = append(left, k)
+		}
+	}
+	switch {
+	case len(left) == 0:
+	case len(left) == 1:
+		c.label = left[0]
+	case c.headings == nil:
+		return fmt.Errorf("has %d columns and no headings: head them filename, label and split", len(rows[0]))
+	default:
+		return fmt.Errorf("which column is the label? Head it `label`, or name it in dataset.labels; there are %s", short(c.headings))
+	}
+	return nil
 }
 
 // headed is the column that has one of several headings, −1 if none has.
@@ -112,28 +198,47 @@ func splitCalled(word string) int {
 	return undivided
 }
 
-// resolve finds a listed file below the root, or below the folder that has the list's name.
+// resolve finds and measures a listed file.
 func (m *media) resolve(root, folder, name string) (string, error) {
-	name = filepath.ToSlash(name)
-	if !filepath.IsLocal(filepath.FromSlash(name)) {
+	if !filepath.IsLocal(filepath.FromSlash(filepath.ToSlash(name))) {
 		return "", fmt.Errorf("%q is no file of the folder; write paths relative to it", name)
 	}
+	path, found := m.find(root, folder, name)
+	if !found {
+		return "", fmt.Errorf("there is no file %s in %s", name, root)
+	}
+	full := filepath.Join(root, filepath.FromSlash(path))
+	if err := m.measure(full); err != nil {
+		return "", fmt.Errorf("%s: %w", full, err)
+	}
+	return path, nil
+}
+
+// find finds a listed file below the root, or below the folder that has the list's name; its extension may be left out.
+func (m *media) find(root, folder, name string) (string, bool) {
+	if name = filepath.ToSlash(name); name == "" || !filepath.IsLocal(filepath.FromSlash(name)) {
+		return "", false
+	}
+	extensions := []string{""}
+	if !m.reads(name) {
+		extensions = append(extensions, m.extensions...)
+	}
 	for _, path := range []string{name, folder + "/" + name} {
-		full := filepath.Join(root, filepath.FromSlash(path))
-		if _, err := os.Stat(full); err == nil {
-			if err := m.measure(full); err != nil {
-				return "", fmt.Errorf("%s: %w", full, err)
+		for _, extension := range extensions {
+			info, err := os.Stat(filepath.Join(root, filepath.FromSlash(path+extension)))
+			if err == nil && info.Mode().IsRegular() {
+				return strings.Clone(path + extension), true
 			}
-			return path, nil
 		}
 	}
-	return "", fmt.Errorf("there is no file %s in %s", name, root)
+	return "", false
 }
 
 // parts makes the splits of lists.
 func (all listings) parts(root string, m *media, spec *Spec) (*parts, error) {
 	found := &parts{single: len(all) == 1 && all[0].single}
-	labels, labelled := map[string]*table{}, spec.Target != None
+	labels := map[string]*table{}
+	var without *listing // that has no labels
 	var paths [4][]string
 	for _, l := range all {
 		found.files = append(found.files, l.name)
@@ -149,11 +254,13 @@ func (all listings) parts(root string, m *media, spec *Spec) (*parts, error) {
 			}
 			paths[at] = listed
 			found.files = append(found.files, listed...)
-			if labelled = labelled && len(l.labels[at]) > 0; labelled {
-				t := tableOf(l.labels[at])
-				t.title = filepath.Join(root, l.name)
-				labels["y"+splitSuffix(at)] = t
+			if len(l.labels[at]) == 0 {
+				without = l
+				continue
 			}
+			t := tableOf(l.labels[at])
+			t.title = filepath.Join(root, l.name)
+			labels["y"+splitSuffix(at)] = t
 		}
 	}
 	slots := []**part{&found.train, &found.validation, &found.test, &found.train}
@@ -165,8 +272,15 @@ func (all listings) parts(root string, m *media, spec *Spec) (*parts, error) {
 	if found.train == nil && found.test == nil {
 		return nil, fmt.Errorf("%s lists no %s to train with or to test", root, m.what)
 	}
-	if !labelled {
+	found.notes = repeated(paths[:])
+	switch {
+	case spec.Target == None:
 		return found, nil
+	case len(labels) == 0:
+		found.notes = append(found.notes, fmt.Sprintf("%s has no column of labels", without.name))
+		return found, nil
+	case without != nil:
+		return nil, fmt.Errorf("%s has no column of labels, other lists have: add it, or set dataset.target to None to do without", filepath.Join(root, without.name))
 	}
 	named := catalogue{}
 	encodeTables(labels, func(name string, a *array, classes []string) {
@@ -174,5 +288,29 @@ func (all listings) parts(root string, m *media, spec *Spec) (*parts, error) {
 		_, at := divide(name)
 		(*slots[at]).raw = []*array{a}
 	})
-	return found, found.tell([]*stem{named["y"]}, spec)
+	if err := found.tell([]*stem{named["y"]}, spec); err != nil {
+		return nil, fmt.Errorf("%s: %w", root, err)
+	}
+	return found, nil
+}
+
+// repeated notes files that are in two splits.
+func repeated(splits [][]string) []string {
+	of := map[string]int{}
+	n, first := 0, ""
+	for at, paths := range splits {
+		for _, path := range paths {
+			path = filepath.Clean(path)
+			if before, listed := of[path]; listed && before != at {
+				if n++; n == 1 {
+					first = path
+				}
+			}
+			of[path] = at
+		}
+	}
+	if n == 0 {
+		return nil
+	}
+	return []string{fmt.Sprintf("%s in two splits, such as %s: figures are of what was trained on", several(n, "files"), first)}
 }

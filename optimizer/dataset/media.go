@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -31,22 +32,24 @@ func mediaParts(f *files, root string, m *media, spec *Spec) (*parts, error) {
 	if err != nil {
 		return nil, err
 	}
-	lists, err := f.findListings(root, entries, m, spec)
+	lists, others, err := f.findListings(root, entries, m, spec)
 	if err != nil {
 		return nil, err
 	}
 	if len(lists) > 0 {
-		return lists.parts(root, m, spec)
+		found, err := lists.parts(root, m, spec)
+		if err == nil {
+			err = m.unlisted(root, found)
+		}
+		return found, err
 	}
 	folders := [3]string{}
 	for _, e := range entries {
-		for i, names := range splitNames {
-			if e.IsDir() && slices.Contains(names, strings.ToLower(e.Name())) {
-				if folders[i] != "" {
-					return nil, fmt.Errorf("%s has both %s and %s, which are the same split; put their %s into one", root, folders[i], e.Name(), m.what)
-				}
-				folders[i] = e.Name()
+		if at := splitCalled(e.Name()); at != undivided && isFolder(root, e) {
+			if folders[at] != "" {
+				return nil, fmt.Errorf("%s has both %s and %s, which are the same split; put their %s into one", root, folders[at], e.Name(), m.what)
 			}
+			folders[at] = e.Name()
 		}
 	}
 	found := &parts{single: folders == [3]string{}}
@@ -62,7 +65,7 @@ func mediaParts(f *files, root string, m *media, spec *Spec) (*parts, error) {
 			return nil, err
 		}
 		if others := trees[i].others; len(others) > 0 {
-			return nil, fmt.Errorf("%s: %d files are of formats that are not read (%s): %s, or take them out", filepath.Join(root, folder), len(others),
+			return nil, fmt.Errorf("%s has %s of formats that are not read (%s): %s, or take them out", filepath.Join(root, folder), several(len(others), "files"),
 				strings.Join(others[:min(len(others), 5)], ", "), m.remedy)
 		}
 		found.files = append(found.files, trees[i].paths...)
@@ -72,6 +75,20 @@ func mediaParts(f *files, root string, m *media, spec *Spec) (*parts, error) {
 	found.names = slices.Compact(found.names)
 	if len(found.files) == 0 {
 		return nil, fmt.Errorf("%s holds no %s files, neither in itself nor by class", root, strings.Join(m.extensions, ", "))
+	}
+	if len(others) > 0 {
+		if len(found.names) == 0 && spec.Target != None {
+			return nil, fmt.Errorf("%s lists no %s of the folder: head the column of their file names `filename` and the one of labels `label`; dataset.target None goes without labels, dataset.format Table reads tables beside %s",
+				filepath.Join(root, others[0]), m.what, m.what)
+		}
+		found.notes = append(found.notes, fmt.Sprintf("%s lists no %s and is left out", strings.Join(others, ", "), m.what))
+	}
+	if !found.single {
+		notes, err := m.beside(root, entries)
+		if err != nil {
+			return nil, err
+		}
+		found.notes = append(found.notes, notes...)
 	}
 	for i, tree := range trees {
 		if tree != nil {
@@ -90,6 +107,70 @@ func mediaParts(f *files, root string, m *media, spec *Spec) (*parts, error) {
 	return found, nil
 }
 
+// beside names what lies beside the folders of splits and is in none: a folder whose name is misspelt, or loose files.
+func (m *media) beside(root string, entries []fs.DirEntry) ([]string, error) {
+	var notes []string
+	loose := 0
+	for _, e := range entries {
+		folder := isFolder(root, e)
+		switch {
+		case strings.HasPrefix(e.Name(), "."), folder && splitCalled(e.Name()) != undivided:
+		case folder:
+			n := 0
+			if err := walkTree(filepath.Join(root, e.Name()), func(path string, folder bool) error {
+				if !folder && m.reads(path) {
+					n++
+				}
+				return nil
+			}); err != nil {
+				return nil, err
+			}
+			if n > 0 {
+				notes = append(notes, fmt.Sprintf("%s is no split (train, validation or test) and is left out, with %s", e.Name(), several(n, m.what)))
+			}
+		case m.reads(e.Name()):
+			loose++
+		}
+	}
+	if loose > 0 {
+		notes = append(notes, fmt.Sprintf("%s beside the folders of the splits: left out", several(loose, m.what)))
+	}
+	return notes, nil
+}
+
+// unlisted notes files below the root that no list names.
+func (m *media) unlisted(root string, found *parts) error {
+	listed := map[string]bool{}
+	for _, name := range found.files {
+		listed[path.Clean(name)] = true
+	}
+	n, first := 0, ""
+	err := walkTree(root, func(file string, folder bool) error {
+		below, _ := filepath.Rel(root, file)
+		if below = filepath.ToSlash(below); folder || !m.reads(file) || listed[below] {
+			return nil
+		}
+		if n++; n == 1 {
+			first = below
+		}
+		return nil
+	})
+	if n > 0 {
+		found.notes = append(found.notes, fmt.Sprintf("%s in no list: left out, such as %s", several(n, m.what), first))
+	}
+	return err
+}
+
+// reads reports whether a file has the extension of one that is read.
+func (m *media) reads(path string) bool {
+	return slices.Contains(m.extensions, strings.ToLower(filepath.Ext(path)))
+}
+
+// several is a number of things, named by their plural.
+func several(n int, things string) string {
+	return fmt.Sprintf("%d %s", n, plural(n, strings.TrimSuffix(things, "s"), things))
+}
+
 // mediaTree is the files of one split.
 type mediaTree struct {
 	paths   []string // sorted, slash-separated, below the root
@@ -104,26 +185,16 @@ func (m *media) walk(root, folder string) (*mediaTree, error) {
 	tree := &mediaTree{}
 	base := filepath.Join(root, folder)
 	loose := 0
-	err := filepath.WalkDir(base, func(path string, e fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		if path != base && strings.HasPrefix(e.Name(), ".") {
-			if e.IsDir() {
-				return filepath.SkipDir
-			}
-			return nil
-		}
-		if e.IsDir() && filepath.Dir(path) == base && path != base {
-			tree.folders = append(tree.folders, e.Name())
+	err := walkTree(base, func(path string, folder bool) error {
+		if folder && filepath.Dir(path) == base {
+			tree.folders = append(tree.folders, filepath.Base(path))
 		}
 		within, _ := filepath.Rel(base, path)
 		within = filepath.ToSlash(within)
-		suffix := strings.ToLower(filepath.Ext(path))
-		if !e.IsDir() && slices.Contains(m.unread, suffix) {
+		if !folder && slices.Contains(m.unread, strings.ToLower(filepath.Ext(path))) {
 			tree.others = append(tree.others, within)
 		}
-		if e.IsDir() || !slices.Contains(m.extensions, suffix) {
+		if folder || !m.reads(path) {
 			return nil
 		}
 		if err := m.measure(path); err != nil {
@@ -141,7 +212,7 @@ func (m *media) walk(root, folder string) (*mediaTree, error) {
 		return nil
 	})
 	if err == nil && loose > 0 && len(tree.classes) > 0 {
-		err = fmt.Errorf("%s has %d %s beside the folders of its classes; move them into one", base, loose, m.what)
+		err = fmt.Errorf("%s has %s beside the folders of its classes: move them into one, or list all in a labels.csv of filename and label", base, several(loose, m.what))
 	}
 	return tree, err
 }
@@ -183,13 +254,9 @@ func (t *mediaTree) part(samples store, names []string, spec *Spec) *part {
 // recogniseMedia tells by the first file below a folder what it is of, nothing if there is none.
 func recogniseMedia(root string) Format {
 	var found Format
-	_ = filepath.WalkDir(root, func(path string, e fs.DirEntry, err error) error { // what cannot be walked is said when it is read
+	_ = walkTree(root, func(path string, folder bool) error { // what cannot be walked is said when it is read
 		switch suffix := strings.ToLower(filepath.Ext(path)); {
-		case err != nil:
-			return err
-		case path != root && strings.HasPrefix(e.Name(), ".") && e.IsDir():
-			return filepath.SkipDir
-		case e.IsDir(), strings.HasPrefix(e.Name(), "."):
+		case folder:
 		case slices.Contains(recordingFiles, suffix):
 			found = Audio
 			return filepath.SkipAll

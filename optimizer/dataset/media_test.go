@@ -7,6 +7,8 @@ import (
 	"image"
 	"image/color"
 	"math"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -60,6 +62,28 @@ func TestRecordings(t *testing.T) {
 			spec: Spec{Network: hears(3)}, shape: []int{3}, x: []float32{0.5, -0.5, 0}, y: "[[1]]"},
 		"a list with splits": {files: map[string][]byte{"a.wav": half, "b.wav": quarter, "m.csv": []byte("file,split,label\nb.wav,test,0\na.wav,train,1\n")},
 			spec: Spec{Network: hears(3)}, shape: []int{3}, x: []float32{0.5, -0.5, 0}, y: "[[1]]"},
+		"a list of unknown headings": {files: map[string][]byte{"a.wav": half, "b.wav": quarter, "l.csv": []byte("word,clip\nyes,b.wav\nno,a.wav\n")},
+			spec: Spec{Network: hears(3)}, shape: []int{3}, x: []float32{0.25, 0, 0}, y: "[[1]]"},
+		"a list of names without extensions": {files: map[string][]byte{"clips/a.wav": half, "clips/b.wav": quarter, "l.csv": []byte("id,word\nclips/b,yes\nclips/a,no\n")},
+			spec: Spec{Network: hears(3)}, shape: []int{3}, x: []float32{0.25, 0, 0}, y: "[[1]]"},
+		"a list with a label in front": {files: map[string][]byte{"a.wav": half, "b.wav": quarter, "l.csv": []byte("yes,b.wav\nno,a.wav\n")},
+			spec: Spec{Network: hears(3)}, shape: []int{3}, x: []float32{0.25, 0, 0}, y: "[[1]]"},
+		"a list of splits without headings": {files: map[string][]byte{"a.wav": half, "b.wav": quarter, "l.csv": []byte("b.wav,train,yes\na.wav,test,no\n")},
+			spec: Spec{Network: hears(3)}, shape: []int{3}, x: []float32{0.25, 0, 0}, y: "[[1]]"},
+		"a list of splits and one column more": {files: map[string][]byte{"a.wav": half, "b.wav": quarter, "l.csv": []byte("filename,split,word\nb.wav,train,yes\na.wav,test,no\n")},
+			spec: Spec{Network: hears(3)}, shape: []int{3}, x: []float32{0.25, 0, 0}, y: "[[1]]"},
+		"a list of splits alone": {files: map[string][]byte{"a.wav": half, "b.wav": half, "l.csv": []byte("filename,split\nb.wav,train\na.wav,test\n")},
+			spec: Spec{Network: hears(3)}, shape: []int{3}, y: "[]", notes: "l.csv has no column of labels"},
+		"a list whose labels are not wanted": {files: map[string][]byte{"a.wav": half, "l.csv": []byte("filename,age,label\na.wav,3,\n")},
+			spec: Spec{Network: hears(3), Target: None}, shape: []int{3}, y: "[]"},
+		"a list of part of the files": {files: map[string][]byte{"a.wav": half, "b.wav": half, "c.wav": half, "l.csv": []byte("filename,label\n./b.wav,1\n")},
+			spec: Spec{Network: hears(3)}, shape: []int{3}, y: "[[1]]", notes: "2 recordings in no list: left out, such as a.wav"},
+		"a file in two splits": {files: map[string][]byte{"a.wav": half, "b.wav": half, "train.csv": []byte("filename,label\na.wav,1\nb.wav,0\n"), "test.csv": []byte("filename,label\na.wav,1\n")},
+			spec: Spec{Network: hears(3)}, shape: []int{3}, y: "[[1]]", notes: "1 file in two splits, such as a.wav"},
+		"a table that lists nothing": {files: map[string][]byte{"hi/a.wav": half, "lo/b.wav": half, "about.csv": []byte("speaker,age\nann,7\n")},
+			spec: Spec{Network: hears(3)}, shape: []int{3}, y: "[[0]]", notes: "about.csv lists no recordings and is left out"},
+		"a split that is misspelt": {files: map[string][]byte{"train/hi/a.wav": half, "train/lo/b.wav": half, "tset/hi/c.wav": half, "d.wav": half},
+			spec: Spec{Network: hears(3)}, shape: []int{3}, y: "[[0]]", notes: "1 recording beside the folders of the splits: left out"},
 		"numbers to predict": {files: map[string][]byte{"a.wav": half, "m.csv": []byte("file,loudness\na.wav,0.75\n")},
 			spec: Spec{Network: &Network{Inputs: hears(3).Inputs, Outputs: []Output{{Names: []string{"o"}, Shape: []int{1}}}}}, shape: []int{3}, y: "[[0.75]]"},
 		"resampled": {files: map[string][]byte{"hi/a.wav": wavBytes(16000, tone(1600)...), "lo/b.wav": wavBytes(8000, tone(800)...)},
@@ -109,14 +133,23 @@ func TestRecordingsThatCannotBeRead(t *testing.T) {
 		"a length far from it":   {map[string][]byte{"hi/a.wav": wavBytes(8000, tone(800)...)}, nil, []string{"800 samples", "features", "samples: 3"}},
 		"a file that is none":    {map[string][]byte{"hi/a.wav": []byte("ID3 music that is long enough")}, nil, []string{"a.wav", "no WAV"}},
 		"another format":         {map[string][]byte{"hi/a.wav": clip, "lo/b.mp3": []byte("x")}, nil, []string{"b.mp3", "convert them to WAV"}},
-		"a file that is missing": {map[string][]byte{"a.wav": clip, "l.csv": []byte("file,label\na.wav,1\nz.wav,0\n")}, nil, []string{"l.csv", "row 2", "z.wav"}},
-		"a file elsewhere":       {map[string][]byte{"a.wav": clip, "l.csv": []byte("file,label\n../a.wav,1\n")}, nil, []string{"row 1", "relative"}},
-		"a split that is none":   {map[string][]byte{"a.wav": clip, "l.csv": []byte("file,split,label\na.wav,spare,1\n")}, nil, []string{"spare", "train, validation and test"}},
-		"features not possible":  {map[string][]byte{"hi/a.wav": clip}, &AudioSteps{Features: LogMel, UpperHertz: "9000"}, []string{"preprocessing.audio", "9000"}},
-		"too long at the rate":   {map[string][]byte{"hi/a.wav": wavBytes(1000, make([]int16, 70000)...)}, &AudioSteps{SampleRate: 1 << 20}, []string{"a.wav", "cut it into clips"}},
-		"frames without them":    {map[string][]byte{"hi/a.wav": clip}, &AudioSteps{FrameLength: 2}, []string{"LogMel or MFCC"}},
-		"audio of images":        {map[string][]byte{"hi/a.png": grayPNG(1, 3, 7)}, &AudioSteps{SampleRate: 8000}, []string{"for recordings"}},
-		"an array of no rate":    {map[string][]byte{"x.npy": npyBytes("<i2", []int{1, 3}, []int16{1, 2, 3})}, &AudioSteps{Features: MFCC}, []string{"sampleRate"}},
+		"a file that is missing": {map[string][]byte{"a.wav": clip, "l.csv": []byte("file,label\na.wav,1\nz.wav,0\n")}, nil, []string{"l.csv", "line 3", "z.wav"}},
+		"a file elsewhere":       {map[string][]byte{"a.wav": clip, "l.csv": []byte("file,label\n../a.wav,1\n")}, nil, []string{"line 2", "relative"}},
+		"a list of nothing":      {map[string][]byte{"a.wav": clip, "l.csv": []byte("who,what\nann,yes\n")}, nil, []string{"l.csv", "lists no recordings", "filename", "label"}},
+		"a label of several":     {map[string][]byte{"a.wav": clip, "l.csv": []byte("filename,age,word\na.wav,7,yes\n")}, nil, []string{"l.csv", "which column is the label", "filename, age, word"}},
+		"columns of no heading":  {map[string][]byte{"a.wav": clip, "l.csv": []byte("a.wav,7,yes\n")}, nil, []string{"l.csv", "3 columns and no headings", "filename, label and split"}},
+		"an empty label":         {map[string][]byte{"a.wav": clip, "l.csv": []byte("filename,label\na.wav,yes\na.wav,\n")}, nil, []string{"l.csv", "line 3, column 2", "label is empty"}},
+		"two labels of a file":   {map[string][]byte{"a.wav": clip, "l.csv": []byte("filename,label\na.wav,yes\n./a.wav,no\n")}, nil, []string{"l.csv", "line 3", "a.wav has label no", "line 2, yes"}},
+		"two labels in two lists": {map[string][]byte{"a.wav": clip, "test.csv": []byte("filename,label\na.wav,yes\n"), "train.csv": []byte("filename,label\na.wav,no\n")}, nil,
+			[]string{"train.csv", "label no", "test.csv, line 2, yes"}},
+		"labels in one list": {map[string][]byte{"a.wav": clip, "test.csv": []byte("filename\na.wav\n"), "train.csv": []byte("filename,label\na.wav,no\n")}, nil,
+			[]string{"test.csv", "no column of labels", "target to None"}},
+		"a split that is none":  {map[string][]byte{"a.wav": clip, "l.csv": []byte("file,split,label\na.wav,spare,1\n")}, nil, []string{"spare", "train, validation and test"}},
+		"features not possible": {map[string][]byte{"hi/a.wav": clip}, &AudioSteps{Features: LogMel, UpperHertz: "9000"}, []string{"preprocessing.audio", "9000"}},
+		"too long at the rate":  {map[string][]byte{"hi/a.wav": wavBytes(1000, make([]int16, 70000)...)}, &AudioSteps{SampleRate: 1 << 20}, []string{"a.wav", "cut it into clips"}},
+		"frames without them":   {map[string][]byte{"hi/a.wav": clip}, &AudioSteps{FrameLength: 2}, []string{"LogMel or MFCC"}},
+		"audio of images":       {map[string][]byte{"hi/a.png": grayPNG(1, 3, 7)}, &AudioSteps{SampleRate: 8000}, []string{"for recordings"}},
+		"an array of no rate":   {map[string][]byte{"x.npy": npyBytes("<i2", []int{1, 3}, []int16{1, 2, 3})}, &AudioSteps{Features: MFCC}, []string{"sampleRate"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			d, err := Open(folder(t, test.files), Spec{Network: hears(3), Preprocessing: Preprocessing{Audio: test.steps}})
@@ -130,6 +163,36 @@ func TestRecordingsThatCannotBeRead(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// Links count as what they lead to, and one into itself ends nothing.
+func TestLinkedFoldersAndFilesAreRead(t *testing.T) {
+	elsewhere := folder(t, map[string][]byte{"cats/1.png": grayPNG(2, 2, 7), "one.png": grayPNG(2, 2, 9)})
+	root := folder(t, map[string][]byte{"train/dog/1.png": grayPNG(2, 2, 8)})
+	for from, to := range map[string]string{"cats": "train/cat", "one.png": "train/dog/2.png"} {
+		if err := os.Symlink(filepath.Join(elsewhere, from), filepath.Join(root, to)); err != nil {
+			t.Skip(err)
+		}
+	}
+	for _, loop := range []string{"train/dog/again", "test"} {
+		if err := os.Symlink(filepath.Join(root, "train"), filepath.Join(root, loop)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	d, err := Open(root, Spec{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	if d.Train.Len() != 3 || d.Test.Len() != 3 || !slices.Equal(d.ClassNames, []string{"cat", "dog"}) {
+		t.Errorf("%d and %d samples of %v", d.Train.Len(), d.Test.Len(), d.ClassNames)
+	}
+	if err := os.Symlink(filepath.Join(root, "gone"), filepath.Join(root, "train/dog/3.png")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(root, Spec{}); err == nil || !strings.Contains(err.Error(), "3.png leads nowhere") {
+		t.Errorf("a link to nothing: %v", err)
 	}
 }
 

@@ -73,11 +73,11 @@ func tableOf(fields []string) *table {
 	for i := range fields {
 		rows[i] = fields[i : i+1]
 	}
-	t, _ := numbersOrNames(rows) // one column is always one or the other
+	t, _ := numbersOrNames(rows) // one column without gaps is always one or the other
 	return t
 }
 
-// numbersOrNames reads rows of numbers; one column may hold names.
+// numbersOrNames reads rows of numbers; one column may hold names. Rows count from 1 below the headings.
 func numbersOrNames(rows [][]string) (*table, error) {
 	t := &table{columns: len(rows[0]), integer: true}
 	for i, row := range rows {
@@ -87,7 +87,7 @@ func numbersOrNames(rows [][]string) (*table, error) {
 				if t.columns > 1 {
 					return nil, fmt.Errorf("row %d: %q is no number; head the label's column `label`", i, field)
 				}
-				return namesOf(rows), nil
+				return namesOf(rows)
 			}
 			t.integer = t.integer && v == math.Trunc(v) && math.Abs(v) < 1<<53 && !strings.ContainsAny(field, ".eE")
 			t.numbers = append(t.numbers, v)
@@ -118,12 +118,16 @@ func withoutHeadings(rows [][]string) [][]string {
 	return rows
 }
 
-func namesOf(rows [][]string) *table {
-	t := &table{columns: 1}
-	for _, row := range rows {
-		t.names = append(t.names, strings.TrimSpace(row[0]))
+func namesOf(rows [][]string) (*table, error) {
+	t, known := &table{columns: 1}, words{}
+	for i, row := range rows {
+		name := strings.TrimSpace(row[0])
+		if name == "" {
+			return nil, fmt.Errorf("row %d: %w", i+1, errEmptyLabel)
+		}
+		t.names = append(t.names, known.keep(name))
 	}
-	return t
+	return t, nil
 }
 
 // encodeTables calls add for each table's array. Names of classes become their positions in the sorted names of the tables that differ

@@ -41,14 +41,17 @@ func encodeText(arrays []*array) ([]string, error) {
 		return nil, nil
 	}
 	distinct := map[string]bool{}
-	texts := make([][]string, len(arrays))
+	known, texts := words{}, make([][]string, len(arrays))
 	for i, a := range arrays {
 		if !a.kind.text {
 			return nil, fmt.Errorf("%s holds numbers, %s text", a.title, arrays[0].title)
 		}
-		if err := a.rows(func(_ int, raw []byte, _ int) error {
-			for ; len(raw) >= a.kind.size; raw = raw[a.kind.size:] {
-				name := strings.TrimSpace(a.kind.string(raw[:a.kind.size]))
+		if err := a.rows(func(first int, raw []byte, size int) error {
+			for at := 0; at+a.kind.size <= len(raw); at += a.kind.size {
+				name := known.keep(strings.TrimSpace(a.kind.string(raw[at : at+a.kind.size])))
+				if name == "" {
+					return fmt.Errorf("%s: the label is empty: fill it in, or take the sample out", a.name(first+at/size))
+				}
 				texts[i] = append(texts[i], name)
 				distinct[name] = true
 			}
