@@ -2,6 +2,8 @@ package main
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -13,13 +15,14 @@ import (
 func newInspectCommand(streams *ioStreams) *cobra.Command {
 	var format output
 	var all bool
+	var signature string
 	cmd := &cobra.Command{
 		Use:     "inspect MODEL",
-		Short:   "Show what a .tflite holds: tensors, zeros, distinct values, sizes",
+		Short:   "Show what a .tflite holds: signatures, tensors, zeros, distinct values, sizes",
 		Example: "  espalier inspect model.tflite\n  espalier inspect -o json leaf.tflite | jq '.tensors[] | select(.role == \"weights\")'",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
-			content, err := readModelFile(args[0])
+			content, err := readSignature(args[0], signature)
 			if err != nil {
 				return err
 			}
@@ -34,6 +37,7 @@ func newInspectCommand(streams *ioStreams) *cobra.Command {
 		},
 	}
 	format.addFlag(cmd)
+	cmd.Flags().StringVar(&signature, "signature", "", "signature to show, of a model with several; default: serving_default, else the file's first")
 	cmd.Flags().BoolVar(&all, "all", false, "activations too, not only constants, inputs and outputs")
 	return cmd
 }
@@ -50,7 +54,7 @@ func showInspection(streams *ioStreams, in *measure.Inspection, all bool) error 
 				zeros = fmt.Sprintf("%.1f%%", 100*float64(t.Zeros)/float64(t.Elements))
 				distinct, low, high = fmt.Sprint(t.Distinct), fmt.Sprintf("%.4g", t.Min), fmt.Sprintf("%.4g", t.Max)
 			}
-			fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%v\t%d\t%s\t%s\t%s\t%s\t%d\n", t.Index, shorten(t.Name, 48), t.Role, t.Type, t.Shape, t.Bytes, zeros, distinct, low, high, t.Scales)
+			fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%v\t%d\t%s\t%s\t%s\t%s\t%d\n", t.Index, shorten(t.Name, 48), t.Role, t.Type, dimensions(t), t.Bytes, zeros, distinct, low, high, t.Scales)
 		}
 	})
 	if err != nil {
@@ -58,6 +62,12 @@ func showInspection(streams *ioStreams, in *measure.Inspection, all bool) error 
 	}
 	fmt.Fprintf(streams.Out, "\nfile %d bytes, compressed %d, arena %d, %d operators, %d multiplications a sample, %.1f%% zeros in prunable kernels\n",
 		in.FileBytes, in.CompressedBytes, in.ArenaBytes, len(in.Operators), in.Multiplications, 100*in.Sparsity)
+	for _, s := range in.Signatures {
+		fmt.Fprintln(streams.Out, describeSignature(s, len(in.Signatures)))
+	}
+	if open := openInputs(in); open != "" {
+		fmt.Fprintln(streams.Out, open)
+	}
 	for _, finding := range in.Findings {
 		fmt.Fprintln(streams.Out, finding)
 	}
@@ -65,6 +75,46 @@ func showInspection(streams *ioStreams, in *measure.Inspection, all bool) error 
 		fmt.Fprintln(streams.Out, "cannot be run here:", in.Unsupported)
 	}
 	return nil
+}
+
+// dimensions are a tensor's sizes, ? where the file leaves one open.
+func dimensions(t measure.Tensor) string {
+	if t.ShapeSignature != nil {
+		return shape(t.ShapeSignature)
+	}
+	return shape(t.Shape)
+}
+
+func shape(sizes []int) string { return strings.ReplaceAll(fmt.Sprint(sizes), "-1", "?") }
+
+// describeSignature is one line: what a signature takes and gives, and of several which the rest is of.
+func describeSignature(s measure.Signature, of int) string {
+	ports := func(list []measure.Port) string {
+		parts := make([]string, len(list))
+		for i, p := range list {
+			parts[i] = fmt.Sprintf("%s %s %s", p.Name, p.Type, shape(p.Shape))
+		}
+		return strings.Join(parts, ", ")
+	}
+	line := fmt.Sprintf("signature %q: %s → %s", s.Name, ports(s.Inputs), ports(s.Outputs))
+	if of > 1 && s.Subgraph == 0 {
+		line += " (shown here)"
+	}
+	return line
+}
+
+// openInputs says which inputs have sizes besides the batch that the file leaves open; "" if none has.
+func openInputs(in *measure.Inspection) string {
+	var names []string
+	for _, t := range in.Tensors {
+		if t.Role == measure.RoleInput && t.ShapeSignature != nil && slices.Contains(t.ShapeSignature[1:], -1) {
+			names = append(names, fmt.Sprintf("%q %s", t.Name, dimensions(t)))
+		}
+	}
+	if names == nil {
+		return ""
+	}
+	return "open sizes, which the dataset's samples decide; arena and multiplications are for the sizes in the file: " + strings.Join(names, ", ")
 }
 
 // shorten cuts a long name in the middle.

@@ -491,6 +491,8 @@ func TestInspectEvaluateCompareBenchmark(t *testing.T) {
 	}{
 		"inspect":             {[]string{"inspect", model}, "conv/kernel"},
 		"inspect as JSON":     {[]string{"inspect", model, "-o", "json"}, `"fileBytes"`},
+		"open sizes":          {[]string{"inspect", filepath.Join(cases, "13-dynamic-image-size", "model.tflite")}, "open sizes, which the dataset's samples decide"},
+		"signatures":          {[]string{"inspect", filepath.Join(cases, "47-two-signatures", "model.tflite"), "--signature", "infer"}, `signature "infer": x FLOAT32 [1 16] → y FLOAT32 [1 4] (shown here)`},
 		"evaluate":            {[]string{"evaluate", model, "--dataset", data}, "Accuracy"},
 		"evaluate as JSON":    {[]string{"evaluate", model, "--dataset", data, "-o", "json", "--original", model}, `"Agreement": 1`},
 		"intervals":           {[]string{"evaluate", model, "--dataset", data, "--original", model}, "in parentheses: where it lies"},

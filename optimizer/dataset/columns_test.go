@@ -74,6 +74,11 @@ func TestTables(t *testing.T) {
 			spec:  Spec{Network: &Network{Inputs: four.Inputs, Outputs: []Output{{Names: []string{"out"}, Shape: []int{1}}}}}, x: "[[1 2 3 4]]", y: "[[0.25]]"},
 		"columns by input and output": {
 			files: map[string]string{"d.csv": "audio_0,audio_1,context,cls,box\n1,2,3,2,0.5\n4,5,6,0,0.75\n"}, spec: Spec{Network: two}, x: "[[1 2] [3]]", y: "[[2] [0.5]]"},
+		"ids are not scaled, and a note says so": {
+			files: map[string]string{"x_train.csv": "1,2,3,4\n5,6,7,8\n", "y_train.csv": "1\n0\n"},
+			spec: Spec{Preprocessing: Preprocessing{Scale: "1/255", Mean: []Number{"0.5"}},
+				Network: &Network{Inputs: []Input{{Names: []string{"ids"}, Shape: []int{4}, Integer: true}}, Outputs: four.Outputs}},
+			x: "[[1 2 3 4]]", y: "[[1]]", notes: `"ids" takes integers, which stay as they are: preprocessing.scale, preprocessing.mean is not applied to it`},
 		"x_train.csv is an array": {
 			files: map[string]string{"x_train.csv": "1,2,3,4\n5,6,7,8\n", "y_train.csv": "1\n0\n"}, spec: Spec{Network: four}, x: "[[1 2 3 4]]", y: "[[1]]"},
 	} {

@@ -236,6 +236,9 @@ func (d *Dataset) assemble(found *parts, spec *Spec) error {
 		if err != nil {
 			return err
 		}
+		if dropped := spec.arithmetic(); inputs[k].Integer && len(inputs) == 1 && dropped != "" {
+			d.note("the network's input %q takes integers, which stay as they are: %s is not applied to it", inputs[k].name(), dropped)
+		}
 		notes, err := found.listen(k, &inputs[k], one.Preprocessing.Audio)
 		if err != nil {
 			return err
@@ -294,6 +297,24 @@ func (s *Spec) of(k int) (*Spec, error) {
 		one.Preprocessing.Scale, one.Preprocessing.Offset, one.Preprocessing.Mean, one.Preprocessing.Std = "", "", nil, nil
 	}
 	return &one, nil
+}
+
+// arithmetic names the settings that would change the values of samples; "" if there are none.
+func (s *Spec) arithmetic() string {
+	var names []string
+	for _, setting := range []struct {
+		name string
+		set  bool
+	}{
+		{"stored.scale", s.Stored.Scale != ""}, {"stored.zeroPoint", s.Stored.ZeroPoint != 0}, {"augmentation.noise", s.Augmentation.Noise != ""},
+		{"preprocessing.scale", s.Preprocessing.Scale != ""}, {"preprocessing.offset", s.Preprocessing.Offset != ""},
+		{"preprocessing.mean", s.Preprocessing.Mean != nil}, {"preprocessing.std", s.Preprocessing.Std != nil},
+	} {
+		if setting.set {
+			names = append(names, setting.name)
+		}
+	}
+	return strings.Join(names, ", ")
 }
 
 // asStored reports whether samples are used as they are stored.

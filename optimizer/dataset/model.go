@@ -34,13 +34,25 @@ func NetworkOf(m *tflite.Model) *Network {
 	for _, t := range g.Inputs {
 		n.Inputs = append(n.Inputs, Input{
 			Names: names(t, func(s *schema.SignatureDefT) []*schema.TensorMapT { return s.Inputs }), Shape: sampleShape(g.Tensors[t]),
-			Integer: slices.Contains([]schema.TensorType{schema.TensorTypeINT32, schema.TensorTypeINT64, schema.TensorTypeBOOL}, g.Tensors[t].Type)})
+			Integer: integer(g.Tensors[t])})
 	}
 	for _, t := range g.Outputs {
 		n.Outputs = append(n.Outputs, Output{
 			Names: names(t, func(s *schema.SignatureDefT) []*schema.TensorMapT { return s.Outputs }), Shape: sampleShape(g.Tensors[t])})
 	}
 	return n
+}
+
+// integer reports whether a tensor holds integers that stand for themselves: ids, or pixels that the network scales.
+func integer(t *schema.TensorT) bool {
+	switch t.Type {
+	case schema.TensorTypeINT32, schema.TensorTypeINT64, schema.TensorTypeBOOL:
+		return true
+	case schema.TensorTypeUINT8, schema.TensorTypeINT8:
+		return t.Quantization == nil || len(t.Quantization.Scale) == 0
+	default:
+		return false
+	}
 }
 
 // sampleShape is a tensor's shape without the batch, −1 where it is open.

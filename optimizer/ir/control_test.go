@@ -195,6 +195,20 @@ func TestSpecializeMakesVariablesThatNothingSetsConstants(t *testing.T) {
 	}
 }
 
+func TestSpecializeRefusesVariablesWithoutValues(t *testing.T) {
+	b := tflitetest.New()
+	x := b.Input("x", 1, 3)
+	v := b.Op("v", schema.BuiltinOperatorVAR_HANDLE, schema.BuiltinOptionsVarHandleOptions, &schema.VarHandleOptionsT{SharedName: "dense/kernel"}, []int32{})
+	b.SetType(v, schema.TensorTypeRESOURCE)
+	b.Output(b.Add("y", x, b.Op("value", schema.BuiltinOperatorREAD_VARIABLE, schema.BuiltinOptionsReadVariableOptions, &schema.ReadVariableOptionsT{}, []int32{1, 3}, v), tflitetest.None))
+	_, err := ir.Specialize(b.Model(), nil)
+	for _, want := range []string{"operator 0 VAR_HANDLE", `"dense/kernel"`, "left the weights out", "from_keras_model"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v lacks %q", err, want)
+		}
+	}
+}
+
 func TestSpecializeLeavesState(t *testing.T) {
 	m := variable(true)
 	if _, err := ir.Specialize(m, nil); err != nil {

@@ -35,6 +35,9 @@ func (e *OpenError) Error() string {
 // an open dimension left in the file no longer depends on stays open in the shape signatures. A model without anything to decide or
 // fold is left as it is. It returns a note for every kind of change. An open size that samples do not tell is an *OpenError.
 func Specialize(m *tflite.Model, samples [][]int) (notes []string, err error) {
+	if err := NeverSet(m); err != nil {
+		return nil, err
+	}
 	s := specializer{m: m}
 	if notes, err = s.decideInputs(samples); err != nil {
 		return nil, err

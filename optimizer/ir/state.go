@@ -1,7 +1,9 @@
 package ir
 
 import (
+	"fmt"
 	"slices"
+	"strings"
 
 	"espalier.dev/espalier/optimizer/tflite"
 	"espalier.dev/espalier/optimizer/tflite/schema"
@@ -125,6 +127,31 @@ func (g *Graph) unread(once CallOnce) bool {
 		v, ok := n.Attr.(Variable)
 		return ok && !n.Folded && once.Values[v.Name] != nil
 	})
+}
+
+// NeverSet is an error for a model that reads variables though nothing in the file gives them values, as converters leave it that do not
+// know the variables of a function: the weights are not in the file.
+func NeverSet(m *tflite.Model) error {
+	var names []string
+	var first *Node
+	for _, g := range m.Subgraphs {
+		for i, o := range g.Operators {
+			switch code, _ := m.Op(o); code {
+			case schema.BuiltinOperatorASSIGN_VARIABLE:
+				return nil
+			case schema.BuiltinOperatorVAR_HANDLE:
+				if first == nil {
+					first = &Node{Index: i, Op: code}
+				}
+				names = append(names, variableName(o))
+			}
+		}
+	}
+	if first == nil {
+		return nil
+	}
+	return &Error{first.Index, first.String(), fmt.Sprintf("nothing in the file gives its variables values (%d, the first %q): the converter left the weights out. "+
+		"Convert with from_keras_model or from_saved_model, or from functions with the variables made constants", len(names), strings.TrimPrefix(names[0], "/"))}
 }
 
 // KeepsState names the first operator that sets a variable, by which a network keeps state from call to call; "" if none does.

@@ -30,6 +30,24 @@ type Inspection struct {
 	Findings    []string   `json:"findings,omitempty"` // what the weights are held to: zeros, clusters
 	Metadata    []string   `json:"metadata,omitempty"` // names of metadata entries
 	Subgraphs   int        `json:"subgraphs"`
+	// Signatures of the file, those of other subgraphs too.
+	Signatures []Signature `json:"signatures,omitempty"`
+}
+
+// Signature is a function of the file that a caller can name.
+type Signature struct {
+	Name     string `json:"name"`
+	Subgraph int    `json:"subgraph"` // 0 is the primary one, which the rest describes
+	Inputs   []Port `json:"inputs"`
+	Outputs  []Port `json:"outputs"`
+}
+
+// Port is an input or output of a signature.
+type Port struct {
+	Name   string `json:"name"`
+	Tensor int    `json:"tensor"` // its index in the signature's subgraph
+	Type   string `json:"type"`
+	Shape  []int  `json:"shape"` // -1 where the size is open
 }
 
 // Operator is one operator of the primary subgraph.
@@ -44,21 +62,23 @@ type Operator struct {
 
 // Tensor describes one tensor of the primary subgraph. What is counted of values is there for constants only.
 type Tensor struct {
-	Index    int     `json:"index"`
-	Name     string  `json:"name"`
-	Role     Role    `json:"role"`
-	Type     string  `json:"type"`
-	Shape    []int   `json:"shape"`
-	Elements int     `json:"elements"`
-	Bytes    int     `json:"bytes"`
-	Zeros    int     `json:"zeros"`    // elements that stand for 0
-	Distinct int     `json:"distinct"` // stored values
-	Min      float64 `json:"min"`      // real values
-	Max      float64 `json:"max"`
-	Scales   int     `json:"scales,omitempty"` // 1, or one an index of dimension Axis
-	Axis     int     `json:"axis,omitempty"`
-	ScaleMin float64 `json:"scaleMin,omitempty"`
-	ScaleMax float64 `json:"scaleMax,omitempty"`
+	Index int    `json:"index"`
+	Name  string `json:"name"`
+	Role  Role   `json:"role"`
+	Type  string `json:"type"`
+	Shape []int  `json:"shape"`
+	// ShapeSignature is the shape with -1 where the file leaves the size open; absent where it leaves none.
+	ShapeSignature []int   `json:"shapeSignature,omitempty"`
+	Elements       int     `json:"elements"`
+	Bytes          int     `json:"bytes"`
+	Zeros          int     `json:"zeros"`    // elements that stand for 0
+	Distinct       int     `json:"distinct"` // stored values
+	Min            float64 `json:"min"`      // real values
+	Max            float64 `json:"max"`
+	Scales         int     `json:"scales,omitempty"` // 1, or one an index of dimension Axis
+	Axis           int     `json:"axis,omitempty"`
+	ScaleMin       float64 `json:"scaleMin,omitempty"`
+	ScaleMax       float64 `json:"scaleMax,omitempty"`
 	// ZeroPoint of the tensor, or of its first channel.
 	ZeroPoint int `json:"zeroPoint,omitempty"`
 }
@@ -96,7 +116,11 @@ func Inspect(model []byte) (*Inspection, error) {
 	if out.Sparsity, err = sparsity(m); err != nil {
 		return nil, err
 	}
+	out.Signatures = signatures(m)
 	exec, err := integer.Compile(m, 0)
+	if err == nil {
+		err = ir.NeverSet(m)
+	}
 	if err == nil {
 		out.ArenaBytes = exec.ArenaBytes()
 	} else if err := runsWrittenOut(m); err != nil {
@@ -135,6 +159,43 @@ func Inspect(model []byte) (*Inspection, error) {
 		out.Tensors = append(out.Tensors, t)
 	}
 	return out, nil
+}
+
+// signatures lists the signatures of a file.
+func signatures(m *tflite.Model) []Signature {
+	var out []Signature
+	for _, s := range m.SignatureDefs {
+		ports := func(list []*schema.TensorMapT) []Port {
+			named := make([]Port, 0, len(list))
+			for _, p := range list {
+				t := m.Subgraphs[s.SubgraphIndex].Tensors[p.TensorIndex]
+				shape := openShape(t)
+				if shape == nil {
+					shape = ints(t.Shape)
+				}
+				named = append(named, Port{p.Name, int(p.TensorIndex), t.Type.String(), shape})
+			}
+			return named
+		}
+		out = append(out, Signature{s.SignatureKey, int(s.SubgraphIndex), ports(s.Inputs), ports(s.Outputs)})
+	}
+	return out
+}
+
+// openShape is a tensor's shape with -1 where its size is open; nil if it has no open size.
+func openShape(t *schema.TensorT) []int {
+	if len(t.ShapeSignature) != len(t.Shape) || !slices.Contains(t.ShapeSignature, -1) {
+		return nil
+	}
+	return ints(t.ShapeSignature)
+}
+
+func ints(dims []int32) []int {
+	out := make([]int, len(dims))
+	for i, d := range dims {
+		out[i] = int(d)
+	}
+	return out
 }
 
 // runsWrittenOut says why a model cannot be run even with its loops and fused recurrent layers written out; nil if it can.
@@ -195,7 +256,7 @@ func rolesOf(m *tflite.Model, g *ir.Graph) []Role {
 // describe looks at one tensor.
 func describe(m *tflite.Model, index int, role Role, shape []int) (Tensor, error) {
 	raw := m.Subgraph().Tensors[index]
-	t := Tensor{Index: index, Name: raw.Name, Role: role, Type: raw.Type.String(), Shape: slices.Clone(shape), Elements: numel(shape)}
+	t := Tensor{Index: index, Name: raw.Name, Role: role, Type: raw.Type.String(), Shape: slices.Clone(shape), ShapeSignature: openShape(raw), Elements: numel(shape)}
 	bits, _ := tflite.TypeSize(raw.Type)
 	t.Bytes = (t.Elements*bits + 7) / 8
 	if q := raw.Quantization; q != nil && len(q.Scale) > 0 {

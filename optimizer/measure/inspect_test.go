@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"espalier.dev/espalier/internal/testmaterial"
 	"espalier.dev/espalier/optimizer/dataset"
 )
@@ -50,6 +52,32 @@ func TestInspectCounts(t *testing.T) {
 	}
 	if in.Multiplications != 26*26*12*9+2028*10 {
 		t.Errorf("%d multiplications", in.Multiplications)
+	}
+}
+
+func TestInspectListsSignaturesAndOpenSizes(t *testing.T) {
+	read := func(name string) *Inspection {
+		content, err := os.ReadFile(filepath.Join("..", "..", "test", "testdata", "cases", name, "model.tflite"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		in, err := Inspect(content)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return in
+	}
+	two := read("47-two-signatures").Signatures
+	want := []Signature{
+		{"decode", 0, []Port{{"z", 0, "FLOAT32", []int{1, 4}}}, []Port{{"x", 2, "FLOAT32", []int{1, 16}}}},
+		{"infer", 1, []Port{{"x", 0, "FLOAT32", []int{1, 16}}}, []Port{{"y", 3, "FLOAT32", []int{1, 4}}}},
+	}
+	if diff := cmp.Diff(want, two); diff != "" {
+		t.Error(diff)
+	}
+	open := read("13-dynamic-image-size")
+	if diff := cmp.Diff([]int{-1, -1, -1, 1}, open.Tensors[open.Signatures[0].Inputs[0].Tensor].ShapeSignature); diff != "" {
+		t.Error(diff)
 	}
 }
 

@@ -75,9 +75,13 @@ func (e *Executor) SetInput(i int, x []float32) error {
 	case schema.TensorTypeINT8:
 		scale, zero, ok := t.PerTensor()
 		if !ok {
-			return fmt.Errorf("input %s has no scale: use SetInputBytes", t)
+			castTo(e.memory.int8s(t.Index)[:len(x)], x, math.MinInt8, math.MaxInt8)
+			return nil
 		}
 		quantize(e.memory.int8s(t.Index)[:len(x)], x, scale, zero)
+		return nil
+	case schema.TensorTypeUINT8:
+		castTo(e.memory.bytes[t.Index][:len(x)], x, 0, math.MaxUint8)
 		return nil
 	case schema.TensorTypeINT16:
 		scale, zero, ok := t.PerTensor()
@@ -96,7 +100,7 @@ func (e *Executor) SetInput(i int, x []float32) error {
 		castTo(e.memory.bytes[t.Index][:len(x)], x, 0, 1)
 		return nil
 	default:
-		return fmt.Errorf("input %s is %s: use SetInputBytes", t, t.Type)
+		return fmt.Errorf("input %s is of type %s; inputs of float32, int8, uint8, int16, int32, int64 and bool are supported", t, t.Type)
 	}
 }
 

@@ -99,6 +99,28 @@ func TestInputsAreQuantizedAndOutputsDequantized(t *testing.T) {
 	}
 }
 
+func TestInputsWithoutAScaleAreTheIntegersThemselves(t *testing.T) {
+	for kind, want := range map[schema.TensorType][]float32{
+		schema.TensorTypeUINT8: {0, 3, 200, 255}, schema.TensorTypeINT8: {-2, 3, 127, 127}, schema.TensorTypeINT32: {-2, 3, 200, 300},
+	} {
+		b := tflitetest.New()
+		x := b.Input("x", 1, 4)
+		b.SetType(x, kind)
+		b.Output(b.Op("y", schema.BuiltinOperatorCAST, schema.BuiltinOptionsCastOptions,
+			&schema.CastOptionsT{InDataType: kind, OutDataType: schema.TensorTypeFLOAT32}, []int32{1, 4}, x))
+		e := compile(t, b.Model(), 0)
+		if err := e.SetInput(0, []float32{-2, 3, 200, 300}); err != nil {
+			t.Fatal(err)
+		}
+		if err := e.Run(); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, e.Output(0)); diff != "" {
+			t.Error(kind, diff)
+		}
+	}
+}
+
 func TestInputsOfTheWrongSizeAreErrors(t *testing.T) {
 	e := compile(t, small(), 2)
 	for _, test := range []struct {
