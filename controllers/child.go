@@ -150,6 +150,7 @@ func (c child) completed(f *walk.Fact, pod *corev1.Pod) {
 		return
 	}
 	f.Reused, f.Model, f.Leaf, f.LearningRate = outcome.Reused, outcome.Model, outcome.Leaf, outcome.LearningRate
+	f.Epochs = outcome.Epochs
 }
 
 // baseline returns what a baseline's Job pinned, nil where it is not over.
@@ -331,6 +332,9 @@ func checkOutcome(o *stage.Outcome, name, inputHash string) error {
 	}
 	if _, err := v1alpha1.ParseDecimal(o.LearningRate); o.LearningRate != "" && (err != nil || len(o.LearningRate) > v1alpha1.MaxMetricValue) {
 		return errors.New("its learning rate is no decimal")
+	}
+	if o.Epochs < 0 || o.Epochs > v1alpha1.MostEpochs {
+		return errors.New("nobody asked for so many epochs")
 	}
 	metrics := [][]v1alpha1.MetricValue{o.Leaf.Metrics}
 	if name == walk.Baseline {

@@ -67,6 +67,7 @@ func TestDecodeRefusesWithPathAndRemedy(t *testing.T) {
 		"another kind":                   {change("kind: OptimizationPipeline", "kind: Pod"), "want apiVersion"},
 		"two documents":                  {good + "---" + good, "more than one pipeline"},
 		"a misspelt field":               {change("batchSize: 64", "batchsize: 64"), "spec.training.batchsize: unknown field; did you mean batchSize?"},
+		"a number that is an object":     {change("epochs: 3", "epochs: {max: 30}"), "spec.training.epochs.max: unknown field; did you mean spec.training.maxEpochs?"},
 		"a misspelt field of a stage":    {change("sparsity:", "sparcity:"), "spec.stages[0].prune.sparcity: unknown field; did you mean sparsity?"},
 		"a field that resembles nothing": {change("seed: 1", "zzz: 1"), "known are batchSize"},
 		"a repeated key":                 {change("seed: 1", "epochs: 4"), "already set"},

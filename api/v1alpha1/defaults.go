@@ -8,6 +8,7 @@ import (
 // The defaults of fields that are not set. They are applied here and not by the schema; see the package comment.
 const (
 	DefaultEpochs            = 3
+	MostEpochs               = 10000 // where only a time bounds them
 	DefaultBatchSize         = 64
 	DefaultSeed              = 1
 	DefaultRetries           = 3
@@ -87,7 +88,15 @@ func (s *OptimizationPipelineSpec) Deadline(stage *Stage) int64 {
 // Effective merges the pipeline's training with a stage's, field by field; the stage's win.
 func (s *OptimizationPipelineSpec) Effective(stage *Stage) Training {
 	t, o := s.Training, stage.Training
+	if o.Epochs != nil {
+		t.MaxEpochs, t.MaxMinutes = nil, nil
+	}
+	if o.MaxEpochs != nil || o.MaxMinutes != nil {
+		t.Epochs = nil
+	}
 	override(&t.Epochs, o.Epochs)
+	override(&t.MaxEpochs, o.MaxEpochs)
+	override(&t.MaxMinutes, o.MaxMinutes)
 	override(&t.BatchSize, o.BatchSize)
 	override(&t.LearningRate, o.LearningRate)
 	override(&t.Momentum, o.Momentum)
@@ -150,7 +159,9 @@ func (s *OptimizationPipelineSpec) EffectiveTemplate(stage *Stage) PodTemplate {
 
 // Defaulted returns the settings with every default filled in, so that writing a default out changes nothing.
 func (t Training) Defaulted() Training {
-	t.Epochs = orDefault(t.Epochs, DefaultEpochs)
+	if !t.Seeks() {
+		t.Epochs = orDefault(t.Epochs, DefaultEpochs)
+	}
 	t.BatchSize = orDefault(t.BatchSize, DefaultBatchSize)
 	t.Momentum = orDefault(t.Momentum, "0.9")
 	t.WeightDecay = orDefault(t.WeightDecay, "0")
@@ -171,6 +182,9 @@ func (t Training) Defaulted() Training {
 	}
 	return t
 }
+
+// Seeks reports whether the validation loss decides how many epochs there are.
+func (t Training) Seeks() bool { return t.MaxEpochs != nil || t.MaxMinutes != nil }
 
 // Shown returns what a status shows of settings whose defaults are filled in.
 func (t Training) Shown() *StageSettings {

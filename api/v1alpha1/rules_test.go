@@ -202,6 +202,14 @@ var ruleExamples = []ruleExample{
 	number(trainingPlace, "distillation.weight", "must be at least 0 and at most 1", "1.1", 1),
 	number(trainingPlace, "labelSmoothing", "must be at least 0 and below 1", 1, "0.1"),
 	number(trainingPlace, "learningRate", "must be above 0 and at most 1000", 0, "5e-5"),
+	{
+		places: trainingPlace, below: ".maxMinutes", message: "must be above 0 and at most 100000",
+		rejected: []edit{at("epochs", nil), at("maxMinutes", 0)}, accepted: []edit{at("epochs", nil), at("maxMinutes", "0.5")},
+	},
+	{
+		places: trainingPlace, message: "epochs is how many there are: leave maxEpochs and maxMinutes out, or it", guard: "has(self.epochs)",
+		rejected: []edit{at("epochs", 3), at("maxEpochs", 30)}, accepted: []edit{at("epochs", 3)},
+	},
 	number(trainingPlace, "momentum", "must be at least 0 and below 1", 1, ".99"),
 	number(trainingPlace, "stepFactor", "must be above 0 and at most 1", "1.5", 1),
 	number(trainingPlace, "warmupEpochs", "must be at least 0 and at most 10000", 20000, "0.5"),

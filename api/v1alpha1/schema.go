@@ -145,9 +145,21 @@ func (v *validator) unknownFields(object map[string]any) error {
 			messages[i] += "; it is one of spec.runPolicy"
 		} else if names := fieldsBeside(v.schema, path); len(names) > 0 {
 			messages[i] += suggestion(path[strings.LastIndex(path, ".")+1:], names)
+		} else if other := joined(path); lookUp(v.schema, other) != nil {
+			messages[i] += "; did you mean " + other + "?"
 		}
 	}
 	return errors.New(strings.Join(messages, "; "))
+}
+
+// joined is a path whose last two names are one: training.maxEpochs of training.epochs.max.
+func joined(path string) string {
+	names := strings.Split(path, ".")
+	if len(names) < 3 || names[len(names)-2] == "" {
+		return ""
+	}
+	above, last := names[len(names)-2], names[len(names)-1]
+	return strings.Join(append(names[:len(names)-2], last+strings.ToUpper(above[:1])+above[1:]), ".")
 }
 
 // describe turns the validator's findings into one error: path, what is wrong, what is allowed. s, nil for none, is the schema that the

@@ -166,7 +166,7 @@ type StageFailure struct {
 
 // StageSettings are the settings of a training that defaults and the pipeline most often decide. The report has all.
 type StageSettings struct {
-	// epochs over the training samples.
+	// epochs over the training samples. Where the validation loss decides, it is there once the stage has trained.
 	// +optional
 	Epochs *int32 `json:"epochs,omitempty"`
 	// batchSize of one step.

@@ -1,12 +1,26 @@
 package v1alpha1
 
-// Training are the settings of a stage's training. A stage overrides the pipeline's field by field.
+// Training are the settings of a stage's training. A stage overrides the pipeline's field by field; epochs in one place set maxEpochs and
+// maxMinutes in the other aside, and the reverse.
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.epochs) || !(has(self.maxEpochs) || has(self.maxMinutes))",message="epochs is how many there are: leave maxEpochs and maxMinutes out, or it"
 type Training struct {
-	// epochs over the training samples. Default 3; 0 trains nothing: the technique is applied and measured.
+	// epochs over the training samples, neither more nor less. Default 3; 0 trains nothing: the technique is applied and measured.
 	// +optional
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=10000
 	Epochs *int32 `json:"epochs,omitempty"`
+	// maxEpochs has the validation loss decide how many epochs there are, up to so many: the learning rate stays until the loss has not
+	// fallen for earlyStopEpochs (default here 2), then falls to 0 from the best weights. Default: epochs counts.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=10000
+	MaxEpochs *int32 `json:"maxEpochs,omitempty"`
+	// maxMinutes of a stage's training, a decimal: as with maxEpochs, up to as many epochs as fit by the speed of the first, at least 2. The
+	// result says how many those are; maxEpochs of that number gives the same bytes on any machine.
+	// +optional
+	// +kubebuilder:validation:XValidation:rule="double(self) > 0.0 && double(self) <= 100000.0",message="must be above 0 and at most 100000"
+	MaxMinutes *Decimal `json:"maxMinutes,omitempty"`
 	// batchSize is the samples of one optimizer step. Default 64.
 	// +optional
 	// +kubebuilder:validation:Minimum=1
@@ -46,7 +60,8 @@ type Training struct {
 	// +optional
 	// +kubebuilder:validation:XValidation:rule="double(self) >= 0.0 && double(self) <= 10000.0",message="must be at least 0 and at most 10000"
 	WarmupEpochs *Decimal `json:"warmupEpochs,omitempty"`
-	// clipNorm bounds the norm of all gradients together. Default 0: no bound.
+	// clipNorm bounds the norm of all gradients together. Default 0: no bound, or where the learning rate is found four times the greatest
+	// norm that its test met.
 	// +optional
 	// +kubebuilder:validation:XValidation:rule="double(self) >= 0.0 && double(self) <= 1000000000.0",message="must be at least 0 and at most 1e9"
 	ClipNorm *Decimal `json:"clipNorm,omitempty"`

@@ -1181,6 +1181,16 @@ func (in *Training) DeepCopyInto(out *Training) {
 		*out = new(int32)
 		**out = **in
 	}
+	if in.MaxEpochs != nil {
+		in, out := &in.MaxEpochs, &out.MaxEpochs
+		*out = new(int32)
+		**out = **in
+	}
+	if in.MaxMinutes != nil {
+		in, out := &in.MaxMinutes, &out.MaxMinutes
+		*out = new(Decimal)
+		**out = **in
+	}
 	if in.BatchSize != nil {
 		in, out := &in.BatchSize, &out.BatchSize
 		*out = new(int32)

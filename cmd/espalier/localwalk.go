@@ -131,6 +131,7 @@ func (l *localWalk) record(o outcome) {
 	default:
 		l.results[o.name] = o.result
 		fact.State, fact.Model, fact.LearningRate = v1alpha1.StageCompleted, o.result.Model, o.result.FoundRate()
+		fact.Epochs = o.result.FoundEpochs()
 		fact.Leaf = o.result.Status()
 		if o.name == walk.Baseline {
 			l.facts.Baseline = &v1alpha1.Baseline{

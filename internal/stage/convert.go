@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"time"
 
 	"espalier.dev/espalier/api/v1alpha1"
 	"espalier.dev/espalier/internal/fault"
@@ -56,6 +57,10 @@ func (n *numbers) agree(layers string, sparsity float64, p prune.Pattern) {
 func training(t v1alpha1.Training) (train.Config, error) {
 	c, n := train.DefaultConfig(), &numbers{}
 	c.Epochs = int(v1alpha1.Or(t.Epochs, v1alpha1.DefaultEpochs))
+	if c.Seek = t.Seeks(); c.Seek {
+		c.Epochs = int(v1alpha1.Or(t.MaxEpochs, v1alpha1.MostEpochs))
+		c.MaxTime = time.Duration(n.float(t.MaxMinutes, 0) * float64(time.Minute))
+	}
 	c.BatchSize = int(v1alpha1.Or(t.BatchSize, v1alpha1.DefaultBatchSize))
 	c.FindRate, c.LearningRate = t.LearningRate == nil, n.float(t.LearningRate, 0)
 	c.Momentum = n.float(t.Momentum, c.Momentum)

@@ -127,7 +127,7 @@ func (j *Job) stage(ctx context.Context, order *Order, sources *Sources, store *
 	}
 	log.Info("result", "hash", hash, "leaf", result.Leaf, "model", result.Model, "kernelClass", result.KernelClass, "metrics", metricAttrs(result.Metrics))
 	outcome := &Outcome{
-		Reused: reused, Model: result.Model, Leaf: result.Status(), LearningRate: result.FoundRate(),
+		Reused: reused, Model: result.Model, Leaf: result.Status(), LearningRate: result.FoundRate(), Epochs: result.FoundEpochs(),
 	}
 	if order.Stage == walk.Baseline {
 		pinned := runner.digests()

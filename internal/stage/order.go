@@ -94,6 +94,8 @@ type Outcome struct {
 	Leaf *v1alpha1.Leaf `json:"leaf,omitempty"`
 	// LearningRate is the one that the stage found, if it looked for one.
 	LearningRate string `json:"learningRate,omitempty"`
+	// Epochs are those that it trained, where the validation loss decided how many.
+	Epochs int32 `json:"epochs,omitempty"`
 	// Baseline is what the baseline pinned and measured.
 	Baseline *v1alpha1.Baseline `json:"baseline,omitempty"`
 	// Lost are the stages, with their attempts, whose results publish did not find in the store.

@@ -45,6 +45,7 @@ type Result struct {
 	Epochs    int                 `json:"epochs,omitempty"`
 	History   []report.Epoch      `json:"history,omitempty"`   // of training
 	RangeTest *train.RangeTest    `json:"rangeTest,omitempty"` // that found the learning rate
+	Sought    *train.Sought       `json:"sought,omitempty"`    // how many epochs the validation loss decided on
 	Seconds   string              `json:"seconds"`
 	Notes     []string            `json:"notes,omitempty"`
 	Settings  string              `json:"settings,omitempty"` // in words
@@ -91,6 +92,14 @@ func (r *Result) FoundRate() string {
 		return ""
 	}
 	return strconv.FormatFloat(r.RangeTest.Rate, 'g', 6, 64)
+}
+
+// FoundEpochs are those that were trained, where the validation loss decided how many; 0 elsewhere.
+func (r *Result) FoundEpochs() int32 {
+	if r.Sought == nil {
+		return 0
+	}
+	return int32(r.Sought.All)
 }
 
 // outputSNR is the measured error of an int8 tensor, in dB; nil where it was not measured or there is none.
@@ -151,7 +160,8 @@ func (r *Runner) describe(ctx context.Context, s settings, o *lineage.Outcome) (
 			result.History = append(result.History, report.Epoch(epoch))
 		}
 		result.RangeTest = o.Training.RangeTest
-		result.Settings = s.words(result.RangeTest)
+		result.Sought = o.Training.Sought
+		result.Settings = s.words(o.Training)
 		result.Epochs, result.Loss = o.Training.Epochs, measure.Format(o.Training.Training.Loss)
 	}
 	return result, r.measure(ctx, s, result, leaf)
@@ -174,8 +184,8 @@ func leafKind(o *lineage.Outcome) string {
 	return sparse + clustered + "QAT"
 }
 
-// words sums up the settings, with the learning rate that was found, if it was.
-func (s settings) words(found *train.RangeTest) string {
+// words sums up the settings, with the learning rate and the epochs that were found, if they were. done is nil where nothing was trained.
+func (s settings) words(done *train.Result) string {
 	var parts []string
 	if s.stage != nil {
 		if technique, err := techniqueOf(s.stage); err == nil {
@@ -183,9 +193,12 @@ func (s settings) words(found *train.RangeTest) string {
 		}
 		if config, err := training(s.training); err == nil {
 			epochs := fmt.Sprintf("%d epochs", config.Epochs)
+			if config.Seek && done != nil && done.Sought != nil {
+				epochs = fmt.Sprintf("%d epochs, found,", done.Sought.All)
+			}
 			switch {
-			case found != nil:
-				epochs += fmt.Sprintf(" at %.3g, found", found.Rate)
+			case done != nil && done.RangeTest != nil:
+				epochs += fmt.Sprintf(" at %.3g, found", done.RangeTest.Rate)
 			case !config.FindRate:
 				epochs += fmt.Sprintf(" at %g", config.LearningRate)
 			}

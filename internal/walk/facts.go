@@ -69,6 +69,8 @@ type Fact struct {
 	Leaf *v1alpha1.Leaf
 	// LearningRate is the one that a stage found, as a decimal; "" where it was told one.
 	LearningRate string
+	// Epochs are those that a stage trained, where the validation loss decided how many; 0 elsewhere.
+	Epochs int32
 	// Settings are those that the status has of a stage that is Completed; nil: those that the spec comes to now.
 	Settings *v1alpha1.StageSettings
 }

@@ -97,6 +97,9 @@ func (s *Stage) shownSettings() *v1alpha1.StageSettings {
 	if s.fact.LearningRate != "" {
 		out.LearningRate = s.fact.LearningRate
 	}
+	if s.fact.Epochs > 0 {
+		out.Epochs = &s.fact.Epochs
+	}
 	return out
 }
 

@@ -94,6 +94,28 @@ func TestAStatusSaysWhatDefaultsCameTo(t *testing.T) {
 	}
 }
 
+func TestAStatusSaysHowManyEpochsWereSought(t *testing.T) {
+	spec := chain(func(s *v1alpha1.OptimizationPipelineSpec) {
+		s.Training.Epochs, s.Training.MaxEpochs = nil, ptr(int32(30))
+		s.Stages[1].Training.Epochs = ptr(int32(2))
+		s.Stages[2].Training.MaxMinutes = dec("5")
+	})
+	facts := known(spec, versions, "baseline", "prune")
+	f := facts.Stages["prune"]
+	f.Epochs, f.InputHash = 11, ""
+	facts.Stages["prune"], facts.Versions = f, nil
+	status := Decide(spec, facts, noon)
+	want := map[string]*int32{"prune": ptr(int32(11)), "pqat": ptr(int32(2)), "cluster": nil, "pcqat": nil, "only": nil}
+	for _, s := range status.Status(facts, Shown{Generation: 1, Now: noon}).Stages[1:] {
+		if diff := cmp.Diff(want[s.Name], s.Settings.Epochs); diff != "" {
+			t.Errorf("%s: %s", s.Name, diff)
+		}
+	}
+	if e := spec.Effective(&spec.Stages[2]); *e.MaxEpochs != 30 || *e.MaxMinutes != "5" {
+		t.Errorf("a stage's time sets the pipeline's epochs aside: %+v", e)
+	}
+}
+
 func TestAnotherGenerationGivesFailuresAnotherChance(t *testing.T) {
 	spec := chain(need(small))
 	facts := known(spec, versions, "baseline", "prune")

@@ -84,10 +84,10 @@ func (w *Work) Warn(format string, args ...any) {
 	w.Note(format, args...)
 }
 
-// Steps is the number of optimizer steps of the training.
+// Steps is the number of optimizer steps of the training, or those that a schedule is drawn over where they are not known.
 func (w *Work) Steps() int {
 	c := w.run.Training
-	return train.Steps(c.Epochs, c.BatchSize, w.run.Data.Train.Len())
+	return c.Sketched(w.run.Data.Train.Len())
 }
 
 // Train runs the training loop on the weights. before, which may be nil, is called before every step, and may change masks.
@@ -137,6 +137,9 @@ func (w *Work) train(ctx context.Context, ranges *train.Ranges, before func(step
 		if len(w.training.RangeTest.Backs) > 0 {
 			w.warnings = append(w.warnings, w.training.RangeTest.String())
 		}
+	}
+	if err == nil && w.training.Sought != nil {
+		w.Note("%v", w.training.Sought)
 	}
 	if errors.Is(err, context.Canceled) && r.Checkpoint != nil && r.Checkpoint.Save != nil {
 		return errors.Join(err, r.Checkpoint.Save(trainer.Save))

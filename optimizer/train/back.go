@@ -61,6 +61,9 @@ func (t *RangeTest) String() string {
 	last := t.Trials[len(t.Trials)-1]
 	text := fmt.Sprintf("learning rate %.3g", t.found())
 	text += fmt.Sprintf(", found by %d trials of %d steps from %.3g to %.3g, %d samples in %.1f s", len(t.Trials), t.Steps, t.Trials[0].Rate, last.Rate, t.Samples, t.Seconds)
+	if t.Clip > 0 {
+		text += fmt.Sprintf("; gradients clipped at norm %g", t.Clip)
+	}
 	for _, b := range t.Backs {
 		text += fmt.Sprintf("; epoch %d diverged (%s) and was repeated with %.3g", b.Epoch+1, b.Cause, b.Rate)
 	}

@@ -38,6 +38,9 @@ type saved struct {
 	Floor       float64
 	Good        *snapshot
 	GoodEpochs  int
+	Sought      *Sought
+	Timed       int
+	Mark        float64
 }
 
 type savedTally struct {
@@ -85,6 +88,7 @@ func (t *Trainer) Save(w io.Writer) error {
 		Fingerprint: t.fingerprint(), Step: t.step, FirstLoss: t.firstLoss, EpochSum: savedTally{t.epochSum.loss, t.epochSum.right, t.epochSum.samples},
 		LastEpoch: t.lastEpoch, History: t.history, Validation: t.validation, BestScore: t.bestScore, BestEpoch: t.bestEpoch, SinceBest: t.sinceBest,
 		Stopped: t.stopped, Best: t.best, Test: t.test, Floor: t.floor, Good: t.good, GoodEpochs: t.goodEpochs,
+		Sought: t.sought, Timed: t.timed, Mark: t.mark,
 	}
 	for _, p := range t.params {
 		q := savedParam{Name: p.param.Name, Data: p.state()}
@@ -161,6 +165,7 @@ func (t *Trainer) Load(r io.Reader) error {
 		step: s.Step, resumed: s.Step, firstLoss: s.FirstLoss, begun: s.Step > 0, epochSum: tally{s.EpochSum.Loss, s.EpochSum.Right, s.EpochSum.Samples}, bestScore: s.BestScore, bestEpoch: s.BestEpoch,
 		sinceBest: s.SinceBest, lastEpoch: s.LastEpoch, history: s.History, validation: s.Validation, stopped: s.Stopped,
 		test: s.Test, floor: s.Floor, good: s.Good, goodEpochs: s.GoodEpochs,
+		sought: s.Sought, timed: s.Timed, mark: s.Mark,
 	}
 	t.best = s.Best
 	return nil

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"time"
 )
 
 // Optimizer is a rule for steps.
@@ -29,6 +30,8 @@ const (
 // Config says how to train. Start from DefaultConfig: zero values are meant, not replaced.
 type Config struct {
 	Epochs       int
+	Seek         bool          // Epochs is the most: how many there are, the validation loss decides (see Sought)
+	MaxTime      time.Duration // Seek: of a call of Run, by the speed of the first epoch; 0: any
 	BatchSize    int
 	LearningRate float64
 	FindRate     bool // LearningRate is not read: a RangeTest before the first step finds one, and training that diverges goes on with less
@@ -43,7 +46,7 @@ type Config struct {
 	StepFactor   float64 // Step: of the learning rate at each change
 	WarmupEpochs float64 // linear rise from 0
 
-	ClipNorm       float64 // bound on the norm of all gradients together; 0: none
+	ClipNorm       float64 // bound on the norm of all gradients together; 0: none, with FindRate one that the RangeTest chose
 	LabelSmoothing float64 // share of a label spread over all classes, in [0, 1)
 	ClassWeights   []float64
 	Distillation   Distillation
@@ -129,9 +132,12 @@ func (c *Config) Rate(step, total, perEpoch int) float64 {
 	switch c.Schedule {
 	case Cosine:
 		done := float64(step-warmup) / float64(max(total-warmup, 1))
-		return c.LearningRate * 0.5 * (1 + math.Cos(math.Pi*done))
+		return c.LearningRate * halfCosine(done)
 	case Step:
 		return c.LearningRate * math.Pow(c.StepFactor, float64(step/perEpoch/c.StepEpochs))
 	}
 	return c.LearningRate
 }
+
+// halfCosine falls from 1 at 0 to 0 at 1.
+func halfCosine(done float64) float64 { return 0.5 * (1 + math.Cos(math.Pi*done)) }

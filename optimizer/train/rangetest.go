@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strconv"
 	"time"
 
 	"espalier.dev/espalier/optimizer/dataset"
@@ -15,12 +16,15 @@ type Trial struct {
 	Rate float64 `json:"rate"`
 	// Loss after the trial's steps; −1 if training diverged.
 	Loss float64 `json:"loss"`
+	// Norm is the greatest of its gradients' norms.
+	Norm float64 `json:"norm"`
 }
 
 // RangeTest is how a learning rate was found: every rate took the same few steps from the same start, in the manner of Smith's learning
 // rate range test (arXiv 1506.01186), on the loss, the masks, the codes and the quantization that are trained.
 type RangeTest struct {
 	Rate    float64 `json:"rate"`              // found, and since divided by backFactor as often as training went back
+	Clip    float64 `json:"clip"`              // bound on the norm of all gradients, where none was given
 	Start   float64 `json:"start"`             // loss before any step
 	Trials  []Trial `json:"trials"`            // rates ascending; rates above the last were not tried
 	Steps   int     `json:"steps"`             // of every trial
@@ -40,11 +44,9 @@ type Back struct {
 var triedRates = [...]float64{1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1}
 
 const (
-	// trialShare is the part of the training's steps that one trial takes, within leastSteps and mostSteps: the longer training is,
-	// the smaller is the rate that it stands.
-	trialShare = 1.0 / 16
-	leastSteps = 2
-	mostSteps  = 16
+	// trialSteps is how many steps one trial takes, of a shorter training all. With fewer the loss has not recovered from the first steps,
+	// in which Adam moves every weight as far as the rate lets it, and rates far below those that a training stands seem the best.
+	trialSteps = 16
 	// trialBatch bounds the samples of a trial's step, trialScored is how many its loss is of.
 	trialBatch  = 64
 	trialScored = 256
@@ -54,6 +56,9 @@ const (
 	// from each other, and a whole training wanders farther than a trial.
 	tolerance  = 0.1
 	foundShare = 0.5
+	// Gradients are clipped at clipFactor times the greatest norm that trials of at most the chosen rate met: a batch of outliers, not
+	// the ordinary run of things.
+	clipFactor = 4
 )
 
 // choose returns the learning rate that trials speak for; floor is a loss that is as good as none.
@@ -66,6 +71,26 @@ func choose(trials []Trial, floor float64) float64 {
 		}
 	}
 	return rate * foundShare
+}
+
+// chooseClip returns the bound on gradients' norms that trials speak for, to three digits; 0 if they met no gradient.
+func chooseClip(trials []Trial, rate float64) float64 {
+	most := 0.0
+	for _, t := range trials {
+		if t.Loss >= 0 && t.Rate*foundShare <= rate {
+			most = max(most, t.Norm)
+		}
+	}
+	clip, _ := strconv.ParseFloat(strconv.FormatFloat(clipFactor*most, 'g', 3, 64), 64)
+	return clip
+}
+
+// clipNorm is the bound on the norm of gradients; 0: none.
+func (t *Trainer) clipNorm() float64 {
+	if t.config.ClipNorm == 0 && t.test != nil {
+		return t.test.Clip
+	}
+	return t.config.ClipNorm
 }
 
 // leastLossOf is the least loss of the trials that did not diverge; +Inf if all did.
@@ -110,7 +135,7 @@ func (r *run) findRate(ctx context.Context) (err error) {
 	if len(order) >= 2*trialScored {
 		trained = order[:len(order)-trialScored]
 	}
-	test := &RangeTest{Steps: min(max(int(trialShare*float64(r.Steps())), leastSteps), mostSteps)}
+	test := &RangeTest{Steps: min(trialSteps, r.config.Sketched(r.task.Train.Len()))}
 	if r.floor, err = r.negligible(src, scored); err != nil {
 		return err
 	}
@@ -122,7 +147,7 @@ func (r *run) findRate(ctx context.Context) (err error) {
 			hook(Progress{Epochs: r.config.Epochs, Steps: r.Steps(), Accuracy: -1, Rate: rate, Finding: true})
 		}
 		trial := Trial{Rate: rate}
-		if trial.Loss, err = r.trial(ctx, src, trained, scored, rate, test); err != nil {
+		if err := r.trial(ctx, src, trained, scored, &trial, test); err != nil {
 			return err
 		}
 		test.Trials = append(test.Trials, trial)
@@ -133,38 +158,41 @@ func (r *run) findRate(ctx context.Context) (err error) {
 			break
 		}
 	}
-	test.Rate, test.Seconds = choose(test.Trials, r.floor), time.Since(began).Seconds()
+	test.Rate = choose(test.Trials, r.floor)
+	test.Clip, test.Seconds = chooseClip(test.Trials, test.Rate), time.Since(began).Seconds()
 	r.test = test
 	return nil
 }
 
-// trial takes a few steps down half a cosine from a rate and returns the loss of other samples after them, −1 if it is no number.
-func (r *run) trial(ctx context.Context, src dataset.Source, trained, scored []int, rate float64, test *RangeTest) (float64, error) {
+// trial takes a few steps down half a cosine from the trial's rate and notes the loss of other samples after them, −1 if it is no number.
+func (r *run) trial(ctx context.Context, src dataset.Source, trained, scored []int, trial *Trial, test *RangeTest) (err error) {
 	defer func() { r.step = 0 }()
 	size := min(r.config.BatchSize, trialBatch, len(trained))
-	c := Config{LearningRate: rate, Schedule: Cosine}
+	c := Config{LearningRate: trial.Rate, Schedule: Cosine}
 	samples := make([]int, size)
+	trial.Loss = -1
 	for r.step = range test.Steps {
 		if err := ctx.Err(); err != nil {
-			return 0, err
+			return err
 		}
 		for i := range samples {
 			samples[i] = trained[(r.step*size+i)%len(trained)]
 		}
 		_, err := r.runStep(src, samples, c.Rate(r.step, test.Steps, test.Steps))
 		if isDivergence(err) {
-			return -1, nil
+			return nil
 		}
 		if err != nil {
-			return 0, err
+			return err
 		}
+		trial.Norm = max(trial.Norm, r.norm)
 		test.Samples += size
 	}
 	loss, err := r.lossOf(src, scored)
-	if !isFinite(loss) {
-		return -1, err
+	if isFinite(loss) {
+		trial.Loss = loss
 	}
-	return loss, err
+	return err
 }
 
 // lossOf is the mean over samples of the loss that training lowers.
@@ -179,6 +207,9 @@ func (t *Trainer) rate(step int) float64 {
 	c := t.config
 	if t.test != nil {
 		c.LearningRate = t.test.Rate
+	}
+	if c.Seek {
+		return t.soughtRate(c, step)
 	}
 	return c.Rate(step, t.Steps(), t.stepsPerEpoch())
 }

@@ -27,7 +27,7 @@ func TestTheRateIsHalfTheGreatestThatTrialsStand(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			var trials []Trial
 			for i, loss := range c.losses {
-				trials = append(trials, Trial{triedRates[i], loss})
+				trials = append(trials, Trial{Rate: triedRates[i], Loss: loss})
 			}
 			if got := choose(trials, c.floor); math.Abs(got-c.want) > 1e-9 {
 				t.Errorf("got %v, want %v", got, c.want)
@@ -54,7 +54,7 @@ func TestAFoundRateTrainsAsIfItHadBeenGiven(t *testing.T) {
 				t.Errorf("the test ended at %v, whose loss is %v", last.Rate, last.Loss)
 			}
 			config := fastConfig()
-			config.LearningRate = found.Rate
+			config.LearningRate, config.ClipNorm = found.Rate, found.Clip
 			given := newTrainer(t, quantizedTask(t, mode, 1), config)
 			mustRun(t, given)
 			for i, p := range finding.params {

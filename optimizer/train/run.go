@@ -21,6 +21,7 @@ func (t *Trainer) Run(ctx context.Context) (*Result, error) {
 	if err := r.prepareRate(ctx); err != nil {
 		return nil, err
 	}
+	r.trained = time.Now()
 	err := r.epochs(ctx)
 	if err == nil {
 		err = t.restoreBest()
@@ -33,11 +34,15 @@ func (t *Trainer) Run(ctx context.Context) (*Result, error) {
 type run struct {
 	*Trainer
 	began, reported, saved time.Time
+	trained                time.Time // when its first step began
 	samples                int
 }
 
 func (r *run) epochs(ctx context.Context) error {
 	perEpoch := r.stepsPerEpoch()
+	if err := r.seek(r.step / perEpoch); err != nil {
+		return err
+	}
 	for r.step < r.Steps() && !r.stopped {
 		epoch := r.step / perEpoch
 		src := dataset.Epoch(r.task.Train, r.config.Seed, epoch)
@@ -117,6 +122,10 @@ func (r *run) endEpoch(epoch int) error {
 		r.validation = s
 		r.judge(epoch, s)
 	}
+	r.clock()
+	if err := r.seek(epoch + 1); err != nil {
+		return err
+	}
 	r.report(score, true)
 	return r.checkpoint()
 }
@@ -124,7 +133,16 @@ func (r *run) endEpoch(epoch int) error {
 // judge keeps the best weights and stops when none were better for long.
 func (r *run) judge(epoch int, s Score) {
 	e := r.config.EarlyStop
-	if e.Patience == 0 || epoch < e.From {
+	if e.Patience == 0 && !r.config.Seek || epoch < e.From {
+		return
+	}
+	if r.config.Seek {
+		if r.sinceBest++; r.bestEpoch < 0 || s.Loss < (1-enough)*r.mark {
+			r.mark, r.sinceBest = s.Loss, 0
+		}
+		if r.bestEpoch < 0 || s.Loss < r.bestScore.Loss {
+			r.bestEpoch, r.bestScore, r.best = epoch, s, r.snapshot()
+		}
 		return
 	}
 	if r.bestEpoch < 0 || s.Loss < r.bestScore.Loss {
@@ -146,9 +164,13 @@ func (r *run) report(score *Score, always bool) {
 	r.reported = now
 	speed := float64(r.samples) / max(now.Sub(r.began).Seconds(), 1e-9)
 	mean := r.epochSum.score(r.heads[0])
-	left := r.config.Epochs*r.task.Train.Len() - min(r.step*r.config.BatchSize, r.config.Epochs*r.task.Train.Len())
+	epochs := r.planned()
+	if r.config.MaxTime > 0 && r.timed == 0 {
+		epochs = r.fitting()
+	}
+	left := epochs*r.task.Train.Len() - min(r.step*r.config.BatchSize, epochs*r.task.Train.Len())
 	hooks.Progress(Progress{
-		Epoch: r.step / r.stepsPerEpoch(), Epochs: r.config.Epochs, Step: r.step, Steps: r.Steps(), Resumed: r.resumed,
+		Epoch: r.step / r.stepsPerEpoch(), Epochs: epochs, Step: r.step, Steps: epochs * r.stepsPerEpoch(), Resumed: r.resumed,
 		Loss: mean.Loss, Accuracy: mean.Accuracy, Rate: r.rate(r.step - 1), Test: r.test,
 		SamplesPerSecond: speed, Remaining: time.Duration(float64(left) / speed * float64(time.Second)), Validation: score,
 	})
@@ -169,7 +191,7 @@ func (r *run) checkpoint() error {
 func (r *run) result() *Result {
 	result := &Result{
 		Epochs: r.step / r.stepsPerEpoch(), Steps: r.step, Training: r.lastEpoch, History: r.history, Stopped: r.stopped,
-		Samples: r.samples, Elapsed: time.Since(r.began), RangeTest: r.test,
+		Samples: r.samples, Elapsed: time.Since(r.began), RangeTest: r.test, Sought: r.sought,
 	}
 	result.Best = result.Epochs - 1
 	if r.task.Validation != nil && result.Epochs > 0 {

@@ -94,8 +94,9 @@ func (t *Trainer) runStep(src dataset.Source, samples []int, rate float64) (tall
 	if !isFinite(sum.loss) || !isFinite(squares) {
 		return tally{}, t.diagnose(src, samples, sum.loss)
 	}
-	if norm := math.Sqrt(squares); t.config.ClipNorm > 0 && norm > t.config.ClipNorm {
-		t.batch.clip = t.config.ClipNorm / norm
+	t.norm = math.Sqrt(squares)
+	if bound := t.clipNorm(); bound > 0 && t.norm > bound {
+		t.batch.clip = bound / t.norm
 	}
 	t.parallel(len(t.params), t.tasks.update)
 	if t.task.Ranges != nil {

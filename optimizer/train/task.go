@@ -80,6 +80,7 @@ type Result struct {
 	Samples    int     // trained on by this run
 	Elapsed    time.Duration
 	RangeTest  *RangeTest // with FindRate
+	Sought     *Sought    // with Seek
 }
 
 // maxLanes is the number of sums gradients are collected in. It is fixed, so that results do not depend on the number of workers.
@@ -109,6 +110,7 @@ type Trainer struct {
 	turn     int64 // the lane that may begin to add to the sum
 	reducing sync.Cond
 	batch    batch
+	norm     float64       // of the last step's gradients
 	crew     *crew         // nil between calls
 	cache    [][][]float32 // teacher's loss tensor by head and sample, nil if it is not cached
 	ready    bool
@@ -136,6 +138,10 @@ type position struct {
 	floor      float64   // a loss that is as good as none
 	good       *snapshot // to go back to
 	goodEpochs int       // completed in it
+	// With Seek:
+	sought *Sought // once the rate falls
+	timed  int     // epochs that MaxTime allows, once known
+	mark   float64 // validation loss that later ones are compared with
 }
 
 // tally adds up losses and right answers.
@@ -288,9 +294,9 @@ func (t *Trainer) stepsPerEpoch() int {
 	return Steps(1, t.config.BatchSize, t.task.Train.Len())
 }
 
-// Steps returns the number of steps of the whole training.
+// Steps returns the number of steps of the whole training, as far as it is known.
 func (t *Trainer) Steps() int {
-	return Steps(t.config.Epochs, t.config.BatchSize, t.task.Train.Len())
+	return Steps(t.planned(), t.config.BatchSize, t.task.Train.Len())
 }
 
 // Steps is the number of optimizer steps of so many epochs over so many samples.

@@ -953,6 +953,12 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: learningRate
       type:
         namedType: dev.espalier.espalier.api.v1alpha1.Decimal
+    - name: maxEpochs
+      type:
+        scalar: numeric
+    - name: maxMinutes
+      type:
+        namedType: dev.espalier.espalier.api.v1alpha1.Decimal
     - name: momentum
       type:
         namedType: dev.espalier.espalier.api.v1alpha1.Decimal

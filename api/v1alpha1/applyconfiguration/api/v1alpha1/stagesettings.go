@@ -9,7 +9,7 @@ package v1alpha1
 //
 // StageSettings are the settings of a training that defaults and the pipeline most often decide. The report has all.
 type StageSettingsApplyConfiguration struct {
-	// epochs over the training samples.
+	// epochs over the training samples. Where the validation loss decides, it is there once the stage has trained.
 	Epochs *int32 `json:"epochs,omitempty"`
 	// batchSize of one step.
 	BatchSize *int32 `json:"batchSize,omitempty"`

@@ -11,10 +11,17 @@ import (
 // TrainingApplyConfiguration represents a declarative configuration of the Training type for use
 // with apply.
 //
-// Training are the settings of a stage's training. A stage overrides the pipeline's field by field.
+// Training are the settings of a stage's training. A stage overrides the pipeline's field by field; epochs in one place set maxEpochs and
+// maxMinutes in the other aside, and the reverse.
 type TrainingApplyConfiguration struct {
-	// epochs over the training samples. Default 3; 0 trains nothing: the technique is applied and measured.
+	// epochs over the training samples, neither more nor less. Default 3; 0 trains nothing: the technique is applied and measured.
 	Epochs *int32 `json:"epochs,omitempty"`
+	// maxEpochs has the validation loss decide how many epochs there are, up to so many: the learning rate stays until the loss has not
+	// fallen for earlyStopEpochs (default here 2), then falls to 0 from the best weights. Default: epochs counts.
+	MaxEpochs *int32 `json:"maxEpochs,omitempty"`
+	// maxMinutes of a stage's training, a decimal: as with maxEpochs, up to as many epochs as fit by the speed of the first, at least 2. The
+	// result says how many those are; maxEpochs of that number gives the same bytes on any machine.
+	MaxMinutes *apiv1alpha1.Decimal `json:"maxMinutes,omitempty"`
 	// batchSize is the samples of one optimizer step. Default 64.
 	BatchSize *int32 `json:"batchSize,omitempty"`
 	// learningRate at the start of the schedule, a decimal above 0. Default: found by a short test of rates at the beginning of the
@@ -34,7 +41,8 @@ type TrainingApplyConfiguration struct {
 	StepFactor *apiv1alpha1.Decimal `json:"stepFactor,omitempty"`
 	// warmupEpochs raise the learning rate linearly first, a decimal. Default 0.
 	WarmupEpochs *apiv1alpha1.Decimal `json:"warmupEpochs,omitempty"`
-	// clipNorm bounds the norm of all gradients together. Default 0: no bound.
+	// clipNorm bounds the norm of all gradients together. Default 0: no bound, or where the learning rate is found four times the greatest
+	// norm that its test met.
 	ClipNorm *apiv1alpha1.Decimal `json:"clipNorm,omitempty"`
 	// labelSmoothing is the share of a label spread over all classes, in [0, 1). Default 0.
 	LabelSmoothing *apiv1alpha1.Decimal `json:"labelSmoothing,omitempty"`
@@ -60,6 +68,22 @@ func Training() *TrainingApplyConfiguration {
 // If called multiple times, the Epochs field is set to the value of the last call.
 func (b *TrainingApplyConfiguration) WithEpochs(value int32) *TrainingApplyConfiguration {
 	b.Epochs = &value
+	return b
+}
+
+// WithMaxEpochs sets the MaxEpochs field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the MaxEpochs field is set to the value of the last call.
+func (b *TrainingApplyConfiguration) WithMaxEpochs(value int32) *TrainingApplyConfiguration {
+	b.MaxEpochs = &value
+	return b
+}
+
+// WithMaxMinutes sets the MaxMinutes field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the MaxMinutes field is set to the value of the last call.
+func (b *TrainingApplyConfiguration) WithMaxMinutes(value apiv1alpha1.Decimal) *TrainingApplyConfiguration {
+	b.MaxMinutes = &value
 	return b
 }
 
