@@ -6,16 +6,22 @@ import (
 	"espalier.dev/espalier/optimizer/kernel/internal/simd"
 )
 
-// Quant is an int8 fake quantization of activations: real = Scale·(q − Zero), q in [−128, 127].
+// Quant is a fake quantization of activations: real = Scale·(q − Zero), q in [−128, 127], or in [−32768, 32767] where it is Wide.
 type Quant struct {
 	Scale float32
 	Zero  int32
+	Wide  bool
 }
 
 var negativeZero = float32(math.Copysign(0, -1))
 
 // steps returns the steps below and above zero that the codes reach.
-func (q Quant) steps() (lo, hi float32) { return float32(-128 - q.Zero), float32(127 - q.Zero) }
+func (q Quant) steps() (lo, hi float32) {
+	if q.Wide {
+		return float32(math.MinInt16 - q.Zero), float32(math.MaxInt16 - q.Zero)
+	}
+	return float32(math.MinInt8 - q.Zero), float32(math.MaxInt8 - q.Zero)
+}
 
 // constants are those of simd.BiasActQuant.
 func (q Quant) constants(lo, hi float32) [8]float32 {
@@ -33,7 +39,7 @@ func (q Quant) quantize(x float32) (rounded, held float32) {
 	return rounded, min(max(rounded, lo), hi)
 }
 
-// FakeQuant writes the quantized values of x to y, which may be x: y = Scale·clamp(round(x/Scale), −128−Zero, 127−Zero).
+// FakeQuant writes the quantized values of x to y, which may be x: y = Scale·clamp(round(x/Scale), least code − Zero, largest code − Zero).
 func FakeQuant(y, x []float32, q Quant) {
 	y = y[:len(x)]
 	all := q.constants(0, 0)

@@ -52,7 +52,7 @@ func TestLongPassesAreCutWithoutASeam(t *testing.T) {
 	inEveryClass(t, func(t *testing.T) {
 		mem := newMemory(t, 9)
 		n := 2*strip + 37
-		x, q := mem.odd(n), Quant{0.1, 3}
+		x, q := mem.odd(n), Quant{Scale: 0.1, Zero: 3}
 		got, want := mem.floats(n), mem.floats(n)
 		FakeQuant(got, x, q)
 		fakeQuantPortable(want, x, q)
@@ -155,9 +155,9 @@ func TestPassesOverRowsAllocateNothing(t *testing.T) {
 		x, y, bias := make([]float32, 50*30), make([]float32, 50*30), make([]float32, 30)
 		if n := testing.AllocsPerRun(5, func() {
 			BiasAct(x, bias, 50, 30, 0, 1)
-			BiasActQuant(y, x, bias, 50, 30, 0, 1, Quant{1, 0}, EmptyRange())
+			BiasActQuant(y, x, bias, 50, 30, 0, 1, Quant{Scale: 1, Zero: 0}, EmptyRange())
 			BiasActBackward(y, x, bias, 50, 30, 0, 1)
-			BiasActQuantBackward(y, x, bias, 50, 30, 0, 1, Quant{1, 0})
+			BiasActQuantBackward(y, x, bias, 50, 30, 0, 1, Quant{Scale: 1, Zero: 0})
 		}); n != 0 {
 			t.Errorf("%v allocations", n)
 		}

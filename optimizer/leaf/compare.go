@@ -98,9 +98,19 @@ func (c *comparison) addSteps(im *quantize.Imported) error {
 	return nil
 }
 
-// isInt8 reports whether an operator computes int8 values from int8 values.
+// isInt8 reports whether an operator computes codes from codes.
 func (c *comparison) isInt8(n *ir.Node) bool {
-	return c.graph.Output(n, 0).Type == schema.TensorTypeINT8 && quantize.RuleOf(n).Int8.Rule != op.Float
+	return isQuantized(c.graph.Output(n, 0)) && quantize.RuleOf(n).Int8.Rule != op.Float
+}
+
+// isQuantized reports whether a tensor of a leaf holds codes.
+func isQuantized(t *ir.Tensor) bool {
+	return (t.Type == schema.TensorTypeINT8 || t.Type == schema.TensorTypeINT16) && t.Quant != nil
+}
+
+// paramsOf is the quantization of such a tensor.
+func paramsOf(t *ir.Tensor) quantize.Params {
+	return quantize.Params{Scale: t.Quant.Scale[0], ZeroPoint: t.Quant.ZeroPoint[0], Wide: t.Type == schema.TensorTypeINT16}
 }
 
 // newStep makes the simulation of node n of the leaf from operator op of the imported model.
@@ -117,12 +127,12 @@ func newStep(leaf *ir.Graph, n *ir.Node, imported *tflite.Model, op int) (*step,
 	s := &step{Agreement: Agreement{Node: n.Index, Name: leaf.Output(n, 0).Name, Op: n.Op.String()}}
 	acts := map[quantize.Params]*float.ActQuant{}
 	attach := func(t int, of *ir.Tensor) operand {
-		if of.Type != schema.TensorTypeINT8 { // ids, conditions
+		if !isQuantized(of) { // ids, conditions
 			return operand{tensor: of.Index}
 		}
-		p := quantize.Params{Scale: of.Quant.Scale[0], ZeroPoint: of.Quant.ZeroPoint[0]}
+		p := paramsOf(of)
 		if acts[p] == nil {
-			acts[p] = &float.ActQuant{Scale: p.Scale, ZeroPoint: p.ZeroPoint}
+			acts[p] = &float.ActQuant{Scale: p.Scale, ZeroPoint: p.ZeroPoint, Wide: p.Wide}
 		}
 		net.Act[t] = acts[p]
 		return operand{tensor: of.Index, params: p}
@@ -198,30 +208,32 @@ func (s *step) compare(e *integer.Executor) error {
 	s.exec.Forward()
 	for i, out := range s.outputs {
 		got, want := e.Tensor(out.tensor), s.exec.Output(i)
-		if len(got) != len(want) {
+		if out.params.Codes(got) != len(want) {
 			return errors.New("internal: simulation and leaf have outputs of different sizes")
 		}
-		for k, b := range got {
-			s.add(int8(b), want[k], k, out.params)
+		for k := range want {
+			s.add(out.params.Code(got, k), want[k], k, out.params)
 		}
-		s.Values += int64(len(got))
+		s.Values += int64(len(want))
 	}
 	return nil
 }
 
 // add compares element k of an output, code q, with the simulation's value.
-func (s *step) add(q int8, want float32, k int, p quantize.Params) {
+func (s *step) add(q int, want float32, k int, p quantize.Params) {
 	nearest := p.Quantize(want)
 	if q == nearest {
 		return
 	}
 	s.Differ++
-	s.Worst = max(s.Worst, int(math.Abs(float64(q)-float64(nearest))))
-	if s.slack != nil {
-		value := float64(want)/float64(p.Scale) + float64(p.ZeroPoint)
-		if math.Abs(float64(q)-value) <= 0.5+s.slack[k%len(s.slack)] {
-			return
-		}
+	value := float64(want)/float64(p.Scale) + float64(p.ZeroPoint)
+	off := math.Abs(float64(q) - value)
+	if p.Wide && off <= 0.5+op.WideSlack(value) {
+		return
+	}
+	s.Worst = max(s.Worst, int(math.Abs(float64(q-nearest))))
+	if s.slack != nil && !p.Wide && off <= 0.5+s.slack[k%len(s.slack)] {
+		return
 	}
 	s.Off++
 }

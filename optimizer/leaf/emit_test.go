@@ -387,6 +387,8 @@ func TestImportInvertsEmit(t *testing.T) {
 		"float inputs and outputs": {IO: quantize.IOFloat32},
 		"one scale a dense layer":  {PerTensorDense: true},
 		"a layer kept float":       {KeepFloat: []string{"depthwise"}},
+		"int16":                    {Width: quantize.Wide},
+		"a layer of int16":         {Rules: []quantize.WidthRule{{Layers: "depthwise*", Width: quantize.Wide}}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			leaf, plan, params := emitted(t, tflitetest.Classifier(), options, nil)

@@ -45,10 +45,15 @@ func (e *emitter) layers(given map[int]quantize.Weights) (err error) {
 		}
 		input := e.inputOf(l).Scale
 		scale := quantize.BiasScale(input, w.Scale)
-		codes := quantize.BiasCodes(e.values(l.Bias), input, w.Scale)
-		e.inputs[[2]int{l.Node, r.Find(op.Bias)}] = e.constant(l.Bias, fmt.Sprint("bias ", codes, scale), schema.TensorTypeINT32, tflite.Int32Bytes(codes), &schema.QuantizationParametersT{
-			Scale: scale, ZeroPoint: make([]int64, len(scale)),
-		})
+		q := &schema.QuantizationParametersT{Scale: scale, ZeroPoint: make([]int64, len(scale))}
+		if e.plan.Nodes[l.Node].Wide {
+			codes := quantize.WideBiasCodes(e.values(l.Bias), input, w.Scale)
+			at = e.constant(l.Bias, fmt.Sprint("wide bias ", codes, scale), schema.TensorTypeINT64, tflite.Int64Bytes(codes), q)
+		} else {
+			codes := quantize.BiasCodes(e.values(l.Bias), input, w.Scale)
+			at = e.constant(l.Bias, fmt.Sprint("bias ", codes, scale), schema.TensorTypeINT32, tflite.Int32Bytes(codes), q)
+		}
+		e.inputs[[2]int{l.Node, r.Find(op.Bias)}] = at
 	}
 	return nil
 }
@@ -79,13 +84,21 @@ func (e *emitter) constant(t int, as string, typ schema.TensorType, data []byte,
 	if !ok {
 		of := e.sub.Tensors[t]
 		index = len(e.sub.Tensors)
-		e.sub.Tensors = append(e.sub.Tensors, &schema.TensorT{Shape: of.Shape, HasRank: of.HasRank, Name: of.Name + "_int8"})
+		e.sub.Tensors = append(e.sub.Tensors, &schema.TensorT{Shape: of.Shape, HasRank: of.HasRank, Name: of.Name + suffix(typ)})
 	}
 	e.taken[index] = as
 	tensor := e.sub.Tensors[index]
 	tensor.Type, tensor.Quantization = typ, q
 	tensor.Buffer = e.leaf.Model.AddBuffer(data)
 	return index
+}
+
+// suffix is what the name of a tensor's other form ends in.
+func suffix(typ schema.TensorType) string {
+	if typ == schema.TensorTypeINT16 {
+		return "_int16"
+	}
+	return "_int8"
 }
 
 // readAsFloat reports whether a node that stays float reads t, or the model gives it as an output.

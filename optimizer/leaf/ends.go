@@ -17,7 +17,8 @@ type ends struct {
 	scores  *end      // nil if they are not int8
 	margins []float64 // by sample: how far below the best the leaf's class is by the simulation's scores, in codes
 	same    int
-	kept    int // samples in which the simulation's class is the float network's
+	kept    int  // samples in which the simulation's class is the float network's
+	mixed   bool // there are activations of int8
 }
 
 // end is one result.
@@ -32,7 +33,7 @@ type end struct {
 }
 
 func newEnds(leaf *ir.Graph, simulation *float.Network, place []int) *ends {
-	e := &ends{}
+	e := &ends{mixed: slices.ContainsFunc(leaf.Tensors, func(t ir.Tensor) bool { return t.Type == schema.TensorTypeINT8 && t.Const == nil })}
 	tensors := slices.Clone(simulation.Graph.Outputs)
 	for k := range simulation.Graph.Outputs {
 		tensors = append(tensors, simulation.LossTensor(k))
@@ -46,18 +47,31 @@ func newEnds(leaf *ir.Graph, simulation *float.Network, place []int) *ends {
 		if of.Producer >= 0 && leaf.Nodes[of.Producer].Op == schema.BuiltinOperatorDEQUANTIZE { // a float output
 			of = &leaf.Tensors[leaf.Nodes[of.Producer].Inputs[0]]
 		}
-		if of.Type != schema.TensorTypeINT8 || of.Quant == nil || of.Const != nil {
+		if !isQuantized(of) || of.Const != nil {
 			continue
 		}
 		one := &end{
 			name: simulation.Graph.Tensors[t].Name, simulated: t,
-			leaf: operand{tensor: of.Index, params: quantize.Params{Scale: of.Quant.Scale[0], ZeroPoint: of.Quant.ZeroPoint[0]}},
+			leaf: operand{tensor: of.Index, params: paramsOf(of)},
 		}
 		if e.list = append(e.list, one); t == simulation.LossTensor(0) {
 			e.scores = one
 		}
 	}
 	return e
+}
+
+// unit is what differences from a simulation are measured in: a code; of int16 sixteen, a sixteenth of what a code of int8 would be, or all
+// of that where int8 layers add their rounding.
+func (e *ends) unit(p quantize.Params) float64 {
+	switch {
+	case p.Wide && e.mixed:
+		return 256 * float64(p.Scale)
+	case p.Wide:
+		return 16 * float64(p.Scale)
+	default:
+		return float64(p.Scale)
+	}
 }
 
 // keep copies what a node of the leaf has just computed.
@@ -73,12 +87,13 @@ func (e *ends) keep(integers *integer.Executor, n *ir.Node) {
 func (e *ends) compare(simulation, unquantized *float.Exec) {
 	for _, one := range e.list {
 		want := simulation.Tensor(one.simulated)
-		for k, b := range one.codes[:min(len(one.codes), len(want))] {
-			d := (float64(one.leaf.params.Dequantize(int8(b))) - float64(want[k])) / float64(one.leaf.params.Scale)
+		p := one.leaf.params
+		for k := range min(p.Codes(one.codes), len(want)) {
+			d := (float64(p.Dequantize(p.Code(one.codes, k))) - float64(want[k])) / e.unit(p)
 			one.squares += d * d
 			one.compared++
 			if unquantized != nil {
-				d := float64(want[k]-unquantized.Tensor(one.simulated)[k]) / float64(one.leaf.params.Scale)
+				d := float64(want[k]-unquantized.Tensor(one.simulated)[k]) / e.unit(p)
 				one.moved += d * d
 			}
 		}
@@ -96,14 +111,14 @@ func (e *ends) judge(scores, answers []float32) {
 		e.margins = append(e.margins, math.Inf(1))
 		return
 	}
-	unit := 1.0
+	code := 1.0
 	if e.scores != nil {
-		unit = float64(e.scores.leaf.params.Scale)
+		code = e.unit(e.scores.leaf.params)
 	}
 	margin := math.Inf(1)
 	for k, a := range answers {
 		if a == answers[class] {
-			margin = min(margin, float64(scores[best]-scores[k])/unit)
+			margin = min(margin, float64(scores[best]-scores[k])/code)
 		}
 	}
 	e.margins = append(e.margins, margin)

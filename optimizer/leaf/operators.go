@@ -1,11 +1,11 @@
 package leaf
 
 import (
+	"encoding/binary"
 	"fmt"
 	"slices"
 
 	"espalier.dev/espalier/optimizer/quantize"
-	"espalier.dev/espalier/optimizer/tflite"
 	"espalier.dev/espalier/optimizer/tflite/schema"
 )
 
@@ -25,6 +25,9 @@ func (e *emitter) operators() {
 	e.file = e.sub.Operators
 	for i, o := range e.file {
 		n, np := &e.plan.Graph.Nodes[i], &e.plan.Nodes[i]
+		if np.Wide {
+			sumOfAnyScales(o)
+		}
 		for slot, t := range n.Inputs {
 			if t >= 0 {
 				o.Inputs[slot] = int32(e.operand(i, slot))
@@ -93,12 +96,7 @@ func (e *emitter) operand(node, slot int) int {
 	switch {
 	case e.plan.Graph.Tensors[t].Const != nil && group != quantize.None:
 		p := e.params[group]
-		values := e.values(t)
-		quantized := make([]int8, len(values))
-		for i, v := range values {
-			quantized[i] = p.Quantize(v)
-		}
-		return e.constant(t, fmt.Sprint("operand ", p), schema.TensorTypeINT8, tflite.Int8Bytes(quantized), written(p))
+		return e.constant(t, fmt.Sprint("operand ", p), typeOf(p), codesOf(e.values(t), p), written(p))
 	case !e.plan.IsActivation(t):
 		return t
 	case e.plan.Idle(&e.plan.Graph.Nodes[node]):
@@ -118,6 +116,9 @@ func (e *emitter) activation(want form) int {
 	source, ok := e.forms[home]
 	if float, has := e.forms[form{want.tensor, quantize.None}]; has && (!ok || !e.madeInt8(want.tensor)) {
 		source = float
+	}
+	if want.group != quantize.None && e.params[want.group].Wide && e.sub.Tensors[source].Type == schema.TensorTypeINT8 {
+		source = e.activation(form{want.tensor, quantize.None}) // LiteRT's QUANTIZE does not go from int8 to int16
 	}
 	index := e.newTensor(want)
 	e.ops = append(e.ops, e.conversion(source, index))
@@ -139,7 +140,7 @@ func (e *emitter) newTensor(f form) int {
 	index := len(e.sub.Tensors)
 	e.sub.Tensors = append(e.sub.Tensors, t)
 	if f.group != quantize.None {
-		t.Name = of.Name + "_int8"
+		t.Name = of.Name + suffix(typeOf(e.params[f.group]))
 		e.setInt8(index, f.group)
 	}
 	e.forms[f] = index
@@ -148,8 +149,44 @@ func (e *emitter) newTensor(f form) int {
 
 func (e *emitter) setInt8(index, group int) {
 	t := e.sub.Tensors[index]
-	t.Type = schema.TensorTypeINT8
+	t.Type = typeOf(e.params[group])
 	t.Quantization = written(e.params[group])
+}
+
+// typeOf is the type of a tensor with a quantization.
+func typeOf(p quantize.Params) schema.TensorType {
+	if p.Wide {
+		return schema.TensorTypeINT16
+	}
+	return schema.TensorTypeINT8
+}
+
+// codesOf are the codes of values as a tensor has them.
+func codesOf(values []float32, p quantize.Params) []byte {
+	var data []byte
+	for _, v := range values {
+		if q := p.Quantize(v); p.Wide {
+			data = binary.LittleEndian.AppendUint16(data, uint16(q))
+		} else {
+			data = append(data, byte(q))
+		}
+	}
+	return data
+}
+
+// sumOfAnyScales has an ADD or SUB of int16 take scales that are no powers of two, which it otherwise would only by chance.
+func sumOfAnyScales(o *schema.OperatorT) {
+	switch options := o.BuiltinOptions; {
+	case options == nil:
+	case options.Type == schema.BuiltinOptionsAddOptions:
+		value := *options.Value.(*schema.AddOptionsT)
+		value.PotScaleInt16 = false
+		o.BuiltinOptions = &schema.BuiltinOptionsT{Type: options.Type, Value: &value}
+	case options.Type == schema.BuiltinOptionsSubOptions:
+		value := *options.Value.(*schema.SubOptionsT)
+		value.PotScaleInt16 = false
+		o.BuiltinOptions = &schema.BuiltinOptionsT{Type: options.Type, Value: &value}
+	}
 }
 
 // written is a quantization as the file has it.

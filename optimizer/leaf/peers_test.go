@@ -14,39 +14,45 @@ import (
 	"espalier.dev/espalier/optimizer/tflite"
 )
 
-// TestEveryOperatorQuantizes makes the int8 leaf of every float network of hack/peers/goldens.py and holds it against its simulation.
+// TestEveryOperatorQuantizes makes the int8 and the 16×8 leaf of every float network of hack/peers/goldens.py and holds it against its simulation.
 func TestEveryOperatorQuantizes(t *testing.T) {
 	files, err := filepath.Glob("../exec/integer/testdata/operators/*_f32.tflite")
 	if err != nil || len(files) < 40 {
 		t.Fatalf("%d networks: %v", len(files), err)
 	}
 	for _, file := range files {
-		name := strings.TrimSuffix(filepath.Base(file), ".tflite")
-		t.Run(name, func(t *testing.T) {
-			m, err := tflite.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if _, err := ir.Specialize(m, nil); err != nil {
-				t.Fatal(err)
-			}
-			feed, n := recorded(t, m, strings.TrimSuffix(file, ".tflite")+".npz")
-			result, err := quantized(context.Background(), m, ptqOptions{}, feed, n)
-			if err != nil && strings.HasPrefix(err.Error(), "nothing to quantize") {
-				return
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
-			keep(t, "operator_"+name, result.Model)
-			if _, err := Verify(context.Background(), result.Model, Checks{Feed: feed, Samples: n}); err != nil {
-				t.Fatal(err)
-			}
-			if _, err := integer.Compile(result.Model, 0); err != nil {
-				t.Fatal(err)
-			}
-		})
+		for suffix, width := range map[string]quantize.Width{"": quantize.Narrow, "_16x8": quantize.Wide} {
+			everyOperator(t, file, suffix, width)
+		}
 	}
+}
+
+func everyOperator(t *testing.T, file, suffix string, width quantize.Width) {
+	name := strings.TrimSuffix(filepath.Base(file), ".tflite") + suffix
+	t.Run(name, func(t *testing.T) {
+		m, err := tflite.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := ir.Specialize(m, nil); err != nil {
+			t.Fatal(err)
+		}
+		feed, n := recorded(t, m, strings.TrimSuffix(file, ".tflite")+".npz")
+		result, err := quantized(context.Background(), m, ptqOptions{Options: quantize.Options{Width: width}}, feed, n)
+		if err != nil && strings.HasPrefix(err.Error(), "nothing to quantize") {
+			return
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		keep(t, "operator_"+name, result.Model)
+		if _, err := Verify(context.Background(), result.Model, Checks{Feed: feed, Samples: n}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := integer.Compile(result.Model, 0); err != nil {
+			t.Fatal(err)
+		}
+	})
 }
 
 // recorded feeds the inputs of a golden.

@@ -10,6 +10,7 @@ import (
 	"espalier.dev/espalier/optimizer/ir"
 	"espalier.dev/espalier/optimizer/quantize"
 	"espalier.dev/espalier/optimizer/tflite"
+	"espalier.dev/espalier/optimizer/tflite/schema"
 )
 
 // LayerSNR is how well one int8 tensor of a leaf stands for the float model's.
@@ -75,7 +76,7 @@ func newMeter(plan *quantize.Plan, leaf *Emitted) *meter {
 		at := leaf.Tensor[t]
 		q := leaf.Model.Subgraph().Tensors[at].Quantization
 		m.layer[at] = len(m.layers)
-		m.layers = append(m.layers, LayerSNR{Tensor: t, Leaf: at, Name: plan.Graph.Tensors[t].Name, Params: quantize.Params{Scale: q.Scale[0], ZeroPoint: int32(q.ZeroPoint[0])}})
+		m.layers = append(m.layers, LayerSNR{Tensor: t, Leaf: at, Name: plan.Graph.Tensors[t].Name, Params: quantize.Params{Scale: q.Scale[0], ZeroPoint: int32(q.ZeroPoint[0]), Wide: leaf.Model.Subgraph().Tensors[at].Type == schema.TensorTypeINT16}})
 	}
 	for _, t := range plan.Graph.Inputs {
 		add(t)
@@ -105,7 +106,7 @@ func (m *meter) add(exec *float.Exec, integers *integer.Executor, layers []int) 
 	for _, i := range layers {
 		codes, p := integers.Tensor(m.layers[i].Leaf), m.layers[i].Params
 		for k, x := range exec.Tensor(m.layers[i].Tensor) {
-			d := float64(x - p.Dequantize(int8(codes[k])))
+			d := float64(x - p.Dequantize(p.Code(codes, k)))
 			m.signal[i] += float64(float64(x) * float64(x))
 			m.noise[i] += float64(d * d)
 		}

@@ -127,9 +127,9 @@ func (v *Verification) check() error {
 	for _, a := range v.Operators {
 		switch equal := 1 - float64(a.Off)/float64(max(a.Values, 1)); {
 		case a.Worst > 1:
-			return fmt.Errorf("layer %q (%s): the int8 result is %d codes from the simulation's, at most 1 is allowed", a.Name, a.Op, a.Worst)
+			return fmt.Errorf("layer %q (%s): the result is %d codes from the simulation's, more than rounding explains", a.Name, a.Op, a.Worst)
 		case equal < minEqual:
-			return fmt.Errorf("layer %q (%s): %.2f %% of the int8 results are the simulation's, %.1f %% are required", a.Name, a.Op, 100*equal, 100*minEqual)
+			return fmt.Errorf("layer %q (%s): %.2f %% of the results are the simulation's, %.1f %% are required", a.Name, a.Op, 100*equal, 100*minEqual)
 		}
 	}
 	if allowed := max(maxNoise, maxShare*v.Quantization); v.Noise > allowed {

@@ -71,7 +71,7 @@ func (o LeafOptions) Check(n *Network) error {
 	if err != nil {
 		return err
 	}
-	return quantize.Options{KeepFloat: o.KeepFloat}.CheckKeepFloat(g)
+	return quantize.Options{KeepFloat: o.KeepFloat}.CheckNames(g)
 }
 
 // unchanged reports whether an int8 original is already the leaf that the options ask for.

@@ -174,11 +174,13 @@ func (n *Network) mostly(given map[ID]bool) bool {
 	return 2*among > all
 }
 
-// computesInt8 reports whether any operator of a model gives int8.
+// computesInt8 reports whether any operator of a model gives int8, or int16.
 func computesInt8(m *tflite.Model) bool {
 	g := m.Subgraph()
 	return slices.ContainsFunc(g.Operators, func(o *schema.OperatorT) bool {
-		return slices.ContainsFunc(o.Outputs, func(t int32) bool { return t >= 0 && g.Tensors[t].Type == schema.TensorTypeINT8 })
+		return slices.ContainsFunc(o.Outputs, func(t int32) bool {
+			return t >= 0 && (g.Tensors[t].Type == schema.TensorTypeINT8 || g.Tensors[t].Type == schema.TensorTypeINT16)
+		})
 	})
 }
 

@@ -3,7 +3,7 @@ package op
 import "espalier.dev/espalier/optimizer/tflite/schema"
 
 var batchMatMul = &Op{
-	Code: schema.BuiltinOperatorBATCH_MATMUL, Inputs: []Slot{Data}, Trains: true,
+	Code: schema.BuiltinOperatorBATCH_MATMUL, Int16: wide(3), Inputs: []Slot{Data}, Trains: true,
 	Int8: Int8{Rule: Free, Factors: func(s *Scales) []Factor {
 		return []Factor{{M: s.Inputs[0] * s.Inputs[1] / s.Output}}
 	}},

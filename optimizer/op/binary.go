@@ -13,19 +13,19 @@ const addFloor = 1.0 / (1 << 18)
 // binaries combine two operands element by element.
 var binaries = []*Op{
 	{
-		Code: schema.BuiltinOperatorADD, Inputs: []Slot{Data}, Trains: true,
+		Code: schema.BuiltinOperatorADD, Int16: wide(3), Inputs: []Slot{Data}, Trains: true,
 		Int8:    Int8{Rule: Free, OutputFloor: addFloor},
 		Version: firstOf(form{4, typed(0, i64)}, form{2, typed(0, i8)}),
 		Since:   []string{"1.5.0", "1.14.0", "2.4.0", "2.6.0", "2.13.0", "2.23.0"},
 	},
 	{
-		Code: schema.BuiltinOperatorSUB, Inputs: []Slot{Data}, Trains: true,
+		Code: schema.BuiltinOperatorSUB, Int16: wide(5), Inputs: []Slot{Data}, Trains: true,
 		Int8:    Int8{Rule: Free, OutputFloor: addFloor},
 		Version: firstOf(form{4, typed(0, i64)}, form{3, deepBroadcast}, form{2, typed(0, i8)}),
 		Since:   []string{"1.6.0", "1.14.0", "2.3.0", "2.4.0", "2.4.0"},
 	},
 	{
-		Code: schema.BuiltinOperatorMUL, Inputs: []Slot{Data}, Trains: true,
+		Code: schema.BuiltinOperatorMUL, Int16: wide(4), Inputs: []Slot{Data}, Trains: true,
 		Int8: Int8{Rule: Free, Factors: func(s *Scales) []Factor {
 			return []Factor{{M: s.Inputs[0] * s.Inputs[1] / s.Output}}
 		}},
@@ -39,12 +39,12 @@ var binaries = []*Op{
 		Since:   []string{"1.6.0", "2.3.0"},
 	},
 	{
-		Code: schema.BuiltinOperatorMINIMUM, Inputs: []Slot{Data}, Trains: true, Int8: Int8{Rule: Same},
+		Code: schema.BuiltinOperatorMINIMUM, Int16: wide(4), Inputs: []Slot{Data}, Trains: true, Int8: Int8{Rule: Same},
 		Version: firstOf(form{3, deepBroadcast}, form{2, typed(0, i8)}),
 		Since:   []string{"1.14.0", "1.14.0", "2.3.0", "2.3.0"},
 	},
 	{
-		Code: schema.BuiltinOperatorMAXIMUM, Inputs: []Slot{Data}, Trains: true, Int8: Int8{Rule: Same},
+		Code: schema.BuiltinOperatorMAXIMUM, Int16: wide(4), Inputs: []Slot{Data}, Trains: true, Int8: Int8{Rule: Same},
 		Version: firstOf(form{3, deepBroadcast}, form{2, typed(0, i8)}),
 		Since:   []string{"1.14.0", "1.14.0", "2.3.0", "2.3.0"},
 	},

@@ -4,6 +4,7 @@ import "espalier.dev/espalier/optimizer/tflite/schema"
 
 var conv2d = &Op{
 	Code:    schema.BuiltinOperatorCONV_2D,
+	Int16:   wide(4),
 	Inputs:  []Slot{Data, Weight, Bias},
 	Weights: &Weights{Kind: Kernel, Axis: 0},
 	Int8:    Int8{Rule: Weighted},

@@ -4,6 +4,7 @@ import "espalier.dev/espalier/optimizer/tflite/schema"
 
 var depthwiseConv2d = &Op{
 	Code:    schema.BuiltinOperatorDEPTHWISE_CONV_2D,
+	Int16:   wide(5),
 	Inputs:  []Slot{Data, Weight, Bias},
 	Weights: &Weights{Kind: Depthwise, Axis: 3},
 	Int8:    Int8{Rule: Weighted},

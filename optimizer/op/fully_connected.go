@@ -4,6 +4,7 @@ import "espalier.dev/espalier/optimizer/tflite/schema"
 
 var fullyConnected = &Op{
 	Code:    schema.BuiltinOperatorFULLY_CONNECTED,
+	Int16:   wide(7),
 	Inputs:  []Slot{Data, Weight, Bias},
 	Weights: &Weights{Kind: Dense, Axis: 0},
 	Int8:    Int8{Rule: Weighted},

@@ -3,7 +3,7 @@ package op
 import "espalier.dev/espalier/optimizer/tflite/schema"
 
 var gather = &Op{
-	Code: schema.BuiltinOperatorGATHER, Inputs: []Slot{Data, Plain}, Table: true, Int8: Int8{Rule: Same},
+	Code: schema.BuiltinOperatorGATHER, Int16: wide(4), Inputs: []Slot{Data, Plain}, Table: true, Int8: Int8{Rule: Same},
 	Version: firstOf(
 		form{5, func(s *Signature) bool { return optionsOf[schema.GatherOptionsT](s).BatchDims != 0 }},
 		form{3, typed(0, flag)}, form{2, typed(0, i8)},

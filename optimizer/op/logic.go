@@ -45,12 +45,12 @@ var logic = []*Op{
 // selections choose element by element.
 var selections = []*Op{
 	{
-		Code: schema.BuiltinOperatorSELECT, Inputs: []Slot{Plain, Data}, Trains: true, Int8: Int8{Rule: Same},
+		Code: schema.BuiltinOperatorSELECT, Int16: wide(1), Inputs: []Slot{Plain, Data}, Trains: true, Int8: Int8{Rule: Same},
 		Version: firstOf(form{3, func(s *Signature) bool { return s.mostDims() == 5 }}), Since: []string{"1.14.0", "1.14.0", "2.12.0", "2.12.0"},
 		Note: "no gradient passes to the condition",
 	},
 	{
-		Code: schema.BuiltinOperatorSELECT_V2, Inputs: []Slot{Plain, Data}, Trains: true, Int8: Int8{Rule: Same},
+		Code: schema.BuiltinOperatorSELECT_V2, Int16: wide(1), Inputs: []Slot{Plain, Data}, Trains: true, Int8: Int8{Rule: Same},
 		Since: []string{"2.2.0", "2.12.0"}, Note: "no gradient passes to the condition",
 	},
 	{

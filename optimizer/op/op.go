@@ -15,6 +15,8 @@ type Op struct {
 	Table bool
 	// Int8 is the operator's quantization rule.
 	Int8 Int8
+	// Int16 is what it has for int16 activations; nil: LiteRT has no kernel, or none that is used.
+	Int16 *Int16
 	// Version is the lowest file version whose kernel takes an operator of this signature; nil: always 1.
 	Version func(*Signature) int32
 	// Since is the first TensorFlow release with version i+1, "" where unknown (runtime_version.cc).

@@ -4,11 +4,11 @@ import "espalier.dev/espalier/optimizer/tflite/schema"
 
 var pools = []*Op{
 	{
-		Code: schema.BuiltinOperatorAVERAGE_POOL_2D, Inputs: []Slot{Data}, Int8: Int8{Rule: Same},
+		Code: schema.BuiltinOperatorAVERAGE_POOL_2D, Int16: wide(3), Inputs: []Slot{Data}, Int8: Int8{Rule: Same},
 		Version: int8In(0, 2), Since: []string{"1.5.0", "1.14.0", "2.3.0"},
 	},
 	{
-		Code: schema.BuiltinOperatorMAX_POOL_2D, Inputs: []Slot{Data}, Int8: Int8{Rule: Same},
+		Code: schema.BuiltinOperatorMAX_POOL_2D, Int16: wide(3), Inputs: []Slot{Data}, Int8: Int8{Rule: Same},
 		Version: int8In(0, 2), Since: []string{"1.5.0", "1.14.0", "2.3.0"},
 	},
 	{

@@ -5,7 +5,7 @@ import "espalier.dev/espalier/optimizer/tflite/schema"
 // conversions change the type of numbers.
 var conversions = []*Op{
 	{
-		Code: schema.BuiltinOperatorQUANTIZE, Inputs: []Slot{Data},
+		Code: schema.BuiltinOperatorQUANTIZE, Int16: wide(2), Inputs: []Slot{Data},
 		Int8:      Int8{Why: "it is what the emitter writes itself"},
 		NoForward: "a quantized model is imported as float first", NoGradient: "a quantized model is imported as float first",
 		Version: firstOf(
@@ -15,7 +15,7 @@ var conversions = []*Op{
 		Since: []string{"1.14.0", "1.15.0", "2.7.0"},
 	},
 	{
-		Code: schema.BuiltinOperatorDEQUANTIZE, Inputs: []Slot{Data},
+		Code: schema.BuiltinOperatorDEQUANTIZE, Int16: wide(3), Inputs: []Slot{Data},
 		Int8:      Int8{Why: "it is what the emitter writes itself"},
 		NoForward: "a quantized model is imported as float first; of a constant it is folded", NoGradient: "a quantized model is imported as float first",
 		Version: firstOf(

@@ -9,7 +9,7 @@ import (
 // reductions reduce along constant axes.
 var reductions = []*Op{
 	{
-		Code: schema.BuiltinOperatorMEAN, Inputs: []Slot{Data, Param},
+		Code: schema.BuiltinOperatorMEAN, Int16: wide(3), Inputs: []Slot{Data, Param},
 		Int8: Int8{Rule: Free, Factors: func(s *Scales) []Factor {
 			return []Factor{{M: s.Inputs[0] / s.Output, Extra: int(math.Log2(float64(max(s.Count, 1))))}}
 		}},
@@ -21,11 +21,11 @@ var reductions = []*Op{
 		Version: int8In(0, 2), Since: []string{"1.10.0", "1.15.0"},
 	},
 	{
-		Code: schema.BuiltinOperatorREDUCE_MAX, Inputs: []Slot{Data, Param}, Int8: Int8{Rule: Same},
+		Code: schema.BuiltinOperatorREDUCE_MAX, Int16: wide(3), Inputs: []Slot{Data, Param}, Int8: Int8{Rule: Same},
 		Version: int8In(0, 2), Since: []string{"1.11.0", "1.14.0", "2.5.0"},
 	},
 	{
-		Code: schema.BuiltinOperatorREDUCE_MIN, Inputs: []Slot{Data, Param}, Int8: Int8{Rule: Same},
+		Code: schema.BuiltinOperatorREDUCE_MIN, Int16: wide(3), Inputs: []Slot{Data, Param}, Int8: Int8{Rule: Same},
 		Version: int8In(0, 2), Since: []string{"1.11.0", "1.14.0", "2.5.0"},
 	},
 	{

@@ -4,9 +4,9 @@ import "espalier.dev/espalier/optimizer/tflite/schema"
 
 // reshapes give the same values another shape.
 var reshapes = []*Op{
-	{Code: schema.BuiltinOperatorRESHAPE, Inputs: []Slot{Data, Param}, Int8: Int8{Rule: Same}, Since: []string{"1.5.0"}},
-	{Code: schema.BuiltinOperatorSQUEEZE, Inputs: []Slot{Data}, Int8: Int8{Rule: Same}, Since: []string{"1.6.0", "2.5.0"}},
-	{Code: schema.BuiltinOperatorEXPAND_DIMS, Inputs: []Slot{Data, Param}, Int8: Int8{Rule: Same}, Since: []string{"1.10.0"}},
+	{Code: schema.BuiltinOperatorRESHAPE, Int16: wide(1), Inputs: []Slot{Data, Param}, Int8: Int8{Rule: Same}, Since: []string{"1.5.0"}},
+	{Code: schema.BuiltinOperatorSQUEEZE, Int16: wide(1), Inputs: []Slot{Data}, Int8: Int8{Rule: Same}, Since: []string{"1.6.0", "2.5.0"}},
+	{Code: schema.BuiltinOperatorEXPAND_DIMS, Int16: wide(1), Inputs: []Slot{Data, Param}, Int8: Int8{Rule: Same}, Since: []string{"1.10.0"}},
 }
 
 // shapes tell a shape.

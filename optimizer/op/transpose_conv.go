@@ -4,6 +4,7 @@ import "espalier.dev/espalier/optimizer/tflite/schema"
 
 var transposeConv = &Op{
 	Code:    schema.BuiltinOperatorTRANSPOSE_CONV,
+	Int16:   wide(3),
 	Inputs:  []Slot{Param, Weight, Data, Bias},
 	Weights: &Weights{Kind: Kernel, Axis: 0},
 	Int8:    Int8{Rule: Weighted},

@@ -11,17 +11,17 @@ const (
 // unaries treat every element alike.
 var unaries = []*Op{
 	{
-		Code: schema.BuiltinOperatorRELU, Inputs: []Slot{Data}, Int8: Int8{Rule: Free},
+		Code: schema.BuiltinOperatorRELU, Int16: wide(3), Inputs: []Slot{Data}, Int8: Int8{Rule: Free},
 		Version: int8In(0, 2), Since: []string{"1.5.0", "2.1.0", "2.5.0"},
 	},
 	{
-		Code: schema.BuiltinOperatorRELU6, Inputs: []Slot{Data}, Int8: Int8{Rule: Free},
+		Code: schema.BuiltinOperatorRELU6, Int16: wide(3), Inputs: []Slot{Data}, Int8: Int8{Rule: Free},
 		Version: int8In(0, 2), Since: []string{"1.5.0", "1.14.0", "2.5.0"},
 	},
 	{Code: schema.BuiltinOperatorRELU_N1_TO_1, Inputs: []Slot{Data}, Int8: Int8{Rule: Free}, Since: []string{"1.5.0"}},
 	{Code: schema.BuiltinOperatorRELU_0_TO_1, Inputs: []Slot{Data}, Int8: Int8{Why: someRuntime}, Since: []string{"2.10.0"}},
 	{
-		Code: schema.BuiltinOperatorLEAKY_RELU, Inputs: []Slot{Data},
+		Code: schema.BuiltinOperatorLEAKY_RELU, Int16: wide(2), Inputs: []Slot{Data},
 		Int8: Int8{Rule: Free, Factors: func(s *Scales) []Factor {
 			in := s.Inputs[0] / s.Output
 			return larger(Factor{M: in}, Factor{M: in * max(s.Alpha, -s.Alpha)})
@@ -29,21 +29,21 @@ var unaries = []*Op{
 		Since: []string{"1.13.1", "2.3.0"},
 	},
 	{
-		Code: schema.BuiltinOperatorLOGISTIC, Inputs: []Slot{Data}, Int8: Int8{Rule: Fixed, Output: probability},
+		Code: schema.BuiltinOperatorLOGISTIC, Int16: wideUnit(3), Inputs: []Slot{Data}, Int8: Int8{Rule: Fixed, Output: probability},
 		Version: int8In(0, 2), Since: []string{"1.14.0", "1.14.0", "2.3.0"},
 	},
 	{
-		Code: schema.BuiltinOperatorTANH, Inputs: []Slot{Data}, Int8: Int8{Rule: Fixed, Output: unitInterval},
+		Code: schema.BuiltinOperatorTANH, Int16: wideUnit(3), Inputs: []Slot{Data}, Int8: Int8{Rule: Fixed, Output: unitInterval},
 		Version: int8In(0, 2), Since: []string{"1.14.0", "1.14.0", "2.3.0"},
 	},
 	{Code: schema.BuiltinOperatorHARD_SWISH, Inputs: []Slot{Data}, Int8: Int8{Rule: Free, Exact: true}, Since: []string{"1.15.0"}},
 	{
-		Code: schema.BuiltinOperatorGELU, Inputs: []Slot{Data}, Int8: Int8{Rule: Free},
+		Code: schema.BuiltinOperatorGELU, Int16: wide(2), Inputs: []Slot{Data}, Int8: Int8{Rule: Free},
 		Version: int8In(0, 2), Since: []string{"2.9.0", "2.9.0"},
 	},
 	{Code: schema.BuiltinOperatorELU, Inputs: []Slot{Data}, Int8: Int8{Why: someRuntime}, Since: []string{"1.14.0"}},
 	{
-		Code: schema.BuiltinOperatorABS, Inputs: []Slot{Data}, Int8: Int8{Rule: Free},
+		Code: schema.BuiltinOperatorABS, Int16: wide(3), Inputs: []Slot{Data}, Int8: Int8{Rule: Free},
 		Version: firstOf(form{5, typed(0, i32)}, form{2, typed(0, i8)}), Since: []string{"1.13.0", "2.4.0", "2.5.0", "2.6.0", "2.12.0"},
 	},
 	{Code: schema.BuiltinOperatorNEG, Inputs: []Slot{Data}, Int8: Int8{Why: noKernel}, Since: []string{"1.9.0"}},

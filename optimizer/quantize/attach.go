@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"espalier.dev/espalier/optimizer/exec/float"
+	"espalier.dev/espalier/optimizer/weight"
 )
 
 // Params turns the ranges of the groups into what the file will hold. Fixed quantizations are taken as they are; scales are
@@ -22,6 +23,10 @@ func (p *Plan) SetParams(params []Params, ranges []Range) {
 	}
 	for i := range p.Graph.Nodes {
 		if g, floor := p.kernelFloor(i, params); g != None && p.Groups[g].Fixed == nil && params[g].Scale < floor {
+			if params[g].Wide {
+				params[g].Scale = weight.CompactScale(floor)
+				continue
+			}
 			r := ranges[g].widen()
 			r.Max = r.Min + float32(floor*codes)
 			params[g] = p.groupParams(g, r)
@@ -33,12 +38,17 @@ func (p *Plan) groupParams(g int, r Range) Params {
 	switch group := &p.Groups[g]; {
 	case group.Fixed != nil:
 		return *group.Fixed
+	case group.Wide:
+		return r.WideParams(group.Input)
 	case group.Input:
 		return r.Params()
 	default:
 		return r.CompactParams()
 	}
 }
+
+// wideFloor is how much larger the least output scale of an int16 kernel is: sums have 15 more bits, not 20.
+const wideFloor = 1 << 5
 
 // kernelFloor returns the group whose scale a node bounds, and the bound; None if it bounds none.
 func (p *Plan) kernelFloor(node int, params []Params) (group int, floor float32) {
@@ -49,13 +59,17 @@ func (p *Plan) kernelFloor(node int, params []Params) (group int, floor float32)
 	rule := RuleOf(n).Int8
 	switch {
 	case rule.OutputFloor > 0:
+		share := rule.OutputFloor
+		if np.Wide {
+			share *= wideFloor
+		}
 		for _, g := range np.Operands {
 			if g != None {
-				floor = max(floor, params[g].Scale*rule.OutputFloor)
+				floor = max(floor, params[g].Scale*share)
 			}
 		}
 		return p.Tensor[n.Outputs[0]], floor
-	case rule.InputFloor > 0:
+	case rule.InputFloor > 0 && !np.Wide:
 		return np.Operands[0], rule.InputFloor
 	default:
 		return None, 0
@@ -96,7 +110,7 @@ func (p *Plan) Attach(net *float.Network, params []Params) ([]*float.ActQuant, e
 	}
 	acts := make([]*float.ActQuant, len(p.Groups))
 	for g, q := range params {
-		acts[g] = &float.ActQuant{Scale: q.Scale, ZeroPoint: q.ZeroPoint}
+		acts[g] = &float.ActQuant{Scale: q.Scale, ZeroPoint: q.ZeroPoint, Wide: q.Wide}
 	}
 	for t, g := range p.Tensor {
 		if g != None {
@@ -118,7 +132,7 @@ func (p *Plan) Attach(net *float.Network, params []Params) ([]*float.ActQuant, e
 func ParamsOf(acts []*float.ActQuant) []Params {
 	params := make([]Params, len(acts))
 	for g, a := range acts {
-		params[g] = Params{Scale: a.Scale, ZeroPoint: a.ZeroPoint}
+		params[g] = Params{Scale: a.Scale, ZeroPoint: a.ZeroPoint, Wide: a.Wide}
 	}
 	return params
 }

@@ -12,13 +12,21 @@ import (
 // whether an input's quantization is fixed is known before it is united with anything.
 type builder struct {
 	*Plan
-	parent []int           // by tensor
+	parent []int           // by tensor, and then by form
 	fixed  map[int]*Params // by root
 	active []bool          // tensor has an int8 form
+	wide   []bool          // by tensor and form: it is int16
+	forms  map[form]int    // of the other width than their tensor's
+}
+
+// form is a tensor as operators of one width read it.
+type form struct {
+	tensor int
+	wide   bool
 }
 
 func newBuilder(p *Plan) *builder {
-	b := &builder{Plan: p, parent: make([]int, len(p.Graph.Tensors)), fixed: map[int]*Params{}, active: make([]bool, len(p.Graph.Tensors))}
+	b := &builder{Plan: p, parent: make([]int, len(p.Graph.Tensors)), fixed: map[int]*Params{}, active: make([]bool, len(p.Graph.Tensors)), wide: make([]bool, len(p.Graph.Tensors)), forms: map[form]int{}}
 	for t := range b.parent {
 		b.parent[t] = t
 	}
@@ -52,6 +60,7 @@ func (b *builder) join(s, t int) {
 // mark finds the activations that need an int8 form: what int8 nodes read and write, and with int8 I/O the model's inputs and
 // outputs. Quantizations prescribed by an operator or known beforehand are noted.
 func (b *builder) mark() {
+	b.widths()
 	for i := range b.Graph.Nodes {
 		n, np := &b.Graph.Nodes[i], &b.Nodes[i]
 		np.Operands = make([]int, len(n.Inputs))
@@ -72,6 +81,10 @@ func (b *builder) mark() {
 			b.active[t] = true
 			if r.Int8.Rule == op.Fixed {
 				output := prescribed(r.Int8.Output)
+				if np.Wide {
+					output = prescribed(r.Int16.Output)
+					output.Wide = true
+				}
 				b.fixed[t] = &output
 			}
 		}
@@ -82,11 +95,46 @@ func (b *builder) mark() {
 		}
 	}
 	for t, known := range b.Options.Known {
-		if (b.active[t] || b.Graph.Tensors[t].Const != nil) && b.fixed[t] == nil {
+		if (b.active[t] || b.Graph.Tensors[t].Const != nil) && b.fixed[t] == nil && known.Wide == b.wide[t] {
 			known := known
 			b.fixed[t] = &known
 		}
 	}
+}
+
+// widths decides of every tensor whether its own quantization is int16: as the node that makes it, else as the first that reads it, else
+// as is asked for.
+func (b *builder) widths() {
+	for t := range b.Graph.Tensors {
+		tensor := &b.Graph.Tensors[t]
+		if tensor.Producer >= 0 && b.Nodes[tensor.Producer].Int8 && !b.Idle(&b.Graph.Nodes[tensor.Producer]) {
+			b.wide[t] = b.Nodes[tensor.Producer].Wide
+			continue
+		}
+		reader := slices.IndexFunc(tensor.Consumers, func(i int) bool { return b.Nodes[i].Int8 && !b.Idle(&b.Graph.Nodes[i]) })
+		switch known, ok := b.Options.Known[t]; {
+		case reader >= 0:
+			b.wide[t] = b.Nodes[tensor.Consumers[reader]].Wide
+		case b.Options.Width == AsKnown && ok:
+			b.wide[t] = known.Wide
+		default:
+			b.wide[t] = b.Options.Width == Wide
+		}
+	}
+}
+
+// as returns what stands for a tensor as operators of a width read it: the tensor itself if it has that width.
+func (b *builder) as(t int, wide bool) int {
+	if b.wide[t] == wide {
+		return t
+	}
+	at, ok := b.forms[form{t, wide}]
+	if !ok {
+		at = len(b.parent)
+		b.forms[form{t, wide}] = at
+		b.parent, b.wide = append(b.parent, at), append(b.wide, wide)
+	}
+	return at
 }
 
 // holdsIDs reports whether a model's input holds whole numbers as floats, such as the ids of an embedding: all that reads it makes
@@ -116,7 +164,7 @@ func (b *builder) unite() {
 			case r.Int8.Rule == op.Same && (b.Graph.Tensors[t].Const != nil || b.root(t) != b.root(n.Outputs[0])):
 				np.Operands[slot] = n.Outputs[0] // a constant takes the group's quantization; an activation needs a QUANTIZE
 			default:
-				np.Operands[slot] = t
+				np.Operands[slot] = b.as(t, np.Wide)
 			}
 		}
 	}
@@ -136,7 +184,7 @@ func (b *builder) uniteNode(n *ir.Node) {
 	}
 	var inputs []int
 	for _, t := range n.Inputs {
-		if b.IsActivation(t) {
+		if b.IsActivation(t) && b.wide[t] == b.wide[out] {
 			inputs = append(inputs, t)
 		}
 	}
@@ -183,7 +231,7 @@ func (b *builder) number() {
 		if !ok {
 			g = len(b.Groups)
 			index[r] = g
-			b.Groups = append(b.Groups, Group{Fixed: b.fixed[r]})
+			b.Groups = append(b.Groups, Group{Fixed: b.fixed[r], Wide: b.wide[r]})
 		}
 		return g
 	}

@@ -1,7 +1,6 @@
 package quantize
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 
@@ -12,7 +11,7 @@ import (
 	"espalier.dev/espalier/optimizer/weight"
 )
 
-// Imported is an int8 model turned back into a float one.
+// Imported is an int8 or 16×8 model turned back into a float one.
 type Imported struct {
 	// Model is the float model. QUANTIZE and DEQUANTIZE operators are gone, and what they connected is one tensor.
 	Model *tflite.Model
@@ -29,7 +28,7 @@ type Imported struct {
 	Operator []int
 }
 
-// ImportInt8 turns an int8 model (or a mixed one, or one with int8 weights alone) into the float model it stands for, so that
+// ImportInt8 turns an int8 model (or a mixed one, a 16×8 one, or one with int8 weights alone) into the float model it stands for, so that
 // later stages can work on it: weights and biases are the real values of their integers, activations are float, and their
 // quantizations are kept beside. m is not changed. Emitting the result with the same I/O type gives m's integers again.
 func ImportInt8(m *tflite.Model) (*Imported, error) {
@@ -46,7 +45,7 @@ func ImportInt8(m *tflite.Model) (*Imported, error) {
 		return nil, err
 	}
 	if len(im.out.Known) == 0 && len(im.out.Weights) == 0 {
-		return nil, errors.New("the model holds no int8 tensors: it needs no import")
+		return nil, errors.New("the model holds no int8 or int16 tensors: it needs no import")
 	}
 	if err := im.bypass(); err != nil {
 		return nil, err
@@ -107,13 +106,13 @@ func (im *importer) layers() error {
 			continue
 		}
 		input := im.g.Input(n, r.Find(op.Data))
-		if bias.Type != schema.TensorTypeINT32 {
+		if bias.Type != schema.TensorTypeINT32 && bias.Type != schema.TensorTypeINT64 {
 			continue
 		}
 		if bias.Const == nil || input.Quant == nil {
-			return fmt.Errorf("%s: int32 bias %q that is no constant, or without a quantized input", n, bias.Name)
+			return fmt.Errorf("%s: integer bias %q that is no constant, or without a quantized input", n, bias.Name)
 		}
-		im.setFloat(bias.Index, biasValues(bias.Const, input.Quant.Scale[0], w.Scale))
+		im.setFloat(bias.Index, biasValues(bias.Ints(), input.Quant.Scale[0], w.Scale))
 	}
 	return nil
 }
@@ -143,11 +142,10 @@ func storedWeights(t *ir.Tensor, axis int) (w Weights, values []float32, exact b
 	return w, values, exact, nil
 }
 
-// biasValues dequantizes int32 biases at scale input·weight[channel].
-func biasValues(data []byte, input float32, kernel []float32) []float32 {
-	values := make([]float32, len(data)/4)
-	for c := range values {
-		q := int32(binary.LittleEndian.Uint32(data[4*c:]))
+// biasValues dequantizes biases at scale input·weight[channel].
+func biasValues(codes []int, input float32, kernel []float32) []float32 {
+	values := make([]float32, len(codes))
+	for c, q := range codes {
 		values[c] = float32(float64(q) * (float64(input) * float64(kernel[min(c, len(kernel)-1)])))
 	}
 	return values
@@ -157,16 +155,16 @@ func biasValues(data []byte, input float32, kernel []float32) []float32 {
 func (im *importer) tensors() error {
 	for i := range im.g.Tensors {
 		t := &im.g.Tensors[i]
-		if im.sub.Tensors[i].Type != schema.TensorTypeINT8 || t.Quant == nil {
-			if t.Quant != nil && (t.Type == schema.TensorTypeUINT8 || t.Type == schema.TensorTypeINT16) {
-				return fmt.Errorf("tensor %d %q is quantized to %s; only int8 can be imported", i, t.Name, t.Type)
+		if now := im.sub.Tensors[i].Type; now != schema.TensorTypeINT8 && now != schema.TensorTypeINT16 || t.Quant == nil {
+			if t.Quant != nil && t.Type == schema.TensorTypeUINT8 {
+				return fmt.Errorf("tensor %d %q is quantized to %s; only int8 and int16 can be imported", i, t.Name, t.Type)
 			}
 			continue
 		}
 		if len(t.Quant.Scale) != 1 {
 			return fmt.Errorf("tensor %d %q is no weight but has %d scales", i, t.Name, len(t.Quant.Scale))
 		}
-		p := Params{Scale: t.Quant.Scale[0], ZeroPoint: t.Quant.ZeroPoint[0]}
+		p := Params{Scale: t.Quant.Scale[0], ZeroPoint: t.Quant.ZeroPoint[0], Wide: t.Type == schema.TensorTypeINT16}
 		if err := p.Check(); err != nil {
 			return fmt.Errorf("tensor %d %q: %w", i, t.Name, err)
 		}
@@ -176,10 +174,9 @@ func (im *importer) tensors() error {
 			im.sub.Tensors[i].Quantization = nil
 			continue
 		}
-		codes := t.Int8s()
-		values := make([]float32, len(codes))
-		for k, q := range codes {
-			values[k] = p.Dequantize(q)
+		values := make([]float32, p.Codes(t.Const))
+		for k := range values {
+			values[k] = p.Dequantize(p.Code(t.Const, k))
 		}
 		im.setFloat(i, values)
 	}

@@ -40,7 +40,7 @@ func (p *Plan) Integers(m *tflite.Model, params []Params, given map[int]Weights)
 func (p *Plan) scaleFloors(m *tflite.Model, params []Params) map[int][]float32 {
 	floors := map[int][]float32{}
 	for _, l := range p.Layers {
-		if l.Bias != None {
+		if l.Bias != None && !p.Nodes[l.Node].Wide { // biases of int16 layers are int64
 			floor := scaleFloor(p.Constant(m, l.Bias), params[p.InputGroup(l)].Scale)
 			floors[l.Weight] = maxima(floors[l.Weight], floor)
 		}

@@ -1,6 +1,7 @@
 package quantize
 
 import (
+	"encoding/binary"
 	"fmt"
 	"math"
 
@@ -17,28 +18,55 @@ const (
 // Params is the quantization of one activation tensor, exactly as written into the file: real = Scale·(q − ZeroPoint).
 type Params struct {
 	Scale     float32
-	ZeroPoint int32
+	ZeroPoint int32 // 0 if Wide
+	Wide      bool  // int16; otherwise int8
 }
 
-// Quantize returns the code of x: round(x/Scale) half away from zero, plus the zero point, saturated to int8. Division and
+// Quantize returns the code of x: round(x/Scale) half away from zero, plus the zero point, held to the codes there are. Division and
 // rounding are in float32, as in the QUANTIZE reference kernel. NaN has no code; it gives the zero point.
-func (p Params) Quantize(x float32) int8 {
+func (p Params) Quantize(x float32) int {
 	steps := float64(x / p.Scale)
 	if steps != steps {
-		return int8(p.ZeroPoint)
+		return int(p.ZeroPoint)
 	}
+	lo, hi := p.codes()
 	q := math.Round(steps) + float64(p.ZeroPoint)
-	return int8(min(max(q, minCode), maxCode))
+	return int(min(max(q, float64(lo)), float64(hi)))
 }
 
 // Dequantize returns the real value of a code.
-func (p Params) Dequantize(q int8) float32 {
-	return p.Scale * float32(int32(q)-p.ZeroPoint)
+func (p Params) Dequantize(q int) float32 {
+	return p.Scale * float32(q-int(p.ZeroPoint))
+}
+
+// codes are the least and the largest there are.
+func (p Params) codes() (lo, hi int) {
+	if p.Wide {
+		return math.MinInt16, math.MaxInt16
+	}
+	return minCode, maxCode
+}
+
+// Code reads code i of a tensor's raw little-endian data.
+func (p Params) Code(data []byte, i int) int {
+	if p.Wide {
+		return int(int16(binary.LittleEndian.Uint16(data[2*i:])))
+	}
+	return int(int8(data[i]))
+}
+
+// Codes is how many codes a tensor's raw data holds.
+func (p Params) Codes(data []byte) int {
+	if p.Wide {
+		return len(data) / 2
+	}
+	return len(data)
 }
 
 // Range is the interval between the values of the smallest and the largest code.
 func (p Params) Range() Range {
-	return Range{Min: p.Dequantize(minCode), Max: p.Dequantize(maxCode)}
+	lo, hi := p.codes()
+	return Range{Min: p.Dequantize(lo), Max: p.Dequantize(hi)}
 }
 
 // Check reports parameters that no file may hold.
@@ -46,6 +74,8 @@ func (p Params) Check() error {
 	switch {
 	case !(p.Scale > 0) || math.IsInf(float64(p.Scale), 0):
 		return fmt.Errorf("scale %v is not a positive finite number", p.Scale)
+	case p.Wide && p.ZeroPoint != 0:
+		return fmt.Errorf("zero point %d of int16, which is symmetric", p.ZeroPoint)
 	case p.ZeroPoint < minCode || p.ZeroPoint > maxCode:
 		return fmt.Errorf("zero point %d is outside [%d, %d]", p.ZeroPoint, minCode, maxCode)
 	}
@@ -105,6 +135,25 @@ func (r Range) params(round func(float32) float32) Params {
 	scale := round(float32((hi - lo) / codes))
 	zero := math.Round(minCode - lo/float64(scale))
 	return Params{Scale: scale, ZeroPoint: int32(min(max(zero, minCode), maxCode))}
+}
+
+// WideParams are those of int16: symmetric, the scale that of the end farther from 0, rounded up to 8 significant bits unless it is to be
+// kept exact.
+func (r Range) WideParams(exact bool) Params {
+	r = r.widen()
+	scale := max(-r.Min, r.Max) / math.MaxInt16
+	if !exact {
+		scale = weight.CompactScale(scale)
+	}
+	return Params{Scale: scale, Wide: true}
+}
+
+// WideGradient is Gradient of WideParams: only the end farther from 0 decides.
+func (r Range) WideGradient(dScale float32) (dMin, dMax float32) {
+	if r = r.widen(); -r.Min > r.Max {
+		return -dScale / math.MaxInt16, 0
+	}
+	return 0, dScale / math.MaxInt16
 }
 
 // Gradient turns the gradient with respect to a scale and a (continuous) zero point into the gradient with respect to the

@@ -13,16 +13,16 @@ func TestParamsOfARange(t *testing.T) {
 		r    Range
 		want Params
 	}{
-		"a ReLU range has its zero at the lowest code":             {Range{0, 255}, Params{1, -128}},
-		"a range below zero has its zero at the highest code":      {Range{-255, 0}, Params{1, 127}},
-		"a range is widened to include zero from above":            {Range{51, 255}, Params{1, -128}},
-		"a range is widened to include zero from below":            {Range{-255, -51}, Params{1, 127}},
-		"an asymmetric range has its zero in between":              {Range{-1, 1.55}, Params{float32(2.55 / 255), -28}},
-		"the zero point is rounded to a code":                      {Range{-128.375, 126.625}, Params{1, 0}},
-		"a tensor that is always zero gets the unit range":         {Range{0, 0}, Params{float32(1.0 / 255), -128}},
-		"a range too narrow for float32 arithmetic counts as zero": {Range{0, 1e-30}, Params{float32(1.0 / 255), -128}},
-		"a range of no values counts as zero":                      {Empty(), Params{float32(1.0 / 255), -128}},
-		"NaN counts as zero":                                       {Range{float32(math.NaN()), float32(math.NaN())}, Params{float32(1.0 / 255), -128}},
+		"a ReLU range has its zero at the lowest code":             {Range{0, 255}, Params{1, -128, false}},
+		"a range below zero has its zero at the highest code":      {Range{-255, 0}, Params{1, 127, false}},
+		"a range is widened to include zero from above":            {Range{51, 255}, Params{1, -128, false}},
+		"a range is widened to include zero from below":            {Range{-255, -51}, Params{1, 127, false}},
+		"an asymmetric range has its zero in between":              {Range{-1, 1.55}, Params{float32(2.55 / 255), -28, false}},
+		"the zero point is rounded to a code":                      {Range{-128.375, 126.625}, Params{1, 0, false}},
+		"a tensor that is always zero gets the unit range":         {Range{0, 0}, Params{float32(1.0 / 255), -128, false}},
+		"a range too narrow for float32 arithmetic counts as zero": {Range{0, 1e-30}, Params{float32(1.0 / 255), -128, false}},
+		"a range of no values counts as zero":                      {Empty(), Params{float32(1.0 / 255), -128, false}},
+		"NaN counts as zero":                                       {Range{float32(math.NaN()), float32(math.NaN())}, Params{float32(1.0 / 255), -128, false}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if diff := cmp.Diff(tc.want, tc.r.Params()); diff != "" {
@@ -54,7 +54,7 @@ func TestQuantizeRoundsHalfAwayFromZeroAndSaturates(t *testing.T) {
 	p := Params{Scale: 0.5, ZeroPoint: 10}
 	for name, tc := range map[string]struct {
 		x    float32
-		want int8
+		want int
 	}{
 		"half a step up":             {0.25, 11},
 		"half a step down":           {-0.25, 9},

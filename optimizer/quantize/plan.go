@@ -33,16 +33,37 @@ type Options struct {
 	// PerTensorDense gives FULLY_CONNECTED weights one scale instead of one per output channel, for runtimes older than the
 	// per-channel kernels (TensorFlow Lite before 2.17, TFLM before 2024).
 	PerTensorDense bool
+	// Width is that of activations, where no rule gives a layer another: the first that matches its name, as KeepFloat does.
+	Width Width
+	Rules []WidthRule
 	// Known are quantizations to keep, by tensor index: those ImportInt8 found. They are not calibrated.
 	Known map[int]Params
 	// Float are nodes that stay float, by index: those that ImportInt8 found float.
 	Float map[int]bool
 }
 
+// Width is how wide activations are.
+type Width uint8
+
+const (
+	// AsKnown is what an imported model had, else int8.
+	AsKnown Width = iota
+	// Narrow is int8.
+	Narrow
+	// Wide is int16, symmetric, with biases of 64 bits. Operators without such a kernel stay float.
+	Wide
+)
+
+// WidthRule gives the layers that a pattern names a width.
+type WidthRule struct {
+	Layers string
+	Width  Width
+}
+
 // None marks the absence of a group or a tensor.
 const None = -1
 
-// Plan says which tensors of a graph become int8 and which of them share one quantization. It holds no values: ranges come
+// Plan says which tensors of a graph become int8, or int16, and which of them share one quantization. It holds no values: ranges come
 // from Calibrate or from training, by group.
 type Plan struct {
 	Options Options
@@ -56,6 +77,8 @@ type Plan struct {
 // NodePlan is what becomes of one node.
 type NodePlan struct {
 	Int8 bool
+	// Wide says of such a node that its activations are int16.
+	Wide bool
 	// Why says, for a node that stays float, the reason.
 	Why string
 	// Operands holds, by input slot, the group an int8 node reads that operand in; None for weights, biases, shapes and absent
@@ -74,6 +97,8 @@ type Group struct {
 	// Input marks a group holding a model input: its scale is kept at full precision, since inputs such as image bytes may sit
 	// exactly on a grid.
 	Input bool
+	// Wide is set for int16.
+	Wide bool
 }
 
 // Layer is a node with int8 weights.
@@ -90,7 +115,7 @@ type Layer struct {
 // quantized already.
 func NewPlan(g *ir.Graph, options Options) (*Plan, error) {
 	p := &Plan{Options: options, Graph: g, Nodes: make([]NodePlan, len(g.Nodes)), Tensor: make([]int, len(g.Tensors))}
-	if err := options.CheckKeepFloat(g); err != nil {
+	if err := options.CheckNames(g); err != nil {
 		return nil, err
 	}
 	if err := p.chooseNodes(); err != nil {
@@ -130,7 +155,7 @@ func (p *Plan) chooseNodes() error {
 		if why == "" && spectral[i] && p.Options.Float == nil && !p.Idle(n) {
 			why = fmt.Sprintf("%s stays float: it lies between a spectrum and its logarithm, which spans more than 256 codes hold", n)
 		}
-		p.Nodes[i] = NodePlan{Int8: why == "", Why: why}
+		p.Nodes[i] = NodePlan{Int8: why == "", Wide: why == "" && p.isWide(n), Why: why}
 		if why == "" && !p.Idle(n) {
 			count++
 		} else if why != "" {
@@ -167,6 +192,9 @@ func (p *Plan) whyFloat(n *ir.Node) string {
 	}
 	if r.Int8.Rule == op.Float {
 		return fmt.Sprintf("%s stays float: %s", n, r.Int8.Why)
+	}
+	if p.isWide(n) && r.Int16 == nil {
+		return fmt.Sprintf("%s stays float: LiteRT has no int16 kernel of it", n)
 	}
 	if pattern := p.keptBy(n); pattern != "" {
 		return fmt.Sprintf("%s is kept float by pattern %q", n, pattern)
@@ -211,12 +239,39 @@ func (p *Plan) keptBy(n *ir.Node) string {
 	return ""
 }
 
-// CheckKeepFloat returns an error for the first pattern that matches nothing in g: a layer meant to stay float would silently become
-// int8.
-func (o Options) CheckKeepFloat(g *ir.Graph) error {
+// isWide reports whether a node, if it does not stay float, computes with int16 activations.
+func (p *Plan) isWide(n *ir.Node) bool {
+	width := p.Options.Width
+	for _, rule := range p.Options.Rules {
+		if isNamed(p.Graph, n, rule.Layers) {
+			width = rule.Width
+			break
+		}
+	}
+	if width == AsKnown {
+		for _, t := range append(slices.Clone(n.Outputs), n.Inputs...) {
+			if known, ok := p.Options.Known[t]; ok {
+				return known.Wide
+			}
+		}
+	}
+	return width == Wide
+}
+
+// CheckNames returns an error for the first pattern that matches nothing in g: a layer meant to stay float, or of another width, would
+// silently become like all others.
+func (o Options) CheckNames(g *ir.Graph) error {
+	named := func(pattern string) bool {
+		return slices.ContainsFunc(g.Nodes, func(n ir.Node) bool { return isNamed(g, &n, pattern) })
+	}
 	for _, pattern := range o.KeepFloat {
-		if !slices.ContainsFunc(g.Nodes, func(n ir.Node) bool { return isNamed(g, &n, pattern) }) {
+		if !named(pattern) {
 			return fmt.Errorf("keepFloat %q matches no layer; the model has %s", pattern, layerNames(g))
+		}
+	}
+	for _, rule := range o.Rules {
+		if !named(rule.Layers) {
+			return fmt.Errorf("the rule for layers %q matches none; the model has %s", rule.Layers, layerNames(g))
 		}
 	}
 	return nil

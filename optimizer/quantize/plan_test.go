@@ -167,13 +167,13 @@ func TestTensorsThatMustAgreeShareAGroup(t *testing.T) {
 			draw: func(s sketch) int { // tensors 0 x, 1 kernel, 2 bias, 3 conv, 4 pool
 				return s.op(pool, "pool", s.conv("conv", s.input("x")))
 			},
-			options:      Options{Known: map[int]Params{0: {1, 0}, 3: {2, 0}, 4: {3, 0}}},
+			options:      Options{Known: map[int]Params{0: {1, 0, false}, 3: {2, 0, false}, 4: {3, 0, false}}},
 			want:         []string{"conv = fixed", "pool = fixed", "x = fixed"},
 			wantQuantize: []string{"conv into pool"},
 		},
 		"known quantizations that agree are one group": {
 			draw:    func(s sketch) int { return s.op(pool, "pool", s.conv("conv", s.input("x"))) },
-			options: Options{Known: map[int]Params{3: {2, 0}, 4: {2, 0}}},
+			options: Options{Known: map[int]Params{3: {2, 0, false}, 4: {2, 0, false}}},
 			want:    []string{"conv pool = fixed", "x < x"},
 		},
 		"a layer kept float still has int8 neighbours": {
@@ -259,7 +259,7 @@ func TestAKeepFloatPatternThatMatchesNothingIsAnError(t *testing.T) {
 func TestKnownQuantizationsAreChecked(t *testing.T) {
 	s := newSketch()
 	s.Outputs = []int{s.conv("c", s.input("x"))}
-	_, err := NewPlan(s.Graph, Options{Known: map[int]Params{0: {0, 0}}})
+	_, err := NewPlan(s.Graph, Options{Known: map[int]Params{0: {0, 0, false}}})
 	if want := `known quantization of tensor 0 "x": scale 0 is not a positive finite number`; err == nil || err.Error() != want {
 		t.Errorf("got %v, want %q", err, want)
 	}

@@ -158,6 +158,17 @@ func BiasCodes(bias []float32, input float32, weight []float32) []int32 {
 	return q
 }
 
+// WideBiasCodes are BiasCodes of a layer with int16 activations. They keep 40 bits, as TensorFlow's converter has it.
+func WideBiasCodes(bias []float32, input float32, weight []float32) []int64 {
+	const most = 1 << 39
+	q := make([]int64, len(bias))
+	for c, b := range bias {
+		step := float64(input) * float64(weight[min(c, len(weight)-1)])
+		q[c] = int64(min(max(math.Round(float64(b)/step), -most), most))
+	}
+	return q
+}
+
 // BiasScale is the bias scale written into the file.
 func BiasScale(input float32, weight []float32) []float32 {
 	scale := make([]float32, len(weight))

@@ -287,6 +287,15 @@ func Int32Bytes(values []int32) []byte {
 	return out
 }
 
+// Int64Bytes returns values as little-endian bytes, the form of buffer data.
+func Int64Bytes(values []int64) []byte {
+	var out []byte
+	for _, v := range values {
+		out = binary.LittleEndian.AppendUint64(out, uint64(v))
+	}
+	return out
+}
+
 // Int8Bytes returns values as bytes, the form of buffer data.
 func Int8Bytes(values []int8) []byte {
 	out := make([]byte, len(values))

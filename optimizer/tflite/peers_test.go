@@ -2,18 +2,23 @@ package tflite
 
 import (
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"espalier.dev/espalier/optimizer/op"
 )
 
-// The versions written are those the converter writes, for every operator of its own files, float and int8.
+// The versions written are those the converter writes, for every operator of its own files, float and int8. In 16×8 files it counts
+// them before activations become int16.
 func TestVersionsAreTheConverters(t *testing.T) {
 	files, err := filepath.Glob("../exec/integer/testdata/operators/*.tflite")
 	if err != nil || len(files) < 80 {
 		t.Fatalf("%d networks: %v", len(files), err)
 	}
 	for _, file := range files {
+		if strings.HasSuffix(file, "_16x8.tflite") {
+			continue
+		}
 		m, err := ReadFile(file)
 		if err != nil {
 			t.Fatal(err)

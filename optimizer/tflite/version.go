@@ -109,17 +109,22 @@ func (m *Model) operatorVersion(g *schema.SubGraphT, o *schema.OperatorT) (versi
 	s := &op.Signature{Inputs: signature(g, o.Inputs), Outputs: signature(g, o.Outputs)}
 	for _, t := range append(s.Inputs, s.Outputs...) {
 		switch t.Type {
-		case schema.TensorTypeUINT8, schema.TensorTypeINT16, schema.TensorTypeSTRING, schema.TensorTypeINT4:
+		case schema.TensorTypeUINT8, schema.TensorTypeSTRING, schema.TensorTypeINT4:
 			return 0, false
+		case schema.TensorTypeINT16:
+			if known.Int16 == nil {
+				return 0, false
+			}
+			version = known.Int16.Version
 		}
 	}
 	if o.BuiltinOptions != nil {
 		s.Options = o.BuiltinOptions.Value
 	}
 	if known.Version == nil {
-		return 1, true
+		return max(version, 1), true
 	}
-	return known.Version(s), true
+	return max(version, known.Version(s)), true
 }
 
 // signature describes operands.

@@ -135,6 +135,9 @@ func (r *Ranges) learn(c *Config, step int, rate float64, acts []float.ActGrad) 
 			continue
 		}
 		lo, hi := r.Range[g].Gradient(a.Scale, a.ZeroPoint)
+		if r.Quants[g].Wide {
+			lo, hi = r.Range[g].WideGradient(a.Scale)
+		}
 		r.grad[2*g], r.grad[2*g+1] = lo*r.width(g), hi*r.width(g)
 	}
 	kernel.AdamStep(r.value, r.grad, r.first, r.second, r.mask, adamConstants(c, step, rate))

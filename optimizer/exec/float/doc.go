@@ -24,7 +24,7 @@
 // which is what the gradient of the input wants, and transposed, which is what the forward pass wants.
 //
 // Fake quantization follows TensorFlow Lite's integer kernels: the value an operator computes, after its activation, becomes
-// Scale·(round(x/Scale)+ZeroPoint clamped to [−128, 127] − ZeroPoint), halves away from zero. Operators that only move values
+// Scale·(round(x/Scale)+ZeroPoint clamped to the codes − ZeroPoint), halves away from zero. Operators that only move values
 // pass them on when input and output share one ActQuant. Operators whose integer kernel rounds differently (average pooling,
 // bilinear resizing: the mean of the codes themselves; hard-swish: 16-bit fixed point) do as it does.
 //

@@ -45,11 +45,12 @@ type Param struct {
 	Trainable bool
 }
 
-// ActQuant is the int8 fake quantization of an activation: real = Scale·(q − ZeroPoint), q in [−128, 127]. Tensors that must
-// share one quantization share one object. Its fields may change between steps, not during one.
+// ActQuant is the fake quantization of an activation: real = Scale·(q − ZeroPoint), q in [−128, 127], or in [−32768, 32767] where it is
+// Wide. Tensors that must share one quantization share one object. Its fields may change between steps, not during one.
 type ActQuant struct {
 	Scale     float32
 	ZeroPoint int32
+	Wide      bool
 	// Learn asks Backward for the gradients with respect to Scale and ZeroPoint. It must not change after NewExec.
 	Learn bool
 }

@@ -119,6 +119,7 @@ func (l *averagePool) forward(e *Exec) {
 // averageCodes writes the quantized averages of count values that add up to sum. The average of the codes, zero point
 // included, is rounded half away from zero (AveragePool of LiteRT's reference/integer_ops/pooling.h).
 func averageCodes(y, sum []float32, count int, q *ActQuant) {
+	lo, hi := q.codes()
 	for i, v := range sum {
 		acc := int(roundHalfAway(v/q.Scale)) + count*int(q.ZeroPoint)
 		if acc > 0 {
@@ -126,7 +127,7 @@ func averageCodes(y, sum []float32, count int, q *ActQuant) {
 		} else {
 			acc = (acc - count/2) / count
 		}
-		y[i] = q.Scale * float32(min(max(acc, -128), 127)-int(q.ZeroPoint))
+		y[i] = q.Scale * float32(min(max(acc, lo), hi)-int(q.ZeroPoint))
 	}
 }
 

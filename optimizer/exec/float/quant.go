@@ -74,7 +74,7 @@ func (n *Network) ActQuants() []*ActQuant {
 	return list
 }
 
-func (q *ActQuant) kernel() kernel.Quant { return kernel.Quant{Scale: q.Scale, Zero: q.ZeroPoint} }
+func (q *ActQuant) kernel() kernel.Quant { return kernel.Quant{Scale: q.Scale, Zero: q.ZeroPoint, Wide: q.Wide} }
 
 // observe notes the range of values about to be quantized.
 func (e *Exec) observe(act int, raw []float32) {
@@ -159,8 +159,17 @@ func (e *Exec) unfinish(g *Grads, n *node, biasSlot, channels int, b bounds) []f
 
 // quantize returns the value x is represented by; infinities become the ends of the range.
 func (q *ActQuant) quantize(x float32) float32 {
+	lo, hi := q.codes()
 	steps := roundHalfAway(x / q.Scale)
-	return q.Scale * min(max(steps, float32(-128-q.ZeroPoint)), float32(127-q.ZeroPoint))
+	return q.Scale * min(max(steps, float32(lo-int(q.ZeroPoint))), float32(hi-int(q.ZeroPoint)))
+}
+
+// codes are the least and the largest there are.
+func (q *ActQuant) codes() (lo, hi int) {
+	if q.Wide {
+		return math.MinInt16, math.MaxInt16
+	}
+	return math.MinInt8, math.MaxInt8
 }
 
 // roundHalfAway rounds to the nearest integer, halves away from zero.
