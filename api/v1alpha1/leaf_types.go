@@ -25,6 +25,29 @@ type LeafOptions struct {
 	// biases to what makes up for it. Default false.
 	// +optional
 	Reconstruct *bool `json:"reconstruct,omitempty"`
+	// activations of leaves: Int8, or Int16 with weights of 8 bits (16x8), which is nearer to float and takes twice the memory of
+	// activations. Operators without an int16 kernel stay float. Default: as the model's, else Int8.
+	// +optional
+	// +kubebuilder:validation:Enum=Int8;Int16
+	Activations string `json:"activations,omitempty"`
+	// rules give layers other activations, by name; the first that matches counts, and one that matches nothing is an error.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=64
+	Rules []LeafRule `json:"rules,omitempty"`
+}
+
+// LeafRule changes how layers are quantized.
+type LeafRule struct {
+	// layers is a pattern for names of weights and outputs; * stands for any run of characters, ? for any one.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=256
+	Layers string `json:"layers,omitempty"`
+	// activations of these layers.
+	// +required
+	// +kubebuilder:validation:Enum=Int8;Int16
+	Activations string `json:"activations,omitempty"`
 }
 
 // EffectiveLeaf merges the pipeline's leaf options with those of a quantize stage, field by field; the stage's win. A nil stage is the
@@ -47,16 +70,21 @@ func (s *OptimizationPipelineSpec) EffectiveLeaf(stage *Stage) LeafOptions {
 	if q.KeepFloat != nil {
 		o.KeepFloat = q.KeepFloat
 	}
+	overrideText(&o.Activations, q.Activations)
+	if q.Rules != nil {
+		o.Rules = q.Rules
+	}
 	return o
 }
 
 // With returns the stage's settings with the leaf options that hold for it.
 func (q Quantize) With(o LeafOptions) Quantize {
 	q.Calibration, q.InputOutput, q.PerTensorDense, q.KeepFloat, q.Reconstruct = o.Calibration, o.InputOutput, o.PerTensorDense, o.KeepFloat, o.Reconstruct
+	q.Activations, q.Rules = o.Activations, o.Rules
 	return q
 }
 
-// Defaulted returns the options with every default filled in, except the type of inputs and outputs, which may be the model's.
+// Defaulted returns the options with every default filled in, except the types of activations and of inputs and outputs, which may be the model's.
 func (o LeafOptions) Defaulted() LeafOptions {
 	o.Calibration = o.Calibration.Defaulted()
 	if !Or(o.PerTensorDense, false) {
@@ -67,6 +95,9 @@ func (o LeafOptions) Defaulted() LeafOptions {
 	}
 	if len(o.KeepFloat) == 0 {
 		o.KeepFloat = nil
+	}
+	if len(o.Rules) == 0 {
+		o.Rules = nil
 	}
 	return o
 }

@@ -175,6 +175,15 @@ type Quantize struct {
 	// reconstruct rounds weights by the error of their layer's output, before training. Default: the pipeline's.
 	// +optional
 	Reconstruct *bool `json:"reconstruct,omitempty"`
+	// activations to train with: Int8, or Int16 with weights of 8 bits (16x8). Default: the pipeline's.
+	// +optional
+	// +kubebuilder:validation:Enum=Int8;Int16
+	Activations string `json:"activations,omitempty"`
+	// rules give layers other activations, instead of those of the pipeline; [] is none.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=64
+	Rules []LeafRule `json:"rules,omitzero"`
 }
 
 // Calibration observes activations on some samples.

@@ -64,6 +64,25 @@ func walkCase(t *testing.T, name, manifest string, edits ...string) *walked {
 	return w
 }
 
+// activations checks the types of the activations that convolutions and fully connected layers of the last leaf read.
+func (w *walked) activations(convolutions, dense schema.TensorType) {
+	w.t.Helper()
+	m, err := tflite.ReadFile(filepath.Join(w.out, "leaves", "pcqat.tflite"))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for _, o := range m.Subgraph().Operators {
+		code, _ := m.Op(o)
+		want, ok := map[schema.BuiltinOperator]schema.TensorType{schema.BuiltinOperatorCONV_2D: convolutions, schema.BuiltinOperatorFULLY_CONNECTED: dense}[code]
+		if !ok {
+			continue
+		}
+		if got := m.Subgraph().Tensors[o.Inputs[0]].Type; got != want {
+			w.t.Errorf("%s reads %s, want %s", code, got, want)
+		}
+	}
+}
+
 // metric is a leaf's metric.
 func (w *walked) metric(stage, name string) float64 {
 	w.t.Helper()
@@ -280,7 +299,14 @@ var expectations = map[string]func(t *testing.T, name string){
 		}
 	},
 	"13-dynamic-image-size": func(t *testing.T, name string) { walkCase(t, name, "pipeline.yaml").near(0.03, 0.25) },
-	"19-int16-activations":  func(t *testing.T, name string) { walkCase(t, name, "pipeline.yaml").refused(3, "INT16") },
+	"19-int16-activations": func(t *testing.T, name string) {
+		w := walkCase(t, name, "pipeline.yaml")
+		w.near(0.02, 0.02)
+		w.activations(schema.TensorTypeINT16, schema.TensorTypeINT16)
+		w = walkCase(t, name, "pipeline.yaml", "stages:", "leaf: {activations: Int8}\n  stages:")
+		w.near(0.02, 0.04)
+		w.activations(schema.TensorTypeINT8, schema.TensorTypeINT8)
+	},
 	"22-rfft-audio-front-end": func(t *testing.T, name string) {
 		w := walkCase(t, name, "pipeline.yaml")
 		w.near(0.02, 0.04)

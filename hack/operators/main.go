@@ -12,6 +12,7 @@ import (
 
 	"espalier.dev/espalier/optimizer/exec/integer"
 	"espalier.dev/espalier/optimizer/op"
+	"espalier.dev/espalier/optimizer/tflite/schema"
 )
 
 func main() {
@@ -31,11 +32,12 @@ const intro = `<!-- Written by hack/operators. Do not edit: run go generate ./ha
 What can be done with each operator of a network. **Float** is the forward pass, of training and of what a leaf keeps in float; **gradient**
 says whether training reaches what lies before it. **int8** is the operator's form in a leaf: where it has none it is computed in
 float, between a DEQUANTIZE and a QUANTIZE, as converters do. **Runs int8** says whether a file that has it in int8 can be run and
-measured. **Weights** are those that are pruned and clustered. An operator that is not listed, or a custom one, is not run: a network with
+measured. **int16** and **runs int16** say the same of int16 activations with int8 weights (16×8); what has no such form stays float.
+**Weights** are those that are pruned and clustered. An operator that is not listed, or a custom one, is not run: a network with
 it is refused by name.
 
-| operator | float | gradient | int8 | runs int8 | weights | note |
-|---|---|---|---|---|---|---|
+| operator | float | gradient | int8 | runs int8 | int16 | runs int16 | weights | note |
+|---|---|---|---|---|---|---|---|---|
 `
 
 // page is the document.
@@ -43,7 +45,8 @@ func page() string {
 	var b strings.Builder
 	b.WriteString(intro)
 	for _, o := range op.All() {
-		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s | %s |\n", o.Code, unless(o.NoForward), unless(o.NoGradient), form(o), runs(o), weights(o), o.Note)
+		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s | %s | %s | %s |\n", o.Code, unless(o.NoForward), unless(o.NoGradient), form(o),
+			runs(o, integer.RunsInt8), yes(o.Int16 != nil && o.Int8.Rule != op.Float), runs(o, integer.RunsInt16), weights(o), o.Note)
 	}
 	return b.String()
 }
@@ -76,12 +79,16 @@ func form(o *op.Op) string {
 	}
 }
 
-func runs(o *op.Op) string {
-	switch {
-	case integer.RunsInt8(o.Code):
-		return "yes"
-	case o.Int8.Rule == op.Opaque:
+func runs(o *op.Op, does func(schema.BuiltinOperator) bool) string {
+	if o.Int8.Rule == op.Opaque {
 		return "folded"
+	}
+	return yes(does(o.Code))
+}
+
+func yes(does bool) string {
+	if does {
+		return "yes"
 	}
 	return "no"
 }

@@ -154,7 +154,12 @@ func leafOptions(o v1alpha1.LeafOptions) (lineage.LeafOptions, error) {
 	if !ok {
 		return lineage.LeafOptions{}, fault.As(fault.Spec, fmt.Errorf("calibration method %q is not known", o.Calibration.Method))
 	}
+	var rules []lineage.LeafRule
+	for _, r := range o.Rules {
+		rules = append(rules, lineage.LeafRule{Layers: r.Layers, Activations: lineage.Activations(r.Activations)})
+	}
 	return lineage.LeafOptions{
+		Activations: lineage.Activations(o.Activations), Rules: rules,
 		IO: lineage.IO(o.InputOutput), KeepFloat: o.KeepFloat, PerTensorDense: v1alpha1.Or(o.PerTensorDense, false),
 		Calibration: quantize.Calibration{Method: method, Percentile: n.float(o.Calibration.Percentile, 0)},
 		Samples:     int(v1alpha1.Or(o.Calibration.Samples, v1alpha1.DefaultCalibrationSample)),

@@ -83,6 +83,13 @@ func TestTheManifestsDefaultsAreTheLibrarys(t *testing.T) {
 			t.Errorf("leaf, defaults %s (-library +manifest):\n%s", name, diff)
 		}
 	}
+	wide, err := leafOptions(v1alpha1.LeafOptions{Activations: "Int16", Rules: []v1alpha1.LeafRule{{Layers: "head*", Activations: "Int8"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := []lineage.LeafRule{{Layers: "head*", Activations: lineage.Activations8}}; wide.Activations != lineage.Activations16 || !cmp.Equal(want, wide.Rules) {
+		t.Errorf("int16 but for a layer: %+v", wide)
+	}
 	percentile, err := leafOptions(v1alpha1.LeafOptions{Calibration: v1alpha1.Calibration{Method: "Percentile"}.Defaulted()})
 	if err != nil {
 		t.Fatal(err)

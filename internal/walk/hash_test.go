@@ -120,6 +120,8 @@ func TestHashesOfLeafOptions(t *testing.T) {
 		"what it leaves alone":      {chain(own, leaf(v1alpha1.LeafOptions{PerTensorDense: ptr(true)})), false, false, false},
 		"other integers":            {chain(own, leaf(v1alpha1.LeafOptions{Reconstruct: ptr(true)})), false, false, false},
 		"what it says already":      {chain(leaf(v1alpha1.LeafOptions{InputOutput: "Float32", KeepFloat: []string{"a*"}})), false, true, false},
+		"int16":                     {chain(own, leaf(v1alpha1.LeafOptions{Activations: "Int16"})), false, false, false},
+		"a layer of int16":          {chain(own, leaf(v1alpha1.LeafOptions{Rules: []v1alpha1.LeafRule{{Layers: "a", Activations: "Int16"}}})), false, false, false},
 		"int8 whatever the model's": {chain(own, leaf(v1alpha1.LeafOptions{InputOutput: "Int8"})), false, true, false},
 	}
 	for name, tt := range tests {

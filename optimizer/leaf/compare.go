@@ -37,6 +37,8 @@ type step struct {
 	// slack is, by channel of the output, how far beyond half a code the kernel's rounding may be from the simulation's value;
 	// nil where the simulation rounds as the kernel does and codes are compared.
 	slack []float64
+	// wide is the same of an int16 kernel, by the exact result in codes.
+	wide func(value float64) float64
 }
 
 // operand is a tensor of the leaf, with its quantization if it is int8.
@@ -142,6 +144,10 @@ func newStep(leaf *ir.Graph, n *ir.Node, imported *tflite.Model, op int) (*step,
 		s.buffer = append(s.buffer, make([]float32, net.Graph.Numel(net.Graph.Inputs[i])))
 	}
 	s.slack = slack(leaf, n)
+	if known := quantize.RuleOf(n).Int16; known != nil {
+		input, output := scaleOf(leaf.Input(n, 0)), scaleOf(leaf.Output(n, 0))
+		s.wide = func(value float64) float64 { return known.Slack(input, output, value) }
+	}
 	for i := range n.Outputs {
 		s.outputs = append(s.outputs, attach(net.Graph.Outputs[i], leaf.Output(n, i)))
 		if s.slack != nil {
@@ -228,7 +234,7 @@ func (s *step) add(q int, want float32, k int, p quantize.Params) {
 	s.Differ++
 	value := float64(want)/float64(p.Scale) + float64(p.ZeroPoint)
 	off := math.Abs(float64(q) - value)
-	if p.Wide && off <= 0.5+op.WideSlack(value) {
+	if p.Wide && s.wide != nil && off <= 0.5+s.wide(value) {
 		return
 	}
 	s.Worst = max(s.Worst, int(math.Abs(float64(q-nearest))))

@@ -22,11 +22,28 @@ const (
 	Float32 IO = "Float32"
 )
 
+// Activations is the type of a leaf's activations; "": as a quantized original's, else Activations8.
+type Activations string
+
+const (
+	Activations8  Activations = "Int8"
+	Activations16 Activations = "Int16" // with weights of 8 bits and biases of 64
+)
+
+// LeafRule gives the layers that a glob names other activations.
+type LeafRule struct {
+	Layers      string
+	Activations Activations
+}
+
 // LeafOptions say how int8 leaves are made, those of any technique.
 type LeafOptions struct {
 	IO IO
 	// KeepFloat names layers that stay float: globs against the names of a layer's outputs and weights.
 	KeepFloat []string
+	// Activations are those of all layers but those that a rule names, of which the first that matches counts.
+	Activations Activations
+	Rules       []LeafRule
 	// PerTensorDense gives FULLY_CONNECTED weights one scale instead of one per output channel.
 	PerTensorDense bool
 	Calibration    quantize.Calibration
@@ -53,6 +70,12 @@ func (o LeafOptions) String() string {
 	if len(o.KeepFloat) > 0 {
 		words = append(words, strings.Join(o.KeepFloat, " ")+" in float")
 	}
+	if o.Activations != "" {
+		words = append(words, fmt.Sprintf("activations %s", o.Activations))
+	}
+	for _, r := range o.Rules {
+		words = append(words, fmt.Sprintf("those of %s %s", r.Layers, r.Activations))
+	}
 	if o.PerTensorDense {
 		words = append(words, "dense layers with one scale")
 	}
@@ -71,12 +94,34 @@ func (o LeafOptions) Check(n *Network) error {
 	if err != nil {
 		return err
 	}
-	return quantize.Options{KeepFloat: o.KeepFloat}.CheckNames(g)
+	return quantize.Options{KeepFloat: o.KeepFloat, Rules: o.rules()}.CheckNames(g)
 }
 
 // unchanged reports whether an int8 original is already the leaf that the options ask for.
 func (o LeafOptions) unchanged(n *Network) bool {
-	return (o.IO == "" || o.IO == n.from.io) && len(o.KeepFloat) == 0 && !o.PerTensorDense
+	same := o.Activations == "" || o.Activations == n.from.activations
+	return (o.IO == "" || o.IO == n.from.io) && len(o.KeepFloat) == 0 && !o.PerTensorDense && same && len(o.Rules) == 0
+}
+
+// width is what activations are to a plan.
+func (a Activations) width() quantize.Width {
+	switch a {
+	case Activations8:
+		return quantize.Narrow
+	case Activations16:
+		return quantize.Wide
+	default:
+		return quantize.AsKnown
+	}
+}
+
+// rules are those of a plan.
+func (o LeafOptions) rules() []quantize.WidthRule {
+	var rules []quantize.WidthRule
+	for _, r := range o.Rules {
+		rules = append(rules, quantize.WidthRule{Layers: r.Layers, Width: r.Activations.width()})
+	}
+	return rules
 }
 
 // quantization are the options as they apply to a network.
@@ -86,6 +131,7 @@ func (o LeafOptions) quantization(n *Network) quantize.Options {
 		io = n.from.io
 	}
 	q := quantize.Options{KeepFloat: o.KeepFloat, PerTensorDense: o.PerTensorDense, Known: n.ranges(), Float: n.floatOperators()}
+	q.Width, q.Rules = o.Activations.width(), o.rules()
 	if io == Float32 {
 		q.IO = quantize.IOFloat32
 	}

@@ -27,17 +27,19 @@ type Network struct {
 
 // origin is what is known of a lineage's first network.
 type origin struct {
-	given     *tflite.Model
-	model     *tflite.Model
-	int8      bool
-	integers  map[ID]quantize.Weights // of an int8 network's weights
-	ranges    map[ID]quantize.Params  // of its activations
-	float     map[int]bool            // its operators that compute in float
-	place     map[ID]int              // where the file has its weights
-	io        IO
-	notes     []string
-	rewritten bool
-	selected  bool // another subgraph than the file's primary one is worked on
+	given    *tflite.Model
+	model    *tflite.Model
+	int8     bool
+	integers map[ID]quantize.Weights // of an int8 network's weights
+	ranges   map[ID]quantize.Params  // of its activations
+	float    map[int]bool            // its operators that compute in float
+	place    map[ID]int              // where the file has its weights
+	io       IO
+	// activations are those of a quantized network that all are alike; "" of one of both widths
+	activations Activations
+	notes       []string
+	rewritten   bool
+	selected    bool // another subgraph than the file's primary one is worked on
 }
 
 // quantized is a network trained with int8 arithmetic in the loop.
@@ -120,10 +122,29 @@ func (o *origin) importInt8(m *tflite.Model) (moved []int, err error) {
 	for t, p := range imported.Known {
 		o.ranges[ID(t)] = p
 	}
+	o.activations = activationsOf(imported.Known)
 	if g := m.Subgraph(); len(g.Inputs) > 0 && g.Tensors[g.Inputs[0]].Type == schema.TensorTypeFLOAT32 {
 		o.io = Float32
 	}
 	return imported.Tensor, nil
+}
+
+// activationsOf is what all quantized activations are, "" if they differ.
+func activationsOf(known map[int]quantize.Params) Activations {
+	wide := 0
+	for _, p := range known {
+		if p.Wide {
+			wide++
+		}
+	}
+	switch wide {
+	case 0:
+		return Activations8
+	case len(known):
+		return Activations16
+	default:
+		return ""
+	}
 }
 
 // recognise finds what the weights of the file are held to. The integers of an int8 one tell better than its values.

@@ -38,7 +38,7 @@ var unaries = []*Op{
 	},
 	{Code: schema.BuiltinOperatorHARD_SWISH, Inputs: []Slot{Data}, Int8: Int8{Rule: Free, Exact: true}, Since: []string{"1.15.0"}},
 	{
-		Code: schema.BuiltinOperatorGELU, Int16: wide(2), Inputs: []Slot{Data}, Int8: Int8{Rule: Free},
+		Code: schema.BuiltinOperatorGELU, Int16: wideTable(2, 0.8), Inputs: []Slot{Data}, Int8: Int8{Rule: Free},
 		Version: int8In(0, 2), Since: []string{"2.9.0", "2.9.0"},
 	},
 	{Code: schema.BuiltinOperatorELU, Inputs: []Slot{Data}, Int8: Int8{Why: someRuntime}, Since: []string{"1.14.0"}},

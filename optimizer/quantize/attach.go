@@ -2,6 +2,7 @@ package quantize
 
 import (
 	"fmt"
+	"math"
 
 	"espalier.dev/espalier/optimizer/exec/float"
 	"espalier.dev/espalier/optimizer/weight"
@@ -56,7 +57,12 @@ func (p *Plan) kernelFloor(node int, params []Params) (group int, floor float32)
 	if !np.Int8 {
 		return None, 0
 	}
-	rule := RuleOf(n).Int8
+	known := RuleOf(n)
+	if np.Wide && known.Int16.Bend > 0 {
+		out := p.Tensor[n.Outputs[0]]
+		return out, params[out].Scale + float32(known.Int16.Margin(float64(params[np.Operands[0]].Scale))/math.MaxInt16)
+	}
+	rule := known.Int8
 	switch {
 	case rule.OutputFloor > 0:
 		share := rule.OutputFloor

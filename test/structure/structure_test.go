@@ -175,6 +175,9 @@ func (c *check) run() error {
 	if err := c.leaf("ptq", out.Leaf); err != nil {
 		return err
 	}
+	if err := c.sixteen(n); err != nil {
+		return err
+	}
 	techniques := []lineage.Technique{
 		lineage.Prune{Options: prune.Options{Sparsity: 0.5, Schedule: prune.Schedule{Kind: prune.Constant}}},
 		lineage.Cluster{Options: cluster.Options{Clusters: 8, Entropy: 1}}, lineage.Quantize{},
@@ -191,6 +194,31 @@ func (c *check) run() error {
 		return fmt.Errorf("%s: %w", technique.Kind().Name, err)
 	}
 	return c.leaf(technique.Kind().Name, out.Leaf)
+}
+
+// sixteen makes leaves of int16 activations, or of both widths: after training, of every third network also in it.
+func (c *check) sixteen(n *lineage.Network) error {
+	run := c.lineage()
+	run.Leaf.Activations = lineage.Activations16
+	if c.seed%4 > 1 { // every other layer, or all but those
+		run.Leaf.Rules = []lineage.LeafRule{{Layers: "*[13579]", Activations: lineage.Activations8}, {Layers: "*1*", Activations: lineage.Activations8}}[c.seed%2:][:1]
+		if run.Leaf.Check(n) != nil { // there is no such layer
+			run.Leaf.Rules = nil
+		}
+	}
+	out, err := run.Baseline(context.Background(), n)
+	if err == nil {
+		err = c.leaf("ptq16", out.Leaf)
+	}
+	if err == nil && c.seed%3 == 1 {
+		if out, err = run.Apply(context.Background(), n, lineage.Quantize{}); err == nil {
+			err = c.leaf("qat16", out.Leaf)
+		}
+	}
+	if err != nil && !strings.HasPrefix(err.Error(), "nothing to quantize") {
+		return fmt.Errorf("int16: %w", err)
+	}
+	return nil
 }
 
 // trains reports whether a gradient reaches weights or biases.
@@ -482,10 +510,10 @@ func (c *check) leaf(kind string, leaf *tflite.Model) error {
 	return nil
 }
 
-// codes fills an input with values of its type: all codes of int8, normal floats, ids.
+// codes fills an input with values of its type: all codes of int8 and int16, normal floats, ids.
 func (c *check) codes(random *rand.Rand, i int, typ schema.TensorType, x []byte) {
 	switch typ {
-	case schema.TensorTypeINT8:
+	case schema.TensorTypeINT8, schema.TensorTypeINT16:
 		for k := range x {
 			x[k] = byte(random.IntN(256))
 		}

@@ -46,6 +46,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.LeafApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("LeafOptions"):
 		return &apiv1alpha1.LeafOptionsApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("LeafRule"):
+		return &apiv1alpha1.LeafRuleApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("LocalReference"):
 		return &apiv1alpha1.LocalReferenceApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("Location"):

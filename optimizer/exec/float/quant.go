@@ -74,7 +74,9 @@ func (n *Network) ActQuants() []*ActQuant {
 	return list
 }
 
-func (q *ActQuant) kernel() kernel.Quant { return kernel.Quant{Scale: q.Scale, Zero: q.ZeroPoint, Wide: q.Wide} }
+func (q *ActQuant) kernel() kernel.Quant {
+	return kernel.Quant{Scale: q.Scale, Zero: q.ZeroPoint, Wide: q.Wide}
+}
 
 // observe notes the range of values about to be quantized.
 func (e *Exec) observe(act int, raw []float32) {

@@ -7,6 +7,7 @@ type operator struct {
 	build builder
 	wide  builder // for int16 activations, nil: there is no such form
 	any   bool    // build looks at the types itself; otherwise it is for int8 activations, and float operators are package float's
+	bytes bool    // of such an operator: it is not for int16
 	none  bool    // it has no inputs
 }
 
@@ -67,8 +68,8 @@ var operators = map[schema.BuiltinOperator]operator{
 	schema.BuiltinOperatorMIRROR_PAD:              {build: buildMirrorPad, any: true},
 	schema.BuiltinOperatorGATHER:                  {build: buildGather, any: true},
 	schema.BuiltinOperatorRESIZE_NEAREST_NEIGHBOR: {build: buildResizeNearest, any: true},
-	schema.BuiltinOperatorARG_MAX:                 {build: buildArg, any: true},
-	schema.BuiltinOperatorARG_MIN:                 {build: buildArg, any: true},
+	schema.BuiltinOperatorARG_MAX:                 {build: buildArg, any: true, bytes: true},
+	schema.BuiltinOperatorARG_MIN:                 {build: buildArg, any: true, bytes: true},
 
 	schema.BuiltinOperatorGATHER_ND: {build: buildGatherND, any: true},
 	schema.BuiltinOperatorONE_HOT:   {build: buildOneHot, any: true},
@@ -105,5 +106,5 @@ func RunsInt8(code schema.BuiltinOperator) bool { return operators[code].build !
 // RunsInt16 reports whether an operator runs on int16 activations here.
 func RunsInt16(code schema.BuiltinOperator) bool {
 	known := operators[code]
-	return known.wide != nil || known.any && known.build != nil
+	return known.wide != nil || known.any && !known.bytes
 }

@@ -11,7 +11,7 @@ func buildCast(c *compiler) (runner, error) {
 	in, out := c.in(0), c.out(0)
 	for _, t := range []schema.TensorType{in.Type, out.Type} {
 		switch t {
-		case schema.TensorTypeFLOAT32, schema.TensorTypeINT32, schema.TensorTypeINT64, schema.TensorTypeINT8, schema.TensorTypeUINT8, schema.TensorTypeBOOL:
+		case schema.TensorTypeFLOAT32, schema.TensorTypeINT32, schema.TensorTypeINT64, schema.TensorTypeINT8, schema.TensorTypeINT16, schema.TensorTypeUINT8, schema.TensorTypeBOOL:
 		default:
 			return nil, c.unsupported("CAST from %s to %s is not supported", in.Type, out.Type)
 		}
@@ -34,6 +34,8 @@ func (k *castKernel) run(m *memory) error {
 		castFrom(k, m, m.int64s(k.in))
 	case schema.TensorTypeINT8:
 		castFrom(k, m, m.int8s(k.in))
+	case schema.TensorTypeINT16:
+		castFrom(k, m, m.int16s(k.in))
 	default:
 		castFrom(k, m, m.bytes[k.in])
 	}
@@ -41,7 +43,7 @@ func (k *castKernel) run(m *memory) error {
 }
 
 type number interface {
-	int8 | uint8 | int32 | int64 | float32
+	int8 | uint8 | int16 | int32 | int64 | float32
 }
 
 func castFrom[T number](k *castKernel, m *memory, x []T) {
@@ -54,6 +56,8 @@ func castFrom[T number](k *castKernel, m *memory, x []T) {
 		castTo(m.int64s(k.out), x, math.MinInt64, math.MaxInt64)
 	case schema.TensorTypeINT8:
 		castTo(m.int8s(k.out), x, math.MinInt8, math.MaxInt8)
+	case schema.TensorTypeINT16:
+		castTo(m.int16s(k.out), x, math.MinInt16, math.MaxInt16)
 	case schema.TensorTypeUINT8:
 		castTo(m.bytes[k.out], x, 0, math.MaxUint8)
 	case schema.TensorTypeBOOL:
@@ -74,7 +78,7 @@ func convert[T number](dst []float32, x []T) {
 }
 
 // castTo gives integers.
-func castTo[D int8 | uint8 | int32 | int64, T number](dst []D, x []T, lo, hi float64) {
+func castTo[D int8 | uint8 | int16 | int32 | int64, T number](dst []D, x []T, lo, hi float64) {
 	if reals, ok := any(x).([]float32); ok {
 		for i, v := range reals {
 			switch f := float64(v); {

@@ -9,6 +9,9 @@ import (
 // What a leaf holds in int8 has to run in int8.
 func TestEveryInt8FormRuns(t *testing.T) {
 	for _, o := range op.All() {
+		if o.Int16 != nil && !RunsInt16(o.Code) {
+			t.Errorf("%s has an int16 form, but is not compiled here", o.Code)
+		}
 		if o.Int8.Rule != op.Float && o.Int8.Rule != op.Opaque && !RunsInt8(o.Code) {
 			t.Errorf("%s has an int8 form, but is not compiled here", o.Code)
 		}

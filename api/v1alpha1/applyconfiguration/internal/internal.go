@@ -281,6 +281,9 @@ var schemaYAML = typed.YAMLObject(`types:
 - name: dev.espalier.espalier.api.v1alpha1.LeafOptions
   map:
     fields:
+    - name: activations
+      type:
+        scalar: string
     - name: calibration
       type:
         namedType: dev.espalier.espalier.api.v1alpha1.Calibration
@@ -299,6 +302,21 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: reconstruct
       type:
         scalar: boolean
+    - name: rules
+      type:
+        list:
+          elementType:
+            namedType: dev.espalier.espalier.api.v1alpha1.LeafRule
+          elementRelationship: atomic
+- name: dev.espalier.espalier.api.v1alpha1.LeafRule
+  map:
+    fields:
+    - name: activations
+      type:
+        scalar: string
+    - name: layers
+      type:
+        scalar: string
 - name: dev.espalier.espalier.api.v1alpha1.LocalReference
   map:
     fields:
@@ -634,6 +652,9 @@ var schemaYAML = typed.YAMLObject(`types:
 - name: dev.espalier.espalier.api.v1alpha1.Quantize
   map:
     fields:
+    - name: activations
+      type:
+        scalar: string
     - name: calibration
       type:
         namedType: dev.espalier.espalier.api.v1alpha1.Calibration
@@ -658,6 +679,12 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: reconstruct
       type:
         scalar: boolean
+    - name: rules
+      type:
+        list:
+          elementType:
+            namedType: dev.espalier.espalier.api.v1alpha1.LeafRule
+          elementRelationship: atomic
 - name: dev.espalier.espalier.api.v1alpha1.Quotient
   scalar: untyped
   list:

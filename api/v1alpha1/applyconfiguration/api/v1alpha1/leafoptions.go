@@ -22,6 +22,11 @@ type LeafOptionsApplyConfiguration struct {
 	// reconstruct rounds weights by the error of their layer's output on up to 512 training samples without their labels, and sets
 	// biases to what makes up for it. Default false.
 	Reconstruct *bool `json:"reconstruct,omitempty"`
+	// activations of leaves: Int8, or Int16 with weights of 8 bits (16x8), which is nearer to float and takes twice the memory of
+	// activations. Operators without an int16 kernel stay float. Default: as the model's, else Int8.
+	Activations *string `json:"activations,omitempty"`
+	// rules give layers other activations, by name; the first that matches counts, and one that matches nothing is an error.
+	Rules []LeafRuleApplyConfiguration `json:"rules,omitempty"`
 }
 
 // LeafOptionsApplyConfiguration constructs a declarative configuration of the LeafOptions type for use with
@@ -69,5 +74,26 @@ func (b *LeafOptionsApplyConfiguration) WithKeepFloat(values ...string) *LeafOpt
 // If called multiple times, the Reconstruct field is set to the value of the last call.
 func (b *LeafOptionsApplyConfiguration) WithReconstruct(value bool) *LeafOptionsApplyConfiguration {
 	b.Reconstruct = &value
+	return b
+}
+
+// WithActivations sets the Activations field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Activations field is set to the value of the last call.
+func (b *LeafOptionsApplyConfiguration) WithActivations(value string) *LeafOptionsApplyConfiguration {
+	b.Activations = &value
+	return b
+}
+
+// WithRules adds the given value to the Rules field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the Rules field.
+func (b *LeafOptionsApplyConfiguration) WithRules(values ...*LeafRuleApplyConfiguration) *LeafOptionsApplyConfiguration {
+	for i := range values {
+		if values[i] == nil {
+			panic("nil value passed to WithRules")
+		}
+		b.Rules = append(b.Rules, *values[i])
+	}
 	return b
 }

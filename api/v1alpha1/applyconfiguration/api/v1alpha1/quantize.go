@@ -23,6 +23,10 @@ type QuantizeApplyConfiguration struct {
 	KeepFloat []string `json:"keepFloat,omitempty"`
 	// reconstruct rounds weights by the error of their layer's output, before training. Default: the pipeline's.
 	Reconstruct *bool `json:"reconstruct,omitempty"`
+	// activations to train with: Int8, or Int16 with weights of 8 bits (16x8). Default: the pipeline's.
+	Activations *string `json:"activations,omitempty"`
+	// rules give layers other activations, instead of those of the pipeline; [] is none.
+	Rules []LeafRuleApplyConfiguration `json:"rules,omitempty"`
 }
 
 // QuantizeApplyConfiguration constructs a declarative configuration of the Quantize type for use with
@@ -86,5 +90,26 @@ func (b *QuantizeApplyConfiguration) WithKeepFloat(values ...string) *QuantizeAp
 // If called multiple times, the Reconstruct field is set to the value of the last call.
 func (b *QuantizeApplyConfiguration) WithReconstruct(value bool) *QuantizeApplyConfiguration {
 	b.Reconstruct = &value
+	return b
+}
+
+// WithActivations sets the Activations field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Activations field is set to the value of the last call.
+func (b *QuantizeApplyConfiguration) WithActivations(value string) *QuantizeApplyConfiguration {
+	b.Activations = &value
+	return b
+}
+
+// WithRules adds the given value to the Rules field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the Rules field.
+func (b *QuantizeApplyConfiguration) WithRules(values ...*LeafRuleApplyConfiguration) *QuantizeApplyConfiguration {
+	for i := range values {
+		if values[i] == nil {
+			panic("nil value passed to WithRules")
+		}
+		b.Rules = append(b.Rules, *values[i])
+	}
 	return b
 }
