@@ -62,6 +62,9 @@ func Describe(g *ir.Graph, targets []Target, choices []Choice, seen []Seen) ([]O
 				return nil, err
 			}
 		}
+		if o.still != "" {
+			o.Loss, o.Note = None, o.still
+		}
 		out[i] = o.Output
 	}
 	scale(out, d)
@@ -83,7 +86,8 @@ type draft struct {
 	rank   int // dimensions of a sample
 	rows   int // rows of Width values of the loss tensor
 	width  int
-	input  int // values of the first input of the same size; 0: none
+	input  int    // values of the first input of the same size; 0: none
+	still  string // why no weight bears on it, "" if weights may
 	alone  bool
 	choice Choice
 	seen   *Seen
@@ -97,6 +101,12 @@ func (d *describer) draft(i int, seen []Seen) draft {
 	o := draft{rank: len(shape), alone: d.alone}
 	o.Output = Output{Index: i, Name: nameOf(g, i), Size: g.Numel(g.Outputs[i]) / batch, Width: lastOf(shape),
 		Beta: float64(end.Beta), Target: -1, Weight: 1, Scale: 1}
+	switch t := &g.Tensors[end.Tensor]; {
+	case t.Producer < 0 && t.Const != nil:
+		o.still = "a constant"
+	case t.Producer < 0:
+		o.still = fmt.Sprintf("the input %s as it is", t.Name)
+	}
 	o.width = max(1, lastOf(sampleShape(g, end.Tensor)))
 	o.rows = g.Numel(end.Tensor) / batch / o.width
 	o.Activation = map[ir.Last]Activation{ir.PlainEnd: Plain, ir.SoftmaxEnd: Softmax, ir.LogisticEnd: Sigmoid, ir.UnitEnd: Unit}[end.Last]

@@ -100,6 +100,11 @@ func TestDescribe(t *testing.T) {
 			b.Output(dense(b, "box", x, 4))
 			b.Output(b.Softmax("cls", dense(b, "logits", x, 4)))
 		}, label(4), []Choice{{Name: "box", Weight: 2}}, nil, "box: 4 values, distilled from the original, weight 2\ncls: one of 4 classes (softmax), cross-entropy with y", ""},
+		"an input and a constant beside a head": {vector, func(b *tflitetest.Builder, x int32) {
+			b.Output(x)
+			b.Output(b.Const("scores", []float32{1, 2, 3}, 3))
+			b.Output(b.Softmax("cls", dense(b, "logits", x, 4)))
+		}, label(4), nil, nil, "x: its input again, 8 values, not trained (the input x as it is)\nscores: 3 values, not trained (a constant)\ncls: one of 4 classes (softmax), cross-entropy with y", ""},
 		"two heads by name": {vector, func(b *tflitetest.Builder, x int32) {
 			b.Output(b.Softmax("a", dense(b, "la", x, 4)))
 			b.Output(b.Softmax("b", dense(b, "lb", x, 4)))

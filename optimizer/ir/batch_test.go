@@ -30,6 +30,19 @@ func asInts(b *builder, tensors ...int32) {
 	}
 }
 
+func TestOutputsThatAreOneForAllSamplesKeepTheFilesBatch(t *testing.T) {
+	b := tflitetest.New()
+	b.Output(b.Add("y", b.Input("x", 1, 3), b.Const("c", []float32{1, 2, 3}, 1, 3), tflitetest.None))
+	b.Output(b.Const("labels", []float32{1, 2, 3, 4, 5}, 5))
+	var fixed *ir.BatchError
+	if _, err := ir.Parse(b.Model(), 8); !errors.As(err, &fixed) || !strings.Contains(err.Error(), `"labels": it is one for all samples, so batch 8 is not possible`) {
+		t.Errorf("%v", err)
+	}
+	if _, err := ir.Parse(b.Model(), 1); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestBatchScalesWhateverTheFileSays(t *testing.T) {
 	for name, test := range map[string]struct {
 		build func(b *builder) int32

@@ -46,7 +46,21 @@ func Parse(m *tflite.Model, batch int) (*Graph, error) {
 	if err := p.infer(); err != nil {
 		return nil, err
 	}
+	for _, t := range scaled.Outputs {
+		if out := &scaled.Tensors[t]; !out.Batched {
+			return nil, &BatchError{-1, "output " + out.String(), batch, file.FileBatch, "it is one for all samples"}
+		}
+	}
 	return scaled, nil
+}
+
+// Outline returns the primary subgraph as the file has it: nothing is inferred, operators have no attributes. It is for showing models
+// that Parse refuses.
+func Outline(m *tflite.Model) (*Graph, error) {
+	if m == nil || m.ModelT == nil || len(m.Subgraphs) == 0 {
+		return nil, errors.New("the model has no subgraph")
+	}
+	return load(m)
 }
 
 // load copies tensors and nodes without their attributes; shapes are the file's.

@@ -108,11 +108,16 @@ func Inspect(model []byte) (*Inspection, error) {
 	if err != nil {
 		return nil, err
 	}
+	out := &Inspection{FileBytes: len(model), CompressedBytes: CompressedSize(model), Subgraphs: len(m.Subgraphs)}
 	g, err := ir.Parse(m, 0)
 	if err != nil {
-		return nil, err
+		if out.Unsupported = err.Error(); ir.OpenSizes(m) {
+			out.Unsupported = "at the sizes in the file, " + out.Unsupported
+		}
+		if g, err = ir.Outline(m); err != nil {
+			return nil, err
+		}
 	}
-	out := &Inspection{FileBytes: len(model), CompressedBytes: CompressedSize(model), Subgraphs: len(m.Subgraphs)}
 	if out.Sparsity, err = sparsity(m); err != nil {
 		return nil, err
 	}
@@ -121,10 +126,14 @@ func Inspect(model []byte) (*Inspection, error) {
 	if err == nil {
 		err = ir.NeverSet(m)
 	}
-	if err == nil {
+	switch {
+	case err == nil:
 		out.ArenaBytes = exec.ArenaBytes()
-	} else if err := runsWrittenOut(m); err != nil {
-		out.Unsupported = err.Error()
+	case out.Unsupported != "":
+	default:
+		if err := runsWrittenOut(m); err != nil {
+			out.Unsupported = err.Error()
+		}
 	}
 	findings, err := weight.Load(m, weight.DefaultThresholds)
 	if err != nil {

@@ -6,12 +6,15 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
 	"espalier.dev/espalier/internal/testmaterial"
 	"espalier.dev/espalier/optimizer/dataset"
+	"espalier.dev/espalier/optimizer/tflite/schema"
+	"espalier.dev/espalier/optimizer/tflite/tflitetest"
 )
 
 func TestInspectDescribesEveryModel(t *testing.T) {
@@ -78,6 +81,25 @@ func TestInspectListsSignaturesAndOpenSizes(t *testing.T) {
 	open := read("13-dynamic-image-size")
 	if diff := cmp.Diff([]int{-1, -1, -1, 1}, open.Tensors[open.Signatures[0].Inputs[0].Tensor].ShapeSignature); diff != "" {
 		t.Error(diff)
+	}
+}
+
+func TestInspectDescribesWhatDoesNotFitAtTheSizesInTheFile(t *testing.T) {
+	b := tflitetest.New()
+	x := b.Input("x", 1, 1, 1, 2)
+	b.Tensor(x).ShapeSignature = []int32{1, -1, -1, 2}
+	b.Output(b.Op("pool", schema.BuiltinOperatorMAX_POOL_2D, schema.BuiltinOptionsPool2DOptions,
+		&schema.Pool2DOptionsT{FilterHeight: 2, FilterWidth: 2, StrideH: 2, StrideW: 2, Padding: schema.PaddingVALID}, []int32{1, 1, 1, 2}, x))
+	content, err := b.Model().Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	in, err := Inspect(content)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(in.Operators) != 1 || in.Tensors[0].Role != RoleInput || !strings.HasPrefix(in.Unsupported, "at the sizes in the file, operator 0 MAX_POOL_2D") {
+		t.Errorf("%+v", in)
 	}
 }
 
