@@ -222,7 +222,7 @@ func (r *reconstruction) quantize(t *weight.Tensor) error {
 }
 
 // pruneRounds is in how many steps a layer's zeros are chosen: what is left is refitted after each, and judged anew.
-const pruneRounds = 4
+const pruneRounds = 8
 
 // prune chooses the zeros of a float tensor by what they cost, a share of it or those of a pattern, and refits the rest.
 func (r *reconstruction) prune(t *weight.Tensor, share float64, pattern prune.Pattern) error {

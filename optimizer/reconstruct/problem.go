@@ -194,6 +194,18 @@ func (p *Problem) factor(of []int) (*factor, error) {
 	return f, nil
 }
 
+// mean is, over the taps among the coordinates, the mean of what an error of a weight costs once the weights before it make up for it.
+func (f *factor) mean(of []int) float64 {
+	var sum, count float64
+	for k, i := range of {
+		if i > 0 {
+			r := f.row(k)[0]
+			sum, count = sum+r*r, count+1
+		}
+	}
+	return sum / max(count, 1)
+}
+
 // row is row i of R from its diagonal on.
 func (f *factor) row(i int) []float64 {
 	raw := f.r.RawTriangular()
@@ -321,7 +333,7 @@ type Values struct {
 	Codes []int8 // rising
 	// Bits is what a code costs to store, in bits; nil: nothing.
 	Bits []float64
-	// Lambda is the price of a bit in squared codes, for a weight whose input has the mean second moment.
+	// Lambda is the price of a bit in squared codes, for a weight whose error costs what it does on average once others make up for it.
 	Lambda float64
 }
 
@@ -370,9 +382,9 @@ func (p *Problem) Assign(o int, mask []uint8, v *Values, shared *Shared, given [
 			return nil, 0, err
 		}
 	}
-	goal := p.solveOn(f, keep, o)
-	w := p.nearestPlane(f, keep, goal, v, shared.mean)
-	p.descend(o, keep, w, v, shared.mean)
+	goal, mean := p.solveOn(f, keep, o), f.mean(keep)
+	w := p.nearestPlane(f, keep, goal, v, mean)
+	p.descend(o, keep, w, v, mean)
 	if given != nil {
 		plain := make([]float64, p.n)
 		for i, t := range p.taps {
@@ -382,8 +394,8 @@ func (p *Problem) Assign(o int, mask []uint8, v *Values, shared *Shared, given [
 		}
 		p.fitBias(o, plain)
 		q := slices.Clone(plain)
-		p.descend(o, keep, q, v, shared.mean)
-		if p.cost(o, keep, q, v, shared.mean) < p.cost(o, keep, w, v, shared.mean) {
+		p.descend(o, keep, q, v, mean)
+		if p.cost(o, keep, q, v, mean) < p.cost(o, keep, w, v, mean) {
 			w = q
 		}
 	}
@@ -400,15 +412,11 @@ func (p *Problem) Assign(o int, mask []uint8, v *Values, shared *Shared, given [
 type Shared struct {
 	factor *factor
 	keep   []int
-	mean   float64 // second moment of a tap
 }
 
 // Share prepares for Assign.
 func (p *Problem) Share() (*Shared, error) {
 	s := &Shared{keep: p.all()}
-	for i := 1; i < p.n; i++ {
-		s.mean += p.a[i*p.n+i] / float64(p.n-1)
-	}
 	var err error
 	s.factor, err = p.factor(s.keep)
 	return s, err
