@@ -350,6 +350,8 @@ func TestBadInputIsOneLineWithARemedyAndNothingIsWritten(t *testing.T) {
 		"a sparsity that its pattern contradicts": {replace(`{sparsity: "0.5"}`, `{sparsity: "0.75", pattern: "2:4"}`), 2, []string{"spec.stages[0]", "2:4", "write 0.5"}},
 		"a shift out of the image":                {replace("{uri: data.npz}", "{uri: data.npz, augmentation: {shift: {height: 9, width: 0}}}"), 2, []string{"spec.dataset.augmentation.shift.height", "8 pixels"}},
 		"a stage on one that is not there":        {replace("{name: pqat,", "{name: pqat, from: nowhere,"), 2, []string{"spec.stages[1].from", "nowhere", "allowed here: model, prune"}},
+		"a momentum that Adam has not":            {replace("batchSize", "momentum: 0.5, batchSize"), 2, []string{"spec.training.momentum has no effect with optimizer Adam", "optimizer to SGD"}},
+		"classes that are said to be numbers":     {replace("{uri: data.npz}", "{uri: data.npz, target: Values}"), 4, []string{"dataset.target is Values", "leave dataset.target out"}},
 		"a learning rate too great":               {replace(`"3e-3"`, `"1e5"`), 2, []string{"spec.training.learningRate", "at most 1000"}},
 	}
 	for name, tt := range tests {

@@ -232,6 +232,9 @@ func (r *Runner) Check() error {
 	if err := c.checkLeaf(r.Spec.Leaf); err != nil {
 		return fault.As(fault.Spec, fmt.Errorf("spec.leaf: %w", err))
 	}
+	if err := checkIdle(r.Spec); err != nil {
+		return fault.As(fault.Spec, err)
+	}
 	for i := range r.Spec.Stages {
 		s := &r.Spec.Stages[i]
 		if err := c.check(s, r.Spec.Effective(s)); err != nil {

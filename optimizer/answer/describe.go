@@ -272,11 +272,13 @@ func (d *describer) place(k int) error {
 
 // told decides what the output is by its target.
 func (o *draft) told(t *Target) error {
-	rows := t.Classes > 0 || t.Whole && t.Least >= 0 && t.Size() == o.rows && o.width > 1 && t.Most < float64(o.width)
+	rows := t.Classes > 0 || !t.Numbers && t.Whole && t.Least >= 0 && t.Size() == o.rows && o.width > 1 && t.Most < float64(o.width)
 	switch {
 	case o.choice.Loss == None:
 		o.untrained()
 		return nil
+	case t.Numbers && (o.Activation == Position || o.Activation == Softmax && (t.Size() != o.rows*o.width || t.OneHot)):
+		return misfit("dataset.target is Values, but output %s tells %d classes apart: leave dataset.target out, so that %s is read as classes", o.Name, o.width, t.Name)
 	case o.Activation == Unit && t.Classes > 0:
 		return misfit("output %s is an embedding of length 1: labels of classes say nothing of it", o.Name)
 	case o.Activation == Sigmoid, o.Activation == Plain && o.choice.Loss == BinaryCrossEntropy:
@@ -284,7 +286,7 @@ func (o *draft) told(t *Target) error {
 	case o.Activation == Plain && t.anomalies() && o.reconstructs() && o.choice.Loss == "":
 		o.reconstruct()
 		return nil
-	case o.Activation == Plain && o.width == 1 && t.Size() == o.Size && (t.Classes > 0 && t.Classes <= 2 || t.Bits) && o.choice.Loss == "":
+	case o.Activation == Plain && o.width == 1 && t.Size() == o.Size && (t.Classes > 0 && t.Classes <= 2 || t.Bits && !t.Numbers) && o.choice.Loss == "":
 		return o.decision(t)
 	case o.Activation == Plain && o.choice.Loss != CrossEntropy && t.Size() == o.Size && (t.Classes == 0 || o.Size > 1):
 		return o.numbers(t)
@@ -339,7 +341,7 @@ func (o *draft) sigmoid(t *Target) error {
 	case t.Classes == 0 && (t.Least < 0 || t.Most > 1):
 		return misfit("target %s has values from %g to %g, output %s ends in a sigmoid and gives 0 to 1: scale the target, or write labels as 0 and 1",
 			t.Name, t.Least, t.Most, o.Name)
-	case t.Classes == 0 && !t.Bits:
+	case t.Classes == 0 && (!t.Bits || t.Numbers):
 		o.Kind = Values
 		return nil
 	}
@@ -376,6 +378,8 @@ func (o *draft) decision(t *Target) error {
 func (o *draft) numbers(t *Target) error {
 	logits := o.seen != nil && (o.seen.Least < -1.5 || o.seen.Most > 2.5)
 	switch {
+	case t.Numbers:
+		o.regress(t)
 	case t.Classes == 0 && t.OneHot && o.width > 1 && (logits || o.seen == nil):
 		o.shares()
 	case (t.Bits || t.Classes == 2) && logits:
@@ -389,15 +393,21 @@ func (o *draft) numbers(t *Target) error {
 		}
 		o.yesOrNo()
 	default:
-		o.Kind, o.Loss = Values, MeanSquaredError
-		if o.Spread = usable(t.Spread); o.Spread != nil {
-			if ratio := slices.Max(o.Spread) / slices.Min(o.Spread); ratio > codes/4 {
-				o.Note = fmt.Sprintf("its numbers differ in spread by %.2g times, and int8 has one scale for all: the smallest are lost, unless the last layer "+
-					"stays float (keepFloat) or they are outputs of their own", ratio)
-			}
-		}
+		o.regress(t)
 	}
 	return nil
+}
+
+// regress is of an output of numbers to predict.
+func (o *draft) regress(t *Target) {
+	o.Kind, o.Loss = Values, MeanSquaredError
+	if o.Spread = usable(t.Spread); o.Spread == nil {
+		return
+	}
+	if ratio := slices.Max(o.Spread) / slices.Min(o.Spread); ratio > codes/4 {
+		o.Note = fmt.Sprintf("its numbers differ in spread by %.2g times, and int8 has one scale for all: the smallest are lost, unless the last layer "+
+			"stays float (keepFloat) or they are outputs of their own", ratio)
+	}
 }
 
 // codes is how many values an int8 has.

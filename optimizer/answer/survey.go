@@ -12,6 +12,7 @@ type Target struct {
 	Name    string
 	Shape   []int // of one sample; empty: one number
 	Classes int   // of class numbers, one a position; 0: values
+	Numbers bool  // the user says that it is numbers, whatever they look like
 	// Of values: whether all are 0 or 1, whole numbers, and a single 1 among zeros along the last dimension.
 	Bits, Whole, OneHot bool
 	Least, Most         float64
@@ -36,7 +37,7 @@ const surveyed = 4096
 func Survey(src dataset.Source) ([]Target, error) {
 	var out []Target
 	for _, t := range src.Targets() {
-		out = append(out, Target{Name: t.Name, Shape: t.Shape, Classes: t.Classes})
+		out = append(out, Target{Name: t.Name, Shape: t.Shape, Classes: t.Classes, Numbers: t.Numbers})
 	}
 	if !slices.ContainsFunc(out, func(t Target) bool { return t.Classes == 0 }) {
 		return out, nil

@@ -153,7 +153,7 @@ func (l *labelling) targets(name string) ([]*target, error) {
 		}
 	}
 	for i, a := range l.arrays {
-		made[i] = &target{Target: Target{Name: name, Shape: slices.Clone(a.shape()), Kind: Value}, values: a}
+		made[i] = &target{Target: Target{Name: name, Shape: slices.Clone(a.shape()), Kind: Value, Numbers: l.spec.Target == Values}, values: a}
 	}
 	return made, nil
 }

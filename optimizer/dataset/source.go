@@ -33,6 +33,8 @@ type Target struct {
 	Shape   []int // of one sample; empty: one number
 	Kind    Kind
 	Classes int // of Class
+	// Numbers says that the Spec declares Values: of Value, and not to be taken for classes because of how they look.
+	Numbers bool
 }
 
 // Size is the numbers of a sample.
