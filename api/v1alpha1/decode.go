@@ -42,10 +42,48 @@ func Decode(data []byte) (*OptimizationPipeline, error) {
 	return &p, nil
 }
 
+// DecodeDataset reads what a manifest's dataset section says of how a dataset is stored and prepared, without its address, and validates it
+// as Decode does.
+func DecodeDataset(text []byte) (DatasetSource, error) {
+	var d DatasetSource
+	if err := CheckScalars(text); err != nil {
+		return d, err
+	}
+	raw, err := yaml.YAMLToJSONStrict(text)
+	if err != nil {
+		return d, notYAML(err)
+	}
+	var section map[string]any
+	if err := kjson.UnmarshalCaseSensitivePreserveInts(raw, &section); err != nil {
+		return d, errors.New("is no mapping of the fields of a dataset, such as {preprocessing: {scale: 1/255}}")
+	}
+	if _, there := section["uri"]; there {
+		return d, errors.New("uri: leave it out, the dataset is named already")
+	}
+	if section == nil {
+		return d, nil
+	}
+	section["uri"] = "data"
+	stage := map[string]any{"name": "prune", "prune": map[string]any{"sparsity": "0.5"}}
+	if err := validate(map[string]any{"apiVersion": GroupVersion.String(), "kind": Kind, "metadata": map[string]any{"name": "x"}, "spec": map[string]any{
+		"model": map[string]any{"uri": "model"}, "dataset": section, "stages": []any{stage}}}); err != nil {
+		return d, errors.New(strings.ReplaceAll(err.Error(), "spec.dataset.", ""))
+	}
+	strict, err := kjson.UnmarshalStrict(raw, &d)
+	return d, errors.Join(append(strict, err)...)
+}
+
+// notYAML says what is wrong with a document.
+func notYAML(err error) error {
+	text := strings.TrimPrefix(strings.TrimPrefix(err.Error(), "error converting YAML to JSON: "), "yaml: ")
+	return fmt.Errorf("not valid YAML: %s", strings.TrimSpace(strings.ReplaceAll(strings.TrimPrefix(text, "unmarshal errors:"), "\n", ";")))
+}
+
 // document is one of a file's.
 type document struct {
 	APIVersion string `json:"apiVersion"`
 	Kind       string `json:"kind"`
+	unread     error  // values that another reader would read otherwise
 	raw        []byte // as JSON
 }
 
@@ -66,7 +104,7 @@ func onlyPipeline(data []byte) ([]byte, error) {
 	case slices.ContainsFunc(documents[i+1:], isPipeline):
 		return nil, errors.New("the file holds more than one pipeline; give each a file of its own")
 	}
-	return documents[i].raw, nil
+	return documents[i].raw, documents[i].unread
 }
 
 // split returns the non-empty documents of a YAML stream.
@@ -82,13 +120,17 @@ func split(data []byte) ([]document, error) {
 			return nil, err
 		}
 		raw, err := yaml.YAMLToJSONStrict(text)
+		unread := CheckScalars(text)
+		if err != nil && unread != nil { // a number that is not finite cannot be JSON
+			return nil, unread
+		}
 		if err != nil {
-			return nil, fmt.Errorf("not valid YAML: %s", strings.TrimPrefix(strings.TrimPrefix(err.Error(), "error converting YAML to JSON: "), "yaml: "))
+			return nil, notYAML(err)
 		}
 		if string(raw) == "null" {
 			continue
 		}
-		d := document{raw: raw}
+		d := document{unread: unread, raw: raw}
 		if err := yaml.Unmarshal(raw, &d); err != nil {
 			return nil, fmt.Errorf("the manifest is not a mapping; it starts with apiVersion: %s", GroupVersion)
 		}

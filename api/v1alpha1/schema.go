@@ -169,7 +169,7 @@ func describe(problems field.ErrorList, s *structural.Structural) error {
 		return nil
 	}
 	messages := make([]string, 0, len(problems))
-	for _, p := range problems {
+	for _, p := range consequences(problems) {
 		path := strings.TrimPrefix(strings.TrimPrefix(p.Field, "<nil>."), "<nil>")
 		text := inWords(p, path, s)
 		if path != "" {
@@ -191,6 +191,8 @@ func inWords(p *field.Error, path string, s *structural.Structural) string {
 	case at == nil:
 	case at.XIntOrString && p.Type == field.ErrorTypeTypeInvalid:
 		return fmt.Sprintf("%v is not a number such as 3, 0.5 or 1e-4", p.BadValue)
+	case p.Type == field.ErrorTypeTypeInvalid:
+		return wrongKind(fmt.Sprint(p.BadValue), at)
 	case at.ValueValidation != nil && strings.Contains(text, "should match '"):
 		if words, known := patternWords[at.ValueValidation.Pattern]; known {
 			return fmt.Sprintf("%q is not allowed: want %s", fmt.Sprint(p.BadValue), words)

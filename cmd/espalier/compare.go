@@ -32,7 +32,7 @@ func newCompareCommand(streams *ioStreams) *cobra.Command {
 			}
 			var source dataset.Source
 			if data.path != "" {
-				opened, split, err := data.open(a)
+				opened, split, err := data.open(streams, a)
 				if err != nil {
 					return err
 				}
@@ -41,7 +41,7 @@ func newCompareCommand(streams *ioStreams) *cobra.Command {
 			}
 			comparison, err := measure.Compare(cmd.Context(), a, b, source, samples, measure.Options{})
 			if err != nil {
-				return fault.As(fault.Model, err)
+				return fault.As(fault.Model, named(err))
 			}
 			if format == outputJSON {
 				return printJSON(streams.Out, comparison)

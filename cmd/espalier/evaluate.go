@@ -27,7 +27,7 @@ func newEvaluateCommand(streams *ioStreams) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			opened, source, err := data.open(content)
+			opened, source, err := data.open(streams, content)
 			if err != nil {
 				return err
 			}
@@ -40,12 +40,12 @@ func newEvaluateCommand(streams *ioStreams) *cobra.Command {
 					return err
 				}
 				if options.Original, err = measure.Run(cmd.Context(), other, source, options.Options); err != nil {
-					return fault.As(fault.Model, fmt.Errorf("%s: %w", original, err))
+					return fault.As(fault.Model, named(fmt.Errorf("%s: %w", original, err)))
 				}
 			}
 			result, err := measure.Leaf(cmd.Context(), content, source, options)
 			if err != nil {
-				return fault.As(fault.Model, fmt.Errorf("%s: %w", args[0], err))
+				return fault.As(fault.Model, named(fmt.Errorf("%s: %w", args[0], err)))
 			}
 			intervals := result.Metrics.Intervals(result.Answers.Evidence(options.Original))
 			if format == outputJSON {

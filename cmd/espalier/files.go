@@ -3,12 +3,14 @@ package main
 import (
 	"fmt"
 	"os"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
-	"sigs.k8s.io/yaml"
 
+	"espalier.dev/espalier/api/v1alpha1"
 	"espalier.dev/espalier/internal/fault"
+	"espalier.dev/espalier/internal/stage"
 	"espalier.dev/espalier/optimizer/dataset"
 	"espalier.dev/espalier/optimizer/tflite"
 )
@@ -47,7 +49,7 @@ type dataFlags struct {
 }
 
 func (f *dataFlags) add(cmd *cobra.Command, required bool) {
-	cmd.Flags().StringVar(&f.path, "dataset", "", "dataset: a .npz, TFRecord, or folder of IDX files, arrays or images")
+	cmd.Flags().StringVar(&f.path, "dataset", "", "dataset: a .npz, TFRecord or table, or a folder of IDX files, arrays, tables, images or recordings")
 	cmd.Flags().StringVar(&f.spec, "dataset-spec", "", `how it is prepared, as in the manifest: '{preprocessing: {scale: "1/255"}}', or @FILE`)
 	cmd.Flags().StringVar(&f.split, "split", "test", "samples to use: train, validation or test")
 	if required {
@@ -55,18 +57,22 @@ func (f *dataFlags) add(cmd *cobra.Command, required bool) {
 	}
 }
 
-// open opens the dataset of a model and picks the split.
-func (f *dataFlags) open(model []byte) (*dataset.Dataset, dataset.Source, error) {
-	var spec dataset.Spec
+// open opens the dataset of a model, picks the split and notes what the reader decided.
+func (f *dataFlags) open(streams *ioStreams, model []byte) (*dataset.Dataset, dataset.Source, error) {
 	text := []byte(f.spec)
 	if len(text) > 0 && text[0] == '@' {
 		var err error
 		if text, err = os.ReadFile(string(text[1:])); err != nil {
-			return nil, nil, fault.As(fault.Spec, err)
+			return nil, nil, fault.As(fault.Spec, fmt.Errorf("--dataset-spec: %w: @FILE names a file of YAML", err))
 		}
 	}
-	if err := yaml.UnmarshalStrict(text, &spec); err != nil {
+	section, err := v1alpha1.DecodeDataset(text)
+	if err != nil {
 		return nil, nil, fault.As(fault.Spec, fmt.Errorf("--dataset-spec: %w", err))
+	}
+	spec, err := stage.DatasetSpec(section)
+	if err != nil {
+		return nil, nil, err
 	}
 	m, err := tflite.Read(model)
 	if err != nil {
@@ -75,14 +81,32 @@ func (f *dataFlags) open(model []byte) (*dataset.Dataset, dataset.Source, error)
 	spec.Network = dataset.NetworkOf(m)
 	data, err := dataset.Open(f.path, spec)
 	if err != nil {
-		return nil, nil, fault.As(fault.Dataset, err)
+		return nil, nil, fault.As(fault.Dataset, named(err))
 	}
 	source, ok := map[string]dataset.Source{"train": data.Train, "validation": data.Validation, "test": data.Test}[f.split]
 	if !ok || source == nil {
 		data.Close()
-		return nil, nil, fault.As(fault.Spec, fmt.Errorf("--split %q: want train, validation or test", f.split))
+		if ok {
+			err = fmt.Errorf("--split %s: the dataset has no training samples: name test or validation", f.split)
+		} else {
+			err = fmt.Errorf("--split %q: want train, validation or test", f.split)
+		}
+		return nil, nil, fault.As(fault.Spec, err)
+	}
+	for _, note := range data.Notes {
+		fmt.Fprintf(streams.Err, "note     %s\n", note)
 	}
 	return data, source, nil
+}
+
+// named says where the fields are that a remedy names: in a manifest the dataset's, here a flag's.
+func named(err error) error {
+	for _, field := range []string{"preprocessing", "dataset.", "stored.", "split."} {
+		if strings.Contains(err.Error(), field) && !strings.Contains(err.Error(), "--dataset-spec") {
+			return fmt.Errorf("%w (--dataset-spec says it, such as '{preprocessing: {scale: \"1/255\"}}')", err)
+		}
+	}
+	return err
 }
 
 // table writes rows in columns.

@@ -514,6 +514,36 @@ func TestInspectEvaluateCompareBenchmark(t *testing.T) {
 	}
 }
 
+func TestEvaluateAndCompareSayWhatTheyMeasureOnAndWhichFlagToSet(t *testing.T) {
+	folder := filepath.Dir(project(t))
+	model, single, wide := filepath.Join(folder, "model.tflite"), filepath.Join(folder, "single.npz"), filepath.Join(folder, "wide.npz")
+	samples, labels := corners(32, 1)
+	writeNPZ(t, single, map[string]any{"x": samples, "y": labels})
+	writeNPZ(t, wide, map[string]any{"x": make([][8][9]float32, 32), "y": labels})
+	for name, tt := range map[string]struct {
+		args []string
+		code int
+		want string
+	}{
+		"evaluate on one split":     {[]string{"evaluate", model, "--dataset", single}, 0, "training, validation and test are the same samples"},
+		"compare on one split":      {[]string{"compare", model, model, "--dataset", single}, 0, "training, validation and test are the same samples"},
+		"a shape that does not fit": {[]string{"evaluate", model, "--dataset", wide}, 3, "--dataset-spec"},
+		"a fit that is asked for":   {[]string{"evaluate", model, "--dataset", wide, "--dataset-spec", "{preprocessing: {crop: {height: 8, width: 8}}}"}, 0, "note"},
+		"a field of another kind":   {[]string{"evaluate", model, "--dataset", single, "--dataset-spec", "{preprocessing: {std: 0.5}}"}, 2, "preprocessing.std: is a number, want a list"},
+		"an octal number":           {[]string{"evaluate", model, "--dataset", single, "--dataset-spec", "{split: {seed: 010}}"}, 2, "split.seed: 010 is 8"},
+		"a rate below 0":            {[]string{"evaluate", model, "--dataset", single, "--dataset-spec", "{preprocessing: {audio: {sampleRate: -5}}}"}, 2, "preprocessing.audio.sampleRate"},
+		"a frame without end":       {[]string{"evaluate", model, "--dataset", single, "--dataset-spec", "{preprocessing: {audio: {features: MFCC, frameLength: 9223372036854775807}}}"}, 2, "preprocessing.audio.frameLength"},
+		"a file that is not there":  {[]string{"evaluate", model, "--dataset", single, "--dataset-spec", "@nowhere.yaml"}, 2, "@FILE"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, stderr, code := espalier(context.Background(), tt.args...)
+			if code != tt.code || !strings.Contains(stderr, tt.want) {
+				t.Errorf("exit code %d, want %d and %q in\n%s", code, tt.code, tt.want, stderr)
+			}
+		})
+	}
+}
+
 func TestAStagePastItsDeadlineSaysSoOnce(t *testing.T) {
 	path, out := project(t), filepath.Join(t.TempDir(), "out")
 	write(t, path, []byte(strings.NewReplacer("epochs: 2", "epochs: 9999", "  stages:", "  runPolicy: {activeDeadlineSeconds: 1}\n  stages:").Replace(manifest)))

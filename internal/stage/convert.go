@@ -19,8 +19,8 @@ import (
 
 // The conversions from the manifest's sections to the optimizer's options. Defaults that are not the optimizer's own are here.
 
-// datasetSpec converts the dataset's section: the fields have the same names.
-func datasetSpec(d v1alpha1.DatasetSource) (dataset.Spec, error) {
+// DatasetSpec converts the dataset's section: the fields have the same names.
+func DatasetSpec(d v1alpha1.DatasetSource) (dataset.Spec, error) {
 	d.ModelSource = v1alpha1.ModelSource{}
 	var spec dataset.Spec
 	data, err := json.Marshal(d)

@@ -77,7 +77,7 @@ func (p *Prepared) read(spec *v1alpha1.OptimizationPipelineSpec, samples ...[]in
 
 // open opens the dataset.
 func (p *Prepared) open(ctx context.Context, spec *v1alpha1.OptimizationPipelineSpec, sources Sources, used int64) error {
-	options, err := datasetSpec(spec.Dataset)
+	options, err := DatasetSpec(spec.Dataset)
 	if err != nil {
 		return err
 	}
