@@ -42,7 +42,11 @@ func (w *Work) reconstruct(ctx context.Context, change func(r *reconstruction, t
 	w.net.Refresh()
 	layers, notes := reconstruct.Layers(w.net.Graph)
 	w.notes = append(w.notes, notes...)
-	drawn := w.run.draw(reconstructSamples)
+	samples := reconstruct.Samples(w.net.Graph, layers, reconstructSamples)
+	if samples < min(reconstructSamples, w.run.Data.Train.Len()) {
+		w.Warn("reconstruction looks at %d samples instead of %d: the network is large", samples, reconstructSamples)
+	}
+	drawn := w.run.draw(samples)
 	for i, l := range layers {
 		if l.Bias != reconstruct.None && (w.net.Param(l.Bias) == nil || !w.net.Param(l.Bias).Trainable) {
 			l.Bias = reconstruct.None

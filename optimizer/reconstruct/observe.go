@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"espalier.dev/espalier/optimizer/exec/float"
+	"espalier.dev/espalier/optimizer/ir"
 	"espalier.dev/espalier/optimizer/kernel"
 	"espalier.dev/espalier/optimizer/panics"
 	"espalier.dev/espalier/optimizer/quantize"
@@ -29,6 +30,31 @@ const mostRows = 1 << 15
 
 // lanes are fixed, and lane l takes micro-batches l, l+lanes, …, so that sums do not depend on the number of processors.
 const lanes = 4
+
+// mostMultiplications bounds what running the operators before every layer takes, minutes on two processors; but leastSamples are looked
+// at in any case.
+const (
+	mostMultiplications = 2e12
+	leastSamples        = 32
+)
+
+// Samples is how many samples to observe the layers on, at most so many: fewer of a large network.
+func Samples(g *ir.Graph, layers []*Layer, most int) int {
+	var before, all float64
+	at := 0
+	for _, l := range layers {
+		for last := l.Nodes[len(l.Nodes)-1]; at < last; at++ {
+			if counted, ok := g.Nodes[at].Attr.(ir.Multiplier); ok {
+				before += float64(counted.Multiplications(g, &g.Nodes[at])) / float64(max(g.Batch, 1))
+			}
+		}
+		all += 2 * before
+	}
+	if all*float64(most) <= mostMultiplications {
+		return most
+	}
+	return min(most, max(leastSamples, int(mostMultiplications/all)))
+}
 
 // chunk is how many rows are multiplied at once, in float32; their sums are added up in float64.
 const chunk = 256

@@ -187,3 +187,30 @@ func TestLayersNameWhatIsTooWide(t *testing.T) {
 		t.Errorf("layers %v, notes %q", layers, notes)
 	}
 }
+
+func TestLargeNetworksAreLookedAtOnFewerSamples(t *testing.T) {
+	deep := func(side, layers int32) (*ir.Graph, []*Layer) {
+		b := tflitetest.New()
+		x := b.Input("x", 1, side, side, 64)
+		for range layers {
+			x = b.Conv("conv", x, make([]float32, 64*9*64), nil, 64, 3, 3, 1, schema.PaddingSAME, tflitetest.ReLU)
+		}
+		b.Output(x)
+		g, err := ir.Parse(b.Model(), 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		list, _ := Layers(g)
+		return g, list
+	}
+	// A layer of 224 × 224 pixels multiplies 1.85e9 times; before three of them it is 0, 1 and 2 layers, of two networks.
+	for _, tc := range []struct {
+		side, layers int32
+		want         int
+	}{{8, 3, 512}, {224, 1, 512}, {224, 3, 180}, {224, 12, leastSamples}} {
+		g, layers := deep(tc.side, tc.layers)
+		if got := Samples(g, layers, 512); got != tc.want {
+			t.Errorf("%d layers of %d pixels: %d samples, want %d", tc.layers, tc.side, got, tc.want)
+		}
+	}
+}
