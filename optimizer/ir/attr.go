@@ -95,6 +95,20 @@ type Binary struct {
 	PowersOfTwo bool
 }
 
+// SequenceLSTM is the attribute of a UNIDIRECTIONAL_SEQUENCE_LSTM of int8.
+type SequenceLSTM struct {
+	TimeMajor   bool
+	CellClip    float32
+	Hidden      int    // the tensor that says how what leaves the cell is quantized, −1: none
+	Unsupported string // why it does not run, ""
+}
+
+// SVDF is the attribute of SVDF: Rank filters make a unit.
+type SVDF struct {
+	Rank int
+	Act  Activation
+}
+
 // Concat is the attribute of CONCATENATION.
 type Concat struct {
 	Axis int

@@ -8,12 +8,12 @@ import (
 
 // Where the inputs of UNIDIRECTIONAL_SEQUENCE_LSTM begin; gates come in the order input, forget, cell, output.
 const (
-	lstmWeights    = 1  // one a gate
-	lstmRecurrent  = 5  // one a gate
+	LSTMWeights    = 1  // one a gate
+	LSTMRecurrent  = 5  // one a gate
 	lstmPeepholes  = 9  // of the input, forget and output gate
-	lstmBiases     = 12 // one a gate
+	LSTMBiases     = 12 // one a gate
 	lstmProjection = 16 // weights, bias
-	lstmStates     = 18 // of the output, of the cell
+	LSTMStates     = 18 // of the output, of the cell
 	lstmNorms      = 20 // one a gate
 )
 
@@ -45,7 +45,35 @@ func sequenceLSTM(c *call) error {
 	if err != nil {
 		return err
 	}
-	return c.sequence(o.TimeMajor, lstmWeights+forgetGate, lstmRecurrent+forgetGate)
+	if err := c.sequence(o.TimeMajor, LSTMWeights+forgetGate, LSTMRecurrent+forgetGate); err != nil {
+		return err
+	}
+	if c.in(0).Type == schema.TensorTypeINT8 {
+		c.n.Attr = c.quantizedLSTM(o)
+	}
+	return nil
+}
+
+// quantizedLSTM describes a layer of int8, which is run as it is.
+func (c *call) quantizedLSTM(o *schema.UnidirectionalSequenceLSTMOptionsT) SequenceLSTM {
+	const hidden = 4 // of the intermediate tensors
+	attr := SequenceLSTM{TimeMajor: o.TimeMajor, CellClip: o.CellClip, Hidden: -1}
+	if list := c.Model.Subgraph().Operators[c.n.Index].Intermediates; len(list) > hidden {
+		attr.Hidden = int(list[hidden])
+	}
+	for what, slots := range map[string][2]int{
+		"peephole connections": {lstmPeepholes, 3}, "a projection": {lstmProjection, 2}, "layer normalization": {lstmNorms, 4},
+	} {
+		for i := range slots[1] {
+			if c.in(slots[0]+i) != nil {
+				attr.Unsupported = what + " inside a quantized one are not supported: give the float model"
+			}
+		}
+	}
+	if o.FusedActivationFunction != schema.ActivationFunctionTypeTANH {
+		attr.Unsupported = "of quantized ones only those that activate by TANH are supported: give the float model"
+	}
+	return attr
 }
 
 // newLSTM reads a layer; nil if it does not compute with floats.
@@ -65,14 +93,14 @@ func newLSTM(u *unroller) (cell, error) {
 	}
 	l := &lstm{unroller: u, act: o.FusedActivationFunction, cellClip: o.CellClip, clip: o.ProjClip, cell: -1, output: -1, one: -1}
 	for gate := inputGate; gate <= outputGate; gate++ {
-		if u.tensor(lstmWeights+gate) != nil {
+		if u.tensor(LSTMWeights+gate) != nil {
 			l.gates = append(l.gates, gate)
 		}
 	}
 	if len(l.gates) < 3 || len(l.gates) == 3 && l.gates[0] == inputGate {
 		return nil, u.fail("it lacks the weights of a gate")
 	}
-	if err := u.stateless(lstmStates, lstmStates+1); err != nil {
+	if err := u.stateless(LSTMStates, LSTMStates+1); err != nil {
 		return nil, err
 	}
 	return l, l.read()
@@ -86,13 +114,13 @@ func (l *lstm) read() (err error) {
 		}
 		return slots
 	}
-	if l.kernel, err = l.joined("kernel", at(lstmWeights)); err != nil {
+	if l.kernel, err = l.joined("kernel", at(LSTMWeights)); err != nil {
 		return err
 	}
-	if l.recurrent, err = l.joined("recurrent_kernel", at(lstmRecurrent)); err != nil {
+	if l.recurrent, err = l.joined("recurrent_kernel", at(LSTMRecurrent)); err != nil {
 		return err
 	}
-	if l.biases, err = l.joined("bias", at(lstmBiases)); err != nil {
+	if l.biases, err = l.joined("bias", at(LSTMBiases)); err != nil {
 		return err
 	}
 	l.peepholes = [4]int32{-1, -1, -1, -1}

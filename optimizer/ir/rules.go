@@ -115,8 +115,10 @@ var rules = map[schema.BuiltinOperator]rule{
 	schema.BuiltinOperatorSHAPE:         shapeOf,
 	schema.BuiltinOperatorRANK:          shapeOf,
 
-	schema.BuiltinOperatorCALL_ONCE:       callOnce,
-	schema.BuiltinOperatorVAR_HANDLE:      varHandle,
-	schema.BuiltinOperatorREAD_VARIABLE:   readVariable,
-	schema.BuiltinOperatorASSIGN_VARIABLE: assignVariable,
+	schema.BuiltinOperatorSVDF:                         svdf,
+	schema.BuiltinOperatorUNIDIRECTIONAL_SEQUENCE_LSTM: sequenceLSTM,
+	schema.BuiltinOperatorCALL_ONCE:                    callOnce,
+	schema.BuiltinOperatorVAR_HANDLE:                   varHandle,
+	schema.BuiltinOperatorREAD_VARIABLE:                readVariable,
+	schema.BuiltinOperatorASSIGN_VARIABLE:              assignVariable,
 }

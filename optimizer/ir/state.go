@@ -154,10 +154,11 @@ func NeverSet(m *tflite.Model) error {
 		"Convert with from_keras_model or from_saved_model, or from functions with the variables made constants", len(names), strings.TrimPrefix(names[0], "/"))}
 }
 
-// KeepsState names the first operator that sets a variable, by which a network keeps state from call to call; "" if none does.
+// KeepsState names the first operator that sets a variable or has a memory, by which a network keeps state from call to call; "" if none
+// does.
 func KeepsState(m *tflite.Model) string {
 	for i, o := range m.Subgraph().Operators {
-		if code, _ := m.Op(o); code == schema.BuiltinOperatorASSIGN_VARIABLE {
+		if code, _ := m.Op(o); code == schema.BuiltinOperatorASSIGN_VARIABLE || code == schema.BuiltinOperatorSVDF {
 			return (&Node{Index: i, Op: code}).String()
 		}
 	}

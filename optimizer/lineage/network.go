@@ -80,7 +80,7 @@ func ReadSignature(data []byte, key string, samples ...[]int) (*Network, error) 
 		return nil, err
 	}
 	if at := ir.KeepsState(normal); at != "" {
-		return nil, fmt.Errorf("%s: the network keeps state from call to call in variables: such networks are inspected, evaluated and compared, not optimized; give a float model of whole sequences, or one whose state is an input and an output", at)
+		return nil, fmt.Errorf("%s: the network keeps state from call to call: such networks are inspected, evaluated and compared, not optimized; give a float model of whole sequences, or one whose state is an input and an output", at)
 	}
 	notes = append(notes, decided...)
 	rewritten := selected || len(notes) > 0

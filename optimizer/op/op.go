@@ -39,6 +39,8 @@ const (
 	Bias
 	// Param holds axes, shapes, sizes: integers that are read when a model is parsed.
 	Param
+	// State is what an operator keeps: a variable without data.
+	State
 	// Plain holds values that are never quantized: ids, positions, conditions.
 	Plain
 )

@@ -4,14 +4,16 @@ import "espalier.dev/espalier/optimizer/tflite/schema"
 
 const (
 	asSteps  = "a quantized one is not supported, give the float model; that is written as its steps when it is read"
+	asRun    = "a quantized one is run as it is, not trained: give the float model, which is written as its steps when it is read"
 	stepwise = "its steps are quantized one by one"
 )
 
 // unrolled are written as the operators that they stand for when a model is read (ir.Specialize), if they can be.
 var unrolled = []*Op{
 	{
-		Code: schema.BuiltinOperatorUNIDIRECTIONAL_SEQUENCE_LSTM, Inputs: []Slot{Data}, NoForward: asSteps, NoGradient: asSteps, Int8: Int8{Why: stepwise},
-		Since: []string{"1.13.1", "1.14.0", "2.3.0"}, Note: "2 to 512 steps, every sequence beginning with a state of zeros; no layer normalization inside. A leaf has the operators of every step",
+		Code:   schema.BuiltinOperatorUNIDIRECTIONAL_SEQUENCE_LSTM,
+		Inputs: lstmSlots(), NoForward: asRun, NoGradient: asRun, Int8: Int8{Why: stepwise},
+		Since: []string{"1.13.1", "1.14.0", "2.3.0"}, Note: "2 to 512 steps, every sequence beginning with a state of zeros; no layer normalization inside. A leaf has the operators of every step. Of int8: no peephole connections and no projection either",
 	},
 	{
 		Code: schema.BuiltinOperatorUNIDIRECTIONAL_SEQUENCE_RNN, Inputs: []Slot{Data}, NoForward: asSteps, NoGradient: asSteps, Int8: Int8{Why: stepwise},
@@ -25,4 +27,14 @@ var unrolled = []*Op{
 		Code: schema.BuiltinOperatorIF, Inputs: []Slot{Plain}, NoForward: "it is written as its branches and a choice when the model is read", NoGradient: "it is written as its branches and a choice when the model is read",
 		Int8: Int8{Why: stepwise}, Since: []string{"1.15.0"}, Note: "both branches are computed, if the condition is no constant",
 	},
+}
+
+// lstmSlots are the inputs of an LSTM: weights, biases and what else there may be, then its two states.
+func lstmSlots() []Slot {
+	const states = 18
+	slots := make([]Slot, states, states+3)
+	for i := 1; i < states; i++ {
+		slots[i] = Plain
+	}
+	return append(slots, State, State, Plain)
 }

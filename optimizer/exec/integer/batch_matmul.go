@@ -27,7 +27,7 @@ func buildBatchMatMul16(c *compiler) (runner, error) {
 func (k batchMatMul16) run(m *memory) error {
 	x, y, out := m.int16s(k.x), m.int16s(k.y), m.int16s(k.out)
 	eachMatrix(k.batchMatMulKernel, func(at, atX, atY int) {
-		eachSum(k.batchMatMulKernel, out[at:], x[atX:], y[atY:], func(x, y int16) int64 { return int64(x) * int64(y) }, func(acc int64) int16 {
+		eachSum(k.batchMatMulKernel, out[at:], x[atX:], y[atY:], func(acc int64) int16 {
 			return clamp16(k.output.ofWide(acc), math.MinInt16, math.MaxInt16)
 		})
 	})
@@ -49,7 +49,7 @@ func (c *compiler) newBatchMatMul() (*batchMatMulKernel, error) {
 func (k *batchMatMulKernel) run(m *memory) error {
 	x, y, out := m.int8s(k.x), m.int8s(k.y), m.int8s(k.out)
 	eachMatrix(k, func(at, atX, atY int) {
-		eachSum(k, out[at:], x[atX:], y[atY:], func(x, y int8) int32 { return (int32(x) - k.xZero) * (int32(y) - k.yZero) }, func(acc int32) int8 {
+		eachSum(k, out[at:], x[atX:], y[atY:], func(acc int32) int8 {
 			return clamp(k.output.of(acc)+k.zero, -128, 127)
 		})
 	})
@@ -81,7 +81,7 @@ func eachMatrix(k *batchMatMulKernel, f func(out, x, y int)) {
 }
 
 // eachSum computes one matrix: sums of products, each rescaled.
-func eachSum[T int8 | int16, A int32 | int64](k *batchMatMulKernel, out, x, y []T, product func(x, y T) A, code func(A) T) {
+func eachSum[T int8 | int16, A int32 | int64](k *batchMatMulKernel, out, x, y []T, code func(A) T) {
 	rowX, stepX := k.K, 1
 	if k.AdjX {
 		rowX, stepX = 1, k.M
@@ -94,7 +94,7 @@ func eachSum[T int8 | int16, A int32 | int64](k *batchMatMulKernel, out, x, y []
 		for c := range k.N {
 			acc := A(0)
 			for i := range k.K {
-				acc += product(x[r*rowX+i*stepX], y[c*columnY+i*stepY])
+				acc += A((int32(x[r*rowX+i*stepX]) - k.xZero) * (int32(y[c*columnY+i*stepY]) - k.yZero))
 			}
 			out[r*k.N+c] = code(acc)
 		}

@@ -100,7 +100,10 @@ func (c *compiler) compile() (runner, error) {
 	if c.n.Attr == nil {
 		return nil, c.unsupported("this operator is not supported: remove it from the model, or run it behind the optimized part")
 	}
-	for _, t := range c.n.Inputs {
+	for slot, t := range c.n.Inputs {
+		if known := op.Lookup(c.n.Op); known != nil && known.Slot(slot) == op.State {
+			continue
+		}
 		if t >= 0 && c.g.Tensors[t].Const == nil && c.g.Tensors[t].Producer < 0 && !isInput(c.g, t) {
 			return nil, c.unsupported("%s has no data and nothing makes it: variables are not supported", &c.g.Tensors[t])
 		}

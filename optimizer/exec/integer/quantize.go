@@ -35,8 +35,11 @@ func dequantize[T int8 | int16](dst []float32, q []T, scale float32, zero int32)
 	}
 }
 
-// QUANTIZE: from float32, or from one int8 or int16 quantization to another.
+// QUANTIZE: from float32, or from one int8 or int16 quantization to another, or to int32.
 func buildQuantize(c *compiler) (runner, error) {
+	if c.in(0).Type == schema.TensorTypeINT16 && c.out(0).Type == schema.TensorTypeINT32 {
+		return c.widen()
+	}
 	out, err := c.quantOf(c.out(0))
 	if err != nil {
 		return nil, err
@@ -115,6 +118,31 @@ func (k *dequantizeKernel) run(m *memory) error {
 		dequantize(m.float32s(k.out), m.int16s(k.in), k.scale, 0)
 	} else {
 		dequantize(m.float32s(k.out), m.int8s(k.in), k.scale, k.zero)
+	}
+	return nil
+}
+
+// widenKernel is QUANTIZE from int16 to int32, as networks end in whose outputs are read as integers.
+type widenKernel struct {
+	in, out int
+	multiplier
+	from, to int32 // zero points
+}
+
+func (c *compiler) widen() (runner, error) {
+	in, out := c.in(0), c.out(0)
+	from, zeroIn, okIn := in.PerTensor()
+	to, zeroOut, okOut := out.PerTensor()
+	if !okIn || !okOut || !(from > 0) || !(to > 0) {
+		return nil, c.unsupported("%s or %s has no single scale", in, out)
+	}
+	return &widenKernel{in.Index, out.Index, newMultiplier(float64(from) / float64(to)), zeroIn, zeroOut}, nil
+}
+
+func (k *widenKernel) run(m *memory) error {
+	y := m.int32s(k.out)
+	for i, v := range m.int16s(k.in) {
+		y[i] = saturate(int64(k.of(int32(v)-k.from)) + int64(k.to))
 	}
 	return nil
 }

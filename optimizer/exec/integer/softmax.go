@@ -5,6 +5,7 @@ import (
 	"math/bits"
 
 	"espalier.dev/espalier/optimizer/ir"
+	"espalier.dev/espalier/optimizer/tflite/schema"
 )
 
 // softmaxKernel is SOFTMAX over the last dimension: e^(x−max) in fixed point, relative to their sum.
@@ -13,18 +14,30 @@ type softmaxKernel struct {
 	// By how far a code is below the row's largest: e^(−scale·beta·d) in Q0, and whether d counts at all.
 	exp [256]int32
 	far int32 // differences beyond are taken for zero
+	// wide is set where the output is int16, of scale 2⁻¹⁶ from −32768 on.
+	wide bool
 }
 
 func buildSoftmax(c *compiler) (runner, error) {
-	in, out, err := c.unaryQuant()
+	in, err := c.quant(c.in(0))
 	if err != nil {
 		return nil, err
 	}
-	if err := c.fixedOutput(out, 1.0/256, -128); err != nil {
+	wide := c.out(0).Type == schema.TensorTypeINT16
+	if wide {
+		scale, zero, _ := c.out(0).PerTensor()
+		err = c.fixedOutput(quant{scale: scale, zero: zero}, 1.0/(1<<16), math.MinInt16)
+	} else {
+		var out quant
+		if out, err = c.quant(c.out(0)); err == nil {
+			err = c.fixedOutput(out, 1.0/256, -128)
+		}
+	}
+	if err != nil {
 		return nil, err
 	}
 	shape := c.in(0).Shape
-	k := &softmaxKernel{in: c.n.Inputs[0], out: c.n.Outputs[0], depth: shape[len(shape)-1]}
+	k := &softmaxKernel{in: c.n.Inputs[0], out: c.n.Outputs[0], depth: shape[len(shape)-1], wide: wide}
 	m, far, err := c.scaledDifference(float64(c.n.Attr.(ir.Softmax).Beta), in.scale)
 	if err != nil {
 		return nil, err
@@ -50,16 +63,25 @@ func (c *compiler) scaledDifference(beta float64, scale float32) (m multiplier, 
 }
 
 func (k *softmaxKernel) run(m *memory) error {
-	x, y := m.int8s(k.in), m.int8s(k.out)
-	for len(x) > 0 {
-		k.row(y[:k.depth], x[:k.depth])
-		x, y = x[k.depth:], y[k.depth:]
+	if k.wide {
+		softmaxRows(k, m.int16s(k.out), m.int8s(k.in), 16)
+	} else {
+		softmaxRows(k, m.int8s(k.out), m.int8s(k.in), 8)
 	}
 	return nil
 }
 
-func (k *softmaxKernel) row(y, x []int8) {
+func softmaxRows[T int8 | int16](k *softmaxKernel, y []T, x []int8, bits int) {
+	for len(x) > 0 {
+		softmaxRow(k, y[:k.depth], x[:k.depth], bits)
+		x, y = x[k.depth:], y[k.depth:]
+	}
+}
+
+// softmaxRow gives codes of as many bits.
+func softmaxRow[T int8 | int16](k *softmaxKernel, y []T, x []int8, bits int) {
 	const accumulatorBits = 12
+	least := int32(-1) << (bits - 1)
 	largest := int32(-128)
 	for _, v := range x {
 		largest = max(largest, int32(v))
@@ -72,9 +94,9 @@ func (k *softmaxKernel) row(y, x []int8) {
 	}
 	inverse, bitsOverUnit := reciprocal(saturate(sum), accumulatorBits)
 	for i, v := range x {
-		y[i] = -128
+		y[i] = T(least)
 		if d := largest - int32(v); d <= k.far {
-			y[i] = clamp(roundingShiftRight(highMul(inverse, k.exp[d]), bitsOverUnit+31-8)-128, -128, 127)
+			y[i] = T(min(roundingShiftRight(highMul(inverse, k.exp[d]), bitsOverUnit+31-bits)+least, -least-1))
 		}
 	}
 }
