@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestTheRateIsHalfTheGreatestThatTrialsStand(t *testing.T) {
@@ -183,5 +184,27 @@ func TestALossFarAboveTheStartIsLeftBehind(t *testing.T) {
 	r.test = nil
 	if err := r.overshot(100); err != nil {
 		t.Errorf("with a given rate: %v", err)
+	}
+}
+
+func TestTheSpeedIsThatOfTrainingNotOfTheTestOfRates(t *testing.T) {
+	task := quantizedTask(t, Tracked, 1)
+	const pause = 500 * time.Millisecond
+	task.Hooks.BeforeTrials = func() error { time.Sleep(pause); return nil }
+	began := time.Now()
+	reported := false
+	task.Hooks.Progress = func(p Progress) {
+		if p.Finding || reported {
+			return
+		}
+		reported = true
+		since := time.Since(began).Seconds()
+		if trained := float64(p.Step*findingConfig().BatchSize) / p.SamplesPerSecond; trained > since-pause.Seconds() {
+			t.Errorf("%.0f samples/s after %d steps: %.3f s of %.3f, of which %v were no training", p.SamplesPerSecond, p.Step, trained, since, pause)
+		}
+	}
+	mustRun(t, newTrainer(t, task, findingConfig()))
+	if !reported {
+		t.Error("nothing was reported")
 	}
 }

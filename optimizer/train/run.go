@@ -162,7 +162,7 @@ func (r *run) report(score *Score, always bool) {
 		return
 	}
 	r.reported = now
-	speed := float64(r.samples) / max(now.Sub(r.began).Seconds(), 1e-9)
+	speed := float64(r.samples) / max(now.Sub(r.trained).Seconds(), 1e-9)
 	mean := r.epochSum.score(r.heads[0])
 	epochs := r.planned()
 	if r.config.MaxTime > 0 && r.timed == 0 {

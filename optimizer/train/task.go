@@ -59,7 +59,7 @@ type Progress struct {
 	Rate             float64    // learning rate of the last step
 	Finding          bool       // a RangeTest is under way, and tries Rate
 	Test             *RangeTest // with Config.FindRate, once it is done
-	SamplesPerSecond float64    // of training, since Run began
+	SamplesPerSecond float64    // of training, since its first step: the search for a learning rate is apart, in Test
 	Remaining        time.Duration
 	Validation       *Score // after an epoch, if there are validation samples
 	Layer, Layers    int    // while weights are reconstructed before training: layers done, of; 0 otherwise
