@@ -225,3 +225,24 @@ func BenchmarkMFCC(b *testing.B) {
 		e.Extract(x, out)
 	}
 }
+
+// A file of nothing but chunks is given up soon.
+func TestChunksWithoutEnd(t *testing.T) {
+	file := append([]byte("RIFF\xff\xff\xff\x7fWAVE"), bytes.Repeat([]byte("JUNK\x00\x00\x00\x00"), 1<<20)...)
+	reads := 0
+	_, err := ReadHeader(counted{bytes.NewReader(file), &reads}, int64(len(file)))
+	if err == nil || !strings.Contains(err.Error(), "no sound") || reads > maxChunks+1 {
+		t.Errorf("%v after %d reads", err, reads)
+	}
+}
+
+// counted counts the reads of a file.
+type counted struct {
+	*bytes.Reader
+	reads *int
+}
+
+func (c counted) ReadAt(p []byte, at int64) (int, error) {
+	*c.reads++
+	return c.Reader.ReadAt(p, at)
+}

@@ -37,6 +37,9 @@ type encoding struct {
 // maxClip bounds the bytes of one recording: an hour and a half of 16 kHz, 16 bits.
 const maxClip = 1 << 28
 
+// maxChunks bounds what is looked through for the sound. Recorders write a handful.
+const maxChunks = 1 << 12
+
 // The format codes of a fmt chunk (RFC 2361; extensible: the code is in the first two bytes of a GUID).
 const (
 	formatPCM        = 1
@@ -63,7 +66,8 @@ func ReadHeader(r io.ReaderAt, size int64) (*Header, error) {
 		return nil, errors.New("is no WAV file")
 	}
 	h := &Header{}
-	for at := int64(12); ; {
+	at := int64(12)
+	for range maxChunks {
 		var chunk [8]byte
 		if n, _ := r.ReadAt(chunk[:], at); n < len(chunk) {
 			return nil, errors.New("has no sound: its data chunk is missing")
@@ -80,6 +84,7 @@ func ReadHeader(r io.ReaderAt, size int64) (*Header, error) {
 		}
 		at += length + length%2
 	}
+	return nil, fmt.Errorf("has no sound in its first %d chunks: damaged?", maxChunks)
 }
 
 // readFormat reads a fmt chunk.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -178,6 +179,44 @@ func TestALargeTableIsSpooled(t *testing.T) {
 	if err := d.Train.Read(499, x); err != nil || !slices.Equal(x[0], []float32{499, 500, 501, 502}) {
 		t.Errorf("%v, %v", x, err)
 	}
+}
+
+// A label keeps nothing of its row but itself.
+func TestLabelsDoNotKeepTheirRows(t *testing.T) {
+	const rows = 400
+	number := "1." + strings.Repeat("0", 40_000)
+	var table, list strings.Builder
+	table.WriteString("a,label\n")
+	list.WriteString("note,filename,label\n")
+	files := map[string][]byte{}
+	for i := range rows {
+		fmt.Fprintf(&table, "%s,class %d\n", number, i)
+		fmt.Fprintf(&list, "%s,%d.wav,class %d\n", number, i, i)
+		files[fmt.Sprintf("%d.wav", i)] = wavBytes(8000, 1, 2, 3)
+	}
+	files["list.csv"] = []byte(list.String())
+	for name, path := range map[string]string{"a table": writeTables(t, map[string]string{"d.csv": table.String()}), "a list": folder(t, files)} {
+		before := heap()
+		d, err := Open(path, Spec{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if kept := heap() - before; kept > 4<<20 {
+			t.Errorf("%s: %d bytes stay in memory for %d labels", name, kept, rows)
+		}
+		if n := d.Train.Len(); n != rows {
+			t.Errorf("%s: %d samples", name, n)
+		}
+		d.Close()
+	}
+}
+
+// heap is what is in use, as far as it is reachable.
+func heap() int64 {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
 }
 
 // writeTables writes files to a folder and returns its path, or that of the only file.

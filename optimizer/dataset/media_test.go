@@ -147,9 +147,15 @@ func TestRecordingsThatCannotBeRead(t *testing.T) {
 		"a split that is none":  {map[string][]byte{"a.wav": clip, "l.csv": []byte("file,split,label\na.wav,spare,1\n")}, nil, []string{"spare", "train, validation and test"}},
 		"features not possible": {map[string][]byte{"hi/a.wav": clip}, &AudioSteps{Features: LogMel, UpperHertz: "9000"}, []string{"preprocessing.audio", "9000"}},
 		"too long at the rate":  {map[string][]byte{"hi/a.wav": wavBytes(1000, make([]int16, 70000)...)}, &AudioSteps{SampleRate: 1 << 20}, []string{"a.wav", "cut it into clips"}},
-		"frames without them":   {map[string][]byte{"hi/a.wav": clip}, &AudioSteps{FrameLength: 2}, []string{"LogMel or MFCC"}},
-		"audio of images":       {map[string][]byte{"hi/a.png": grayPNG(1, 3, 7)}, &AudioSteps{SampleRate: 8000}, []string{"for recordings"}},
-		"an array of no rate":   {map[string][]byte{"x.npy": npyBytes("<i2", []int{1, 3}, []int16{1, 2, 3})}, &AudioSteps{Features: MFCC}, []string{"sampleRate"}},
+		"a rate below 0":        {map[string][]byte{"hi/a.wav": clip}, &AudioSteps{SampleRate: -8000}, []string{"preprocessing.audio.sampleRate is -8000"}},
+		"a length below 0":      {map[string][]byte{"hi/a.wav": clip}, &AudioSteps{Samples: -1}, []string{"preprocessing.audio.samples is -1"}},
+		"a frame without end":   {map[string][]byte{"hi/a.wav": clip}, &AudioSteps{Features: MFCC, FrameLength: math.MaxInt}, []string{"preprocessing.audio.frameLength is 9223372036854775807"}},
+		"steps without end":     {map[string][]byte{"hi/a.wav": clip}, &AudioSteps{Features: MFCC, FrameStep: math.MaxInt / 2}, []string{"preprocessing.audio.frameStep"}},
+		"features of another length": {map[string][]byte{"hi/a.wav": wavBytes(8000, tone(80)...)}, &AudioSteps{Features: LogMel, FrameLength: 8, FrameStep: 900, MelBands: 1, LowerHertz: "100"},
+			[]string{"in frames of 8 every 900", "frameStep, frameLength", "samples: 1808"}},
+		"frames without them": {map[string][]byte{"hi/a.wav": clip}, &AudioSteps{FrameLength: 2}, []string{"LogMel or MFCC"}},
+		"audio of images":     {map[string][]byte{"hi/a.png": grayPNG(1, 3, 7)}, &AudioSteps{SampleRate: 8000}, []string{"for recordings"}},
+		"an array of no rate": {map[string][]byte{"x.npy": npyBytes("<i2", []int{1, 3}, []int16{1, 2, 3})}, &AudioSteps{Features: MFCC}, []string{"sampleRate"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			d, err := Open(folder(t, test.files), Spec{Network: hears(3), Preprocessing: Preprocessing{Audio: test.steps}})

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"math/bits"
 	"os"
 	"path/filepath"
 	"slices"
@@ -200,6 +201,9 @@ func (p *parts) listen(k int, in *Input, steps *AudioSteps) ([]string, error) {
 	if steps == nil {
 		steps = &AudioSteps{}
 	}
+	if err := steps.check(); err != nil {
+		return nil, fmt.Errorf("preprocessing.audio.%w", err)
+	}
 	heard, err := survey(all, steps.SampleRate)
 	if err != nil {
 		return nil, err
@@ -218,6 +222,22 @@ func (p *parts) listen(k int, in *Input, steps *AudioSteps) ([]string, error) {
 		}
 	}
 	return note, nil
+}
+
+// check refuses numbers that are out of bounds, which those of the manifest are within.
+func (a *AudioSteps) check() error {
+	for _, field := range []struct {
+		name       string
+		value, top int
+	}{
+		{"sampleRate", a.SampleRate, 1 << 20}, {"samples", a.Samples, maxSamples}, {"frameLength", a.FrameLength, 1 << 16}, {"frameStep", a.FrameStep, maxSamples},
+		{"fftLength", a.FFTLength, 1 << 16}, {"melBands", a.MelBands, 1 << 15}, {"coefficients", a.Coefficients, 1 << 15},
+	} {
+		if field.value < 0 || field.value > field.top {
+			return fmt.Errorf("%s is %d: at least 1 and at most %d", field.name, field.value, field.top)
+		}
+	}
+	return nil
 }
 
 // maxSamples bounds a clip.
@@ -263,7 +283,7 @@ func (h *heard) length(steps *AudioSteps, e *audio.Extractor, in *Input) (int, [
 	}
 	if n == 0 && known && e != nil {
 		if width := e.Shape(0)[1]; numel(in.Shape)%width == 0 {
-			n = (numel(in.Shape)/width-1)*e.FrameStep + e.FrameLength
+			n = min(numel(in.Shape)/width-1, maxSamples)*e.FrameStep + e.FrameLength
 		}
 	}
 	if n == 0 && h.shortest != h.longest {
@@ -273,6 +293,10 @@ func (h *heard) length(steps *AudioSteps, e *audio.Extractor, in *Input) (int, [
 		n = h.longest
 	}
 	if steps.Samples == 0 && (h.longest > 2*n || 2*h.longest < n) {
+		if e != nil {
+			return 0, nil, fmt.Errorf("recordings have up to %d samples, the input %s is made of %d, in frames of %d every %d: preprocessing.audio.frameStep, frameLength and coefficients or melBands have to be the training's; samples: %d cuts or pads all the same",
+				h.longest, in, n, e.FrameLength, e.FrameStep, n)
+		}
 		return 0, nil, fmt.Errorf("recordings have up to %d samples, the input %s is made of %d: name features (preprocessing.audio.features: LogMel or MFCC) or the length (samples: %d)",
 			h.longest, in, n, n)
 	}
@@ -300,8 +324,8 @@ func (a *AudioSteps) extractor(rate int) (*audio.Extractor, error) {
 	}
 	f := audio.Features{Kind: audio.Kind(a.Features), Rate: rate, FrameLength: cmp.Or(a.FrameLength, rate*30/1000), FrameStep: cmp.Or(a.FrameStep, rate*20/1000),
 		FFTLength: a.FFTLength, Power: cmp.Or(a.Power, 1), MelBands: cmp.Or(a.MelBands, 40), Count: cmp.Or(a.Coefficients, 10)}
-	for f.FFTLength == 0 || a.FFTLength == 0 && f.FFTLength < f.FrameLength {
-		f.FFTLength = max(1, 2*f.FFTLength)
+	if f.FFTLength == 0 {
+		f.FFTLength = 1 << bits.Len(uint(f.FrameLength-1))
 	}
 	var err error
 	if f.Lower, err = a.LowerHertz.Float(20); err != nil {
