@@ -4,7 +4,7 @@
 //
 // Package lineage strings it together: a Network, the techniques that make another of it, and its leaf. The parts are packages of their
 // own: tflite (the format), ir (the parsed graph), exec/float and exec/integer (execution), weight (the parametrization), prune, cluster,
-// quantize (what the techniques choose), train (the loop), dataset, measure, report.
+// quantize (what the techniques choose), sensitivity (what layers bear), train (the loop), dataset, measure, report.
 package optimizer
 
 // AlgorithmVersion changes when the same inputs give other bytes than before. It is part of every stage's name in a store.

@@ -544,6 +544,42 @@ func TestEvaluateAndCompareSayWhatTheyMeasureOnAndWhichFlagToSet(t *testing.T) {
 	}
 }
 
+// The stages that sensitivity prints are stages of a manifest.
+func TestRulesFromSensitivityRun(t *testing.T) {
+	path := project(t)
+	folder := filepath.Dir(path)
+	model, data, page := filepath.Join(folder, "model.tflite"), filepath.Join(folder, "data.npz"), filepath.Join(folder, "s.html")
+	stdout, stderr, code := espalier(context.Background(), "sensitivity", model, "--dataset", data, "--html", page)
+	if code != 0 || !strings.Contains(stdout, "dense/kernel") || !strings.Contains(stdout, "50 % zeros") {
+		t.Fatalf("exit code %d\n%s%s", code, stdout, stderr)
+	}
+	if html, err := os.ReadFile(page); err != nil || !bytes.Contains(html, []byte("What each layer bears")) {
+		t.Errorf("the page: %v", err)
+	}
+	begin, _, _ := strings.Cut(manifest, "  training:")
+	stages := ""
+	for _, line := range strings.Split(stdout, "\n") {
+		if strings.HasPrefix(line, "- name: ") || strings.HasPrefix(line, "  prune:") || strings.HasPrefix(line, "  cluster:") || strings.HasPrefix(line, "    ") {
+			stages += "  " + line + "\n"
+		}
+	}
+	write(t, path, []byte(begin+"  training: {epochs: 0}\n  stages:\n"+stages))
+	if out, errs, code := espalier(context.Background(), "run", path, "-o", filepath.Join(t.TempDir(), "out")); code != 0 || !strings.Contains(out, "cluster") {
+		t.Errorf("exit code %d of\n%s\n%s%s", code, stages, out, errs)
+	}
+	stdout, _, code = espalier(context.Background(), "sensitivity", model, "--dataset", data, "-o", "json")
+	var found struct {
+		Layers []struct{ Prune, Cluster []any }
+		Plans  []any
+	}
+	if err := json.Unmarshal([]byte(stdout), &found); err != nil || code != 0 || len(found.Layers) != 2 || len(found.Plans) != 2 || len(found.Layers[0].Prune) != 10 {
+		t.Errorf("as JSON: exit code %d, %v, %+v", code, err, found)
+	}
+	if _, stderr, code = espalier(context.Background(), "sensitivity", model, "--dataset", data, "--sparsity", "0.55"); code != 2 || !strings.Contains(stderr, "rules are written for one of") {
+		t.Errorf("exit code %d: %s", code, stderr)
+	}
+}
+
 func TestAStagePastItsDeadlineSaysSoOnce(t *testing.T) {
 	path, out := project(t), filepath.Join(t.TempDir(), "out")
 	write(t, path, []byte(strings.NewReplacer("epochs: 2", "epochs: 9999", "  stages:", "  runPolicy: {activeDeadlineSeconds: 1}\n  stages:").Replace(manifest)))

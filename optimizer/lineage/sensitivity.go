@@ -9,12 +9,20 @@ import (
 	"espalier.dev/espalier/optimizer/kernel"
 )
 
-// sensitivitySamples is how many training samples gradients are squared over.
-const sensitivitySamples = 256
+// SensitivitySamples is how many training samples, if there are as many, gradients are squared over.
+const SensitivitySamples = 256
 
 // sensitivity returns, by weight of every kernel, the mean squared gradient of the network's own log-likelihood: the diagonal of its
 // Fisher information, with labels drawn from its answers, so that it needs none (SqueezeLLM, arXiv 2306.07629, weighs clusters so).
 func (w *Work) sensitivity(ctx context.Context) (map[int][]float32, error) {
+	return w.squaredGradients(ctx, likelihoodGradient)
+}
+
+// seed adds to gradient that of a loss at an output's loss tensor z of a sample.
+type seed func(o *answer.Output, gradient, z []float32, sample int)
+
+// squaredGradients returns, by weight of every kernel, the mean squared gradient of a loss over training samples.
+func (w *Work) squaredGradients(ctx context.Context, loss seed) (map[int][]float32, error) {
 	w.net.Refresh()
 	exec, grads := w.net.NewExec(true), w.net.NewGrads()
 	if err := exec.SetBatch(1); err != nil {
@@ -30,7 +38,7 @@ func (w *Work) sensitivity(ctx context.Context) (map[int][]float32, error) {
 	for i := range inputs {
 		inputs[i] = exec.Input(i)
 	}
-	drawn := w.run.draw(sensitivitySamples)
+	drawn := w.run.draw(SensitivitySamples)
 	for sample, at := range drawn {
 		if err := ctx.Err(); err != nil {
 			return nil, err
@@ -43,7 +51,7 @@ func (w *Work) sensitivity(ctx context.Context) (map[int][]float32, error) {
 		for i := range w.run.Outputs {
 			if o := &w.run.Outputs[i]; o.Trained() {
 				t := o.LossTensor(w.net.Graph)
-				likelihoodGradient(o, exec.LossGrad(t), exec.Tensor(t), sample)
+				loss(o, exec.LossGrad(t), exec.Tensor(t), sample)
 			}
 		}
 		for _, g := range grads.Param {

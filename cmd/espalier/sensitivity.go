@@ -1,0 +1,167 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"path/filepath"
+	"strconv"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"espalier.dev/espalier/internal/fault"
+	"espalier.dev/espalier/optimizer/dataset"
+	"espalier.dev/espalier/optimizer/lineage"
+	reporting "espalier.dev/espalier/optimizer/report"
+	"espalier.dev/espalier/optimizer/sensitivity"
+	"espalier.dev/espalier/optimizer/tflite"
+)
+
+// sensitivityOptions are the flags of `espalier sensitivity`.
+type sensitivityOptions struct {
+	model, signature, page string
+	data                   dataFlags
+	sparsity               float64
+	clusters               int
+	format                 output
+	streams                *ioStreams
+}
+
+func newSensitivityCommand(streams *ioStreams) *cobra.Command {
+	o := &sensitivityOptions{streams: streams}
+	cmd := &cobra.Command{
+		Use:   "sensitivity MODEL --dataset DATA",
+		Short: "Show what zeros, codes and int8 cost each layer, and the rules that follow",
+		Long: `Show how far the outputs are expected to be off, as a share of their variance, when one layer is pruned, clustered or quantized and
+nothing is trained: from one pass over up to 256 training samples, without labels. Then print the prune and cluster stages whose rules give every layer
+its own level: as many zeros, or bits, in all as with one level, where they cost least.`,
+		Example: "  espalier sensitivity model.tflite --dataset data.npz --sparsity 0.7 --html sensitivity.html",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			o.model = args[0]
+			return o.run(cmd.Context())
+		},
+	}
+	o.format.addFlag(cmd)
+	o.data.add(cmd, true)
+	_ = cmd.Flags().MarkHidden("split")
+	cmd.Flags().StringVar(&o.signature, "signature", "", "signature to look at, of a model with several; default: serving_default, else the file's first")
+	cmd.Flags().StringVar(&o.page, "html", "", "file to write the heat map to, for a browser")
+	cmd.Flags().Float64Var(&o.sparsity, "sparsity", 0.5, "zeros in all that rules are written for: one of the levels shown")
+	cmd.Flags().IntVar(&o.clusters, "clusters", 16, "clusters that rules are written for: one of the levels shown")
+	return cmd
+}
+
+func (o *sensitivityOptions) run(ctx context.Context) error {
+	content, err := readSignature(o.model, o.signature)
+	if err != nil {
+		return err
+	}
+	o.data.split = "train"
+	data, source, err := o.data.open(o.streams, content)
+	if err != nil {
+		return err
+	}
+	defer data.Close()
+	network, err := lineage.ReadSignature(content, o.signature, dataset.Shapes(source)...)
+	run := &lineage.Run{Data: data}
+	if err == nil {
+		network, err = run.Reach(ctx, network)
+	}
+	if err != nil {
+		return fault.As(fault.Model, named(fmt.Errorf("%s: %w", o.model, err)))
+	}
+	found := &reporting.Sensitivity{Model: filepath.Base(o.model), Samples: min(lineage.SensitivitySamples, source.Len()), Tool: tool()}
+	if found.Layers, found.Notes, err = run.Sensitivity(ctx, network); err != nil {
+		return fault.As(fault.Model, named(fmt.Errorf("%s: %w", o.model, err)))
+	}
+	if err := o.plan(found); err != nil {
+		return err
+	}
+	if o.page != "" {
+		var page bytes.Buffer
+		if err := reporting.WriteSensitivity(&page, found); err != nil {
+			return err
+		}
+		if err := tflite.WriteWhole(o.page, page.Bytes()); err != nil {
+			return fault.As(fault.Storage, err)
+		}
+	}
+	if o.format == outputJSON {
+		return printJSON(o.streams.Out, found)
+	}
+	return o.show(found)
+}
+
+// plan writes rules for both techniques.
+func (o *sensitivityOptions) plan(found *reporting.Sensitivity) error {
+	for _, p := range []struct {
+		technique string
+		level     float64
+	}{{"prune", o.sparsity}, {"cluster", float64(o.clusters)}} {
+		plan, err := sensitivity.Allocate(found.Layers, p.technique, p.level)
+		if err != nil {
+			return fault.As(fault.Spec, err)
+		}
+		found.Plans = append(found.Plans, plan)
+	}
+	return nil
+}
+
+// shownSparsities and shownClusters are the levels that a terminal has room for.
+var (
+	shownSparsities = []float64{0.3, 0.5, 0.7, 0.8, 0.9}
+	shownClusters   = []float64{64, 32, 16, 8, 4}
+)
+
+func (o *sensitivityOptions) show(found *reporting.Sensitivity) error {
+	err := table(o.streams, func(w *tabwriter.Writer) {
+		fmt.Fprint(w, "LAYER\tOPERATOR\tWEIGHTS\tINT8")
+		for _, s := range shownSparsities {
+			fmt.Fprintf(w, "\t%.0f%% ZEROS", 100*s)
+		}
+		for _, n := range shownClusters {
+			fmt.Fprintf(w, "\t%.0f CODES", n)
+		}
+		fmt.Fprintln(w)
+		for _, l := range found.Layers {
+			name := shorten(l.Name, 40)
+			if l.Kept {
+				name += " *"
+			}
+			fmt.Fprintf(w, "%s\t%s\t%d\t%.2g", name, l.Op, l.Weights, l.Int8)
+			cells(w, l.Prune, shownSparsities)
+			cells(w, l.Cluster, shownClusters)
+			fmt.Fprintln(w)
+		}
+	})
+	if err != nil {
+		return err
+	}
+	out := o.streams.Out
+	fmt.Fprintf(out, "\nexpected squared error of the outputs as a share of their variance, one layer at a time, untrained, over %d samples; * left alone unless a rule names it\n", found.Samples)
+	for _, note := range found.Notes {
+		fmt.Fprintln(out, "note:", note)
+	}
+	for _, p := range found.Plans {
+		fmt.Fprintf(out, "\n# %s: %s\n%s", reporting.PlanTitle(p), reporting.PlanText(p), reporting.PlanStage(p))
+	}
+	if o.page != "" {
+		fmt.Fprintf(out, "\nheat map: %s\n", o.page)
+	}
+	return nil
+}
+
+// cells are the errores of some levels; - where a layer has none.
+func cells(w *tabwriter.Writer, levels []sensitivity.Level, shown []float64) {
+	for _, want := range shown {
+		text := "-"
+		for _, l := range levels {
+			if l.Level == want {
+				text = strconv.FormatFloat(l.Error, 'g', 2, 64)
+			}
+		}
+		fmt.Fprint(w, "\t"+text)
+	}
+}

@@ -1,0 +1,130 @@
+package lineage
+
+import (
+	"context"
+	"math"
+
+	"gonum.org/v1/gonum/stat"
+
+	"espalier.dev/espalier/optimizer/answer"
+	"espalier.dev/espalier/optimizer/sensitivity"
+)
+
+// Sensitivity is what levels of every technique cost each kernel of a network, from one pass over up to SensitivitySamples training samples;
+// see package sensitivity. Kernels that no gradient reaches are left out, and noted.
+func (r *Run) Sensitivity(ctx context.Context, n *Network) (layers []sensitivity.Layer, notes []string, err error) {
+	if err := r.describe(ctx, n); err != nil {
+		return nil, nil, err
+	}
+	w, err := r.open(n)
+	if err != nil {
+		return nil, nil, err
+	}
+	spread, err := w.spread(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	slopes, err := w.squaredGradients(ctx, func(o *answer.Output, gradient, z []float32, sample int) {
+		outputGradient(o, gradient, spread[o.Index], sample)
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, k := range w.Kernels {
+		if slopes[k.Tensor] == nil {
+			continue // noted by open
+		}
+		l, err := sensitivity.Of(k, w.Tensors[k.Tensor], slopes[k.Tensor])
+		if err != nil {
+			return nil, nil, err
+		}
+		layers = append(layers, l)
+	}
+	return layers, w.notes, nil
+}
+
+// outputGradient adds to gradient that of an output's values, in units of their spread, weighed by signs drawn by the sample's number: its
+// square's mean is that of a single value's (Hutchinson's estimator). What all scores of a choice have in common changes no answer.
+func outputGradient(o *answer.Output, gradient []float32, spread float64, sample int) {
+	if gradient == nil || spread == 0 {
+		return
+	}
+	by := 1 / (spread * math.Sqrt(float64(len(gradient))))
+	u := draws(sample)
+	row := 0 // scores of a choice
+	if o.Answers() && len(gradient) > o.Positions {
+		row = len(gradient) / o.Positions
+	}
+	signs := make([]float64, len(gradient))
+	for i := range signs {
+		signs[i] = by
+		if u() < 0.5 {
+			signs[i] = -by
+		}
+	}
+	for from := 0; row > 0 && from < len(signs); from += row {
+		mean := stat.Mean(signs[from:from+row], nil)
+		for i := range row {
+			signs[from+i] -= mean
+		}
+	}
+	for i, s := range signs {
+		gradient[i] += float32(s)
+	}
+}
+
+// spread is the standard deviation of each output's loss tensor over the samples that sensitivities are taken from, by output.
+func (w *Work) spread(ctx context.Context) (map[int]float64, error) {
+	w.net.Refresh()
+	exec := w.net.NewExec(false)
+	if err := exec.SetBatch(1); err != nil {
+		return nil, err
+	}
+	inputs := make([][]float32, len(w.net.Graph.Inputs))
+	for i := range inputs {
+		inputs[i] = exec.Input(i)
+	}
+	values := map[int][]float64{} // a few of every sample's, by output
+	for _, at := range w.run.draw(SensitivitySamples) {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		if err := w.run.Data.Train.Read(at, inputs); err != nil {
+			return nil, err
+		}
+		exec.Forward()
+		for i := range w.run.Outputs {
+			if o := &w.run.Outputs[i]; o.Trained() {
+				values[o.Index] = append(values[o.Index], centred(o, exec.Tensor(o.LossTensor(w.net.Graph)))...)
+			}
+		}
+	}
+	out := map[int]float64{}
+	for i, v := range values {
+		out[i] = stat.StdDev(v, nil)
+	}
+	return out, nil
+}
+
+// centred are at most 4096 of an output's values, scores of a choice without their mean.
+func centred(o *answer.Output, z []float32) []float64 {
+	row := 1
+	if o.Answers() {
+		row = max(len(z)/o.Positions, 1)
+	}
+	var out []float64
+	for from := 0; from+row <= len(z) && len(out) < 4096; from += row {
+		part := make([]float64, row)
+		for i := range part {
+			part[i] = float64(z[from+i])
+		}
+		if row > 1 {
+			mean := stat.Mean(part, nil)
+			for i := range part {
+				part[i] -= mean
+			}
+		}
+		out = append(out, part...)
+	}
+	return out
+}
