@@ -29,14 +29,17 @@ func Normalise(m *Model) (notes []string, err error) {
 		if err := m.dequantizeHybrid(s, g, counts); err != nil {
 			return nil, err
 		}
+		if err := m.dequantizeTables(s, g, counts); err != nil {
+			return nil, err
+		}
 		if err := m.foldDequantize(s, g, counts); err != nil {
 			return nil, err
 		}
 	}
-	if counts[noteFolded] > 0 {
+	if counts[noteFolded]+counts[noteTable] > 0 {
 		Compact(m) // of what was dequantized
 	}
-	for _, kind := range []string{noteUint8, noteBias, noteZero, noteHybrid, noteFolded} {
+	for _, kind := range []string{noteUint8, noteBias, noteZero, noteHybrid, noteTable, noteFolded} {
 		if n := counts[kind]; n > 0 {
 			notes = append(notes, fmt.Sprintf(kind, n))
 		}
@@ -49,6 +52,7 @@ const (
 	noteBias   = "%d biases had the weights' quantized dimension; set to 0"
 	noteZero   = "%d quantized tensors had no zero points; set to 0"
 	noteHybrid = "%d int8 weights of float operators dequantized (hybrid quantization)"
+	noteTable  = "%d int8 tables of a float network dequantized (hybrid quantization)"
 	noteFolded = "%d constants behind a DEQUANTIZE stored as float32 (float16 weights)"
 )
 
@@ -114,6 +118,73 @@ func (m *Model) dequantizeHybrid(s int, g *schema.SubGraphT, counts map[string]i
 	}
 	return nil
 }
+
+// dequantizeTables turns int8 tables into float whose rows GATHER takes and DEQUANTIZE makes float, as dynamic range quantization leaves
+// embeddings. An int8 network, one with any other quantized activation, keeps them.
+func (m *Model) dequantizeTables(s int, g *schema.SubGraphT, counts map[string]int) error {
+	rows := map[int32]int32{} // by what GATHER gives of it, the table
+	for _, o := range g.Operators {
+		code, _ := m.Op(o)
+		if code == schema.BuiltinOperatorGATHER && len(o.Inputs) > 1 && len(o.Outputs) == 1 && o.Inputs[0] >= 0 && o.Outputs[0] >= 0 {
+			if table := g.Tensors[o.Inputs[0]]; m.IsConst(table) && table.Type == schema.TensorTypeINT8 && scaled(table) {
+				rows[o.Outputs[0]] = o.Inputs[0]
+			}
+		}
+	}
+	for i, t := range g.Tensors {
+		if _, ok := rows[int32(i)]; !ok && !m.IsConst(t) && scaled(t) {
+			return nil
+		}
+	}
+	dequantized := map[int32]int32{} // by what DEQUANTIZE gives, what it reads
+	for _, o := range g.Operators {
+		code, _ := m.Op(o)
+		for _, t := range o.Inputs {
+			if _, ok := rows[t]; ok && (code != schema.BuiltinOperatorDEQUANTIZE || slices.Contains(g.Outputs, t) || slices.Contains(g.Outputs, o.Outputs[0])) {
+				return nil
+			}
+		}
+		if code == schema.BuiltinOperatorDEQUANTIZE && len(o.Inputs) == 1 && len(o.Outputs) == 1 {
+			if _, ok := rows[o.Inputs[0]]; ok {
+				dequantized[o.Outputs[0]] = o.Inputs[0]
+			}
+		}
+	}
+	if len(dequantized) == 0 {
+		return nil
+	}
+	for t, table := range rows {
+		w := g.Tensors[table]
+		if w.Type == schema.TensorTypeINT8 {
+			values, err := m.dequantized(tensorName(s, int(table), w), w)
+			if err != nil {
+				return err
+			}
+			m.SetData(w, Float32Bytes(values))
+			w.Type, w.Quantization = schema.TensorTypeFLOAT32, nil
+			counts[noteTable]++
+		}
+		g.Tensors[t].Type, g.Tensors[t].Quantization = schema.TensorTypeFLOAT32, nil
+	}
+	g.Operators = slices.DeleteFunc(g.Operators, func(o *schema.OperatorT) bool {
+		if len(o.Outputs) != 1 {
+			return false
+		}
+		_, gone := dequantized[o.Outputs[0]]
+		return gone
+	})
+	for _, o := range g.Operators {
+		for k, t := range o.Inputs {
+			if from, ok := dequantized[t]; ok {
+				o.Inputs[k] = from
+			}
+		}
+	}
+	return nil
+}
+
+// scaled reports whether a tensor is quantized.
+func scaled(t *schema.TensorT) bool { return t.Quantization != nil && len(t.Quantization.Scale) > 0 }
 
 // foldDequantize replaces the DEQUANTIZE of a constant by its result. One whose result the subgraph returns stays.
 func (m *Model) foldDequantize(s int, g *schema.SubGraphT, counts map[string]int) error {
