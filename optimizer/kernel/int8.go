@@ -33,6 +33,7 @@ func grow[T byte | int32](b []T, n int) []T {
 type Int8Dense struct {
 	n, k    int
 	weights []int8 // [n, k], as given
+	zero    int32  // of the weights
 	packed  []byte // panels of outputs: [steps][outputs][taps]
 	steps   int
 	requant requantizer
@@ -41,11 +42,11 @@ type Int8Dense struct {
 // NewInt8Dense packs weights [n, k], n being len(q.Bias); it keeps a reference to them.
 func NewInt8Dense(weights []int8, k int, q Requant) *Int8Dense {
 	n := len(q.Bias)
-	d := &Int8Dense{n: n, k: k, weights: weights[:n*k]}
+	d := &Int8Dense{n: n, k: k, weights: weights[:n*k], zero: q.WeightZero}
 	sums := newOutputSums(n)
 	for j := range n {
 		for _, v := range d.weights[j*k : (j+1)*k] {
-			sums.add(j, v)
+			sums.add(j, int32(v)-d.zero)
 		}
 	}
 	d.requant = newLayerRequantizer(q, sums, q.InputZero+int32(simd.IntXor))
@@ -53,9 +54,14 @@ func NewInt8Dense(weights []int8, k int, q Requant) *Int8Dense {
 	return d
 }
 
-// outputs is the number of outputs with those that fill the last register.
+// outputs is the number of outputs with those that fill the last register. Where weights have a zero point, output n is the sum of the
+// inputs, which finish takes from the others.
 func (d *Int8Dense) outputs() int {
-	return (d.n + simd.IntLanes - 1) / simd.IntLanes * simd.IntLanes
+	n := d.n
+	if d.zero != 0 {
+		n++
+	}
+	return (n + simd.IntLanes - 1) / simd.IntLanes * simd.IntLanes
 }
 
 // panel is the number of outputs of the panel at output j.
@@ -69,12 +75,24 @@ func (d *Int8Dense) pack() {
 	d.steps = (d.k + round - 1) / round * simd.IntSteps
 	d.packed = grow(d.packed, d.outputs()*d.steps*simd.DenseTaps*simd.IntSize)
 	for j := range d.n {
-		first := j / (2 * simd.IntLanes) * 2 * simd.IntLanes
-		panel := d.panel(first)
-		for p, v := range d.weights[j*d.k : (j+1)*d.k] {
-			step, tap := p/simd.DenseTaps, p%simd.DenseTaps
-			putInt(d.packed, (first*d.steps+step*panel+j-first)*simd.DenseTaps+tap, v)
+		d.packOutput(j, d.weights[j*d.k:(j+1)*d.k])
+	}
+	if d.zero != 0 {
+		ones := make([]int8, d.k)
+		for p := range ones {
+			ones[p] = 1
 		}
+		d.packOutput(d.n, ones)
+	}
+}
+
+// packOutput packs the weights of an output.
+func (d *Int8Dense) packOutput(j int, weights []int8) {
+	first := j / (2 * simd.IntLanes) * 2 * simd.IntLanes
+	panel := d.panel(first)
+	for p, v := range weights {
+		step, tap := p/simd.DenseTaps, p%simd.DenseTaps
+		putInt(d.packed, (first*d.steps+step*panel+j-first)*simd.DenseTaps+tap, v)
 	}
 }
 
@@ -165,7 +183,36 @@ func (d *Int8Dense) multiply(s *Int8Scratch, y []int8, n int) {
 			}
 		}
 	}
+	d.finish(s, y, n)
+}
+
+// finish turns the sums of n rows into codes.
+func (d *Int8Dense) finish(s *Int8Scratch, y []int8, n int) {
+	outputs := d.outputs()
+	if d.zero != 0 {
+		for i := range n {
+			row := s.sums[i*outputs:][:d.n+1]
+			subtract(row[:d.n], d.zero*row[d.n])
+		}
+	}
 	d.requant.run(s, y, d.n, s.sums, outputs, n, 0, d.n)
+}
+
+// subtract subtracts v from every sum.
+func subtract(sums []int32, v int32) {
+	for ; len(sums) >= 8; sums = sums[8:] {
+		sums[0] -= v
+		sums[1] -= v
+		sums[2] -= v
+		sums[3] -= v
+		sums[4] -= v
+		sums[5] -= v
+		sums[6] -= v
+		sums[7] -= v
+	}
+	for i := range sums {
+		sums[i] -= v
+	}
 }
 
 // tiling is a number of tiles of as many rows, from a row on.
@@ -186,7 +233,7 @@ func (d *Int8Dense) runPortable(y, x []int8, rows, ldx int) {
 			w := d.weights[j*d.k : (j+1)*d.k]
 			sum := int32(0)
 			for p, v := range in {
-				sum += int32(v) * int32(w[p])
+				sum += int32(v) * (int32(w[p]) - d.zero)
 			}
 			y[i*d.n+j] = d.requant.code(sum, j)
 		}

@@ -76,7 +76,7 @@ func (l *Int8Conv) runInPlace(s *Int8Scratch, y []int8, from, to int) {
 				}
 			}
 		}
-		d.requant.run(s, y[from*w.OutW*d.n:], d.n, s.sums, outputs, rows*w.OutW, 0, d.n)
+		d.finish(s, y[from*w.OutW*d.n:], rows*w.OutW)
 	}
 }
 

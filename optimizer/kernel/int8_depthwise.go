@@ -16,6 +16,7 @@ type Int8Depthwise struct {
 	outs         int
 	weights      []int8 // [KH, KW, outs], as given
 	packed       []byte // by block of channels: [taps][lanes][neighbours]
+	wZero        int32  // of the weights
 	image        padded
 	requant      requantizer
 	zero         int8 // of the inputs
@@ -25,10 +26,10 @@ type Int8Depthwise struct {
 
 // NewInt8Depthwise packs weights [KH, KW, c·mult]; it keeps a reference to them.
 func NewInt8Depthwise(weights []int8, w Window, c, mult int, q Requant) *Int8Depthwise {
-	l := &Int8Depthwise{w: w, c: c, mult: mult, outs: c * mult, weights: weights[:w.KH*w.KW*c*mult]}
+	l := &Int8Depthwise{w: w, c: c, mult: mult, outs: c * mult, weights: weights[:w.KH*w.KW*c*mult], wZero: q.WeightZero}
 	sums := newOutputSums(l.outs)
 	for i, v := range l.weights {
-		sums.add(i%l.outs, v)
+		sums.add(i%l.outs, int32(v)-l.wZero)
 	}
 	l.requant = newLayerRequantizer(q, sums, q.InputZero+int32(simd.IntXor))
 	l.zero = int8(q.InputZero)
@@ -47,22 +48,40 @@ func (l *Int8Depthwise) groupsOfRow() (groups, step, neighbours int) {
 	return l.w.KW, l.w.DilationW, 1
 }
 
+// lessZero are weights that every tap is multiplied with besides its own, so that it is as if its zero point had been taken off.
+func (l *Int8Depthwise) lessZero() []int8 {
+	switch {
+	case l.wZero == 0:
+		return nil
+	case l.wZero == -128:
+		return []int8{127, 1}
+	default:
+		return []int8{int8(-l.wZero)}
+	}
+}
+
 func (l *Int8Depthwise) pack() {
 	w := l.w
 	groups, step, neighbours := l.groupsOfRow()
+	extra := l.lessZero()
+	taps := w.KH * groups * (1 + len(extra))
 	lanes := simd.IntLanes
 	l.cols = (w.OutW-1)*w.StrideW + (groups-1)*step + 1
 	l.image = newPadded(w, l.outs, l.cols+simd.IntTaps-1, l.zero)
 	size := lanes * simd.IntTaps * simd.IntSize // of the groups of a pixel: four bytes a lane
-	l.packed = grow(l.packed, (l.outs+lanes-1)/lanes*w.KH*groups*size)
+	l.packed = grow(l.packed, (l.outs+lanes-1)/lanes*taps*size)
 	for i, v := range l.weights {
 		ky, kx, o := i/l.outs/w.KW, i/l.outs%w.KW, i%l.outs
 		tap := ky*groups + kx/neighbours
-		putInt(l.packed, ((o/lanes*w.KH*groups+tap)*lanes+o%lanes)*simd.IntTaps+kx%neighbours, v)
+		for k, v := range append([]int8{v}, extra...) {
+			putInt(l.packed, ((o/lanes*taps+k*w.KH*groups+tap)*lanes+o%lanes)*simd.IntTaps+kx%neighbours, v)
+		}
 	}
-	for ky := range w.KH {
-		for g := range groups {
-			l.taps = append(l.taps, size*(ky*w.DilationH*l.cols+g*step))
+	for range 1 + len(extra) {
+		for ky := range w.KH {
+			for g := range groups {
+				l.taps = append(l.taps, size*(ky*w.DilationH*l.cols+g*step))
+			}
 		}
 	}
 	span := (w.KH-1)*w.DilationH + 1
@@ -145,7 +164,7 @@ func (l *Int8Depthwise) runPortable(s *Int8Scratch, y, x []int8, from, to int) {
 				if from >= 0 {
 					in = x[from*l.c+o/l.mult]
 				}
-				sums[o] += int32(in) * int32(v)
+				sums[o] += int32(in) * (int32(v) - l.wZero)
 			}
 		}
 		for o, sum := range sums {

@@ -15,7 +15,7 @@ func randomRequant(rng *rand.Rand, n int) Requant {
 	if small {
 		kinds = 4
 	}
-	q := Requant{InputZero: int32(rng.IntN(256) - 128), Zero: int32(rng.IntN(256) - 128), Min: -128, Max: 127}
+	q := Requant{InputZero: int32(rng.IntN(256) - 128), WeightZero: []int32{0, 0, 0, -128, 127, int32(rng.IntN(256) - 128)}[rng.IntN(6)], Zero: int32(rng.IntN(256) - 128), Min: -128, Max: 127}
 	if rng.IntN(3) == 0 {
 		q.Min, q.Max = q.Zero, min(q.Zero+int32(rng.IntN(200)), 127)
 	}

@@ -15,6 +15,7 @@ type Requant struct {
 	Shift      []int32   // by output: exponent; positive shifts left, at most 30; at least −31
 	Real       []float64 // by output, in place of Multiplier and Shift if not nil: code = clamp(Zero + round((sum + Bias)·Real))
 	InputZero  int32     // zero point of the inputs
+	WeightZero int32     // zero point of the weights, within [−128, 127]: 0 but in files that were uint8
 	Zero       int32     // zero point of the codes
 	Min, Max   int32     // of the activation, within [−128, 127]
 }
@@ -53,9 +54,10 @@ type outputSums struct {
 
 func newOutputSums(n int) outputSums { return outputSums{make([]int32, n), make([]int32, n)} }
 
-func (s *outputSums) add(output int, w int8) {
-	s.sums[output] += int32(w)
-	s.sizes[output] += max(int32(w), -int32(w))
+// add adds a weight without its zero point.
+func (s *outputSums) add(output int, w int32) {
+	s.sums[output] += w
+	s.sizes[output] += max(w, -w)
 }
 
 // newLayerRequantizer is for sums of products of weights with inputs, offset being what every input has too much: −offset·Σw is

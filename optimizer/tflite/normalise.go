@@ -35,11 +35,12 @@ func Normalise(m *Model) (notes []string, err error) {
 		if err := m.foldDequantize(s, g, counts); err != nil {
 			return nil, err
 		}
+		m.addBiases(g, counts)
 	}
 	if counts[noteFolded]+counts[noteTable] > 0 {
 		Compact(m) // of what was dequantized
 	}
-	for _, kind := range []string{noteUint8, noteBias, noteZero, noteHybrid, noteTable, noteFolded} {
+	for _, kind := range []string{noteUint8, noteBias, noteZero, noteHybrid, noteTable, noteFolded, noteBiasless} {
 		if n := counts[kind]; n > 0 {
 			notes = append(notes, fmt.Sprintf(kind, n))
 		}
@@ -48,12 +49,13 @@ func Normalise(m *Model) (notes []string, err error) {
 }
 
 const (
-	noteUint8  = "%d uint8 tensors converted to int8"
-	noteBias   = "%d biases had the weights' quantized dimension; set to 0"
-	noteZero   = "%d quantized tensors had no zero points; set to 0"
-	noteHybrid = "%d int8 weights of float operators dequantized (hybrid quantization)"
-	noteTable  = "%d int8 tables of a float network dequantized (hybrid quantization)"
-	noteFolded = "%d constants behind a DEQUANTIZE stored as float32 (float16 weights)"
+	noteUint8    = "%d uint8 tensors converted to int8"
+	noteBias     = "%d biases had the weights' quantized dimension; set to 0"
+	noteZero     = "%d quantized tensors had no zero points; set to 0"
+	noteHybrid   = "%d int8 weights of float operators dequantized (hybrid quantization)"
+	noteTable    = "%d int8 tables of a float network dequantized (hybrid quantization)"
+	noteBiasless = "%d convolutions without a bias have one of zeros: LiteRT wants it"
+	noteFolded   = "%d constants behind a DEQUANTIZE stored as float32 (float16 weights)"
 )
 
 func (m *Model) normaliseTensor(where string, t *schema.TensorT, counts map[string]int) error {
@@ -181,6 +183,36 @@ func (m *Model) dequantizeTables(s int, g *schema.SubGraphT, counts map[string]i
 		}
 	}
 	return nil
+}
+
+// addBiases gives every CONV_2D without a bias one of zeros, since LiteRT's kernel takes none without.
+func (m *Model) addBiases(g *schema.SubGraphT, counts map[string]int) {
+	for _, o := range g.Operators {
+		code, _ := m.Op(o)
+		if code != schema.BuiltinOperatorCONV_2D || len(o.Inputs) < 2 || len(o.Inputs) > 2 && o.Inputs[2] >= 0 || o.Inputs[0] < 0 || o.Inputs[1] < 0 {
+			continue
+		}
+		x, w := g.Tensors[o.Inputs[0]], g.Tensors[o.Inputs[1]]
+		if len(w.Shape) != 4 {
+			continue
+		}
+		bias := &schema.TensorT{Name: w.Name + "_bias", Shape: []int32{w.Shape[0]}, HasRank: true}
+		switch n := int(w.Shape[0]); {
+		case w.Type == schema.TensorTypeFLOAT32 && x.Type == schema.TensorTypeFLOAT32:
+			bias.Buffer = m.AddBuffer(make([]byte, 4*n))
+		case w.Type == schema.TensorTypeINT8 && x.Type == schema.TensorTypeINT8 && scaled(w) && scaled(x):
+			q := &schema.QuantizationParametersT{ZeroPoint: make([]int64, len(w.Quantization.Scale))}
+			for _, s := range w.Quantization.Scale {
+				q.Scale = append(q.Scale, s*x.Quantization.Scale[0])
+			}
+			bias.Type, bias.Quantization, bias.Buffer = schema.TensorTypeINT32, q, m.AddBuffer(make([]byte, 4*n))
+		default:
+			continue
+		}
+		g.Tensors = append(g.Tensors, bias)
+		o.Inputs = append(slices.Clone(o.Inputs[:2]), int32(len(g.Tensors)-1))
+		counts[noteBiasless]++
+	}
 }
 
 // scaled reports whether a tensor is quantized.

@@ -59,3 +59,47 @@ func TestNormaliseLeavesTablesOfInt8Networks(t *testing.T) {
 		t.Errorf("notes %q, error %v", notes, err)
 	}
 }
+
+func TestNormaliseGivesConvolutionsABias(t *testing.T) {
+	for name, test := range map[string]struct {
+		kind, want schema.TensorType
+		inputs     []int32 // of the operator, besides the first two
+	}{
+		"float, left out": {schema.TensorTypeFLOAT32, schema.TensorTypeFLOAT32, nil},
+		"float, none":     {schema.TensorTypeFLOAT32, schema.TensorTypeFLOAT32, []int32{-1}},
+		"int8":            {schema.TensorTypeINT8, schema.TensorTypeINT32, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := tflitetest.New()
+			x := b.Input("x", 1, 4, 4, 1)
+			w := b.Const("w", []float32{1, 2}, 2, 1, 1, 1)
+			if test.kind == schema.TensorTypeINT8 {
+				w = b.Raw("w", test.kind, []byte{1, 2}, 2, 1, 1, 1)
+				b.Quantize(w, 0, 0, 0.5, 0.25)
+				b.SetType(x, test.kind)
+				b.Quantize(x, 0, 3, 0.125)
+			}
+			y := b.Op("y", schema.BuiltinOperatorCONV_2D, schema.BuiltinOptionsConv2DOptions,
+				&schema.Conv2DOptionsT{StrideH: 1, StrideW: 1, DilationHFactor: 1, DilationWFactor: 1}, []int32{1, 4, 4, 2}, append([]int32{x, w}, test.inputs...)...)
+			b.SetType(y, test.kind)
+			b.Output(y)
+			m := b.Model()
+			notes, err := tflite.Normalise(m)
+			if err != nil || len(notes) != 1 {
+				t.Fatal(notes, err)
+			}
+			bias := m.Subgraph().Tensors[m.Subgraph().Operators[0].Inputs[2]]
+			if diff := cmp.Diff(make([]byte, 8), m.Data(bias)); diff != "" || bias.Type != test.want {
+				t.Error(bias.Type, diff)
+			}
+			if test.kind == schema.TensorTypeINT8 {
+				if diff := cmp.Diff([]float32{0.0625, 0.03125}, bias.Quantization.Scale); diff != "" {
+					t.Error(diff)
+				}
+			}
+			if err := m.Check(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}

@@ -98,17 +98,21 @@ func (r *rescale) code16(acc int64, c int) int16 {
 	return clamp16(r.multipliers[c].ofWide(acc), r.lo, r.hi)
 }
 
-// requant is what package kernel wants to know of the constants; ok is false for those only the plain loop knows: weights with a
-// zero point, and sums so deep that they may leave 32 bits where the plain loop's wrap.
+// requant is what package kernel wants to know of the constants; ok is false for those only the plain loop knows: sums so deep that they
+// may leave 32 bits where the plain loop's wrap.
 func (w *weights) requant(depth int) (q kernel.Requant, ok bool) {
-	q = kernel.Requant{Bias: w.bias, Real: w.real, InputZero: w.xZero, Zero: w.zero, Min: w.lo, Max: w.hi}
+	q = kernel.Requant{Bias: w.bias, Real: w.real, InputZero: w.xZero, WeightZero: w.wZero, Zero: w.zero, Min: w.lo, Max: w.hi}
 	for _, m := range w.multipliers {
 		if m.shift > 30 {
 			return q, false // package kernel shifts left by at most 30
 		}
 		q.Multiplier, q.Shift = append(q.Multiplier, m.value), append(q.Shift, int32(m.shift))
 	}
-	return q, w.wZero == 0 && depth > 0 && depth <= 1<<16
+	most := 1 << 16
+	if w.wZero != 0 {
+		most = 1 << 15
+	}
+	return q, depth > 0 && depth <= most
 }
 
 // paddable reports whether an image stays of a sensible size with its padding, which package kernel holds with it. A dilation may

@@ -20,6 +20,7 @@ type geometry struct {
 	act                    schema.ActivationFunctionType
 	groups                 int32
 	perTensor, withoutBias bool
+	zero                   int64 // of weights with one scale
 }
 
 func (b *builder) geometry() geometry {
@@ -28,7 +29,10 @@ func (b *builder) geometry() geometry {
 		h: pick(5, 8, 13, 25), w: pick(5, 9, 10), in: pick(1, 2, 3, 8, 17, 64), out: pick(1, 4, 13, 32, 67),
 		kh: pick(1, 1, 2, 3, 5), kw: pick(1, 1, 3, 4), stride: pick(1, 1, 2, 3), dilation: 1, groups: 1,
 		padding: schema.Padding(b.rng.IntN(2)), act: schema.ActivationFunctionType(b.rng.IntN(4)),
-		perTensor: b.rng.IntN(4) == 0, withoutBias: b.rng.IntN(4) == 0,
+		perTensor: b.rng.IntN(3) == 0, withoutBias: b.rng.IntN(4) == 0,
+	}
+	if g.perTensor {
+		g.zero = []int64{0, -128, 127, int64(b.rng.IntN(256) - 128)}[b.rng.IntN(4)]
 	}
 	if g.stride == 1 && g.kh*g.kw > 1 {
 		g.dilation = pick(1, 1, 2)
@@ -48,7 +52,7 @@ func (g geometry) output() (h, w int32) {
 func (b *builder) filter(g geometry, axis int32, shape ...int32) int32 {
 	w := b.weights(axis, shape...)
 	if g.perTensor {
-		b.Quantize(w, 0, 0, 0.005)
+		b.Quantize(w, 0, g.zero, 0.005)
 	}
 	return w
 }
@@ -151,7 +155,7 @@ func realConv(gr *ir.Graph, g geometry, x []byte) []float64 {
 							continue
 						}
 						for c := range depth {
-							sum += scale * float64(codes[((o*attr.KH+i)*attr.KW+j)*depth+c]) * wide.real(int8(x[(iy*attr.InW+ix)*int(g.in)+first+c]))
+							sum += scale * float64(int32(codes[((o*attr.KH+i)*attr.KW+j)*depth+c])-weights.Quant.ZeroPoint[0]) * wide.real(int8(x[(iy*attr.InW+ix)*int(g.in)+first+c]))
 						}
 					}
 				}
