@@ -74,13 +74,17 @@ func newRootCommand(streams *ioStreams) *cobra.Command {
 	return cmd
 }
 
-// usageArgs makes a wrong number of arguments a mistake in the command line, with the usage line as the remedy.
+// usageArgs makes a wrong number of arguments, or a flag that is missing, a mistake in the command line, with the usage line as the remedy.
 func usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
-		if check == nil {
-			return nil
+		var err error
+		if check != nil {
+			err = check(cmd, args)
 		}
-		if err := check(cmd, args); err != nil {
+		if err == nil {
+			err = cmd.ValidateRequiredFlags()
+		}
+		if err != nil {
 			return fault.As(fault.Spec, fmt.Errorf("%w: usage: %s", err, cmd.UseLine()))
 		}
 		return nil

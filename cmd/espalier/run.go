@@ -99,6 +99,9 @@ func (o *runOptions) run(ctx context.Context) error {
 	decision, walkErr := local.walk(ctx)
 	view.close()
 	if walkErr != nil && len(local.results) == 0 {
+		if local.failure != nil && errors.Is(walkErr, local.failure) { // the stage's line said it
+			return errors.Join(errSilent, walkErr)
+		}
 		return walkErr
 	}
 	files := &folder{path: o.out}

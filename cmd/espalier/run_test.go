@@ -125,7 +125,7 @@ func espalier(ctx context.Context, args ...string) (stdout, stderr string, code 
 	command := newRootCommand(&ioStreams{Out: &out, Err: &errs})
 	command.SetArgs(args)
 	err := command.ExecuteContext(ctx)
-	if err != nil {
+	if err != nil && !errors.Is(err, errSilent) {
 		fmt.Fprintln(&errs, "espalier:", oneLine(err))
 	}
 	return out.String(), errs.String(), fault.ExitCode(err)
@@ -338,6 +338,8 @@ func TestBadInputIsOneLineWithARemedyAndNothingIsWritten(t *testing.T) {
 		"a digest that is not it":             {replace("{uri: model.tflite}", "{uri: model.tflite, digest: \"sha256:"+strings.Repeat("0", 64)+"\"}"), 3, []string{"spec.model.digest"}},
 		"a rule that matches none":            {replace(`{sparsity: "0.5"}`, `{sparsity: "0.5", rules: [{layers: "nothing*", skip: true}]}`), 2, []string{"spec.stages[0]", "nothing*", "conv/kernel"}},
 		"a layer to keep float that is none":  {replace("quantize: {}", `quantize: {keepFloat: ["nothing*"]}`), 2, []string{"spec.stages[1]", "nothing*", "conv/kernel"}},
+		"every layer of a leaf to keep float": {replace("quantize: {}", `quantize: {keepFloat: ["*"]}`), 2, []string{"spec.stages[1]", "keepFloat * leaves nothing to quantize", "name only"}},
+		"every layer to keep float":           {replace("  stages:", `  leaf: {keepFloat: ["*"]}`+"\n  stages:"), 2, []string{"spec.leaf", "keepFloat * leaves nothing to quantize"}},
 		"a layer of every leaf to keep float": {replace("  stages:", `  leaf: {keepFloat: ["nothing*"]}`+"\n  stages:"), 2, []string{"spec.leaf", "nothing*", "conv/kernel"}},
 		"clusters of more scales than a quantize stage may have": {replace("{name: pcqat, quantize: {}}", "{name: pcqat, quantize: {perTensorDense: true}}"), 2,
 			[]string{"spec.stages[3]", `cluster stage "cluster"`, "dense/kernel", "scope Tensor"}},
@@ -364,6 +366,9 @@ func TestBadInputIsOneLineWithARemedyAndNothingIsWritten(t *testing.T) {
 			last := lines[len(lines)-1]
 			if code != tt.code {
 				t.Errorf("exit code %d, want %d: %s", code, tt.code, last)
+			}
+			if said := last[strings.Index(last, ": ")+1:]; strings.Count(stderr, said) != 1 {
+				t.Errorf("it is said more than once:\n%s", stderr)
 			}
 			for _, want := range tt.want {
 				if !strings.Contains(last, want) {
@@ -525,15 +530,19 @@ func TestEvaluateAndCompareSayWhatTheyMeasureOnAndWhichFlagToSet(t *testing.T) {
 		code int
 		want string
 	}{
-		"evaluate on one split":     {[]string{"evaluate", model, "--dataset", single}, 0, "training, validation and test are the same samples"},
-		"compare on one split":      {[]string{"compare", model, model, "--dataset", single}, 0, "training, validation and test are the same samples"},
-		"a shape that does not fit": {[]string{"evaluate", model, "--dataset", wide}, 3, "--dataset-spec"},
-		"a fit that is asked for":   {[]string{"evaluate", model, "--dataset", wide, "--dataset-spec", "{preprocessing: {crop: {height: 8, width: 8}}}"}, 0, "note"},
-		"a field of another kind":   {[]string{"evaluate", model, "--dataset", single, "--dataset-spec", "{preprocessing: {std: 0.5}}"}, 2, "preprocessing.std: is a number, want a list"},
-		"an octal number":           {[]string{"evaluate", model, "--dataset", single, "--dataset-spec", "{split: {seed: 010}}"}, 2, "split.seed: 010 is 8"},
-		"a rate below 0":            {[]string{"evaluate", model, "--dataset", single, "--dataset-spec", "{preprocessing: {audio: {sampleRate: -5}}}"}, 2, "preprocessing.audio.sampleRate"},
-		"a frame without end":       {[]string{"evaluate", model, "--dataset", single, "--dataset-spec", "{preprocessing: {audio: {features: MFCC, frameLength: 9223372036854775807}}}"}, 2, "preprocessing.audio.frameLength"},
-		"a file that is not there":  {[]string{"evaluate", model, "--dataset", single, "--dataset-spec", "@nowhere.yaml"}, 2, "@FILE"},
+		"evaluate on one split":       {[]string{"evaluate", model, "--dataset", single}, 0, "training, validation and test are the same samples"},
+		"compare on one split":        {[]string{"compare", model, model, "--dataset", single}, 0, "training, validation and test are the same samples"},
+		"a shape that does not fit":   {[]string{"evaluate", model, "--dataset", wide}, 3, "--dataset-spec"},
+		"a fit that is asked for":     {[]string{"evaluate", model, "--dataset", wide, "--dataset-spec", "{preprocessing: {crop: {height: 8, width: 8}}}"}, 0, "note"},
+		"a field of another kind":     {[]string{"evaluate", model, "--dataset", single, "--dataset-spec", "{preprocessing: {std: 0.5}}"}, 2, "preprocessing.std: is a number, want a list"},
+		"an octal number":             {[]string{"evaluate", model, "--dataset", single, "--dataset-spec", "{split: {seed: 010}}"}, 2, "split.seed: 010 is 8"},
+		"a rate below 0":              {[]string{"evaluate", model, "--dataset", single, "--dataset-spec", "{preprocessing: {audio: {sampleRate: -5}}}"}, 2, "preprocessing.audio.sampleRate"},
+		"a frame without end":         {[]string{"evaluate", model, "--dataset", single, "--dataset-spec", "{preprocessing: {audio: {features: MFCC, frameLength: 9223372036854775807}}}"}, 2, "preprocessing.audio.frameLength"},
+		"no dataset":                  {[]string{"evaluate", model}, 2, `required flag(s) "dataset" not set: usage: espalier evaluate MODEL --dataset DATA`},
+		"no model":                    {[]string{"evaluate", "nowhere.tflite", "--dataset", single}, 3, "no such file or directory: check the path"},
+		"a folder for a model":        {[]string{"inspect", folder}, 3, "is a directory: name a file in it"},
+		"a dataset that is not there": {[]string{"evaluate", model, "--dataset", "nowhere"}, 4, "nowhere: no such file or directory: check the path"},
+		"a file that is not there":    {[]string{"evaluate", model, "--dataset", single, "--dataset-spec", "@nowhere.yaml"}, 2, "@FILE"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, stderr, code := espalier(context.Background(), tt.args...)

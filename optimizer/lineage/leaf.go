@@ -94,7 +94,18 @@ func (o LeafOptions) Check(n *Network) error {
 	if err != nil {
 		return err
 	}
-	return quantize.Options{KeepFloat: o.KeepFloat, Rules: o.rules()}.CheckNames(g)
+	if err := (quantize.Options{KeepFloat: o.KeepFloat, Rules: o.rules()}).CheckNames(g); err != nil || len(o.KeepFloat) == 0 {
+		return err
+	}
+	if _, err := quantize.PlanOf(n.model, o.quantization(n)); err == nil {
+		return nil
+	}
+	all := o
+	all.KeepFloat = nil
+	if _, err := quantize.PlanOf(n.model, all.quantization(n)); err != nil {
+		return nil // it is not for the patterns: said where the leaf is made
+	}
+	return fmt.Errorf("keepFloat %s leaves nothing to quantize: name only the layers that have to stay float", strings.Join(o.KeepFloat, ", "))
 }
 
 // unchanged reports whether an int8 original is already the leaf that the options ask for.
