@@ -1,0 +1,93 @@
+package main
+
+import (
+	"fmt"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"espalier.dev/espalier/internal/fault"
+	"espalier.dev/espalier/optimizer/target"
+	"espalier.dev/espalier/optimizer/tflite"
+)
+
+func newCheckCommand(streams *ioStreams) *cobra.Command {
+	var format output
+	var name string
+	var all bool
+	cmd := &cobra.Command{
+		Use:   "check MODEL --target TARGET",
+		Short: "Say which operators of a .tflite do not run on a device, and what to change",
+		Long: "Say where each operator of a model runs on a device: which do not run at all, which not on the accelerator, why, and what to\n" +
+			"change. The exit code is 0 where everything runs, and 5 where an operator runs nowhere.",
+		Example: "  espalier check leaf.tflite --target cortex-m4\n  espalier check -o json leaf.tflite --target ethos-u55 | jq '.operators[] | select(.place != \"accelerator\")'",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			if name == "" {
+				return fault.As(fault.Spec, fmt.Errorf("--target is missing: name a device of espalier targets"))
+			}
+			t, err := target.Lookup(name)
+			if err != nil {
+				return fault.As(fault.Spec, err)
+			}
+			content, err := readModelFile(args[0])
+			if err != nil {
+				return err
+			}
+			m, err := tflite.Read(content)
+			if err != nil {
+				return fault.As(fault.Model, fmt.Errorf("%s: %w", args[0], err))
+			}
+			report := target.Check(m, t)
+			if format == outputJSON {
+				err = printJSON(streams.Out, report)
+			} else {
+				err = showCheck(streams, report, t, all)
+			}
+			if err == nil && !report.Runs {
+				return fault.As(fault.Constraints, errSilent)
+			}
+			return err
+		},
+	}
+	format.addFlag(cmd)
+	targetFlag(cmd, &name)
+	cmd.Flags().BoolVar(&all, "all", false, "operators that run too")
+	return cmd
+}
+
+func showCheck(streams *ioStreams, r *target.Report, t *target.Target, all bool) error {
+	count := map[target.Place]int{}
+	shown := 0
+	for _, p := range r.Operators {
+		count[p.Place]++
+		if all || p.Reason != "" {
+			shown++
+		}
+	}
+	if shown > 0 {
+		err := table(streams, func(w *tabwriter.Writer) {
+			fmt.Fprintln(w, "OPERATOR\tNAME\tLAYER\tRUNS ON\tWHY NOT\tWHAT TO CHANGE")
+			for _, p := range r.Operators {
+				if !all && p.Reason == "" {
+					continue
+				}
+				index := fmt.Sprint(p.Operator)
+				if p.Subgraph > 0 {
+					index = fmt.Sprintf("%d.%d", p.Subgraph, p.Operator)
+				}
+				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", index, p.Name, shorten(p.Layer, 40), p.Place, p.Reason, p.Remedy)
+			}
+		})
+		if err != nil {
+			return err
+		}
+		fmt.Fprintln(streams.Out)
+	}
+	where := ""
+	if t.Accelerator != nil {
+		where = fmt.Sprintf(", %d of them on %s", count[target.OnAccelerator], t.Accelerator.Title)
+	}
+	fmt.Fprintf(streams.Out, "%d of %d operators run on %s%s\n", len(r.Operators)-count[target.Nowhere], len(r.Operators), t.Name, where)
+	return nil
+}

@@ -1,0 +1,234 @@
+package target
+
+import (
+	"embed"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+	"sync"
+
+	"sigs.k8s.io/yaml"
+
+	"espalier.dev/espalier/optimizer/tflite/schema"
+)
+
+//go:embed catalogue
+var files embed.FS
+
+// Runtime is what runs a leaf on the device.
+type Runtime string
+
+// The runtimes.
+const (
+	LiteRT Runtime = "LiteRT"
+	TFLM   Runtime = "TFLM" // TensorFlow Lite for Microcontrollers
+)
+
+// Target is a device with the runtime on it.
+type Target struct {
+	Name        string       `json:"name"`
+	Title       string       `json:"title"`
+	Runtime     Runtime      `json:"runtime"`
+	Kernels     string       `json:"kernels"`               // the library that computes the operators
+	Accelerator *Accelerator `json:"accelerator,omitempty"` // computes what it can, the processor the rest
+	Weights     []string     `json:"weights"`               // granularity of quantized weights: per-channel, per-tensor
+	Rounding    string       `json:"rounding"`              // how the runtime's reference kernels rescale
+	Encodings   []string     `json:"encodings,omitempty"`   // of weights in flash, which the runtime decodes
+	Memory      MemoryPlan   `json:"memory"`
+	Operators   string       `json:"operators"` // name of the operator table of the processor
+	// Cycles for one multiplication by kind of operator, measured and published; empty where nothing was published.
+	Cycles  map[string]float64 `json:"cyclesPerMultiplication,omitempty"`
+	Notes   []string           `json:"notes,omitempty"`
+	Sources []string           `json:"sources"`
+}
+
+// Accelerator is the part of a device that computes some operators only.
+type Accelerator struct {
+	Title     string `json:"title"`
+	Compiler  string `json:"compiler"`  // the tool that places operators on it
+	Operators string `json:"operators"` // name of its operator table
+}
+
+// MemoryPlan says how the runtime lays out its memory.
+type MemoryPlan struct {
+	Plan    string `json:"plan"`    // greedy: TFLM's planner; arena: LiteRT's
+	Pointer int    `json:"pointer"` // bytes
+	Kernels string `json:"kernels"` // whose scratch buffers: reference, cmsis-nn-dsp, cmsis-nn-mve, cmsis-nn; others as reference
+}
+
+// Table lists the operators that a runtime or an accelerator computes.
+type Table struct {
+	Name string `json:"name"`
+	// AllOthers says that operators that are neither listed nor absent run on any type.
+	AllOthers bool                     `json:"allOthers,omitempty"`
+	Common    []Limit                  `json:"common,omitempty"` // limits of every operator
+	Operators map[string]*Support      `json:"operators"`
+	Absent    map[string]string        `json:"absent,omitempty"` // operators that are not there, and what to do instead
+	Sources   []string                 `json:"sources"`
+	types     map[string][]typePattern // parsed
+}
+
+// Support says on what an operator runs.
+type Support struct {
+	// Types lists accepted types, each INPUT, INPUT/WEIGHTS, INPUT>OUTPUT or INPUT/WEIGHTS>OUTPUT; * is any.
+	Types []string `json:"types"`
+	// Input is the input whose type is meant, where it is not the first that holds data.
+	Input  *int    `json:"input,omitempty"`
+	Limits []Limit `json:"limits,omitempty"`
+}
+
+// Limit bounds a quantity of an operator (quantities.go). An operator that does not have the quantity is within it.
+type Limit struct {
+	Of     string    `json:"of"`
+	Min    *float64  `json:"min,omitempty"`
+	Max    *float64  `json:"max,omitempty"`
+	OneOf  []float64 `json:"oneOf,omitempty"`
+	Types  []string  `json:"types,omitempty"` // of the input, for which the limit holds; empty: all
+	Remedy string    `json:"remedy,omitempty"`
+}
+
+// typePattern is a parsed entry of Support.Types.
+type typePattern struct{ input, weights, output string }
+
+type catalogue struct {
+	targets []*Target // by name
+	tables  map[string]*Table
+}
+
+var load = sync.OnceValues(func() (*catalogue, error) {
+	c := &catalogue{tables: map[string]*Table{}}
+	err := each("operators", func(name string, content []byte) error {
+		table := &Table{}
+		if err := yaml.UnmarshalStrict(content, table); err != nil {
+			return err
+		}
+		c.tables[name] = table
+		return table.parse()
+	})
+	if err != nil {
+		return nil, err
+	}
+	err = each("devices", func(_ string, content []byte) error {
+		t := &Target{}
+		if err := yaml.UnmarshalStrict(content, t); err != nil {
+			return err
+		}
+		c.targets = append(c.targets, t)
+		return nil
+	})
+	slices.SortFunc(c.targets, func(a, b *Target) int { return strings.Compare(a.Name, b.Name) })
+	return c, err
+})
+
+// each reads the files of a folder of the catalogue.
+func each(folder string, read func(name string, content []byte) error) error {
+	folder = path.Join("catalogue", folder)
+	entries, err := files.ReadDir(folder)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		content, err := files.ReadFile(path.Join(folder, e.Name()))
+		if err != nil {
+			return err
+		}
+		if err := read(strings.TrimSuffix(e.Name(), ".yaml"), content); err != nil {
+			return fmt.Errorf("%s: %w", path.Join(folder, e.Name()), err)
+		}
+	}
+	return nil
+}
+
+// mustLoad returns the catalogue. It is part of the program, and tests read all of it.
+func mustLoad() *catalogue {
+	c, err := load()
+	if err != nil {
+		panic(err)
+	}
+	return c
+}
+
+// All lists the targets by name. They must not be changed.
+func All() []*Target { return mustLoad().targets }
+
+// Names lists the names of the targets.
+func Names() []string {
+	var out []string
+	for _, t := range All() {
+		out = append(out, t.Name)
+	}
+	return out
+}
+
+// Lookup finds a target by its name, whatever the case of its letters.
+func Lookup(name string) (*Target, error) {
+	for _, t := range All() {
+		if strings.EqualFold(t.Name, name) {
+			return t, nil
+		}
+	}
+	return nil, fmt.Errorf("no target is named %q: use one of %s", name, strings.Join(Names(), ", "))
+}
+
+func (t *Target) table() *Table { return mustLoad().tables[t.Operators] }
+
+func (a *Accelerator) table() *Table { return mustLoad().tables[a.Operators] }
+
+// parse reads the type patterns of a table and checks its names.
+func (t *Table) parse() error {
+	t.types = map[string][]typePattern{}
+	for name, s := range t.Operators {
+		if _, ok := schema.EnumValuesBuiltinOperator[name]; !ok && !strings.HasPrefix(name, customPrefix) {
+			return fmt.Errorf("%s is no operator", name)
+		}
+		if len(s.Types) == 0 {
+			return fmt.Errorf("%s has no types", name)
+		}
+		for _, text := range s.Types {
+			p, err := parseTypes(text)
+			if err != nil {
+				return fmt.Errorf("%s: %w", name, err)
+			}
+			t.types[name] = append(t.types[name], p)
+		}
+		for _, l := range s.Limits {
+			if quantities[l.Of] == nil {
+				return fmt.Errorf("%s: %q is no quantity", name, l.Of)
+			}
+		}
+	}
+	for _, l := range t.Common {
+		if quantities[l.Of] == nil {
+			return fmt.Errorf("%q is no quantity", l.Of)
+		}
+	}
+	for name := range t.Absent {
+		if _, ok := schema.EnumValuesBuiltinOperator[name]; !ok {
+			return fmt.Errorf("%s is no operator", name)
+		}
+	}
+	return nil
+}
+
+// customPrefix begins the names of custom operators in tables.
+const customPrefix = "custom "
+
+// parseTypes reads INPUT[/WEIGHTS][>OUTPUT].
+func parseTypes(text string) (typePattern, error) {
+	left, output, hasOutput := strings.Cut(text, ">")
+	input, weights, hasWeights := strings.Cut(left, "/")
+	p := typePattern{input: input, weights: "*", output: "*"}
+	if hasOutput {
+		p.output = output
+	}
+	if hasWeights {
+		p.weights = weights
+	}
+	for _, name := range []string{p.input, p.weights, p.output} {
+		if _, ok := schema.EnumValuesTensorType[name]; !ok && name != "*" {
+			return p, fmt.Errorf("%q: %s is no type", text, name)
+		}
+	}
+	return p, nil
+}

@@ -1,0 +1,213 @@
+package target
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"espalier.dev/espalier/optimizer/tflite"
+	"espalier.dev/espalier/optimizer/tflite/schema"
+)
+
+// Report says where the operators of a model run on a target.
+type Report struct {
+	Target    string      `json:"target"`
+	Runs      bool        `json:"runs"` // every operator runs somewhere on the device
+	Operators []Placement `json:"operators"`
+}
+
+// Place is where an operator runs.
+type Place string
+
+// The places.
+const (
+	OnProcessor   Place = "processor"
+	OnAccelerator Place = "accelerator"
+	Nowhere       Place = "nowhere"
+)
+
+// Placement says where one operator runs. Reason and Remedy are set where it does not run at all, or not on the accelerator.
+type Placement struct {
+	Subgraph int    `json:"subgraph,omitempty"`
+	Operator int    `json:"operator"`
+	Name     string `json:"name"`
+	Layer    string `json:"layer"` // the tensor it makes
+	Place    Place  `json:"place"`
+	Reason   string `json:"reason,omitempty"`
+	Remedy   string `json:"remedy,omitempty"`
+}
+
+// String is one line for people: what does not run, why, and what to change.
+func (p Placement) String() string {
+	s := fmt.Sprintf("operator %d %s (%s): %s", p.Operator, p.Name, p.Layer, p.Reason)
+	if p.Subgraph > 0 {
+		s = fmt.Sprintf("subgraph %d, %s", p.Subgraph, s)
+	}
+	if p.Remedy != "" {
+		s += ": " + p.Remedy
+	}
+	return s
+}
+
+// Refused lists the operators that run nowhere.
+func (r *Report) Refused() []Placement {
+	return slices.DeleteFunc(slices.Clone(r.Operators), func(p Placement) bool { return p.Place != Nowhere })
+}
+
+// Err is an error that names every operator that runs nowhere; nil where the model runs.
+func (r *Report) Err() error {
+	if r.Runs {
+		return nil
+	}
+	var lines []string
+	for _, p := range r.Refused() {
+		lines = append(lines, p.String())
+	}
+	return fmt.Errorf("does not run on %s: %s", r.Target, strings.Join(lines, "; "))
+}
+
+// Check says where each operator of a model runs on the target, in all subgraphs.
+func Check(m *tflite.Model, t *Target) *Report {
+	r := &Report{Target: t.Name, Runs: true, Operators: []Placement{}}
+	for s, g := range m.Subgraphs {
+		for i, o := range g.Operators {
+			code, custom := m.Op(o)
+			n := &node{model: m, subgraph: g, op: o, code: code, custom: custom}
+			p := t.place(n)
+			p.Subgraph, p.Operator, p.Name = s, i, strings.TrimPrefix(n.name(), customPrefix)
+			if out := n.out(0); out != nil {
+				p.Layer = out.Name
+			}
+			r.Runs = r.Runs && p.Place != Nowhere
+			r.Operators = append(r.Operators, p)
+		}
+	}
+	return r
+}
+
+// place finds where an operator runs: on the accelerator if that takes it, else on the processor.
+func (t *Target) place(n *node) Placement {
+	p := Placement{Place: OnProcessor}
+	if t.Accelerator != nil {
+		if p.Reason, p.Remedy = t.Accelerator.table().refuses(n); p.Reason == "" {
+			p.Place = OnAccelerator
+			return p
+		}
+		p.Reason = "not on " + t.Accelerator.Title + ": " + p.Reason
+	}
+	if reason, remedy := t.table().refuses(n); reason != "" {
+		p.Place, p.Reason, p.Remedy = Nowhere, reason, remedy
+	}
+	return p
+}
+
+// refuses says why an operator does not run by this table, and what to change; "" if it does.
+func (t *Table) refuses(n *node) (reason, remedy string) {
+	s := t.Operators[n.name()]
+	if s == nil {
+		return t.missing(n)
+	}
+	at := n.subject()
+	if s.Input != nil {
+		at = *s.Input
+	}
+	input, weights, output := typeOf(n.in(at)), typeOf(n.weights()), typeOf(n.out(0))
+	if !slices.ContainsFunc(t.types[n.name()], func(p typePattern) bool {
+		return matches(p.input, input) && matches(p.weights, weights) && matches(p.output, output)
+	}) {
+		return refuseTypes(s, input, weights, output)
+	}
+	for _, l := range slices.Concat(t.Common, s.Limits) {
+		if len(l.Types) > 0 && !slices.Contains(l.Types, input) {
+			continue
+		}
+		if v, ok := quantities[l.Of](n); ok && !l.holds(v) {
+			return l.broken(v), l.Remedy
+		}
+	}
+	return "", ""
+}
+
+// missing refuses an operator that the table does not list.
+func (t *Table) missing(n *node) (reason, remedy string) {
+	switch {
+	case n.code == schema.BuiltinOperatorCUSTOM:
+		return fmt.Sprintf("custom operator %q is not known", n.custom), "build the network without it, or register its kernel with the runtime yourself"
+	}
+	remedy, absent := t.Absent[n.name()]
+	if t.AllOthers && !absent {
+		return "", ""
+	}
+	if remedy == "" {
+		remedy = "build the network without it"
+	}
+	return t.Name + " has no kernel for it", remedy
+}
+
+func typeOf(t *schema.TensorT) string {
+	if t == nil {
+		return ""
+	}
+	return t.Type.String()
+}
+
+// matches compares a pattern with a type; an absent tensor matches any.
+func matches(pattern, name string) bool { return pattern == "*" || name == "" || pattern == name }
+
+// refuseTypes says that no entry of the table takes these types, and which would be taken.
+func refuseTypes(s *Support, input, weights, output string) (reason, remedy string) {
+	got := input
+	if weights != "" {
+		got += " with " + weights + " weights"
+	}
+	if output != "" && output != input {
+		got += " to " + output
+	}
+	spoken := make([]string, len(s.Types))
+	for i, text := range s.Types {
+		spoken[i] = strings.NewReplacer("/", " with weights ", ">", " to ").Replace(text)
+	}
+	reason = fmt.Sprintf("it does not run on %s, only on %s", got, strings.Join(spoken, ", "))
+	takes := func(name string) bool {
+		return slices.ContainsFunc(s.Types, func(text string) bool { return strings.HasPrefix(text, name) })
+	}
+	switch {
+	case input == "FLOAT32" && weights != "" && weights != "FLOAT32":
+		return reason, "activations are float beside integer weights: quantize both (quantize: {}), or neither"
+	case input == "FLOAT32" && takes("INT8"):
+		return reason, "quantize it (quantize: {})"
+	case takes("FLOAT32") && input != "FLOAT32":
+		return reason, "keep this layer in float"
+	default:
+		return reason, "build the network with one of these types"
+	}
+}
+
+func (l Limit) holds(v float64) bool {
+	return (l.Min == nil || v >= *l.Min) && (l.Max == nil || v <= *l.Max) && (len(l.OneOf) == 0 || slices.Contains(l.OneOf, v))
+}
+
+// broken says how a value breaks the limit.
+func (l Limit) broken(v float64) string {
+	number := func(v float64) string { return strconv.FormatFloat(v, 'f', -1, 64) }
+	switch {
+	case strings.HasPrefix(l.Of, "constant input"):
+		which := strings.TrimPrefix(l.Of, "constant ")
+		if v == 0 {
+			return which + " is computed, and must be a constant"
+		}
+		return which + " is a constant, and must be computed"
+	case l.Of == "quantized inputs and outputs":
+		return "its input or output has no scale"
+	case l.Min != nil && v < *l.Min:
+		return fmt.Sprintf("%s is %s, must be at least %s", l.Of, number(v), number(*l.Min))
+	case l.Max != nil && v > *l.Max:
+		return fmt.Sprintf("%s is %s, must be at most %s", l.Of, number(v), number(*l.Max))
+	}
+	choices := make([]string, len(l.OneOf))
+	for i, c := range l.OneOf {
+		choices[i] = number(c)
+	}
+	return fmt.Sprintf("%s is %s, must be %s", l.Of, number(v), strings.Join(choices, " or "))
+}

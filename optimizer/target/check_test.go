@@ -1,0 +1,129 @@
+package target
+
+import (
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"espalier.dev/espalier/internal/testmaterial"
+	"espalier.dev/espalier/optimizer/tflite"
+	"espalier.dev/espalier/optimizer/tflite/schema"
+)
+
+func TestCatalogueIsComplete(t *testing.T) {
+	names := map[string]bool{}
+	for _, d := range All() {
+		if names[d.Name] || d.Title == "" || d.Kernels == "" || d.Rounding == "" || len(d.Sources) == 0 || len(d.Weights) == 0 {
+			t.Errorf("%s: named twice, or something is missing: %+v", d.Name, d)
+		}
+		names[d.Name] = true
+		if d.Runtime != LiteRT && d.Runtime != TFLM {
+			t.Errorf("%s: runtime %q", d.Name, d.Runtime)
+		}
+		if d.table() == nil || len(d.table().Sources) == 0 {
+			t.Errorf("%s: no operator table %q with sources", d.Name, d.Operators)
+		}
+		if a := d.Accelerator; a != nil && (a.table() == nil || len(a.table().Sources) == 0 || a.Title == "" || a.Compiler == "") {
+			t.Errorf("%s: accelerator %+v", d.Name, a)
+		}
+		if found, err := Lookup(strings.ToUpper(d.Name)); err != nil || found != d {
+			t.Errorf("%s is not found by its name: %v", d.Name, err)
+		}
+	}
+	if _, err := Lookup("cortex-m5"); err == nil || !strings.Contains(err.Error(), "cortex-m55") {
+		t.Errorf("an unknown target: %v", err)
+	}
+}
+
+// TFLM's Python wheel (0.dev20261023182759) loads every model of the material but these (hack/peers/tflm.py).
+func TestCheckAgreesWithWhatTFLMLoads(t *testing.T) {
+	refused := map[string]string{
+		"gelu_f32.tflite": "GELU", "gelu_int8.tflite": "GELU", "kws_ref_model_float32.tflite": "CONV_2D",
+	}
+	d, err := Lookup("tflm")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range testmaterial.Glob(t, "models/*.tflite", "models/ops/*.tflite") {
+		m, err := tflite.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := Check(m, d)
+		want := refused[filepath.Base(file)]
+		if r.Runs != (want == "") {
+			t.Errorf("%s: runs %v: %v", filepath.Base(file), r.Runs, r.Err())
+		}
+		for _, p := range r.Refused() {
+			if p.Name != want || p.Reason == "" || p.Remedy == "" {
+				t.Errorf("%s: %s", filepath.Base(file), p)
+			}
+		}
+	}
+}
+
+// oneOperator is a model of one operator with tensors of the given types: inputs, then the output.
+func oneOperator(code schema.BuiltinOperator, options *schema.BuiltinOptionsT, tensors ...*schema.TensorT) *tflite.Model {
+	m := &schema.ModelT{
+		Buffers:       []*schema.BufferT{{}, {Data: make([]byte, 4096)}},
+		OperatorCodes: []*schema.OperatorCodeT{{BuiltinCode: code, Version: 1}},
+	}
+	o := &schema.OperatorT{BuiltinOptions: options}
+	for i := range tensors[1:] {
+		o.Inputs = append(o.Inputs, int32(i))
+	}
+	o.Outputs = []int32{int32(len(tensors) - 1)}
+	m.Subgraphs = []*schema.SubGraphT{{Tensors: tensors, Operators: []*schema.OperatorT{o}, Inputs: []int32{0}, Outputs: o.Outputs}}
+	return &tflite.Model{ModelT: m}
+}
+
+func tensor(t schema.TensorType, buffer uint32, shape ...int32) *schema.TensorT {
+	return &schema.TensorT{Name: "layer", Type: t, Buffer: buffer, Shape: shape}
+}
+
+func TestRefusalsSayWhyAndWhatToChange(t *testing.T) {
+	f32, i8, i16, u8, i32 := schema.TensorTypeFLOAT32, schema.TensorTypeINT8, schema.TensorTypeINT16, schema.TensorTypeUINT8, schema.TensorTypeINT32
+	for _, c := range []struct {
+		name   string
+		model  *tflite.Model
+		want   []string // parts of the line; nil: it runs
+		target string
+	}{
+		{"int8 weights beside float", oneOperator(schema.BuiltinOperatorFULLY_CONNECTED, nil, tensor(f32, 0, 1, 8), tensor(i8, 1, 4, 8), tensor(f32, 0, 1, 4)),
+			[]string{"FLOAT32 with INT8 weights", "quantize both"}, "tflm"},
+		{"16-bit activations", oneOperator(schema.BuiltinOperatorFULLY_CONNECTED, nil, tensor(i16, 0, 1, 8), tensor(i8, 1, 4, 8), tensor(i16, 0, 1, 4)), nil, "tflm"},
+		{"uint8", oneOperator(schema.BuiltinOperatorRELU, nil, tensor(u8, 0, 1, 8), tensor(u8, 0, 1, 8)), []string{"UINT8", "only on FLOAT32, INT8, INT16", "float"}, "tflm"},
+		{"int8 where float runs only", oneOperator(schema.BuiltinOperatorEXP, nil, tensor(i8, 0, 1, 8), tensor(i8, 0, 1, 8)), []string{"EXP", "keep this layer in float"}, "tflm"},
+		{"an absent operator", oneOperator(schema.BuiltinOperatorTILE, nil, tensor(f32, 0, 1, 8), tensor(i32, 1, 2), tensor(f32, 0, 1, 16)), []string{"TILE (layer)", "no kernel", "BROADCAST_TO"}, "tflm"},
+		{"an absent operator nobody thought of", oneOperator(schema.BuiltinOperatorHASHTABLE, nil, tensor(f32, 0, 1, 8), tensor(f32, 0, 1, 8)), []string{"HASHTABLE", "without it"}, "tflm"},
+		{"a slice of five dimensions", oneOperator(schema.BuiltinOperatorSTRIDED_SLICE, nil, tensor(f32, 0, 1, 2, 2, 2, 2), tensor(i32, 1, 5), tensor(i32, 1, 5), tensor(i32, 1, 5), tensor(f32, 0, 1, 2, 2, 2, 1)),
+			[]string{"rank is 5, must be at most 4"}, "tflm"},
+		{"paddings that are computed", oneOperator(schema.BuiltinOperatorPAD, nil, tensor(f32, 0, 1, 2), tensor(i32, 0, 2, 2), tensor(f32, 0, 1, 4)), []string{"input 1 is computed, and must be a constant"}, "tflm"},
+		{"LiteRT runs the rest", oneOperator(schema.BuiltinOperatorTILE, nil, tensor(f32, 0, 1, 8), tensor(i32, 1, 2), tensor(f32, 0, 1, 16)), nil, "litert"},
+		{"what LiteRT never registered", oneOperator(schema.BuiltinOperatorCALL, nil, tensor(f32, 0, 1, 8), tensor(f32, 0, 1, 8)), []string{"CALL", "inline"}, "litert"},
+	} {
+		d, err := Lookup(c.target)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := Check(c.model, d)
+		err = r.Err()
+		if (err == nil) != (c.want == nil) || r.Runs != (c.want == nil) {
+			t.Errorf("%s: runs %v, %v", c.name, r.Runs, err)
+			continue
+		}
+		for _, part := range c.want {
+			if !strings.Contains(err.Error(), part) {
+				t.Errorf("%s: %q does not say %q", c.name, err, part)
+			}
+		}
+	}
+	custom := oneOperator(schema.BuiltinOperatorCUSTOM, nil, tensor(f32, 0, 1, 8), tensor(f32, 0, 1, 8))
+	custom.OperatorCodes[0].CustomCode = "Mine"
+	for _, d := range All() {
+		if refused := Check(custom, d).Refused(); len(refused) != 1 || !slices.ContainsFunc(refused, func(p Placement) bool { return strings.Contains(p.Reason, `"Mine"`) }) {
+			t.Errorf("%s takes a custom operator: %v", d.Name, refused)
+		}
+	}
+}

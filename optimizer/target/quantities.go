@@ -1,0 +1,228 @@
+package target
+
+import (
+	"math"
+	"slices"
+
+	"espalier.dev/espalier/optimizer/op"
+	"espalier.dev/espalier/optimizer/tflite"
+	"espalier.dev/espalier/optimizer/tflite/schema"
+)
+
+// node is an operator of a file with what quantities are taken of.
+type node struct {
+	model    *tflite.Model
+	subgraph *schema.SubGraphT
+	op       *schema.OperatorT
+	code     schema.BuiltinOperator
+	custom   string
+}
+
+// name is the operator's name in tables.
+func (n *node) name() string {
+	if n.code == schema.BuiltinOperatorCUSTOM {
+		return customPrefix + n.custom
+	}
+	return n.code.String()
+}
+
+// in returns input i, nil where there is none.
+func (n *node) in(i int) *schema.TensorT {
+	if i < 0 || i >= len(n.op.Inputs) || n.op.Inputs[i] < 0 {
+		return nil
+	}
+	return n.subgraph.Tensors[n.op.Inputs[i]]
+}
+
+// out returns output i, nil where there is none.
+func (n *node) out(i int) *schema.TensorT {
+	if i >= len(n.op.Outputs) || n.op.Outputs[i] < 0 {
+		return nil
+	}
+	return n.subgraph.Tensors[n.op.Outputs[i]]
+}
+
+// weights returns the weight operand of a convolution or fully connected layer, nil for other operators.
+func (n *node) weights() *schema.TensorT {
+	known := op.Lookup(n.code)
+	if known == nil || known.Weights == nil {
+		return nil
+	}
+	return n.in(known.Find(op.Weight))
+}
+
+// subject is the index of the input whose type and shape are meant: the first that holds data.
+func (n *node) subject() int {
+	if known := op.Lookup(n.code); known != nil {
+		if i := known.Find(op.Data); i >= 0 {
+			return i
+		}
+	}
+	return 0
+}
+
+// window is what an operator slides over an image.
+type window struct{ kernel, stride, dilation [2]int } // height, width
+
+// window returns the window of convolutions and pools.
+func (n *node) window() (w window, ok bool) {
+	w.dilation = [2]int{1, 1}
+	if t := n.weights(); t != nil && len(t.Shape) == 4 {
+		w.kernel = [2]int{int(t.Shape[1]), int(t.Shape[2])}
+	}
+	if n.op.BuiltinOptions == nil {
+		return w, false
+	}
+	switch o := n.op.BuiltinOptions.Value.(type) {
+	case *schema.Conv2DOptionsT:
+		w.stride, w.dilation = [2]int{int(o.StrideH), int(o.StrideW)}, [2]int{int(o.DilationHFactor), int(o.DilationWFactor)}
+	case *schema.DepthwiseConv2DOptionsT:
+		w.stride, w.dilation = [2]int{int(o.StrideH), int(o.StrideW)}, [2]int{int(o.DilationHFactor), int(o.DilationWFactor)}
+	case *schema.TransposeConvOptionsT:
+		w.stride = [2]int{int(o.StrideH), int(o.StrideW)}
+	case *schema.Pool2DOptionsT:
+		w.stride, w.kernel = [2]int{int(o.StrideH), int(o.StrideW)}, [2]int{int(o.FilterHeight), int(o.FilterWidth)}
+	default:
+		return w, false
+	}
+	return w, true
+}
+
+// quantity takes a number of an operator; ok is false where the operator does not have it.
+type quantity func(n *node) (v float64, ok bool)
+
+// ofWindow is a quantity of a window.
+func ofWindow(of func(w window) int) quantity {
+	return func(n *node) (float64, bool) {
+		w, ok := n.window()
+		return float64(of(w)), ok
+	}
+}
+
+// constant is 1 where input i is in the file, 0 where it is computed.
+func constant(i int) quantity {
+	return func(n *node) (float64, bool) {
+		t := n.in(i)
+		if t == nil {
+			return 0, false
+		}
+		if n.model.IsConst(t) {
+			return 1, true
+		}
+		return 0, true
+	}
+}
+
+// dimension is a dimension of the subject, counted from the end where i is negative.
+func dimension(i int) quantity {
+	return func(n *node) (float64, bool) {
+		t := n.in(n.subject())
+		if t == nil {
+			return 0, false
+		}
+		at := i
+		if at < 0 {
+			at += len(t.Shape)
+		}
+		if at < 0 || at >= len(t.Shape) {
+			return 0, false
+		}
+		return float64(t.Shape[at]), true
+	}
+}
+
+// quantities are what limits of the catalogue may bound, by name.
+var quantities = map[string]quantity{
+	"kernel height":   ofWindow(func(w window) int { return w.kernel[0] }),
+	"kernel width":    ofWindow(func(w window) int { return w.kernel[1] }),
+	"kernel area":     ofWindow(func(w window) int { return w.kernel[0] * w.kernel[1] }),
+	"stride height":   ofWindow(func(w window) int { return w.stride[0] }),
+	"stride width":    ofWindow(func(w window) int { return w.stride[1] }),
+	"dilation height": ofWindow(func(w window) int { return w.dilation[0] }),
+	"dilation width":  ofWindow(func(w window) int { return w.dilation[1] }),
+	"dilated kernel height": ofWindow(func(w window) int {
+		return (w.kernel[0]-1)*w.dilation[0] + 1
+	}),
+	"dilated kernel area": ofWindow(func(w window) int {
+		return ((w.kernel[0]-1)*w.dilation[0] + 1) * ((w.kernel[1]-1)*w.dilation[1] + 1)
+	}),
+	"constant input 0": constant(0),
+	"constant input 1": constant(1),
+	"constant input 2": constant(2),
+	"batch":            dimension(0),
+	"channels":         dimension(-1),
+	"inputs": func(n *node) (float64, bool) {
+		return float64(len(n.op.Inputs)), true
+	},
+	"rank": func(n *node) (float64, bool) {
+		t := n.in(n.subject())
+		if t == nil {
+			return 0, false
+		}
+		return float64(len(t.Shape)), true
+	},
+	"scales of weights": func(n *node) (float64, bool) {
+		t := n.weights()
+		if t == nil || t.Quantization == nil || len(t.Quantization.Scale) == 0 {
+			return 0, false
+		}
+		return float64(len(t.Quantization.Scale)), true
+	},
+	"largest dimension": func(n *node) (float64, bool) {
+		largest := int32(0)
+		for _, list := range [][]int32{n.op.Inputs, n.op.Outputs} {
+			for _, i := range list {
+				if i >= 0 && len(n.subgraph.Tensors[i].Shape) > 0 {
+					largest = max(largest, slices.Max(n.subgraph.Tensors[i].Shape))
+				}
+			}
+		}
+		return float64(largest), true
+	},
+	"quantized inputs and outputs": func(n *node) (float64, bool) {
+		for _, list := range [][]int32{n.op.Inputs[:min(len(n.op.Inputs), n.subject()+1)], n.op.Outputs} {
+			for _, i := range list {
+				if i < 0 {
+					continue
+				}
+				t := n.subgraph.Tensors[i]
+				if (t.Type == schema.TensorTypeINT8 || t.Type == schema.TensorTypeUINT8 || t.Type == schema.TensorTypeINT16) &&
+					(t.Quantization == nil || len(t.Quantization.Scale) == 0) {
+					return 0, true
+				}
+			}
+		}
+		return 1, true
+	},
+	"sum of absolute weights": largestWeightSum,
+}
+
+// largestWeightSum is the largest sum of |weight − zero point| over the weights of one output.
+func largestWeightSum(n *node) (float64, bool) {
+	t := n.weights()
+	if t == nil || t.Type != schema.TensorTypeINT8 {
+		return 0, false
+	}
+	values, err := n.model.Int8s(t)
+	if err != nil || len(values) == 0 || len(t.Shape) == 0 {
+		return 0, false
+	}
+	channels := int(t.Shape[0])
+	channelOf := func(i int) int { return i / (len(values) / channels) }
+	if op.Lookup(n.code).Weights.Kind == op.Depthwise {
+		channels = int(t.Shape[len(t.Shape)-1])
+		channelOf = func(i int) int { return i % channels }
+	}
+	if channels < 1 || len(values)%channels != 0 {
+		return 0, false
+	}
+	sums := make([]float64, channels)
+	for i, v := range values {
+		zero := int64(0)
+		if q := t.Quantization; q != nil && len(q.ZeroPoint) > 0 {
+			zero = q.ZeroPoint[channelOf(i)%len(q.ZeroPoint)]
+		}
+		sums[channelOf(i)] += math.Abs(float64(int64(v) - zero))
+	}
+	return slices.Max(sums), true
+}
