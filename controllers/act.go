@@ -40,7 +40,7 @@ func (r *Reconciler) act(ctx context.Context, v *view) error {
 	for i := range wanted {
 		tickets[i] = wanted[i].ticket
 	}
-	r.places.observe(client.ObjectKeyFromObject(v.pipeline), placesOf(v.seen.children), v.unseen(), tickets)
+	r.places.observe(client.ObjectKeyFromObject(v.pipeline), placesOf(v.seen.children, v.pipeline.Spec.RunPolicy.NodeLost(), v.now), v.unseen(), tickets)
 	for i := range wanted {
 		fact, err := r.start(ctx, v, &wanted[i])
 		if err != nil {
@@ -57,8 +57,9 @@ func (v *view) pointless(c child) bool {
 	if !c.inFlight() || c.deleting() {
 		return false
 	}
-	s := v.decision.Stage(c.stage())
-	return s == nil || slices.Contains(v.decision.Stop, c.stage()) || c.attempt() < v.facts.Stages[c.stage()].Attempt
+	s, fact := v.decision.Stage(c.stage()), v.facts.Stages[c.stage()]
+	abandoned := fact.Job == c.job.Name && fact.Reason == reasonNodeLost
+	return s == nil || slices.Contains(v.decision.Stop, c.stage()) || c.attempt() < fact.Attempt || abandoned
 }
 
 // stops reports whether a Job is to be stopped.
@@ -67,29 +68,54 @@ func (v *view) stops() bool {
 }
 
 // yields reports whether a Job gives its place back: it cannot start, has had its grace, and others wait for a place. While nobody does it
-// keeps it, however long a node, an image or a quota takes to come.
+// keeps it, for a node, an image or a quota to come, until its time to start is over.
 func (v *view) yields(c child) bool {
-	since, stuck := v.stuck(c)
-	return stuck && v.contended && v.now.Sub(since) >= v.grace
+	at, stuck := v.yieldsAt(c)
+	return stuck && !at.After(v.now)
 }
 
-// stuck reports whether something keeps a Job that has a place from starting, and since when.
-func (v *view) stuck(c child) (since time.Time, yes bool) {
+// yieldsAt is when a Job that does not start gives its place back, if nothing changes.
+func (v *view) yieldsAt(c child) (at time.Time, stuck bool) {
 	fact := v.facts.Stages[c.stage()]
-	waits := fact.State == v1alpha1.StageQueued && fact.Job == c.job.Name && fact.Reason != "" && fact.Reason != reasonDisrupted
-	if !waits || !c.inFlight() || c.deleting() || c.suspended() || c.queued() {
-		return since, false
+	if fact.State != v1alpha1.StageQueued || fact.Job != c.job.Name || !c.inFlight() || c.deleting() || c.suspended() {
+		return at, false
 	}
-	since = c.job.CreationTimestamp.Time
+	since := c.waitsSince()
+	at = since.Add(v.pipeline.Spec.RunPolicy.StartDeadline())
+	if v.contended && fact.Reason != "" && fact.Reason != reasonDisrupted && !c.queued() { // something keeps it from starting
+		at = earlier(at, since.Add(v.grace))
+	}
+	return at, true
+}
+
+// waitsSince is since when the Job could have had a container that runs.
+func (c child) waitsSince() time.Time {
 	if pod := c.live(); pod != nil {
-		since = pod.CreationTimestamp.Time
+		return pod.CreationTimestamp.Time
 	}
-	return since, true
+	if len(c.pods) == 0 && c.job.Status.StartTime != nil {
+		return c.job.Status.StartTime.Time // a queue may have admitted it long after it was created
+	}
+	return c.job.CreationTimestamp.Time
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
 }
 
 // yield stops a Job that cannot start. It is tried again after a while, as another attempt that counts against no retry.
 func (r *Reconciler) yield(ctx context.Context, v *view, c child) error {
 	fact := v.facts.Stages[c.stage()]
+	if deadline := v.pipeline.Spec.RunPolicy.StartDeadline(); v.now.Sub(c.waitsSince()) >= deadline {
+		why := fact.Message
+		if fact.Reason == "" {
+			fact.Reason, why = reasonNotStarted, "Kubernetes says not why"
+		}
+		fact.Message = fmt.Sprintf("attempt %d did not start within startDeadlineSeconds, %d, and is followed by another: %s", c.attempt(), int64(deadline.Seconds()), why)
+	}
 	r.setBack(v, c.stage(), fact.Reason, fact.Message, v.grace)
 	if err := r.stop(ctx, c); err != nil {
 		return err
@@ -120,7 +146,7 @@ func (r *Reconciler) end(ctx context.Context, p *v1alpha1.OptimizationPipeline) 
 			problems = append(problems, r.stop(ctx, c))
 		}
 	}
-	r.places.observe(client.ObjectKeyFromObject(p), placesOf(seen.children), nil, nil)
+	r.places.observe(client.ObjectKeyFromObject(p), placesOf(seen.children, p.Spec.RunPolicy.NodeLost(), r.Clock.Now()), nil, nil)
 	return errors.Join(problems...)
 }
 
@@ -239,12 +265,27 @@ func (r *Reconciler) start(ctx context.Context, v *view, c *candidate) (walk.Fac
 	}
 	r.created.forget(client.ObjectKeyFromObject(job))
 	r.places.release(c.pipeline, job.Name)
+	if malformed(err) {
+		held.State, held.Attempt, held.Reason = v1alpha1.StageFailed, c.stage.Attempt, walk.ReasonInvalidSpec
+		held.Message = "no Job can be made of spec.template: " + sentence(err.Error())
+		return held, nil
+	}
 	if apierrors.IsForbidden(err) || apierrors.IsInvalid(err) {
 		held.Reason, held.Message = diagnoseRejection(sentence(err.Error()))
 		r.setBack(v, c.ticket.stage, held.Reason, held.Message, retryRejected)
 		return held, nil
 	}
 	return held, fmt.Errorf("create Job %s: %w", job.Name, err)
+}
+
+// malformed reports whether the API server refused an object for what a field of it says, which no patience mends. A policy or a webhook that
+// refuses it names no field, and may change its mind.
+func malformed(err error) bool {
+	var status apierrors.APIStatus
+	if !apierrors.IsInvalid(err) || !errors.As(err, &status) || status.Status().Details == nil {
+		return false
+	}
+	return slices.ContainsFunc(status.Status().Details.Causes, func(c metav1.StatusCause) bool { return c.Field != "" })
 }
 
 // build makes the Job of a stage that the installation allows.
@@ -313,12 +354,13 @@ func claimsOf(job *batchv1.Job) []string {
 	return out
 }
 
-// placesOf are the places a pipeline's Jobs take up.
-func placesOf(children []child) []place {
+// placesOf are the places a pipeline's Jobs take up. What is abandoned by the time keeps its claims alone, which its node may still have;
+// of Jobs whose pods were not looked at nothing is.
+func placesOf(children []child, nodeLost time.Duration, now time.Time) []place {
 	var out []place
 	for _, c := range children {
 		if c.inFlight() && c.succeeded() == nil {
-			out = append(out, place{job: c.job.Name, claims: claimsOf(c.job), exempt: c.queued()})
+			out = append(out, place{job: c.job.Name, claims: claimsOf(c.job), exempt: c.queued() || c.abandoned(nodeLost, now)})
 		}
 	}
 	return out

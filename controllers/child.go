@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -33,6 +34,7 @@ const (
 	reasonDisrupted      = "Disrupted"
 	reasonNotStarted     = "NotStarted"
 	reasonNodeNotReady   = "NodeNotReady"
+	reasonNodeLost       = "NodeLost"
 	reasonUnschedulable  = "Unschedulable"
 	reasonImagePull      = "ImagePullBackOff"
 	reasonOOMKilled      = "OOMKilled"
@@ -100,7 +102,7 @@ func (c child) queued() bool {
 
 // fact is what the Job and its pods say of the stage.
 func (c child) fact() walk.Fact {
-	f := walk.Fact{Attempt: c.attempt(), InputHash: c.job.Annotations[InputHashAnnotation], Job: c.job.Name, Started: c.job.Status.StartTime}
+	f := walk.Fact{Attempt: c.attempt(), InputHash: c.job.Annotations[InputHashAnnotation], Job: c.job.Name, Started: c.started()}
 	switch succeeded := c.succeeded(); {
 	case succeeded != nil:
 		c.completed(&f, succeeded)
@@ -116,6 +118,31 @@ func (c child) fact() walk.Fact {
 		c.underWay(&f)
 	}
 	return f
+}
+
+// started is when the container of the Job's newest pod started, by the node's clock, but not before the pod was there. Before that it is when
+// the Job did.
+func (c child) started() *metav1.Time {
+	for _, pod := range c.pods {
+		s := containerStatus(pod)
+		if s == nil {
+			continue
+		}
+		var at metav1.Time
+		switch {
+		case s.State.Running != nil:
+			at = s.State.Running.StartedAt
+		case s.State.Terminated != nil:
+			at = s.State.Terminated.StartedAt
+		}
+		if !at.IsZero() {
+			if at.Before(&pod.CreationTimestamp) {
+				at = pod.CreationTimestamp
+			}
+			return &at
+		}
+	}
+	return c.job.Status.StartTime
 }
 
 // failedByItself reports whether the Job failed, and not because it was deleted: whoever deletes what has failed does not undo that.
@@ -169,6 +196,10 @@ func (c child) baseline() *v1alpha1.Baseline {
 // failed says why the Job failed, and whether another attempt may help.
 func (c child) failed(f *walk.Fact, condition *batchv1.JobCondition) {
 	f.State, f.Ended = v1alpha1.StageFailed, timeOf(condition.LastTransitionTime)
+	if condition.Reason == batchv1.JobReasonDeadlineExceeded && !slices.ContainsFunc(c.pods, ran) && len(c.pods) > 0 {
+		f.Retry, f.Reason, f.Message = true, reasonNotStarted, "its container did not start within startDeadlineSeconds"
+		return
+	}
 	if condition.Reason == batchv1.JobReasonDeadlineExceeded {
 		f.Reason = walk.ReasonDeadline
 		f.Message = "the attempt took longer than activeDeadlineSeconds; raise it, and the next attempt resumes from the checkpoint"
@@ -238,7 +269,7 @@ func (c child) underWay(f *walk.Fact) {
 		f.State = v1alpha1.StageRunning
 		if nodeSilent(pod) {
 			f.Reason = reasonNodeNotReady
-			f.Message = fmt.Sprintf("its node %s does not answer; the stage goes on if it comes back: if it will not, delete the Node, and another pod resumes from the checkpoint", pod.Spec.NodeName)
+			f.Message = fmt.Sprintf("its node %s does not answer; the stage goes on if it comes back within nodeLostSeconds, else the next attempt resumes from the checkpoint", pod.Spec.NodeName)
 		}
 	case pod != nil:
 		f.Reason, f.Message = diagnosePending(pod)
@@ -269,6 +300,48 @@ func nodeSilent(pod *corev1.Pod) bool {
 	return ready.Status == corev1.ConditionFalse && containers.Status == corev1.ConditionTrue
 }
 
+// silentSince is since when the node of the pod that runs is not heard of, nil where it is.
+func (c child) silentSince() *metav1.Time {
+	pod := c.live()
+	if pod == nil || pod.Status.Phase != corev1.PodRunning || !nodeSilent(pod) {
+		return nil
+	}
+	return timeOf(podCondition(pod, corev1.PodReady).LastTransitionTime)
+}
+
+// abandonedAt is when nobody waits any more for a Job's pod to end: its node has not answered for so long, or the Job is not gone for so
+// long after it should be.
+func (c child) abandonedAt(limit time.Duration) (at time.Time, doubtful bool) {
+	if since := c.silentSince(); since != nil {
+		return since.Add(limit), true
+	}
+	if !c.deleting() {
+		return at, false
+	}
+	grace := v1alpha1.Or(c.job.Spec.Template.Spec.TerminationGracePeriodSeconds, v1alpha1.DefaultTermination)
+	return c.job.DeletionTimestamp.Add(time.Duration(grace)*time.Second + limit), true
+}
+
+func (c child) abandoned(limit time.Duration, now time.Time) bool {
+	at, doubtful := c.abandonedAt(limit)
+	return doubtful && !at.After(now)
+}
+
+// leave makes an attempt that is abandoned one that failed.
+func (c child) leave(f walk.Fact, limit time.Duration, now time.Time) walk.Fact {
+	underWay := f.State == v1alpha1.StageRunning || f.State == v1alpha1.StageStopping
+	if !underWay || !c.abandoned(limit, now) {
+		return f
+	}
+	at, _ := c.abandonedAt(limit)
+	f.State, f.Retry, f.Ended, f.Reason = v1alpha1.StageFailed, true, timeOf(metav1.NewTime(at)), reasonNodeLost
+	f.Message = fmt.Sprintf("Job %s was stopped and its pod has not ended for nodeLostSeconds, %d; the next attempt resumes from the checkpoint", c.job.Name, int64(limit.Seconds()))
+	if c.silentSince() != nil {
+		f.Message = fmt.Sprintf("its node %s has not answered for nodeLostSeconds, %d; the next attempt resumes from the checkpoint", c.live().Spec.NodeName, int64(limit.Seconds()))
+	}
+	return f
+}
+
 // podCondition returns a pod's condition of a type, an empty one where it has none.
 func podCondition(pod *corev1.Pod, t corev1.PodConditionType) *corev1.PodCondition {
 	for i := range pod.Status.Conditions {
@@ -289,22 +362,34 @@ func (c child) disruption() (reason, message string) {
 
 // image is that of the stage's container.
 func image(pod *corev1.Pod) string {
-	for i := range pod.Status.ContainerStatuses {
-		if s := &pod.Status.ContainerStatuses[i]; s.Name == containerName && s.Image != "" {
-			return s.Image
-		}
+	if s := containerStatus(pod); s != nil && s.Image != "" {
+		return s.Image
 	}
 	return "its image"
 }
 
-// terminated returns how the stage's container ended, nil while it has not.
-func terminated(pod *corev1.Pod) *corev1.ContainerStateTerminated {
+// containerStatus returns what is known of the stage's container, nil where that is nothing.
+func containerStatus(pod *corev1.Pod) *corev1.ContainerStatus {
 	for i := range pod.Status.ContainerStatuses {
 		if s := &pod.Status.ContainerStatuses[i]; s.Name == containerName {
-			return s.State.Terminated
+			return s
 		}
 	}
 	return nil
+}
+
+// terminated returns how the stage's container ended, nil while it has not.
+func terminated(pod *corev1.Pod) *corev1.ContainerStateTerminated {
+	if s := containerStatus(pod); s != nil {
+		return s.State.Terminated
+	}
+	return nil
+}
+
+// ran reports whether the stage's container ever started.
+func ran(pod *corev1.Pod) bool {
+	s := containerStatus(pod)
+	return s != nil && (s.State.Running != nil || s.State.Terminated != nil && !s.State.Terminated.StartedAt.IsZero())
 }
 
 var (

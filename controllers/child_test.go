@@ -40,7 +40,7 @@ func podIn(phase corev1.PodPhase, changes ...func(*corev1.Pod)) *corev1.Pod {
 func ended(code int32, reason, message string) func(*corev1.Pod) {
 	return func(p *corev1.Pod) {
 		p.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: containerName, Image: "image", State: corev1.ContainerState{
-			Terminated: &corev1.ContainerStateTerminated{ExitCode: code, Reason: reason, Message: message, FinishedAt: noon},
+			Terminated: &corev1.ContainerStateTerminated{ExitCode: code, Reason: reason, Message: message, StartedAt: noon, FinishedAt: noon},
 		}}}
 	}
 }
@@ -122,6 +122,7 @@ func TestFactOfAJob(t *testing.T) {
 		"the node refused the pod":                   {jobWith(batchv1.JobFailed, failedFor, podIn(corev1.PodFailed, func(p *corev1.Pod) { p.Status.Reason = "NodeAffinity" })), want{v1alpha1.StageFailed, "PodLost", "NodeAffinity", true, ""}},
 		"its pod is gone":                            {jobWith(batchv1.JobFailed, failedFor), want{v1alpha1.StageFailed, "PodLost", "because", true, ""}},
 		"it took too long":                           {jobWith(batchv1.JobFailed, batchv1.JobReasonDeadlineExceeded, podIn(corev1.PodFailed, ended(130, "", ""))), want{v1alpha1.StageFailed, "DeadlineExceeded", "raise it", false, ""}},
+		"it was never started":                       {jobWith(batchv1.JobFailed, batchv1.JobReasonDeadlineExceeded, podIn(corev1.PodFailed)), want{v1alpha1.StageFailed, "NotStarted", "startDeadlineSeconds", true, ""}},
 		"an answer of another stage":                 {jobWith(batchv1.JobComplete, "", podIn(corev1.PodSucceeded, ended(0, "", said(stage.Outcome{Stage: "x", InputHash: "h", Leaf: leaf})))), want{v1alpha1.StageFailed, "BadOutcome", "of another stage", true, ""}},
 		"an answer of other inputs":                  {jobWith(batchv1.JobComplete, "", podIn(corev1.PodSucceeded, ended(0, "", said(stage.Outcome{Stage: "prune", InputHash: "i", Leaf: leaf})))), want{v1alpha1.StageFailed, "BadOutcome", "other inputs", true, ""}},
 		"no answer":                                  {jobWith(batchv1.JobComplete, "", podIn(corev1.PodSucceeded, ended(0, "", ""))), want{v1alpha1.StageFailed, "BadOutcome", "is image an image of espalier?", true, ""}},
@@ -143,6 +144,40 @@ func TestFactOfAJob(t *testing.T) {
 			}
 			if f.Attempt != 2 || f.InputHash != "h" || f.Job != "j" {
 				t.Errorf("fact %+v", f)
+			}
+		})
+	}
+}
+
+func TestWhenAJobIsLeft(t *testing.T) {
+	silent := func(p *corev1.Pod) {
+		p.Status.Conditions = []corev1.PodCondition{
+			{Type: corev1.PodReady, Status: corev1.ConditionFalse, LastTransitionTime: noon}, {Type: corev1.ContainersReady, Status: corev1.ConditionTrue},
+		}
+	}
+	stopped := func(c child) child { c.job.DeletionTimestamp = &noon; return c }
+	tests := map[string]struct {
+		child child
+		after time.Duration // 0: never
+	}{
+		"it runs":                           {jobWith("", "", podIn(corev1.PodRunning)), 0},
+		"its node is silent":                {jobWith("", "", podIn(corev1.PodRunning, silent)), 10 * time.Minute},
+		"it is stopped, its node is silent": {stopped(jobWith("", "", podIn(corev1.PodRunning, silent))), 10 * time.Minute},
+		"its pod does not end":              {stopped(jobWith("", "", podIn(corev1.PodRunning))), 11 * time.Minute},
+		"it does not go":                    {stopped(jobWith("", "", podIn(corev1.PodFailed))), 11 * time.Minute},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			at, doubtful := tt.child.abandonedAt(10 * time.Minute)
+			if doubtful != (tt.after > 0) || doubtful && at != noon.Add(tt.after) {
+				t.Errorf("at %s (%v), want %s", at, doubtful, noon.Add(tt.after))
+			}
+			before, after := noon.Add(tt.after-time.Second), noon.Add(tt.after)
+			if got := tt.child.leave(tt.child.fact(), 10*time.Minute, before); got.Reason == reasonNodeLost {
+				t.Errorf("left too early: %s", got.Message)
+			}
+			if got := tt.child.leave(tt.child.fact(), 10*time.Minute, after); (got.Reason == reasonNodeLost) != doubtful || got.Retry != doubtful {
+				t.Errorf("%+v", got)
 			}
 		})
 	}

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -39,6 +40,8 @@ const (
 	containerName = "stage"
 	imageUser     = 65532 // of the image; the group that owns claims by default
 	maxJobName    = 63
+	// deadlineGrace leaves the manager the first word on deadlines: a Job's own is for when there is none.
+	deadlineGrace = 5 * time.Minute
 	// maxOrder bounds the order's JSON: the kernel takes 128 KiB for one environment variable.
 	maxOrder = 120 << 10
 )
@@ -90,7 +93,7 @@ func (a attempt) job() (*batchv1.Job, error) {
 		},
 		Spec: batchv1.JobSpec{
 			BackoffLimit:          ptr.To[int32](0), // attempts are the pipeline's to count
-			ActiveDeadlineSeconds: ptr.To(spec.Deadline(settings)),
+			ActiveDeadlineSeconds: ptr.To(int64((spec.RunPolicy.StartDeadline() + spec.Deadline(a.stage.Name) + deadlineGrace).Seconds())),
 			PodFailurePolicy:      podFailurePolicy(),
 			Template: corev1.PodTemplateSpec{
 				ObjectMeta: metav1.ObjectMeta{Labels: podLabels, Annotations: template.Annotations},

@@ -120,7 +120,7 @@ func TestJobFollowsTheTemplate(t *testing.T) {
 		want   map[string]any
 	}{
 		"the defaults": {"prune", func(*pipeline) {}, map[string]any{
-			"nodeSelector": map[string]string{"kubernetes.io/arch": "arm64"}, "tolerations": 0, "image": "espalier:1", "deadline": int64(86400), "grace": int64(60),
+			"nodeSelector": map[string]string{"kubernetes.io/arch": "arm64"}, "tolerations": 0, "image": "espalier:1", "deadline": int64(86400 + 3600 + 300), "grace": int64(60),
 			"fsGroup": int64(0), "user": int64(0), "cache": "10Gi", "GOMEMLIMIT": "from limits.memory", "GOMAXPROCS": "from limits.cpu", "job queue": "", "mounts": []string{"/cache"},
 		}},
 		"any node":     {"prune", func(p *pipeline) { p.Spec.Template.NodeSelector = &map[string]string{} }, map[string]any{"nodeSelector": map[string]string{}}},
@@ -129,7 +129,7 @@ func TestJobFollowsTheTemplate(t *testing.T) {
 			p.Spec.Template = v1alpha1.PodTemplate{Image: "all", Labels: map[string]string{"team": "a"}, Env: []v1alpha1.EnvVar{{Name: "PROXY", Value: "all"}}}
 			p.Spec.Stages[1].Template = v1alpha1.PodTemplate{Image: "one", Labels: map[string]string{"team": "b"}, Env: []v1alpha1.EnvVar{{Name: "PROXY", Value: "one"}}}
 			p.Spec.Stages[1].ActiveDeadlineSeconds = ptr.To[int64](60)
-		}, map[string]any{"image": "one", "pod team": "b", "PROXY": "one", "deadline": int64(60)}},
+		}, map[string]any{"image": "one", "pod team": "b", "PROXY": "one", "deadline": int64(60 + 3600 + 300)}},
 		"another stage's template does not count": {"prune", func(p *pipeline) { p.Spec.Stages[1].Template.Image = "one" }, map[string]any{"image": "espalier:1"}},
 		"the Go runtime keeps to the memory there is": {"prune", func(p *pipeline) {
 			p.Spec.Template.Resources.Limits = corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("1000Mi")}

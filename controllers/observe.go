@@ -173,7 +173,7 @@ func (o *observation) facts(p *v1alpha1.OptimizationPipeline, rerun string, now 
 		}
 	}
 	for _, c := range o.children { // later attempts overrule earlier ones
-		o.apply(&facts, p, rerun, c)
+		o.apply(&facts, p, rerun, c, now)
 	}
 	facts.TakeBack(&p.Spec)
 	err := checkSpec(&p.Spec)
@@ -189,13 +189,13 @@ func (o *observation) facts(p *v1alpha1.OptimizationPipeline, rerun string, now 
 }
 
 // apply has a Job's fact count, unless one of a later attempt does or its outcome is recorded.
-func (o *observation) apply(facts *walk.Facts, p *v1alpha1.OptimizationPipeline, rerun string, c child) {
+func (o *observation) apply(facts *walk.Facts, p *v1alpha1.OptimizationPipeline, rerun string, c child, now time.Time) {
 	name, known := c.stage(), facts.Stages[c.stage()]
 	stands := (known.State == v1alpha1.StageCompleted || known.State == v1alpha1.StageFailed) && known.Job == c.job.Name
 	if c.attempt() < known.Attempt || stands {
 		return
 	}
-	fact := c.fact()
+	fact := c.leave(c.fact(), p.Spec.RunPolicy.NodeLost(), now)
 	if fact.State == v1alpha1.StageCompleted && known.LastFailure != nil && c.attempt() <= known.LastFailure.Attempt {
 		return // what it made is not in the store any more
 	}

@@ -145,12 +145,15 @@ func (r *Reconciler) look(ctx context.Context, p *v1alpha1.OptimizationPipeline,
 	}
 	v.decide()
 	for _, c := range seen.children {
-		if since, stuck := v.stuck(c); stuck && r.places.limit > 0 {
-			wait := v.grace - v.now.Sub(since)
-			if wait <= 0 {
-				wait = v.grace // nobody waits for its place yet
+		if at, stuck := v.yieldsAt(c); stuck {
+			wait := at.Sub(v.now)
+			if r.places.limit > 0 { // others may come to wait for its place
+				wait = min(wait, v.grace)
 			}
-			v.lookAgain(wait)
+			v.lookAgain(max(wait, retryBehind))
+		}
+		if at, doubtful := c.abandonedAt(p.Spec.RunPolicy.NodeLost()); doubtful && at.After(v.now) {
+			v.lookAgain(at.Sub(v.now))
 		}
 	}
 	return v, nil
@@ -237,7 +240,7 @@ func (r *Reconciler) gone(ctx context.Context, key types.NamespacedName, err err
 	r.written.forget(key)
 	children, err := r.jobs(ctx, client.InNamespace(key.Namespace), client.MatchingLabels{PipelineLabel: key.Name})
 	if err == nil {
-		r.places.observe(key, placesOf(children), nil, nil)
+		r.places.observe(key, placesOf(children, v1alpha1.DefaultNodeLost*time.Second, r.Clock.Now()), nil, nil)
 	}
 	return err
 }

@@ -242,7 +242,7 @@ func (r *Reconciler) rebuild(ctx context.Context) error {
 		by[key] = append(by[key], c)
 	}
 	for key, children := range by {
-		r.places.observe(key, placesOf(children), nil, nil)
+		r.places.observe(key, placesOf(children, v1alpha1.DefaultNodeLost*time.Second, r.Clock.Now()), nil, nil)
 	}
 	r.rebuilt.done = true
 	return r.line(ctx)
@@ -274,7 +274,7 @@ func (r *Reconciler) line(ctx context.Context) error {
 		for i := range wanted {
 			tickets = append(tickets, wanted[i].ticket)
 		}
-		r.places.observe(client.ObjectKeyFromObject(p), placesOf(seen.children), v.unseen(), tickets)
+		r.places.observe(client.ObjectKeyFromObject(p), placesOf(seen.children, p.Spec.RunPolicy.NodeLost(), v.now), v.unseen(), tickets)
 	}
 	return nil
 }

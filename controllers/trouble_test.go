@@ -177,6 +177,114 @@ func TestADeadlineEndsAStageForGood(t *testing.T) {
 	}
 }
 
+func TestADeadlineCountsFromWhenTheContainerStarts(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	const deadline = 2 * time.Second
+	w.play = func(o *stage.Order, pod *corev1.Pod) act {
+		if o.Stage == "prune" {
+			w.setStatus(t.Context(), pod, *waitingPod("ContainerCreating", ""))
+			time.Sleep(2 * deadline) // an image that is large
+		}
+		return act{}
+	}
+	w.run()
+	w.pipeline("p", func(p *v1alpha1.OptimizationPipeline) {
+		p.Spec.Stages[0].ActiveDeadlineSeconds = ptr.To(int64(deadline.Seconds()))
+	})
+	p := w.settled("p", walk.ReasonAllStagesRun)
+	if got := stageStatus(&p.Status, "prune"); got.Attempt != 1 || got.Failures != 0 {
+		t.Errorf("attempt %d after %d failures", got.Attempt, got.Failures)
+	}
+}
+
+func TestAJobThatDoesNotStartInTimeIsFollowedByAnother(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.play = func(o *stage.Order, _ *corev1.Pod) act {
+		if o.Stage == walk.Baseline && o.Attempt == 1 {
+			return act{status: waitingPod("ErrImagePull", "connection refused")}
+		}
+		return act{}
+	}
+	w.run(func(o *Options, _ *ctrl.Options, _ *Reconciler) { o.StartGrace = time.Second })
+	w.pipeline("p", func(p *v1alpha1.OptimizationPipeline) {
+		p.Spec.RunPolicy.StartDeadlineSeconds, p.Spec.RunPolicy.Retries = ptr.To[int64](1), ptr.To[int32](0)
+	})
+	w.until("p", "told why", func(p *v1alpha1.OptimizationPipeline) bool {
+		got := stageStatus(&p.Status, walk.Baseline).Message
+		return strings.Contains(got, "startDeadlineSeconds, 1") && strings.Contains(got, "connection refused")
+	})
+	p := w.settled("p", walk.ReasonAllStagesRun)
+	if got := stageStatus(&p.Status, walk.Baseline); got.Attempt != 2 || got.Failures != 0 {
+		t.Errorf("attempt %d after %d failures", got.Attempt, got.Failures)
+	}
+}
+
+func TestAStageLeavesANodeThatIsLost(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.play = func(o *stage.Order, pod *corev1.Pod) act {
+		if o.Stage != "prune" || o.Attempt > 1 {
+			return act{}
+		}
+		node := &corev1.Binding{Target: corev1.ObjectReference{Kind: "Node", Name: "edge-7"}} // its pod stays until it says that it ended
+		if err := w.client.SubResource("binding").Create(t.Context(), pod, node); err != nil {
+			t.Error(err)
+		}
+		now := metav1.Now()
+		return act{status: &corev1.PodStatus{
+			Phase:             corev1.PodRunning,
+			ContainerStatuses: []corev1.ContainerStatus{{Name: containerName, State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: now}}}},
+			Conditions: []corev1.PodCondition{
+				{Type: corev1.PodReady, Status: corev1.ConditionFalse, LastTransitionTime: now}, {Type: corev1.ContainersReady, Status: corev1.ConditionTrue},
+			},
+		}}
+	}
+	w.run(bound(1)) // the pod that nobody hears of holds no place
+	w.pipeline("p", func(p *v1alpha1.OptimizationPipeline) {
+		p.Spec.RunPolicy.NodeLostSeconds, p.Spec.RunPolicy.BackoffSeconds = ptr.To[int64](2), ptr.To[int32](2)
+	})
+	w.waits("p", reasonNodeNotReady)
+	p := w.waits("p", walk.ReasonRetrying)
+	if got := stageStatus(&p.Status, "prune"); got.Failures != 1 || !strings.Contains(got.Message, "node edge-7 has not answered for nodeLostSeconds, 2") {
+		t.Errorf("after %d failures: %s", got.Failures, got.Message)
+	}
+	p = w.settled("p", walk.ReasonAllStagesRun)
+	if got := stageStatus(&p.Status, "prune").Attempt; got != 2 {
+		t.Errorf("attempt %d", got)
+	}
+}
+
+func TestATemplateThatMakesNoJobIsSaidAtOnce(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.run()
+	tests := map[string]struct {
+		change func(*v1alpha1.PodTemplate)
+		say    string
+	}{
+		"labels": {func(t *v1alpha1.PodTemplate) { t.Labels = map[string]string{"team": "no label at all!"} }, "no label at all!"},
+		"requests": {func(t *v1alpha1.PodTemplate) {
+			t.Resources.Requests = corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("4")}
+			t.Resources.Limits = corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("1")}
+		}, "cpu limit"},
+		"selector": {func(t *v1alpha1.PodTemplate) { t.NodeSelector = ptr.To(map[string]string{"a/b/c": "d"}) }, "a/b/c"},
+	}
+	for name, tt := range tests {
+		w.pipeline(name, func(p *v1alpha1.OptimizationPipeline) { tt.change(&p.Spec.Template) })
+		p := w.settled(name, walk.ReasonInvalidSpec)
+		if got := stageStatus(&p.Status, walk.Baseline).Message; !strings.Contains(got, tt.say) || !strings.Contains(got, "spec.template") {
+			t.Errorf("%s: %s", name, got)
+		}
+		if !meta.IsStatusConditionTrue(p.Status.Conditions, v1alpha1.ConditionStalled) {
+			t.Errorf("%s is not stalled", name)
+		}
+		w.edit(name, func(p *v1alpha1.OptimizationPipeline) { p.Spec.Template = v1alpha1.PodTemplate{} })
+		w.settled(name, walk.ReasonAllStagesRun)
+	}
+}
+
 func TestAnEvictionThatIsThePodsOwnFaultCounts(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

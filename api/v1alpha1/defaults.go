@@ -3,6 +3,7 @@ package v1alpha1
 import (
 	"maps"
 	"slices"
+	"time"
 )
 
 // The defaults of fields that are not set. They are applied here and not by the schema; see the package comment.
@@ -14,6 +15,9 @@ const (
 	DefaultRetries           = 3
 	DefaultBackoffSeconds    = 10
 	DefaultDeadline          = 24 * 60 * 60
+	MinPublishDeadline       = 60 * 60
+	DefaultStartDeadline     = 60 * 60
+	DefaultNodeLost          = 10 * 60
 	DefaultTTL               = 60 * 60
 	DefaultParallelism       = 1
 	DefaultCalibrationSample = 512
@@ -77,12 +81,29 @@ func (s *OptimizationPipelineSpec) inherit(l Location) Location {
 	return l
 }
 
-// Deadline returns the seconds one attempt of a stage may take; a nil stage is an implicit one.
-func (s *OptimizationPipelineSpec) Deadline(stage *Stage) int64 {
-	if stage != nil && stage.ActiveDeadlineSeconds != nil {
-		return *stage.ActiveDeadlineSeconds
+// Deadline returns how long one attempt of a stage may take, once its container runs. The leaf that all the others were for is given time
+// to be published in.
+func (s *OptimizationPipelineSpec) Deadline(name string) time.Duration {
+	deadline := seconds(s.RunPolicy.ActiveDeadlineSeconds, DefaultDeadline)
+	if stage := s.Stage(name); stage != nil && stage.ActiveDeadlineSeconds != nil {
+		deadline = seconds(stage.ActiveDeadlineSeconds, 0)
 	}
-	return Or(s.RunPolicy.ActiveDeadlineSeconds, DefaultDeadline)
+	if name == PublishStage {
+		deadline = max(deadline, MinPublishDeadline*time.Second)
+	}
+	return deadline
+}
+
+// StartDeadline returns how long a Job may take until its container runs.
+func (p *RunPolicy) StartDeadline() time.Duration {
+	return seconds(p.StartDeadlineSeconds, DefaultStartDeadline)
+}
+
+// NodeLost returns how long the node of a running stage may not answer.
+func (p *RunPolicy) NodeLost() time.Duration { return seconds(p.NodeLostSeconds, DefaultNodeLost) }
+
+func seconds(value *int64, otherwise int64) time.Duration {
+	return time.Duration(Or(value, otherwise)) * time.Second
 }
 
 // Effective merges the pipeline's training with a stage's, field by field; the stage's win.

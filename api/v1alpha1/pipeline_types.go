@@ -135,11 +135,24 @@ type RunPolicy struct {
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=3600
 	BackoffSeconds *int32 `json:"backoffSeconds,omitempty"`
-	// activeDeadlineSeconds bounds one attempt of a stage, counted from its start. Default 86400, a day.
+	// activeDeadlineSeconds bounds one attempt of a stage, counted from when its container starts. Publishing has an hour at least.
+	// Default 86400, a day.
 	// +optional
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=31536000
 	ActiveDeadlineSeconds *int64 `json:"activeDeadlineSeconds,omitempty"`
+	// startDeadlineSeconds bounds how long a Job may take to start, once no queue holds it back: for a node, an image, a volume.
+	// After that another takes its place, which counts against no retry. Default 3600.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=31536000
+	StartDeadlineSeconds *int64 `json:"startDeadlineSeconds,omitempty"`
+	// nodeLostSeconds is how long the node of a running stage may not answer before the next attempt starts on another one, from the
+	// checkpoint. Default 600.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=31536000
+	NodeLostSeconds *int64 `json:"nodeLostSeconds,omitempty"`
 	// ttlSecondsAfterFinished is how long finished Jobs are kept once their result is recorded. Default 3600. The pipeline itself
 	// is never deleted.
 	// +optional

@@ -897,6 +897,16 @@ func (in *RunPolicy) DeepCopyInto(out *RunPolicy) {
 		*out = new(int64)
 		**out = **in
 	}
+	if in.StartDeadlineSeconds != nil {
+		in, out := &in.StartDeadlineSeconds, &out.StartDeadlineSeconds
+		*out = new(int64)
+		**out = **in
+	}
+	if in.NodeLostSeconds != nil {
+		in, out := &in.NodeLostSeconds, &out.NodeLostSeconds
+		*out = new(int64)
+		**out = **in
+	}
 	if in.TTLSecondsAfterFinished != nil {
 		in, out := &in.TTLSecondsAfterFinished, &out.TTLSecondsAfterFinished
 		*out = new(int32)

@@ -104,7 +104,7 @@ func (l *localWalk) bounded(ctx context.Context, name string) (context.Context, 
 	if spec.RunPolicy.ActiveDeadlineSeconds == nil && (s == nil || s.ActiveDeadlineSeconds == nil) {
 		return context.WithCancel(ctx)
 	}
-	return context.WithTimeout(ctx, time.Duration(spec.Deadline(s))*time.Second)
+	return context.WithTimeout(ctx, spec.Deadline(name))
 }
 
 func thisSecond() metav1.Time { return metav1.NewTime(time.Now().UTC().Truncate(time.Second)) }
@@ -125,7 +125,7 @@ func (l *localWalk) record(o outcome) {
 		fact.State, fact.Message = v1alpha1.StageFailed, oneLine(o.err)
 		if errors.Is(o.err, context.DeadlineExceeded) {
 			fact.Reason = walk.ReasonDeadline
-			fact.Message = fmt.Sprintf("it took longer than activeDeadlineSeconds, %d; raise it", l.pipeline.Spec.Deadline(l.pipeline.Spec.Stage(o.name)))
+			fact.Message = fmt.Sprintf("it took longer than activeDeadlineSeconds, %d; raise it", int64(l.pipeline.Spec.Deadline(o.name).Seconds()))
 		}
 		l.view.failed(o.name, o.err)
 	default:

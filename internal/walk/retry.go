@@ -10,8 +10,6 @@ import (
 const (
 	// maxBackoff bounds the wait between two attempts.
 	maxBackoff = time.Hour
-	// deadlineGrace leaves a Job's own deadline the first word: this one is for attempts that have none, or whose controller is down.
-	deadlineGrace = 5 * time.Minute
 	// maxSkew is how far a clock that tells when an attempt ended may be ahead. Beyond that its word does not count.
 	maxSkew = time.Minute
 )
@@ -72,13 +70,13 @@ func (w *walk) overdue(s *Stage) {
 	if s.State != v1alpha1.StageRunning || s.fact.Started == nil {
 		return
 	}
-	seconds := w.spec.Deadline(w.spec.Stage(s.Name))
-	if at := s.fact.Started.Add(time.Duration(seconds)*time.Second + deadlineGrace); at.After(w.now) {
+	deadline := w.spec.Deadline(s.Name)
+	if at := s.fact.Started.Add(deadline); at.After(w.now) {
 		w.again(at)
 		return
 	}
 	s.State, s.Reason = v1alpha1.StageFailed, ReasonDeadline
-	s.fact.Message = fmt.Sprintf("attempt %d took longer than activeDeadlineSeconds, %d; raise it, and the next attempt resumes from the checkpoint", s.fact.Attempt, seconds)
+	s.fact.Message = fmt.Sprintf("attempt %d took longer than activeDeadlineSeconds, %d; raise it, and the next attempt resumes from the checkpoint", s.fact.Attempt, int64(deadline.Seconds()))
 	s.Message = cause(ReasonDeadline, s.fact.Message)
 	w.d.Stop = append(w.d.Stop, s.Name)
 }

@@ -309,7 +309,7 @@ func TestDecide(t *testing.T) {
 		},
 		"an attempt within its deadline is looked at again when that is over": {
 			spec: chain(need(small)), stages: with(stages{"prune": {State: v1alpha1.StageRunning, Attempt: 1, Started: ago(time.Hour)}}), wantReason: ReasonProgressing, wantProgress: "0/5",
-			wantAgain: 23*time.Hour + deadlineGrace,
+			wantAgain: 23 * time.Hour,
 		},
 		"an attempt past its deadline is stopped and has failed": {
 			spec: chain(need(small)), stages: with(stages{"prune": {State: v1alpha1.StageRunning, Attempt: 1, Started: ago(25 * time.Hour)}}), wantStart: "only", wantStop: "prune", wantReason: ReasonProgressing, wantProgress: "0/5",

@@ -716,10 +716,16 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: backoffSeconds
       type:
         scalar: numeric
+    - name: nodeLostSeconds
+      type:
+        scalar: numeric
     - name: parallelism
       type:
         scalar: numeric
     - name: retries
+      type:
+        scalar: numeric
+    - name: startDeadlineSeconds
       type:
         scalar: numeric
     - name: suspend

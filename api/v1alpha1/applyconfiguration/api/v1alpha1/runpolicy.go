@@ -18,8 +18,15 @@ type RunPolicyApplyConfiguration struct {
 	Retries *int32 `json:"retries,omitempty"`
 	// backoffSeconds is how long to wait before the second attempt; the wait doubles with each attempt, up to an hour. Default 10.
 	BackoffSeconds *int32 `json:"backoffSeconds,omitempty"`
-	// activeDeadlineSeconds bounds one attempt of a stage, counted from its start. Default 86400, a day.
+	// activeDeadlineSeconds bounds one attempt of a stage, counted from when its container starts. Publishing has an hour at least.
+	// Default 86400, a day.
 	ActiveDeadlineSeconds *int64 `json:"activeDeadlineSeconds,omitempty"`
+	// startDeadlineSeconds bounds how long a Job may take to start, once no queue holds it back: for a node, an image, a volume.
+	// After that another takes its place, which counts against no retry. Default 3600.
+	StartDeadlineSeconds *int64 `json:"startDeadlineSeconds,omitempty"`
+	// nodeLostSeconds is how long the node of a running stage may not answer before the next attempt starts on another one, from the
+	// checkpoint. Default 600.
+	NodeLostSeconds *int64 `json:"nodeLostSeconds,omitempty"`
 	// ttlSecondsAfterFinished is how long finished Jobs are kept once their result is recorded. Default 3600. The pipeline itself
 	// is never deleted.
 	TTLSecondsAfterFinished *int32 `json:"ttlSecondsAfterFinished,omitempty"`
@@ -68,6 +75,22 @@ func (b *RunPolicyApplyConfiguration) WithBackoffSeconds(value int32) *RunPolicy
 // If called multiple times, the ActiveDeadlineSeconds field is set to the value of the last call.
 func (b *RunPolicyApplyConfiguration) WithActiveDeadlineSeconds(value int64) *RunPolicyApplyConfiguration {
 	b.ActiveDeadlineSeconds = &value
+	return b
+}
+
+// WithStartDeadlineSeconds sets the StartDeadlineSeconds field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the StartDeadlineSeconds field is set to the value of the last call.
+func (b *RunPolicyApplyConfiguration) WithStartDeadlineSeconds(value int64) *RunPolicyApplyConfiguration {
+	b.StartDeadlineSeconds = &value
+	return b
+}
+
+// WithNodeLostSeconds sets the NodeLostSeconds field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the NodeLostSeconds field is set to the value of the last call.
+func (b *RunPolicyApplyConfiguration) WithNodeLostSeconds(value int64) *RunPolicyApplyConfiguration {
+	b.NodeLostSeconds = &value
 	return b
 }
 
