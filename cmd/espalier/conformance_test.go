@@ -546,6 +546,30 @@ func TestSeveralInputsAndOutputs(t *testing.T) {
 	})
 }
 
+// A mask for every band of a spectrum: a causal convolution and an unrolled GRU, with int16 activations, of the last leaf but for the
+// convolution.
+func TestASpeechMaskKeepsItsErrorIn16x8(t *testing.T) {
+	w := walkCase(t, "a2-speech-mask-int16", "pipeline.yaml")
+	if !w.all() {
+		return
+	}
+	if got, float := w.metric("baseline", "MeanSquaredError"), w.float("MeanSquaredError"); got > float*1.001 {
+		t.Errorf("the PTQ leaf's error is %v, the float model's %v", got, float)
+	}
+	for _, stage := range []string{"pqat", "pcqat"} {
+		if z := w.metric(stage, "Sparsity"); z < 0.499 {
+			t.Errorf("the leaf of %s has %v zeros", stage, z)
+		}
+		if got, pruned := w.metric(stage, "MeanSquaredError"), w.metric("prune", "MeanSquaredError"); got > pruned*1.05 {
+			t.Errorf("the error of %s is %v, that of prune %v", stage, got, pruned)
+		}
+	}
+	if c := w.metric("pcqat", "Clusters"); c > 8 {
+		t.Errorf("the last leaf has %v codes", c)
+	}
+	w.activations(schema.TensorTypeINT8, schema.TensorTypeINT16)
+}
+
 func TestEveryCaseComesToWhatIsExpected(t *testing.T) {
 	entries, err := os.ReadDir(cases)
 	if err != nil {

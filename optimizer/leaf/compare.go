@@ -146,7 +146,11 @@ func newStep(leaf *ir.Graph, n *ir.Node, imported *tflite.Model, op int) (*step,
 	s.slack = slack(leaf, n)
 	if known := quantize.RuleOf(n).Int16; known != nil {
 		input, output := scaleOf(leaf.Input(n, 0)), scaleOf(leaf.Output(n, 0))
-		s.wide = func(value float64) float64 { return known.Slack(input, output, value) }
+		depth := 0
+		if shape := leaf.Output(n, 0).Shape; len(shape) > 0 {
+			depth = shape[len(shape)-1]
+		}
+		s.wide = func(value float64) float64 { return known.Slack(input, output, value, depth) }
 	}
 	for i := range n.Outputs {
 		s.outputs = append(s.outputs, attach(net.Graph.Outputs[i], leaf.Output(n, i)))

@@ -11,6 +11,8 @@ type Int16 struct {
 	Output Quant
 	// Bend is the largest second derivative of a function that the kernel takes from a table, 0 of any other.
 	Bend float64
+	// Tail is how many codes each element along the last dimension may add to the others' error: of SOFTMAX, whose table ends at e⁻¹⁰.
+	Tail float64
 }
 
 func wide(version int32) *Int16 { return &Int16{Version: version} }
@@ -20,15 +22,21 @@ func wideUnit(version int32) *Int16 {
 	return &Int16{Version: version, Output: Quant{Scale: 1.0 / (1 << 15)}}
 }
 
+func wideSoftmax(version int32) *Int16 {
+	o := wideUnit(version)
+	o.Tail = 2
+	return o
+}
+
 // wideTable is of a function whose second derivative is bend at most.
 func wideTable(version int32, bend float64) *Int16 { return &Int16{Version: version, Bend: bend} }
 
 // Slack is how far beyond half a code a kernel may be from the exact result, in codes, by the scales of its input and output, where that
-// result is value codes from zero. Factors have 15 bits; tables have 512 straight pieces, 128 codes wide; what the float simulation itself
+// result is value codes from zero; depth elements lie along the last dimension. Factors have 15 bits; tables have 512 straight pieces, 128 codes wide; what the float simulation itself
 // rounds is less.
-func (o *Int16) Slack(input, output, value float64) float64 {
+func (o *Int16) Slack(input, output, value float64, depth int) float64 {
 	value = max(value, -value)
-	slack := 8 + value/(1<<13)
+	slack := 8 + value/(1<<13) + o.Tail*float64(depth)
 	if o.Bend == 0 {
 		return slack
 	}

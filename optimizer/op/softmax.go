@@ -8,7 +8,7 @@ const softmaxFloor = 1.0 / (1 << 24)
 // normalisations work along the last dimension.
 var normalisations = []*Op{
 	{
-		Code: schema.BuiltinOperatorSOFTMAX, Int16: wideUnit(3), Inputs: []Slot{Data},
+		Code: schema.BuiltinOperatorSOFTMAX, Int16: wideSoftmax(3), Inputs: []Slot{Data},
 		Int8:    Int8{Rule: Fixed, Output: probability, InputFloor: softmaxFloor},
 		Version: int8In(0, 2), Since: []string{"1.5.0", "1.14.0", "2.3.0"},
 	},

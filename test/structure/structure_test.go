@@ -40,6 +40,7 @@ var refusals = []struct{ pattern, reason string }{
 	{"nothing to quantize: operator .* stays float", "no operator has an int8 form: each is named with why"},
 	{"codes from the simulation's on average, at most", "the network amplifies the roundings of codes: its leaf is honestly refused"},
 	{"training diverged: the output of operator [0-9]+ (LOG|RSQRT|DIV|POW)", "int8 rounds what it reads to where it has no value"},
+	{"training: no output is trained", "all outputs are truths or places: there is nothing to be near to"},
 	{"nothing to train: no weight has a differentiable path to the loss", "constants other than weights and biases stay as they are: checked by trains"},
 }
 
