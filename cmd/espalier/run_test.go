@@ -340,6 +340,7 @@ func TestBadInputIsOneLineWithARemedyAndNothingIsWritten(t *testing.T) {
 		"a layer to keep float that is none":  {replace("quantize: {}", `quantize: {keepFloat: ["nothing*"]}`), 2, []string{"spec.stages[1]", "nothing*", "conv/kernel"}},
 		"every layer of a leaf to keep float": {replace("quantize: {}", `quantize: {keepFloat: ["*"]}`), 2, []string{"spec.stages[1]", "keepFloat * leaves nothing to quantize", "name only"}},
 		"every layer to keep float":           {replace("  stages:", `  leaf: {keepFloat: ["*"]}`+"\n  stages:"), 2, []string{"spec.leaf", "keepFloat * leaves nothing to quantize"}},
+		"a rule for a layer that is none":     {replace("quantize: {}", `quantize: {rules: [{layers: "nothing*", activations: Int16}]}`), 2, []string{"spec.stages[1]", "nothing*", "conv/kernel"}},
 		"a layer of every leaf to keep float": {replace("  stages:", `  leaf: {keepFloat: ["nothing*"]}`+"\n  stages:"), 2, []string{"spec.leaf", "nothing*", "conv/kernel"}},
 		"clusters of more scales than a quantize stage may have": {replace("{name: pcqat, quantize: {}}", "{name: pcqat, quantize: {perTensorDense: true}}"), 2,
 			[]string{"spec.stages[3]", `cluster stage "cluster"`, "dense/kernel", "scope Tensor"}},

@@ -131,3 +131,38 @@ func BenchmarkFakeQuantize(b *testing.B) {
 		x = p.Dequantize(p.Quantize(x))
 	}
 }
+
+// int16 is symmetric, its scale that of the farther end, and what moves that end moves the scale.
+func TestWideParamsAreSymmetric(t *testing.T) {
+	for name, tc := range map[string]struct {
+		r        Range
+		farthest float32
+		min, max float32 // of the gradient for 1 a step
+	}{
+		"the upper end": {Range{-1, 3}, 3, 0, 1.0 / math.MaxInt16},
+		"the lower end": {Range{-5, 3}, 5, -1.0 / math.MaxInt16, 0},
+		"one side":      {Range{0.5, 2}, 2, 0, 1.0 / math.MaxInt16},
+	} {
+		exact, compact := tc.r.WideParams(true), tc.r.WideParams(false)
+		if err := exact.Check(); err != nil || !exact.Wide || exact.ZeroPoint != 0 {
+			t.Errorf("%s: %+v, %v", name, exact, err)
+		}
+		if got := exact.Quantize(tc.farthest); got != math.MaxInt16 {
+			t.Errorf("%s: the farther end has code %d", name, got)
+		}
+		if compact.Scale < exact.Scale || compact.Scale > exact.Scale*1.01 {
+			t.Errorf("%s: scale %v, exact %v", name, compact.Scale, exact.Scale)
+		}
+		if lo, hi := tc.r.WideGradient(1); lo != tc.min || hi != tc.max {
+			t.Errorf("%s: gradient %v, %v", name, lo, hi)
+		}
+		if q := exact.Quantize(-1e9); q != math.MinInt16 || exact.Code(exactBytes(q), 0) != q {
+			t.Errorf("%s: the lowest code is %d", name, q)
+		}
+	}
+	if (Params{Scale: 1, ZeroPoint: 3, Wide: true}).Check() == nil {
+		t.Error("a zero point of int16 is let through")
+	}
+}
+
+func exactBytes(code int) []byte { return []byte{byte(code), byte(code >> 8)} }
