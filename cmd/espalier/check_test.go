@@ -50,3 +50,26 @@ func TestTargetsListsAll(t *testing.T) {
 		}
 	}
 }
+
+func TestInspectShowsTheArenaOfADevice(t *testing.T) {
+	model := testmaterial.Path(t, "models/ops/conv_1x1_relu6_int8.tflite")
+	out, err := call("inspect", model, "--target", "tflm")
+	if err != nil || !strings.Contains(out, "arena on tflm ") || !strings.Contains(out, "CONV_2D") {
+		t.Errorf("%v\n%s", err, out)
+	}
+	var got struct {
+		Memory     *target.Memory `json:"memory"`
+		Operators  []any          `json:"operators"`
+		ArenaBytes int            `json:"arenaBytes"`
+	}
+	out, err = call("inspect", "-o", "json", model, "--target", "tflm")
+	if err != nil || json.Unmarshal([]byte(out), &got) != nil || got.Memory == nil || got.Memory.Bytes <= got.Memory.Planned || got.ArenaBytes == 0 || len(got.Operators) != 1 {
+		t.Errorf("%v\n%s", err, out)
+	}
+	if _, err := call("inspect", testmaterial.Path(t, "models/ops/gelu_int8.tflite"), "--target", "tflm"); fault.ExitCode(err) != 3 || !strings.Contains(err.Error(), "GELU") {
+		t.Errorf("memory of a model that does not run there: %v", err)
+	}
+	if out, err := call("inspect", model, "--target", "litert"); err != nil || strings.Contains(out, "arena on") {
+		t.Errorf("%v\n%s", err, out)
+	}
+}

@@ -10,11 +10,14 @@ import (
 
 	"espalier.dev/espalier/internal/fault"
 	"espalier.dev/espalier/optimizer/measure"
+	"espalier.dev/espalier/optimizer/target"
+	"espalier.dev/espalier/optimizer/tflite"
 )
 
 func newInspectCommand(streams *ioStreams) *cobra.Command {
 	var format output
 	var all bool
+	var device string
 	var signature string
 	cmd := &cobra.Command{
 		Use:     "inspect MODEL",
@@ -30,16 +33,74 @@ func newInspectCommand(streams *ioStreams) *cobra.Command {
 			if err != nil {
 				return fault.As(fault.Model, fmt.Errorf("%s: %w", args[0], err))
 			}
-			if format == outputJSON {
-				return printJSON(streams.Out, inspection)
+			memory, err := memoryOn(content, device)
+			if err != nil {
+				return err
 			}
-			return showInspection(streams, inspection, all)
+			if format == outputJSON {
+				return printJSON(streams.Out, struct {
+					*measure.Inspection
+					Memory *target.Memory `json:"memory,omitempty"`
+				}{inspection, memory})
+			}
+			if err := showInspection(streams, inspection, all); err != nil || memory == nil {
+				return err
+			}
+			return showMemory(streams, memory)
 		},
 	}
 	format.addFlag(cmd)
+	targetFlag(cmd, &device)
 	cmd.Flags().StringVar(&signature, "signature", "", "signature to show, of a model with several; default: serving_default, else the file's first")
 	cmd.Flags().BoolVar(&all, "all", false, "activations too, not only constants, inputs and outputs")
 	return cmd
+}
+
+// memoryOn is the memory a model takes on a device; nil without one, and where the arena of the inspection is the runtime's.
+func memoryOn(content []byte, device string) (*target.Memory, error) {
+	if device == "" {
+		return nil, nil
+	}
+	t, err := target.Lookup(device)
+	if err != nil {
+		return nil, fault.As(fault.Spec, err)
+	}
+	if !t.PlansGreedily() {
+		return nil, nil
+	}
+	m, err := tflite.Read(content)
+	if err != nil {
+		return nil, fault.As(fault.Model, err)
+	}
+	if err := target.Check(m, t).Err(); err != nil {
+		return nil, fault.As(fault.Model, fmt.Errorf("its memory is not known: the model %w", err))
+	}
+	memory, err := target.MemoryOf(m, t)
+	return memory, fault.As(fault.Model, err)
+}
+
+// showMemory prints what each operator takes of the arena of a device, and the sum.
+func showMemory(streams *ioStreams, m *target.Memory) error {
+	fmt.Fprintln(streams.Out)
+	err := table(streams, func(w *tabwriter.Writer) {
+		fmt.Fprintln(w, "OPERATOR\tNAME\tALIVE\tSCRATCH\tKEPT")
+		for _, o := range m.Operators {
+			index := fmt.Sprint(o.Operator)
+			if o.Subgraph > 0 {
+				index = fmt.Sprintf("%d.%d", o.Subgraph, o.Operator)
+			}
+			fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\n", index, o.Name, o.Alive, o.Scratch, o.Persistent)
+		}
+	})
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(streams.Out, "\narena on %s %d bytes: activations and scratch buffers %d, structures %d, variables %d, more while it is prepared %d, margin %d\n",
+		m.Target, m.Bytes, m.Planned, m.Structures, m.Variables, m.Preparing, m.Margin)
+	for _, note := range m.Notes {
+		fmt.Fprintln(streams.Out, note)
+	}
+	return nil
 }
 
 func showInspection(streams *ioStreams, in *measure.Inspection, all bool) error {

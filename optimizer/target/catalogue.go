@@ -52,9 +52,10 @@ type Accelerator struct {
 
 // MemoryPlan says how the runtime lays out its memory.
 type MemoryPlan struct {
-	Plan    string `json:"plan"`    // greedy: TFLM's planner; arena: LiteRT's
-	Pointer int    `json:"pointer"` // bytes
-	Kernels string `json:"kernels"` // whose scratch buffers: reference, cmsis-nn-dsp, cmsis-nn-mve, cmsis-nn; others as reference
+	Plan    string `json:"plan"`             // greedy: TFLM's planner; arena: LiteRT's
+	Pointer int    `json:"pointer"`          // bytes
+	Kernels string `json:"kernels"`          // whose scratch buffers: reference, cmsis-nn-dsp, cmsis-nn-mve, cmsis-nn
+	Margin  int    `json:"margin,omitempty"` // bytes that devices were seen to take beyond what the sources give
 }
 
 // Table lists the operators that a runtime or an accelerator computes.

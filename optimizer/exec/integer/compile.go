@@ -16,6 +16,10 @@ type Option func(*compiler)
 // Reference computes every operator by its plain loop, without fast paths: slower, and the same bytes.
 func Reference() Option { return func(c *compiler) { c.reference = true } }
 
+// TFLM rescales as TensorFlow Lite Micro's reference kernels do: FULLY_CONNECTED by a multiplier rounded twice, of a float32 product of
+// scales where weights have one scale, instead of LiteRT's float64 product rounded once.
+func TFLM() Option { return func(c *compiler) { c.tflm = true } }
+
 // Compile prepares a model to run on batch samples at a time; 0 means the file's own batch. The model is not changed; a file with
 // uint8 activations or hybrid weights is converted as tflite.Normalise says. Errors name the operator and, where there is one, the
 // tensor: an *UnsupportedError for what this package cannot run, an *ir.BatchError if the file's batch must be used.
@@ -87,6 +91,7 @@ type compiler struct {
 	floats    []floatNode
 	variables variables
 	reference bool
+	tflm      bool // rescale FULLY_CONNECTED as TFLM
 	wide      bool // the node's activations are int16; otherwise int8
 }
 

@@ -9,7 +9,7 @@ import (
 )
 
 // rescale turns accumulators into codes, times input scale × weight scale / output scale of the channel: a multiplier, or for
-// FULLY_CONNECTED, as its reference kernel has it, a float64 product rounded once.
+// FULLY_CONNECTED, as LiteRT's reference kernel has it, a float64 product rounded once.
 type rescale struct {
 	multipliers []multiplier // by channel, if real is nil
 	real        []float64    // by channel
@@ -71,9 +71,12 @@ func (c *compiler) newWeights(x *ir.Tensor, w, b, axis int, act ir.Activation) (
 	for i := range channels {
 		scale := t.Quant.Scale[min(i, len(t.Quant.Scale)-1)]
 		real := float64(float64(in.scale)*float64(scale)) / float64(out.scale)
-		if c.n.Op == schema.BuiltinOperatorFULLY_CONNECTED {
+		switch dense := c.n.Op == schema.BuiltinOperatorFULLY_CONNECTED; {
+		case dense && !c.tflm:
 			k.real = append(k.real, real)
-		} else {
+		case dense && len(t.Quant.Scale) == 1:
+			k.multipliers = append(k.multipliers, newMultiplier(float64(in.scale*scale)/float64(out.scale)))
+		default:
 			k.multipliers = append(k.multipliers, newMultiplier(real))
 		}
 	}
