@@ -16,8 +16,9 @@ type Option func(*compiler)
 // Reference computes every operator by its plain loop, without fast paths: slower, and the same bytes.
 func Reference() Option { return func(c *compiler) { c.reference = true } }
 
-// TFLM rescales as TensorFlow Lite Micro's reference kernels do: FULLY_CONNECTED by a multiplier rounded twice, of a float32 product of
-// scales where weights have one scale, instead of LiteRT's float64 product rounded once.
+// TFLM computes as TensorFlow Lite Micro's reference kernels where they differ from LiteRT's: FULLY_CONNECTED is rescaled by a multiplier
+// rounded twice, of a float32 product of scales where weights have one scale, instead of a float64 product rounded once; RELU6 clamps
+// its input's codes without rescaling them, so that it is right only where input and output have one scale.
 func TFLM() Option { return func(c *compiler) { c.tflm = true } }
 
 // Compile prepares a model to run on batch samples at a time; 0 means the file's own batch. The model is not changed; a file with
@@ -91,7 +92,7 @@ type compiler struct {
 	floats    []floatNode
 	variables variables
 	reference bool
-	tflm      bool // rescale FULLY_CONNECTED as TFLM
+	tflm      bool // option TFLM
 	wide      bool // the node's activations are int16; otherwise int8
 }
 

@@ -23,7 +23,7 @@
 // also have a fast path by package kernel, which gives the same codes. Option Reference keeps to the loops, which are its oracle.
 //
 // FULLY_CONNECTED alone rescales by a float64 product rounded once: so does its reference kernel in LiteRT 2. TensorFlow Lite Micro's
-// does not: option TFLM rescales as that does.
+// does not: option TFLM computes as that does.
 //
 // Activations may be int16 too, symmetric, with int8 weights and biases of 64 or 32 bits (16×8). Sums are then 64 bits wide and rescaled
 // by a 15-bit multiplier rounded once; functions are tables of straight pieces. These kernels have no fast path.

@@ -12,6 +12,13 @@ func buildRelu(c *compiler) (runner, error) {
 	if err != nil {
 		return nil, err
 	}
+	if c.tflm && c.n.Op == schema.BuiltinOperatorRELU6 { // TFLM clamps the input's codes and does not rescale
+		zero, six := in.zero, in.code(6)
+		if c.wide {
+			return newElementwise(c, func(code int16) int16 { return clamp16(int32(code), zero, six) }), nil
+		}
+		return newTable(c, func(code int8) int8 { return clamp(int32(code), zero, six) }), nil
+	}
 	inf := float32(math.Inf(1))
 	limits := map[schema.BuiltinOperator][2]float32{
 		schema.BuiltinOperatorRELU:         {0, inf},

@@ -1,0 +1,73 @@
+package integer_test
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"os"
+	"testing"
+
+	"espalier.dev/espalier/internal/testmaterial"
+	"espalier.dev/espalier/optimizer/exec/integer"
+	"espalier.dev/espalier/optimizer/tflite"
+)
+
+// The digests are those of TensorFlow Lite Micro's wheel 0.dev20261023182759 (hack/peers/tflm_answers.py).
+func TestTFLMAnswersBitForBit(t *testing.T) {
+	content, err := os.ReadFile("testdata/tflm.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want map[string]string
+	if err := json.Unmarshal(content, &want); err != nil {
+		t.Fatal(err)
+	}
+	differ := 0
+	for name, digest := range want {
+		t.Run(name, func(t *testing.T) {
+			m, err := tflite.ReadFile(testmaterial.Path(t, name))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := tflmDigest(t, m, integer.TFLM()); got != digest {
+				t.Error("answers are not those of TFLM")
+			}
+			if testing.Short() {
+				return
+			}
+			if got := tflmDigest(t, m, integer.TFLM(), integer.Reference()); got != digest {
+				t.Error("answers of the plain loops are not those of TFLM")
+			}
+			if tflmDigest(t, m) != digest {
+				differ++
+			}
+		})
+	}
+	if !t.Failed() && !testing.Short() && differ == 0 {
+		t.Error("LiteRT answers as TFLM on every model: the option tests nothing")
+	}
+}
+
+// tflmDigest is the digest of the first output for 100 samples.
+func tflmDigest(t *testing.T, m *tflite.Model, options ...integer.Option) string {
+	t.Helper()
+	e, err := integer.Compile(m, 0, options...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	digest := sha256.New()
+	input := make([]byte, e.Graph().Tensors[e.Graph().Inputs[0]].Numel())
+	for k := range 100 {
+		for j := range input {
+			input[j] = byte(uint32(j+1) * uint32(k+3) * 2654435761 >> 24)
+		}
+		if err := e.SetInputBytes(0, input); err != nil {
+			t.Fatal(err)
+		}
+		if err := e.Run(); err != nil {
+			t.Fatal(err)
+		}
+		digest.Write(e.OutputBytes(0))
+	}
+	return hex.EncodeToString(digest.Sum(nil))
+}
