@@ -6,7 +6,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"espalier.dev/espalier/internal/fault"
 	"espalier.dev/espalier/optimizer/dataset"
 	"espalier.dev/espalier/optimizer/measure"
 )
@@ -41,7 +40,7 @@ func newCompareCommand(streams *ioStreams) *cobra.Command {
 			}
 			comparison, err := measure.Compare(cmd.Context(), a, b, source, samples, measure.Options{})
 			if err != nil {
-				return fault.As(fault.Model, named(err))
+				return unmeasured(err)
 			}
 			if format == outputJSON {
 				return printJSON(streams.Out, comparison)

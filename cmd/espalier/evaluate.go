@@ -7,7 +7,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"espalier.dev/espalier/internal/fault"
 	"espalier.dev/espalier/optimizer/interval"
 	"espalier.dev/espalier/optimizer/measure"
 )
@@ -40,12 +39,12 @@ func newEvaluateCommand(streams *ioStreams) *cobra.Command {
 					return err
 				}
 				if options.Original, err = measure.Run(cmd.Context(), other, source, options.Options); err != nil {
-					return fault.As(fault.Model, named(fmt.Errorf("%s: %w", original, err)))
+					return unmeasured(fmt.Errorf("%s: %w", original, err))
 				}
 			}
 			result, err := measure.Leaf(cmd.Context(), content, source, options)
 			if err != nil {
-				return fault.As(fault.Model, named(fmt.Errorf("%s: %w", args[0], err)))
+				return unmeasured(fmt.Errorf("%s: %w", args[0], err))
 			}
 			intervals := result.Metrics.Intervals(result.Answers.Evidence(options.Original))
 			if format == outputJSON {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -107,6 +108,15 @@ func named(err error) error {
 		}
 	}
 	return err
+}
+
+// unmeasured is why a model could not be measured: a sample's fault or the model's.
+func unmeasured(err error) error {
+	var sample *dataset.SampleError
+	if errors.As(err, &sample) {
+		return fault.As(fault.Dataset, err)
+	}
+	return fault.As(fault.Model, named(err))
 }
 
 // table writes rows in columns.

@@ -44,7 +44,7 @@ func Look(ctx context.Context, m *tflite.Model, source dataset.Source) ([]answer
 			return nil, err
 		}
 		if err := exec.Run(); err != nil {
-			return nil, err
+			return nil, ofSamples(err, at(0), at(count-1))
 		}
 		for i, g := range glances {
 			in := max(0, slices.Index(inputs, g.size)) // which it may be again

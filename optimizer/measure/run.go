@@ -280,7 +280,7 @@ func (r *runner) block(exec *integer.Executor, first int, x, sample [][]float32,
 		return err
 	}
 	if err := exec.Run(); err != nil {
-		return err
+		return ofSamples(err, first, first+n-1)
 	}
 	for i, c := range r.answers.columns {
 		y, size, in := exec.Output(i), c.out.Size, r.inputs[c.out.Input]
@@ -294,6 +294,19 @@ func (r *runner) block(exec *integer.Executor, first int, x, sample [][]float32,
 	}
 	r.report(n)
 	return nil
+}
+
+// ofSamples says whose ids are beyond the network's table, where that is what an executor failed at with the samples from first to last.
+func ofSamples(err error, first, last int) error {
+	var beyond *integer.IndexError
+	if !errors.As(err, &beyond) {
+		return err
+	}
+	which := fmt.Sprintf("sample %d", first)
+	if last > first {
+		which = fmt.Sprintf("one of the samples %d to %d", first, last)
+	}
+	return &dataset.SampleError{Err: fmt.Errorf("%s has the id %d, the network's table those from 0 to %d: number ids as the network was trained with (%w)", which, beyond.At, beyond.Size-1, err)}
 }
 
 func (r *runner) report(n int) {

@@ -1,8 +1,6 @@
 package integer
 
 import (
-	"fmt"
-
 	"espalier.dev/espalier/optimizer/ir"
 	"espalier.dev/espalier/optimizer/tflite/schema"
 )
@@ -39,7 +37,7 @@ func (k *placeKernel) run(m *memory) error {
 				at = int(m.int32s(k.places)[i+d])
 			}
 			if at < 0 || at >= size {
-				return fmt.Errorf("index %d of a dimension of %d", at, size)
+				return &IndexError{at, size}
 			}
 			from = from*size + at
 		}

@@ -127,6 +127,13 @@ type indexKernel struct {
 	batches, perBatch  int  // of the indices
 }
 
+// IndexError is an index, such as an id, beyond the dimension that it is of.
+type IndexError struct{ At, Size int }
+
+func (e *IndexError) Error() string {
+	return fmt.Sprintf("index %d of a dimension of %d", e.At, e.Size)
+}
+
 func buildGather(c *compiler) (runner, error) {
 	in, out, err := c.moved(0)
 	if err != nil {
@@ -160,7 +167,7 @@ func (k *indexKernel) run(m *memory) error {
 			for i := b * k.perBatch; i < (b+1)*k.perBatch; i++ {
 				at := k.index(m, i)
 				if at < 0 || at >= k.size {
-					return fmt.Errorf("index %d of a dimension of %d", at, k.size)
+					return &IndexError{at, k.size}
 				}
 				copy(y[:k.piece], image[at*k.piece:])
 				y = y[k.piece:]
