@@ -37,6 +37,7 @@ func ImportInt8(m *tflite.Model) (*Imported, error) {
 		return nil, err
 	}
 	im := &importer{g: g, out: &Imported{Model: m.Clone(), Known: map[int]Params{}, Float: map[int]bool{}, Weights: map[int]Weights{}}}
+	im.out.Model.Unsigned = false
 	im.sub = im.out.Model.Subgraph()
 	if err := im.layers(); err != nil {
 		return nil, err

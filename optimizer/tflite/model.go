@@ -12,7 +12,12 @@ import (
 )
 
 // Model is a whole .tflite file in memory: the generated object tree.
-type Model struct{ *schema.ModelT }
+type Model struct {
+	*schema.ModelT
+	// Unsigned says that Normalise made the weights int8 which the file has as uint8: LiteRT multiplies the scales of such layers as
+	// float32. What is written is int8 and no longer so.
+	Unsigned bool
+}
 
 // maxElements bounds the elements of one tensor; LiteRT addresses them with int32.
 const maxElements = math.MaxInt32
@@ -37,7 +42,7 @@ func Read(data []byte) (*Model, error) {
 	if err := verifyLayout(data); err != nil {
 		return nil, err
 	}
-	m := &Model{schema.GetRootAsModel(data, 0).UnPack()}
+	m := &Model{ModelT: schema.GetRootAsModel(data, 0).UnPack()}
 	if err := m.loadOutside(data); err != nil {
 		return nil, err
 	}
@@ -83,7 +88,7 @@ func (m *Model) loadOutside(data []byte) error {
 
 // Clone returns a deep copy.
 func (m *Model) Clone() *Model {
-	return &Model{deepCopy(m.ModelT)}
+	return &Model{deepCopy(m.ModelT), m.Unsigned}
 }
 
 // Subgraph returns the primary subgraph.

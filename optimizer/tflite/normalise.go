@@ -86,6 +86,7 @@ func (m *Model) normaliseTensor(where string, t *schema.TensorT, counts map[stri
 				moved[i] = b ^ 0x80
 			}
 			m.SetData(t, moved)
+			m.Unsigned = true
 		}
 		for i := range q.ZeroPoint {
 			q.ZeroPoint[i] -= 128

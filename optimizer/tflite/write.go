@@ -30,7 +30,7 @@ func (m *Model) Marshal() ([]byte, error) {
 		return nil, wrong("", "the model takes %d bytes, more than the 2 GB that a .tflite holds: split it", size)
 	}
 	out := *m.ModelT
-	versioned := &Model{&out}
+	versioned := &Model{ModelT: &out}
 	versioned.setVersions()
 	b := flatbuffers.NewBuilder(size + size/8)
 	defer schema.ShareVectors(b)()

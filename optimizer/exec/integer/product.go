@@ -72,6 +72,8 @@ func (c *compiler) newWeights(x *ir.Tensor, w, b, axis int, act ir.Activation) (
 		scale := t.Quant.Scale[min(i, len(t.Quant.Scale)-1)]
 		real := float64(float64(in.scale)*float64(scale)) / float64(out.scale)
 		switch dense := c.n.Op == schema.BuiltinOperatorFULLY_CONNECTED; {
+		case c.g.Model.Unsigned && !dense: // LiteRT multiplies the scales of uint8 layers as float32
+			k.multipliers = append(k.multipliers, newMultiplier(float64(in.scale*scale)/float64(out.scale)))
 		case dense && !c.tflm:
 			k.real = append(k.real, real)
 		case dense && len(t.Quant.Scale) == 1:

@@ -220,3 +220,43 @@ func TestUint8ModelsRunAsInt8(t *testing.T) {
 		}
 	}
 }
+
+// TestScalesOfUint8LayersAreMultipliedAsFloat32 has sums whose code depends on it; those wanted are LiteRT 2.3's reference kernels'.
+func TestScalesOfUint8LayersAreMultipliedAsFloat32(t *testing.T) {
+	for name, test := range map[string]struct {
+		op              schema.BuiltinOperator
+		kind            schema.BuiltinOptions
+		options         any
+		in, weight, out float32
+		sum             int32
+		want            byte
+	}{
+		"conv": {schema.BuiltinOperatorCONV_2D, schema.BuiltinOptionsConv2DOptions, &schema.Conv2DOptionsT{StrideH: 1, StrideW: 1, DilationHFactor: 1, DilationWFactor: 1},
+			0.03683730214834213, 0.0020215942058712244, 0.11060551553964615, -109164, 55},
+		"depthwise": {schema.BuiltinOperatorDEPTHWISE_CONV_2D, schema.BuiltinOptionsDepthwiseConv2DOptions,
+			&schema.DepthwiseConv2DOptionsT{StrideH: 1, StrideW: 1, DilationHFactor: 1, DilationWFactor: 1, DepthMultiplier: 1},
+			0.007576636970043182, 0.0020494137424975634, 0.055128712207078934, -228997, 63},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBuilder()
+			x := b.Input("x", 1, 1, 1, 1)
+			b.SetType(x, schema.TensorTypeUINT8)
+			b.Quantize(x, 0, 128, test.in)
+			w := b.Raw("w", schema.TensorTypeUINT8, []byte{200}, 1, 1, 1, 1)
+			b.Quantize(w, 0, 120, test.weight)
+			y := b.Op("y", test.op, test.kind, test.options, []int32{1, 1, 1, 1}, x, w, b.Ints("bias", test.sum))
+			b.SetType(y, schema.TensorTypeUINT8)
+			b.Quantize(y, 0, 128, test.out)
+			e := compile(t, b.model(y), 0)
+			if err := e.SetInput(0, []float32{0}); err != nil {
+				t.Fatal(err)
+			}
+			if err := e.Run(); err != nil {
+				t.Fatal(err)
+			}
+			if got := e.OutputBytes(0)[0] ^ 0x80; got != test.want { // its int8 code is 128 less
+				t.Errorf("code %d, want %d", got, test.want)
+			}
+		})
+	}
+}
