@@ -29,6 +29,8 @@ type view struct {
 	active     map[string]*activity
 	headed     bool
 	unmeasured map[string]bool // metrics without a column
+	names      int             // columns of leaves' names
+	below      map[string]bool // metrics that the terminal has no room for: they stand below the row
 }
 
 // activity is a stage under way. Its text is read by the goroutine that draws bars, which must never wait for the view's lock.
@@ -41,7 +43,10 @@ type activity struct {
 }
 
 func newView(streams *ioStreams, spec *v1alpha1.OptimizationPipelineSpec) *view {
-	v := &view{streams: streams, spec: spec, active: map[string]*activity{}, unmeasured: map[string]bool{}}
+	v := &view{streams: streams, spec: spec, active: map[string]*activity{}, unmeasured: map[string]bool{}, below: map[string]bool{}, names: 14}
+	for i := range spec.Stages {
+		v.names = max(v.names, utf8.RuneCountInString(spec.Stages[i].Name)+1)
+	}
 	if streams.terminal {
 		v.bars = mpb.New(mpb.WithOutput(streams.Err), mpb.WithWidth(40), mpb.WithRefreshRate(150*time.Millisecond))
 	}
@@ -178,18 +183,27 @@ func (v *view) leaf(name string, r *stage.Result, reused bool) {
 	var line strings.Builder
 	if !v.headed {
 		v.headed = true
-		fmt.Fprintf(&line, "%-14s", "LEAF")
+		fmt.Fprintf(&line, "%-*s", v.names, "LEAF")
+		used := v.names
 		for _, c := range columns {
 			if walk.Value(r.Metrics, v1alpha1.Metric(c.metric)) == "" {
 				v.unmeasured[c.metric] = true
 				continue
 			}
+			if v.streams.width > 0 && used+c.width+1 > v.streams.width {
+				v.below[c.metric] = true
+				continue
+			}
+			used += c.width + 1
 			fmt.Fprintf(&line, "%*s", c.width+1, c.title)
 		}
-		line.WriteString("  VERDICT\n")
+		if verdict := "  VERDICT"; v.streams.width == 0 || used+len(verdict) <= v.streams.width {
+			line.WriteString(verdict)
+		}
+		line.WriteString("\n")
 		if r.Float != nil {
 			v.row(&line, "(float)", r.Float)
-			line.WriteString("\n" + others(r.Float))
+			line.WriteString("\n" + v.under(r.Float) + v.indented(others(r.Float)))
 		}
 	}
 	var figures strings.Builder
@@ -208,8 +222,9 @@ func (v *view) leaf(name string, r *stage.Result, reused bool) {
 		verdict += " (reused)"
 	}
 	line.WriteString(beside(figures.String(), verdict, v.streams.width))
-	line.WriteString(sureness(v.spec.Constraints, r.Status()))
-	line.WriteString(others(r.Metrics))
+	line.WriteString(v.under(r.Metrics))
+	line.WriteString(v.indented(sureness(v.spec.Constraints, r.Status())))
+	line.WriteString(v.indented(others(r.Metrics)))
 	v.print(line.String())
 }
 
@@ -228,7 +243,7 @@ func sureness(constraints []v1alpha1.Constraint, leaf *v1alpha1.Leaf) string {
 	if parts == nil {
 		return ""
 	}
-	return fmt.Sprintf("  %s (%d samples)\n", strings.Join(parts, ", "), leaf.Samples)
+	return fmt.Sprintf("%s (%d samples)", strings.Join(parts, ", "), leaf.Samples)
 }
 
 // others is a line of the metrics of outputs that are not the main one.
@@ -242,24 +257,46 @@ func others(metrics []v1alpha1.MetricValue) string {
 	if parts == nil {
 		return ""
 	}
-	return "  " + strings.Join(parts, ", ") + "\n"
+	return strings.Join(parts, ", ")
+}
+
+// under are the figures that the terminal has no room for in a row, "" without any.
+func (v *view) under(metrics []v1alpha1.MetricValue) string {
+	var parts []string
+	for _, c := range columns {
+		if v.below[c.metric] {
+			parts = append(parts, c.title+" "+shown(metrics, c.metric))
+		}
+	}
+	return v.indented(strings.Join(parts, ", "))
+}
+
+// indented are the lines of a text below a row; "" is none.
+func (v *view) indented(text string) string {
+	if text == "" {
+		return ""
+	}
+	return wrapped(text, v.streams.width)
 }
 
 func (v *view) row(line *strings.Builder, name string, metrics []v1alpha1.MetricValue) {
-	fmt.Fprintf(line, "%-14s", name)
+	fmt.Fprintf(line, "%-*s", v.names, name)
 	for _, c := range columns {
-		if v.unmeasured[c.metric] {
-			continue
+		if !v.unmeasured[c.metric] && !v.below[c.metric] {
+			fmt.Fprintf(line, "%*s", c.width+1, shown(metrics, c.metric))
 		}
-		value := walk.Value(metrics, v1alpha1.Metric(c.metric))
-		if value == "" {
-			value = "-"
-		} else if c.metric == "LatencyMicros" {
-			value = rounded(value, 1)
-		} else {
-			value = rounded(value, 7)
-		}
-		fmt.Fprintf(line, "%*s", c.width+1, value)
+	}
+}
+
+// shown is a metric's value for the table.
+func shown(metrics []v1alpha1.MetricValue, metric string) string {
+	switch value := walk.Value(metrics, v1alpha1.Metric(metric)); {
+	case value == "":
+		return "-"
+	case metric == "LatencyMicros":
+		return rounded(value, 1)
+	default:
+		return rounded(value, 7)
 	}
 }
 
@@ -278,9 +315,14 @@ func beside(row, text string, width int) string {
 	if line := row + "  " + text; width == 0 || utf8.RuneCountInString(line) <= width {
 		return line + "\n"
 	}
-	out, length := row+"\n ", 1
+	return row + "\n" + wrapped(text, width)
+}
+
+// wrapped are lines of at most width columns, indented by two; 0: one line.
+func wrapped(text string, width int) string {
+	out, length := " ", 1
 	for _, word := range strings.Fields(text) {
-		if n := utf8.RuneCountInString(word); length > 1 && length+1+n > width {
+		if n := utf8.RuneCountInString(word); width > 0 && length > 1 && length+1+n > width {
 			out, length = out+"\n ", 1
 		}
 		out, length = out+" "+word, length+1+utf8.RuneCountInString(word)

@@ -1,9 +1,14 @@
 package main
 
 import (
+	"bytes"
+	"io"
 	"strings"
 	"testing"
 	"unicode/utf8"
+
+	"espalier.dev/espalier/api/v1alpha1"
+	"espalier.dev/espalier/internal/stage"
 )
 
 func TestFiguresAreRounded(t *testing.T) {
@@ -17,6 +22,34 @@ func TestFiguresAreRounded(t *testing.T) {
 	} {
 		if got := rounded(test.value, test.room); got != test.want {
 			t.Errorf("%s in %d characters: %s, want %s", test.value, test.room, got, test.want)
+		}
+	}
+}
+
+func TestTheTableFitsTheTerminal(t *testing.T) {
+	result := &stage.Result{
+		Metrics: []v1alpha1.MetricValue{
+			{Name: "Accuracy", Value: "0.912345678"}, {Name: "AccuracyDrop", Value: "-0.0123456"}, {Name: "Agreement", Value: "0.987654321"}, {Name: "CompressedBytes", Value: "1234567"},
+			{Name: "FileBytes", Value: "2345678"}, {Name: "Sparsity", Value: "0.512345"}, {Name: "Clusters", Value: "255"}, {Name: "LatencyMicros", Value: "1234.75"},
+			{Name: "MeanSquaredError/box", Value: "0.000123"}, {Name: "MeanSquaredError/another", Value: "0.000456"}, {Name: "MeanSquaredError/third", Value: "0.000789"},
+		},
+	}
+	for width, below := range map[int]string{0: "", 130: "", 100: "", 80: "  CODES 255, µs 1235\n"} {
+		var out bytes.Buffer
+		v := newView(&ioStreams{Out: &out, Err: io.Discard, width: width}, &v1alpha1.OptimizationPipelineSpec{Stages: []v1alpha1.Stage{{Name: "prune"}}})
+		v.leaf("prune", result, false)
+		for _, line := range strings.Split(out.String(), "\n") {
+			if width > 0 && utf8.RuneCountInString(line) > width {
+				t.Errorf("%d columns: a line of %d:\n%s", width, utf8.RuneCountInString(line), out.String())
+			}
+		}
+		for _, value := range []string{"0.91235", "-0.0123", "0.98765", "1234567", "2345678", "0.51235", "255", "1235", "another MeanSquaredError 0.000456", "no constraints"} {
+			if !strings.Contains(strings.Join(strings.Fields(out.String()), " "), value) {
+				t.Errorf("%d columns: %s is not shown:\n%s", width, value, out.String())
+			}
+		}
+		if below != "" && !strings.Contains(out.String(), below) {
+			t.Errorf("%d columns: want %q in\n%s", width, below, out.String())
 		}
 	}
 }
