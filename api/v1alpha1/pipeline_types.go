@@ -72,6 +72,9 @@ type OptimizationPipelineSpec struct {
 	// leaf says how leaves are made, the baseline's and those of every stage; a quantize stage overrides it field by field.
 	// +optional
 	Leaf LeafOptions `json:"leaf,omitempty,omitzero"`
+	// target is what leaves are for. Metrics are those of its runtime, and a leaf that does not run there is never taken. Default: LiteRT.
+	// +optional
+	Target Target `json:"target,omitempty,omitzero"`
 	// stages are the steps, in the order they are tried. A stage works on the nearest prune or cluster stage before it, or on the
 	// model where there is none, unless from says otherwise.
 	// +required

@@ -7,14 +7,16 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"espalier.dev/espalier/internal/fault"
 	"espalier.dev/espalier/optimizer/interval"
 	"espalier.dev/espalier/optimizer/measure"
+	"espalier.dev/espalier/optimizer/target"
 )
 
 func newEvaluateCommand(streams *ioStreams) *cobra.Command {
 	var format output
 	var data dataFlags
-	var original, signature string
+	var original, signature, device string
 	var workers int
 	cmd := &cobra.Command{
 		Use:     "evaluate MODEL --dataset DATA",
@@ -33,6 +35,11 @@ func newEvaluateCommand(streams *ioStreams) *cobra.Command {
 			defer opened.Close()
 			options := measure.LeafOptions{LatencyBudget: 300 * time.Millisecond}
 			options.Workers = workers
+			if device != "" {
+				if options.Target, err = target.Lookup(device); err != nil {
+					return fault.As(fault.Spec, err)
+				}
+			}
 			if original != "" {
 				other, err := readSignature(original, signature)
 				if err != nil {
@@ -67,6 +74,7 @@ func newEvaluateCommand(streams *ioStreams) *cobra.Command {
 	}
 	format.addFlag(cmd)
 	data.add(cmd, true)
+	targetFlag(cmd, &device)
 	cmd.Flags().StringVar(&original, "original", "", "model to measure AccuracyDrop and Agreement against")
 	cmd.Flags().StringVar(&signature, "signature", "", "signature to measure, of a model with several; default: serving_default, else the file's first")
 	cmd.Flags().IntVar(&workers, "workers", 0, "goroutines; 0: one a processor")

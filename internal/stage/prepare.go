@@ -38,6 +38,9 @@ type Prepared struct {
 
 // Prepare reads the network and the dataset of a pipeline and checks that they are the pinned ones and fit each other.
 func Prepare(ctx context.Context, spec *v1alpha1.OptimizationPipelineSpec, sources Sources) (*Prepared, error) {
+	if _, err := Target(spec); err != nil {
+		return nil, err
+	}
 	model, err := sources.model(ctx, spec)
 	if err != nil {
 		return nil, err

@@ -19,6 +19,7 @@ import (
 	"espalier.dev/espalier/optimizer/lineage"
 	"espalier.dev/espalier/optimizer/measure"
 	"espalier.dev/espalier/optimizer/report"
+	"espalier.dev/espalier/optimizer/target"
 	"espalier.dev/espalier/optimizer/tflite/schema"
 	"espalier.dev/espalier/optimizer/train"
 	"espalier.dev/espalier/optimizer/weight"
@@ -211,6 +212,18 @@ func (s settings) words(done *train.Result) string {
 	return strings.Join(parts, ", ")
 }
 
+// Target is the device that a pipeline's leaves are for; nil where it names none.
+func Target(spec *v1alpha1.OptimizationPipelineSpec) (*target.Target, error) {
+	if spec.Target == (v1alpha1.Target{}) {
+		return nil, nil
+	}
+	t, err := target.Find(target.Runtime(spec.Target.Runtime), spec.Target.Device)
+	if err != nil {
+		return nil, fault.As(fault.Spec, fmt.Errorf("spec.target: %w", err))
+	}
+	return t, nil
+}
+
 // measure fills in the metrics, always of the emitted file.
 func (r *Runner) measure(ctx context.Context, s settings, result *Result, leaf []byte) error {
 	if err := r.Prepared.Answer(ctx, r.Workers); err != nil {
@@ -218,9 +231,20 @@ func (r *Runner) measure(ctx context.Context, s settings, result *Result, leaf [
 	}
 	options := measure.LeafOptions{Original: r.Prepared.validation, Clustered: result.Clustered}
 	options.Workers, options.Outputs = r.Workers, r.Prepared.Outputs
+	var err error
+	if options.Target, err = Target(r.Spec); err != nil {
+		return err
+	}
 	measured, err := measure.Leaf(ctx, leaf, r.Prepared.Deciding(), options)
+	var refused *measure.TargetError
+	if errors.As(err, &refused) {
+		return fault.As(fault.Model, err)
+	}
 	if err != nil {
 		return err
+	}
+	if options.Target != nil {
+		result.Settings = strings.TrimPrefix(result.Settings+", for "+options.Target.Name, ", ")
 	}
 	result.Metrics = r.values(measured.Metrics)
 	result.Evidence = measured.Answers.Evidence(r.Prepared.validation)

@@ -35,6 +35,9 @@ var assumed = map[string]string{
 	"leaf.calibration.samples":    `512`,
 	"leaf.calibration.percentile": `"99.99"`,
 
+	"target.runtime": `"LiteRT"`,
+	"target.device":  `"litert"`,
+
 	"training.epochs":                   `3`,
 	"training.batchSize":                `64`,
 	"training.optimizer":                `"Adam"`,

@@ -21,6 +21,7 @@ type Inputs struct {
 	Leaf             any    `json:"leaf,omitempty"`      // the leaf options, where they are not the defaults and the technique does not say them
 	Dataset          any    `json:"dataset,omitempty"`   // how samples are prepared, without the address
 	Outputs          any    `json:"outputs,omitempty"`   // what the manifest says of outputs, by name
+	Target           any    `json:"target,omitempty"`    // what leaves are for, where that is not LiteRT
 	Parent           string `json:"parent"`              // digest of the model it works on
 	Data             string `json:"data"`                // digest of the dataset
 	Teacher          string `json:"teacher"`             // digest of the pipeline's original model
@@ -36,6 +37,7 @@ func StageInputs(spec *v1alpha1.OptimizationPipelineSpec, name string) (Inputs, 
 	in := Inputs{Form: form, Signature: spec.Model.Signature}
 	var n notes
 	in.Dataset, in.Outputs = n.write("dataset", preparation(spec)), n.outputs(spec)
+	in.Target = n.write("target", spec.Target)
 	if name == Baseline {
 		in.Technique, in.Leaf = Baseline, n.write("leaf", spec.Leaf.Defaulted())
 		return in, n.err

@@ -2,11 +2,13 @@ package measure
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"espalier.dev/espalier/optimizer/dataset"
 	"espalier.dev/espalier/optimizer/exec/integer"
 	"espalier.dev/espalier/optimizer/ir"
+	"espalier.dev/espalier/optimizer/target"
 	"espalier.dev/espalier/optimizer/tflite"
 )
 
@@ -19,7 +21,16 @@ type LeafOptions struct {
 	Clustered []Clustered
 	// LatencyBudget bounds the timing. Default 300 ms; negative: no timing, no LatencyMicros.
 	LatencyBudget time.Duration
+	// Target is the device that the leaf is for: it is computed as the target's runtime does, and ArenaBytes is that runtime's. A leaf
+	// that does not run there is refused with a *TargetError. Nil is LiteRT.
+	Target *target.Target
 }
+
+// TargetError says which operators of a leaf do not run on its target.
+type TargetError struct{ Err error }
+
+func (e *TargetError) Error() string { return e.Err.Error() }
+func (e *TargetError) Unwrap() error { return e.Err }
 
 // Result is what is known of a leaf.
 type Result struct {
@@ -38,7 +49,11 @@ func Leaf(ctx context.Context, model []byte, source dataset.Source, o LeafOption
 	if o.Batch == 0 {
 		o.Batch = 8
 	}
-	exec, err := compile(m, o.Batch)
+	arena, err := arenaOn(model, o.Target)
+	if err != nil {
+		return nil, err
+	}
+	exec, err := compile(m, o.Batch, arithmetic(o.Target)...)
 	if err != nil {
 		return nil, err
 	}
@@ -50,6 +65,9 @@ func Leaf(ctx context.Context, model []byte, source dataset.Source, o LeafOption
 	if err := r.Metrics.ofFile(model, m, exec, o.Clustered); err != nil {
 		return nil, err
 	}
+	if arena > 0 {
+		r.Metrics[ArenaBytes] = float64(arena)
+	}
 	if o.LatencyBudget < 0 {
 		return r, nil
 	}
@@ -58,6 +76,36 @@ func Leaf(ctx context.Context, model []byte, source dataset.Source, o LeafOption
 	}
 	r.Metrics[LatencyMicros] = r.Latency.P50
 	return r, nil
+}
+
+// arithmetic says how the target's runtime computes.
+func arithmetic(t *target.Target) []integer.Option {
+	if t != nil && t.Runtime == target.TFLM {
+		return []integer.Option{integer.TFLM()}
+	}
+	return nil
+}
+
+// arenaOn is the arena that a model takes on a target, 0 where that is LiteRT's own.
+func arenaOn(model []byte, t *target.Target) (int, error) {
+	if t == nil {
+		return 0, nil
+	}
+	m, err := tflite.Read(model)
+	if err != nil {
+		return 0, err
+	}
+	if err := target.Check(m, t).Err(); err != nil {
+		return 0, &TargetError{fmt.Errorf("the leaf %w", err)}
+	}
+	if !t.PlansGreedily() {
+		return 0, nil
+	}
+	memory, err := target.MemoryOf(m, t)
+	if err != nil {
+		return 0, err
+	}
+	return memory.Bytes, nil
 }
 
 // read reads a model and gives its shapes their numbers; samples are the shapes of its inputs' samples.

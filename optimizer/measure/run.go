@@ -59,11 +59,11 @@ func Run(ctx context.Context, model []byte, source dataset.Source, o Options) (*
 }
 
 // compile compiles for a batch, or for the file's where the model cannot have another.
-func compile(m *tflite.Model, batch int) (*integer.Executor, error) {
-	exec, err := integer.Compile(m, batch)
+func compile(m *tflite.Model, batch int, options ...integer.Option) (*integer.Executor, error) {
+	exec, err := integer.Compile(m, batch, options...)
 	var fixed *ir.BatchError
 	if errors.As(err, &fixed) {
-		return integer.Compile(m, 0)
+		return integer.Compile(m, 0, options...)
 	}
 	return exec, err
 }

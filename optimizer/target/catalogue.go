@@ -172,6 +172,24 @@ func Lookup(name string) (*Target, error) {
 	return nil, fmt.Errorf("no target is named %q: use one of %s", name, strings.Join(Names(), ", "))
 }
 
+// Find returns the device of a name with the given runtime: LiteRT if it is "", and any device if that is "".
+func Find(runtime Runtime, device string) (*Target, error) {
+	if runtime == "" {
+		runtime = LiteRT
+	}
+	if device == "" {
+		device = strings.ToLower(string(runtime))
+	}
+	t, err := Lookup(device)
+	if err != nil {
+		return nil, err
+	}
+	if t.Runtime != runtime {
+		return nil, fmt.Errorf("%s runs %s in the catalogue, not %s: name that runtime, or another device", t.Name, t.Runtime, runtime)
+	}
+	return t, nil
+}
+
 func (t *Target) table() *Table { return mustLoad().tables[t.Operators] }
 
 func (a *Accelerator) table() *Table { return mustLoad().tables[a.Operators] }

@@ -177,8 +177,10 @@ func refuseTypes(s *Support, input, weights, output string) (reason, remedy stri
 		return reason, "activations are float beside integer weights: quantize both (quantize: {}), or neither"
 	case input == "FLOAT32" && takes("INT8"):
 		return reason, "quantize it (quantize: {})"
+	case input == "INT32" || input == "INT64":
+		return reason, "build the network with fixed shapes, so that sizes are constants, or with float values here"
 	case takes("FLOAT32") && input != "FLOAT32":
-		return reason, "keep this layer in float"
+		return reason, "keep this layer in float (keepFloat)"
 	default:
 		return reason, "build the network with one of these types"
 	}

@@ -95,6 +95,7 @@ func TestRefusalsSayWhyAndWhatToChange(t *testing.T) {
 		{"16-bit activations", oneOperator(schema.BuiltinOperatorFULLY_CONNECTED, nil, tensor(i16, 0, 1, 8), tensor(i8, 1, 4, 8), tensor(i16, 0, 1, 4)), nil, "tflm"},
 		{"uint8", oneOperator(schema.BuiltinOperatorRELU, nil, tensor(u8, 0, 1, 8), tensor(u8, 0, 1, 8)), []string{"UINT8", "only on FLOAT32, INT8, INT16", "float"}, "tflm"},
 		{"int8 where float runs only", oneOperator(schema.BuiltinOperatorEXP, nil, tensor(i8, 0, 1, 8), tensor(i8, 0, 1, 8)), []string{"EXP", "keep this layer in float"}, "tflm"},
+		{"arithmetic on sizes", oneOperator(schema.BuiltinOperatorFLOOR_MOD, nil, tensor(i32, 0, 1), tensor(i32, 1, 1), tensor(i32, 0, 1)), []string{"INT32, only on FLOAT32", "fixed shapes"}, "tflm"},
 		{"an absent operator", oneOperator(schema.BuiltinOperatorTILE, nil, tensor(f32, 0, 1, 8), tensor(i32, 1, 2), tensor(f32, 0, 1, 16)), []string{"TILE (layer)", "no kernel", "BROADCAST_TO"}, "tflm"},
 		{"an absent operator nobody thought of", oneOperator(schema.BuiltinOperatorHASHTABLE, nil, tensor(f32, 0, 1, 8), tensor(f32, 0, 1, 8)), []string{"HASHTABLE", "without it"}, "tflm"},
 		{"a slice of five dimensions", oneOperator(schema.BuiltinOperatorSTRIDED_SLICE, nil, tensor(f32, 0, 1, 2, 2, 2, 2), tensor(i32, 1, 5), tensor(i32, 1, 5), tensor(i32, 1, 5), tensor(f32, 0, 1, 2, 2, 2, 1)),

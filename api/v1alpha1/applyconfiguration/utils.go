@@ -104,6 +104,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.StageStatusApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("Stored"):
 		return &apiv1alpha1.StoredApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("Target"):
+		return &apiv1alpha1.TargetApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("Training"):
 		return &apiv1alpha1.TrainingApplyConfiguration{}
 

@@ -439,6 +439,9 @@ var schemaYAML = typed.YAMLObject(`types:
           elementRelationship: associative
           keys:
           - name
+    - name: target
+      type:
+        namedType: dev.espalier.espalier.api.v1alpha1.Target
     - name: template
       type:
         namedType: dev.espalier.espalier.api.v1alpha1.PodTemplate
@@ -956,6 +959,15 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: zeroPoint
       type:
         scalar: numeric
+- name: dev.espalier.espalier.api.v1alpha1.Target
+  map:
+    fields:
+    - name: device
+      type:
+        scalar: string
+    - name: runtime
+      type:
+        scalar: string
 - name: dev.espalier.espalier.api.v1alpha1.Training
   map:
     fields:

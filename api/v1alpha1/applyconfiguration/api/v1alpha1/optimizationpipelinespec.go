@@ -23,6 +23,8 @@ type OptimizationPipelineSpecApplyConfiguration struct {
 	Training *TrainingApplyConfiguration `json:"training,omitempty"`
 	// leaf says how leaves are made, the baseline's and those of every stage; a quantize stage overrides it field by field.
 	Leaf *LeafOptionsApplyConfiguration `json:"leaf,omitempty"`
+	// target is what leaves are for. Metrics are those of its runtime, and a leaf that does not run there is never taken. Default: LiteRT.
+	Target *TargetApplyConfiguration `json:"target,omitempty"`
 	// stages are the steps, in the order they are tried. A stage works on the nearest prune or cluster stage before it, or on the
 	// model where there is none, unless from says otherwise.
 	Stages []StageApplyConfiguration `json:"stages,omitempty"`
@@ -98,6 +100,14 @@ func (b *OptimizationPipelineSpecApplyConfiguration) WithTraining(value *Trainin
 // If called multiple times, the Leaf field is set to the value of the last call.
 func (b *OptimizationPipelineSpecApplyConfiguration) WithLeaf(value *LeafOptionsApplyConfiguration) *OptimizationPipelineSpecApplyConfiguration {
 	b.Leaf = value
+	return b
+}
+
+// WithTarget sets the Target field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Target field is set to the value of the last call.
+func (b *OptimizationPipelineSpecApplyConfiguration) WithTarget(value *TargetApplyConfiguration) *OptimizationPipelineSpecApplyConfiguration {
+	b.Target = value
 	return b
 }
 

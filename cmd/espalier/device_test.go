@@ -1,0 +1,109 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"espalier.dev/espalier/optimizer/target"
+	"espalier.dev/espalier/optimizer/tflite"
+)
+
+func TestLeavesForADeviceAreMeasuredByItsRuntime(t *testing.T) {
+	path := project(t)
+	write(t, path, []byte(strings.Replace(manifest, "  stages:", "  target: {runtime: TFLM, device: cortex-m4}\n  stages:", 1)))
+	out := filepath.Join(t.TempDir(), "out")
+	stdout, stderr, code := espalier(context.Background(), "run", path, "-o", out)
+	if code != 0 {
+		t.Fatal(stderr)
+	}
+	d, err := target.Find(target.TFLM, "cortex-m4")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := tflite.ReadFile(filepath.Join(out, "leaves", "pcqat.tflite"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	memory, err := target.MemoryOf(m, d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	content, err := os.ReadFile(filepath.Join(out, "result.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var result struct {
+		Status struct {
+			Stages []struct {
+				Name string
+				Leaf struct {
+					Metrics []struct{ Name, Value string }
+				}
+			}
+		}
+	}
+	if err := json.Unmarshal(content, &result); err != nil {
+		t.Fatal(err)
+	}
+	found := false
+	for _, s := range result.Status.Stages {
+		for _, v := range s.Leaf.Metrics {
+			if s.Name == "pcqat" && v.Name == "ArenaBytes" {
+				found = true
+				if v.Value != strconv.Itoa(memory.Bytes) {
+					t.Errorf("ArenaBytes %s, the device takes %d", v.Value, memory.Bytes)
+				}
+			}
+		}
+	}
+	if !found {
+		t.Errorf("no ArenaBytes of the last leaf in\n%s\n%s", content, stdout)
+	}
+	page, err := os.ReadFile(filepath.Join(out, "report.html"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(page), "for cortex-m4") {
+		t.Error("the report does not say what the leaves are for")
+	}
+}
+
+func TestALeafThatDoesNotRunOnItsDeviceFails(t *testing.T) {
+	folder := "../../test/testdata/cases/22-rfft-audio-front-end"
+	text, err := os.ReadFile(filepath.Join(folder, "pipeline.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "pipeline.yaml")
+	for _, name := range []string{"model.tflite", "data.npz"} {
+		content, err := os.ReadFile(filepath.Join(folder, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		write(t, filepath.Join(filepath.Dir(path), name), content)
+	}
+	write(t, path, []byte(strings.Replace(string(text), "  stages:", "  target: {runtime: TFLM}\n  stages:", 1)))
+	stdout, stderr, code := espalier(context.Background(), "run", path, "-o", filepath.Join(t.TempDir(), "out"))
+	if code != 3 || !strings.Contains(stderr, "does not run on tflm") || !strings.Contains(stderr, "RFFT2D (") || !strings.Contains(stderr, "build the network without it") {
+		t.Errorf("exit code %d\n%s%s", code, stdout, stderr)
+	}
+}
+
+func TestATargetThatIsNotThereIsNamed(t *testing.T) {
+	for text, want := range map[string]string{
+		"{runtime: TFLM, device: cortex-m99}": "no target is named",
+		"{device: cortex-m4}":                 "cortex-m4 runs TFLM in the catalogue, not LiteRT",
+	} {
+		path := project(t)
+		write(t, path, []byte(strings.Replace(manifest, "  stages:", "  target: "+text+"\n  stages:", 1)))
+		_, stderr, code := espalier(context.Background(), "run", path, "-o", filepath.Join(t.TempDir(), "out"))
+		if code != 2 || !strings.Contains(stderr, want) {
+			t.Errorf("%s: exit code %d: %s", text, code, stderr)
+		}
+	}
+}
