@@ -101,6 +101,10 @@ func fitShape(have, want []int, input string) error {
 		return fmt.Errorf("samples have shape %v, the model's input%s is %v: preprocessing.reshape: %s",
 			have, input, want, strings.ReplaceAll(fmt.Sprint(want), " ", ", "))
 	}
+	if len(have) == len(want)+1 && slices.Equal(have[1:], want) {
+		return fmt.Errorf("samples have shape %v, the model's input%s is %v behind its first dimension, which is taken for the batch; "+
+			"a network without a batch has to be converted with one, a first dimension of 1", have, input, want)
+	}
 	return fmt.Errorf("samples have shape %v (%d values), the model's input%s is %v (%d values); preprocessing.resize, crop and "+
 		"channels change it", have, numel(have), input, want, numel(want))
 }
