@@ -2,6 +2,7 @@ package v1alpha1
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -204,10 +205,15 @@ func TestCheckHoldsTheRulesThatAnAPIServerDoesNot(t *testing.T) {
 		"a sparsity in quotes": {func(s *OptimizationPipelineSpec) { s.Stages[0].Prune.Sparsity = "1.5" }, "spec.stages[0].prune.sparsity: Invalid value: \"1.5\": must be at least 0 and below 1"},
 		"a number too large":   {func(s *OptimizationPipelineSpec) { s.Constraints[1].Max = ptr(Decimal("1e150")) }, "spec.constraints[1].max"},
 		"min above max":        {func(s *OptimizationPipelineSpec) { s.Constraints[0].Min, s.Constraints[0].Max = &one, &half }, "min must not be above max"},
-		"percents":             {func(s *OptimizationPipelineSpec) { s.Constraints[0].Max = ptr(Decimal("5")) }, "write 0.95 for 95 %"},
-		"nothing to train on":  {func(s *OptimizationPipelineSpec) { s.Dataset.Split = &Split{Validation: &half, Test: &half} }, "leave something to train on"},
-		"nothing":              {func(s *OptimizationPipelineSpec) { s.Training.ClassWeights = []Decimal{""} }, "spec.training.classWeights[0]"},
-		"an object":            {func(s *OptimizationPipelineSpec) { s.Constraints[0].Max = ptr(Decimal("{}")) }, "spec.constraints[0].max"},
+		"more constraints than a status has metrics": {func(s *OptimizationPipelineSpec) {
+			for i := range MaxMetrics {
+				s.Constraints = append(s.Constraints, Constraint{Metric: MeanSquaredError, Output: fmt.Sprint("head", i), Max: &one})
+			}
+		}, "spec.constraints: Too many"},
+		"percents":            {func(s *OptimizationPipelineSpec) { s.Constraints[0].Max = ptr(Decimal("5")) }, "write 0.95 for 95 %"},
+		"nothing to train on": {func(s *OptimizationPipelineSpec) { s.Dataset.Split = &Split{Validation: &half, Test: &half} }, "leave something to train on"},
+		"nothing":             {func(s *OptimizationPipelineSpec) { s.Training.ClassWeights = []Decimal{""} }, "spec.training.classWeights[0]"},
+		"an object":           {func(s *OptimizationPipelineSpec) { s.Constraints[0].Max = ptr(Decimal("{}")) }, "spec.constraints[0].max"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p, err := Decode([]byte(good))

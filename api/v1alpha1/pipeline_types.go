@@ -87,12 +87,12 @@ type OptimizationPipelineSpec struct {
 	// +kubebuilder:validation:XValidation:rule="[0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31].all(i, i >= size(self) || !has(self[i].from) || ![0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31].exists(j, j >= i && j < size(self) && self[j].name == self[i].from))",message="from must name an earlier stage: move that stage up"
 	// +kubebuilder:validation:XValidation:rule="self.all(s, !has(s.from) || !self.exists(t, t.name == s.from && has(t.quantize)))",message="from must name a prune or cluster stage: a quantize stage yields only a leaf"
 	Stages []Stage `json:"stages,omitempty"`
-	// constraints must all hold on one leaf. Without any, every stage runs and the last leaf is taken.
+	// constraints must all hold on one leaf. Without any, every stage runs and the last leaf is taken. A status has as many metrics.
 	// +optional
 	// +listType=map
 	// +listMapKey=metric
 	// +listMapKey=output
-	// +kubebuilder:validation:MaxItems=16
+	// +kubebuilder:validation:MaxItems=12
 	Constraints []Constraint `json:"constraints,omitempty"`
 	// selection says which satisfying leaf is taken.
 	// +optional

@@ -28,7 +28,7 @@ type OptimizationPipelineSpecApplyConfiguration struct {
 	// stages are the steps, in the order they are tried. A stage works on the nearest prune or cluster stage before it, or on the
 	// model where there is none, unless from says otherwise.
 	Stages []StageApplyConfiguration `json:"stages,omitempty"`
-	// constraints must all hold on one leaf. Without any, every stage runs and the last leaf is taken.
+	// constraints must all hold on one leaf. Without any, every stage runs and the last leaf is taken. A status has as many metrics.
 	Constraints []ConstraintApplyConfiguration `json:"constraints,omitempty"`
 	// selection says which satisfying leaf is taken.
 	Selection *SelectionApplyConfiguration `json:"selection,omitempty"`
