@@ -1,8 +1,8 @@
 package v1alpha1
 
-// Target is a runtime on a device. A leaf is measured with the arithmetic of the runtime, ArenaBytes is what the runtime allocates, and a
-// leaf with an operator that does not run there fails, naming the layer and what to change. LatencyMicros stays that of the computer
-// that measures.
+// Target is a runtime on a device. A leaf is measured with the arithmetic of the runtime, ArenaBytes is what the runtime allocates
+// (missing where the compiler of an accelerator plans memory), and a leaf with an operator that does not run there fails, naming the
+// layer and what to change. LatencyMicros stays that of the computer that measures.
 type Target struct {
 	// runtime is what runs the leaf: LiteRT, or TFLM, TensorFlow Lite for Microcontrollers. Default LiteRT.
 	// +optional

@@ -21,7 +21,7 @@ type LeafOptions struct {
 	Clustered []Clustered
 	// LatencyBudget bounds the timing. Default 300 ms; negative: no timing, no LatencyMicros.
 	LatencyBudget time.Duration
-	// Target is the device that the leaf is for: it is computed as the target's runtime does, and ArenaBytes is that runtime's. A leaf
+	// Target is the device that the leaf is for: it is computed as the target's runtime does, and ArenaBytes is that runtime's, or missing where a compiler plans it. A leaf
 	// that does not run there is refused with a *TargetError. Nil is LiteRT.
 	Target *target.Target
 }
@@ -65,8 +65,11 @@ func Leaf(ctx context.Context, model []byte, source dataset.Source, o LeafOption
 	if err := r.Metrics.ofFile(model, m, exec, o.Clustered); err != nil {
 		return nil, err
 	}
-	if arena > 0 {
+	switch {
+	case arena > 0:
 		r.Metrics[ArenaBytes] = float64(arena)
+	case o.Target != nil && o.Target.Runtime != target.LiteRT: // its compiler plans memory, and only that knows
+		delete(r.Metrics, ArenaBytes)
 	}
 	if o.LatencyBudget < 0 {
 		return r, nil
@@ -86,7 +89,7 @@ func arithmetic(t *target.Target) []integer.Option {
 	return nil
 }
 
-// arenaOn is the arena that a model takes on a target, 0 where that is LiteRT's own.
+// arenaOn is the arena that a model takes on a target, 0 where that is LiteRT's own or not known.
 func arenaOn(model []byte, t *target.Target) (int, error) {
 	if t == nil {
 		return 0, nil

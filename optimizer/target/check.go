@@ -200,6 +200,14 @@ func (l Limit) broken(v float64) string {
 			return which + " is computed, and must be a constant"
 		}
 		return which + " is a constant, and must be computed"
+	case l.Of == "depth reduced with no side of 1":
+		return "it reduces channels, and neither height nor width nor channels is 1"
+	case l.Of == "constant bias":
+		return "its bias is computed, and must be a constant"
+	case l.Of == "equal quantization":
+		return "its inputs are quantized otherwise than its output"
+	case l.Of == "scale factor" && v == 0:
+		return "it scales height and width by different factors"
 	case l.Of == "quantized inputs and outputs":
 		return "its input or output has no scale"
 	case l.Min != nil && v < *l.Min:

@@ -1,10 +1,15 @@
 package target
 
 import (
+	"bytes"
+	"encoding/json"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 
 	"espalier.dev/espalier/internal/testmaterial"
 	"espalier.dev/espalier/optimizer/tflite"
@@ -125,6 +130,89 @@ func TestRefusalsSayWhyAndWhatToChange(t *testing.T) {
 	for _, d := range All() {
 		if refused := Check(custom, d).Refused(); len(refused) != 1 || !slices.ContainsFunc(refused, func(p Placement) bool { return strings.Contains(p.Reason, `"Mine"`) }) {
 			t.Errorf("%s takes a custom operator: %v", d.Name, refused)
+		}
+	}
+}
+
+// Vela 5.2 placed these operators on the processor, by model, and every other one on the accelerator (vela MODEL --show-cpu-operations).
+func TestPlacementAgreesWithVela(t *testing.T) {
+	content, err := os.ReadFile("testdata/vela.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want map[string]map[string][]string
+	if err := json.Unmarshal(content, &want); err != nil {
+		t.Fatal(err)
+	}
+	for name, models := range want {
+		d, err := Lookup(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for file, cpu := range models {
+			m, err := tflite.ReadFile(testmaterial.Path(t, file))
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := []string{}
+			for _, p := range Check(m, d).Operators {
+				if p.Place != OnAccelerator {
+					got = append(got, p.Name+" "+p.Layer)
+					if p.Reason == "" {
+						t.Errorf("%s %s: %s is not on the accelerator, and nothing says why", name, file, p.Name)
+					}
+				}
+			}
+			slices.Sort(got)
+			if diff := cmp.Diff(cpu, got); diff != "" {
+				t.Errorf("%s %s: (-vela +check)\n%s", name, file, diff)
+			}
+		}
+	}
+}
+
+func TestLimitsOfAcceleratorsAreNamed(t *testing.T) {
+	i8 := schema.TensorTypeINT8
+	quantized := func(shape ...int32) *schema.TensorT {
+		out := tensor(i8, 0, shape...)
+		out.Quantization = &schema.QuantizationParametersT{Scale: []float32{0.1}, ZeroPoint: []int64{0}}
+		return out
+	}
+	kernel := quantized(4, 3, 3, 2)
+	kernel.Buffer = 1
+	conv := func(stride, dilation int32, padding schema.Padding) *tflite.Model {
+		m := oneOperator(schema.BuiltinOperatorCONV_2D, &schema.BuiltinOptionsT{Type: schema.BuiltinOptionsConv2DOptions, Value: &schema.Conv2DOptionsT{
+			StrideH: stride, StrideW: stride, DilationHFactor: dilation, DilationWFactor: dilation, Padding: padding,
+		}}, quantized(1, 20, 20, 2), kernel, quantized(1, 5, 5, 4))
+		m.Buffers[1].Data = make([]byte, 72)
+		return m
+	}
+	heavy := oneOperator(schema.BuiltinOperatorFULLY_CONNECTED, nil, quantized(1, 70000), quantized(1, 70000), quantized(1, 1))
+	heavy.Subgraphs[0].Tensors[1].Buffer = 1
+	heavy.Buffers[1].Data = bytes.Repeat([]byte{0x81}, 70000) // −127 each
+	scaled := func(h, w int32) *tflite.Model {
+		return oneOperator(schema.BuiltinOperatorRESIZE_BILINEAR, &schema.BuiltinOptionsT{Type: schema.BuiltinOptionsResizeBilinearOptions, Value: &schema.ResizeBilinearOptionsT{}},
+			quantized(1, 4, 4, 2), tensor(schema.TensorTypeINT32, 1, 2), quantized(1, h, w, 2))
+	}
+	for name, c := range map[string]struct {
+		model *tflite.Model
+		want  string
+	}{
+		"a stride of 4 that pads":      {conv(4, 1, schema.PaddingSAME), "stride where it pads or dilates is 4, must be at most 3"},
+		"a stride of 4 without":        {conv(4, 1, schema.PaddingVALID), ""},
+		"a stride of 2 with dilation":  {conv(2, 2, schema.PaddingVALID), ""},
+		"weights that add up too high": {heavy, "sum of absolute weights is 8890000"},
+		"doubling":                     {scaled(8, 8), ""},
+		"tripling":                     {scaled(12, 12), "scale factor is 3, must be 1 or 2 or 4 or 8"},
+		"different factors":            {scaled(8, 16), "different factors"},
+	} {
+		d, err := Lookup("ethos-u55")
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := Check(c.model, d).Operators[0]
+		if (p.Place == OnAccelerator) != (c.want == "") || !strings.Contains(p.Reason, c.want) {
+			t.Errorf("%s: %s, %q", name, p.Place, p.Reason)
 		}
 	}
 }

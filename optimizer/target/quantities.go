@@ -42,6 +42,19 @@ func (n *node) out(i int) *schema.TensorT {
 	return n.subgraph.Tensors[n.op.Outputs[i]]
 }
 
+// ints are the values of a constant INT32 input, nil for any other.
+func (n *node) ints(i int) []int32 {
+	t := n.in(i)
+	if t == nil || t.Type != schema.TensorTypeINT32 {
+		return nil
+	}
+	values, err := n.model.Int32s(t)
+	if err != nil {
+		return nil
+	}
+	return values
+}
+
 // weights returns the weight operand of a convolution or fully connected layer, nil for other operators.
 func (n *node) weights() *schema.TensorT {
 	known := op.Lookup(n.code)
@@ -62,7 +75,10 @@ func (n *node) subject() int {
 }
 
 // window is what an operator slides over an image.
-type window struct{ kernel, stride, dilation [2]int } // height, width
+type window struct {
+	kernel, stride, dilation [2]int // height, width
+	same                     bool   // padding is SAME
+}
 
 // window returns the window of convolutions and pools.
 func (n *node) window() (w window, ok bool) {
@@ -76,12 +92,15 @@ func (n *node) window() (w window, ok bool) {
 	switch o := n.op.BuiltinOptions.Value.(type) {
 	case *schema.Conv2DOptionsT:
 		w.stride, w.dilation = [2]int{int(o.StrideH), int(o.StrideW)}, [2]int{int(o.DilationHFactor), int(o.DilationWFactor)}
+		w.same = o.Padding == schema.PaddingSAME
 	case *schema.DepthwiseConv2DOptionsT:
 		w.stride, w.dilation = [2]int{int(o.StrideH), int(o.StrideW)}, [2]int{int(o.DilationHFactor), int(o.DilationWFactor)}
+		w.same = o.Padding == schema.PaddingSAME
 	case *schema.TransposeConvOptionsT:
 		w.stride = [2]int{int(o.StrideH), int(o.StrideW)}
 	case *schema.Pool2DOptionsT:
 		w.stride, w.kernel = [2]int{int(o.StrideH), int(o.StrideW)}, [2]int{int(o.FilterHeight), int(o.FilterWidth)}
+		w.same = o.Padding == schema.PaddingSAME
 	default:
 		return w, false
 	}
@@ -146,11 +165,43 @@ var quantities = map[string]quantity{
 	"dilated kernel area": ofWindow(func(w window) int {
 		return ((w.kernel[0]-1)*w.dilation[0] + 1) * ((w.kernel[1]-1)*w.dilation[1] + 1)
 	}),
-	"constant input 0": constant(0),
-	"constant input 1": constant(1),
-	"constant input 2": constant(2),
-	"batch":            dimension(0),
-	"channels":         dimension(-1),
+	"stride where it pads or dilates": ofWindow(func(w window) int {
+		if w.same || w.dilation != [2]int{1, 1} {
+			return max(w.stride[0], w.stride[1])
+		}
+		return 1
+	}),
+	"kernel where it pads": ofWindow(func(w window) int {
+		if w.same {
+			return max(w.kernel[0], w.kernel[1])
+		}
+		return 1
+	}),
+	"constant bias": func(n *node) (float64, bool) {
+		known := op.Lookup(n.code)
+		if known == nil {
+			return 0, false
+		}
+		return constant(known.Find(op.Bias))(n)
+	},
+	"depth reduced with no side of 1": func(n *node) (float64, bool) {
+		x := n.in(0)
+		if x == nil || len(x.Shape) != 4 {
+			return 0, false
+		}
+		last := slices.Contains(n.ints(1), 3) || slices.Contains(n.ints(1), -1)
+		if last && !slices.Contains(x.Shape[1:], 1) {
+			return 1, true
+		}
+		return 0, true
+	},
+	"scale factor":       scaleFactor,
+	"equal quantization": equalQuantization,
+	"constant input 0":   constant(0),
+	"constant input 1":   constant(1),
+	"constant input 2":   constant(2),
+	"batch":              dimension(0),
+	"channels":           dimension(-1),
 	"inputs": func(n *node) (float64, bool) {
 		return float64(len(n.op.Inputs)), true
 	},
@@ -225,4 +276,56 @@ func largestWeightSum(n *node) (float64, bool) {
 		sums[channelOf(i)] += math.Abs(float64(int64(v) - zero))
 	}
 	return slices.Max(sums), true
+}
+
+// scaleFactor is by how much an image is made larger, 1 where it has one pixel; 0 where the two directions differ.
+func scaleFactor(n *node) (float64, bool) {
+	x, y := n.in(0), n.out(0)
+	if x == nil || y == nil || len(x.Shape) != 4 || len(y.Shape) != 4 || n.op.BuiltinOptions == nil {
+		return 0, false
+	}
+	corners := false
+	switch o := n.op.BuiltinOptions.Value.(type) {
+	case *schema.ResizeBilinearOptionsT:
+		corners = o.AlignCorners
+	case *schema.ResizeNearestNeighborOptionsT:
+		corners = o.AlignCorners
+	}
+	if x.Shape[1] == 1 && x.Shape[2] == 1 {
+		return 1, true
+	}
+	factor := func(axis int) float64 {
+		from, to := float64(x.Shape[axis]), float64(y.Shape[axis])
+		if corners {
+			from, to = from-1, to-1
+		}
+		if from < 1 {
+			return to
+		}
+		return to / from
+	}
+	h, w := factor(1), factor(2)
+	switch {
+	case h == w, y.Shape[2] == 1:
+		return h, true
+	case y.Shape[1] == 1:
+		return w, true
+	default:
+		return 0, true
+	}
+}
+
+// equalQuantization is 1 where an operator's inputs have the scale and zero point of its output.
+func equalQuantization(n *node) (float64, bool) {
+	out := n.out(0)
+	if out == nil || out.Quantization == nil {
+		return 0, false
+	}
+	for i := range n.op.Inputs {
+		t := n.in(i)
+		if t != nil && (t.Quantization == nil || !slices.Equal(t.Quantization.Scale, out.Quantization.Scale) || !slices.Equal(t.Quantization.ZeroPoint, out.Quantization.ZeroPoint)) {
+			return 0, true
+		}
+	}
+	return 1, true
 }
