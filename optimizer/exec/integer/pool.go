@@ -15,6 +15,7 @@ type poolKernel struct {
 	batch, channels int
 	lo, hi          int32
 	average         bool
+	offset          int32 // of codes, whose average is rounded: 128 where the file has them as uint8, whose halves are all rounded up
 }
 
 func (c *compiler) newPool(average bool) (*poolKernel, error) {
@@ -28,6 +29,9 @@ func (c *compiler) newPool(average bool) (*poolKernel, error) {
 	attr, shape := c.n.Attr.(ir.Pool), c.in(0).Shape
 	k := &poolKernel{Window: attr.Window, in: c.n.Inputs[0], out: c.n.Outputs[0], batch: shape[0], channels: shape[3], average: average}
 	k.lo, k.hi = out.bounds(attr.Act)
+	if c.g.Model.Unsigned {
+		k.offset = 128
+	}
 	c.work.need(0, k.channels)
 	return k, nil
 }
@@ -75,12 +79,12 @@ func (k *poolKernel) asProduct(c *compiler) runner {
 	}
 	w.DilationH, w.DilationW = 1, 1
 	share := 1 / float64(count)
-	for sum := int32(0); sum <= 128*int32(count); sum++ { // for negative sums it is the same
+	for sum := int32(0); sum <= (128+k.offset)*int32(count); sum++ { // for negative sums it is the same
 		if int32(math.Round(float64(sum)*share)) != mean(sum, int32(count)) {
 			return nil
 		}
 	}
-	q := kernel.Requant{Bias: make([]int32, k.channels), Real: slices.Repeat([]float64{share}, k.channels), Min: k.lo, Max: k.hi}
+	q := kernel.Requant{Bias: make([]int32, k.channels), Real: slices.Repeat([]float64{share}, k.channels), InputZero: -k.offset, Zero: -k.offset, Min: k.lo, Max: k.hi}
 	ones := slices.Repeat([]int8{1}, count*k.channels)
 	return &averageProduct{k, kernel.NewInt8Depthwise(ones, kernel.Window(w), k.channels, 1, q)}
 }
@@ -147,7 +151,7 @@ func poolPixel[T int8 | int16](k *poolKernel, y []T, total []int32, image []T, o
 	}
 	for c, v := range total {
 		if k.average && count > 0 {
-			v = mean(v, count)
+			v = mean(v+k.offset*count, count) - k.offset
 		}
 		y[c] = T(min(max(v, k.lo), k.hi))
 	}

@@ -221,6 +221,36 @@ func TestUint8ModelsRunAsInt8(t *testing.T) {
 	}
 }
 
+// TestAveragesOfUint8AreRoundedUp has, behind a layer whose weights are uint8, averages that lie between two codes: LiteRT rounds
+// (1 + 2 + 1 + 2) / 4 of uint8 to 2, whatever the zero point.
+func TestAveragesOfUint8AreRoundedUp(t *testing.T) {
+	b := newBuilder()
+	unsigned := func(x int32) int32 {
+		b.SetType(x, schema.TensorTypeUINT8)
+		b.Quantize(x, 0, 128, 1)
+		return x
+	}
+	x := unsigned(b.Input("x", 1, 2, 2, 1))
+	w := b.Raw("w", schema.TensorTypeUINT8, []byte{1}, 1, 1, 1, 1)
+	b.Quantize(w, 0, 0, 1)
+	same := unsigned(b.Op("same", schema.BuiltinOperatorCONV_2D, schema.BuiltinOptionsConv2DOptions,
+		&schema.Conv2DOptionsT{StrideH: 1, StrideW: 1, DilationHFactor: 1, DilationWFactor: 1}, []int32{1, 2, 2, 1}, x, w, b.Ints("bias", 0)))
+	y := unsigned(b.Op("y", schema.BuiltinOperatorAVERAGE_POOL_2D, schema.BuiltinOptionsPool2DOptions,
+		&schema.Pool2DOptionsT{FilterHeight: 2, FilterWidth: 2, StrideH: 1, StrideW: 1, Padding: schema.PaddingVALID}, []int32{1, 1, 1, 1}, same))
+	m := b.model(y)
+	for name, e := range map[string]*integer.Executor{"fast": compile(t, m, 0), "plain": compile(t, m, 0, integer.Reference())} {
+		if err := e.SetInput(0, []float32{-127, -126, -127, -126}); err != nil {
+			t.Fatal(err)
+		}
+		if err := e.Run(); err != nil {
+			t.Fatal(err)
+		}
+		if got := e.OutputBytes(0)[0] ^ 0x80; got != 2 {
+			t.Errorf("%s: code %d, want 2", name, got)
+		}
+	}
+}
+
 // TestScalesOfUint8LayersAreMultipliedAsFloat32 has sums whose code depends on it; those wanted are LiteRT 2.3's reference kernels'.
 func TestScalesOfUint8LayersAreMultipliedAsFloat32(t *testing.T) {
 	for name, test := range map[string]struct {
