@@ -221,6 +221,10 @@ func Target(spec *v1alpha1.OptimizationPipelineSpec) (*target.Target, error) {
 	if err != nil {
 		return nil, fault.As(fault.Spec, fmt.Errorf("spec.target: %w", err))
 	}
+	bounds := func(c v1alpha1.Constraint) bool { return c.Metric == v1alpha1.ArenaBytes }
+	if t.Runtime != target.LiteRT && !t.PlansGreedily() && slices.ContainsFunc(spec.Constraints, bounds) {
+		return nil, fault.As(fault.Spec, fmt.Errorf("spec.constraints: the arena of %s is not in the catalogue: leave ArenaBytes out", t.Name))
+	}
 	return t, nil
 }
 

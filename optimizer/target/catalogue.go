@@ -48,11 +48,13 @@ type Accelerator struct {
 	Title     string `json:"title"`
 	Compiler  string `json:"compiler"`  // the tool that places operators on it
 	Operators string `json:"operators"` // name of its operator table
+	// Once says that whatever stands behind the first operator that is not placed is not placed either.
+	Once bool `json:"once,omitempty"`
 }
 
 // MemoryPlan says how the runtime lays out its memory.
 type MemoryPlan struct {
-	Plan    string `json:"plan"`             // greedy: TFLM's planner; arena: LiteRT's
+	Plan    string `json:"plan"`             // greedy: TFLM's planner; arena: LiteRT's; unknown: only the device's own tools know
 	Pointer int    `json:"pointer"`          // bytes
 	Kernels string `json:"kernels"`          // whose scratch buffers: reference, cmsis-nn-dsp, cmsis-nn-mve, cmsis-nn
 	Margin  int    `json:"margin,omitempty"` // bytes that devices were seen to take beyond what the sources give

@@ -70,6 +70,8 @@ func (r *Report) Err() error {
 // Check says where each operator of a model runs on the target, in all subgraphs.
 func Check(m *tflite.Model, t *Target) *Report {
 	r := &Report{Target: t.Name, Runs: true, Operators: []Placement{}}
+	once := t.Accelerator != nil && t.Accelerator.Once
+	stopped := "" // the first operator that is not on an accelerator that takes only what is before it
 	for s, g := range m.Subgraphs {
 		for i, o := range g.Operators {
 			code, custom := m.Op(o)
@@ -78,6 +80,12 @@ func Check(m *tflite.Model, t *Target) *Report {
 			p.Subgraph, p.Operator, p.Name = s, i, strings.TrimPrefix(n.name(), customPrefix)
 			if out := n.out(0); out != nil {
 				p.Layer = out.Name
+			}
+			if once && stopped != "" && p.Place == OnAccelerator {
+				p.Place, p.Reason = OnProcessor, fmt.Sprintf("not on %s: it stands behind %s", t.Accelerator.Title, stopped)
+			}
+			if once && stopped == "" && p.Place != OnAccelerator {
+				stopped = fmt.Sprintf("operator %d %s, which is not", i, p.Name)
 			}
 			r.Runs = r.Runs && p.Place != Nowhere
 			r.Operators = append(r.Operators, p)
@@ -200,6 +208,10 @@ func (l Limit) broken(v float64) string {
 			return which + " is computed, and must be a constant"
 		}
 		return which + " is a constant, and must be computed"
+	case l.Of == "channels reduced":
+		return "it reduces channels"
+	case l.Of == "channels padded":
+		return "it pads channels"
 	case l.Of == "depth reduced with no side of 1":
 		return "it reduces channels, and neither height nor width nor channels is 1"
 	case l.Of == "constant bias":

@@ -216,3 +216,27 @@ func TestLimitsOfAcceleratorsAreNamed(t *testing.T) {
 		}
 	}
 }
+
+// The Edge TPU's compiler cuts a network once: what stands behind an operator that it does not take runs on the processor.
+func TestNothingBehindTheCutIsOnTheEdgeTPU(t *testing.T) {
+	i8 := schema.TensorTypeINT8
+	quantized := func() *schema.TensorT {
+		out := tensor(i8, 0, 1, 8)
+		out.Quantization = &schema.QuantizationParametersT{Scale: []float32{0.1}, ZeroPoint: []int64{0}}
+		return out
+	}
+	m := oneOperator(schema.BuiltinOperatorRELU, nil, quantized(), quantized())
+	g := m.Subgraphs[0]
+	m.OperatorCodes = append(m.OperatorCodes, &schema.OperatorCodeT{BuiltinCode: schema.BuiltinOperatorELU})
+	g.Tensors = append(g.Tensors, quantized(), quantized())
+	g.Operators = append(g.Operators, &schema.OperatorT{OpcodeIndex: 1, Inputs: []int32{1}, Outputs: []int32{2}}, &schema.OperatorT{Inputs: []int32{2}, Outputs: []int32{3}})
+	d, err := Lookup("edgetpu")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := Check(m, d)
+	if !r.Runs || r.Operators[0].Place != OnAccelerator || r.Operators[1].Place != OnProcessor || r.Operators[2].Place != OnProcessor ||
+		!strings.Contains(r.Operators[2].Reason, "behind operator 1 ELU") {
+		t.Errorf("%+v", r.Operators)
+	}
+}

@@ -184,6 +184,32 @@ var quantities = map[string]quantity{
 		}
 		return constant(known.Find(op.Bias))(n)
 	},
+	"channels reduced": func(n *node) (float64, bool) {
+		x := n.in(0)
+		if x == nil {
+			return 0, false
+		}
+		return float64(count(slices.Contains(n.ints(1), -1) || slices.Contains(n.ints(1), int32(len(x.Shape)-1)))), true
+	},
+	"channels padded": func(n *node) (float64, bool) {
+		sides := n.ints(1)
+		if len(sides) < 2 {
+			return 0, false
+		}
+		return float64(sides[len(sides)-2] + sides[len(sides)-1]), true
+	},
+	"elements": func(n *node) (float64, bool) { return float64(elements(n.in(n.subject()))), true },
+	"dimensions before the last three": func(n *node) (float64, bool) {
+		t := n.in(n.subject())
+		if t == nil {
+			return 0, false
+		}
+		product := 1.0
+		for _, d := range t.Shape[:max(0, len(t.Shape)-3)] {
+			product *= float64(max(d, 1))
+		}
+		return product, true
+	},
 	"depth reduced with no side of 1": func(n *node) (float64, bool) {
 		x := n.in(0)
 		if x == nil || len(x.Shape) != 4 {
