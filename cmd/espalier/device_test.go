@@ -64,12 +64,15 @@ func TestLeavesForADeviceAreMeasuredByItsRuntime(t *testing.T) {
 	if !found {
 		t.Errorf("no ArenaBytes of the last leaf in\n%s\n%s", content, stdout)
 	}
+	if want := "target   cortex-m4: Arm Cortex-M4"; !strings.Contains(stderr, want) {
+		t.Errorf("nothing says %q\n%s", want, stderr)
+	}
 	page, err := os.ReadFile(filepath.Join(out, "report.html"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !strings.Contains(string(page), "for cortex-m4") {
-		t.Error("the report does not say what the leaves are for")
+	if want := "leaves are for cortex-m4: metrics are measured as TFLM computes there"; !strings.Contains(string(page), want) {
+		t.Errorf("the report does not say %q", want)
 	}
 }
 

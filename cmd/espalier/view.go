@@ -57,6 +57,9 @@ func newView(streams *ioStreams, spec *v1alpha1.OptimizationPipelineSpec) *view 
 func (v *view) inputs(p *v1alpha1.OptimizationPipeline, prepared *stage.Prepared) {
 	v.log("model    %s (%s)", p.Spec.Model.URI, prepared.ModelDigest[:19])
 	v.log("dataset  %s: %d training, %d validation, %d test samples", p.Spec.Dataset.URI, prepared.Data.Train.Len(), prepared.Deciding().Len(), prepared.Data.Test.Len())
+	if t, err := stage.Target(&p.Spec); err == nil && t != nil {
+		v.log("target   %s: %s", t.Name, t.Title)
+	}
 	for i := range prepared.Outputs {
 		v.log("output   %s", &prepared.Outputs[i])
 	}

@@ -249,6 +249,9 @@ func (r *Runner) measure(ctx context.Context, s settings, result *Result, leaf [
 	}
 	if options.Target != nil {
 		result.Settings = strings.TrimPrefix(result.Settings+", for "+options.Target.Name, ", ")
+		if s.stage == nil {
+			result.Notes = append(result.Notes, fmt.Sprintf("leaves are for %s: metrics are measured as %s computes there", options.Target.Name, options.Target.Runtime))
+		}
 	}
 	result.Metrics = r.values(measured.Metrics)
 	result.Evidence = measured.Answers.Evidence(r.Prepared.validation)
