@@ -85,7 +85,7 @@ func (d *Dataset) Fit(inputs [][]int) error {
 			if len(inputs) > 1 {
 				what = " " + in.Name
 			}
-			if err := fitShape(in.Shape, inputs[k], what); err != nil {
+			if err := FitShape(in.Shape, inputs[k], what); err != nil {
 				return err
 			}
 		}
@@ -93,7 +93,8 @@ func (d *Dataset) Fit(inputs [][]int) error {
 	return nil
 }
 
-func fitShape(have, want []int, input string) error {
+// FitShape checks that samples of a shape are what an input takes; input is " " and its name, or nothing.
+func FitShape(have, want []int, input string) error {
 	if slices.Equal(withoutOnes(have), withoutOnes(want)) {
 		return nil
 	}
@@ -105,8 +106,11 @@ func fitShape(have, want []int, input string) error {
 		return fmt.Errorf("samples have shape %v, the model's input%s is %v behind its first dimension, which is taken for the batch; "+
 			"a network without a batch has to be converted with one, a first dimension of 1", have, input, want)
 	}
-	return fmt.Errorf("samples have shape %v (%d values), the model's input%s is %v (%d values); preprocessing.resize, crop and "+
-		"channels change it", have, numel(have), input, want, numel(want))
+	remedy := "preprocessing.resize, crop and channels change it"
+	if len(withoutOnes(have)) < 2 {
+		remedy = "are some of the values no part of the samples, or missing? (dataset.samples and dataset.labels say which are what)"
+	}
+	return fmt.Errorf("samples have shape %v (%d values), the model's input%s is %v (%d values); %s", have, numel(have), input, want, numel(want), remedy)
 }
 
 // check refuses values that are none of the declared ones.
@@ -249,6 +253,9 @@ func (d *Dataset) assemble(found *parts, spec *Spec) error {
 		}
 		d.Notes = append(d.Notes, notes...)
 		s = first.inputs[k]
+		if a, ok := s.(*array); ok && a.kind.name == Int8 && !inputs[k].Integer && one.asStored() {
+			d.note("%s holds integers of 8 bits, which are taken as they are: where they stand for other numbers, stored.scale and stored.zeroPoint say which", strings.TrimSuffix(a.name(0), ": sample 0"))
+		}
 		made, err := newPipeline(one, s.shape(), variation(found, k))
 		if err != nil {
 			return err

@@ -160,6 +160,8 @@ func TestFit(t *testing.T) {
 		"dimensions of 1 do not matter":                {classes, [][]int{{1, 2, 1}}, ""},
 		"the same number of values can be reshaped":    {classes, [][]int{{2, 1, 1, 1, 1}, {1}}, "the model has 2"},
 		"another number of values is another dataset":  {classes, [][]int{{3}}, "shape [2] (2 values), the model's input is [3] (3 values)"},
+		"values that are missing have no resize":       {classes, [][]int{{3}}, "dataset.samples and dataset.labels"},
+		"images are resized":                           {mustImage(t), [][]int{{4, 4}}, "preprocessing.resize"},
 		"a model without inputs is not for a dataset":  {classes, nil, "the model has 0"},
 		"the remedy of a reshape is named, ready made": {mustReshape(t), [][]int{{4, 1, 2}}, "preprocessing.reshape: [4, 1, 2]"},
 	}
@@ -170,6 +172,37 @@ func TestFit(t *testing.T) {
 				t.Errorf("error %v, want %q", err, tt.want)
 			}
 		})
+	}
+}
+
+func mustImage(t *testing.T) *Dataset {
+	d, err := Open(filepath.Join(folder(t, map[string][]byte{"x.npy": npyBytes("|u1", []int{1, 2, 2}, ramp(4))}), "x.npy"), Spec{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { d.Close() })
+	return d
+}
+
+func TestIntegersOf8BitsAreNoted(t *testing.T) {
+	for name, tt := range map[string]struct {
+		descr string
+		spec  Spec
+		noted bool
+	}{
+		"int8 as it is":        {"|i1", Spec{}, true},
+		"int8 of a scale":      {"|i1", Spec{Stored: Stored{Scale: "0.5"}}, false},
+		"uint8, as pixels are": {"|u1", Spec{}, false},
+		"int8 that is ids":     {"|i1", Spec{Network: &Network{Inputs: []Input{{Names: []string{"ids"}, Shape: []int{8}, Integer: true}}}}, false},
+	} {
+		d, err := Open(filepath.Join(folder(t, map[string][]byte{"x.npy": npyBytes(tt.descr, []int{1, 8}, ramp(8))}), "x.npy"), tt.spec)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer d.Close()
+		if noted := strings.Contains(strings.Join(d.Notes, ";"), "x.npy holds integers of 8 bits"); noted != tt.noted {
+			t.Errorf("%s: notes %q", name, d.Notes)
+		}
 	}
 }
 

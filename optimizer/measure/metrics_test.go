@@ -152,7 +152,7 @@ func TestCompressedSize(t *testing.T) {
 func TestRunErrors(t *testing.T) {
 	model := material(t, "models/mnist_cnn_float.tflite")
 	fsdd := open(t, "fsdd/fsdd_mfcc.npz", dataset.Spec{})
-	if _, err := Run(context.Background(), model, fsdd.Test, Options{}); err == nil || !strings.Contains(err.Error(), "[49 10 1]") || !strings.Contains(err.Error(), "reshape") {
+	if _, err := Run(context.Background(), model, fsdd.Test, Options{}); err == nil || !strings.Contains(err.Error(), "[49 10 1]") || !strings.Contains(err.Error(), "preprocessing.resize") {
 		t.Errorf("samples of another shape: %v", err)
 	}
 	if _, err := Run(context.Background(), model[:100], fsdd.Test, Options{}); err == nil {

@@ -170,8 +170,7 @@ func sampleSizes(g *ir.Graph, source dataset.Source) (inputs []int, outputs int,
 			if len(shape) > 0 && in.Batched {
 				shape = shape[1:]
 			}
-			return nil, 0, fmt.Errorf("samples have shape %v (%d values), the model's input %s is %v (%d values); dataset.preprocessing "+
-				"can resize, crop and reshape", arrays[k].Shape, n, in.Name, shape, inputs[k])
+			return nil, 0, dataset.FitShape(arrays[k].Shape, shape, " "+in.Name)
 		}
 	}
 	out := g.Tensors[g.Outputs[0]]
