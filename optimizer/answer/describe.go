@@ -472,11 +472,14 @@ func (o *draft) untold() error {
 		o.yesOrNo()
 	case o.Activation == Unit:
 		o.Kind, o.Loss = Embedding, MeanSquaredError
-	case o.reconstructs():
+	case o.reconstructs() && (o.seen == nil || o.seen.Unexplained < 0.5): // a forecast, or a state, has its input's size too
 		o.reconstruct()
 	case o.seen.chances() && o.seen.Simplex && o.width > 1:
 		o.Activation, o.Loss = Chance, MeanSquaredError
 		o.chooses()
+	case o.input > 2 && o.rank <= 1:
+		o.values()
+		o.Note = "its input has as many values: taken for numbers; outputs with loss CrossEntropy says class scores"
 	case o.alone && o.rank <= 1 && o.Size > 1:
 		o.Loss = MeanSquaredError
 		o.chooses()

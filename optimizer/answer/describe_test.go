@@ -94,6 +94,7 @@ func TestDescribe(t *testing.T) {
 		"too many classes":                         {vector, soft(4), label(9), nil, nil, "", "labels up to 8 (y), output p has 4 classes"},
 		"three classes and one value":              {vector, sigmoid(1), label(3), nil, nil, "", "3 classes (y), output p one value"},
 		"an autoencoder":                           {vector, plain(8), nil, nil, []Seen{{Least: -2, Most: 2, Unexplained: 0.1}}, "y: its input again, 8 values, squared error against the input", ""},
+		"a forecast of its input's size":           {vector, plain(8), nil, nil, []Seen{{Least: -2, Most: 2, Unexplained: 0.9}}, "y: 8 values, distilled from the original (its input has as many values: taken for numbers; outputs with loss CrossEntropy says class scores)", ""},
 		"an autoencoder and labels":                {vector, plain(8), label(2), nil, []Seen{{Least: -2, Most: 2, Unexplained: 0.1}}, "y: its input again, 8 values, squared error against the input; y tells anomalies", ""},
 		"an autoencoder and samples strange to it": {vector, plain(8), label(2), nil, []Seen{{Least: -9, Most: 2, Unexplained: 4}}, "y: its input again, 8 values, squared error against the input; y tells anomalies", ""},
 		"as many outputs as inputs, not alike":     {vector, plain(8), label(8), nil, []Seen{{Least: -9, Most: 2, Unexplained: 4}}, "y: one of 8 classes (logits), cross-entropy with y", ""},

@@ -115,11 +115,11 @@ func TestTables(t *testing.T) {
 }
 
 func TestSamplesOfANetworkWithoutABatchAreTold(t *testing.T) {
-	err := fitShape([]int{20, 3}, []int{3}, "")
+	err := FitShape([]int{20, 3}, []int{3}, "")
 	if err == nil || !strings.Contains(err.Error(), "taken for the batch") || !strings.Contains(err.Error(), "a first dimension of 1") {
 		t.Errorf("%v", err)
 	}
-	if err := fitShape([]int{20, 4}, []int{3}, ""); err == nil || !strings.Contains(err.Error(), "resize") {
+	if err := FitShape([]int{20, 4}, []int{3}, ""); err == nil || !strings.Contains(err.Error(), "resize") {
 		t.Errorf("%v", err)
 	}
 }

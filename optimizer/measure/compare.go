@@ -253,6 +253,9 @@ func (c *Comparison) layers(ctx context.Context, left, right *loaded, pairs [][2
 			return fmt.Errorf("second model: %w", err)
 		}
 		for k := range pairs {
+			if len(recordA.values[k]) != len(recordB.values[k]) {
+				continue // one of them has values that are no numbers of a scale
+			}
 			for j, v := range recordA.values[k] {
 				layers[k].add(v, recordB.values[k][j])
 			}
@@ -305,21 +308,41 @@ func (r *recorder) run(x [][]float32) error {
 	})
 }
 
-// activation appends the real values of an int8 or float tensor; none of other types.
+// activation appends the real values of a float tensor or of one with a scale; none of other types.
 func activation(out []float64, t *ir.Tensor, raw []byte) []float64 {
 	switch t.Type {
 	case schema.TensorTypeFLOAT32:
 		for ; len(raw) >= 4; raw = raw[4:] {
 			out = append(out, float64(math.Float32frombits(binary.LittleEndian.Uint32(raw))))
 		}
-	case schema.TensorTypeINT8:
+	case schema.TensorTypeINT8, schema.TensorTypeUINT8, schema.TensorTypeINT16:
 		scale, zero, ok := t.PerTensor()
 		if !ok {
 			return out
 		}
-		for _, b := range raw {
-			out = append(out, float64(int32(int8(b))-zero)*float64(scale))
+		for ; len(raw) > 0; raw = raw[width(t.Type):] {
+			out = append(out, float64(code(t.Type, raw)-zero)*float64(scale))
 		}
 	}
 	return out
+}
+
+// width returns the bytes of a code.
+func width(t schema.TensorType) int {
+	if t == schema.TensorTypeINT16 {
+		return 2
+	}
+	return 1
+}
+
+// code reads the first code of raw.
+func code(t schema.TensorType, raw []byte) int32 {
+	switch t {
+	case schema.TensorTypeINT16:
+		return int32(int16(binary.LittleEndian.Uint16(raw)))
+	case schema.TensorTypeUINT8:
+		return int32(raw[0])
+	default:
+		return int32(int8(raw[0]))
+	}
 }
