@@ -639,3 +639,23 @@ func TestOnlyWhatIsLostRunsAgain(t *testing.T) {
 		t.Errorf("runs:\n%s", diff)
 	}
 }
+
+func TestAStoreThatKeepsLosingResultsIsGivenUp(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.play = func(o *stage.Order, pod *corev1.Pod) act {
+		if o.Stage == walk.Publish {
+			w.mu.Lock()
+			clear(w.store)
+			w.latency++ // what is made again is measured again
+			w.mu.Unlock()
+		}
+		return w.findLost(o, pod)
+	}
+	w.run()
+	w.pipeline("p")
+	p := w.settled("p", walk.ReasonPublishFailed)
+	if got := stageStatus(&p.Status, walk.Publish); got.Failures != 4 || w.ran()[walk.Publish] != 4 {
+		t.Errorf("publish: %d failures, ran %d times; want one and three retries", got.Failures, w.ran()[walk.Publish])
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -78,6 +79,7 @@ type world struct {
 	played   []stage.Order
 	play     func(order *stage.Order, pod *corev1.Pod) act // nil: succeeds
 	metrics  map[string]string                             // CompressedBytes by stage; default 1000
+	latency  int                                           // LatencyMicros of what is computed; 0: not measured
 	model    string                                        // what the model's address holds
 }
 
@@ -272,6 +274,9 @@ func (w *world) outcome(order *stage.Order) string {
 				bytes = "1000"
 			}
 			o.Leaf = &v1alpha1.Leaf{Digest: digest("leaf", order.InputHash), Samples: 1000, Metrics: []v1alpha1.MetricValue{{Name: "Accuracy", Value: "0.9"}, {Name: "CompressedBytes", Value: bytes}}}
+			if w.latency > 0 {
+				o.Leaf.Metrics = append(o.Leaf.Metrics, v1alpha1.MetricValue{Name: "LatencyMicros", Value: strconv.Itoa(w.latency)})
+			}
 		}
 		if s := order.Spec.Stage(order.Stage); s != nil && s.Quantize == nil {
 			o.Model = digest("model", order.InputHash)

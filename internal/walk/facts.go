@@ -96,12 +96,19 @@ func (f Fact) failures() int32 {
 	return f.Failures
 }
 
+// lost reports whether the last failure was that results are not in the store any more.
+func (f Fact) lost() bool {
+	if f.LastFailure == nil {
+		return false
+	}
+	reason, _ := splitCause(f.LastFailure.Message)
+	return reason == ReasonResultsLost
+}
+
 // Fail returns the fact that an attempt of the stage failed: f says how, and before is what was known of the stage. An attempt is counted
 // once, however often it is looked at.
 func (f Fact) Fail(before Fact) Fact {
-	if before.InputHash == f.InputHash {
-		f.Failures, f.LastFailure = before.Failures, before.LastFailure
-	}
+	f = f.After(before)
 	if f.LastFailure == nil || f.LastFailure.Attempt < f.Attempt {
 		f.Failures++
 		f.LastFailure = &v1alpha1.StageFailure{Attempt: f.Attempt, Time: f.Ended, Message: Truncate(cause(f.Reason, f.Message), v1alpha1.MaxStageMessage)}
@@ -109,9 +116,10 @@ func (f Fact) Fail(before Fact) Fact {
 	return f
 }
 
-// After returns the fact with the failures before it, if they are of the same inputs.
+// After returns the fact with the failures before it, if they are of the same inputs, or of what was lost and is made again: that may differ,
+// in its latency for instance, and a store that keeps losing it must not be given another chance each time.
 func (f Fact) After(before Fact) Fact {
-	if before.InputHash == f.InputHash {
+	if before.InputHash == f.InputHash || before.lost() {
 		f.Failures, f.LastFailure = before.Failures, before.LastFailure
 	}
 	return f
