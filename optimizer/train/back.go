@@ -27,9 +27,10 @@ func (r *run) keep(epoch int) {
 	}
 }
 
-// overshot reports an epoch's loss that is far above that of the start, where the learning rate was found.
+// overshot reports an epoch's loss that is far above that of the start, where the learning rate was found. If the smallest rate does not help
+// it was not the rate, but what the technique costs, and training goes on.
 func (r *run) overshot(loss float64) error {
-	if r.test == nil || loss <= overshoot*(r.test.Start+overshootFloor*r.floor) {
+	if r.test == nil || len(r.test.Backs) == mostBacks || loss <= overshoot*(r.test.Start+overshootFloor*r.floor) {
 		return nil
 	}
 	return &DivergedError{Loss: loss, From: r.test.Start, What: "loss"}
@@ -37,11 +38,13 @@ func (r *run) overshot(loss float64) error {
 
 // goBack restores the last good state after a divergence, with a smaller rate. Any other error, and one too many, it returns.
 func (r *run) goBack(epoch int, err error) error {
-	if r.test == nil || !isDivergence(err) || len(r.test.Backs) == mostBacks {
+	var cause *DivergedError
+	if r.test == nil || !errors.As(err, &cause) {
 		return err
 	}
-	var cause *DivergedError
-	errors.As(err, &cause)
+	if cause.Backs = len(r.test.Backs); cause.Backs == mostBacks {
+		return err
+	}
 	if err := r.restore(r.good); err != nil {
 		return err
 	}

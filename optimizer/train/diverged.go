@@ -15,16 +15,21 @@ type DivergedError struct {
 	What  string  // output, gradient, loss
 	From  float64 // where the loss is a number: what it was at first
 	Grown float64 // and how many times the layer's weights grew
+	Backs int     // how often training had gone back to a smaller rate, where the rate was found
 }
 
 func (e *DivergedError) Error() string {
+	if e.Backs > 0 {
+		return fmt.Sprintf("training diverged: %s, though the learning rate that was found was lowered %d times; are there outliers among the samples "+
+			"or targets? clipNorm bounds what they do, learningRate sets a lower rate", e.cause(), e.Backs)
+	}
 	return fmt.Sprintf("training diverged: %s; try a lower learning rate (learningRate left out finds one), a warm-up or clipping gradients", e.cause())
 }
 
 // cause says what was met.
 func (e *DivergedError) cause() string {
 	switch {
-	case e.Grown > 0:
+	case e.Grown > 1.1:
 		return fmt.Sprintf("the loss rose from %.4g to %.4g, and the %s grew most, %.3g times", e.From, e.Loss, e.Layer, e.Grown)
 	case e.From > 0:
 		return fmt.Sprintf("the loss rose from %.4g to %.4g", e.From, e.Loss)
@@ -49,8 +54,8 @@ func (t *Trainer) compare(loss float64) error {
 	}
 	e := &DivergedError{Loss: loss, From: t.firstLoss, What: "loss"}
 	for _, p := range t.params {
-		if grown := rms(p.param.Value) / max(p.size, 1e-6); grown > e.Grown {
-			e.Grown, e.Layer = grown, fmt.Sprintf("%s %q", p.param.Kind, p.param.Name)
+		if times := rms(p.param.Value) / max(p.size, 1e-6); times > e.Grown {
+			e.Grown, e.Layer = times, fmt.Sprintf("%s %q", p.param.Kind, p.param.Name)
 		}
 	}
 	return e

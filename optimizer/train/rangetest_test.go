@@ -181,6 +181,10 @@ func TestALossFarAboveTheStartIsLeftBehind(t *testing.T) {
 	if err := r.overshot(1.21); !isDivergence(err) || !strings.Contains(err.Error(), "rose from 0.2 to 1.21") {
 		t.Errorf("a loss of 1.21 from 0.2: %v", err)
 	}
+	r.test.Backs = make([]Back, mostBacks)
+	if err := r.overshot(1.21); err != nil {
+		t.Errorf("a loss that no smaller rate lowers: %v", err)
+	}
 	r.test = nil
 	if err := r.overshot(100); err != nil {
 		t.Errorf("with a given rate: %v", err)
@@ -206,5 +210,13 @@ func TestTheSpeedIsThatOfTrainingNotOfTheTestOfRates(t *testing.T) {
 	mustRun(t, newTrainer(t, task, findingConfig()))
 	if !reported {
 		t.Error("nothing was reported")
+	}
+}
+
+func TestADivergenceThatNoSmallerRateHelpedAsksForOutliers(t *testing.T) {
+	err := &DivergedError{Loss: 9234, From: 0.19, Grown: 1, Layer: "bias b", Backs: mostBacks}
+	want := "training diverged: the loss rose from 0.19 to 9234, though the learning rate that was found was lowered 4 times; are there outliers"
+	if !strings.HasPrefix(err.Error(), want) {
+		t.Error(err)
 	}
 }
