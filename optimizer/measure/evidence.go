@@ -23,7 +23,8 @@ func (a *Answers) Evidence(original *Answers) interval.Evidence {
 	case a.samples == 0 || !c.out.Answers() && (c.out.Kind != answer.Embedding || c.values == nil || before == nil || before.values == nil):
 		return interval.Evidence{}
 	case c.out.Kind == answer.Embedding:
-		return interval.Evidence{Samples: effective(c.cosines(before))}
+		n, _ := effective(c.cosines(before))
+		return interval.Evidence{Samples: n}
 	case c.classes.len() == a.samples:
 		e := interval.Evidence{Samples: a.samples}
 		if told && before != nil {
@@ -35,16 +36,21 @@ func (a *Answers) Evidence(original *Answers) interval.Evidence {
 		}
 		return e
 	}
-	e := interval.Evidence{Samples: math.MaxInt32}
+	e := interval.Evidence{Samples: a.samples} // where nothing varies, nothing tells how answers depend on each other
 	var right []float64
+	varies := false
 	if told {
 		right = shares(c.classes, c.truth, a.samples)
-		e.Samples = min(e.Samples, effective(right))
+		e.Samples, varies = effective(right)
 	}
 	if before == nil {
 		return e
 	}
-	e.Samples = min(e.Samples, effective(shares(c.classes, before.classes, a.samples)))
+	if n, ok := effective(shares(c.classes, before.classes, a.samples)); ok && varies {
+		e.Samples = min(e.Samples, n)
+	} else if ok {
+		e.Samples = n
+	}
 	if told {
 		drops := shares(before.classes, c.truth, a.samples)
 		for i, r := range right {
@@ -79,14 +85,15 @@ func shares(a, b list, samples int) []float64 {
 	return out
 }
 
-// effective is the number of samples with one answer each, right or wrong, whose share varies as the mean of these does.
-func effective(shares []float64) int {
+// effective is the number of samples with one answer each, right or wrong, whose share varies as the mean of these does; varies is false
+// where it does not, and the number that of the shares.
+func effective(shares []float64) (n int, varies bool) {
 	mean, variance := stat.Mean(shares, nil), varianceOfMean(shares)
-	n := mean * (1 - mean) / variance
-	if !(n > 0) || len(shares) < 2 || math.IsInf(n, 0) {
-		return len(shares)
+	as := mean * (1 - mean) / variance
+	if !(as > 0) || len(shares) < 2 || math.IsInf(as, 0) {
+		return len(shares), false
 	}
-	return int(min(max(n, 1), math.MaxInt32))
+	return int(min(max(as, 1), math.MaxInt32)), true
 }
 
 func varianceOfMean(values []float64) float64 {

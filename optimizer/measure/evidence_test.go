@@ -69,6 +69,9 @@ func TestChoicesOfOneSampleCountByHowMuchTheyTell(t *testing.T) {
 		if got.Samples < c.least || got.Samples > c.most {
 			t.Errorf("%s: %d samples, want %d to %d", name, got.Samples, c.least, c.most)
 		}
+		if same := original.Evidence(original); same.Samples != original.Evidence(nil).Samples || same.Changed != 0 {
+			t.Errorf("%s: the same answers count as %+v, alone as %d", name, same, original.Evidence(nil).Samples)
+		}
 		drops := shares(original.columns[0].classes, original.columns[0].truth, samples)
 		for i, r := range shares(leaf.columns[0].classes, leaf.columns[0].truth, samples) {
 			drops[i] -= r
