@@ -5,7 +5,8 @@ type LeafOptions struct {
 	// calibration finds the ranges of activations.
 	// +optional
 	Calibration Calibration `json:"calibration,omitempty,omitzero"`
-	// inputOutput is the type of leaves' inputs and outputs. Default: as those of an int8 model, else Int8.
+	// inputOutput is the type of leaves' inputs and outputs. Int8 is that of the activations beside them, which Int16 makes int16.
+	// Default: as those of an int8 model, else Int8.
 	// +optional
 	// +kubebuilder:validation:Enum=Int8;Float32
 	InputOutput string `json:"inputOutput,omitempty"`

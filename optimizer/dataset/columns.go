@@ -311,7 +311,27 @@ func isNumber(field string) bool {
 }
 
 // numbered is a heading of one of several columns: pixel12, accel_3, spec[4].
-var numbered = regexp.MustCompile(`^(.*?)[_.\[ -]?\d+\]?$`)
+var numbered = regexp.MustCompile(`^(.*?)[_.\[ -]?(\d+)\]?$`)
+
+// inOrder sorts columns whose headings differ by a number alone by that number, and reports whether their order was another.
+func inOrder(headings []string, columns []int) (sorted []int, changed bool) {
+	numbers := map[int]int{}
+	stem := ""
+	for i, k := range columns {
+		m := numbered.FindStringSubmatch(headings[k])
+		if m == nil || i > 0 && m[1] != stem {
+			return columns, false
+		}
+		n, err := strconv.Atoi(m[2])
+		if err != nil {
+			return columns, false
+		}
+		stem, numbers[k] = m[1], n
+	}
+	sorted = slices.Clone(columns)
+	slices.SortStableFunc(sorted, func(a, b int) int { return numbers[a] - numbers[b] })
+	return sorted, !slices.Equal(sorted, columns)
+}
 
 // assign says what the columns are for.
 func (c *columns) assign(spec *Spec) error {
@@ -340,6 +360,12 @@ func (c *columns) assign(spec *Spec) error {
 		if len(g.columns) == 0 {
 			return errors.New("has no columns beside the label's")
 		}
+		if headings != nil {
+			if sorted, changed := inOrder(headings, g.columns); changed {
+				c.notes = append(c.notes, fmt.Sprintf("%s: columns are taken in their order, %s, %s …, and not by their numbers, %s, %s …: is that how the model takes them?",
+					filepath.Base(c.path), headings[g.columns[0]], headings[g.columns[1]], headings[sorted[0]], headings[sorted[1]]))
+			}
+		}
 		c.features = []columnGroup{g}
 		return nil
 	}
@@ -357,6 +383,9 @@ func (c *columns) assign(spec *Spec) error {
 			c.features = append(c.features, columnGroup{name: stem})
 		}
 		c.features[at].columns = append(c.features[at].columns, k)
+	}
+	for i := range c.features {
+		c.features[i].columns, _ = inOrder(headings, c.features[i].columns)
 	}
 	if len(c.features) == 0 {
 		return fmt.Errorf("which columns are for which of the inputs %s? head them %s_0, %s_1 …", list(inputs), inputs[0].name(), inputs[0].name())
@@ -437,6 +466,13 @@ func (c *columns) follow(first *columns) error {
 	}
 	if c.headings == nil && c.width != first.width {
 		return fmt.Errorf("has %d columns, %s has %d: give both the same columns, with headings if their order differs", c.width, filepath.Base(first.path), first.width)
+	}
+	if !slices.Equal(c.headings, first.headings) {
+		for k, heading := range first.headings {
+			if heading != "" && first.occurrence(k) > 0 {
+				return fmt.Errorf("has its columns in another order than %s, where two are headed %s: rename one, in both", filepath.Base(first.path), heading)
+			}
+		}
 	}
 	used := make([]bool, c.width)
 	var missing []string

@@ -55,7 +55,11 @@ func TestTables(t *testing.T) {
 			files: map[string]string{"train.csv": "audio_0,audio_1,context,cls,box\n1,2,3,2,0.5\n", "test.csv": "box,context,cls,audio_1,audio_0\n0.75,6,0,5,4\n"},
 			spec:  Spec{Network: two}, x: "[[1 2] [3]]", y: "[[2] [0.5]]", test: "[[4 5] [6]]"},
 		"headings that occur twice": {
-			files: map[string]string{"train.csv": "a,a,b,c,label\n1,2,3,4,1\n", "test.csv": "b,c,a,label,a\n7,8,5,0,6\n"}, spec: Spec{Network: four}, x: "[[1 2 3 4]]", y: "[[1]]", test: "[[5 6 7 8]]"},
+			files: map[string]string{"train.csv": "a,a,b,c,label\n1,2,3,4,1\n", "test.csv": "a,a,b,c,label\n5,6,7,8,0\n"}, spec: Spec{Network: four}, x: "[[1 2 3 4]]", y: "[[1]]", test: "[[5 6 7 8]]"},
+		"columns of an input by their numbers": {
+			files: map[string]string{"d.csv": "context,audio_10,audio_2,cls,box\n3,2,1,2,0.5\n"}, spec: Spec{Network: two}, x: "[[1 2] [3]]", y: "[[2] [0.5]]"},
+		"numbers that are not in order, of the only input": {
+			files: map[string]string{"d.csv": "t1,t10,t2,t3,label\n1,2,3,4,1\n"}, spec: Spec{Network: four}, x: "[[1 2 3 4]]", y: "[[1]]", notes: "in their order, t1, t10 …, and not by their numbers, t1, t2 …"},
 		"the numbers of columns as pandas writes them": {
 			files: map[string]string{"d.csv": ",0,1,2,3,label\n0,5,6,7,8,1\n1,9,9,9,9,0\n"}, spec: Spec{Network: four}, x: "[[5 6 7 8]]", y: "[[1]]"},
 		"the numbers of columns over words": {
@@ -139,7 +143,9 @@ func TestTablesThatCannotBeRead(t *testing.T) {
 		"headings alone":       {map[string]string{"d.csv": "a,b,c,d,label\n"}, Spec{Network: four}, []string{"no rows"}},
 		"two of no split":      {map[string]string{"one.csv": "1,2,3,4\n", "more.csv": "1,2,3,4\n"}, Spec{Network: four}, []string{"one.csv", "more.csv", "train.csv"}},
 		"one of no split":      {map[string]string{"train.csv": "1,2,3,4\n", "more.csv": "1,2,3,4\n"}, Spec{Network: four}, []string{"more.csv", "no split"}},
-		"a split of less":      {map[string]string{"train.csv": "a,b,c,d,label\n1,2,3,4,1\n", "test.csv": "a,b,c,label\n1,2,3,0\n"}, Spec{Network: four}, []string{"test.csv", "no column d", "train.csv"}},
+		"a split in another order of two columns of one heading": {map[string]string{"train.csv": "a,a,b,c,label\n1,2,3,4,1\n", "test.csv": "b,c,a,label,a\n7,8,5,0,6\n"}, Spec{Network: four},
+			[]string{"test.csv", "another order than train.csv, where two are headed a"}},
+		"a split of less": {map[string]string{"train.csv": "a,b,c,d,label\n1,2,3,4,1\n", "test.csv": "a,b,c,label\n1,2,3,0\n"}, Spec{Network: four}, []string{"test.csv", "no column d", "train.csv"}},
 		"a split of other columns": {map[string]string{"train.csv": "a,b,c,d,label\n1,2,3,4,1\n", "test.csv": "a,b,c,e,label\n1,2,3,4,0\n"}, Spec{Network: four},
 			[]string{"test.csv", "no column d", "train.csv", "but e"}},
 		"a split without labels": {map[string]string{"train.csv": "a,b,c,d,label\n1,2,3,4,1\n", "test.csv": "id,a,b,c,d\n1,1,2,3,4\n"}, Spec{Network: four},

@@ -11,7 +11,8 @@ package v1alpha1
 type LeafOptionsApplyConfiguration struct {
 	// calibration finds the ranges of activations.
 	Calibration *CalibrationApplyConfiguration `json:"calibration,omitempty"`
-	// inputOutput is the type of leaves' inputs and outputs. Default: as those of an int8 model, else Int8.
+	// inputOutput is the type of leaves' inputs and outputs. Int8 is that of the activations beside them, which Int16 makes int16.
+	// Default: as those of an int8 model, else Int8.
 	InputOutput *string `json:"inputOutput,omitempty"`
 	// perTensorDense gives fully connected layers one weight scale, for runtimes without per-channel ones (TensorFlow Lite before
 	// 2.17, TFLM before 2024); cluster stages give them scope Tensor. Default false.
