@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
+	"strings"
 
 	"espalier.dev/espalier/optimizer/cluster"
 	"espalier.dev/espalier/optimizer/exec/float"
@@ -41,7 +43,10 @@ func (w *Work) reconstruct(ctx context.Context, change func(r *reconstruction, t
 	}
 	w.net.Refresh()
 	layers, notes := reconstruct.Layers(w.net.Graph)
-	w.notes = append(w.notes, notes...)
+	w.notes = append(w.notes, append(notes, unreconstructed(w.network.Kernels(), layers, notes)...)...)
+	if len(layers) == 0 {
+		w.Warn("reconstruct does nothing here: none of the weights can be reconstructed (the notes of the report say why)")
+	}
 	samples := reconstruct.Samples(w.net.Graph, layers, reconstructSamples)
 	if samples < min(reconstructSamples, w.run.Data.Train.Len()) {
 		w.Warn("reconstruction looks at %d samples instead of %d: the network is large", samples, reconstructSamples)
@@ -62,6 +67,18 @@ func (w *Work) reconstruct(ctx context.Context, change func(r *reconstruction, t
 		w.run.reconstructed(i+1, len(layers))
 	}
 	return nil
+}
+
+// unreconstructed names the kernels of operators that are not reconstructed and that no note speaks of.
+func unreconstructed(kernels []weight.Kernel, layers []*reconstruct.Layer, notes []string) (out []string) {
+	for _, k := range kernels {
+		told := func(note string) bool { return strings.Contains(note, strconv.Quote(k.Name)) }
+		done := func(l *reconstruct.Layer) bool { return l.Weight == k.Tensor }
+		if !slices.ContainsFunc(layers, done) && !slices.ContainsFunc(notes, told) {
+			out = append(out, fmt.Sprintf("weights %q are not of a convolution or fully connected layer with samples of its own, and are not reconstructed", k.Name))
+		}
+	}
+	return out
 }
 
 // observe makes the problems of the layer.

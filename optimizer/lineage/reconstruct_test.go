@@ -11,6 +11,7 @@ import (
 	"espalier.dev/espalier/optimizer/cluster"
 	"espalier.dev/espalier/optimizer/exec/float"
 	"espalier.dev/espalier/optimizer/prune"
+	"espalier.dev/espalier/optimizer/reconstruct"
 	"espalier.dev/espalier/optimizer/tflite"
 	"espalier.dev/espalier/optimizer/train"
 	"espalier.dev/espalier/optimizer/weight"
@@ -252,5 +253,13 @@ func TestReconstructionIsReproducibleToldAndInterruptible(t *testing.T) {
 	cancel()
 	if _, err := untrained(n).Apply(ctx, n, halfReconstructed); !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v", err)
+	}
+}
+
+func TestWhatIsNotReconstructedIsNamedOnce(t *testing.T) {
+	kernels := []weight.Kernel{{Tensor: 1, Name: "conv"}, {Tensor: 2, Name: "recurrent"}, {Tensor: 3, Name: "wide"}}
+	got := unreconstructed(kernels, []*reconstruct.Layer{{Weight: 1}}, []string{`weights "wide": each output has 4000 inputs`})
+	if len(got) != 1 || !strings.HasPrefix(got[0], `weights "recurrent" are not of`) {
+		t.Errorf("%q", got)
 	}
 }
