@@ -48,8 +48,8 @@ its own level: as many zeros, or bits, in all as with one level, where they cost
 	_ = cmd.Flags().MarkHidden("split")
 	cmd.Flags().StringVar(&o.signature, "signature", "", "signature to look at, of a model with several; default: serving_default, else the file's first")
 	cmd.Flags().StringVar(&o.page, "html", "", "file to write the heat map to, for a browser")
-	cmd.Flags().Float64Var(&o.sparsity, "sparsity", 0.5, "zeros in all that rules are written for: one of the levels shown")
-	cmd.Flags().IntVar(&o.clusters, "clusters", 16, "clusters that rules are written for: one of the levels shown")
+	cmd.Flags().Float64Var(&o.sparsity, "sparsity", 0.5, "zeros in all that rules are written for: one of the levels looked at, which -o json lists")
+	cmd.Flags().IntVar(&o.clusters, "clusters", 16, "clusters that rules are written for: one of the levels looked at, which -o json lists")
 	return cmd
 }
 

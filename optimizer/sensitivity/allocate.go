@@ -65,6 +65,9 @@ func Allocate(layers []Layer, technique string, level float64) (Plan, error) {
 	if len(plan.Rules) > MostRules {
 		plan.settle(chosen, restricted(chosen, techniques[technique], level))
 	}
+	if plan.Error >= plan.Even { // prices reach only levels on the hull of error over bits, and one level for all may lie between them
+		plan.settle(chosen, evenly(chosen, techniques[technique], level))
+	}
 	return plan, nil
 }
 
@@ -88,6 +91,15 @@ func (p *Plan) settle(layers []Layer, picks []Level) {
 			p.Rules = append(p.Rules, Rule{layers[i].Name, v.Level})
 		}
 	}
+}
+
+// evenly picks one level for all.
+func evenly(layers []Layer, levels func(Layer) []Level, level float64) []Level {
+	picks := make([]Level, len(layers))
+	for i, l := range layers {
+		picks[i], _ = at(levels(l), level)
+	}
+	return picks
 }
 
 // restricted picks levels of the largest layers, as many as may have rules; the others have the one for all.

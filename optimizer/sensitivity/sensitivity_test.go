@@ -148,3 +148,16 @@ func TestLevelsThatAreNotTriedAreRefused(t *testing.T) {
 		t.Errorf("one layer: %+v, %v", plan, err)
 	}
 }
+
+func TestRulesAreNeverWorseThanOneLevelForAll(t *testing.T) {
+	// No price asks for the levels in the middle, which lie above the line between the others. The small layer takes the best one then, and
+	// what is left is too little for the large one's.
+	layers := []Layer{
+		{Name: "large", Weights: 10, Cluster: []Level{{4, 10, 1}, {16, 6, 3}, {64, 0, 5}}},
+		{Name: "small", Weights: 1, Cluster: []Level{{4, 2, 1}, {16, 1.2, 3}, {64, 0, 5}}},
+	}
+	plan, err := Allocate(layers, "cluster", 16)
+	if err != nil || plan.Error > plan.Even || plan.Bits > plan.EvenBits+1e-9 {
+		t.Errorf("%+v, %v", plan, err)
+	}
+}
