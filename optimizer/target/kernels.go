@@ -180,8 +180,9 @@ func memoryOf(n *node, library string) (k kernelMemory, known bool) {
 	return k, known
 }
 
-// cmsis adds what CMSIS-NN's kernels take beyond the reference kernels (Include/arm_nnfunctions.h, Source/*/…_get_buffer_sizes_s8.c
-// of ARM-software/CMSIS-NN, and tensorflow/lite/micro/kernels/cmsis_nn).
+// cmsis adds what CMSIS-NN's kernels take beyond the reference kernels, at most: scratch buffers by ARM-software/CMSIS-NN at 99f736a,
+// Source/*/…_get_buffer_sizes_s8.c, compiled by GCC or Clang. Of convolutions of one row with Helium, and of depthwise ones of 3×3 with DSP
+// instructions, which may take less, it counts the general kernel's.
 func cmsis(n *node, library string, k *kernelMemory) {
 	x, w := n.in(n.subject()), n.weights()
 	if x == nil || x.Type != schema.TensorTypeINT8 {
@@ -197,8 +198,12 @@ func cmsis(n *node, library string, k *kernelMemory) {
 		}
 		columns := int(w.Shape[1]) * int(w.Shape[2]) * int(w.Shape[3])
 		one := window.kernel == [2]int{1, 1} && window.dilation == [2]int{1, 1} && x.Shape[3] == w.Shape[3]
-		if !one || vector {
-			k.scratch = append(k.scratch, 2*2*roundUp(columns, 4)*(1+3*count(vector)))
+		switch {
+		case one && !window.same || one && window.stride == [2]int{1, 1}: // without padding
+		case vector:
+			k.scratch = append(k.scratch, 4*roundUp(columns, 16))
+		default:
+			k.scratch = append(k.scratch, 2*2*roundUp(columns, 4))
 		}
 	case schema.BuiltinOperatorDEPTHWISE_CONV_2D:
 		k.data += 4
@@ -206,9 +211,15 @@ func cmsis(n *node, library string, k *kernelMemory) {
 		if !ok || len(x.Shape) != 4 {
 			return
 		}
-		taps := window.kernel[0] * window.kernel[1] * outputChannels(n)
-		if library != "cmsis-nn" {
-			k.scratch = append(k.scratch, 2*taps*(1+count(vector)))
+		taps, channels := window.kernel[0]*window.kernel[1], outputChannels(n)
+		switch {
+		case library == "cmsis-nn":
+		case !vector:
+			k.scratch = append(k.scratch, 2*taps*channels)
+		case x.Shape[3] == 1 && channels > 1: // as a convolution, with its weights in another order
+			k.scratch = append(k.scratch, 4*roundUp(taps, 16)+taps*channels)
+		default:
+			k.scratch = append(k.scratch, 4*heliumChannels*taps)
 		}
 	case schema.BuiltinOperatorFULLY_CONNECTED:
 		k.data += 24
@@ -217,7 +228,7 @@ func cmsis(n *node, library string, k *kernelMemory) {
 		}
 	case schema.BuiltinOperatorAVERAGE_POOL_2D:
 		k.data += 4
-		if out := n.out(0); out != nil && len(x.Shape) == 4 && library != "cmsis-nn" {
+		if out := n.out(0); out != nil && len(x.Shape) == 4 && library == "cmsis-nn-dsp" {
 			k.scratch = append(k.scratch, 4*int(x.Shape[3]))
 		}
 	case schema.BuiltinOperatorMAX_POOL_2D:
@@ -225,12 +236,8 @@ func cmsis(n *node, library string, k *kernelMemory) {
 	}
 }
 
-func count(yes bool) int {
-	if yes {
-		return 1
-	}
-	return 0
-}
+// heliumChannels are the channels that a depthwise convolution with Helium takes at a time: CH_IN_BLOCK_MVE.
+const heliumChannels = 124
 
 // outputChannels is the number of channels that a convolution or fully connected layer makes.
 func outputChannels(n *node) int {

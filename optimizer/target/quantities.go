@@ -189,7 +189,10 @@ var quantities = map[string]quantity{
 		if x == nil {
 			return 0, false
 		}
-		return float64(count(slices.Contains(n.ints(1), -1) || slices.Contains(n.ints(1), int32(len(x.Shape)-1)))), true
+		if slices.Contains(n.ints(1), -1) || slices.Contains(n.ints(1), int32(len(x.Shape)-1)) {
+			return 1, true
+		}
+		return 0, true
 	},
 	"channels padded": func(n *node) (float64, bool) {
 		sides := n.ints(1)
