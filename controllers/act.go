@@ -93,10 +93,25 @@ func (c child) waitsSince() time.Time {
 	if pod := c.live(); pod != nil {
 		return pod.CreationTimestamp.Time
 	}
-	if len(c.pods) == 0 && c.job.Status.StartTime != nil {
-		return c.job.Status.StartTime.Time // a queue may have admitted it long after it was created
+	since := c.job.CreationTimestamp.Time
+	if c.job.Status.StartTime != nil {
+		since = c.job.Status.StartTime.Time // a queue may have admitted it long after it was created
 	}
-	return c.job.CreationTimestamp.Time
+	if len(c.pods) > 0 { // over; another is to follow, or the Job is about to say that it is over too
+		since = later(since, c.pods[0].CreationTimestamp.Time)
+		since = later(since, podCondition(c.pods[0], corev1.DisruptionTarget).LastTransitionTime.Time)
+		if end := terminated(c.pods[0]); end != nil {
+			since = later(since, end.FinishedAt.Time)
+		}
+	}
+	return since
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
 }
 
 func earlier(a, b time.Time) time.Time {

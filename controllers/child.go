@@ -294,8 +294,11 @@ func (c child) live() *corev1.Pod {
 }
 
 // nodeSilent reports whether the node of a pod that runs is not heard of: Kubernetes then takes Ready from the pod, whose containers were
-// ready when last seen.
+// ready when last seen. A pod with conditions of its own may miss those.
 func nodeSilent(pod *corev1.Pod) bool {
+	if len(pod.Spec.ReadinessGates) > 0 {
+		return false
+	}
 	ready, containers := podCondition(pod, corev1.PodReady), podCondition(pod, corev1.ContainersReady)
 	return ready.Status == corev1.ConditionFalse && containers.Status == corev1.ConditionTrue
 }

@@ -149,6 +149,29 @@ func TestFactOfAJob(t *testing.T) {
 	}
 }
 
+func TestSinceWhenAJobWaitsToStart(t *testing.T) {
+	after := func(d time.Duration) metav1.Time { return metav1.NewTime(noon.Add(d)) }
+	created := func(d time.Duration) func(*corev1.Pod) { return func(p *corev1.Pod) { p.CreationTimestamp = after(d) } }
+	tests := map[string]struct {
+		pods []*corev1.Pod
+		want time.Duration
+	}{
+		"it has no pod":     {nil, 0},
+		"its pod waits":     {[]*corev1.Pod{podIn(corev1.PodPending, created(time.Minute))}, time.Minute},
+		"its pod is over":   {[]*corev1.Pod{podIn(corev1.PodFailed, created(time.Minute), ended(1, "", ""))}, time.Minute},
+		"its pod ran long":  {[]*corev1.Pod{podIn(corev1.PodFailed, ended(1, "", ""), func(p *corev1.Pod) { terminated(p).FinishedAt = after(5 * time.Hour) })}, 5 * time.Hour},
+		"it was disrupted":  {[]*corev1.Pod{podIn(corev1.PodFailed, disrupted("x"), func(p *corev1.Pod) { p.Status.Conditions[0].LastTransitionTime = after(6 * time.Hour) })}, 6 * time.Hour},
+		"another one waits": {[]*corev1.Pod{podIn(corev1.PodPending, created(7*time.Hour)), podIn(corev1.PodFailed, disrupted("x"))}, 7 * time.Hour},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			if got := jobWith("", "", tt.pods...).waitsSince(); got != noon.Add(tt.want) {
+				t.Errorf("since %s, want %s", got, noon.Add(tt.want))
+			}
+		})
+	}
+}
+
 func TestWhenAJobIsLeft(t *testing.T) {
 	silent := func(p *corev1.Pod) {
 		p.Status.Conditions = []corev1.PodCondition{
@@ -161,6 +184,7 @@ func TestWhenAJobIsLeft(t *testing.T) {
 		after time.Duration // 0: never
 	}{
 		"it runs":                           {jobWith("", "", podIn(corev1.PodRunning)), 0},
+		"it has readiness gates":            {jobWith("", "", podIn(corev1.PodRunning, silent, func(p *corev1.Pod) { p.Spec.ReadinessGates = make([]corev1.PodReadinessGate, 1) })), 0},
 		"its node is silent":                {jobWith("", "", podIn(corev1.PodRunning, silent)), 10 * time.Minute},
 		"it is stopped, its node is silent": {stopped(jobWith("", "", podIn(corev1.PodRunning, silent))), 10 * time.Minute},
 		"its pod does not end":              {stopped(jobWith("", "", podIn(corev1.PodRunning))), 11 * time.Minute},

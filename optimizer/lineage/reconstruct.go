@@ -28,6 +28,8 @@ type reconstruction struct {
 	layer  *reconstruct.Layer
 	// problems are those of the layer's groups.
 	problems []*reconstruct.Problem
+
+	interrupted func() error // of the context
 }
 
 // reconstruct calls change with every layer that can be reconstructed; it sets the layer's weights by one of the methods below.
@@ -56,7 +58,7 @@ func (w *Work) reconstruct(ctx context.Context, change func(r *reconstruction, t
 		if l.Bias != reconstruct.None && (w.net.Param(l.Bias) == nil || !w.net.Param(l.Bias).Trainable) {
 			l.Bias = reconstruct.None
 		}
-		r := &reconstruction{w: w, target: target, layer: l}
+		r := &reconstruction{w: w, target: target, layer: l, interrupted: ctx.Err}
 		if err := r.observe(ctx, drawn); err != nil {
 			return wrap(fmt.Sprintf("reconstruct weights %q", l.Name), err)
 		}
@@ -186,7 +188,7 @@ func (r *reconstruction) replace(t *weight.Tensor, values []float32, mask []uint
 // too would cost.
 func (r *reconstruction) refitted(values []float32, mask []uint8, costs []float32) error {
 	for k, p := range r.problems {
-		if err := reconstruct.Each(p.Outputs(), func(o int) error {
+		if err := reconstruct.Each(p.Outputs(), r.interrupted, func(o int) error {
 			weights, lost, err := p.Refit(o, r.mask(mask, k, o), costs != nil)
 			if err != nil {
 				return err
@@ -245,6 +247,15 @@ func (r *reconstruction) quantize(t *weight.Tensor) error {
 // pruneRounds is in how many steps a layer's zeros are chosen: what is left is refitted after each, and judged anew.
 const pruneRounds = 8
 
+// pruneWork bounds what the rounds of a layer take: an output with n inputs takes about n³ multiplications in each.
+const pruneWork = 4e12
+
+// rounds are those that a layer's zeros are chosen in.
+func rounds(l *reconstruct.Layer) int {
+	each := math.Pow(float64(l.Taps), 3) * float64(l.Outputs*l.Groups)
+	return int(min(max(pruneWork/each, 1), pruneRounds))
+}
+
 // prune chooses the zeros of a float tensor by what they cost, a share of it or those of a pattern, and refits the rest.
 func (r *reconstruction) prune(t *weight.Tensor, share float64, pattern prune.Pattern) error {
 	values, mask := t.Values(), slices.Clone(t.Mask)
@@ -253,16 +264,18 @@ func (r *reconstruction) prune(t *weight.Tensor, share float64, pattern prune.Pa
 	if mask == nil {
 		has = 0
 	}
-	rounds := pruneRounds
+	most := rounds(r.layer)
 	if pattern != (prune.Pattern{}) {
-		rounds = 1
+		most = 1
+	} else if most < pruneRounds {
+		r.w.Note("weights %q: zeros chosen in %d rounds instead of %d, since each output has %d inputs", r.layer.Name, most, pruneRounds, r.layer.Taps)
 	}
-	for round := range rounds {
+	for round := range most {
 		clear(costs)
 		if err := r.refitted(values, mask, costs); err != nil {
 			return err
 		}
-		now := has + (share-has)*float64(round+1)/float64(rounds)
+		now := has + (share-has)*float64(round+1)/float64(most)
 		var err error
 		if mask, err = prune.Mask(prune.Weights{Values: costs, Shape: t.Shape, Axis: t.Axis, Mask: mask}, min(max(now, has), math.Nextafter(1, 0)), pattern); err != nil {
 			return err
@@ -378,7 +391,7 @@ func (r *reconstruction) assign(s *weight.State, codes []int8) error {
 		if err != nil {
 			return err
 		}
-		if err := reconstruct.Each(p.Outputs(), func(o int) error {
+		if err := reconstruct.Each(p.Outputs(), r.interrupted, func(o int) error {
 			c := r.layer.Channel(k, o)
 			set := min(c, len(s.CodeSets)-1)
 			v := &reconstruct.Values{Scale: float64(s.Scale[min(c, len(s.Scale)-1)]), Codes: s.CodeSets[set], Bits: bits[set], Lambda: float64(s.Lambda)}

@@ -263,3 +263,11 @@ func TestWhatIsNotReconstructedIsNamedOnce(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 }
+
+func TestLayersOfManyInputsHaveTheirZerosChosenInFewerRounds(t *testing.T) {
+	for taps, want := range map[int]int{27: 8, 576: 8, 1024: 3, 2048: 1} {
+		if got := rounds(&reconstruct.Layer{Taps: taps, Outputs: 1001, Groups: 1}); got != want {
+			t.Errorf("%d inputs: %d rounds, want %d", taps, got, want)
+		}
+	}
+}

@@ -270,8 +270,8 @@ func (p *Problem) survivors(mask []uint8) []int {
 	return slices.DeleteFunc(list, func(i int) bool { return p.taps[i] >= 0 && mask[p.taps[i]] == 0 })
 }
 
-// Each calls f with every output, several at a time; the first error by output is returned.
-func Each(outputs int, f func(o int) error) error {
+// Each calls f with every output, several at a time, until it is interrupted; the first error by output is returned.
+func Each(outputs int, interrupted func() error, f func(o int) error) error {
 	failed := make([]error, outputs)
 	var next atomic.Int64
 	var group sync.WaitGroup
@@ -280,7 +280,9 @@ func Each(outputs int, f func(o int) error) error {
 		group.Go(func() {
 			defer lost.Catch()
 			for o := int(next.Add(1)) - 1; o < outputs; o = int(next.Add(1)) - 1 {
-				failed[o] = f(o)
+				if failed[o] = interrupted(); failed[o] == nil {
+					failed[o] = f(o)
+				}
 			}
 		})
 	}
