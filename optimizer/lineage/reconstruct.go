@@ -173,15 +173,21 @@ func (r *reconstruction) refit(t *weight.Tensor) error {
 
 // replace puts a float tensor of other values and mask in the place of t.
 func (r *reconstruction) replace(t *weight.Tensor, values []float32, mask []uint8) error {
-	made, err := weight.New(t.Name, t.Shape, t.Axis, values)
+	made, err := remade(t, values, mask)
 	if err != nil {
-		return err
-	}
-	if err := made.SetMask(slices.Clone(mask)); err != nil {
 		return err
 	}
 	r.put(made)
 	return nil
+}
+
+// remade is a float tensor of other values and mask, with t's name and shape.
+func remade(t *weight.Tensor, values []float32, mask []uint8) (*weight.Tensor, error) {
+	made, err := weight.New(t.Name, t.Shape, t.Axis, values)
+	if err != nil {
+		return nil, err
+	}
+	return made, made.SetMask(slices.Clone(mask))
 }
 
 // refitted writes the best weights under a mask to values, and to costs, if it is not nil, by weight the square root of what pruning it
@@ -195,7 +201,7 @@ func (r *reconstruction) refitted(values []float32, mask []uint8, costs []float3
 			}
 			r.set(values, k, o, weights)
 			for tap, cost := range lost {
-				costs[r.layer.At(k, o, tap)] = sqrt32(cost)
+				costs[r.layer.At(k, o, tap)] = float32(math.Sqrt(cost))
 			}
 			return nil
 		}); err != nil {
@@ -230,11 +236,8 @@ func (r *reconstruction) quantize(t *weight.Tensor) error {
 	if err := r.assign(&every, codes); err != nil {
 		return err
 	}
-	made, err := weight.New(t.Name, t.Shape, t.Axis, quantize.Weights{Codes: codes, Scale: t.Scale}.Values(t.Shape, t.Axis))
+	made, err := remade(t, quantize.Weights{Codes: codes, Scale: t.Scale}.Values(t.Shape, t.Axis), t.Mask)
 	if err != nil {
-		return err
-	}
-	if err := made.SetMask(slices.Clone(t.Mask)); err != nil {
 		return err
 	}
 	if err := made.QuantizeWith(t.Scale); err != nil {
@@ -329,11 +332,8 @@ func (r *reconstruction) cluster(t *weight.Tensor, o cluster.Options) (cluster.R
 	if err := r.refitted(values, t.Mask, nil); err != nil {
 		return cluster.Result{}, err
 	}
-	made, err := weight.New(t.Name, t.Shape, t.Axis, values)
+	made, err := remade(t, values, t.Mask)
 	if err != nil {
-		return cluster.Result{}, err
-	}
-	if err := made.SetMask(t.Mask); err != nil {
 		return cluster.Result{}, err
 	}
 	if o.Sensitivity == nil {
@@ -465,9 +465,6 @@ func (w *Work) reconstructClustered(ctx context.Context, options map[int]cluster
 		return err
 	})
 }
-
-// sqrt32 is a square root in float32.
-func sqrt32(x float64) float32 { return float32(math.Sqrt(x)) }
 
 // reconstructed tells how many layers are done.
 func (r *Run) reconstructed(done, of int) {

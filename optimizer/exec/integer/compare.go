@@ -19,17 +19,22 @@ var comparisons = map[schema.BuiltinOperator]func(a, b int32) bool{
 	schema.BuiltinOperatorGREATER_EQUAL: func(a, b int32) bool { return a >= b },
 }
 
-func buildCompare(c *compiler) (runner, error) {
-	a, err := c.quant(c.in(0))
-	if err != nil {
-		return nil, err
-	}
-	b, err := c.quant(c.in(1))
-	if err != nil {
-		return nil, err
-	}
+// compared are how the operands of a comparison are quantized.
+func (c *compiler) compared() (a, b quant, err error) {
 	if out := c.out(0); out.Type != schema.TensorTypeBOOL {
-		return nil, c.unsupported("%s is %s, want BOOL", out, out.Type)
+		return a, b, c.unsupported("%s is %s, want BOOL", out, out.Type)
+	}
+	if a, err = c.quant(c.in(0)); err != nil {
+		return a, b, err
+	}
+	b, err = c.quant(c.in(1))
+	return a, b, err
+}
+
+func buildCompare(c *compiler) (runner, error) {
+	a, b, err := c.compared()
+	if err != nil {
+		return nil, err
 	}
 	const extra = 8 // bits below the unit
 	k := &compareKernel{pairs: newPairs(c), holds: comparisons[c.n.Op]}
@@ -58,16 +63,9 @@ func (k *compareKernel) run(m *memory) error {
 // buildCompare16 is a comparison of int16 values. EQUAL and NOT_EQUAL rescale as of int8; the others compare the codes themselves, so
 // that both operands must be quantized alike.
 func buildCompare16(c *compiler) (runner, error) {
-	a, err := c.quant(c.in(0))
+	a, b, err := c.compared()
 	if err != nil {
 		return nil, err
-	}
-	b, err := c.quant(c.in(1))
-	if err != nil {
-		return nil, err
-	}
-	if out := c.out(0); out.Type != schema.TensorTypeBOOL {
-		return nil, c.unsupported("%s is %s, want BOOL", out, out.Type)
 	}
 	k := &compare16{newPairs(c), comparisons[c.n.Op], func(code int32) int32 { return code }, func(code int32) int32 { return code }}
 	if c.n.Op == schema.BuiltinOperatorEQUAL || c.n.Op == schema.BuiltinOperatorNOT_EQUAL {
