@@ -113,9 +113,9 @@ func TestATargetThatIsNotThereIsNamed(t *testing.T) {
 
 func TestABoundOnAnArenaThatNobodyKnowsIsRefused(t *testing.T) {
 	path := project(t)
-	write(t, path, []byte(strings.Replace(manifest, "  stages:", "  target: {runtime: TFLM, device: esp32-s3}\n  constraints: [{metric: ArenaBytes, max: 1000000}]\n  stages:", 1)))
+	write(t, path, []byte(strings.Replace(manifest, "  stages:", "  target: {runtime: TFLM, device: ethos-u55}\n  constraints: [{metric: ArenaBytes, max: 1000000}]\n  stages:", 1)))
 	_, stderr, code := espalier(context.Background(), "run", path, "-o", filepath.Join(t.TempDir(), "out"))
-	if code != 2 || !strings.Contains(stderr, "the arena of esp32-s3 is not in the catalogue: leave ArenaBytes out") {
+	if code != 2 || !strings.Contains(stderr, "the arena of ethos-u55 is not in the catalogue: leave ArenaBytes out") {
 		t.Errorf("exit code %d: %s", code, stderr)
 	}
 }

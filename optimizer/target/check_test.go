@@ -217,6 +217,46 @@ func TestLimitsOfAcceleratorsAreNamed(t *testing.T) {
 	}
 }
 
+func TestLimitsOfTheEdgeTPUAreNamed(t *testing.T) {
+	quantized := func(shape ...int32) *schema.TensorT {
+		out := tensor(schema.TensorTypeINT8, 0, shape...)
+		out.Quantization = &schema.QuantizationParametersT{Scale: []float32{0.1}, ZeroPoint: []int64{0}}
+		return out
+	}
+	pool := func(activation schema.ActivationFunctionType) *tflite.Model {
+		return oneOperator(schema.BuiltinOperatorMAX_POOL_2D, &schema.BuiltinOptionsT{Type: schema.BuiltinOptionsPool2DOptions, Value: &schema.Pool2DOptionsT{
+			StrideH: 2, StrideW: 2, FilterHeight: 2, FilterWidth: 2, FusedActivationFunction: activation}}, quantized(1, 4, 4, 8), quantized(1, 2, 2, 8))
+	}
+	reduced := func(channels int32, axis ...int32) *tflite.Model {
+		axes := tensor(schema.TensorTypeINT32, 1, int32(len(axis)))
+		m := oneOperator(schema.BuiltinOperatorMEAN, nil, quantized(1, 4, 4, channels), axes, quantized(1, 4))
+		m.Buffers[1].Data = tflite.Int32Bytes(axis)
+		return m
+	}
+	for name, c := range map[string]struct {
+		model *tflite.Model
+		want  string
+	}{
+		"a pool":                        {pool(schema.ActivationFunctionTypeNONE), ""},
+		"a pool with its activation":    {pool(schema.ActivationFunctionTypeRELU), "fused activation is 1, must be at most 0"},
+		"a mean over pixels":            {reduced(7, 1, 2), ""},
+		"over eight channels":           {reduced(8, 3), ""},
+		"over seven":                    {reduced(7, -1), "channels reduced that are no multiple of 4 is 7"},
+		"over the batch":                {reduced(8, 0), "batch reduced is 1"},
+		"slopes shared by all pixels":   {oneOperator(schema.BuiltinOperatorPRELU, nil, quantized(1, 4, 4, 8), quantized(1, 1, 8), quantized(1, 4, 4, 8)), ""},
+		"slopes of its own for a pixel": {oneOperator(schema.BuiltinOperatorPRELU, nil, quantized(1, 4, 4, 8), quantized(4, 4, 8), quantized(1, 4, 4, 8)), "slopes of one channel is 16"},
+	} {
+		d, err := Lookup("edgetpu")
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := Check(c.model, d).Operators[0]
+		if (p.Place == OnAccelerator) != (c.want == "") || !strings.Contains(p.Reason, c.want) {
+			t.Errorf("%s: %s, %q", name, p.Place, p.Reason)
+		}
+	}
+}
+
 // The Edge TPU's compiler cuts a network once: what stands behind an operator that it does not take runs on the processor.
 func TestNothingBehindTheCutIsOnTheEdgeTPU(t *testing.T) {
 	i8 := schema.TensorTypeINT8

@@ -1,8 +1,6 @@
 package target
 
 import (
-	"strings"
-
 	"espalier.dev/espalier/optimizer/tflite/schema"
 )
 
@@ -95,6 +93,7 @@ var fixed = map[schema.BuiltinOperator]struct{ options, data int }{
 	schema.BuiltinOperatorIF:                           {8, 8},
 	schema.BuiltinOperatorUNIDIRECTIONAL_SEQUENCE_LSTM: {16, 688},
 	schema.BuiltinOperatorMIRROR_PAD:                   {4, 20},
+	schema.BuiltinOperatorSVDF:                         {12, 36},
 }
 
 // guess stands for kernels that are not recorded: more than any of those that are, their tables aside.
@@ -103,7 +102,8 @@ var guess = struct{ options, data int }{48, 128}
 // cellState is the input of UNIDIRECTIONAL_SEQUENCE_LSTM that holds its cells.
 const cellState = 19
 
-// memoryOf returns what an operator's kernel takes; known is false where it is a guess.
+// memoryOf returns what an operator's kernel of a library takes: those of TFLM's reference kernels, which the other libraries' are told from.
+// known is false where it is a guess.
 func memoryOf(n *node, library string) (k kernelMemory, known bool) {
 	f, known := fixed[n.code]
 	if !known {
@@ -159,7 +159,10 @@ func memoryOf(n *node, library string) (k kernelMemory, known bool) {
 	case schema.BuiltinOperatorBATCH_MATMUL:
 		add(bytesOf(n.in(0)), bytesOf(n.in(1))) // copies in another order
 	case schema.BuiltinOperatorSVDF:
-		need(4*elements(n.in(2)), 4*elements(n.out(0)))
+		need(4 * svdfFilters(n))
+		if !isFloat {
+			need(4 * elements(n.out(0)))
+		}
 	case schema.BuiltinOperatorUNIDIRECTIONAL_SEQUENCE_LSTM:
 		if state := n.in(cellState); state != nil {
 			need(bytesOf(state), bytesOf(state), bytesOf(state), bytesOf(state))
@@ -174,70 +177,23 @@ func memoryOf(n *node, library string) (k kernelMemory, known bool) {
 	case schema.BuiltinOperatorMIRROR_PAD:
 		need(4*rank(input), 4*rank(input))
 	}
-	if strings.HasPrefix(library, "cmsis-nn") {
-		cmsis(n, library, &k)
+	switch library {
+	case "cmsis-nn", "cmsis-nn-dsp", "cmsis-nn-mve":
+		cmsisNN(n, library, &k)
+	case "esp-nn":
+		espNN(n, &k)
 	}
 	return k, known
 }
 
-// cmsis adds what CMSIS-NN's kernels take beyond the reference kernels, at most: scratch buffers by ARM-software/CMSIS-NN at 99f736a,
-// Source/*/…_get_buffer_sizes_s8.c, compiled by GCC or Clang. Of convolutions of one row with Helium, and of depthwise ones of 3×3 with DSP
-// instructions, which may take less, it counts the general kernel's.
-func cmsis(n *node, library string, k *kernelMemory) {
-	x, w := n.in(n.subject()), n.weights()
-	if x == nil || x.Type != schema.TensorTypeINT8 {
-		return
+// svdfFilters is the number of filters of an SVDF's batch: as many as its feature weights have rows, for every sample.
+func svdfFilters(n *node) int {
+	features, x := n.in(1), n.in(0)
+	if features == nil || x == nil || len(features.Shape) == 0 || len(x.Shape) == 0 {
+		return 0
 	}
-	vector := library == "cmsis-nn-mve"
-	switch n.code {
-	case schema.BuiltinOperatorCONV_2D:
-		k.data += 4
-		window, ok := n.window()
-		if !ok || w == nil || len(w.Shape) != 4 || len(x.Shape) != 4 {
-			return
-		}
-		columns := int(w.Shape[1]) * int(w.Shape[2]) * int(w.Shape[3])
-		one := window.kernel == [2]int{1, 1} && window.dilation == [2]int{1, 1} && x.Shape[3] == w.Shape[3]
-		switch {
-		case one && !window.same || one && window.stride == [2]int{1, 1}: // without padding
-		case vector:
-			k.scratch = append(k.scratch, 4*roundUp(columns, 16))
-		default:
-			k.scratch = append(k.scratch, 2*2*roundUp(columns, 4))
-		}
-	case schema.BuiltinOperatorDEPTHWISE_CONV_2D:
-		k.data += 4
-		window, ok := n.window()
-		if !ok || len(x.Shape) != 4 {
-			return
-		}
-		taps, channels := window.kernel[0]*window.kernel[1], outputChannels(n)
-		switch {
-		case library == "cmsis-nn":
-		case !vector:
-			k.scratch = append(k.scratch, 2*taps*channels)
-		case x.Shape[3] == 1 && channels > 1: // as a convolution, with its weights in another order
-			k.scratch = append(k.scratch, 4*roundUp(taps, 16)+taps*channels)
-		default:
-			k.scratch = append(k.scratch, 4*heliumChannels*taps)
-		}
-	case schema.BuiltinOperatorFULLY_CONNECTED:
-		k.data += 24
-		if vector {
-			k.prepared = append(k.prepared, 4*outputChannels(n))
-		}
-	case schema.BuiltinOperatorAVERAGE_POOL_2D:
-		k.data += 4
-		if out := n.out(0); out != nil && len(x.Shape) == 4 && library == "cmsis-nn-dsp" {
-			k.scratch = append(k.scratch, 4*int(x.Shape[3]))
-		}
-	case schema.BuiltinOperatorMAX_POOL_2D:
-		k.data += 4
-	}
+	return int(features.Shape[0]) * max(int(x.Shape[0]), 1)
 }
-
-// heliumChannels are the channels that a depthwise convolution with Helium takes at a time: CH_IN_BLOCK_MVE.
-const heliumChannels = 124
 
 // outputChannels is the number of channels that a convolution or fully connected layer makes.
 func outputChannels(n *node) int {

@@ -184,24 +184,55 @@ var quantities = map[string]quantity{
 		}
 		return constant(known.Find(op.Bias))(n)
 	},
-	"channels reduced": func(n *node) (float64, bool) {
+	"channels reduced that are no multiple of 4": func(n *node) (float64, bool) {
 		x := n.in(0)
-		if x == nil {
+		if x == nil || len(x.Shape) == 0 {
 			return 0, false
 		}
-		if slices.Contains(n.ints(1), -1) || slices.Contains(n.ints(1), int32(len(x.Shape)-1)) {
+		last := len(x.Shape) - 1
+		if reduces(n, last) && x.Shape[last]%4 != 0 {
+			return float64(x.Shape[last]), true
+		}
+		return 0, true
+	},
+	"batch reduced": func(n *node) (float64, bool) {
+		if reduces(n, 0) {
 			return 1, true
 		}
 		return 0, true
 	},
-	"channels padded": func(n *node) (float64, bool) {
+	"batch padded": func(n *node) (float64, bool) {
 		sides := n.ints(1)
 		if len(sides) < 2 {
 			return 0, false
 		}
-		return float64(sides[len(sides)-2] + sides[len(sides)-1]), true
+		return float64(sides[0] + sides[1]), true
 	},
-	"elements": func(n *node) (float64, bool) { return float64(elements(n.in(n.subject()))), true },
+	"axis of packing": func(n *node) (float64, bool) {
+		if n.op.BuiltinOptions == nil || n.out(0) == nil {
+			return 0, false
+		}
+		o, ok := n.op.BuiltinOptions.Value.(*schema.PackOptionsT)
+		if !ok {
+			return 0, false
+		}
+		if o.Axis < 0 {
+			return float64(int(o.Axis) + len(n.out(0).Shape)), true
+		}
+		return float64(o.Axis), true
+	},
+	"slopes of one channel": func(n *node) (float64, bool) {
+		slopes := n.in(1)
+		if slopes == nil || len(slopes.Shape) == 0 {
+			return 0, false
+		}
+		return float64(elements(slopes) / max(int(slopes.Shape[len(slopes.Shape)-1]), 1)), true
+	},
+	"difference of dilations": ofWindow(func(w window) int {
+		return max(w.dilation[0]-w.dilation[1], w.dilation[1]-w.dilation[0])
+	}),
+	"fused activation": fusedActivation,
+	"elements":         func(n *node) (float64, bool) { return float64(elements(n.in(n.subject()))), true },
 	"dimensions before the last three": func(n *node) (float64, bool) {
 		t := n.in(n.subject())
 		if t == nil {
@@ -275,6 +306,30 @@ var quantities = map[string]quantity{
 		return 1, true
 	},
 	"sum of absolute weights": largestWeightSum,
+}
+
+// reduces says whether an operator with the axes it reduces as input 1 reduces this one.
+func reduces(n *node, axis int) bool {
+	x := n.in(0)
+	return x != nil && (slices.Contains(n.ints(1), int32(axis)) || slices.Contains(n.ints(1), int32(axis-len(x.Shape))))
+}
+
+// fusedActivation is 1 where a pool or CONCATENATION bounds its values too.
+func fusedActivation(n *node) (float64, bool) {
+	if n.op.BuiltinOptions == nil {
+		return 0, false
+	}
+	activation := schema.ActivationFunctionTypeNONE
+	switch o := n.op.BuiltinOptions.Value.(type) {
+	case *schema.Pool2DOptionsT:
+		activation = o.FusedActivationFunction
+	case *schema.ConcatenationOptionsT:
+		activation = o.FusedActivationFunction
+	}
+	if activation != schema.ActivationFunctionTypeNONE {
+		return 1, true
+	}
+	return 0, true
 }
 
 // largestWeightSum is the largest sum of |weight − zero point| over the weights of one output.
