@@ -59,8 +59,13 @@ func (p Policy) check(spec *v1alpha1.OptimizationPipelineSpec, own string) error
 	return insideImage(spec)
 }
 
-// besideSecrets refuses environment variables that would have credentials sent to a server of the author's choice: those of Azure's
-// library, which name the host, and those that say whose certificates count.
+// harmless are the environment variables that pipelines may set beside secrets: proxies, and what bounds the Go runtime. Of others a
+// library may learn another host to send tokens to, as of STORAGE_EMULATOR_HOST, or to write them into the log, as of GODEBUG.
+var harmless = []string{
+	"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy", "GOGC", "GOMAXPROCS", "GOMEMLIMIT",
+}
+
+// besideSecrets refuses environment variables that could give the secrets away.
 func besideSecrets(spec *v1alpha1.OptimizationPipelineSpec) error {
 	if !hasSecrets(spec) {
 		return nil
@@ -71,8 +76,9 @@ func besideSecrets(spec *v1alpha1.OptimizationPipelineSpec) error {
 	}
 	for _, t := range templates {
 		for _, e := range t.Env {
-			if strings.HasPrefix(e.Name, "AZURE_") || strings.HasPrefix(e.Name, "SSL_CERT_") {
-				return fmt.Errorf("template.env %s says where credentials are sent: leave it out beside secrets", e.Name)
+			if !slices.Contains(harmless, e.Name) {
+				return fmt.Errorf("template.env %s is not allowed beside secrets, as it may say where they are sent: leave it out; allowed are %s",
+					e.Name, strings.Join(harmless, ", "))
 			}
 		}
 	}

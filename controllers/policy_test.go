@@ -27,26 +27,33 @@ func TestAPipelineNamesOnlyWhatTheInstallationAllows(t *testing.T) {
 		return func(s *spec) { s.Template.SecurityContext = &c }
 	}
 	secret := func(s *spec) { s.Artifacts.CredentialsSecretRef = &v1alpha1.LocalReference{Name: "payroll"} }
+	beside := func(variable string) func(*spec) {
+		return func(s *spec) {
+			secret(s)
+			s.Template.Env = []v1alpha1.EnvVar{{Name: variable, Value: "x"}}
+		}
+	}
 	tests := map[string]struct {
 		policy Policy
 		change func(*spec)
 		want   string // part of the error; empty: allowed
 	}{
-		"nothing":                         {Policy{}, func(*spec) {}, ""},
-		"the operator's own image":        {Policy{}, func(s *spec) { s.Template.Image = "espalier:1" }, ""},
-		"an image of one's own":           {Policy{}, func(s *spec) { s.Template.Image = "tenant/own:1" }, `spec.template.image "tenant/own:1" is not allowed`},
-		"a stage's image":                 {Policy{}, func(s *spec) { s.Stages[1].Template.Image = "tenant/own:1" }, "spec.stages[1].template.image"},
-		"an image as allowed":             {images, func(s *spec) { s.Template.Image = "registry/mirror:2" }, ""},
-		"an image by a pattern":           {images, func(s *spec) { s.Template.Image = "registry/team-a/own:1" }, ""},
-		"an image that only begins so":    {images, func(s *spec) { s.Template.Image = "registry/mirror:2@sha256:0" }, "--allowed-images"},
-		"secrets in the operator's image": {Policy{}, secret, ""},
-		"secrets in an image as allowed":  {images, func(s *spec) { secret(s); s.Template.Image = "registry/mirror:2" }, ""},
-		"secrets in anybody's image":      {images, func(s *spec) { secret(s); s.Template.Image = "registry/team-a/own:1" }, "secrets are mounted into images of the installation alone"},
-		"secrets in a stage's image":      {images, func(s *spec) { secret(s); s.Stages[0].Template.Image = "registry/team-a/own:1" }, "secrets are mounted"},
-		"an Azure host beside secrets": {Policy{}, func(s *spec) {
-			secret(s)
-			s.Template.Env = []v1alpha1.EnvVar{{Name: "AZURE_STORAGE_DOMAIN", Value: "evil.example"}}
-		}, "AZURE_STORAGE_DOMAIN says where credentials are sent"},
+		"nothing":                              {Policy{}, func(*spec) {}, ""},
+		"the operator's own image":             {Policy{}, func(s *spec) { s.Template.Image = "espalier:1" }, ""},
+		"an image of one's own":                {Policy{}, func(s *spec) { s.Template.Image = "tenant/own:1" }, `spec.template.image "tenant/own:1" is not allowed`},
+		"a stage's image":                      {Policy{}, func(s *spec) { s.Stages[1].Template.Image = "tenant/own:1" }, "spec.stages[1].template.image"},
+		"an image as allowed":                  {images, func(s *spec) { s.Template.Image = "registry/mirror:2" }, ""},
+		"an image by a pattern":                {images, func(s *spec) { s.Template.Image = "registry/team-a/own:1" }, ""},
+		"an image that only begins so":         {images, func(s *spec) { s.Template.Image = "registry/mirror:2@sha256:0" }, "--allowed-images"},
+		"secrets in the operator's image":      {Policy{}, secret, ""},
+		"secrets in an image as allowed":       {images, func(s *spec) { secret(s); s.Template.Image = "registry/mirror:2" }, ""},
+		"secrets in anybody's image":           {images, func(s *spec) { secret(s); s.Template.Image = "registry/team-a/own:1" }, "secrets are mounted into images of the installation alone"},
+		"secrets in a stage's image":           {images, func(s *spec) { secret(s); s.Stages[0].Template.Image = "registry/team-a/own:1" }, "secrets are mounted"},
+		"an Azure host beside secrets":         {Policy{}, beside("AZURE_STORAGE_DOMAIN"), "AZURE_STORAGE_DOMAIN is not allowed beside secrets"},
+		"a Google host beside secrets":         {Policy{}, beside("STORAGE_EMULATOR_HOST"), "may say where they are sent: leave it out; allowed are HTTP_PROXY"},
+		"a log of every header beside secrets": {Policy{}, beside("GODEBUG"), "GODEBUG is not allowed"},
+		"a proxy beside secrets":               {Policy{}, beside("HTTPS_PROXY"), ""},
+		"a bound of memory beside secrets":     {Policy{}, beside("GOMEMLIMIT"), ""},
 		"a stage's own authority beside secrets": {Policy{}, func(s *spec) {
 			secret(s)
 			s.Stages[0].Template.Env = []v1alpha1.EnvVar{{Name: "SSL_CERT_FILE", Value: "/tmp/ca"}}

@@ -143,6 +143,8 @@ func (v *validator) unknownFields(object map[string]any) error {
 		messages[i] = fmt.Sprintf("%s: unknown field", path)
 		if name, top := strings.CutPrefix(path, "spec."); top && lookUp(v.schema, "spec.runPolicy."+name) != nil {
 			messages[i] += "; it is one of spec.runPolicy"
+		} else if podShape.MatchString(path) {
+			messages[i] += "; what a pod may be given stands in template itself, such as resources, env, nodeSelector, tolerations and labels"
 		} else if names := fieldsBeside(v.schema, path); len(names) > 0 {
 			messages[i] += suggestion(path[strings.LastIndex(path, ".")+1:], names)
 		} else if other := joined(path); lookUp(v.schema, other) != nil {
@@ -151,6 +153,9 @@ func (v *validator) unknownFields(object map[string]any) error {
 	}
 	return errors.New(strings.Join(messages, "; "))
 }
+
+// podShape are the paths of a template that is written as a Job's.
+var podShape = regexp.MustCompile(`[.]template[.](metadata|spec|containers)$`)
 
 // joined is a path whose last two names are one: training.maxEpochs of training.epochs.max.
 func joined(path string) string {

@@ -37,7 +37,7 @@ type PodTemplate struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=253
 	ServiceAccountName string `json:"serviceAccountName,omitempty"`
-	// resources of the container.
+	// resources of the container: its requests and limits, as kubectl explain pod.spec.containers.resources says.
 	// +optional
 	Resources corev1.ResourceRequirements `json:"resources,omitempty,omitzero"`
 	// cacheSizeLimit bounds the scratch volume into which models and datasets are fetched. Default 10Gi.
@@ -53,12 +53,12 @@ type PodTemplate struct {
 	// +optional
 	// +kubebuilder:validation:MaxProperties=32
 	NodeSelector *map[string]string `json:"nodeSelector,omitempty"`
-	// tolerations of the pods.
+	// tolerations of the pods, as kubectl explain pod.spec.tolerations says.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=32
 	Tolerations []corev1.Toleration `json:"tolerations,omitempty"`
-	// affinity of the pods.
+	// affinity of the pods, as kubectl explain pod.spec.affinity says.
 	// +optional
 	Affinity *corev1.Affinity `json:"affinity,omitempty"`
 	// priorityClassName of the pods.

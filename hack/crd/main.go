@@ -1,4 +1,8 @@
-// Command crd writes the definition that is installed in clusters from the one that manifests are validated by.
+// Command crd makes two definitions of the one that controller-gen writes: the one that manifests are validated by, and the one that is
+// installed in clusters.
+//
+// Neither describes the fields of Kubernetes's own types: what is inside an affinity, kubectl explains of a pod, and at ten times the
+// length of what a template takes without.
 //
 // An API server's rules cannot read a field that may be a number or text: its int-or-string type refuses 0.5, and of a field without a
 // type rules see no more than that it is there. So the installed definition leaves the type of such a field open, has bounds of numbers
@@ -20,21 +24,39 @@ func main() {
 }
 
 func run(args []string) error {
-	if len(args) != 2 {
-		return fmt.Errorf("usage: go run ./hack/crd DEFINITION INSTALLED")
+	if len(args) != 3 {
+		return fmt.Errorf("usage: go run ./hack/crd GENERATED DEFINITION INSTALLED")
 	}
 	data, err := os.ReadFile(args[0])
 	if err != nil {
 		return err
 	}
-	if data, err = installed(data); err != nil {
-		return fmt.Errorf("%s: %w", args[0], err)
+	for i, of := range []func([]byte) ([]byte, error){embedded, installed} {
+		if data, err = of(data); err != nil {
+			return fmt.Errorf("%s: %w", args[0], err)
+		}
+		if err := os.WriteFile(args[i+1], data, 0o644); err != nil {
+			return err
+		}
 	}
-	return os.WriteFile(args[1], data, 0o644)
+	return nil
 }
 
-// installed returns the definition to install.
+// embedded returns the definition to validate by, of the generated one.
+func embedded(data []byte) ([]byte, error) {
+	return changed(data, func(root map[string]any) error {
+		shorten(root)
+		return nil
+	})
+}
+
+// installed returns the definition to install, of the embedded one.
 func installed(data []byte) ([]byte, error) {
+	return changed(data, func(root map[string]any) error { return open(root, "") })
+}
+
+// changed returns a definition whose schemas are changed.
+func changed(data []byte, change func(root map[string]any) error) ([]byte, error) {
 	var crd map[string]any
 	if err := yaml.UnmarshalStrict(data, &crd); err != nil {
 		return nil, err
@@ -51,7 +73,7 @@ func installed(data []byte) ([]byte, error) {
 		if root == nil {
 			return nil, fmt.Errorf("version %v has no schema", version["name"])
 		}
-		if err := open(root, ""); err != nil {
+		if err := change(root); err != nil {
 			return nil, err
 		}
 	}

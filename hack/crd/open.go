@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"iter"
 	"regexp"
 	"strconv"
 	"strings"
@@ -18,21 +19,29 @@ func open(schema map[string]any, path string) error {
 	if err := openRules(schema, properties); err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
-	for name, child := range properties {
-		if child, ok := child.(map[string]any); ok {
-			if err := open(child, path+"."+name); err != nil {
-				return err
-			}
-		}
-	}
-	for _, name := range []string{"items", "additionalProperties"} {
-		if child, ok := schema[name].(map[string]any); ok {
-			if err := open(child, path+"[]"); err != nil {
-				return err
-			}
+	for name, child := range children(schema) {
+		if err := open(child, path+name); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// children are the schemas directly below one, by .name for a property and by [] for the entries of a list or map.
+func children(schema map[string]any) iter.Seq2[string, map[string]any] {
+	return func(yield func(string, map[string]any) bool) {
+		properties, _ := schema["properties"].(map[string]any)
+		for name, child := range properties {
+			if child, ok := child.(map[string]any); ok && !yield("."+name, child) {
+				return
+			}
+		}
+		for _, name := range []string{"items", "additionalProperties"} {
+			if child, ok := schema[name].(map[string]any); ok && !yield("[]", child) {
+				return
+			}
+		}
+	}
 }
 
 // isNumber tells a Decimal or Quotient from Kubernetes's own quantities and ports, which have an anyOf.

@@ -29,7 +29,7 @@ type PodTemplateApplyConfiguration struct {
 	// serviceAccountName of the pods, where the cloud's identities hang on it. Default: the namespace's default account. No token
 	// is mounted.
 	ServiceAccountName *string `json:"serviceAccountName,omitempty"`
-	// resources of the container.
+	// resources of the container: its requests and limits, as kubectl explain pod.spec.containers.resources says.
 	Resources *v1.ResourceRequirements `json:"resources,omitempty"`
 	// cacheSizeLimit bounds the scratch volume into which models and datasets are fetched. Default 10Gi.
 	CacheSizeLimit *resource.Quantity `json:"cacheSizeLimit,omitempty"`
@@ -37,9 +37,9 @@ type PodTemplateApplyConfiguration struct {
 	Env []EnvVarApplyConfiguration `json:"env,omitempty"`
 	// nodeSelector of the pods. Absent: kubernetes.io/arch: arm64. {} runs anywhere.
 	NodeSelector *map[string]string `json:"nodeSelector,omitempty"`
-	// tolerations of the pods.
+	// tolerations of the pods, as kubectl explain pod.spec.tolerations says.
 	Tolerations []v1.Toleration `json:"tolerations,omitempty"`
-	// affinity of the pods.
+	// affinity of the pods, as kubectl explain pod.spec.affinity says.
 	Affinity *v1.Affinity `json:"affinity,omitempty"`
 	// priorityClassName of the pods.
 	PriorityClassName *string `json:"priorityClassName,omitempty"`
