@@ -8,6 +8,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"espalier.dev/espalier/internal/fault"
+	"espalier.dev/espalier/internal/stage"
+	"espalier.dev/espalier/optimizer/answer"
 	"espalier.dev/espalier/optimizer/interval"
 	"espalier.dev/espalier/optimizer/measure"
 	"espalier.dev/espalier/optimizer/target"
@@ -19,10 +21,11 @@ func newEvaluateCommand(streams *ioStreams) *cobra.Command {
 	var original, signature, device string
 	var workers int
 	cmd := &cobra.Command{
-		Use:     "evaluate MODEL --dataset DATA",
-		Short:   "Measure a .tflite, float or int8, on a dataset",
-		Example: "  espalier evaluate leaf.tflite --dataset data.npz --dataset-spec '{preprocessing: {scale: \"1/255\"}}' --original model.tflite",
-		Args:    cobra.ExactArgs(1),
+		Use:   "evaluate MODEL --dataset DATA",
+		Short: "Measure a .tflite, float or int8, on a dataset",
+		Example: `  espalier evaluate leaf.tflite --dataset data.npz --dataset-spec '{preprocessing: {scale: "1/255"}}' --original model.tflite
+  espalier evaluate out/leaves/pqat.tflite --dataset data.npz --pipeline out/result.json --split validation`,
+		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			content, err := readSignature(args[0], signature)
 			if err != nil {
@@ -35,10 +38,8 @@ func newEvaluateCommand(streams *ioStreams) *cobra.Command {
 			defer opened.Close()
 			options := measure.LeafOptions{LatencyBudget: 300 * time.Millisecond}
 			options.Workers = workers
-			if device != "" {
-				if options.Target, err = target.Lookup(device); err != nil {
-					return fault.As(fault.Spec, err)
-				}
+			if options.Target, err = data.target(device); err != nil {
+				return err
 			}
 			if original != "" {
 				other, err := readSignature(original, signature)
@@ -54,6 +55,9 @@ func newEvaluateCommand(streams *ioStreams) *cobra.Command {
 				return unmeasured(fmt.Errorf("%s: %w", args[0], err))
 			}
 			intervals := result.Metrics.Intervals(result.Answers.Evidence(options.Original))
+			if main := result.Answers.Outputs[answer.Main(result.Answers.Outputs)]; guesses(main, intervals[measure.Accuracy]) {
+				fmt.Fprintf(streams.Err, "note     Accuracy is what guessing among %d classes gives: is the dataset prepared as for training? --pipeline or --dataset-spec says how\n", main.Classes)
+			}
 			if format == outputJSON {
 				out := map[string]any{"samples": source.Len(), "metrics": result.Metrics}
 				if len(intervals) > 0 {
@@ -79,6 +83,24 @@ func newEvaluateCommand(streams *ioStreams) *cobra.Command {
 	cmd.Flags().StringVar(&signature, "signature", "", "signature to measure, of a model with several; default: serving_default, else the file's first")
 	cmd.Flags().IntVar(&workers, "workers", 0, "goroutines; 0: one a processor")
 	return cmd
+}
+
+// target is the device whose arithmetic counts: that of --target, else that of the pipeline that is asked.
+func (f *dataFlags) target(device string) (*target.Target, error) {
+	if device != "" {
+		t, err := target.Lookup(device)
+		return t, fault.As(fault.Spec, err)
+	}
+	p, err := f.asked()
+	if p == nil || err != nil {
+		return nil, err
+	}
+	return stage.Target(&p.Spec)
+}
+
+// guesses reports whether an output's accuracy may be that of answers by chance.
+func guesses(o answer.Output, accuracy interval.Interval) bool {
+	return o.Kind == answer.Classes && accuracy.High > 0 && accuracy.Low*float64(o.Classes) <= 1
 }
 
 // intervalsLegend explains what figure puts in parentheses.

@@ -46,12 +46,13 @@ func readSignature(path, key string) ([]byte, error) {
 
 // dataFlags say which dataset, and how it is prepared.
 type dataFlags struct {
-	path, spec, split string
+	path, spec, pipeline, split string
 }
 
 func (f *dataFlags) add(cmd *cobra.Command, required bool) {
 	cmd.Flags().StringVar(&f.path, "dataset", "", "dataset: a .npz, TFRecord or table, or a folder of IDX files, arrays, tables, images or recordings")
 	cmd.Flags().StringVar(&f.spec, "dataset-spec", "", `how it is prepared, as in the manifest: '{preprocessing: {scale: "1/255"}}', or @FILE`)
+	cmd.Flags().StringVar(&f.pipeline, "pipeline", "", "pipeline that says how it is prepared: a manifest, or the result.json of a run")
 	cmd.Flags().StringVar(&f.split, "split", "test", "samples to use: train, validation or test")
 	if required {
 		_ = cmd.MarkFlagRequired("dataset")
@@ -60,18 +61,7 @@ func (f *dataFlags) add(cmd *cobra.Command, required bool) {
 
 // open opens the dataset of a model, picks the split and notes what the reader decided.
 func (f *dataFlags) open(streams *ioStreams, model []byte) (*dataset.Dataset, dataset.Source, error) {
-	text := []byte(f.spec)
-	if len(text) > 0 && text[0] == '@' {
-		var err error
-		if text, err = os.ReadFile(string(text[1:])); err != nil {
-			return nil, nil, fault.As(fault.Spec, fmt.Errorf("--dataset-spec: %w: @FILE names a file of YAML", err))
-		}
-	}
-	section, err := v1alpha1.DecodeDataset(text)
-	if err != nil {
-		return nil, nil, fault.As(fault.Spec, fmt.Errorf("--dataset-spec: %w", err))
-	}
-	spec, err := stage.DatasetSpec(section)
+	spec, err := f.preparation()
 	if err != nil {
 		return nil, nil, err
 	}
@@ -98,6 +88,46 @@ func (f *dataFlags) open(streams *ioStreams, model []byte) (*dataset.Dataset, da
 		fmt.Fprintf(streams.Err, "note     %s\n", note)
 	}
 	return data, source, nil
+}
+
+// preparation is how the dataset is prepared.
+func (f *dataFlags) preparation() (dataset.Spec, error) {
+	p, err := f.asked()
+	switch {
+	case err != nil:
+		return dataset.Spec{}, err
+	case p != nil && f.spec != "":
+		return dataset.Spec{}, fault.As(fault.Spec, errors.New("--pipeline and --dataset-spec both say how the dataset is prepared: leave one out"))
+	case p != nil:
+		return stage.DatasetSpec(p.Spec.Dataset)
+	}
+	text := []byte(f.spec)
+	if len(text) > 0 && text[0] == '@' {
+		if text, err = os.ReadFile(string(text[1:])); err != nil {
+			return dataset.Spec{}, fault.As(fault.Spec, fmt.Errorf("--dataset-spec: %w: @FILE names a file of YAML", err))
+		}
+	}
+	section, err := v1alpha1.DecodeDataset(text)
+	if err != nil {
+		return dataset.Spec{}, fault.As(fault.Spec, fmt.Errorf("--dataset-spec: %w", err))
+	}
+	return stage.DatasetSpec(section)
+}
+
+// asked is the pipeline that --pipeline names, nil without.
+func (f *dataFlags) asked() (*v1alpha1.OptimizationPipeline, error) {
+	if f.pipeline == "" {
+		return nil, nil
+	}
+	text, err := os.ReadFile(f.pipeline)
+	if err != nil {
+		return nil, fault.As(fault.Spec, fmt.Errorf("--pipeline: %w: name a manifest or a result.json", err))
+	}
+	p, err := v1alpha1.Decode(text)
+	if err != nil {
+		return nil, fault.As(fault.Spec, fmt.Errorf("--pipeline %s: %w", f.pipeline, err))
+	}
+	return p, nil
 }
 
 // named says where the fields are that a remedy names: in a manifest the dataset's, here a flag's.

@@ -26,6 +26,7 @@ type kubelet struct {
 	t      *testing.T
 	client client.Client
 	claims string
+	env    []string // of every process, besides the pod's own
 
 	mu   sync.Mutex
 	pods map[types.UID]*execution
@@ -115,7 +116,7 @@ func (k *kubelet) carryOut(ctx context.Context, pod *corev1.Pod, e *execution) {
 	defer k.count(e, false)
 	started := metav1.Now()
 	k.set(ctx, pod, corev1.PodRunning, corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: started}})
-	end := k.process(ctx, e)
+	end := k.process(ctx, pod, e)
 	end.StartedAt, end.FinishedAt = started, metav1.Now()
 	phase := corev1.PodSucceeded
 	if end.ExitCode != 0 {
@@ -132,7 +133,7 @@ func (k *kubelet) carryOut(ctx context.Context, pod *corev1.Pod, e *execution) {
 }
 
 // process runs the pod's process, unless it is stopped before that.
-func (k *kubelet) process(ctx context.Context, e *execution) *corev1.ContainerStateTerminated {
+func (k *kubelet) process(ctx context.Context, pod *corev1.Pod, e *execution) *corev1.ContainerStateTerminated {
 	k.mu.Lock()
 	held := k.hold[e.what]
 	k.mu.Unlock()
@@ -150,7 +151,11 @@ func (k *kubelet) process(ctx context.Context, e *execution) *corev1.ContainerSt
 		k.t.Error(err)
 		return k.ended(e, 1, err.Error())
 	}
-	p := startContainer(k.t, folder, k.claims, e.order)
+	if err := k.mountSecrets(ctx, pod, folder); err != nil {
+		k.t.Error(err)
+		return k.ended(e, 1, err.Error())
+	}
+	p := startContainer(k.t, folder, k.claims, e.order, k.env...)
 	e.mu.Lock()
 	e.process = p
 	e.mu.Unlock()
@@ -170,6 +175,40 @@ func (k *kubelet) process(ctx context.Context, e *execution) *corev1.ContainerSt
 		k.t.Error(err)
 	}
 	return k.ended(e, p.cmd.ProcessState.ExitCode(), string(message))
+}
+
+// mountSecrets writes the keys that the pod's volumes name to where its container mounts them, in a folder.
+func (k *kubelet) mountSecrets(ctx context.Context, pod *corev1.Pod, folder string) error {
+	paths := map[string]string{}
+	for _, m := range pod.Spec.Containers[0].VolumeMounts {
+		paths[m.Name] = filepath.Join(folder, m.MountPath)
+	}
+	for _, v := range pod.Spec.Volumes {
+		if v.Projected == nil {
+			continue
+		}
+		if err := os.MkdirAll(paths[v.Name], 0o755); err != nil {
+			return err
+		}
+		for _, source := range v.Projected.Sources {
+			var secret corev1.Secret
+			if err := k.client.Get(ctx, client.ObjectKey{Namespace: pod.Namespace, Name: source.Secret.Name}, &secret); err != nil {
+				return err
+			}
+			for _, item := range source.Secret.Items {
+				content, there := secret.Data[item.Key]
+				if !there && (source.Secret.Optional == nil || !*source.Secret.Optional) {
+					return fmt.Errorf("secret %s has no key %s", secret.Name, item.Key)
+				}
+				if there {
+					if err := os.WriteFile(filepath.Join(paths[v.Name], item.Path), content, 0o600); err != nil {
+						return err
+					}
+				}
+			}
+		}
+	}
+	return nil
 }
 
 func (k *kubelet) ended(e *execution, code int, message string) *corev1.ContainerStateTerminated {

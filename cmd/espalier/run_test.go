@@ -554,6 +554,60 @@ func TestEvaluateAndCompareSayWhatTheyMeasureOnAndWhichFlagToSet(t *testing.T) {
 	}
 }
 
+func TestEvaluateTakesAPipelinesWordForHowADatasetIsPrepared(t *testing.T) {
+	path := project(t)
+	folder, out := filepath.Dir(path), filepath.Join(t.TempDir(), "out")
+	data := filepath.Join(folder, "data.npz")
+	samples, labels := corners(320, 1)
+	for i := range samples {
+		for y := range samples[i] {
+			for x := range samples[i][y] {
+				samples[i][y][x][0] += 100
+			}
+		}
+	}
+	writeNPZ(t, data, map[string]any{"x_train": samples, "y_train": labels, "x_test": samples[:64], "y_test": labels[:64]})
+	write(t, path, []byte(strings.Replace(manifest, "uri: data.npz", "uri: data.npz, preprocessing: {mean: [100]}", 1)))
+	if _, stderr, code := espalier(context.Background(), "run", path, "-o", out); code != 0 {
+		t.Fatal(stderr)
+	}
+	model, result := filepath.Join(out, "leaves", "pqat.tflite"), filepath.Join(out, "result.json")
+	p, err := v1alpha1.Decode(read(t, result))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := ""
+	for _, s := range p.Status.Stages {
+		if s.Name == "pqat" {
+			for _, m := range s.Leaf.Metrics {
+				if m.Name == "Accuracy" {
+					want = m.Value
+				}
+			}
+		}
+	}
+	const guess = "Accuracy is what guessing among 4 classes gives"
+	if _, stderr, code := espalier(context.Background(), "evaluate", model, "--dataset", data); code != 0 || !strings.Contains(stderr, guess) {
+		t.Errorf("exit code %d, no word of guessing: %s", code, stderr)
+	}
+	stdout, stderr, code := espalier(context.Background(), "evaluate", model, "--dataset", data, "--pipeline", result, "--split", "validation")
+	if code != 0 || want == "" || !strings.Contains(stdout, " "+want+" (") || strings.Contains(stderr, guess) {
+		t.Errorf("exit code %d, want Accuracy %s as in the status:\n%s%s", code, want, stdout, stderr)
+	}
+	for name, tt := range map[string]struct {
+		args []string
+		want string
+	}{
+		"two words for it":         {[]string{"evaluate", model, "--dataset", data, "--pipeline", path, "--dataset-spec", "{}"}, "leave one out"},
+		"a file that is none":      {[]string{"compare", model, model, "--dataset", data, "--pipeline", data}, "--pipeline " + data},
+		"a file that there is not": {[]string{"evaluate", model, "--dataset", data, "--pipeline", "nowhere.yaml"}, "name a manifest or a result.json"},
+	} {
+		if _, stderr, code := espalier(context.Background(), tt.args...); code != 2 || !strings.Contains(stderr, tt.want) {
+			t.Errorf("%s: exit code %d, want 2 and %q in\n%s", name, code, tt.want, stderr)
+		}
+	}
+}
+
 // The stages that sensitivity prints are stages of a manifest.
 func TestRulesFromSensitivityRun(t *testing.T) {
 	path := project(t)
