@@ -584,7 +584,7 @@ func (f *files) eachRow(c *columns, do func(row []string, line int) error) error
 		case err == io.EOF:
 			return nil
 		case errors.Is(err, csv.ErrFieldCount):
-			return fmt.Errorf("%w; every row has the same columns", err)
+			return unequal(err, row, reader.FieldsPerRecord)
 		case err != nil:
 			return damaged(err)
 		}

@@ -139,7 +139,7 @@ func TestTablesThatCannotBeRead(t *testing.T) {
 		"no such label":        {map[string]string{"d.csv": "a,b,c,d,e\n1,2,3,4,1\n"}, Spec{Network: four, Labels: "z"}, []string{`no column "z"`, "a, b, c, d, e"}},
 		"which is the label":   {map[string]string{"d.csv": "a,b,c,d,e,f\n1,2,3,4,1,2\n"}, Spec{Network: four}, []string{"6 columns", "takes 4", "dataset.labels"}},
 		"too few columns":      {map[string]string{"d.csv": "1,2,3\n"}, Spec{Network: four}, []string{"3 columns", "takes 4"}},
-		"uneven rows":          {map[string]string{"d.csv": "a,b,c,d,label\n1,2,3,4,1\n1,2,3,4\n"}, Spec{Network: four}, []string{"every row has the same columns"}},
+		"uneven rows":          {map[string]string{"d.csv": "a,b,c,d,label\n1,2,3,4,1\n1,2,3,4\n"}, Spec{Network: four}, []string{"line 3 has 4 columns", "every row has the same"}},
 		"headings alone":       {map[string]string{"d.csv": "a,b,c,d,label\n"}, Spec{Network: four}, []string{"no rows"}},
 		"two of no split":      {map[string]string{"one.csv": "1,2,3,4\n", "more.csv": "1,2,3,4\n"}, Spec{Network: four}, []string{"one.csv", "more.csv", "train.csv"}},
 		"one of no split":      {map[string]string{"train.csv": "1,2,3,4\n", "more.csv": "1,2,3,4\n"}, Spec{Network: four}, []string{"more.csv", "no split"}},

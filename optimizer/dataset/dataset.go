@@ -231,7 +231,14 @@ func (d *Dataset) assemble(found *parts, spec *Spec) error {
 		}
 		d.ClassNames = found.names
 		d.note("classes, in the order of their numbers: %s", short(found.names))
-		if o := spec.onlyOutput(); o != nil && o.size() == o.width() && o.width() > max(len(found.names), spec.Classes) {
+		o := spec.onlyOutput()
+		if o != nil && o.size() == o.width() && o.width() > 1 && o.width() < len(found.names) {
+			return tooManyNames(found.names, o)
+		}
+		if same := sameButCase(found.names); same != "" {
+			d.note("%s differ only by case, and are classes of their own: if they are not meant to be, write them the same", same)
+		}
+		if o != nil && o.size() == o.width() && o.width() > max(len(found.names), spec.Classes) {
 			d.note("the labels have %s, the network's output %d: where one has no samples, the numbers of those after it are other ones than the network's",
 				fmt.Sprintf("%d %s", len(found.names), plural(len(found.names), "class", "classes")), o.width())
 		}

@@ -33,7 +33,7 @@ func (p *parts) tell(stems []*stem, spec *Spec) error {
 		if p.names == nil {
 			p.names = names
 		}
-		l := labelling{arrays: arrays, spec: spec, output: spec.outputOf(s, arrays[0])}
+		l := labelling{arrays: arrays, names: names, spec: spec, output: spec.outputOf(s, arrays[0])}
 		told, err := l.targets(s.name)
 		if err != nil {
 			return err
@@ -116,6 +116,7 @@ func (s *stem) has(name string) bool {
 // labelling is the labels of all splits, on the way to targets.
 type labelling struct {
 	arrays []*array
+	names  []string // of the classes; nil: they are numbers
 	spec   *Spec
 	output *Output // that they are for; nil: not known
 }
@@ -281,6 +282,9 @@ func (l *labelling) count(made []*target) error {
 // beyond says which labels an output does not have, and what to do about it.
 func (l *labelling) beyond(a *array, top int32) error {
 	o := l.output
+	if l.names != nil {
+		return tooManyNames(l.names, o)
+	}
 	low, second := top, int32(-1)
 	if err := eachClass(a, func(_ int, v int32) error {
 		low = min(low, v)

@@ -29,6 +29,7 @@ type listings []*listing
 // listColumns are the columns of a list; −1 where there is none.
 type listColumns struct {
 	file, label, split int
+	named              bool     // the label's is, by its heading or dataset.labels
 	headings           []string // nil: none
 }
 
@@ -74,10 +75,14 @@ func (f *files) readListing(root string, l *listing, m *media, spec *Spec, seen 
 	}
 	l.single = of == undivided && l.columns.split < 0
 	known, heads := words{}, l.columns.headings != nil
-	return true, f.eachRow(c, func(row []string, line int) error {
+	only := slices.Repeat([]bool{true}, len(head[0]))
+	err = f.eachRow(c, func(row []string, line int) error {
 		if heads {
 			heads = false
 			return nil
+		}
+		for k := range row {
+			only[k] = only[k] && splitCalled(row[k]) != undivided
 		}
 		at := of
 		if k := l.columns.split; k >= 0 {
@@ -107,6 +112,10 @@ func (f *files) readListing(root string, l *listing, m *media, spec *Spec, seen 
 		}
 		return nil
 	})
+	if err == nil && of == undivided {
+		err = l.columns.splitsUnheaded(only)
+	}
+	return true, err
 }
 
 // fileColumn is the column of the names of files, −1 if there is none, and the headings if the first row is of such: the column that is
@@ -156,7 +165,7 @@ func (c *listColumns) others(rows [][]string, spec *Spec) error {
 			return fmt.Errorf("has no column %q (dataset.labels); there are %s", spec.Labels, short(c.headings))
 		}
 	}
-	if c.label >= 0 {
+	if c.named = c.label >= 0; c.named {
 		return nil
 	}
 	var left []int

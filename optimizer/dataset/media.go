@@ -68,6 +68,11 @@ func mediaParts(f *files, root string, m *media, spec *Spec) (*parts, error) {
 			return nil, fmt.Errorf("%s has %s of formats that are not read (%s): %s, or take them out", filepath.Join(root, folder), several(len(others), "files"),
 				strings.Join(others[:min(len(others), 5)], ", "), m.remedy)
 		}
+		if found.single && spec.Target != None {
+			if err := m.splitsForClasses(root, trees[i]); err != nil {
+				return nil, err
+			}
+		}
 		found.files = append(found.files, trees[i].paths...)
 		found.names = append(found.names, trees[i].classes...)
 	}

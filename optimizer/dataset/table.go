@@ -49,12 +49,16 @@ func readTable(path string) (*table, error) {
 func parseTable(r io.Reader) (*table, error) {
 	reader := csv.NewReader(r)
 	reader.TrimLeadingSpace = true
-	rows, err := reader.ReadAll()
-	if err != nil {
-		if errors.Is(err, csv.ErrFieldCount) {
-			return nil, fmt.Errorf("%w; every row has the same columns", err)
+	var rows [][]string
+	for {
+		row, err := reader.Read()
+		if err == io.EOF {
+			break
 		}
-		return nil, err
+		if err != nil {
+			return nil, unequal(err, row, reader.FieldsPerRecord)
+		}
+		rows = append(rows, row)
 	}
 	if len(rows) == 0 {
 		return nil, errors.New("is empty")
