@@ -325,7 +325,7 @@ func TestASpecThatNoClusterCanRunSaysSoUntilItIsMended(t *testing.T) {
 
 	w.pipeline("beyond", func(p *v1alpha1.OptimizationPipeline) { p.Spec.Stages[0].Prune.Sparsity = "1.5" }) // in quotes: no API server sees how much it is
 	p = w.settled("beyond", walk.ReasonInvalidSpec)
-	if c := meta.FindStatusCondition(p.Status.Conditions, v1alpha1.ConditionStalled); c == nil || !strings.HasPrefix(c.Message, "spec.stages[0].prune.sparsity: Invalid value: \"1.5\": must be at least 0 and below 1") {
+	if c := meta.FindStatusCondition(p.Status.Conditions, v1alpha1.ConditionStalled); c == nil || !strings.HasPrefix(c.Message, "spec.stages[0].prune.sparsity: \"1.5\" is not allowed: must be at least 0 and below 1") {
 		t.Errorf("condition %+v", c)
 	}
 	for _, token := range []string{"", "again"} { // it stays refused, whatever else happens to it

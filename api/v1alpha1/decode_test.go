@@ -94,16 +94,23 @@ func TestDecodeRefusesWithPathAndRemedy(t *testing.T) {
 		"a repeated key":                 {change("seed: 1", "epochs: 4"), "already set"},
 		"a metric that is not there":     {change("AccuracyDrop", "AcuracyDrop"), "spec.constraints[0].metric"},
 		"a constraint without bounds":    {change(`{metric: AccuracyDrop, max: "0.01"}`, `{metric: AccuracyDrop}`), "a constraint needs min or max"},
+		"two constraints on a metric":    {change("{metric: CompressedBytes, max: 90000}", "{metric: AccuracyDrop, min: 0}"), "spec.constraints[1]: another constraint is on AccuracyDrop already: one constraint may have both min and max"},
+		"a number of epochs below 0":     {change("epochs: 3", "epochs: -1"), "spec.training.epochs: -1 is not allowed: must be at least 0"},
+		"a batch that is too large":      {change("batchSize: 64", "batchSize: 99999"), "spec.training.batchSize: 99999 is not allowed: must be at most 65536"},
+		"a sparsity above 1":             {change(`"0.5"`, "1.5"), `spec.stages[0].prune.sparsity: "1.5" is not allowed: must be at least 0 and below 1`},
+		"a name in capitals":             {change("name: test", "name: Test"), "metadata.name must be a DNS label"},
+		"a label of two words":           {change("metadata: {", "metadata: {labels: {a b: x}, "), `metadata.labels: "a b" is not allowed: name part must consist of`},
+		"no dataset":                     {change("  dataset: {uri: data.npz, preprocessing: {scale: \"1/255\"}}\n", ""), "spec.dataset: is missing"},
 		"no stages":                      {good[:strings.Index(good, "  stages:")] + "  stages: []\n", "spec.stages"},
 		"too many stages":                {change("\n  - {name: pqat, quantize: {}}", many), "spec.stages"},
 		"two techniques in a stage":      {change("quantize: {}", `quantize: {}, prune: {sparsity: "0.5"}`), "exactly one of"},
 		"no technique in a stage":        {change("{name: pqat, quantize: {}}", "{name: pqat}"), "exactly one of"},
 		"a name that is no DNS label":    {change("name: pqat", "name: P_QAT"), "spec.stages[1].name"},
-		"a name twice":                   {change("name: pqat", "name: prune"), "Duplicate"},
+		"a name twice":                   {change("name: pqat", "name: prune"), "spec.stages[1]: another one before it has name prune too: each is to have its own"},
 		"a reserved name":                {change("name: pqat", "name: baseline"), "reserved"},
-		"from a stage that is not there": {change("from: model", "from: nowhere"), `spec.stages[3].from: Invalid value: "nowhere": from must name a stage of this pipeline, or be model; allowed here: model, prune, cluster`},
-		"from a quantize stage":          {change("from: model", "from: pqat"), `spec.stages[3].from: Invalid value: "pqat": from must name a prune or cluster stage: a quantize stage yields only a leaf; allowed here: model, prune, cluster`},
-		"from a later stage":             {change("{name: pqat, quantize: {}}", "{name: pqat, from: cluster, quantize: {}}"), `spec.stages[1].from: Invalid value: "cluster": from must name an earlier stage: move that stage up; allowed here: model, prune`},
+		"from a stage that is not there": {change("from: model", "from: nowhere"), `spec.stages[3].from: "nowhere" is not allowed: from must name a stage of this pipeline, or be model; allowed here: model, prune, cluster`},
+		"from a quantize stage":          {change("from: model", "from: pqat"), `spec.stages[3].from: "pqat" is not allowed: from must name a prune or cluster stage: a quantize stage yields only a leaf; allowed here: model, prune, cluster`},
+		"from a later stage":             {change("{name: pqat, quantize: {}}", "{name: pqat, from: cluster, quantize: {}}"), `spec.stages[1].from: "cluster" is not allowed: from must name an earlier stage: move that stage up; allowed here: model, prune`},
 		"a sparsity that is no number":   {change(`"0.5"`, `"half"`), "spec.stages[0].prune.sparsity"},
 		"a sparsity of 1":                {change(`"0.5"`, `"1.0"`), "must be at least 0 and below 1"},
 		"one cluster":                    {change("clusters: 16", "clusters: 1"), "spec.stages[2].cluster.clusters"},
@@ -124,8 +131,9 @@ func TestDecodeRefusesWithPathAndRemedy(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			_, err := Decode([]byte(tt.manifest))
 			if err == nil || !strings.Contains(err.Error(), tt.want) {
-				t.Errorf("got %v, want an error saying %q", err, tt.want)
+				t.Fatalf("got %v, want an error saying %q", err, tt.want)
 			}
+			isPlain(t, err)
 		})
 	}
 }
@@ -205,14 +213,14 @@ func TestCheckHoldsTheRulesThatAnAPIServerDoesNot(t *testing.T) {
 		change func(*OptimizationPipelineSpec)
 		want   string
 	}{
-		"a sparsity in quotes": {func(s *OptimizationPipelineSpec) { s.Stages[0].Prune.Sparsity = "1.5" }, "spec.stages[0].prune.sparsity: Invalid value: \"1.5\": must be at least 0 and below 1"},
+		"a sparsity in quotes": {func(s *OptimizationPipelineSpec) { s.Stages[0].Prune.Sparsity = "1.5" }, "spec.stages[0].prune.sparsity: \"1.5\" is not allowed: must be at least 0 and below 1"},
 		"a number too large":   {func(s *OptimizationPipelineSpec) { s.Constraints[1].Max = ptr(Decimal("1e150")) }, "spec.constraints[1].max"},
 		"min above max":        {func(s *OptimizationPipelineSpec) { s.Constraints[0].Min, s.Constraints[0].Max = &one, &half }, "min must not be above max"},
 		"more constraints than a status has metrics": {func(s *OptimizationPipelineSpec) {
 			for i := range MaxMetrics {
 				s.Constraints = append(s.Constraints, Constraint{Metric: MeanSquaredError, Output: fmt.Sprint("head", i), Max: &one})
 			}
-		}, "spec.constraints: Too many"},
+		}, "spec.constraints: has "},
 		"percents":            {func(s *OptimizationPipelineSpec) { s.Constraints[0].Max = ptr(Decimal("5")) }, "write 0.95 for 95 %"},
 		"nothing to train on": {func(s *OptimizationPipelineSpec) { s.Dataset.Split = &Split{Validation: &half, Test: &half} }, "leave something to train on"},
 		"nothing":             {func(s *OptimizationPipelineSpec) { s.Training.ClassWeights = []Decimal{""} }, "spec.training.classWeights[0]"},

@@ -185,33 +185,6 @@ func describe(problems field.ErrorList, s *structural.Structural) error {
 	return errors.New(strings.Join(messages, "; "))
 }
 
-// inWords says one finding without regular expressions.
-func inWords(p *field.Error, path string, s *structural.Structural) string {
-	text := strings.ReplaceAll(p.ErrorBody(), path+" in body ", "")
-	if s == nil {
-		return text
-	}
-	at := lookUp(s, path)
-	switch {
-	case at == nil:
-	case at.XIntOrString && p.Type == field.ErrorTypeTypeInvalid:
-		return fmt.Sprintf("%v is not a number such as 3, 0.5 or 1e-4", p.BadValue)
-	case p.Type == field.ErrorTypeTypeInvalid:
-		return wrongKind(fmt.Sprint(p.BadValue), at)
-	case at.ValueValidation != nil && strings.Contains(text, "should match '"):
-		if words, known := patternWords[at.ValueValidation.Pattern]; known {
-			return fmt.Sprintf("%q is not allowed: want %s", fmt.Sprint(p.BadValue), words)
-		}
-	case p.Type == field.ErrorTypeNotSupported && at.ValueValidation != nil:
-		var names []string
-		for _, v := range at.ValueValidation.Enum {
-			names = append(names, fmt.Sprint(v.Object))
-		}
-		return fmt.Sprintf("%v is not known%s", p.BadValue, suggestion(fmt.Sprint(p.BadValue), names))
-	}
-	return text
-}
-
 // patternWords say in words what the schema's patterns say.
 var patternWords = map[string]string{
 	`^[+-]?([0-9]+([.][0-9]*)?|[.][0-9]+)([eE][+-]?[0-9]{1,2})?$`:                                                 `a number such as 3, 0.5 or 1e-4`,

@@ -102,10 +102,10 @@ var ruleTests = map[string]struct {
 		[]edit{at("stages.3.from", "pqat")}, nil, "from must name a prune or cluster stage: a quantize stage yields only a leaf",
 	},
 	"a stage has one technique": {
-		[]edit{at("stages.1.prune", map[string]any{"sparsity": "0.5"})}, nil, "exactly one of the fields in [prune cluster quantize] must be set",
+		[]edit{at("stages.1.prune", map[string]any{"sparsity": "0.5"})}, nil, "give it exactly one of prune, cluster, quantize",
 	},
 	"a stage has a technique": {
-		[]edit{at("stages.1.quantize", nil)}, []edit{at("stages.1.quantize", map[string]any{})}, "exactly one of the fields in [prune cluster quantize] must be set",
+		[]edit{at("stages.1.quantize", nil)}, []edit{at("stages.1.quantize", map[string]any{})}, "give it exactly one of prune, cluster, quantize",
 	},
 	"s3 settings are for s3": {
 		[]edit{at("model.uri", "gs://b/m"), at("model.s3", map[string]any{"pathStyle": true})},
@@ -198,8 +198,8 @@ var ruleTests = map[string]struct {
 		"variables that begin with ESPALIER_ are the operator's",
 	},
 	// Bounds and patterns of the schema itself.
-	"a metric is bounded once":    {[]edit{at("constraints.1", map[string]any{"metric": "AccuracyDrop", "max": 1})}, nil, "Duplicate"},
-	"a name is there once":        {[]edit{at("stages.1.name", "prune")}, nil, "Duplicate"},
+	"a metric is bounded once":    {[]edit{at("constraints.1", map[string]any{"metric": "AccuracyDrop", "max": 1})}, nil, "another constraint is on AccuracyDrop"},
+	"a name is there once":        {[]edit{at("stages.1.name", "prune")}, nil, "another one before it has name prune"},
 	"a digest is one":             {[]edit{at("model.digest", "md5:1")}, []edit{at("model.digest", "sha256:"+strings.Repeat("0f", 32))}, "want sha256: and 64 hexadecimal digits"},
 	"exponents are of two digits": {[]edit{at("constraints.0.max", "1e999999999")}, []edit{at("constraints.0.max", "1e-30")}, "want a number such as 3, 0.5 or 1e-4"},
 	"a quotient is not by 0":      {[]edit{at("dataset.preprocessing.scale", "1/0.0")}, []edit{at("dataset.preprocessing.scale", "2/.5")}, `or "1/255"`},
@@ -211,13 +211,25 @@ var ruleTests = map[string]struct {
 func TestRulesRejectAndAccept(t *testing.T) {
 	for name, tt := range ruleTests {
 		t.Run(name, func(t *testing.T) {
-			if _, err := Decode(manifest(t, tt.rejected...)); err == nil || !strings.Contains(err.Error(), tt.want) {
-				t.Errorf("got %v, want an error saying %q", err, tt.want)
+			_, err := Decode(manifest(t, tt.rejected...))
+			if err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Fatalf("got %v, want an error saying %q", err, tt.want)
 			}
+			isPlain(t, err)
 			if _, err := Decode(manifest(t, tt.accepted...)); err != nil {
 				t.Errorf("what is right is refused: %v", err)
 			}
 		})
+	}
+}
+
+// isPlain wants an error without a validator's turns of phrase.
+func isPlain(t *testing.T, err error) {
+	t.Helper()
+	for _, theirs := range []string{"Invalid value", "Duplicate value", "Required value", "Too many", "Too long", "in body", "regex", "should ", "items"} {
+		if strings.Contains(err.Error(), theirs) {
+			t.Errorf("%q speaks as a validator does: %s", err, theirs)
+		}
 	}
 }
 
