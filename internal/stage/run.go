@@ -232,7 +232,7 @@ func (r *Runner) Check() error {
 	if err := c.checkLeaf(r.Spec.Leaf); err != nil {
 		return fault.As(fault.Spec, fmt.Errorf("spec.leaf: %w", err))
 	}
-	if err := checkIdle(r.Spec); err != nil {
+	if err := checkIdle(r.Spec, r.Prepared.Outputs); err != nil {
 		return fault.As(fault.Spec, err)
 	}
 	for i := range r.Spec.Stages {
