@@ -614,7 +614,7 @@ func TestRulesFromSensitivityRun(t *testing.T) {
 	folder := filepath.Dir(path)
 	model, data, page := filepath.Join(folder, "model.tflite"), filepath.Join(folder, "data.npz"), filepath.Join(folder, "s.html")
 	stdout, stderr, code := espalier(context.Background(), "sensitivity", model, "--dataset", data, "--html", page)
-	if code != 0 || !strings.Contains(stdout, "dense/kernel") || !strings.Contains(stdout, "50 % zeros") {
+	if code != 0 || !strings.Contains(stdout, "dense/kernel") || !strings.Contains(stdout, "50 % zeros") || !strings.Contains(stdout, "int8 is of the weights alone") {
 		t.Fatalf("exit code %d\n%s%s", code, stdout, stderr)
 	}
 	if html, err := os.ReadFile(page); err != nil || !bytes.Contains(html, []byte("What each layer bears")) {

@@ -33,8 +33,8 @@ func newSensitivityCommand(streams *ioStreams) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "sensitivity MODEL --dataset DATA",
 		Short: "Show what zeros, codes and int8 cost each layer, and the rules that follow",
-		Long: `Show how far the outputs are expected to be off, as a share of their variance, when one layer is pruned, clustered or quantized and
-nothing is trained: from one pass over up to 256 training samples, without labels. Then print the prune and cluster stages whose rules give every layer
+		Long: `Show how far the outputs are expected to be off, as a share of their variance, when the weights of one layer are pruned, clustered or
+quantized and nothing is trained: from one pass over up to 256 training samples, without labels. Then print the prune and cluster stages whose rules give every layer
 its own level: as many zeros, or bits, in all as with one level, where they cost least.`,
 		Example: "  espalier sensitivity model.tflite --dataset data.npz --sparsity 0.7 --html sensitivity.html",
 		Args:    cobra.ExactArgs(1),
@@ -117,7 +117,7 @@ var (
 
 func (o *sensitivityOptions) show(found *reporting.Sensitivity) error {
 	err := table(o.streams, func(w *tabwriter.Writer) {
-		fmt.Fprint(w, "LAYER\tOPERATOR\tWEIGHTS\tINT8")
+		fmt.Fprint(w, "LAYER\tOPERATOR\tWEIGHTS\tINT8 WEIGHTS")
 		for _, s := range shownSparsities {
 			fmt.Fprintf(w, "\t%.0f%% ZEROS", 100*s)
 		}
@@ -140,7 +140,7 @@ func (o *sensitivityOptions) show(found *reporting.Sensitivity) error {
 		return err
 	}
 	out := o.streams.Out
-	fmt.Fprintf(out, "\nexpected squared error of the outputs as a share of their variance, one layer at a time, untrained, over %d samples; * left alone unless a rule names it\n", found.Samples)
+	fmt.Fprintf(out, "\nexpected squared error of the outputs as a share of their variance, one layer at a time, untrained, over %d samples; int8 is of the weights alone, activations stay float; * left alone unless a rule names it\n", found.Samples)
 	for _, note := range found.Notes {
 		fmt.Fprintln(out, "note:", note)
 	}
@@ -153,7 +153,7 @@ func (o *sensitivityOptions) show(found *reporting.Sensitivity) error {
 	return nil
 }
 
-// cells are the errores of some levels; - where a layer has none.
+// cells are the errors of some levels; - where a layer has none.
 func cells(w *tabwriter.Writer, levels []sensitivity.Level, shown []float64) {
 	for _, want := range shown {
 		text := "-"

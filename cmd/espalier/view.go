@@ -205,7 +205,7 @@ func (v *view) leaf(name string, r *stage.Result, reused bool) {
 		}
 		line.WriteString("\n")
 		if r.Float != nil {
-			v.row(&line, "(float)", r.Float)
+			v.row(&line, "(original)", r.Float)
 			line.WriteString("\n" + v.under(r.Float) + v.indented(others(r.Float)))
 		}
 	}

@@ -14,7 +14,7 @@ type Data struct {
 	Model       Input        `json:"model"`
 	Dataset     Input        `json:"dataset"`
 	Constraints []Constraint `json:"constraints,omitempty"`
-	// Stages in the order of the walk. The first is the implicit baseline: its Metrics are the float model's, its leaf is the
+	// Stages in the order of the walk. The first is the implicit baseline: its Metrics are the original's, its leaf is the
 	// level-0 PTQ leaf.
 	Stages    []Stage    `json:"stages"`
 	Decisions []Decision `json:"decisions,omitempty"` // what was decided and why, in order
@@ -165,7 +165,7 @@ func (d *Data) stage(name string) *Stage {
 	return nil
 }
 
-// metrics lists the metrics that any leaf or the float model has, in the order they are shown.
+// metrics lists the metrics that any leaf or the original has, in the order they are shown.
 func (d *Data) metrics() []measure.Name {
 	var out []measure.Name
 	for _, name := range measure.Names {

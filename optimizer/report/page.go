@@ -129,7 +129,7 @@ func (d *Data) headFigures(leaf *Leaf) []figure {
 	quality := d.quality()
 	note := ""
 	if of := value(original, quality); of != "" {
-		note = "float " + human(quality, of)
+		note = "original " + human(quality, of)
 	}
 	add(quality, note)
 	add(measure.CompressedBytes, smaller(value(original, measure.CompressedBytes), value(leaf.Metrics, measure.CompressedBytes)))

@@ -17,7 +17,7 @@ type point struct {
 	px, py       float64 // pixels
 }
 
-// points are the float model and all leaves that have both figures.
+// points are the original and all leaves that have both figures.
 func (d *Data) points(quality measure.Name) []point {
 	var out []point
 	add := func(name, status string, values []measure.Value) {
@@ -30,7 +30,7 @@ func (d *Data) points(quality measure.Name) []point {
 	for i := range d.Stages {
 		s := &d.Stages[i]
 		if i == 0 {
-			add("float model", "float", s.Metrics)
+			add("original", "float", s.Metrics)
 		}
 		if s.Leaf == nil {
 			continue

@@ -34,7 +34,7 @@ type cell struct {
 	Best, Fails                bool
 }
 
-// comparison makes the table: the float model first, then the leaves in order.
+// comparison makes the table: the original first, then the leaves in order.
 func (d *Data) comparison() comparison {
 	names := d.metrics()
 	var t comparison
@@ -44,7 +44,7 @@ func (d *Data) comparison() comparison {
 	}
 	best := d.best(names)
 	if len(d.Stages) > 0 && len(d.Stages[0].Metrics) > 0 {
-		t.Rows = append(t.Rows, comparisonRow{Name: "float model", Class: "float", Cells: cells(names, d.Stages[0].Metrics, nil, nil)})
+		t.Rows = append(t.Rows, comparisonRow{Name: "original", Class: "float", Cells: cells(names, d.Stages[0].Metrics, nil, nil)})
 	}
 	for i := range d.Stages {
 		s := &d.Stages[i]

@@ -30,7 +30,7 @@ func (d *Data) tree() *node {
 		return nil
 	}
 	base := &d.Stages[0]
-	root := &node{title: "model", tag: "float", status: "float", figures: wrap(d.figures(base.Metrics)), tip: d.Model.URI}
+	root := &node{title: "model", tag: "original", status: "float", figures: wrap(d.figures(base.Metrics)), tip: d.Model.URI}
 	byName := map[string]*node{}
 	if base.Leaf != nil {
 		root.children = append(root.children, d.leafNode(base, base.Leaf.Technique))

@@ -28,6 +28,7 @@ type Layer struct {
 	// Kept says that prune and cluster stages leave the layer alone unless a rule names it, as depthwise kernels.
 	Kept bool `json:"kept,omitempty"`
 	// Prune, Cluster and Int8 are what the techniques cost; layers that are clustered already have no more of the first two.
+	// Int8 is of the weights alone: what rounding activations costs is not in it.
 	Prune   []Level `json:"prune,omitempty"`
 	Cluster []Level `json:"cluster,omitempty"`
 	Int8    float64 `json:"int8"`
