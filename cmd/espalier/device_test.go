@@ -1,8 +1,12 @@
 package main
 
 import (
+	"archive/zip"
 	"context"
+	"crypto/sha256"
 	"encoding/json"
+	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -73,6 +77,56 @@ func TestLeavesForADeviceAreMeasuredByItsRuntime(t *testing.T) {
 	}
 	if want := "leaves are for cortex-m4: metrics are measured as TFLM computes there"; !strings.Contains(string(page), want) {
 		t.Errorf("the report does not say %q", want)
+	}
+	bundled(t, out, filepath.Join(filepath.Dir(path), "data.npz"), memory.Bytes)
+}
+
+// bundled makes bundles of the last leaf of a run, and reads what its model card tells.
+func bundled(t *testing.T, out, data string, arena int) {
+	t.Helper()
+	leaf, firmware := filepath.Join(out, "leaves", "pcqat.tflite"), filepath.Join(out, "firmware")
+	stdout, stderr, code := espalier(context.Background(), "bundle", leaf, "--target", "cortex-m4", "-o", firmware)
+	if code != 0 || !strings.Contains(stdout, "an arena of "+strconv.Itoa(arena)+" bytes on cortex-m4, 4 test vectors") {
+		t.Fatalf("exit code %d: %s%s", code, stdout, stderr)
+	}
+	content, err := os.ReadFile(leaf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	card := string(read(t, filepath.Join(firmware, "MODEL_CARD.md")))
+	for _, want := range []string{fmt.Sprintf("sha256:%x", sha256.Sum256(content)), "- prune: prune {", "- pcqat: quantize ", "from the model sha256:", "| Accuracy |", "on the validation split"} {
+		if !strings.Contains(card, want) {
+			t.Errorf("the model card does not say %q:\n%s", want, card)
+		}
+	}
+	if array := string(read(t, filepath.Join(firmware, "src", "pcqat_data.h"))); !strings.Contains(array, fmt.Sprintf("kModelBytes = %d;", len(content))) {
+		t.Error(array)
+	}
+	archive := filepath.Join(out, "firmware.zip")
+	if stdout, stderr, code = espalier(context.Background(), "bundle", leaf, "--target", "esp32-s3", "--name", "corners", "-o", archive, "--dataset", data, "--vectors", "9"); code != 0 || !strings.Contains(stdout, "9 test vectors") {
+		t.Errorf("exit code %d: %s%s", code, stdout, stderr)
+	}
+	r, err := zip.OpenReader(archive)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if file, err := r.Open("corners/MODEL_CARD.md"); err != nil {
+		t.Error(err)
+	} else if card, err := io.ReadAll(file); err != nil || !strings.Contains(string(card), "on 96 samples") || !strings.Contains(string(card), "9 test vectors, samples of the dataset") {
+		t.Errorf("%v: %s", err, card)
+	}
+	for _, args := range [][]string{{"bundle", leaf, "-o", archive}, {"bundle", leaf, "--target", "cortex-m4"}, {"bundle", leaf, "--target", "cortex-m4", "-o", archive, "--vectors", "0"},
+		{"bundle", leaf, "--target", "cortex-m4", "-o", archive, "--result", leaf}} {
+		if _, stderr, code := espalier(context.Background(), args...); code != 2 {
+			t.Errorf("%v: exit code %d: %s", args, code, stderr)
+		}
+	}
+	if _, stderr, code := espalier(context.Background(), "bundle", leaf, "--target", "cortex-m4", "-o", firmware); code != 6 || !strings.Contains(stderr, "name another folder") {
+		t.Errorf("over a folder: exit code %d: %s", code, stderr)
+	}
+	if _, stderr, code := espalier(context.Background(), "bundle", leaf, "--target", "litert", "-o", archive); code != 2 || !strings.Contains(stderr, "name one of") {
+		t.Errorf("for LiteRT: exit code %d: %s", code, stderr)
 	}
 }
 

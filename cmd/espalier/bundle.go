@@ -1,0 +1,168 @@
+package main
+
+import (
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"espalier.dev/espalier/api/v1alpha1"
+	"espalier.dev/espalier/internal/fault"
+	"espalier.dev/espalier/optimizer/bundle"
+	"espalier.dev/espalier/optimizer/measure"
+	"espalier.dev/espalier/optimizer/target"
+	"espalier.dev/espalier/optimizer/tflite"
+)
+
+func newBundleCommand(streams *ioStreams) *cobra.Command {
+	var data dataFlags
+	var device, out, name, result string
+	var vectors int
+	cmd := &cobra.Command{
+		Use:   "bundle LEAF --target TARGET -o FOLDER|FILE.zip",
+		Short: "Write a leaf as the C++ sources of a firmware, with a test and a model card",
+		Long: "Write a leaf as the C++ sources of a firmware for TensorFlow Lite Micro: aligned array, interpreter with just the kernels that are used, arena,\n" +
+			"test vectors with a test that compares every byte, and a model card, as an Arduino library, an ESP-IDF component and a CMake project at once.",
+		Example: "  espalier bundle out/leaves/pqat.tflite --target cortex-m4 -o firmware\n" +
+			"  espalier bundle out/leaves/pqat.tflite --target esp32-s3 --dataset data.npz -o firmware.zip",
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if device == "" || out == "" {
+				return fault.As(fault.Spec, errors.New("--target and -o are needed: a device of espalier targets, and a folder or a file named .zip"))
+			}
+			if vectors < 1 {
+				return fault.As(fault.Spec, fmt.Errorf("--vectors %d: at least 1 is needed", vectors))
+			}
+			leaf, err := readModelFile(args[0])
+			if err != nil {
+				return err
+			}
+			o := bundle.Options{Name: name, Vectors: vectors, Made: tool()}
+			if o.Target, err = target.Lookup(device); err == nil {
+				err = bundle.Suits(o.Target)
+			}
+			if err != nil {
+				return fault.As(fault.Spec, fmt.Errorf("--target: %w", err))
+			}
+			if name == "" {
+				o.Name = strings.TrimSuffix(filepath.Base(args[0]), filepath.Ext(args[0]))
+			}
+			if o.History, o.Results, err = historyOf(leaf, args[0], result); err != nil {
+				return fault.As(fault.Spec, err)
+			}
+			if data.path != "" {
+				opened, source, err := data.open(streams, leaf)
+				if err != nil {
+					return err
+				}
+				defer opened.Close()
+				o.Source = source
+				measured, err := measure.Leaf(cmd.Context(), leaf, source, measure.LeafOptions{Target: o.Target, LatencyBudget: -1})
+				if err != nil {
+					return unmeasured(fmt.Errorf("%s: %w", args[0], err))
+				}
+				o.Results = nil
+				for _, v := range measured.Metrics.Values() {
+					o.Results = append(o.Results, bundle.Result{Name: string(v.Name), Value: fmt.Sprintf("%s on %d samples", v.Value, source.Len())})
+				}
+			}
+			b, err := bundle.Make(leaf, o)
+			if err != nil {
+				return fault.As(fault.Model, fmt.Errorf("%s: %w", args[0], err))
+			}
+			if err := writeBundle(b, out); err != nil {
+				return fault.As(fault.Storage, err)
+			}
+			for _, note := range b.Notes {
+				fmt.Fprintf(streams.Err, "note     %s\n", note)
+			}
+			_, err = fmt.Fprintf(streams.Out, "%s: %d files, %d kernels, an arena of %d bytes on %s, %d test vectors\n", out, len(b.Files), len(b.Kernels), b.Memory.Bytes, o.Target.Name, b.Vectors)
+			return err
+		},
+	}
+	data.add(cmd, false)
+	targetFlag(cmd, &device)
+	cmd.Flags().StringVarP(&out, "output", "o", "", "folder to make, or a file named .zip")
+	cmd.Flags().StringVar(&name, "name", "", "name of files and of the C++ namespace; default: the leaf's file name")
+	cmd.Flags().StringVar(&result, "result", "", "result.json of the run that made the leaf, for the model card; default: that of the folder it lies in")
+	cmd.Flags().IntVar(&vectors, "vectors", 4, "test vectors: the first samples of the dataset, else seeded noise")
+	return cmd
+}
+
+func writeBundle(b *bundle.Bundle, out string) error {
+	if !strings.EqualFold(filepath.Ext(out), ".zip") {
+		return b.WriteFolder(out)
+	}
+	content, err := b.Zip()
+	if err != nil {
+		return err
+	}
+	return tflite.WriteWhole(out, content)
+}
+
+// historyOf is what a run's result tells of a leaf: nothing where there is none, an error where the one that was named does not know it.
+func historyOf(leaf []byte, path, result string) (history []string, results []bundle.Result, err error) {
+	named := result != ""
+	if !named {
+		result = filepath.Join(filepath.Dir(path), "..", "result.json")
+	}
+	content, err := os.ReadFile(result)
+	if errors.Is(err, fs.ErrNotExist) && !named {
+		return nil, nil, nil
+	}
+	var pipeline v1alpha1.OptimizationPipeline
+	if err == nil {
+		err = json.Unmarshal(content, &pipeline)
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("--result: %s: %w", result, err)
+	}
+	digest := fmt.Sprintf("sha256:%x", sha256.Sum256(leaf))
+	at := slices.IndexFunc(pipeline.Status.Stages, func(s v1alpha1.StageStatus) bool { return s.Leaf != nil && s.Leaf.Digest == digest })
+	switch {
+	case at < 0 && named:
+		return nil, nil, fmt.Errorf("--result: %s knows no leaf with the content of %s: name the result.json of the run that made it", result, path)
+	case at < 0:
+		return nil, nil, nil
+	}
+	stage := pipeline.Status.Stages[at]
+	for _, v := range stage.Leaf.Metrics {
+		results = append(results, bundle.Result{Name: v.Name, Value: v.Value + " on the validation split"})
+	}
+	for name := stage.Name; name != "" && name != v1alpha1.FromModel; {
+		line, input := stageLine(&pipeline, name)
+		history, name = append(history, line), input
+	}
+	if b := pipeline.Status.Baseline; b != nil {
+		history = append(history, fmt.Sprintf("from the model %s, with the dataset %s", b.ModelDigest, b.DatasetDigest))
+	}
+	slices.Reverse(history)
+	return append(history, "algorithm "+pipeline.Status.AlgorithmVersion), results, nil
+}
+
+// stageLine says what a stage did, and what it worked on.
+func stageLine(p *v1alpha1.OptimizationPipeline, name string) (line, input string) {
+	for _, s := range p.Status.Stages {
+		if s.Name == name {
+			input = s.Input
+		}
+	}
+	for _, s := range p.Spec.Stages {
+		if s.Name != name {
+			continue
+		}
+		for verb, settings := range map[string]any{"prune": s.Prune, "cluster": s.Cluster, "quantize": s.Quantize} {
+			if text, err := json.Marshal(settings); err == nil && string(text) != "null" {
+				return fmt.Sprintf("%s: %s %s", name, verb, text), input
+			}
+		}
+	}
+	return name, input
+}

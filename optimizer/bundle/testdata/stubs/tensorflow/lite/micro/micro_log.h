@@ -1,0 +1,3 @@
+#pragma once
+#include <cstdio>
+#define MicroPrintf(...) (std::printf(__VA_ARGS__), std::printf("\n"))
