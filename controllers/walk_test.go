@@ -343,6 +343,25 @@ func TestASpecThatNoClusterCanRunSaysSoUntilItIsMended(t *testing.T) {
 	}
 }
 
+func TestASearchIsRefusedWithWhereItRuns(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.run()
+	w.pipeline("goal", func(p *v1alpha1.OptimizationPipeline) {
+		most := v1alpha1.Decimal("0.01")
+		p.Spec.Stages, p.Spec.Selection = nil, v1alpha1.Selection{}
+		p.Spec.Search = &v1alpha1.Search{Minimize: v1alpha1.CompressedBytes}
+		p.Spec.Constraints = []v1alpha1.Constraint{{Metric: v1alpha1.AccuracyDrop, Max: &most}}
+	})
+	p := w.settled("goal", walk.ReasonInvalidSpec)
+	if c := meta.FindStatusCondition(p.Status.Conditions, v1alpha1.ConditionStalled); c == nil || !strings.Contains(c.Message, "run it with espalier run") {
+		t.Errorf("condition %+v", c)
+	}
+	if jobs := w.jobs("goal", ""); len(jobs) > 0 {
+		t.Errorf("%d Jobs were made", len(jobs))
+	}
+}
+
 func TestDeletingThePipelineEndsItsJobs(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -22,6 +22,8 @@ const (
 	DefaultParallelism       = 1
 	DefaultCalibrationSample = 512
 	DefaultObjective         = CompressedBytes
+	DefaultTrials            = 24
+	DefaultSearchMinutes     = 60
 	DefaultTermination       = 60
 	DefaultCacheSizeLimit    = "10Gi"
 )

@@ -50,6 +50,9 @@ type OptimizationPipelineList struct {
 // template counts from the next attempt on.
 //
 // +kubebuilder:validation:XValidation:rule="has(self.managedBy) == has(oldSelf.managedBy) && (!has(self.managedBy) || self.managedBy == oldSelf.managedBy)",message="managedBy cannot be changed"
+// +kubebuilder:validation:XValidation:rule="has(self.stages) != has(self.search)",message="give either stages, what to try, or search, which finds that"
+// +kubebuilder:validation:XValidation:rule="!has(self.search) || (has(self.constraints) && size(self.constraints) > 0)",message="a search needs constraints to tell which leaves will do, such as {metric: AccuracyDrop, max: 0.01}"
+// +kubebuilder:validation:XValidation:rule="!has(self.search) || !has(self.selection)",message="selection applies to stages: of a search, search.minimize says which leaf is taken"
 type OptimizationPipelineSpec struct {
 	// model is the trained network: a float .tflite as every converter emits it, or an int8 one, which then is the first leaf.
 	// +required
@@ -77,7 +80,7 @@ type OptimizationPipelineSpec struct {
 	Target Target `json:"target,omitempty,omitzero"`
 	// stages are the steps, in the order they are tried. A stage works on the nearest prune or cluster stage before it, or on the
 	// model where there is none, unless from says otherwise.
-	// +required
+	// +optional
 	// +listType=map
 	// +listMapKey=name
 	// +kubebuilder:validation:MinItems=1
@@ -87,6 +90,9 @@ type OptimizationPipelineSpec struct {
 	// +kubebuilder:validation:XValidation:rule="[0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31].all(i, i >= size(self) || !has(self[i].from) || ![0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31].exists(j, j >= i && j < size(self) && self[j].name == self[i].from))",message="from must name an earlier stage: move that stage up"
 	// +kubebuilder:validation:XValidation:rule="self.all(s, !has(s.from) || !self.exists(t, t.name == s.from && has(t.quantize)))",message="from must name a prune or cluster stage: a quantize stage yields only a leaf"
 	Stages []Stage `json:"stages,omitempty"`
+	// search finds the stages, in place of stages.
+	// +optional
+	Search *Search `json:"search,omitempty"`
 	// constraints must all hold on one leaf. Without any, every stage runs and the last leaf is taken. A status has as many metrics.
 	// +optional
 	// +listType=map

@@ -75,6 +75,22 @@ var ruleExamples = []ruleExample{
 		rejected: []edit{at("managedBy", "example.com/two")}, accepted: []edit{at("managedBy", "example.com/one")},
 	},
 	{
+		places: specPlace, message: "give either stages, what to try, or search, which finds that",
+		rejected: []edit{at("search", object{})}, accepted: []edit{at("stages", nil), at("search", object{"minimize": "CompressedBytes"})},
+	},
+	{
+		places: specPlace, message: "a search needs constraints to tell which leaves will do, such as {metric: AccuracyDrop, max: 0.01}", guard: "has(self.search)",
+		rejected: []edit{at("stages", nil), at("search", object{}), at("constraints", nil)}, accepted: []edit{at("stages", nil), at("search", object{})},
+	},
+	{
+		places: specPlace, message: "selection applies to stages: of a search, search.minimize says which leaf is taken", guard: "has(self.search)",
+		rejected: []edit{at("stages", nil), at("search", object{}), at("selection", object{"strategy": "Best"})}, accepted: []edit{at("stages", nil), at("search", object{})},
+	},
+	{
+		places: specPlace, below: ".search.maxMinutes", message: "must be above 0 and at most 100000",
+		rejected: []edit{at("stages", nil), at("search", object{"maxMinutes": 0})}, accepted: []edit{at("stages", nil), at("search", object{"maxMinutes": "0.5"})},
+	},
+	{
 		places: specPlace, below: ".constraints[]", message: "a constraint needs min or max",
 		rejected: []edit{at("constraints.0.max", nil)}, accepted: []edit{at("constraints.0.max", "0.02")},
 	},
@@ -157,8 +173,12 @@ var ruleExamples = []ruleExample{
 	},
 	number(specPlace, "stages.2.cluster.entropy", "must be at least 0 and at most 1000", -1, "0.5"),
 	{
-		places: specPlace, below: ".stages[].cluster.rules[]", message: "a rule either skips layers or gives them a number of clusters",
-		rejected: []edit{at("stages.2.cluster.rules", []any{object{"layers": "*", "skip": true, "clusters": 4}})}, accepted: []edit{at("stages.2.cluster.rules", []any{object{"layers": "*", "clusters": 4}})},
+		places: specPlace, below: ".stages[].cluster.rules[]", message: "a rule either skips layers or gives them clusters or entropy",
+		rejected: []edit{at("stages.2.cluster.rules", []any{object{"layers": "*", "skip": true, "clusters": 4}})}, accepted: []edit{at("stages.2.cluster.rules", []any{object{"layers": "*", "clusters": 4, "entropy": 2}})},
+	},
+	{
+		places: specPlace, below: ".stages[].cluster.rules[].entropy", message: "must be at least 0 and at most 1000",
+		rejected: []edit{at("stages.2.cluster.rules", []any{object{"layers": "*", "entropy": -1}})}, accepted: []edit{at("stages.2.cluster.rules", []any{object{"layers": "*", "entropy": "0.5"}})},
 	},
 	{
 		places: specPlace, below: ".stages[].prune.rules[]", message: "a rule either skips layers or gives them a sparsity or pattern",

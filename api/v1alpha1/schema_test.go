@@ -156,7 +156,7 @@ var ruleTests = map[string]struct {
 	},
 	"a cluster rule says something": {
 		[]edit{at("stages.2.cluster.rules", []any{map[string]any{"layers": "*"}})}, []edit{at("stages.2.cluster.rules", []any{map[string]any{"layers": "*", "clusters": 4}})},
-		"a rule either skips layers or gives them a number of clusters",
+		"a rule either skips layers or gives them clusters or entropy",
 	},
 	"entropy is not negative": {[]edit{at("stages.2.cluster.entropy", -1)}, []edit{at("stages.2.cluster.entropy", "0.5")}, "must be at least 0 and at most 1000"},
 	"a percentile is for its method": {

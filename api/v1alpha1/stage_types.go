@@ -128,7 +128,7 @@ type Cluster struct {
 
 // ClusterRule changes how layers are clustered.
 //
-// +kubebuilder:validation:XValidation:rule="(has(self.skip) && self.skip) != has(self.clusters)",message="a rule either skips layers or gives them a number of clusters"
+// +kubebuilder:validation:XValidation:rule="(has(self.skip) && self.skip) != (has(self.clusters) || has(self.entropy))",message="a rule either skips layers or gives them clusters or entropy"
 type ClusterRule struct {
 	// layers is a pattern for names of weights; * stands for any run of characters, ? for any one.
 	// +required
@@ -140,6 +140,10 @@ type ClusterRule struct {
 	// +kubebuilder:validation:Minimum=2
 	// +kubebuilder:validation:Maximum=255
 	Clusters *int32 `json:"clusters,omitempty"`
+	// entropy of these layers.
+	// +optional
+	// +kubebuilder:validation:XValidation:rule="double(self) >= 0.0 && double(self) <= 1000.0",message="must be at least 0 and at most 1000"
+	Entropy *Decimal `json:"entropy,omitempty"`
 	// skip leaves these layers alone.
 	// +optional
 	Skip bool `json:"skip,omitempty"`

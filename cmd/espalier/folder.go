@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -18,6 +20,9 @@ func (f *folder) write(ctx context.Context, p *stage.Publication) error {
 		if err := f.fresh(sub); err != nil {
 			return err
 		}
+	}
+	if err := os.Remove(filepath.Join(f.path, stage.FoundFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
 	}
 	return p.Files(ctx, func(name string, content []byte) error {
 		return tflite.WriteWhole(filepath.Join(f.path, filepath.FromSlash(name)), content)

@@ -9,9 +9,11 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"espalier.dev/espalier/api/v1alpha1"
+	"espalier.dev/espalier/internal/search"
 	"espalier.dev/espalier/internal/stage"
 	"espalier.dev/espalier/internal/walk"
 	"espalier.dev/espalier/optimizer"
+	"espalier.dev/espalier/optimizer/sensitivity"
 )
 
 // localWalk walks a tree in this process: decide, start what was decided, wait for one outcome, decide again.
@@ -24,6 +26,9 @@ type localWalk struct {
 	started  map[string]metav1.Time
 	cancel   map[string]context.CancelFunc
 	failure  error // of the first stage that failed
+
+	plan   *search.Plan // nil of a pipeline with stages of its own
+	layers []sensitivity.Layer
 }
 
 // outcome is what came of one stage.

@@ -1,14 +1,12 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
 
-	"espalier.dev/espalier/api/v1alpha1"
 	"espalier.dev/espalier/internal/artifact"
 	"espalier.dev/espalier/internal/fault"
 	"espalier.dev/espalier/internal/stage"
@@ -32,8 +30,8 @@ func newReportCommand(streams *ioStreams) *cobra.Command {
 			if err != nil {
 				return fault.As(fault.Spec, fmt.Errorf("%w: it is not the folder of a finished run", err))
 			}
-			var pipeline v1alpha1.OptimizationPipeline
-			if err := json.Unmarshal(content, &pipeline); err != nil {
+			pipeline, searched, err := stage.ReadResult(content)
+			if err != nil {
 				return fault.As(fault.Spec, fmt.Errorf("%s/result.json: %w", folder, err))
 			}
 			store, err := artifact.OpenFolder(filepath.Join(folder, ".cache"))
@@ -41,7 +39,7 @@ func newReportCommand(streams *ioStreams) *cobra.Command {
 				return fault.As(fault.Storage, err)
 			}
 			defer store.Close()
-			publication := &stage.Publication{Store: store, Pipeline: &pipeline, Tool: tool(), Models: true}
+			publication := &stage.Publication{Store: store, Pipeline: pipeline, Searched: searched, Tool: tool(), Models: true}
 			page, err := publication.Report(cmd.Context())
 			if err == nil {
 				err = tflite.WriteWhole(filepath.Join(folder, "report.html"), page)

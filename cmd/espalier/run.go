@@ -37,6 +37,7 @@ first leaf that meets every constraint. The folder gets
   report.html    the tree, the figures and the weights of every layer, for people
   leaves/        every int8 leaf, one file a stage
   models/        the float models between stages
+  found.yaml     of a search: what it found, as a plain pipeline that makes the same leaf
   .cache/        what was computed, by content: a second run goes on from there
 
 Paths in the manifest are relative to the manifest. Models and datasets at s3://, gs:// and azblob:// addresses are read with the
@@ -96,7 +97,11 @@ func (o *runOptions) run(ctx context.Context) error {
 	runner.Store = store
 	view.inputs(pipeline, prepared)
 	local := newLocalWalk(pipeline, runner, view)
-	decision, walkErr := local.walk(ctx)
+	goOn := local.walk
+	if pipeline.Spec.Search != nil {
+		goOn = local.search
+	}
+	decision, walkErr := goOn(ctx)
 	view.close()
 	if walkErr != nil && len(local.results) == 0 {
 		if local.failure != nil && errors.Is(walkErr, local.failure) { // the stage's line said it
@@ -106,6 +111,9 @@ func (o *runOptions) run(ctx context.Context) error {
 	}
 	files := &folder{path: o.out}
 	found := &stage.Publication{Store: store, Pipeline: local.filled(decision, stage.LeafFile), Tool: tool(), Models: true}
+	if found.Searched, err = local.searched(decision, filepath.Dir(o.manifest), o.out); err != nil {
+		return errors.Join(walkErr, fault.As(fault.Storage, err))
+	}
 	if err := files.write(context.WithoutCancel(ctx), found); err != nil {
 		return errors.Join(walkErr, fault.As(fault.Storage, err))
 	}
@@ -116,7 +124,7 @@ func (o *runOptions) run(ctx context.Context) error {
 	if walkErr != nil {
 		return walkErr
 	}
-	view.conclude(decision, o.out)
+	view.conclude(decision, o.out, found.Searched)
 	return local.verdict(decision)
 }
 

@@ -347,10 +347,13 @@ func (v *view) close() {
 }
 
 // conclude says what was decided and where it lies.
-func (v *view) conclude(d walk.Decision, out string) {
+func (v *view) conclude(d walk.Decision, out string, searched *stage.Searched) {
 	fmt.Fprintf(v.streams.Out, "\n%s\n", d.Message)
 	if d.Selected != "" {
 		fmt.Fprintf(v.streams.Out, "leaf:   %s/leaves/%s.tflite\n", strings.TrimSuffix(out, "/"), d.Selected)
+	}
+	if searched != nil && searched.Manifest != nil {
+		fmt.Fprintf(v.streams.Out, "stages: %s/%s\n", strings.TrimSuffix(out, "/"), stage.FoundFile)
 	}
 	fmt.Fprintf(v.streams.Out, "report: %s/report.html\n", strings.TrimSuffix(out, "/"))
 }

@@ -134,7 +134,12 @@ func clusterTechnique(c v1alpha1.Cluster) (lineage.Technique, error) {
 		Measure: c.Sensitivity, Reconstruct: c.Reconstruct,
 	}
 	for _, r := range c.Rules {
-		t.Rules = append(t.Rules, cluster.Rule{Layers: r.Layers, Skip: r.Skip, Clusters: int(v1alpha1.Or(r.Clusters, 0))})
+		rule := cluster.Rule{Layers: r.Layers, Skip: r.Skip, Clusters: int(v1alpha1.Or(r.Clusters, 0))}
+		if r.Entropy != nil {
+			e := n.float(r.Entropy, 0)
+			rule.Entropy = &e
+		}
+		t.Rules = append(t.Rules, rule)
 	}
 	return t, n.err
 }

@@ -10,17 +10,22 @@ import (
 	"slices"
 	"strings"
 
+	"sigs.k8s.io/yaml"
+
 	"espalier.dev/espalier/api/v1alpha1"
 	"espalier.dev/espalier/internal/artifact"
 	"espalier.dev/espalier/internal/fault"
+	"espalier.dev/espalier/internal/search"
 	"espalier.dev/espalier/internal/walk"
 	"espalier.dev/espalier/optimizer/report"
+	"espalier.dev/espalier/optimizer/sensitivity"
 )
 
 // The names of what is made for people.
 const (
 	ResultFile   = "result.json"
 	ReportFile   = "report.html"
+	FoundFile    = "found.yaml"
 	SelectedFile = "leaf.tflite"
 )
 
@@ -38,6 +43,33 @@ type Publication struct {
 	Tool string
 	// Models says that the float models between stages belong to it.
 	Models bool
+	// Searched is what a search did whose trials are the pipeline's stages; nil of a pipeline with stages of its own.
+	Searched *Searched
+}
+
+// Searched is what a search did: what layers tolerate, the trials, and the plain pipeline that makes the selected leaf again, if one was.
+type Searched struct {
+	Layers []sensitivity.Layer `json:"layers"`
+	search.Plan
+	Manifest *v1alpha1.OptimizationPipeline `json:"manifest,omitempty"`
+}
+
+// written is the content of result.json: the pipeline with its status, and what its search did.
+type written struct {
+	*v1alpha1.OptimizationPipeline
+	Searched *Searched `json:"searched,omitempty"`
+}
+
+// ReadResult reads result.json back.
+func ReadResult(content []byte) (*v1alpha1.OptimizationPipeline, *Searched, error) {
+	w := written{OptimizationPipeline: &v1alpha1.OptimizationPipeline{}}
+	if err := json.Unmarshal(content, &w); err != nil {
+		return nil, nil, err
+	}
+	if w.Searched != nil {
+		w.Spec = search.Run(&w.Spec, w.Searched.Stages())
+	}
+	return w.OptimizationPipeline, w.Searched, nil
 }
 
 // Files hands over every file: leaves, models, the report, and last the result.
@@ -62,11 +94,32 @@ func (p *Publication) Files(ctx context.Context, put func(name string, content [
 	if err := put(ReportFile, page); err != nil {
 		return err
 	}
-	data, err := json.MarshalIndent(p.Pipeline, "", "  ")
+	w := written{p.Pipeline, p.Searched}
+	if p.Searched != nil {
+		w.OptimizationPipeline = p.Pipeline.DeepCopy()
+		w.Spec.Stages, w.Spec.Selection = nil, v1alpha1.Selection{}
+		if err := p.found(put); err != nil {
+			return err
+		}
+	}
+	data, err := json.MarshalIndent(w, "", "  ")
 	if err != nil {
 		return err
 	}
 	return put(ResultFile, append(data, '\n'))
+}
+
+// found hands over the plain pipeline that a search found, if it did.
+func (p *Publication) found(put func(name string, content []byte) error) error {
+	if p.Searched.Manifest == nil {
+		return nil
+	}
+	text, err := yaml.Marshal(p.Searched.Manifest)
+	if err != nil {
+		return err
+	}
+	head := fmt.Sprintf("# What a search found, as stages: they make the leaf of %s again.\n", p.Pipeline.Status.Selected.Stage)
+	return put(FoundFile, append([]byte(head), text...))
 }
 
 // selected hands over the leaf that was taken, if one was.

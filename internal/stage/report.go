@@ -36,6 +36,11 @@ func (b *reportBuilder) build() (*report.Data, error) {
 	for _, c := range p.Spec.Constraints {
 		b.data.Constraints = append(b.data.Constraints, constraintOf(c))
 	}
+	if b.Searched != nil {
+		for _, t := range b.Searched.Trials {
+			b.decide(t.Stage.Name, "tried", "it "+t.Why)
+		}
+	}
 	for i := range p.Status.Stages {
 		if p.Status.Stages[i].Name == walk.Publish { // makes the report itself
 			continue

@@ -115,6 +115,18 @@ func StageHash(spec *v1alpha1.OptimizationPipelineSpec, name string, v Versions,
 	return text
 }
 
+// SensitivityHash names what every layer of the network tolerates in the store, given what the baseline pinned.
+func SensitivityHash(spec *v1alpha1.OptimizationPipelineSpec, v Versions, pinned v1alpha1.Baseline) (string, error) {
+	in, err := StageInputs(spec, Baseline)
+	if err != nil {
+		return "", err
+	}
+	in.Technique, in.Leaf = "sensitivity", nil
+	in.AlgorithmVersion, in.KernelClass = v.Algorithm, v.KernelClass
+	in.Parent, in.Data, in.Teacher = pinned.ModelDigest, pinned.DatasetDigest, pinned.ModelDigest
+	return in.Hash()
+}
+
 // BaselineHash tells one reading of the inputs from another: by where they are said to be and by the rerun token, not by what was found
 // there. It names no result in the store.
 func BaselineHash(spec *v1alpha1.OptimizationPipelineSpec, v Versions) string {

@@ -14,21 +14,24 @@ type Rule struct {
 	Skip bool
 	// Clusters of these weights; 0 leaves it as it is.
 	Clusters int
+	// Entropy of these weights; nil leaves it as it is.
+	Entropy *float64
 }
 
 // Target is what is planned for one kernel.
 type Target struct {
 	weight.Kernel
 	Clusters int
+	Entropy  float64
 }
 
-// NewPlan resolves the number of clusters and the exceptions, of which the first that matches counts, for a model's kernels: a
+// NewPlan resolves the number of clusters, the entropy and the exceptions, of which the first that matches counts, for a model's kernels: a
 // target for each that is clustered, and why others are not. Depthwise kernels have few weights and lose much, and are clustered
 // only if a rule says so. A rule that matches nothing is an error.
-func NewPlan(kernels []weight.Kernel, clusters int, rules []Rule) (targets []Target, notes []string, err error) {
+func NewPlan(kernels []weight.Kernel, o Options, rules []Rule) (targets []Target, notes []string, err error) {
 	used := make([]bool, len(rules))
 	for _, k := range kernels {
-		t, skip, matched := Target{Kernel: k, Clusters: clusters}, "", false
+		t, skip, matched := Target{Kernel: k, Clusters: o.Clusters, Entropy: o.Entropy}, "", false
 		if k.Depthwise() {
 			skip = "depthwise kernels are not clustered unless a rule says so"
 		}
@@ -46,6 +49,9 @@ func NewPlan(kernels []weight.Kernel, clusters int, rules []Rule) (targets []Tar
 			}
 			if rule.Clusters != 0 {
 				t.Clusters = rule.Clusters
+			}
+			if rule.Entropy != nil {
+				t.Entropy = *rule.Entropy
 			}
 		}
 		if skip != "" {

@@ -31,13 +31,13 @@ func (c Cluster) String() string { return fmt.Sprintf("%d clusters", c.Clusters)
 
 // Check resolves the settings for the network\'s weights.
 func (c Cluster) Check(n *Network) error {
-	_, _, err := cluster.NewPlan(n.Kernels(), c.Clusters, c.Rules)
+	_, _, err := cluster.NewPlan(n.Kernels(), c.Options, c.Rules)
 	return err
 }
 
 // Apply makes the network.
 func (c Cluster) Apply(ctx context.Context, n *Network, w *Work) (*Network, error) {
-	targets, notes, err := cluster.NewPlan(w.Kernels, c.Clusters, c.Rules)
+	targets, notes, err := cluster.NewPlan(w.Kernels, c.Options, c.Rules)
 	if err != nil {
 		return nil, err
 	}
@@ -67,7 +67,7 @@ func (c Cluster) Apply(ctx context.Context, n *Network, w *Work) (*Network, erro
 			}
 		}
 		o := c.Options
-		o.Clusters, o.Sensitivity = target.Clusters, sensitivity[target.Tensor]
+		o.Clusters, o.Entropy, o.Sensitivity = target.Clusters, target.Entropy, sensitivity[target.Tensor]
 		if single[target.Tensor] {
 			if o.Scope == weight.PerChannel {
 				return nil, errScales(target.Name)

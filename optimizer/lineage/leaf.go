@@ -174,7 +174,7 @@ func (o LeafOptions) CheckAfter(n *Network, c Cluster, own LeafOptions) error {
 	if err != nil {
 		return err
 	}
-	targets, _, err := cluster.NewPlan(n.Kernels(), c.Clusters, c.Rules)
+	targets, _, err := cluster.NewPlan(n.Kernels(), c.Options, c.Rules)
 	for _, t := range targets {
 		if single[t.Tensor] {
 			return errScales(t.Name)

@@ -22,7 +22,7 @@ type Plan struct {
 	EvenBits float64 `json:"evenBits"`
 }
 
-// Rule is a layer's own level.
+// Rule is a layer's own level. The layer goes by its Pattern.
 type Rule struct {
 	Layer string  `json:"layer"`
 	Level float64 `json:"level"`
@@ -67,6 +67,15 @@ func Allocate(layers []Layer, technique string, level float64) (Plan, error) {
 	}
 	if plan.Error >= plan.Even { // prices reach only levels on the hull of error over bits, and one level for all may lie between them
 		plan.settle(chosen, evenly(chosen, techniques[technique], level))
+	}
+	names := make([]string, len(layers))
+	for i, l := range layers {
+		names[i] = l.Name
+	}
+	for i := range plan.Rules {
+		if pattern := Pattern(plan.Rules[i].Layer, names); pattern != "" {
+			plan.Rules[i].Layer = pattern
+		}
 	}
 	return plan, nil
 }

@@ -84,6 +84,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.RunPolicyApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("S3Options"):
 		return &apiv1alpha1.S3OptionsApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("Search"):
+		return &apiv1alpha1.SearchApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("SecurityContext"):
 		return &apiv1alpha1.SecurityContextApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("Selected"):

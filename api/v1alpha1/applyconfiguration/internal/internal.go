@@ -161,6 +161,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: clusters
       type:
         scalar: numeric
+    - name: entropy
+      type:
+        namedType: dev.espalier.espalier.api.v1alpha1.Decimal
     - name: layers
       type:
         scalar: string
@@ -428,6 +431,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: runPolicy
       type:
         namedType: dev.espalier.espalier.api.v1alpha1.RunPolicy
+    - name: search
+      type:
+        namedType: dev.espalier.espalier.api.v1alpha1.Search
     - name: selection
       type:
         namedType: dev.espalier.espalier.api.v1alpha1.Selection
@@ -752,6 +758,18 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: region
       type:
         scalar: string
+- name: dev.espalier.espalier.api.v1alpha1.Search
+  map:
+    fields:
+    - name: maxMinutes
+      type:
+        namedType: dev.espalier.espalier.api.v1alpha1.Decimal
+    - name: maxTrials
+      type:
+        scalar: numeric
+    - name: minimize
+      type:
+        namedType: dev.espalier.espalier.api.v1alpha1.Metric
 - name: dev.espalier.espalier.api.v1alpha1.SecurityContext
   map:
     fields:

@@ -4,6 +4,10 @@
 
 package v1alpha1
 
+import (
+	apiv1alpha1 "espalier.dev/espalier/api/v1alpha1"
+)
+
 // ClusterRuleApplyConfiguration represents a declarative configuration of the ClusterRule type for use
 // with apply.
 //
@@ -13,6 +17,8 @@ type ClusterRuleApplyConfiguration struct {
 	Layers *string `json:"layers,omitempty"`
 	// clusters of these layers.
 	Clusters *int32 `json:"clusters,omitempty"`
+	// entropy of these layers.
+	Entropy *apiv1alpha1.Decimal `json:"entropy,omitempty"`
 	// skip leaves these layers alone.
 	Skip *bool `json:"skip,omitempty"`
 }
@@ -36,6 +42,14 @@ func (b *ClusterRuleApplyConfiguration) WithLayers(value string) *ClusterRuleApp
 // If called multiple times, the Clusters field is set to the value of the last call.
 func (b *ClusterRuleApplyConfiguration) WithClusters(value int32) *ClusterRuleApplyConfiguration {
 	b.Clusters = &value
+	return b
+}
+
+// WithEntropy sets the Entropy field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Entropy field is set to the value of the last call.
+func (b *ClusterRuleApplyConfiguration) WithEntropy(value apiv1alpha1.Decimal) *ClusterRuleApplyConfiguration {
+	b.Entropy = &value
 	return b
 }
 

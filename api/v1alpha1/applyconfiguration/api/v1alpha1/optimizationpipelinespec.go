@@ -28,6 +28,8 @@ type OptimizationPipelineSpecApplyConfiguration struct {
 	// stages are the steps, in the order they are tried. A stage works on the nearest prune or cluster stage before it, or on the
 	// model where there is none, unless from says otherwise.
 	Stages []StageApplyConfiguration `json:"stages,omitempty"`
+	// search finds the stages, in place of stages.
+	Search *SearchApplyConfiguration `json:"search,omitempty"`
 	// constraints must all hold on one leaf. Without any, every stage runs and the last leaf is taken. A status has as many metrics.
 	Constraints []ConstraintApplyConfiguration `json:"constraints,omitempty"`
 	// selection says which satisfying leaf is taken.
@@ -121,6 +123,14 @@ func (b *OptimizationPipelineSpecApplyConfiguration) WithStages(values ...*Stage
 		}
 		b.Stages = append(b.Stages, *values[i])
 	}
+	return b
+}
+
+// WithSearch sets the Search field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Search field is set to the value of the last call.
+func (b *OptimizationPipelineSpecApplyConfiguration) WithSearch(value *SearchApplyConfiguration) *OptimizationPipelineSpecApplyConfiguration {
+	b.Search = value
 	return b
 }
 

@@ -1,0 +1,144 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"math"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+
+	"espalier.dev/espalier/api/v1alpha1"
+	"espalier.dev/espalier/internal/stage"
+	"espalier.dev/espalier/internal/walk"
+)
+
+// goalOf is the first manifest of the guide, which a newcomer meets.
+func goalOf(t *testing.T) string {
+	t.Helper()
+	guide, err := os.ReadFile("../../docs/guide.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, chapter, _ := strings.Cut(string(guide), "\n## 3.")
+	block := regexp.MustCompile("(?s)```yaml\n(.*?)```").FindStringSubmatch(chapter)
+	if block == nil || !strings.Contains(block[1], "search: {minimize") {
+		t.Fatal("chapter 3 of the guide does not begin with a goal")
+	}
+	return block[1]
+}
+
+func searched(t *testing.T, manifest, out string) (p v1alpha1.OptimizationPipeline, s *stage.Searched, stdout, stderr string) {
+	t.Helper()
+	stdout, stderr, code := espalier(context.Background(), "run", manifest, "-o", out)
+	if code != 0 {
+		t.Fatalf("exit code %d: %s", code, stderr)
+	}
+	found, s, err := stage.ReadResult(read(t, filepath.Join(out, "result.json")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return *found, s, stdout, stderr
+}
+
+// measured is a metric of a stage's leaf; of one without a leaf it is infinite.
+func measured(s *v1alpha1.StageStatus, name v1alpha1.Metric) float64 {
+	if s.Leaf == nil {
+		return math.Inf(1)
+	}
+	v, err := strconv.ParseFloat(walk.Value(s.Leaf.Metrics, name), 64)
+	if err != nil {
+		return math.Inf(1)
+	}
+	return v
+}
+
+func TestAGoalFindsALeafThatItsStagesMakeAgain(t *testing.T) {
+	path := project(t)
+	write(t, path, []byte(goalOf(t)+"  training: {epochs: 1, batchSize: 32, learningRate: \"3e-3\"}\n"))
+	out := filepath.Join(t.TempDir(), "out")
+	p, s, stdout, stderr := searched(t, path, out)
+	if p.Status.Selected == nil || s == nil || s.Manifest == nil || len(s.Trials) < 5 || s.Ended == "" {
+		t.Fatalf("%+v\n%s", s, stderr)
+	}
+	size, _ := strconv.ParseFloat(walk.Value(p.Status.Selected.Metrics, v1alpha1.CompressedBytes), 64)
+	for i := range p.Status.Stages {
+		if at := &p.Status.Stages[i]; measured(at, v1alpha1.AccuracyDrop) <= 0.01 && measured(at, v1alpha1.CompressedBytes) < size {
+			t.Errorf("%s is smaller than %s", at.Name, p.Status.Selected.Stage)
+		}
+	}
+	if !strings.Contains(stdout, "/found.yaml") || !strings.Contains(stderr, "search   trial-01 is the first") || !strings.Contains(stderr, "search   ended: ") {
+		t.Errorf("it is not said:\n%s%s", stdout, stderr)
+	}
+
+	again, _, _, _ := searched(t, filepath.Join(out, "found.yaml"), filepath.Join(t.TempDir(), "again"))
+	if again.Status.Selected.Digest != p.Status.Selected.Digest {
+		t.Errorf("the plain manifest selects %s of %s", again.Status.Selected.Digest, again.Status.Selected.Stage)
+	}
+
+	second, anew, _, stderr := searched(t, path, filepath.Join(t.TempDir(), "second"))
+	if second.Status.Selected.Digest != p.Status.Selected.Digest || len(anew.Trials) != len(s.Trials) {
+		t.Errorf("another search finds another leaf:\n%s", stderr)
+	}
+
+	resumed, _, _, _ := searched(t, path, out)
+	for i := range resumed.Status.Stages {
+		if at := &resumed.Status.Stages[i]; at.State == v1alpha1.StageCompleted && !at.Reused {
+			t.Errorf("%s was made again", at.Name)
+		}
+	}
+	if resumed.Status.Selected.Digest != p.Status.Selected.Digest {
+		t.Error("a search that goes on finds another leaf")
+	}
+
+	page := string(read(t, filepath.Join(out, "report.html")))
+	if _, stderr, code := espalier(context.Background(), "report", out); code != 0 {
+		t.Fatal(stderr)
+	}
+	if after := string(read(t, filepath.Join(out, "report.html"))); after != page || !strings.Contains(page, "is the first") {
+		t.Error("the report is another, or does not say what was tried")
+	}
+}
+
+func TestASearchWithoutMinimizeEndsAtTheFirstLeaf(t *testing.T) {
+	path := project(t)
+	text := strings.Replace(goalOf(t), "minimize: CompressedBytes, ", "", 1)
+	write(t, path, []byte(strings.Replace(text, "  search:", "  - {metric: Clusters, max: 16}\n  search:", 1)))
+	p, s, _, stderr := searched(t, path, filepath.Join(t.TempDir(), "out"))
+	if len(s.Trials) != 1 || p.Status.Selected.Stage != "trial-01" {
+		t.Errorf("%d trials, selected %s\n%s", len(s.Trials), p.Status.Selected.Stage, stderr)
+	}
+}
+
+func TestASearchThatFindsNothingLeavesNoStages(t *testing.T) {
+	path := project(t)
+	text := strings.Replace(goalOf(t), "  search:", "  - {metric: CompressedBytes, max: 100}\n  training: {epochs: 0}\n  search:", 1)
+	write(t, path, []byte(strings.Replace(text, "maxTrials: 24", "maxTrials: 2", 1)))
+	out := filepath.Join(t.TempDir(), "out")
+	write(t, mustFolder(t, out, stage.FoundFile), []byte("of an earlier run"))
+	_, stderr, code := espalier(context.Background(), "run", path, "-o", out)
+	if _, err := os.Stat(filepath.Join(out, stage.FoundFile)); code != 5 || err == nil || !strings.Contains(stderr, "all 2 trials of maxTrials were made") {
+		t.Errorf("exit code %d, %v:\n%s", code, err, stderr)
+	}
+	var result struct {
+		Spec     v1alpha1.OptimizationPipelineSpec
+		Searched *stage.Searched
+	}
+	if err := json.Unmarshal(read(t, filepath.Join(out, "result.json")), &result); err != nil {
+		t.Fatal(err)
+	}
+	if len(result.Spec.Stages) > 0 || result.Spec.Search == nil || result.Searched.Manifest != nil || len(result.Searched.Trials) != 2 {
+		t.Errorf("%+v", result)
+	}
+}
+
+func mustFolder(t *testing.T, folder, file string) string {
+	t.Helper()
+	if err := os.MkdirAll(folder, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return filepath.Join(folder, file)
+}

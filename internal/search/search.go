@@ -1,0 +1,265 @@
+package search
+
+import (
+	"fmt"
+	"math"
+
+	"espalier.dev/espalier/api/v1alpha1"
+	"espalier.dev/espalier/internal/walk"
+	"espalier.dev/espalier/optimizer/sensitivity"
+)
+
+// Input is everything a search is decided from.
+type Input struct {
+	Spec   *v1alpha1.OptimizationPipelineSpec
+	Layers []sensitivity.Layer
+	// Results are what came of the trials that are over, by stage.
+	Results map[string]Result
+}
+
+// Result is what came of a trial.
+type Result struct {
+	Leaf    *v1alpha1.Leaf // nil where it failed
+	Seconds float64        // it took, when it was made
+}
+
+// Plan is all that was tried and what is to be tried next.
+type Plan struct {
+	// Trials, in order. Those without a result are to be run.
+	Trials []Trial `json:"trials"`
+	// Ended says why nothing more is tried; "" while something is.
+	Ended string `json:"ended,omitempty"`
+}
+
+// Trial is a stage that a search tries.
+type Trial struct {
+	Stage v1alpha1.Stage `json:"stage"`
+	// Price of a bit, as the entropy weight of the average layer.
+	Price float64 `json:"price"`
+	// Why it is tried, as the end of a sentence that begins with its name.
+	Why string `json:"why"`
+}
+
+// Stages are those of all trials.
+func (p *Plan) Stages() []v1alpha1.Stage {
+	out := make([]v1alpha1.Stage, len(p.Trials))
+	for i := range p.Trials {
+		out[i] = p.Trials[i].Stage
+	}
+	return out
+}
+
+// Prices are tried by steps until one holds and the next does not, then halfway between those (of their logarithms), until they are less
+// than a fineness apart.
+const (
+	firstPrice            = 10.0
+	untrainedStep         = 3.0
+	trainedStep           = 2.0
+	leastPrice, mostPrice = 0.3, 900.0
+	fineness              = 1.2
+	// codes that layers may have: a price leaves them fewer.
+	codes = 32
+)
+
+// tilts are how much prices may differ by layer, in the order they are tried.
+var tilts = []float64{0.5, 0, 1}
+
+// Next decides what is tried next.
+func Next(in Input) Plan {
+	s := &search{Input: in}
+	if len(allocation{price: 1}.entropies(s.Layers)) == 0 {
+		s.plan.Ended = "no layer has weights that could share codes"
+		return s.plan
+	}
+	s.run()
+	if !s.over() {
+		s.plan.Ended = "no price is left to try"
+	}
+	return s.plan
+}
+
+// search replays all trials so far, in order, until one has no result.
+type search struct {
+	Input
+	plan    Plan
+	from    string  // what trials work on
+	seconds float64 // that the trials took
+	waiting bool    // for the result of the last trial
+}
+
+// over reports whether no further trial may be planned now.
+func (s *search) over() bool { return s.waiting || s.plan.Ended != "" }
+
+func (s *search) run() {
+	if s.from = s.zeros(); s.from == "" {
+		if !s.waiting {
+			s.plan.Ended = "the zeros that a constraint asks for could not be made"
+		}
+		return
+	}
+	f := frontier{tilt: tilts[0], step: untrainedStep}
+	s.advance(&f, s.untrained)
+	for _, tilt := range tilts[1:] { // the same price takes about as many bits at any tilt
+		if s.over() || f.high == 0 {
+			break
+		}
+		other := frontier{tilt: tilt, step: math.Sqrt(fineness), low: f.low}
+		if s.untrained(&other, f.high, fmt.Sprintf("has prices %s", tilted(tilt))) {
+			other.low = f.high
+			s.advance(&other, s.untrained)
+			f = other
+		}
+	}
+	if s.trains() {
+		f.high, f.step = 0, trainedStep
+		s.advance(&f, s.trained)
+	}
+}
+
+func tilted(tilt float64) string {
+	switch tilt {
+	case 0:
+		return "that are the same for all layers"
+	case 1:
+		return "that are one for the error of the outputs"
+	}
+	return "that differ by what layers tolerate"
+}
+
+// zeros makes the stage that the others work on where a constraint asks for zeros, and returns what they work on.
+func (s *search) zeros() string {
+	for _, c := range s.Spec.Constraints {
+		if c.Metric == v1alpha1.Sparsity && c.Min != nil {
+			stage := v1alpha1.Stage{From: v1alpha1.FromModel, Prune: &v1alpha1.Prune{Sparsity: *c.Min, Reconstruct: true}}
+			return s.try(stage, 0, "makes the zeros that a constraint asks for").name
+		}
+	}
+	return v1alpha1.FromModel
+}
+
+// trains reports whether trials may train.
+func (s *search) trains() bool {
+	t := s.Spec.Training
+	return t.Seeks() || v1alpha1.Or(t.Epochs, v1alpha1.DefaultEpochs) > 0
+}
+
+// tried is what came of a trial.
+type tried struct {
+	name  string // "" where it is not known yet, or there was no leaf
+	holds bool   // it meets what is asked of its answers
+}
+
+// try plans a trial, and says what came of it where that is known.
+func (s *search) try(stage v1alpha1.Stage, price float64, why string) tried {
+	if s.over() {
+		return tried{}
+	}
+	limit := int(v1alpha1.Or(s.Spec.Search.MaxTrials, v1alpha1.DefaultTrials))
+	minutes, err := s.Spec.Search.MaxMinutes.Float(v1alpha1.DefaultSearchMinutes)
+	switch {
+	case err != nil:
+		s.plan.Ended = err.Error()
+		return tried{}
+	case len(s.plan.Trials) >= limit:
+		s.plan.Ended = fmt.Sprintf("all %d trials of maxTrials were made", limit)
+		return tried{}
+	case s.seconds >= 60*minutes:
+		s.plan.Ended = fmt.Sprintf("the trials took the %g minutes of maxMinutes", minutes)
+		return tried{}
+	}
+	stage.Name = fmt.Sprintf("trial-%02d", len(s.plan.Trials)+1)
+	s.plan.Trials = append(s.plan.Trials, Trial{Stage: stage, Price: price, Why: why})
+	result, known := s.Results[stage.Name]
+	if !known {
+		s.waiting = true
+		return tried{}
+	}
+	s.seconds += result.Seconds
+	if result.Leaf == nil {
+		return tried{}
+	}
+	t, missed := tried{stage.Name, true}, walk.Judge(s.Spec.Constraints, result.Leaf)
+	for _, m := range missed {
+		t.holds = t.holds && falls(m.Constraint.Metric)
+	}
+	if len(missed) == 0 && s.Spec.Search.Minimize == "" {
+		s.plan.Ended = stage.Name + " meets every constraint"
+	}
+	return t
+}
+
+// falls reports whether a higher price brings the metric nearer to its bound.
+func falls(m v1alpha1.Metric) bool {
+	return m == v1alpha1.CompressedBytes || m == v1alpha1.Clusters
+}
+
+// frontier is where prices whose leaves hold end.
+type frontier struct {
+	tilt, step float64
+	low, high  float64 // the highest price that holds and the lowest that does not; 0: none yet
+}
+
+// next is the price to try next, 0 where none is left.
+func (f *frontier) next() (price float64, why string) {
+	switch {
+	case f.low == 0 && f.high == 0:
+		return firstPrice, "is the first"
+	case f.high == 0 && f.low*f.step <= mostPrice:
+		return f.low * f.step, fmt.Sprintf("goes on from price %.3g, which holds", f.low)
+	case f.low == 0 && f.high/f.step >= leastPrice:
+		return f.high / f.step, fmt.Sprintf("goes back from price %.3g, which does not hold", f.high)
+	case f.low > 0 && f.high > fineness*f.low:
+		return math.Sqrt(f.low * f.high), fmt.Sprintf("lies between prices %.3g, which holds, and %.3g, which does not", f.low, f.high)
+	}
+	return 0, ""
+}
+
+// advance moves a frontier as far as trials carry it.
+func (s *search) advance(f *frontier, holds func(f *frontier, price float64, why string) bool) {
+	for !s.over() {
+		price, why := f.next()
+		if price == 0 {
+			return
+		}
+		ok := holds(f, price, why)
+		switch {
+		case s.over():
+		case ok:
+			f.low = price
+		default:
+			f.high = price
+		}
+	}
+}
+
+// untrained tries a price without training.
+func (s *search) untrained(f *frontier, price float64, why string) bool {
+	none := int32(0)
+	return s.try(v1alpha1.Stage{From: s.from, Cluster: s.cluster(f, price), Training: v1alpha1.Training{Epochs: &none}}, price, why).holds
+}
+
+// trained tries a price with training, and where that is not enough, with training in int8 too.
+func (s *search) trained(f *frontier, price float64, why string) bool {
+	t := s.try(v1alpha1.Stage{From: s.from, Cluster: s.cluster(f, price)}, price, "trains, and "+why)
+	if t.holds || t.name == "" {
+		return t.holds
+	}
+	return s.try(v1alpha1.Stage{From: t.name, Quantize: &v1alpha1.Quantize{}}, price, "trains "+t.name+" in int8, since it does not hold").holds
+}
+
+func (s *search) cluster(f *frontier, price float64) *v1alpha1.Cluster {
+	return allocation{price, f.tilt, s.codes()}.cluster(s.Layers)
+}
+
+// codes is how many a layer may have.
+func (s *search) codes() int {
+	most := codes
+	for _, c := range s.Spec.Constraints {
+		if c.Metric == v1alpha1.Clusters && c.Max != nil {
+			if v, err := c.Max.Float(codes); err == nil {
+				most = max(2, min(most, int(v)))
+			}
+		}
+	}
+	return most
+}

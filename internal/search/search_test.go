@@ -1,0 +1,216 @@
+package search
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"espalier.dev/espalier/api/v1alpha1"
+	"espalier.dev/espalier/optimizer/sensitivity"
+)
+
+func layer(name string, weights int, error float64) sensitivity.Layer {
+	return sensitivity.Layer{Name: name, Weights: weights, Cluster: []sensitivity.Level{{Level: level, Error: error}}}
+}
+
+var layers = []sensitivity.Layer{layer("stem", 100, 1e-2), layer("middle", 10000, 1e-2), {Name: "clustered", Weights: 5}, layer("head", 1000, 1e-3)}
+
+func decimal(text string) *v1alpha1.Decimal {
+	d := v1alpha1.Decimal(text)
+	return &d
+}
+
+func number32(v int32) *int32 { return &v }
+
+// goal is a spec with a search.
+func goal(change func(*v1alpha1.OptimizationPipelineSpec)) *v1alpha1.OptimizationPipelineSpec {
+	s := &v1alpha1.OptimizationPipelineSpec{
+		Search:      &v1alpha1.Search{Minimize: v1alpha1.CompressedBytes},
+		Constraints: []v1alpha1.Constraint{{Metric: v1alpha1.AccuracyDrop, Max: decimal("0.01")}},
+	}
+	if change != nil {
+		change(s)
+	}
+	return s
+}
+
+// device gives the leaf of a trial from what it was made by.
+type device func(t Trial) *v1alpha1.Leaf
+
+// breaks is a device whose leaves answer well up to a price, and up to another where something is trained.
+func breaks(untrained, trained float64) device {
+	return func(t Trial) *v1alpha1.Leaf {
+		drop := "0"
+		if none := v1alpha1.Or(t.Stage.Training.Epochs, 1) == 0; none && t.Price > untrained || !none && t.Price > trained {
+			drop = "0.5"
+		}
+		return leaf(drop, fmt.Sprint(int(1e6/max(t.Price, 1))), strconv.Itoa(codes))
+	}
+}
+
+func leaf(drop, bytes, clusters string) *v1alpha1.Leaf {
+	return &v1alpha1.Leaf{Metrics: []v1alpha1.MetricValue{{Name: "AccuracyDrop", Value: drop}, {Name: "CompressedBytes", Value: bytes}, {Name: "Clusters", Value: clusters}}}
+}
+
+// played runs a search to its end, and checks that every plan begins with the one before it.
+func played(t *testing.T, spec *v1alpha1.OptimizationPipelineSpec, of device, seconds float64) Plan {
+	t.Helper()
+	in, before := Input{Spec: spec, Layers: layers, Results: map[string]Result{}}, Plan{}
+	for range 100 {
+		plan := Next(in)
+		if n := len(before.Trials); len(plan.Trials) < n || n > 0 && cmp.Diff(before.Trials, plan.Trials[:n]) != "" {
+			t.Fatalf("a plan does not begin with the one before it:\n%s", cmp.Diff(before.Trials, plan.Trials))
+		}
+		if plan.Ended != "" {
+			return plan
+		}
+		if len(plan.Trials) == len(before.Trials) {
+			t.Fatal("nothing is tried, and nothing said")
+		}
+		for _, trial := range plan.Trials[len(before.Trials):] {
+			in.Results[trial.Stage.Name] = Result{Leaf: of(trial), Seconds: seconds}
+		}
+		before = plan
+	}
+	t.Fatal("it does not end")
+	return Plan{}
+}
+
+func prices(p Plan) string {
+	var out []string
+	for _, t := range p.Trials {
+		text := strconv.FormatFloat(t.Price, 'g', 3, 64)
+		switch {
+		case t.Stage.Quantize != nil:
+			text += "q"
+		case t.Stage.Prune != nil:
+			text += "p"
+		case t.Stage.Training.Epochs == nil:
+			text += "t"
+		}
+		out = append(out, text)
+	}
+	return strings.Join(out, " ")
+}
+
+func TestASearchGoesToTheHighestPriceThatHolds(t *testing.T) {
+	untrained := func(s *v1alpha1.OptimizationPipelineSpec) { s.Training.Epochs = number32(0) }
+	tests := map[string]struct {
+		change func(*v1alpha1.OptimizationPipelineSpec)
+		of     device
+		want   string // prices, t with training, q in int8
+		ended  string
+	}{
+		"without training":   {untrained, breaks(40, 0), "10 30 90 52 39.5 45.3 45.3 45.3", "no price is left to try"},
+		"it begins too high": {untrained, breaks(2, 0), "10 3.33 1.11 1.92 2.53 2.21 2.21 2.21", "no price is left to try"},
+		"nothing holds":      {untrained, breaks(0, 0), "10 3.33 1.11 0.37 0.37 0.37", "no price is left to try"},
+		"everything holds":   {untrained, breaks(1e9, 0), "10 30 90 270 810", "no price is left to try"},
+		"with training":      {nil, breaks(40, 100), "10 30 90 52 39.5 45.3 45.3 45.3 79t 158t 158q 112t 112q 93.9t", "no price is left to try"},
+		"trials run out": {func(s *v1alpha1.OptimizationPipelineSpec) { s.Search.MaxTrials = number32(3) }, breaks(40, 0), "10 30 90",
+			"all 3 trials of maxTrials were made"},
+		"minutes run out": {func(s *v1alpha1.OptimizationPipelineSpec) { s.Search.MaxMinutes = decimal("2.5") }, breaks(40, 0), "10 30 90",
+			"the trials took the 2.5 minutes of maxMinutes"},
+		"the first that meets everything": {func(s *v1alpha1.OptimizationPipelineSpec) {
+			s.Search.Minimize = ""
+			s.Constraints = append(s.Constraints, v1alpha1.Constraint{Metric: v1alpha1.CompressedBytes, Max: decimal("20000")})
+		}, breaks(60, 0), "10 30 90 52", "trial-04 meets every constraint"},
+		"a constraint asks for zeros": {func(s *v1alpha1.OptimizationPipelineSpec) {
+			untrained(s)
+			s.Constraints = append(s.Constraints, v1alpha1.Constraint{Metric: v1alpha1.Sparsity, Min: decimal("0.5")})
+		}, func(Trial) *v1alpha1.Leaf {
+			l := leaf("0.5", "1", "32")
+			l.Metrics = append(l.Metrics, v1alpha1.MetricValue{Name: "Sparsity", Value: "0.5"})
+			return l
+		}, "0p 10 3.33 1.11 0.37 0.37 0.37", "no price is left to try"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			plan := played(t, goal(tt.change), tt.of, 60)
+			if got := prices(plan); got != tt.want || plan.Ended != tt.ended {
+				t.Errorf("prices %s, want %s; ended: %s, want %s", got, tt.want, plan.Ended, tt.ended)
+			}
+		})
+	}
+}
+
+func TestAFailedTrialHoldsNothing(t *testing.T) {
+	plan := played(t, goal(func(s *v1alpha1.OptimizationPipelineSpec) { s.Training.Epochs = number32(0) }), func(t Trial) *v1alpha1.Leaf {
+		if t.Price > 10 {
+			return nil
+		}
+		return leaf("0", "100", "32")
+	}, 1)
+	if got, want := prices(plan), "10 30 17.3 13.2 11.5 11.5 11.5"; got != want {
+		t.Errorf("prices %s, want %s", got, want)
+	}
+}
+
+func TestNetworksWithoutWeightsToShareEndTheSearch(t *testing.T) {
+	plan := Next(Input{Spec: goal(nil), Layers: []sensitivity.Layer{{Name: "clustered", Weights: 5}}})
+	if len(plan.Trials) > 0 || !strings.Contains(plan.Ended, "no layer has weights") {
+		t.Errorf("%+v", plan)
+	}
+}
+
+// The average layer is middle, with ten times as many weights as the others together.
+func TestLayersThatTolerateLessHaveCheaperBits(t *testing.T) {
+	tests := map[string]struct {
+		of   allocation
+		want string
+	}{
+		"one price for all":              {allocation{10, 0, 16}, "middle 10, head 10, stem 10"},
+		"one price for the output error": {allocation{10, 1, 16}, "middle 10.4, head 10.4, stem 0.104"},
+		"between":                        {allocation{10, 0.5, 16}, "middle 10.2, head 10.2, stem 1.02"},
+		"as dear as may be":              {allocation{990, 1, 16}, "middle 1000, head 1000, stem 10.3"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			c := tt.of.cluster(layers)
+			var got []string
+			for _, r := range c.Rules {
+				got = append(got, r.Layers+" "+string(*r.Entropy))
+			}
+			if text := strings.Join(got, ", "); text != tt.want || c.Clusters != 16 || !c.Reconstruct {
+				t.Errorf("%s, want %s; %+v", text, tt.want, c)
+			}
+		})
+	}
+}
+
+func TestManyLayersHaveRulesForTheLargest(t *testing.T) {
+	var many []sensitivity.Layer
+	for i := range 100 {
+		many = append(many, layer(fmt.Sprintf("l%d", i), i+1, 1))
+	}
+	c := allocation{1, 1, 32}.cluster(many)
+	if len(c.Rules) != sensitivity.MostRules || c.Rules[0].Layers != "l99" || c.Rules[63].Layers != "l36" {
+		t.Errorf("%d rules, from %s", len(c.Rules), c.Rules[0].Layers)
+	}
+}
+
+func TestTheManifestIsTheChainOfStagesThatMadeTheLeaf(t *testing.T) {
+	spec := goal(nil)
+	plan := played(t, spec, breaks(40, 100), 1)
+	p := &v1alpha1.OptimizationPipeline{Spec: *spec}
+	p.Name = "goal"
+	for i := range plan.Trials {
+		trial := plan.Trials[i].Stage
+		m := Manifest(p, &plan, trial.Name)
+		want := []v1alpha1.Stage{trial}
+		if trial.Quantize != nil {
+			want = []v1alpha1.Stage{plan.Trials[i-1].Stage, trial}
+		}
+		if diff := cmp.Diff(want, m.Spec.Stages); diff != "" || m.Spec.Search != nil || m.Name != "goal" {
+			t.Errorf("%s: search %v:\n%s", trial.Name, m.Spec.Search, diff)
+		}
+		if s := m.Spec.Selection; s.Strategy != v1alpha1.SelectBest || s.Objective != v1alpha1.CompressedBytes {
+			t.Errorf("selection %+v", s)
+		}
+	}
+	if m := Manifest(p, &plan, v1alpha1.BaselineStage); m != nil {
+		t.Errorf("the baseline has a manifest: %+v", m)
+	}
+}
