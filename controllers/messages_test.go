@@ -8,10 +8,12 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
 
 	clocktesting "k8s.io/utils/clock/testing"
 
 	"espalier.dev/espalier/api/v1alpha1"
+	"espalier.dev/espalier/internal/stage"
 	"espalier.dev/espalier/internal/walk"
 )
 
@@ -108,5 +110,25 @@ func TestAFinishedAnswerIsFrozen(t *testing.T) {
 	p.Generation = 4 // another spec is decided by what the stages are now
 	if v := decide(); len(v.decision.Start) == 0 {
 		t.Errorf("nothing is started for another spec: %s", v.decision.Message)
+	}
+}
+
+func TestAFailureIsSaidWhileItsRetryWaitsForAPlace(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.play = func(o *stage.Order, _ *corev1.Pod) act {
+		if o.Pipeline == "holder" {
+			return act{hang: true}
+		}
+		data, _ := (&stage.Outcome{Stage: o.Stage, InputHash: o.InputHash, Reason: stage.ReasonUnavailable, Message: "no answer"}).Marshal()
+		return act{exit: 6, message: string(data)}
+	}
+	w.run(bound(1))
+	w.pipeline("failed", func(p *v1alpha1.OptimizationPipeline) { p.Spec.RunPolicy.BackoffSeconds = ptr.To[int32](3) })
+	w.waits("failed", walk.ReasonRetrying)
+	w.pipeline("holder")
+	p := w.waits("failed", reasonInFlightLimit)
+	if got := stageStatus(&p.Status, walk.Baseline).Message; !strings.Contains(got, "before that, ") || !strings.Contains(got, "no answer") {
+		t.Errorf("its message is %q", got)
 	}
 }

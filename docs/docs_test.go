@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -222,23 +223,104 @@ func TestEveryFlagOfTheManagerThatIsNamedIsOne(t *testing.T) {
 	}
 }
 
-func TestTheTestsThatAreNamedAreThere(t *testing.T) {
-	named := regexp.MustCompile("((?:`Test\\w+`(?:, )?)+) in `\\./([a-z0-9/]+)`").FindAllStringSubmatch(text(t, "tenants.md"), -1)
-	if len(named) < 10 {
-		t.Fatalf("tenants.md names tests in %d places", len(named))
+// testsOf are the names of a folder's tests.
+func testsOf(t *testing.T, folder string) []string {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join("..", folder, "*_test.go"))
+	if err != nil {
+		t.Fatal(err)
 	}
-	for _, m := range named {
-		files, err := filepath.Glob(filepath.Join("..", m[2], "*_test.go"))
-		if err != nil {
-			t.Fatal(err)
+	var out []string
+	for _, f := range files {
+		for _, m := range regexp.MustCompile(`(?m)^func (Test\w+)\(`).FindAllStringSubmatch(text(t, f), -1) {
+			out = append(out, m[1])
 		}
-		all := ""
-		for _, f := range files {
-			all += text(t, f)
+	}
+	return out
+}
+
+// TestTheTestsThatAreNamedAreThere looks for tests by their whole names, as in `TestX`, `TestY` in `./folder`, and by what a command runs.
+func TestTheTestsThatAreNamedAreThere(t *testing.T) {
+	whole := regexp.MustCompile("((?:`Test\\w+`(?:, )?)+) in `\\./([A-Za-z0-9/]+)`")
+	command := regexp.MustCompile(`go test (?:-\S+ )*\./([A-Za-z0-9/]+)(?: -\w+)*? -run\s+'?(\w+)`)
+	found := 0
+	for name, document := range documents(t) {
+		for _, m := range whole.FindAllStringSubmatch(document, -1) {
+			there := testsOf(t, m[2])
+			for _, test := range regexp.MustCompile(`Test\w+`).FindAllString(m[1], -1) {
+				found++
+				if !slices.Contains(there, test) {
+					t.Errorf("%s names %s, which ./%s does not have", name, test, m[2])
+				}
+			}
 		}
-		for _, name := range regexp.MustCompile(`Test\w+`).FindAllString(m[1], -1) {
-			if !strings.Contains(all, "func "+name+"(") {
-				t.Errorf("tenants.md names %s, which ./%s does not have", name, m[2])
+		for _, m := range command.FindAllStringSubmatch(document, -1) {
+			found++
+			if m[2] != "NAME" && !slices.ContainsFunc(testsOf(t, m[1]), func(test string) bool { return strings.Contains(test, m[2]) }) {
+				t.Errorf("%s: go test ./%s -run %s runs nothing", name, m[1], m[2])
+			}
+		}
+	}
+	if found < 50 {
+		t.Errorf("the documents name %d tests", found)
+	}
+}
+
+// TestTheTestsOfFaultsAreThere looks for the tests that the last column of a table names by a part of their names: in the folder that it
+// names, in ./test/e2e those marked so, else in ./controllers or ./cmd/espalier.
+func TestTheTestsOfFaultsAreThere(t *testing.T) {
+	for _, page := range []string{"operator.md", "security.md"} {
+		found := 0
+		for line := range strings.Lines(text(t, page)) {
+			cells := strings.Split(strings.TrimSpace(line), "|")
+			if len(cells) != 5 {
+				continue
+			}
+			for part := range strings.SplitSeq(cells[3], ";") {
+				folders := []string{"controllers", "cmd/espalier"}
+				if m := regexp.MustCompile("in `\\./([A-Za-z0-9/]+)`").FindStringSubmatch(part); m != nil {
+					folders = []string{m[1]}
+				} else if strings.Contains(part, "*e2e* `") {
+					folders = []string{"test/e2e"}
+				}
+				var there []string
+				for _, folder := range folders {
+					there = append(there, testsOf(t, folder)...)
+				}
+				for _, m := range regexp.MustCompile("`([A-Z][a-z]*[A-Z]\\w+|Decide)`").FindAllStringSubmatch(part, -1) {
+					found++
+					if !slices.ContainsFunc(there, func(test string) bool { return strings.Contains(test, m[1]) }) {
+						t.Errorf("%s names %s, which is in none of %v", page, m[1], folders)
+					}
+				}
+			}
+		}
+		if found < 8 {
+			t.Errorf("%s names %d tests", page, found)
+		}
+	}
+}
+
+func TestEveryKindOfFaultHasATest(t *testing.T) {
+	rows := map[string]bool{}
+	for _, m := range regexp.MustCompile("(?m)^\\| (\\d+) \\| .* \\| .*`Test\\w+` in .*\\|$").FindAllStringSubmatch(text(t, "tenants.md"), -1) {
+		rows[m[1]] = true
+	}
+	for n := 1; n <= 18; n++ {
+		if !rows[strconv.Itoa(n)] {
+			t.Errorf("tenants.md has no row for %d", n)
+		}
+	}
+}
+
+func TestTheTargetsOfMakeThatAreNamedAreThere(t *testing.T) {
+	targets := regexp.MustCompile(`(?m)^([a-z0-9/-]+):`).FindAllStringSubmatch(text(t, "../Makefile"), -1)
+	for name, document := range documents(t) {
+		for _, m := range regexp.MustCompile("(?m)(?:`|^\\$ |&& )make ([a-z0-9 -]+)").FindAllStringSubmatch(document, -1) {
+			for _, target := range strings.Fields(m[1]) {
+				if !slices.ContainsFunc(targets, func(known []string) bool { return known[1] == target }) {
+					t.Errorf("%s: make %s: the Makefile has no such target", name, target)
+				}
 			}
 		}
 	}

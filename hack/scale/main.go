@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	"gonum.org/v1/gonum/stat"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -245,8 +246,12 @@ func quantile(d []time.Duration, q float64) time.Duration {
 	if len(d) == 0 {
 		return 0
 	}
-	slices.Sort(d)
-	return d[min(len(d)-1, int(q*float64(len(d))))].Round(time.Millisecond)
+	values := make([]float64, len(d))
+	for i, v := range d {
+		values[i] = float64(v)
+	}
+	slices.Sort(values)
+	return time.Duration(stat.Quantile(q, stat.Empirical, values, nil)).Round(time.Millisecond)
 }
 
 func sorted(m map[string]float64) []string {
