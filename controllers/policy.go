@@ -60,7 +60,7 @@ func (p Policy) check(spec *v1alpha1.OptimizationPipelineSpec, own string) error
 }
 
 // harmless are the environment variables that pipelines may set beside secrets: proxies, and what bounds the Go runtime. Of others a
-// library may learn another host to send tokens to, as of STORAGE_EMULATOR_HOST, or to write them into the log, as of GODEBUG.
+// library may learn another host to send tokens to, as of GOOGLE_CLOUD_UNIVERSE_DOMAIN, or to write them into the log, as of GODEBUG.
 var harmless = []string{
 	"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy", "GOGC", "GOMAXPROCS", "GOMEMLIMIT",
 }

@@ -50,7 +50,7 @@ func TestAPipelineNamesOnlyWhatTheInstallationAllows(t *testing.T) {
 		"secrets in anybody's image":           {images, func(s *spec) { secret(s); s.Template.Image = "registry/team-a/own:1" }, "secrets are mounted into images of the installation alone"},
 		"secrets in a stage's image":           {images, func(s *spec) { secret(s); s.Stages[0].Template.Image = "registry/team-a/own:1" }, "secrets are mounted"},
 		"an Azure host beside secrets":         {Policy{}, beside("AZURE_STORAGE_DOMAIN"), "AZURE_STORAGE_DOMAIN is not allowed beside secrets"},
-		"a Google host beside secrets":         {Policy{}, beside("STORAGE_EMULATOR_HOST"), "may say where they are sent: leave it out; allowed are HTTP_PROXY"},
+		"a Google host beside secrets":         {Policy{}, beside("GOOGLE_CLOUD_UNIVERSE_DOMAIN"), "may say where they are sent: leave it out; allowed are HTTP_PROXY"},
 		"a log of every header beside secrets": {Policy{}, beside("GODEBUG"), "GODEBUG is not allowed"},
 		"a proxy beside secrets":               {Policy{}, beside("HTTPS_PROXY"), ""},
 		"a bound of memory beside secrets":     {Policy{}, beside("GOMEMLIMIT"), ""},
