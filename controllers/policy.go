@@ -39,6 +39,7 @@ func (p Policy) trusts(image, own string) bool {
 
 // check reports what a spec names and may not.
 func (p Policy) check(spec *v1alpha1.OptimizationPipelineSpec, own string) error {
+	effective := []v1alpha1.PodTemplate{spec.EffectiveTemplate(nil)}
 	if err := p.template("spec.template", spec.Template, own); err != nil {
 		return err
 	}
@@ -46,40 +47,36 @@ func (p Policy) check(spec *v1alpha1.OptimizationPipelineSpec, own string) error
 		if err := p.template(fmt.Sprintf("spec.stages[%d].template", i), spec.Stages[i].Template, own); err != nil {
 			return err
 		}
-		if image := spec.EffectiveTemplate(&spec.Stages[i]).Image; !p.trusts(image, own) && hasSecrets(spec) {
-			return noSecrets(image)
+		effective = append(effective, spec.EffectiveTemplate(&spec.Stages[i]))
+	}
+	secrets := hasSecrets(spec)
+	for _, t := range effective {
+		trusted, identity := p.trusts(t.Image, own), t.ServiceAccountName != "" && t.ServiceAccountName != "default"
+		if secrets && !trusted {
+			return noSecrets(t.Image)
 		}
-	}
-	if !p.trusts(spec.Template.Image, own) && hasSecrets(spec) {
-		return noSecrets(spec.Template.Image)
-	}
-	if err := besideSecrets(spec); err != nil {
-		return err
+		if secrets || identity && trusted {
+			if err := onlyHarmless(t.Env); err != nil {
+				return err
+			}
+		}
 	}
 	return insideImage(spec)
 }
 
-// harmless are the environment variables that pipelines may set beside secrets: proxies, and what bounds the Go runtime. Of others a
-// library may learn another host to send tokens to, as of GOOGLE_CLOUD_UNIVERSE_DOMAIN, or to write them into the log, as of GODEBUG.
+// harmless are the environment variables that pipelines may set beside secrets, and beside a service account that is allowed: proxies, what
+// bounds the Go runtime, and the account of an azblob:// address. Of others a library may learn another host to send tokens to, as of
+// GOOGLE_CLOUD_UNIVERSE_DOMAIN, or to write them into the log, as of GODEBUG. Code of the author's own needs no variables for that.
 var harmless = []string{
-	"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy", "GOGC", "GOMAXPROCS", "GOMEMLIMIT",
+	"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy", "GOGC", "GOMAXPROCS", "GOMEMLIMIT", "AZURE_STORAGE_ACCOUNT",
 }
 
-// besideSecrets refuses environment variables that could give the secrets away.
-func besideSecrets(spec *v1alpha1.OptimizationPipelineSpec) error {
-	if !hasSecrets(spec) {
-		return nil
-	}
-	templates := []v1alpha1.PodTemplate{spec.Template}
-	for i := range spec.Stages {
-		templates = append(templates, spec.Stages[i].Template)
-	}
-	for _, t := range templates {
-		for _, e := range t.Env {
-			if !slices.Contains(harmless, e.Name) {
-				return fmt.Errorf("template.env %s is not allowed beside secrets, as it may say where they are sent: leave it out; allowed are %s",
-					e.Name, strings.Join(harmless, ", "))
-			}
+// onlyHarmless refuses environment variables that could give credentials away.
+func onlyHarmless(env []v1alpha1.EnvVar) error {
+	for _, e := range env {
+		if !slices.Contains(harmless, e.Name) {
+			return fmt.Errorf("template.env %s is not allowed beside credentials, as it may say where they are sent: leave it out; allowed are %s",
+				e.Name, strings.Join(harmless, ", "))
 		}
 	}
 	return nil
