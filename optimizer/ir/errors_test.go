@@ -22,6 +22,12 @@ func TestErrorsNameTheOperatorAndWhatIsWrong(t *testing.T) {
 			},
 			"operator 0 MAX_POOL_2D: a window of 4×4 (dilation 1×1) does not fit 3×3 pixels",
 		},
+		"spectra of single numbers": {
+			func(b *builder) int32 {
+				return b.Op("spectrum", schema.BuiltinOperatorRFFT2D, schema.BuiltinOptionsNONE, nil, []int32{1, 4, 1}, b.Input("x", 1, 4, 1), b.Ints("lengths", 4, 1))
+			},
+			"operator 0 RFFT2D: its rows have length 1: LiteRT's kernel reads beyond such rows; transform along the last dimension, swapped with the one before if need be",
+		},
 		"no stride": {
 			func(b *builder) int32 {
 				return b.Op("pool", schema.BuiltinOperatorMAX_POOL_2D, schema.BuiltinOptionsNONE, nil, []int32{1, 1, 1, 1}, b.Input("x", 1, 3, 3, 1))

@@ -25,6 +25,9 @@ func rfft2D(c *call) error {
 			return c.fail("length %d is no power of two", n)
 		}
 	}
+	if lengths[1] == 1 {
+		return c.fail("its rows have length 1: LiteRT's kernel reads beyond such rows; transform along the last dimension, swapped with the one before if need be")
+	}
 	rank := len(x)
 	if rank == 2 {
 		c.mix("it transforms across the samples")

@@ -453,3 +453,24 @@ func TestEmitRefusesWhatDoesNotFit(t *testing.T) {
 		})
 	}
 }
+
+// LiteRT's default path crashes at an int8 DEPTHWISE_CONV_2D without a bias.
+func TestEmitGivesDepthwiseLayersABias(t *testing.T) {
+	b := tflitetest.New()
+	x := b.Input("x", 1, 4, 4, 3)
+	options := &schema.DepthwiseConv2DOptionsT{StrideW: 1, StrideH: 1, DilationWFactor: 1, DilationHFactor: 1, DepthMultiplier: 1}
+	b.Output(b.Op("y", schema.BuiltinOperatorDEPTHWISE_CONV_2D, schema.BuiltinOptionsDepthwiseConv2DOptions, options, []int32{1, 3, 3, 3}, x, b.Const("kernel", tflitetest.Weights(1, 12), 1, 2, 2, 3)))
+	m := b.Model()
+	leaf, _, _ := emitted(t, m, quantize.Options{}, nil)
+	o := leaf.Model.Subgraph().Operators[0]
+	if len(o.Inputs) != 3 {
+		t.Fatalf("inputs %v", o.Inputs)
+	}
+	bias := leaf.Model.Subgraph().Tensors[o.Inputs[2]]
+	if bias.Type != schema.TensorTypeINT32 || len(bias.Quantization.Scale) != 3 || !slices.Equal(leaf.Model.Data(bias), make([]byte, 12)) {
+		t.Errorf("bias %+v of %v", bias, leaf.Model.Data(bias))
+	}
+	if wide, _, _ := emitted(t, m, quantize.Options{Width: quantize.Wide}, nil); len(wide.Model.Subgraph().Operators[0].Inputs) != 2 {
+		t.Error("a bias with int16 activations, where none is needed")
+	}
+}

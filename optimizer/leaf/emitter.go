@@ -40,10 +40,11 @@ func (e *emitter) layers(given map[int]quantize.Weights) (err error) {
 		})
 		e.inputs[[2]int{l.Node, r.Find(op.Weight)}] = at
 		e.leaf.forms[l.Weight] = append(e.leaf.forms[l.Weight], at)
+		input := e.inputOf(l).Scale
 		if l.Bias == quantize.None {
+			e.noBias(l, input, w.Scale)
 			continue
 		}
-		input := e.inputOf(l).Scale
 		scale := quantize.BiasScale(input, w.Scale)
 		q := &schema.QuantizationParametersT{Scale: scale, ZeroPoint: make([]int64, len(scale))}
 		if e.plan.Nodes[l.Node].Wide {
@@ -56,6 +57,24 @@ func (e *emitter) layers(given map[int]quantize.Weights) (err error) {
 		e.inputs[[2]int{l.Node, r.Find(op.Bias)}] = at
 	}
 	return nil
+}
+
+// noBias gives a DEPTHWISE_CONV_2D without a bias one of zeros: LiteRT's int8 kernels on its default path crash without.
+func (e *emitter) noBias(l quantize.Layer, input float32, weights []float32) {
+	n := &e.plan.Graph.Nodes[l.Node]
+	if n.Op != schema.BuiltinOperatorDEPTHWISE_CONV_2D || e.plan.Nodes[l.Node].Wide {
+		return
+	}
+	kernel := e.sub.Tensors[l.Weight]
+	channels := kernel.Shape[l.Axis]
+	scale := quantize.BiasScale(input, weights)
+	e.sub.Tensors = append(e.sub.Tensors, &schema.TensorT{
+		Name: kernel.Name + "/bias", Shape: []int32{channels}, HasRank: true, Type: schema.TensorTypeINT32,
+		Buffer:       e.leaf.Model.AddBuffer(tflite.Int32Bytes(make([]int32, channels))),
+		Quantization: &schema.QuantizationParametersT{Scale: scale, ZeroPoint: make([]int64, len(scale))},
+	})
+	o := e.sub.Operators[l.Node]
+	o.Inputs = append(slices.Clone(o.Inputs[:quantize.RuleOf(n).Find(op.Bias)]), int32(len(e.sub.Tensors)-1))
 }
 
 // inputOf is the quantization of a layer's input.

@@ -6,7 +6,7 @@ const complexNumbers = "it reads complex numbers, which are not quantized"
 
 // spectra are about complex numbers.
 var spectra = []*Op{
-	{Code: schema.BuiltinOperatorRFFT2D, Inputs: []Slot{Data, Param}, Int8: Int8{Why: noKernel}, Since: []string{"2.5.0"}, Note: "what reads its complex numbers may only reshape them or take a part; what lies between these and a LOG stays float, as its values span more than 256 codes hold"},
+	{Code: schema.BuiltinOperatorRFFT2D, Inputs: []Slot{Data, Param}, Int8: Int8{Why: noKernel}, Since: []string{"2.5.0"}, Note: "lengths are powers of two, the last of 2 or more; what reads its complex numbers may only reshape them or take a part; what lies between these and a LOG stays float, as its values span more than 256 codes hold"},
 	{Code: schema.BuiltinOperatorCOMPLEX_ABS, Inputs: []Slot{Data}, Int8: Int8{Why: complexNumbers}, Since: []string{"2.5.0"}},
 	{Code: schema.BuiltinOperatorREAL, Inputs: []Slot{Data}, Int8: Int8{Why: complexNumbers}, Since: []string{"2.5.0"}},
 	{Code: schema.BuiltinOperatorIMAG, Inputs: []Slot{Data}, Int8: Int8{Why: complexNumbers}, Since: []string{"2.5.0"}},

@@ -1019,7 +1019,7 @@ func makeSpectrum(g *generator) bool {
 		return false
 	}
 	snapshot, complex64 := len(g.order), schema.TensorTypeCOMPLEX64
-	spectrum, ok := g.emit(schema.BuiltinOperatorRFFT2D, schema.BuiltinOptionsRfft2dOptions, &schema.Rfft2dOptionsT{}, append(of(t), ints(1<<g.IntN(3), 1<<g.IntN(4))), complex64)
+	spectrum, ok := g.emit(schema.BuiltinOperatorRFFT2D, schema.BuiltinOptionsRfft2dOptions, &schema.Rfft2dOptionsT{}, append(of(t), ints(1<<g.IntN(3), 2<<g.IntN(4))), complex64)
 	if !ok {
 		return false
 	}

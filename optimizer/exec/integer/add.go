@@ -23,7 +23,11 @@ func buildAdd(c *compiler) (runner, error) {
 	}
 	const extra = 20
 	scale := 2 * float64(max(a.scale, b.scale))
-	k := &addKernel{output: newMultiplier(scale / float64((1<<extra)*float64(out.scale))), zero: out.zero}
+	output, err := c.belowOne(scale / float64((1<<extra)*float64(out.scale)))
+	if err != nil {
+		return nil, err
+	}
+	k := &addKernel{output: output, zero: out.zero}
 	k.lo, k.hi = out.bounds(c.n.Attr.(ir.Binary).Act)
 	sign := int32(1)
 	if c.n.Op == schema.BuiltinOperatorSUB {
@@ -82,10 +86,22 @@ func buildAdd16(c *compiler) (runner, error) {
 	const extra = 15
 	scale := 2 * float64(max(a.scale, b.scale))
 	mA, mB := newMultiplier(float64(a.scale)/scale), newMultiplier(float64(b.scale)/scale)
-	output := newMultiplier(scale / float64((1<<extra)*float64(out.scale)))
+	output, err := c.belowOne(scale / float64((1<<extra)*float64(out.scale)))
+	if err != nil {
+		return nil, err
+	}
 	return newBinary16(c, func(a, b int16) int16 {
 		return clamp16(output.of(mA.of(int32(a)<<extra)+sign*mB.of(int32(b)<<extra)), lo, hi)
 	}), nil
+}
+
+// belowOne is the multiplier of a sum, a difference or its square, for which the kernels take no number of 1 or more.
+func (c *compiler) belowOne(real float64) (multiplier, error) {
+	m := newMultiplier(real)
+	if m.shift > 0 {
+		return m, c.unsupported("the scale of %s is so much smaller than those of its inputs that LiteRT stops, or answers at random: calibrate again with samples that reach the values it takes", c.out(0))
+	}
+	return m, nil
 }
 
 func powerOfTwo(x float32) bool {

@@ -3,6 +3,7 @@ package integer_test
 import (
 	"math"
 	"math/rand/v2"
+	"strings"
 	"testing"
 
 	"espalier.dev/espalier/optimizer/exec/integer"
@@ -45,6 +46,29 @@ func TestLargeSumsAreExact(t *testing.T) {
 		for i := range want {
 			if got[i] != want[i] {
 				t.Fatalf("%v of scales %v: codes %d and %d give %d, want %d", op, affines, int8(x[0][i]), int8(x[1][i]), int8(got[i]), int8(want[i]))
+			}
+		}
+	}
+}
+
+// LiteRT aborts where a sum's factor is one or more.
+func TestSumsOfTinyScaleAreRefused(t *testing.T) {
+	for _, o := range []struct {
+		code    schema.BuiltinOperator
+		kind    schema.BuiltinOptions
+		options any
+		scale   float32 // the largest that is refused
+	}{
+		{schema.BuiltinOperatorADD, schema.BuiltinOptionsAddOptions, &schema.AddOptionsT{}, 0.125 / (1 << 20)},
+		{schema.BuiltinOperatorSUB, schema.BuiltinOptionsSubOptions, &schema.SubOptionsT{}, 0.125 / (1 << 20)},
+		{schema.BuiltinOperatorSQUARED_DIFFERENCE, schema.BuiltinOptionsNONE, nil, 0.125 * 0.125 / (1 << 14)},
+	} {
+		for _, scale := range []float32{o.scale, 1.01 * o.scale} {
+			b := newBuilder()
+			y := b.op(o.code, o.kind, o.options, affine{scale, 0}, []int32{1, 8}, b.input(affine{0.0625, 3}, 1, 8), b.input(affine{0.02, 0}, 1, 8))
+			_, err := integer.Compile(b.model(y), 1)
+			if refused := err != nil && strings.Contains(err.Error(), `the scale of tensor 2 "y" is so much smaller`); refused != (scale == o.scale) {
+				t.Errorf("%s of scale %v: %v", o.code, scale, err)
 			}
 		}
 	}

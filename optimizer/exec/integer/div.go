@@ -45,8 +45,8 @@ func (k *divKernel) row(y, a, b []int8) {
 		inverse, bitsOverUnit := reciprocal(d, 31)
 		headroom := signBits(x)
 		quotient := highMul(x<<headroom, inverse)
-		m := multiplier{k.output.value, k.output.shift - bitsOverUnit - headroom}
-		y[i] = clamp(m.of(quotient)+k.zero, k.lo, k.hi)
+		right := bitsOverUnit + headroom - k.output.shift // never to the left, as the kernel takes the multiplier for less than one
+		y[i] = clamp(roundingShiftRight(highMul(quotient, k.output.value), right)+k.zero, k.lo, k.hi)
 	}
 }
 

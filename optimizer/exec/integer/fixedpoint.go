@@ -29,7 +29,7 @@ func newMultiplier(real float64) multiplier {
 }
 
 // of returns x times the multiplier, rounded twice: by the doubling high product, and again by the shift to the right. A shift to
-// the left wraps as the kernels' 32-bit integers do.
+// the left wraps as the kernels' 32-bit integers do, and of its bits the lowest five count, as processors shift such integers.
 func (m multiplier) of(x int32) int32 {
 	left, right := 0, 0
 	if m.shift > 0 {
@@ -37,7 +37,7 @@ func (m multiplier) of(x int32) int32 {
 	} else {
 		right = -m.shift
 	}
-	return roundingShiftRight(highMul(x<<left, m.value), right)
+	return roundingShiftRight(highMul(x<<(left&31), m.value), right)
 }
 
 // ofWide returns x times the multiplier cut to 16 bits, rounded once. It is for sums of products with int16 activations.
@@ -66,17 +66,15 @@ func highMul16(a, b int16) int16 {
 	return int16((int32(a)*int32(b) + 1<<14) >> 15)
 }
 
-// roundingShiftRight divides by 2^shift, halves away from zero. A shift of 32 or more leaves nothing.
-func roundingShiftRight(x int32, shift int) int32 {
-	if shift >= 32 {
-		return 0
-	}
-	mask := int64(1)<<shift - 1
-	remainder, threshold := int64(x)&mask, mask>>1
+// roundingShiftRight divides by 2^shift, halves away from zero. Shifts that are negative, or no smaller than the number is wide, mean
+// nothing; they give what processors make of the kernels' code, of whose shifts they see the lowest bits.
+func roundingShiftRight[T int16 | int32](x T, shift int) T {
+	mask := T(int64(1)<<(shift&63) - 1)
+	remainder, threshold := x&mask, mask>>1
 	if x < 0 {
 		threshold++
 	}
-	x >>= shift
+	x >>= shift & 31
 	if remainder > threshold {
 		x++
 	}

@@ -26,11 +26,11 @@ func buildHardSwish(c *compiler) (runner, error) {
 		if toThree.shift > 0 {
 			relu = shiftLeft16(relu, 1)
 		} else {
-			relu = int16(roundingShiftRight(int32(relu), -toThree.shift))
+			relu = roundingShiftRight(relu, -toThree.shift)
 		}
 		relu = int16((int32(relu) + 1<<15) >> 1) // from [-1, 1] to [0, 1]
 		y := int16(int32(relu) * int32(onOutputScale) / (1 << 15))
-		y = int16(roundingShiftRight(int32(y), -toOutput.shift))
+		y = roundingShiftRight(y, -toOutput.shift)
 		return clamp(int32(int16(int32(y)+out.zero)), -128, 127)
 	}), nil
 }

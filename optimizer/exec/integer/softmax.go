@@ -93,10 +93,11 @@ func softmaxRow[T int8 | int16](k *softmaxKernel, y []T, x []int8, bits int) {
 		}
 	}
 	inverse, bitsOverUnit := reciprocal(saturate(sum), accumulatorBits)
+	shift := bitsOverUnit + 31 - bits // over 31 every share rounds to nothing; LiteRT aborts there
 	for i, v := range x {
 		y[i] = T(least)
-		if d := largest - int32(v); d <= k.far {
-			y[i] = T(min(roundingShiftRight(highMul(inverse, k.exp[d]), bitsOverUnit+31-bits)+least, -least-1))
+		if d := largest - int32(v); d <= k.far && shift < 32 {
+			y[i] = T(min(roundingShiftRight(highMul(inverse, k.exp[d]), shift)+least, -least-1))
 		}
 	}
 }

@@ -15,7 +15,9 @@ func buildSquaredDifference(c *compiler) (runner, error) {
 	const extra = 7
 	scale := float64(2 * max(a.scale, b.scale))
 	k := &squaredDifferenceKernel{zero: out.zero}
-	k.output = newMultiplier(float64(scale*scale) / float64(float32((1<<(2*extra))*out.scale)))
+	if k.output, err = c.belowOne(float64(scale*scale) / float64(float32((1<<(2*extra))*out.scale))); err != nil {
+		return nil, err
+	}
 	mA, mB := newMultiplier(float64(a.scale)/scale), newMultiplier(float64(b.scale)/scale)
 	for code := int32(-128); code < 128; code++ {
 		k.a[uint8(code)] = mA.of((code - a.zero) << extra)
