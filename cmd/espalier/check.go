@@ -2,11 +2,13 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
 	"espalier.dev/espalier/internal/fault"
+	"espalier.dev/espalier/optimizer/ir"
 	"espalier.dev/espalier/optimizer/target"
 	"espalier.dev/espalier/optimizer/tflite"
 )
@@ -38,11 +40,15 @@ func newCheckCommand(streams *ioStreams) *cobra.Command {
 			if err != nil {
 				return fault.As(fault.Model, fmt.Errorf("%s: %w", args[0], err))
 			}
+			note := asLeaf(m)
 			report := target.Check(m, t)
 			if format == outputJSON {
-				err = printJSON(streams.Out, report)
-			} else {
-				err = showCheck(streams, report, t, all)
+				err = printJSON(streams.Out, struct {
+					*target.Report
+					Note string `json:"note,omitempty"`
+				}{report, note})
+			} else if err = showCheck(streams, report, t, all); err == nil && note != "" {
+				_, err = fmt.Fprintln(streams.Out, note)
 			}
 			if err == nil && !report.Runs {
 				return fault.As(fault.Constraints, errSilent)
@@ -54,6 +60,22 @@ func newCheckCommand(streams *ioStreams) *cobra.Command {
 	targetFlag(cmd, &name)
 	cmd.Flags().BoolVar(&all, "all", false, "operators that run too")
 	return cmd
+}
+
+// asLeaf makes a model whose file leaves sizes open what its leaves are: written for a batch of 1, with what only depends on sizes computed once. It
+// says so; "" where nothing is open, or other sizes are than that of the batch, which only a dataset tells.
+func asLeaf(m *tflite.Model) (note string) {
+	open := slices.ContainsFunc(m.Subgraph().Inputs, func(i int32) bool { return slices.Contains(m.Subgraph().Tensors[i].ShapeSignature, -1) })
+	if !open {
+		return ""
+	}
+	operators := len(m.Subgraph().Operators)
+	leaf := m.Clone()
+	if _, err := ir.Specialize(leaf, nil); err != nil || len(leaf.Subgraph().Operators) == operators {
+		return ""
+	}
+	m.ModelT = leaf.ModelT
+	return fmt.Sprintf("the file leaves the batch open: this is of its leaves, which are written for a batch of 1 with %d operators in place of %d", len(m.Subgraph().Operators), operators)
 }
 
 func showCheck(streams *ioStreams, r *target.Report, t *target.Target, all bool) error {

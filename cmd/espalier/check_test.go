@@ -3,11 +3,13 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	"espalier.dev/espalier/internal/fault"
 	"espalier.dev/espalier/internal/testmaterial"
+	"espalier.dev/espalier/optimizer/measure"
 	"espalier.dev/espalier/optimizer/target"
 )
 
@@ -71,5 +73,60 @@ func TestInspectShowsTheArenaOfADevice(t *testing.T) {
 	}
 	if out, err := call("inspect", model, "--target", "litert"); err != nil || strings.Contains(out, "arena on") {
 		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// A converter writes a dense layer on a sequence with an open batch with GATHER and REDUCE_PROD on sizes, which TFLM does not run; its leaves have none of them.
+func TestAnOpenBatchIsCheckedAsLeavesHaveIt(t *testing.T) {
+	model := "../../test/testdata/cases/76-dense-on-sequence/model.tflite"
+	out, err := call("check", model, "--target", "cortex-m4")
+	if err != nil || !strings.Contains(out, "11 of 11 operators run on cortex-m4") || !strings.Contains(out, "written for a batch of 1 with 11 operators in place of") {
+		t.Errorf("%v\n%s", err, out)
+	}
+	if out, err = call("inspect", model, "--target", "cortex-m4"); err != nil || !strings.Contains(out, "arena on cortex-m4") || !strings.Contains(out, "written for a batch of 1") {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// The autoencoder's dense layers round otherwise in TFLM than in LiteRT (issue: about 130 of 640 values).
+func TestWhereADeviceAnswersOtherwiseIsCounted(t *testing.T) {
+	float, leaf := testmaterial.Path(t, "models/ad01_fp32.tflite"), testmaterial.Path(t, "models/ad01_int8.tflite")
+	folder := t.TempDir()
+	data, overlays := filepath.Join(folder, "data.npz"), filepath.Join(folder, "overlays")
+	x := make([][640]float32, 3)
+	for i := range x {
+		for j := range x[i] {
+			x[i][j] = float32((7*i+3*j)%19) - 9
+		}
+	}
+	writeNPZ(t, data, map[string]any{"x_test": x})
+	out, err := call("compare", "-o", "json", float, leaf, "--dataset", data, "--target", "cortex-m4", "--model-explorer", overlays)
+	var r struct{ Divergence measure.Divergence }
+	if err != nil || json.Unmarshal([]byte(out), &r) != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if d := r.Divergence; d.Samples != 3 || d.SamplesDiffer != 3 || d.Values != 3*640 || d.ValuesDiffer < 100 || d.ValuesDiffer > 1900 {
+		t.Errorf("%+v", d)
+	}
+	for name, low := range map[string]float64{"error.json": -30, "zeros.json": 0, "codes.json": 2} {
+		var o struct {
+			Results  map[string]struct{ Value float64 }
+			Gradient []struct{ Stop float64 }
+		}
+		if err := json.Unmarshal(read(t, filepath.Join(overlays, name)), &o); err != nil {
+			t.Fatal(err)
+		}
+		if v, ok := o.Results["Identity"]; !ok || v.Value < low || len(o.Results) < 9 || len(o.Gradient) != 2 {
+			t.Errorf("%s: %+v", name, o)
+		}
+	}
+	if out, err = call("evaluate", leaf, "--dataset", data, "--target", "cortex-m4"); err != nil || !strings.Contains(out, "differs from LiteRT  3 of 3 samples, ") {
+		t.Errorf("%v\n%s", err, out)
+	}
+	if out, err = call("evaluate", leaf, "--dataset", data, "--target", "litert"); err != nil || strings.Contains(out, "differs from LiteRT") {
+		t.Errorf("%v\n%s", err, out)
+	}
+	if _, err = call("compare", float, leaf, "--target", "cortex-m4"); fault.ExitCode(err) != 2 || !strings.Contains(err.Error(), "needs --dataset") {
+		t.Errorf("without samples: %v", err)
 	}
 }

@@ -1,20 +1,27 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
+	"espalier.dev/espalier/internal/fault"
 	"espalier.dev/espalier/optimizer/dataset"
 	"espalier.dev/espalier/optimizer/measure"
+	"espalier.dev/espalier/optimizer/target"
+	"espalier.dev/espalier/optimizer/tflite"
 )
 
 func newCompareCommand(streams *ioStreams) *cobra.Command {
 	var format output
 	var data dataFlags
 	var samples int
-	var signature string
+	var signature, device, explorer string
 	cmd := &cobra.Command{
 		Use:     "compare A B [--dataset DATA]",
 		Short:   "Show how far model B is from model A: outputs, layers, weights",
@@ -42,17 +49,79 @@ func newCompareCommand(streams *ioStreams) *cobra.Command {
 			if err != nil {
 				return unmeasured(err)
 			}
-			if format == outputJSON {
-				return printJSON(streams.Out, comparison)
+			divergence, err := divergenceOn(cmd.Context(), b, source, device)
+			if err != nil {
+				return err
 			}
-			return showComparison(streams, comparison)
+			if explorer != "" {
+				if err := writeOverlays(comparison, b, explorer); err != nil {
+					return err
+				}
+			}
+			if format == outputJSON {
+				return printJSON(streams.Out, struct {
+					*measure.Comparison
+					Divergence *measure.Divergence `json:"divergence,omitempty"`
+				}{comparison, divergence})
+			}
+			if err := showComparison(streams, comparison); err != nil || divergence == nil {
+				return err
+			}
+			_, err = fmt.Fprintf(streams.Out, "\nas %s computes, B differs from LiteRT in %s\n", device, describeDivergence(divergence))
+			return err
 		},
 	}
 	format.addFlag(cmd)
 	data.add(cmd, false)
+	targetFlag(cmd, &device)
+	cmd.Flags().StringVar(&explorer, "model-explorer", "", "folder for B's overlays in Model Explorer: error.json, zeros.json, codes.json")
 	cmd.Flags().StringVar(&signature, "signature", "", "signature to compare, of models with several; default: serving_default, else the file's first")
 	cmd.Flags().IntVar(&samples, "layer-samples", 16, "samples to compare layers on")
 	return cmd
+}
+
+// divergenceOn says in how many answers a device's runtime differs from LiteRT; nil without a device or samples, and where the runtime is LiteRT.
+func divergenceOn(ctx context.Context, model []byte, source dataset.Source, device string) (*measure.Divergence, error) {
+	if device == "" {
+		return nil, nil
+	}
+	t, err := target.Lookup(device)
+	if err != nil {
+		return nil, fault.As(fault.Spec, fmt.Errorf("--target: %w", err))
+	}
+	if source == nil {
+		return nil, fault.As(fault.Spec, errors.New("--target says in how many answers the device differs, and needs --dataset"))
+	}
+	d, err := measure.Diverges(ctx, model, source, t)
+	if err != nil {
+		return nil, unmeasured(err)
+	}
+	return d, nil
+}
+
+func describeDivergence(d *measure.Divergence) string {
+	return fmt.Sprintf("%d of %d samples, %d of %d values", d.SamplesDiffer, d.Samples, d.ValuesDiffer, d.Values)
+}
+
+// writeOverlays writes a comparison's overlays into a folder, which is made where it is not there.
+func writeOverlays(c *measure.Comparison, b []byte, folder string) error {
+	overlays, err := c.Overlays(b)
+	if err != nil {
+		return fault.As(fault.Model, err)
+	}
+	if err := os.MkdirAll(folder, 0o755); err != nil {
+		return fault.As(fault.Storage, err)
+	}
+	for name, o := range overlays {
+		content, err := o.JSON()
+		if err == nil {
+			err = tflite.WriteWhole(filepath.Join(folder, name), content)
+		}
+		if err != nil {
+			return fault.As(fault.Storage, err)
+		}
+	}
+	return nil
 }
 
 func decibels(d measure.Difference) string {

@@ -54,6 +54,10 @@ func newEvaluateCommand(streams *ioStreams) *cobra.Command {
 			if err != nil {
 				return unmeasured(fmt.Errorf("%s: %w", args[0], err))
 			}
+			divergence, err := divergenceOn(cmd.Context(), content, source, device)
+			if err != nil {
+				return err
+			}
 			intervals := result.Metrics.Intervals(result.Answers.Evidence(options.Original))
 			if main := result.Answers.Outputs[answer.Main(result.Answers.Outputs)]; guesses(main, intervals[measure.Accuracy]) {
 				fmt.Fprintf(streams.Err, "note     Accuracy is what guessing among %d classes gives: is the dataset prepared as for training? --pipeline or --dataset-spec says how\n", main.Classes)
@@ -63,12 +67,18 @@ func newEvaluateCommand(streams *ioStreams) *cobra.Command {
 				if len(intervals) > 0 {
 					out["intervals"] = intervals
 				}
+				if divergence != nil {
+					out["divergence"] = divergence
+				}
 				return printJSON(streams.Out, out)
 			}
 			return table(streams, func(w *tabwriter.Writer) {
 				fmt.Fprintf(w, "samples\t%d\n", source.Len())
 				for _, v := range result.Metrics.Values() {
 					fmt.Fprintf(w, "%s\t%s\n", v.Name, figure(result.Metrics, intervals, v.Name))
+				}
+				if divergence != nil {
+					fmt.Fprintf(w, "differs from LiteRT\t%s\n", describeDivergence(divergence))
 				}
 				if len(intervals) > 0 {
 					fmt.Fprintln(w, intervalsLegend)

@@ -72,10 +72,14 @@ func memoryOn(content []byte, device string) (*target.Memory, error) {
 	if err != nil {
 		return nil, fault.As(fault.Model, err)
 	}
+	note := asLeaf(m)
 	if err := target.Check(m, t).Err(); err != nil {
 		return nil, fault.As(fault.Model, fmt.Errorf("its memory is not known: the model %w", err))
 	}
 	memory, err := target.MemoryOf(m, t)
+	if err == nil && note != "" {
+		memory.Notes = append(memory.Notes, note)
+	}
 	return memory, fault.As(fault.Model, err)
 }
 

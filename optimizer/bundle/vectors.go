@@ -26,20 +26,20 @@ func vectors(m *tflite.Model, source dataset.Source, n int, options ...integer.O
 	draw := rand.New(rand.NewPCG(1, 0))
 	out := make([]Vector, n)
 	for i := range out {
-		run := exec.Clone() // its variables are as at first
+		exec.Reset()
 		if source != nil {
-			err = sample(run, source, i)
+			err = sample(exec, source, i)
 		} else {
-			err = noise(run, draw)
+			err = noise(exec, draw)
 		}
 		if err == nil {
-			out[i].Inputs = values(m.Subgraph().Inputs, m, run, run.Graph().Inputs)
-			err = run.Run()
+			out[i].Inputs = values(m, m.Subgraph().Inputs, exec, exec.Graph().Inputs)
+			err = exec.Run()
 		}
 		if err != nil {
 			return nil, fmt.Errorf("test vector %d: %w", i, err)
 		}
-		out[i].Outputs = values(m.Subgraph().Outputs, m, run, run.Graph().Outputs)
+		out[i].Outputs = values(m, m.Subgraph().Outputs, exec, exec.Graph().Outputs)
 	}
 	return out, nil
 }
@@ -48,11 +48,7 @@ func vectors(m *tflite.Model, source dataset.Source, n int, options ...integer.O
 func sample(run *integer.Executor, source dataset.Source, i int) error {
 	x := make([][]float32, len(source.Inputs()))
 	for k, input := range source.Inputs() {
-		size := 1
-		for _, d := range input.Shape {
-			size *= d
-		}
-		x[k] = make([]float32, size)
+		x[k] = make([]float32, input.Size())
 	}
 	if err := source.Read(i, x); err != nil {
 		return err
@@ -111,7 +107,7 @@ func realRange(g *ir.Graph, input int) (low, high float32) {
 }
 
 // values copies tensors of a run as the file's types hold them: the run has codes of uint8 as int8.
-func values(inFile []int32, m *tflite.Model, run *integer.Executor, tensors []int) [][]byte {
+func values(m *tflite.Model, inFile []int32, run *integer.Executor, tensors []int) [][]byte {
 	out := make([][]byte, len(tensors))
 	for i, t := range tensors {
 		out[i] = append(out[i], run.Tensor(t)...)
