@@ -214,3 +214,18 @@ func TestTheManifestIsTheChainOfStagesThatMadeTheLeaf(t *testing.T) {
 		t.Errorf("the baseline has a manifest: %+v", m)
 	}
 }
+
+func TestPricesAreThoseOfTheLastClusterStage(t *testing.T) {
+	a := allocation{10, 1, 32}
+	chain := []v1alpha1.Stage{{Prune: &v1alpha1.Prune{}}, {Cluster: a.cluster(layers)}, {Quantize: &v1alpha1.Quantize{}}}
+	var got []string
+	for _, p := range Prices(layers, chain) {
+		got = append(got, fmt.Sprintf("%s %.2g %s", p.Layer, p.Share, p.Entropy))
+	}
+	if text, want := strings.Join(got, ", "), "stem 96 0.104, middle 0.96 10.4, head 0.96 10.4"; text != want {
+		t.Errorf("%s, want %s", text, want)
+	}
+	if got := Prices(layers, chain[:1]); got != nil {
+		t.Errorf("without a cluster stage: %v", got)
+	}
+}

@@ -8,6 +8,7 @@ import (
 
 	"espalier.dev/espalier/api/v1alpha1"
 	"espalier.dev/espalier/internal/artifact"
+	"espalier.dev/espalier/internal/search"
 	"espalier.dev/espalier/internal/walk"
 	"espalier.dev/espalier/optimizer/measure"
 	"espalier.dev/espalier/optimizer/report"
@@ -36,11 +37,7 @@ func (b *reportBuilder) build() (*report.Data, error) {
 	for _, c := range p.Spec.Constraints {
 		b.data.Constraints = append(b.data.Constraints, constraintOf(c))
 	}
-	if b.Searched != nil {
-		for _, t := range b.Searched.Trials {
-			b.decide(t.Stage.Name, "tried", "it "+t.Why)
-		}
-	}
+	b.searched()
 	for i := range p.Status.Stages {
 		if p.Status.Stages[i].Name == walk.Publish { // makes the report itself
 			continue
@@ -52,6 +49,24 @@ func (b *reportBuilder) build() (*report.Data, error) {
 		b.data.Stages = append(b.data.Stages, s)
 	}
 	return &b.data, nil
+}
+
+// searched says what a search tried and why, and what it came to for each layer.
+func (b *reportBuilder) searched() {
+	if b.Searched == nil {
+		return
+	}
+	b.data.Search = &report.Search{Ended: b.Searched.Ended}
+	for _, t := range b.Searched.Trials {
+		b.data.Search.Trials = append(b.data.Search.Trials, report.Trial{Stage: t.Stage.Name, Price: t.Price, Why: t.Why})
+		b.decide(t.Stage.Name, "tried", "it "+t.Why)
+	}
+	if b.Searched.Manifest == nil {
+		return
+	}
+	for _, p := range search.Prices(b.Searched.Layers, b.Searched.Manifest.Spec.Stages) {
+		b.data.Search.Prices = append(b.data.Search.Prices, report.Priced{Layer: p.Layer, Share: p.Share, Price: string(p.Entropy)})
+	}
 }
 
 // verdictOf reads the outcome off the conditions.

@@ -19,6 +19,7 @@ type Data struct {
 	Stages    []Stage    `json:"stages"`
 	Decisions []Decision `json:"decisions,omitempty"` // what was decided and why, in order
 	Notes     []string   `json:"notes,omitempty"`     // what a reader should know: one split only, operators carried through …
+	Search    *Search    `json:"search,omitempty"`    // nil: the stages were given
 	Split     string     `json:"split,omitempty"`     // what metrics are of: "validation"
 	Tool      string     `json:"tool,omitempty"`      // versions and kernel class, for the foot of the page
 }

@@ -34,6 +34,8 @@ type view struct {
 	Limits                     []limit
 	WideTree, NarrowTree       template.HTML
 	WideScatter, NarrowScatter template.HTML
+	WideCourse, NarrowCourse   template.HTML
+	Priced                     []pricedRow
 	Quality                    string
 	Table                      comparison
 	Densities                  []densityRow
@@ -58,6 +60,7 @@ func newView(d *Data) *view {
 	v.headline()
 	v.WideTree, v.NarrowTree = d.wideTree(), d.narrowTree()
 	v.WideScatter, v.NarrowScatter = d.scatter("wide", 860, 400), d.scatter("narrow", 358, 330)
+	v.WideCourse, v.NarrowCourse, v.Priced = d.course("wide", 860, 300), d.course("narrow", 358, 260), d.priced()
 	v.Table = d.comparison()
 	v.Densities, v.Omitted = d.densities()
 	v.LayerTables = d.layerTables()

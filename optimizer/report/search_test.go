@@ -1,0 +1,48 @@
+package report
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+
+	"espalier.dev/espalier/optimizer/measure"
+)
+
+func TestASearchIsDrawnTrialByTrialAndItsPricesLayerByLayer(t *testing.T) {
+	leaf := func(selected bool, missed ...Shortfall) *Leaf {
+		return &Leaf{Technique: "PTQ", Selected: selected, Missed: missed, Metrics: []measure.Value{{Name: measure.CompressedBytes, Value: "1000"}},
+			Layers: []Layer{{Name: "a/kernel", Op: "CONV_2D", Weights: 100, Zeros: 25, Codes: 7, Compressed: 30}, {Name: "kept/kernel", Op: "CONV_2D", Weights: 9}}}
+	}
+	d := &Data{
+		Pipeline: "p", Verdict: Verdict{Outcome: Met, Stage: "trial-01"}, Constraints: []Constraint{{Metric: measure.Agreement, Min: "0.97"}},
+		Stages: []Stage{
+			{Name: "baseline", Kind: Baseline, State: StateCompleted},
+			{Name: "trial-01", Kind: "cluster", State: StateCompleted, Leaf: leaf(true)},
+			{Name: "trial-02", Kind: "cluster", State: StateCompleted, Leaf: leaf(false, Shortfall{Text: "too far"})},
+			{Name: "trial-03", Kind: "cluster", State: StateFailed, Message: "it diverged"},
+		},
+		Search: &Search{Ended: "no price is left to try", Trials: []Trial{{"trial-01", 10, "is the first"}, {"trial-02", 30, "goes on"}, {"trial-03", 17, "lies between"}},
+			Prices: []Priced{{Layer: "a/kernel", Share: 0.5, Price: "12.3"}, {Layer: "gone", Share: 1, Price: "1"}}},
+	}
+	var out bytes.Buffer
+	if err := Write(&out, d); err != nil {
+		t.Fatal(err)
+	}
+	page := out.String()
+	wellFormed(t, page)
+	_, section, _ := strings.Cut(page, `<section id="search">`)
+	section, _, _ = strings.Cut(section, "</section>")
+	for text, times := range map[string]int{
+		`class="dot selected"`: 2, `class="dot missed"`: 2, `class="dot failed"`: 2, // wide and narrow
+		"It ended because no price is left to try.": 1, ">12.3<": 1, "0.5 ×": 1, ">7<": 1, "25.0 %": 1, ">2.40<": 1, "kept": 0, "gone": 0,
+	} {
+		if n := strings.Count(section, text); n != times {
+			t.Errorf("%q is there %d times, want %d", text, n, times)
+		}
+	}
+	d.Search = nil
+	out.Reset()
+	if err := Write(&out, d); err != nil || strings.Contains(out.String(), `id="search"`) {
+		t.Errorf("a pipeline with stages of its own shows a search: %v", err)
+	}
+}
