@@ -17,6 +17,8 @@ import (
 	"k8s.io/utils/ptr"
 
 	"espalier.dev/espalier/api/v1alpha1"
+	"espalier.dev/espalier/internal/artifact"
+	"espalier.dev/espalier/internal/stage"
 	"espalier.dev/espalier/internal/walk"
 )
 
@@ -28,6 +30,7 @@ type state struct {
 	change  func(*v1alpha1.OptimizationPipelineSpec)
 	stages  map[string]walk.Fact // beside a completed baseline
 	earlier bool                 // the status is of the generation before
+	before  bool                 // the generation before published a leaf
 	unseen  bool                 // the API server's default status
 	reason  string               // of Ready
 	argo    string               // health in Argo CD
@@ -43,6 +46,12 @@ func done(bytes string) walk.Fact {
 			},
 		},
 	}
+}
+
+// found is a baseline that found files of an earlier pipeline.
+func found(f walk.Fact, files int32) walk.Fact {
+	f.Earlier = files
+	return f
 }
 
 func failed(reason, message string) walk.Fact {
@@ -78,6 +87,9 @@ var (
 var states = map[string]state{
 	"new":                       {unseen: true, argo: "Progressing", kstatus: "InProgress"},
 	"edited":                    {earlier: true, stages: map[string]walk.Fact{"prune": done("80000"), "publish": published}, reason: walk.ReasonConstraintsMet, argo: "Progressing", kstatus: "InProgress"},
+	"edited-stage":              {before: true, stages: map[string]walk.Fact{"prune": running}, reason: walk.ReasonProgressing, argo: "Progressing", kstatus: "InProgress"},
+	"withdrawn":                 {before: true, stages: map[string]walk.Fact{"prune": done("95000"), "pqat": done("99000"), "publish": published}, reason: walk.ReasonNotMet, argo: "Degraded", kstatus: "Failed"},
+	"made-anew":                 {stages: map[string]walk.Fact{"baseline": found(done("120000"), 8), "prune": running}, reason: walk.ReasonProgressing, argo: "Progressing", kstatus: "InProgress"},
 	"progressing":               {stages: map[string]walk.Fact{"prune": running}, reason: walk.ReasonProgressing, argo: "Progressing", kstatus: "InProgress"},
 	"queued":                    {stages: map[string]walk.Fact{"prune": queued}, reason: walk.ReasonQueued, argo: "Progressing", kstatus: "InProgress"},
 	"unschedulable":             {stages: map[string]walk.Fact{"prune": held("Unschedulable", "no node takes its pod")}, reason: "Unschedulable", argo: "Progressing", kstatus: "InProgress"},
@@ -119,8 +131,13 @@ func (s state) pipeline(t *testing.T) *unstructured.Unstructured {
 	}
 	facts := walk.Facts{Publish: true, Stages: map[string]walk.Fact{"baseline": done("120000")}}
 	maps.Copy(facts.Stages, s.stages)
+	home := func(digest string) string { return "s3://compressed/lab/keyword-spotting/" + stage.DigestFile(digest) }
+	if s.before {
+		leaf := done("80000").Leaf
+		facts.Published = &v1alpha1.Published{Generation: 1, Stage: "prune", Digest: leaf.Digest, URI: home(leaf.Digest), Metrics: leaf.Metrics}
+	}
 	decision := walk.Decide(&p.Spec, facts, noon)
-	shown := walk.Shown{Generation: 2, Now: noon, AlgorithmVersion: "1", LeafURI: func(string) string { return "s3://compressed/lab/keyword-spotting/leaf.tflite" }}
+	shown := walk.Shown{Generation: 2, Now: noon, AlgorithmVersion: "1", PublishedURI: home, StoredURI: func(digest string) string { return "s3://compressed/" + artifact.BlobName(digest) }}
 	if s.earlier {
 		shown.Generation = 1
 	}
@@ -190,7 +207,7 @@ func TestEveryReasonOfTheWalkHasAState(t *testing.T) {
 	of := map[string]bool{}
 	for _, s := range states {
 		p := s.pipeline(t)
-		for _, kind := range []string{v1alpha1.ConditionReady, v1alpha1.ConditionConstraintsMet} {
+		for _, kind := range []string{v1alpha1.ConditionReady, v1alpha1.ConditionConstraintsMet, v1alpha1.ConditionPublished} {
 			_, reason := condition(t, p, kind)
 			of[reason] = true
 		}

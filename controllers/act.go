@@ -428,9 +428,10 @@ func (v *view) recorded(c child) bool {
 func (v *view) attempt(s *walk.Stage, image string) attempt {
 	a := attempt{
 		pipeline: v.pipeline, stage: s, pinned: v.facts.Baseline, rerun: v.rerun, version: v.running, image: image,
+		first: v.facts.NothingPublished(),
 	}
 	if s.Name == walk.Publish {
-		a.status = ptr.To(v.decision.Status(v.facts, v.shown(false)))
+		a.status = ptr.To(v.decision.Status(v.facts, v.shown()))
 	}
 	return a
 }

@@ -177,7 +177,7 @@ func (c child) completed(f *walk.Fact, pod *corev1.Pod) {
 		return
 	}
 	f.Reused, f.Model, f.Leaf, f.LearningRate = outcome.Reused, outcome.Model, outcome.Leaf, outcome.LearningRate
-	f.Epochs = outcome.Epochs
+	f.Epochs, f.Earlier = outcome.Epochs, outcome.Earlier
 }
 
 // baseline returns what a baseline's Job pinned, nil where it is not over.
@@ -241,8 +241,11 @@ func (c child) diagnoseFailure(f *walk.Fact, pod *corev1.Pod) {
 		return
 	}
 	f.Reason, f.Message = reasonStageFailed, outcome.Message
-	if c.stage() == walk.Publish {
+	switch c.stage() {
+	case walk.Publish:
 		f.Lost = outcome.Lost
+	case walk.Baseline:
+		f.Earlier = outcome.Earlier
 	}
 	if slices.Contains(stage.Reasons, outcome.Reason) {
 		f.Reason = outcome.Reason

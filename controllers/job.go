@@ -57,6 +57,7 @@ type attempt struct {
 	image    string // where the template names none
 	shared   bool   // results of other namespaces count
 	foreign  bool   // the image that it names is not the installation's
+	first    bool   // nothing was published yet
 }
 
 // jobName is the name of an attempt's Job: at most 63 characters, readable, and another for another pipeline, input or attempt.
@@ -216,7 +217,7 @@ func (a attempt) order(t v1alpha1.PodTemplate) (string, error) {
 		GraceSeconds: v1alpha1.Or(t.TerminationGracePeriodSeconds, v1alpha1.DefaultTermination), Status: a.status, SharedStore: a.shared,
 	}
 	if a.stage.Name == walk.Baseline {
-		order.Pinned = nil
+		order.Pinned, order.First = nil, a.first
 	}
 	order.Spec.Template = v1alpha1.PodTemplate{}
 	for i := range order.Spec.Stages {

@@ -199,8 +199,7 @@ func (r *Reconciler) show(ctx context.Context, v *view) (changed bool, err error
 		v.lookAgain(retryBehind)
 	}
 	old := v.pipeline.DeepCopy()
-	publish := v.decision.Stage(walk.Publish)
-	v.pipeline.Status = v.decision.Status(v.facts, v.shown(publish.State == v1alpha1.StageCompleted))
+	v.pipeline.Status = v.decision.Status(v.facts, v.shown())
 	if equality.Semantic.DeepEqual(old.Status, v.pipeline.Status) {
 		return false, nil
 	}
@@ -212,9 +211,10 @@ func (r *Reconciler) show(ctx context.Context, v *view) (changed bool, err error
 	return true, nil
 }
 
-func (v *view) shown(published bool) walk.Shown {
+func (v *view) shown() walk.Shown {
 	return walk.Shown{
-		Generation: v.pipeline.Generation, Now: v.now, Previous: &v.before, AlgorithmVersion: v.version, Rerun: v.rerun, LeafURI: v.leafURI(published),
+		Generation: v.pipeline.Generation, Now: v.now, Previous: &v.before, AlgorithmVersion: v.version, Rerun: v.rerun,
+		StoredURI: v.storedURI, PublishedURI: v.publishedURI,
 	}
 }
 

@@ -11,25 +11,24 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"espalier.dev/espalier/api/v1alpha1"
+	"espalier.dev/espalier/internal/artifact"
+	"espalier.dev/espalier/internal/stage"
 	"espalier.dev/espalier/internal/walk"
 )
 
-// publishedLeaf is what publish calls the leaf that was taken, in <artifacts>/<namespace>/<name>/.
-const publishedLeaf = "leaf.tflite"
+// storedURI is where a leaf is in the store, publishedURI where publish puts it.
+func (v *view) storedURI(digest string) string { return v.address(artifact.BlobName(digest)) }
 
-// leafURI is where the leaf that was taken is: where publish put it, and until then in the store.
-func (v *view) leafURI(published bool) func(stage string) string {
-	return func(stage string) string {
-		leaf := v.facts.Stages[stage].Leaf
-		if v.pipeline.Spec.Artifacts == nil || leaf == nil {
-			return ""
-		}
-		base := strings.TrimSuffix(v.pipeline.Spec.Artifacts.URI, "/")
-		if published {
-			return fmt.Sprintf("%s/%s/%s/%s", base, v.pipeline.Namespace, v.pipeline.Name, publishedLeaf)
-		}
-		return base + "/blobs/sha256/" + strings.TrimPrefix(leaf.Digest, "sha256:")
+func (v *view) publishedURI(digest string) string {
+	return v.address(stage.Home(v.pipeline.Namespace, v.pipeline.Name) + "/" + stage.DigestFile(digest))
+}
+
+// address is that of a file in the store.
+func (v *view) address(name string) string {
+	if v.pipeline.Spec.Artifacts == nil {
+		return ""
 	}
+	return strings.TrimRight(v.pipeline.Spec.Artifacts.URI, "/") + "/" + name
 }
 
 // news is something that a status says and the one before did not.
@@ -49,7 +48,11 @@ func newsOf(before, after *v1alpha1.OptimizationPipelineStatus) []news {
 			out = append(out, n)
 		}
 	}
-	was, now := meta.FindStatusCondition(before.Conditions, v1alpha1.ConditionReady), meta.FindStatusCondition(after.Conditions, v1alpha1.ConditionReady)
+	was, now := meta.FindStatusCondition(before.Conditions, v1alpha1.ConditionPublished), meta.FindStatusCondition(after.Conditions, v1alpha1.ConditionPublished)
+	if now != nil && (was == nil || was.Reason != now.Reason) && (now.Reason == walk.ReasonWithdrawn || now.Reason == walk.ReasonEarlierPipeline) {
+		out = append(out, news{warning: true, reason: now.Reason, message: now.Message})
+	}
+	was, now = meta.FindStatusCondition(before.Conditions, v1alpha1.ConditionReady), meta.FindStatusCondition(after.Conditions, v1alpha1.ConditionReady)
 	if now != nil && waits(now.Reason) && hasStarted(before) {
 		return out // waiting its turn is told once, not at every stage
 	}

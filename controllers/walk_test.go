@@ -28,7 +28,7 @@ func TestAChainRunsUntilALeafMeetsTheConstraints(t *testing.T) {
 	if diff := cmp.Diff(map[string]int{"baseline": 1, "prune": 1, "cluster": 1, "publish": 1}, w.ran()); diff != "" {
 		t.Errorf("runs:\n%s", diff)
 	}
-	if got := p.Status.Selected; got == nil || got.Stage != "cluster" || got.URI != "s3://artifacts/here/"+w.namespace+"/chain/leaf.tflite" {
+	if got := p.Status.Selected; got == nil || got.Stage != "cluster" || got.URI != w.home("chain")+stage.DigestFile(got.Digest) {
 		t.Errorf("selected %+v", got)
 	}
 	if got, want := p.Status.Selected.Digest, stageStatus(&p.Status, "cluster").Leaf.Digest; got != want {

@@ -79,6 +79,7 @@ type world struct {
 	played   []stage.Order
 	play     func(order *stage.Order, pod *corev1.Pod) act // nil: succeeds
 	metrics  map[string]string                             // CompressedBytes by stage; default 1000
+	files    map[string]int32                              // what is published, by pipeline
 	latency  int                                           // LatencyMicros of what is computed; 0: not measured
 	model    string                                        // what the model's address holds
 }
@@ -104,7 +105,7 @@ func newWorld(t testing.TB) *world {
 
 func newWorldOn(t testing.TB, config *rest.Config) *world {
 	t.Helper()
-	w := &world{t: t, config: config, pods: map[string]bool{}, store: map[string]*stage.Outcome{}, runs: map[string]int{}, computed: map[string]int{}, metrics: map[string]string{}}
+	w := &world{t: t, config: config, pods: map[string]bool{}, store: map[string]*stage.Outcome{}, runs: map[string]int{}, computed: map[string]int{}, files: map[string]int32{}, metrics: map[string]string{}}
 	scheme, err := Scheme()
 	if err != nil {
 		t.Fatal(err)
@@ -290,11 +291,22 @@ func (w *world) outcome(order *stage.Order) string {
 	}
 	answer := *o
 	answer.Stage = order.Stage
+	switch {
+	case order.Stage == walk.Publish:
+		w.files[order.Pipeline] = 5
+	case order.First:
+		answer.Earlier = w.files[order.Pipeline]
+	}
 	data, err := answer.Marshal()
 	if err != nil {
 		w.t.Error(err)
 	}
 	return string(data)
+}
+
+// home is where a pipeline publishes.
+func (w *world) home(pipeline string) string {
+	return "s3://artifacts/here/" + stage.Home(w.namespace, pipeline) + "/"
 }
 
 func digest(parts ...string) string {

@@ -12,13 +12,15 @@ import (
 // +kubebuilder:resource:shortName=optpipe,categories=espalier
 // +kubebuilder:printcolumn:name="Progress",type=string,JSONPath=`.status.progress`
 // +kubebuilder:printcolumn:name="Selected",type=string,JSONPath=`.status.selected.stage`
-// +kubebuilder:printcolumn:name="Accuracy",type=string,JSONPath=`.status.selected.metrics[?(@.name=="Accuracy")].value`
-// +kubebuilder:printcolumn:name="Compressed",type=string,JSONPath=`.status.selected.metrics[?(@.name=="CompressedBytes")].value`
+// +kubebuilder:printcolumn:name="Published",type=string,JSONPath=`.status.published.stage`
+// +kubebuilder:printcolumn:name="Accuracy",type=string,JSONPath=`.status.published.metrics[?(@.name=="Accuracy")].value`
+// +kubebuilder:printcolumn:name="Compressed",type=string,JSONPath=`.status.published.metrics[?(@.name=="CompressedBytes")].value`
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
 // +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:printcolumn:name="Message",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].message`
 // +kubebuilder:printcolumn:name="Model",type=string,priority=1,JSONPath=`.spec.model.uri`
+// +kubebuilder:printcolumn:name="Leaf",type=string,priority=1,JSONPath=`.status.published.uri`
 // +kubebuilder:selectablefield:JSONPath=`.spec.runPolicy.suspend`
 // +kubebuilder:selectablefield:JSONPath=`.spec.model.uri`
 // +kubebuilder:selectablefield:JSONPath=`.status.selected.stage`

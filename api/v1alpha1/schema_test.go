@@ -408,7 +408,7 @@ func largest(s *structural.Structural, path string) any {
 		message := strings.Repeat("m", MaxConditionMessage)
 		condition := map[string]any{"type": "ConstraintsMet", "status": "Unknown", "reason": "ConstraintsCannotBeMet", "message": message,
 			"observedGeneration": 123456789, "lastTransitionTime": "2026-01-02T03:04:05Z"}
-		return []any{condition, condition, condition, condition}
+		return []any{condition, condition, condition, condition, condition}
 	case len(vv.Enum) > 0:
 		return slices.MaxFunc(vv.Enum, func(a, b structural.JSON) int { return len(fmt.Sprint(a.Object)) - len(fmt.Sprint(b.Object)) }).Object
 	case vv.Format == "date-time":

@@ -7,7 +7,8 @@ import (
 // OptimizationPipelineStatus is what was done and decided.
 type OptimizationPipelineStatus struct {
 	// conditions: Ready sums up; Reconciling says that something will still happen, Stalled that nothing will until spec or the
-	// annotation espalier.dev/rerun changes, never both; ConstraintsMet says whether a leaf meets every constraint.
+	// annotation espalier.dev/rerun changes, never both; ConstraintsMet says whether a leaf meets every constraint; Published, whether a
+	// leaf is published, for which generation, or why none is.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
@@ -37,9 +38,13 @@ type OptimizationPipelineStatus struct {
 	// +listMapKey=name
 	// +kubebuilder:validation:MaxItems=34
 	Stages []StageStatus `json:"stages,omitempty"`
-	// selected is the leaf that was taken.
+	// selected is the leaf that was taken, by this generation. It is empty until there is an answer.
 	// +optional
 	Selected *Selected `json:"selected,omitempty"`
+	// published is the leaf for use: the one that was published last. It stands, whatever is edited meanwhile, until another one is
+	// published or an answer without a leaf withdraws it.
+	// +optional
+	Published *Published `json:"published,omitempty"`
 }
 
 // Baseline is what every stage starts from.
@@ -254,7 +259,7 @@ type Selected struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=71
 	Digest string `json:"digest,omitempty"`
-	// uri of the file.
+	// uri of the file: where it is published, and until then in the store. It holds the digest, so that it leads to no other leaf.
 	// +optional
 	// +kubebuilder:validation:MaxLength=1280
 	URI string `json:"uri,omitempty"`
@@ -272,12 +277,41 @@ type Selected struct {
 	Intervals []MetricInterval `json:"intervals,omitempty"`
 }
 
+// Published is the leaf that was published last.
+type Published struct {
+	// generation of the spec that it is the answer of.
+	// +optional
+	Generation int64 `json:"generation,omitempty"`
+	// stage the leaf is of.
+	// +optional
+	// +kubebuilder:validation:MaxLength=40
+	Stage string `json:"stage,omitempty"`
+	// digest of the file's content.
+	// +optional
+	// +kubebuilder:validation:MaxLength=71
+	Digest string `json:"digest,omitempty"`
+	// uri of the file. It holds the digest, so that it leads to no other leaf; what it leads to stays until the publication after the next.
+	// +optional
+	// +kubebuilder:validation:MaxLength=1280
+	URI string `json:"uri,omitempty"`
+	// time at which it was published.
+	// +optional
+	Time *metav1.Time `json:"time,omitempty"`
+	// metrics of the leaf.
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=12
+	Metrics []MetricValue `json:"metrics,omitempty"`
+}
+
 // Condition types.
 const (
 	ConditionReady          = "Ready"
 	ConditionReconciling    = "Reconciling"
 	ConditionStalled        = "Stalled"
 	ConditionConstraintsMet = "ConstraintsMet"
+	ConditionPublished      = "Published"
 )
 
 // RerunAnnotation holds a token, at most 63 characters of any kind: another token than the last has the model and the dataset read

@@ -16,6 +16,7 @@ import (
 
 	"espalier.dev/espalier/api/v1alpha1"
 	"espalier.dev/espalier/controllers"
+	"espalier.dev/espalier/internal/artifact"
 	"espalier.dev/espalier/internal/fault"
 	"espalier.dev/espalier/internal/stage"
 	"espalier.dev/espalier/internal/walk"
@@ -76,8 +77,11 @@ func TestManagerAndStagesComeToWhatRunComesTo(t *testing.T) {
 		t.Fatalf("run: %d: %s", code, stderr)
 	}
 	published := filepath.Join(claim, "out", "default", "corners")
-	if got, want := p.Status.Selected.URI, "pvc://work/out/default/corners/leaf.tflite"; got != want {
-		t.Errorf("the leaf is at %s, want %s", got, want)
+	if got, want := p.Status.Published.URI, "pvc://work/out/default/corners/"+stage.DigestFile(p.Status.Selected.Digest); got != want || p.Status.Selected.URI != want {
+		t.Errorf("the leaf is at %s, and selected at %s, want %s", got, p.Status.Selected.URI, want)
+	}
+	if content := read(t, filepath.Join(published, filepath.Base(p.Status.Published.URI))); artifact.Digest(content) != p.Status.Published.Digest {
+		t.Errorf("%s has another digest", p.Status.Published.URI)
 	}
 	if string(read(t, filepath.Join(published, "leaf.tflite"))) != string(read(t, filepath.Join(out, "leaves", p.Status.Selected.Stage+".tflite"))) {
 		t.Error("the cluster's leaf is not that of espalier run")
@@ -91,7 +95,7 @@ func TestManagerAndStagesComeToWhatRunComesTo(t *testing.T) {
 	if err != nil {
 		t.Fatalf("result.json: %v", err)
 	}
-	if !meta.IsStatusConditionTrue(result.Status.Conditions, v1alpha1.ConditionReady) || result.Status.Selected.URI != p.Status.Selected.URI {
+	if !meta.IsStatusConditionTrue(result.Status.Conditions, v1alpha1.ConditionReady) || result.Status.Selected.URI != p.Status.Selected.URI || result.Status.Published.URI != p.Status.Published.URI {
 		t.Errorf("result.json says %+v", result.Status)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"espalier.dev/espalier/api/v1alpha1"
+	"espalier.dev/espalier/internal/artifact"
 	"espalier.dev/espalier/internal/search"
 	"espalier.dev/espalier/internal/stage"
 	"espalier.dev/espalier/internal/walk"
@@ -148,11 +149,15 @@ func (l *localWalk) record(o outcome) {
 	l.facts.Stages[o.name] = fact
 }
 
-// filled returns the pipeline with its status, as a cluster would show it. leafURI names a leaf's file.
-func (l *localWalk) filled(d walk.Decision, leafURI func(stage string) string) *v1alpha1.OptimizationPipeline {
+// cacheFolder is the store of a run, in its folder.
+const cacheFolder = ".cache"
+
+// filled returns the pipeline with its status, as a cluster would show it.
+func (l *localWalk) filled(d walk.Decision) *v1alpha1.OptimizationPipeline {
 	p := l.pipeline.DeepCopy()
 	p.Status = d.Status(l.facts, walk.Shown{
-		Generation: p.Generation, Now: thisSecond().Time, AlgorithmVersion: optimizer.AlgorithmVersion, LeafURI: leafURI,
+		Generation: p.Generation, Now: thisSecond().Time, AlgorithmVersion: optimizer.AlgorithmVersion,
+		StoredURI: func(digest string) string { return cacheFolder + "/" + artifact.BlobName(digest) },
 	})
 	return p
 }

@@ -126,6 +126,8 @@ func (c *fakeOperator) order(d walk.Decision, name string) *stage.Order {
 	o.Spec.Artifacts.S3 = &v1alpha1.S3Options{Endpoint: c.endpoint, Region: s3test.Region, PathStyle: true, CASecretRef: &v1alpha1.LocalReference{Name: "ca"}}
 	if name != walk.Baseline {
 		o.Pinned = c.facts.Baseline
+	} else {
+		o.First = c.facts.NothingPublished()
 	}
 	if name == walk.Publish {
 		status := d.Status(c.facts, walk.Shown{Generation: 1, Now: time.Now(), AlgorithmVersion: optimizer.AlgorithmVersion})
@@ -253,6 +255,17 @@ func (c *fakeOperator) run(until string) walk.Decision {
 			c.record(c.start(c.order(d, name)).wait())
 		}
 	}
+}
+
+// remember goes on from what a status of the decision records, for another generation.
+func (c *fakeOperator) remember(d walk.Decision, generation int64) {
+	versions, home := c.facts.Versions, c.pipeline.Spec.Artifacts.URI+"/"+stage.Home(c.pipeline.Namespace, c.pipeline.Name)
+	status := d.Status(c.facts, walk.Shown{
+		Generation: generation, Now: time.Now(), AlgorithmVersion: optimizer.AlgorithmVersion,
+		PublishedURI: func(digest string) string { return home + "/" + stage.DigestFile(digest) },
+	})
+	c.facts = walk.RecordedFacts(&status, generation+1, "")
+	c.facts.Publish, c.facts.Versions = true, versions
 }
 
 // local runs the same pipeline with `espalier run` and returns its files.

@@ -89,7 +89,7 @@ func (o *runOptions) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	store, err := artifact.OpenFolder(filepath.Join(o.out, ".cache"))
+	store, err := artifact.OpenFolder(filepath.Join(o.out, cacheFolder))
 	if err != nil {
 		return fault.As(fault.Storage, err)
 	}
@@ -110,7 +110,7 @@ func (o *runOptions) run(ctx context.Context) error {
 		return walkErr
 	}
 	files := &folder{path: o.out}
-	found := &stage.Publication{Store: store, Pipeline: local.filled(decision, stage.LeafFile), Tool: tool(), Models: true}
+	found := &stage.Publication{Store: store, Pipeline: local.filled(decision), Tool: tool(), Models: true}
 	if found.Searched, err = local.searched(decision, filepath.Dir(o.manifest), o.out); err != nil {
 		return errors.Join(walkErr, fault.As(fault.Storage, err))
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/sbinet/npyio/npz"
 
 	"espalier.dev/espalier/api/v1alpha1"
+	"espalier.dev/espalier/internal/artifact"
 	"espalier.dev/espalier/internal/fault"
 	"espalier.dev/espalier/optimizer/tflite"
 	"espalier.dev/espalier/optimizer/tflite/schema"
@@ -153,6 +154,9 @@ func TestRunWalksTheTreeAndReusesIt(t *testing.T) {
 	}
 	if _, err := v1alpha1.Decode([]byte(first["result.json"])); err != nil {
 		t.Errorf("the result is no valid pipeline: %v", err)
+	}
+	if at := p.Status.Selected.URI; artifact.Digest(read(t, filepath.Join(out, at))) != p.Status.Selected.Digest || !strings.HasSuffix("sha256:"+filepath.Base(at), p.Status.Selected.Digest) {
+		t.Errorf("%s is not the selected leaf, or does not say which it is", at)
 	}
 	checkPromises(t, filepath.Join(out, "leaves", "pcqat.tflite"))
 

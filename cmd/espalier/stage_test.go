@@ -44,8 +44,10 @@ func TestStagesInProcessesOfTheirOwnMakeWhatRunMakes(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if s := published.Status.Selected; s == nil || s.Stage != "pcqat" || s.URI != home+"leaf.tflite" {
-		t.Errorf("selected: %+v", s)
+	if s, p := published.Status.Selected, published.Status.Published; s == nil || p == nil || s.Stage != "pcqat" || s.URI != home+stage.DigestFile(s.Digest) || p.URI != s.URI {
+		t.Errorf("selected: %+v, published: %+v", s, p)
+	} else if artifact.Digest(c.get(s.URI)) != s.Digest {
+		t.Errorf("%s has another digest", s.URI)
 	}
 	timeless := func(m []v1alpha1.MetricValue) []v1alpha1.MetricValue {
 		return slices.DeleteFunc(slices.Clone(m), func(v v1alpha1.MetricValue) bool { return v.Name == "LatencyMicros" })

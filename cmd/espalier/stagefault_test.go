@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"io"
 	"os"
 	"path/filepath"
@@ -8,6 +9,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"k8s.io/utils/ptr"
 
 	"espalier.dev/espalier/api/v1alpha1"
 	"espalier.dev/espalier/internal/artifact"
@@ -323,6 +326,93 @@ func TestPublishingAnewWithdrawsWhatWasThere(t *testing.T) {
 		if got := c.get("s3://compressed/kws/"+home+name) != nil; got != want {
 			t.Errorf("%s is there: %v, want %v", name, got, want)
 		}
+	}
+}
+
+func TestALeafStaysUnderItsDigestUntilThePublicationAfterTheNext(t *testing.T) {
+	c := newFakeOperator(t, nil)
+	const home = "s3://compressed/kws/ns/corners/"
+	constrain := func(max string) {
+		c.t.Helper()
+		c.pipeline.Spec.Constraints = []v1alpha1.Constraint{{Metric: "CompressedBytes", Max: ptr.To(v1alpha1.Decimal(max))}}
+	}
+	digests := []string{"", "", ""}
+	for i, max := range []string{"1000000", "1", "1"} {
+		if constrain(max); i == 2 {
+			c.pipeline.Spec.Constraints = nil
+		}
+		d := c.run("")
+		if digests[i] = ""; d.Selected != "" {
+			digests[i] = c.facts.Stages[d.Selected].Leaf.Digest
+		}
+		if pointer := c.get(home + "leaf.tflite"); pointer == nil != (d.Selected == "") || pointer != nil && artifact.Digest(pointer) != digests[i] {
+			t.Errorf("generation %d: leaf.tflite is %s, selected is %s", i+1, artifact.Digest(pointer), digests[i])
+		}
+		var result v1alpha1.OptimizationPipeline
+		if err := json.Unmarshal(c.get(home+"result.json"), &result); err != nil {
+			t.Fatal(err)
+		}
+		if p := result.Status.Published; p == nil != (d.Selected == "") || p != nil && p.URI != home+stage.DigestFile(digests[i]) {
+			t.Errorf("generation %d: result.json says that %+v is published", i+1, p)
+		}
+		for j, digest := range digests[:i+1] {
+			if digest == "" {
+				continue
+			}
+			content := c.get(home + stage.DigestFile(digest))
+			if stays := j >= i-1; content != nil != stays || content != nil && artifact.Digest(content) != digest {
+				t.Errorf("generation %d: the leaf of generation %d is there: %v", i+1, j+1, content != nil)
+			}
+		}
+		c.remember(d, int64(i+1))
+	}
+	if digests[0] == digests[2] || digests[2] == "" {
+		t.Errorf("leaves %q", digests)
+	}
+}
+
+func TestAnAnswerThatIsNoneKeepsWhatIsPublished(t *testing.T) {
+	c := newFakeOperator(t, nil)
+	first := c.run("")
+	c.remember(first, 1)
+	const home = "s3://compressed/kws/ns/corners/"
+	want := c.get(home + "leaf.tflite")
+	c.pipeline.Spec.Stages[0].Prune.Sparsity = "0.75"
+	c.put("s3://models", "team/corners/model.tflite", append(read(t, filepath.Join(filepath.Dir(c.manifest), "model.tflite")), 0))
+	d := c.run("prune")
+	o, _, log := c.start(c.order(d, "prune")).wait()
+	if o.Reason != walk.ReasonInputChanged {
+		t.Fatalf("%+v\n%s", o, log)
+	}
+	c.facts.Stages["prune"] = walk.Fact{State: v1alpha1.StageFailed, Attempt: 2, InputHash: o.InputHash, Reason: o.Reason, Message: o.Message}
+	if d = c.run(""); !d.Finished || d.Reason != walk.ReasonInputChanged {
+		t.Fatalf("%+v", d)
+	}
+	if got := c.get(home + "leaf.tflite"); string(got) != string(want) || c.get(home+stage.DigestFile(artifact.Digest(want))) == nil {
+		t.Error("the leaf that is published did not stay")
+	}
+}
+
+func TestAPipelineMadeAnewDoesNotAnswerWithTheLeafOfAnEarlierOne(t *testing.T) {
+	c := newFakeOperator(t, nil)
+	c.remember(c.run(""), 1)
+	const home = "s3://compressed/kws/ns/corners/"
+	old := artifact.Digest(c.get(home + "leaf.tflite"))
+	c.facts = walk.Facts{Stages: map[string]walk.Fact{}, Publish: true, Versions: c.facts.Versions} // deleted, and made again
+	c.pipeline.Spec.Stages[0].Prune.Sparsity = "0.75"
+	d := c.decide()
+	o, code, log := c.start(c.order(d, walk.Baseline)).wait()
+	if c.record(o, code, log); o.Earlier < 4 || !strings.Contains(log, "an earlier pipeline of this name left files") {
+		t.Errorf("the baseline found %d files\n%s", o.Earlier, log)
+	}
+	if c.get(home+"leaf.tflite") != nil || c.get(home+stage.DigestFile(old)) == nil || c.get(home+"report.html") == nil {
+		t.Error("leaf.tflite is to go, and the rest to stay")
+	}
+	if d = c.run(""); !d.Ready {
+		t.Fatalf("%+v", d)
+	}
+	if got := artifact.Digest(c.get(home + "leaf.tflite")); got == old || c.get(home+stage.DigestFile(old)) != nil {
+		t.Errorf("leaf.tflite is %s, the earlier one was %s", got, old)
 	}
 }
 

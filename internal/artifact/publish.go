@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -18,31 +19,43 @@ func (s *Store) Publish(ctx context.Context, name string, data []byte) (string, 
 	return s.address + "/" + name, s.objects.write(ctx, name, bytes.NewReader(data), false)
 }
 
-// Withdraw removes leaves (.tflite files) that were published in <namespace>/<name>, except those to keep. Other files are not touched:
-// they may be somebody else's.
+// Withdraw removes leaves that were published in <namespace>/<name>, except those to keep. Other files are not touched: they may be
+// somebody else's.
 func (s *Store) Withdraw(ctx context.Context, folder string, keep []string) error {
-	if err := publishable(folder + "/leaf.tflite"); err != nil {
-		return err
-	}
-	names := []string{folder + "/leaf.tflite"}
-	leaves, err := s.Published(ctx, folder)
+	files, err := s.Published(ctx, folder)
 	if err != nil {
 		return err
 	}
-	for _, name := range append(names, leaves...) {
-		if path.Ext(name) != ".tflite" || slices.Contains(keep, strings.TrimPrefix(name, folder+"/")) {
+	for _, name := range files {
+		if path.Ext(name) != ".tflite" || slices.Contains(keep, name) {
 			continue
 		}
-		if err := s.objects.remove(ctx, name); err != nil {
+		if err := s.objects.remove(ctx, folder+"/"+name); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// Published lists the leaves of stages that were published in <namespace>/<name>, none where nothing was.
+// published are the files that are published in a folder.
+var published = regexp.MustCompile(`^(leaf(-[0-9a-f]{64})?\.tflite|leaves/[^/]+\.tflite|report\.html|result\.json)$`)
+
+// Published lists what was published in <namespace>/<name>, none where nothing was.
 func (s *Store) Published(ctx context.Context, folder string) ([]string, error) {
-	return s.objects.list(ctx, folder+"/leaves/")
+	if err := publishable(folder + "/leaf.tflite"); err != nil {
+		return nil, err
+	}
+	names, err := s.objects.list(ctx, folder+"/")
+	if err != nil {
+		return nil, err
+	}
+	var files []string
+	for _, name := range names {
+		if name = strings.TrimPrefix(name, folder+"/"); published.MatchString(name) {
+			files = append(files, name)
+		}
+	}
+	return files, nil
 }
 
 // publishable reports a name that leads out of the store, or among its blobs.

@@ -12,6 +12,7 @@ import (
 	"io"
 	"os"
 	"regexp"
+	"strings"
 )
 
 // Store is a content-addressed store. It is safe for concurrent use, by several processes too.
@@ -69,6 +70,9 @@ func key(folder, digest, suffix string) (string, error) {
 	}
 	return folder + "/" + m[1] + suffix, nil
 }
+
+// BlobName is where the content of a digest lies below a store's address.
+func BlobName(digest string) string { return blobs + "/" + strings.TrimPrefix(digest, "sha256:") }
 
 // PutBlob stores data and returns its digest. What is there already, whole, is not written again.
 func (s *Store) PutBlob(ctx context.Context, data []byte) (string, error) {

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -212,10 +213,16 @@ func TestPublishingReplaces(t *testing.T) {
 // withdraws checks that what is published can be taken back.
 func withdraws(t *testing.T, s *Store) {
 	t.Helper()
-	for _, name := range []string{"ns/name/leaf.tflite", "ns/name/leaves/a.tflite", "ns/name/leaves/b.tflite", "ns/name/leaves/notes.txt", "ns/name/model.tflite", "ns/name2/leaf.tflite"} {
+	digest := strings.Repeat("0a", 32)
+	for _, name := range []string{"ns/name/leaf.tflite", "ns/name/leaf-" + digest + ".tflite", "ns/name/leaf-mine.tflite", "ns/name/report.html", "ns/name/leaves/a.tflite", "ns/name/leaves/b.tflite", "ns/name/leaves/notes.txt", "ns/name/model.tflite", "ns/name2/leaf.tflite"} {
 		if _, err := s.Publish(t.Context(), name, []byte("x")); err != nil {
 			t.Fatal(err)
 		}
+	}
+	files, err := s.Published(t.Context(), "ns/name")
+	slices.Sort(files)
+	if want := []string{"leaf-" + digest + ".tflite", "leaf.tflite", "leaves/a.tflite", "leaves/b.tflite", "report.html"}; err != nil || !cmp.Equal(files, want) {
+		t.Errorf("published: %v, %v, want %v", files, err, want)
 	}
 	for _, folder := range []string{"ns/name", "ns/other"} {
 		if err := s.Withdraw(t.Context(), folder, []string{"leaves/b.tflite"}); err != nil {
@@ -223,7 +230,7 @@ func withdraws(t *testing.T, s *Store) {
 		}
 	}
 	left, err := s.objects.list(t.Context(), "ns/")
-	if want := []string{"ns/name/leaves/b.tflite", "ns/name/leaves/notes.txt", "ns/name/model.tflite", "ns/name2/leaf.tflite"}; err != nil || !cmp.Equal(left, want) {
+	if want := []string{"ns/name/leaf-mine.tflite", "ns/name/leaves/b.tflite", "ns/name/leaves/notes.txt", "ns/name/model.tflite", "ns/name/report.html", "ns/name2/leaf.tflite"}; err != nil || !cmp.Equal(left, want) {
 		t.Errorf("left: %v, %v, want %v", left, err, want)
 	}
 	for _, folder := range []string{"", "ns", "ns/..", "blobs/sha256"} {

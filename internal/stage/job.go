@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"runtime"
+	"slices"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -42,7 +44,9 @@ func (j *Job) Run(ctx context.Context, order *Order) (*Outcome, error) {
 	outcome, err := j.run(ctx, order, log)
 	took := slog.Float64("seconds", time.Since(start).Seconds())
 	if err != nil {
+		earlier := outcome.Earlier
 		outcome = failure(order, err)
+		outcome.Earlier = earlier
 		log.Error("failed", "reason", outcome.Reason, "error", err.Error(), took)
 		return outcome, err
 	}
@@ -51,9 +55,11 @@ func (j *Job) Run(ctx context.Context, order *Order) (*Outcome, error) {
 	return outcome, nil
 }
 
+// run returns an outcome with errors, too: what was found on the way.
 func (j *Job) run(ctx context.Context, order *Order, log *slog.Logger) (*Outcome, error) {
+	outcome := &Outcome{}
 	if order.AlgorithmVersion != optimizer.AlgorithmVersion {
-		return nil, fault.As(fault.Spec, fmt.Errorf("%w: the operator's algorithm is version %s, that of this image %s: give template.image the operator's version, or none",
+		return outcome, fault.As(fault.Spec, fmt.Errorf("%w: the operator's algorithm is version %s, that of this image %s: give template.image the operator's version, or none",
 			errVersion, order.AlgorithmVersion, optimizer.AlgorithmVersion))
 	}
 	sources := &Sources{
@@ -61,20 +67,42 @@ func (j *Job) run(ctx context.Context, order *Order, log *slog.Logger) (*Outcome
 		Fetched: func(uri string, bytes int64) { log.Info("fetched", "uri", uri, "bytes", bytes) },
 	}
 	if err := reachable(&order.Spec); err != nil {
-		return nil, err
+		return outcome, err
 	}
 	store, err := sources.Open(ctx, &order.Spec)
 	if err != nil {
-		return nil, err
+		return outcome, err
 	}
 	defer store.Close()
 	if !order.SharedStore {
 		store = store.In(order.Namespace)
 	}
-	if order.Stage == walk.Publish {
-		return j.publish(ctx, order, store, log)
+	switch order.Stage {
+	case walk.Publish:
+		return outcome, j.publish(ctx, order, store, outcome, log)
+	case walk.Baseline:
+		if err := succeed(ctx, order, store, outcome, log); err != nil {
+			return outcome, err
+		}
 	}
-	return j.stage(ctx, order, sources, store, log)
+	return outcome, j.stage(ctx, order, sources, store, outcome, log)
+}
+
+// succeed takes the place of an earlier pipeline of the name: its leaf is not to be taken for the answer of this one.
+func succeed(ctx context.Context, order *Order, store *artifact.Store, outcome *Outcome, log *slog.Logger) error {
+	if !order.First {
+		return nil
+	}
+	home := Home(order.Namespace, order.Pipeline)
+	files, err := store.Published(ctx, home)
+	if err != nil || len(files) == 0 {
+		return fault.As(fault.Storage, err)
+	}
+	outcome.Earlier = int32(min(len(files), math.MaxInt32)) //nolint:gosec // bounded
+	log.Warn("an earlier pipeline of this name left files; its leaf is withdrawn, the rest stays until this one publishes",
+		"uri", store.String()+"/"+home, "files", files)
+	keep := slices.DeleteFunc(slices.Clone(files), func(name string) bool { return name == SelectedFile })
+	return fault.As(fault.Storage, store.Withdraw(ctx, home, keep))
 }
 
 // reachable refuses paths without a scheme: there is no manifest that they could be beside.
@@ -92,9 +120,9 @@ func reachable(spec *v1alpha1.OptimizationPipelineSpec) error {
 }
 
 // stage runs the baseline or a stage of the spec.
-func (j *Job) stage(ctx context.Context, order *Order, sources *Sources, store *artifact.Store, log *slog.Logger) (*Outcome, error) {
+func (j *Job) stage(ctx context.Context, order *Order, sources *Sources, store *artifact.Store, outcome *Outcome, log *slog.Logger) error {
 	if err := checkHash(order); err != nil {
-		return nil, err
+		return err
 	}
 	progress := &progressLog{log: log}
 	runner := &Runner{
@@ -123,18 +151,17 @@ func (j *Job) stage(ctx context.Context, order *Order, sources *Sources, store *
 	}()
 	result, hash, reused, err := runner.Run(ctx, order.Stage, order.Parent)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	log.Info("result", "hash", hash, "leaf", result.Leaf, "model", result.Model, "kernelClass", result.KernelClass, "metrics", metricAttrs(result.Metrics))
-	outcome := &Outcome{
-		Reused: reused, Model: result.Model, Leaf: result.Status(), LearningRate: result.FoundRate(), Epochs: result.FoundEpochs(),
-	}
+	outcome.Reused, outcome.Model, outcome.Leaf = reused, result.Model, result.Status()
+	outcome.LearningRate, outcome.Epochs = result.FoundRate(), result.FoundEpochs()
 	if order.Stage == walk.Baseline {
 		pinned := runner.digests()
 		pinned.Metrics = result.Float
 		outcome.Baseline = &pinned
 	}
-	return outcome, nil
+	return nil
 }
 
 // checkHash compares the operator's name for the result with this program's.
@@ -159,47 +186,48 @@ func checkHash(order *Order) error {
 // errVersion says that operator and image do not belong together.
 var errVersion = errors.New("operator and image are of different versions")
 
-// publish writes what was found where people look for it, and removes what an earlier answer left there.
-func (j *Job) publish(ctx context.Context, order *Order, store *artifact.Store, log *slog.Logger) (*Outcome, error) {
+// publish writes what was found where people look for it, and removes what an earlier answer left there. The leaf before stays under the
+// name that holds its digest until the next time: somebody may have noted that a moment ago.
+func (j *Job) publish(ctx context.Context, order *Order, store *artifact.Store, outcome *Outcome, log *slog.Logger) error {
 	if order.Status == nil {
-		return nil, fault.As(fault.Spec, fmt.Errorf("%s: status is missing: publish needs it", OrderEnv))
+		return fault.As(fault.Spec, fmt.Errorf("%s: status is missing: publish needs it", OrderEnv))
 	}
-	folder := order.Namespace + "/" + order.Pipeline
-	uri := store.String() + "/" + folder
+	home := Home(order.Namespace, order.Pipeline)
+	outcome.URI = store.String() + "/" + home
 	pipeline := &v1alpha1.OptimizationPipeline{
 		TypeMeta:   metav1.TypeMeta{APIVersion: v1alpha1.GroupVersion.String(), Kind: v1alpha1.Kind},
 		ObjectMeta: metav1.ObjectMeta{Namespace: order.Namespace, Name: order.Pipeline, Generation: order.Status.ObservedGeneration},
 		Spec:       order.Spec,
-		Status:     concluded(order, uri+"/"+SelectedFile),
+		Status:     concluded(order, outcome.URI),
 	}
-	var written []string
+	var keep []string
 	put := func(name string, content []byte) error {
-		at, err := store.Publish(ctx, folder+"/"+name, content)
+		at, err := store.Publish(ctx, home+"/"+name, content)
 		if err == nil {
 			log.Info("published", "uri", at, "bytes", len(content))
-			written = append(written, name)
+			keep = append(keep, name)
 		}
 		return err
 	}
-	found := &Publication{Store: store, Pipeline: pipeline, Tool: j.Tool}
-	err := found.selected(ctx, put)
+	found := &Publication{Store: store, Pipeline: pipeline, Tool: j.Tool, Selected: true}
+	err := found.Files(ctx, put)
 	if err == nil {
-		err = found.Files(ctx, put)
-	}
-	if err == nil {
-		err = store.Withdraw(ctx, folder, written)
+		if before := order.Status.Published; before != nil {
+			keep = append(keep, DigestFile(before.Digest))
+		}
+		if pipeline.Status.Published != nil { // that of an earlier generation, where this one came to no answer
+			keep = append(keep, SelectedFile)
+		}
+		err = store.Withdraw(ctx, home, keep)
 	}
 	if errors.Is(err, artifact.ErrNotFound) || errors.Is(err, artifact.ErrDamaged) {
-		err = found.lost(ctx, folder, err)
+		err = found.lost(ctx, home, err)
 	}
-	if err != nil {
-		return nil, fault.As(fault.Storage, err)
-	}
-	return &Outcome{URI: uri}, nil
+	return fault.As(fault.Storage, err)
 }
 
 // concluded is the status as it is once this order is carried out.
-func concluded(order *Order, leafURI string) v1alpha1.OptimizationPipelineStatus {
+func concluded(order *Order, home string) v1alpha1.OptimizationPipelineStatus {
 	now, status := metav1.Now(), order.Status
 	facts := walk.RecordedFacts(status, status.ObservedGeneration, status.Rerun)
 	facts.Publish = true
@@ -207,6 +235,6 @@ func concluded(order *Order, leafURI string) v1alpha1.OptimizationPipelineStatus
 	d := walk.Decide(&order.Spec, facts, now.Time)
 	return d.Status(facts, walk.Shown{
 		Generation: status.ObservedGeneration, Now: now.Time, Previous: status, AlgorithmVersion: status.AlgorithmVersion, Rerun: status.Rerun,
-		LeafURI: func(string) string { return leafURI },
+		PublishedURI: func(digest string) string { return home + "/" + DigestFile(digest) },
 	})
 }

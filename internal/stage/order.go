@@ -45,6 +45,9 @@ type Order struct {
 	Pinned *v1alpha1.Baseline `json:"pinned,omitempty"`
 	// SharedStore has results of other namespaces count, where the store holds any.
 	SharedStore bool `json:"sharedStore,omitempty"`
+	// First says that the pipeline has published nothing yet: what the baseline finds in its place is an earlier pipeline's, whose leaf it
+	// withdraws.
+	First bool `json:"first,omitempty"`
 	// Spec is the pipeline's. Template and the like are left out.
 	Spec v1alpha1.OptimizationPipelineSpec `json:"spec"`
 	// CacheBytes bounds what is fetched; 0: no bound.
@@ -100,6 +103,8 @@ type Outcome struct {
 	Baseline *v1alpha1.Baseline `json:"baseline,omitempty"`
 	// Lost are the stages, with their attempts, whose results publish did not find in the store.
 	Lost map[string]int32 `json:"lost,omitempty"`
+	// Earlier are files of an earlier pipeline of the name that the baseline found where this one is to publish.
+	Earlier int32 `json:"earlier,omitempty"`
 	// URI is where publish put things.
 	URI string `json:"uri,omitempty"`
 	// Reason and Message say why it failed: a word for conditions (walk.ReasonInputChanged among them), and a sentence.

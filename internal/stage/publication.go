@@ -14,7 +14,6 @@ import (
 
 	"espalier.dev/espalier/api/v1alpha1"
 	"espalier.dev/espalier/internal/artifact"
-	"espalier.dev/espalier/internal/fault"
 	"espalier.dev/espalier/internal/search"
 	"espalier.dev/espalier/internal/walk"
 	"espalier.dev/espalier/optimizer/report"
@@ -28,6 +27,14 @@ const (
 	FoundFile    = "found.yaml"
 	SelectedFile = "leaf.tflite"
 )
+
+// DigestFile is the name that the selected leaf has besides. No other leaf ever has it.
+func DigestFile(digest string) string {
+	return "leaf-" + strings.TrimPrefix(digest, "sha256:") + ".tflite"
+}
+
+// Home is where a pipeline publishes, below the address of its store.
+func Home(namespace, pipeline string) string { return namespace + "/" + pipeline }
 
 // LeafFile is the name of a stage's leaf.
 func LeafFile(stage string) string { return "leaves/" + stage + ".tflite" }
@@ -45,6 +52,8 @@ type Publication struct {
 	Models bool
 	// Searched is what a search did whose trials are the pipeline's stages; nil of a pipeline with stages of its own.
 	Searched *Searched
+	// Selected says that the leaf that was taken is handed over under names of its own, too.
+	Selected bool
 }
 
 // Searched is what a search did: what layers tolerate, the trials, and the plain pipeline that makes the selected leaf again, if one was.
@@ -72,7 +81,7 @@ func ReadResult(content []byte) (*v1alpha1.OptimizationPipeline, *Searched, erro
 	return w.OptimizationPipeline, w.Searched, nil
 }
 
-// Files hands over every file: leaves, models, the report, and last the result.
+// Files hands over every file: leaves, models, the selected leaf, the report, and last the result.
 func (p *Publication) Files(ctx context.Context, put func(name string, content []byte) error) error {
 	for i := range p.Pipeline.Status.Stages {
 		s := &p.Pipeline.Status.Stages[i]
@@ -89,6 +98,9 @@ func (p *Publication) Files(ctx context.Context, put func(name string, content [
 	}
 	page, err := p.Report(ctx)
 	if err != nil {
+		return err
+	}
+	if err := p.selected(ctx, put); err != nil {
 		return err
 	}
 	if err := put(ReportFile, page); err != nil {
@@ -122,18 +134,18 @@ func (p *Publication) found(put func(name string, content []byte) error) error {
 	return put(FoundFile, append([]byte(head), text...))
 }
 
-// selected hands over the leaf that was taken, if one was.
+// selected hands over the leaf that was taken, if one was: first under the name that holds its digest.
 func (p *Publication) selected(ctx context.Context, put func(name string, content []byte) error) error {
 	taken := p.Pipeline.Status.Selected
-	if taken == nil {
+	if !p.Selected || taken == nil {
 		return nil
 	}
-	for i := range p.Pipeline.Status.Stages {
-		if s := &p.Pipeline.Status.Stages[i]; s.Name == taken.Stage && s.Leaf != nil {
-			return p.copy(ctx, s.Leaf.Digest, SelectedFile, put)
+	for _, name := range []string{DigestFile(taken.Digest), SelectedFile} {
+		if err := p.copy(ctx, taken.Digest, name, put); err != nil {
+			return err
 		}
 	}
-	return fault.As(fault.Spec, fmt.Errorf("the status selects %q, which has no leaf", taken.Stage))
+	return nil
 }
 
 func (p *Publication) copy(ctx context.Context, digest, name string, put func(string, []byte) error) error {

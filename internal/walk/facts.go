@@ -29,6 +29,10 @@ type Facts struct {
 	Versions *Versions
 	// Publish says that a publish stage ends the walk, as in a cluster.
 	Publish bool
+	// Published is the leaf that was published last, nil for none.
+	Published *v1alpha1.Published
+
+	publication string // names the publication that Published is recorded of
 }
 
 // Versions are what results depend on besides the spec and the pinned inputs.
@@ -71,6 +75,8 @@ type Fact struct {
 	LearningRate string
 	// Epochs are those that a stage trained, where the validation loss decided how many; 0 elsewhere.
 	Epochs int32
+	// Earlier are files that the baseline found where the pipeline publishes, though it has not published yet.
+	Earlier int32
 	// Settings are those that the status has of a stage that is Completed; nil: those that the spec comes to now.
 	Settings *v1alpha1.StageSettings
 }
@@ -167,6 +173,7 @@ func RecordedFacts(status *v1alpha1.OptimizationPipelineStatus, generation int64
 		}
 		facts.Stages[s.Name] = f
 	}
+	facts.recordPublished(status)
 	return facts
 }
 

@@ -159,6 +159,8 @@ func (w *walk) publish() {
 	case f.LastFailure != nil: // counted on, should the same be published
 		s.InputHash = f.InputHash
 		s.fact = Fact{Attempt: f.Attempt, InputHash: f.InputHash, Failures: f.Failures, LastFailure: f.LastFailure}
+	default:
+		s.fact = Fact{Attempt: f.Attempt} // counted on, or what was published once would count as published now
 	}
 	w.d.Stages = append(w.d.Stages, s)
 }

@@ -23,8 +23,8 @@ type Shown struct {
 	Previous *v1alpha1.OptimizationPipelineStatus
 	// AlgorithmVersion and Rerun are those that the results are of.
 	AlgorithmVersion, Rerun string
-	// LeafURI names the file of the leaf that was taken.
-	LeafURI func(stage string) string
+	// StoredURI names the file of a leaf in the store, PublishedURI the one that publish makes of it. Nil: there is none.
+	StoredURI, PublishedURI func(digest string) string
 }
 
 // Status returns the status that shows a decision and the facts it was made from. Deciding again from what it records, see RecordedFacts,
@@ -45,11 +45,19 @@ func (d *Decision) Status(facts Facts, shown Shown) v1alpha1.OptimizationPipelin
 	for i := range d.Stages {
 		status.Stages = append(status.Stages, d.Stages[i].status())
 	}
+	if facts.Publish {
+		status.Published = d.published(facts, shown)
+		condition := d.publishedCondition(facts, status.Published, previous, shown.Generation)
+		status.Conditions = append(status.Conditions, stamped(previous, shown.Generation, metav1.NewTime(shown.Now), condition)...)
+	}
 	if s := d.Stage(d.Selected); s != nil {
 		status.Selected = &v1alpha1.Selected{Stage: s.Name, Digest: s.fact.Leaf.Digest, Metrics: s.fact.Leaf.DeepCopy().Metrics,
 			Intervals: Intervals(d.constraints, s.fact.Leaf)}
-		if shown.LeafURI != nil {
-			status.Selected.URI = shown.LeafURI(s.Name)
+		switch {
+		case status.Published != nil && status.Published.Digest == status.Selected.Digest:
+			status.Selected.URI = status.Published.URI
+		case shown.StoredURI != nil:
+			status.Selected.URI = shown.StoredURI(status.Selected.Digest)
 		}
 	}
 	return status
@@ -114,19 +122,21 @@ func (d *Decision) Conditions(previous []metav1.Condition, generation int64, now
 	case d.Stalled(), d.Suspended:
 		ready = metav1.ConditionFalse
 	}
-	conditions := []metav1.Condition{
-		{Type: v1alpha1.ConditionReady, Status: ready, Reason: d.Reason, Message: d.Message},
-		{Type: v1alpha1.ConditionReconciling, Status: truth(!d.Ready && !d.Stalled() && !d.Suspended), Reason: d.Reason, Message: d.Message},
-		{Type: v1alpha1.ConditionStalled, Status: truth(d.Stalled()), Reason: d.Reason, Message: d.Message},
+	return stamped(previous, generation, now,
+		metav1.Condition{Type: v1alpha1.ConditionReady, Status: ready, Reason: d.Reason, Message: d.Message},
+		metav1.Condition{Type: v1alpha1.ConditionReconciling, Status: truth(!d.Ready && !d.Stalled() && !d.Suspended), Reason: d.Reason, Message: d.Message},
+		metav1.Condition{Type: v1alpha1.ConditionStalled, Status: truth(d.Stalled()), Reason: d.Reason, Message: d.Message},
 		d.constraintsMet(),
-	}
+	)
+}
+
+// stamped are conditions as a status holds them: with generation and time, which is that of the previous one where the status is the same.
+func stamped(previous []metav1.Condition, generation int64, now metav1.Time, conditions ...metav1.Condition) []metav1.Condition {
 	for i := range conditions {
 		c := &conditions[i]
 		c.Message, c.ObservedGeneration, c.LastTransitionTime = Truncate(c.Message, v1alpha1.MaxConditionMessage), generation, now
-		for _, p := range previous {
-			if p.Type == c.Type && p.Status == c.Status {
-				c.LastTransitionTime = p.LastTransitionTime
-			}
+		if p := find(previous, c.Type); p.Status == c.Status {
+			c.LastTransitionTime = p.LastTransitionTime
 		}
 	}
 	return conditions

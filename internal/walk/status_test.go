@@ -36,7 +36,7 @@ func TestDecidingAgainFromWhatTheStatusRecordsGivesTheSame(t *testing.T) {
 			spec := chain(need(small))
 			facts := known(spec, versions, names...)
 			change(&facts)
-			shown := Shown{Generation: 3, Now: noon, AlgorithmVersion: "1", LeafURI: func(stage string) string { return "s3://b/" + stage }}
+			shown := Shown{Generation: 3, Now: noon, AlgorithmVersion: "1", StoredURI: func(d string) string { return "s3://b/" + d }}
 			d := Decide(spec, facts, noon)
 			status := d.Status(facts, shown)
 

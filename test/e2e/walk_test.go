@@ -23,6 +23,7 @@ import (
 
 	"espalier.dev/espalier/api/v1alpha1"
 	"espalier.dev/espalier/internal/artifact"
+	"espalier.dev/espalier/internal/stage"
 )
 
 // local is what `espalier run` makes of the demo's manifest with the binary of the stages' image, so on the same CPU features.
@@ -178,13 +179,16 @@ func TestAWalkOverS3IsThatOfRun(t *testing.T) {
 		}
 	}
 	options := artifact.Options{S3: artifact.S3Options{Endpoint: endpoint, PathStyle: true}, CredentialsDir: credentials}
-	fetched, err := artifact.Fetch(t.Context(), strings.TrimSuffix(p.Status.Selected.URI, "leaf.tflite"), options, artifact.Cache{Dir: t.TempDir()})
+	fetched, err := artifact.Fetch(t.Context(), strings.TrimSuffix(p.Status.Published.URI, stage.DigestFile(p.Status.Published.Digest)), options, artifact.Cache{Dir: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
 	}
 	leaf := filepath.Join(fetched.Path, "leaf.tflite")
 	if string(read(t, leaf)) != string(read(t, filepath.Join(local.out, "leaves", p.Status.Selected.Stage+".tflite"))) {
 		t.Error("the published leaf is another than espalier run's")
+	}
+	if artifact.Digest(read(t, filepath.Join(fetched.Path, stage.DigestFile(p.Status.Published.Digest)))) != p.Status.Published.Digest {
+		t.Errorf("%s has another digest", p.Status.Published.URI)
 	}
 	for _, s := range p.Status.Stages {
 		if s.Leaf != nil && artifact.Digest(read(t, filepath.Join(fetched.Path, "leaves", s.Name+".tflite"))) != s.Leaf.Digest {
@@ -223,9 +227,9 @@ func TestAWalkOnClaimsIsThatOfRun(t *testing.T) {
 	finished(t, p)
 	onlyOnArm64(t, p)
 	sameAsLocal(t, p)
-	at := strings.Replace(p.Status.Selected.URI, "pvc://compressed", store, 1)
+	at := strings.Replace(p.Status.Published.URI, "pvc://compressed", store, 1)
 	if string(read(t, at)) != string(read(t, filepath.Join(local.out, "leaves", p.Status.Selected.Stage+".tflite"))) {
-		t.Errorf("%s is another leaf than espalier run's", p.Status.Selected.URI)
+		t.Errorf("%s is another leaf than espalier run's", p.Status.Published.URI)
 	}
 }
 

@@ -76,6 +76,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.PruneApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("PruneRule"):
 		return &apiv1alpha1.PruneRuleApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("Published"):
+		return &apiv1alpha1.PublishedApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("Quantize"):
 		return &apiv1alpha1.QuantizeApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("Resize"):

@@ -477,6 +477,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: progress
       type:
         scalar: string
+    - name: published
+      type:
+        namedType: dev.espalier.espalier.api.v1alpha1.Published
     - name: rerun
       type:
         scalar: string
@@ -658,6 +661,32 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: sparsity
       type:
         namedType: dev.espalier.espalier.api.v1alpha1.Decimal
+- name: dev.espalier.espalier.api.v1alpha1.Published
+  map:
+    fields:
+    - name: digest
+      type:
+        scalar: string
+    - name: generation
+      type:
+        scalar: numeric
+    - name: metrics
+      type:
+        list:
+          elementType:
+            namedType: dev.espalier.espalier.api.v1alpha1.MetricValue
+          elementRelationship: associative
+          keys:
+          - name
+    - name: stage
+      type:
+        scalar: string
+    - name: time
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
+    - name: uri
+      type:
+        scalar: string
 - name: dev.espalier.espalier.api.v1alpha1.Quantize
   map:
     fields:

@@ -14,7 +14,8 @@ import (
 // OptimizationPipelineStatus is what was done and decided.
 type OptimizationPipelineStatusApplyConfiguration struct {
 	// conditions: Ready sums up; Reconciling says that something will still happen, Stalled that nothing will until spec or the
-	// annotation espalier.dev/rerun changes, never both; ConstraintsMet says whether a leaf meets every constraint.
+	// annotation espalier.dev/rerun changes, never both; ConstraintsMet says whether a leaf meets every constraint; Published, whether a
+	// leaf is published, for which generation, or why none is.
 	Conditions []v1.ConditionApplyConfiguration `json:"conditions,omitempty"`
 	// observedGeneration is the generation this status is about.
 	ObservedGeneration *int64 `json:"observedGeneration,omitempty"`
@@ -28,8 +29,11 @@ type OptimizationPipelineStatusApplyConfiguration struct {
 	Baseline *BaselineApplyConfiguration `json:"baseline,omitempty"`
 	// stages, in the order of the spec, after the implicit baseline and before the implicit publish.
 	Stages []StageStatusApplyConfiguration `json:"stages,omitempty"`
-	// selected is the leaf that was taken.
+	// selected is the leaf that was taken, by this generation. It is empty until there is an answer.
 	Selected *SelectedApplyConfiguration `json:"selected,omitempty"`
+	// published is the leaf for use: the one that was published last. It stands, whatever is edited meanwhile, until another one is
+	// published or an answer without a leaf withdraws it.
+	Published *PublishedApplyConfiguration `json:"published,omitempty"`
 }
 
 // OptimizationPipelineStatusApplyConfiguration constructs a declarative configuration of the OptimizationPipelineStatus type for use with
@@ -109,5 +113,13 @@ func (b *OptimizationPipelineStatusApplyConfiguration) WithStages(values ...*Sta
 // If called multiple times, the Selected field is set to the value of the last call.
 func (b *OptimizationPipelineStatusApplyConfiguration) WithSelected(value *SelectedApplyConfiguration) *OptimizationPipelineStatusApplyConfiguration {
 	b.Selected = value
+	return b
+}
+
+// WithPublished sets the Published field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Published field is set to the value of the last call.
+func (b *OptimizationPipelineStatusApplyConfiguration) WithPublished(value *PublishedApplyConfiguration) *OptimizationPipelineStatusApplyConfiguration {
+	b.Published = value
 	return b
 }

@@ -13,7 +13,7 @@ type SelectedApplyConfiguration struct {
 	Stage *string `json:"stage,omitempty"`
 	// digest of the file's content.
 	Digest *string `json:"digest,omitempty"`
-	// uri of the file.
+	// uri of the file: where it is published, and until then in the store. It holds the digest, so that it leads to no other leaf.
 	URI *string `json:"uri,omitempty"`
 	// metrics of the leaf.
 	Metrics []MetricValueApplyConfiguration `json:"metrics,omitempty"`
