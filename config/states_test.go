@@ -73,10 +73,14 @@ func suspend(s *v1alpha1.OptimizationPipelineSpec) { s.RunPolicy.Suspend = true 
 func unconstrained(s *v1alpha1.OptimizationPipelineSpec) { s.Constraints = nil }
 
 var (
-	running   = walk.Fact{State: v1alpha1.StageRunning, Attempt: 1, Job: "keyword-spotting-x"}
-	queued    = walk.Fact{State: v1alpha1.StageQueued, Attempt: 1, Job: "keyword-spotting-x"}
-	published = walk.Fact{State: v1alpha1.StageCompleted, Attempt: 1, Job: "keyword-spotting-x"}
-	evicted   = walk.Fact{
+	running      = walk.Fact{State: v1alpha1.StageRunning, Attempt: 1, Job: "keyword-spotting-x"}
+	queued       = walk.Fact{State: v1alpha1.StageQueued, Attempt: 1, Job: "keyword-spotting-x"}
+	published    = walk.Fact{State: v1alpha1.StageCompleted, Attempt: 1, Job: "keyword-spotting-x"}
+	otherVersion = walk.Fact{
+		State: v1alpha1.StageFailed, Attempt: 9, Job: "keyword-spotting-x", Retry: true, Reason: walk.ReasonVersion,
+		Message: "its image is of another version than the operator", Ended: ptr.To(metav1.NewTime(noon)),
+	}
+	evicted = walk.Fact{
 		State: v1alpha1.StageFailed, Attempt: 1, Job: "keyword-spotting-x", Retry: true, Reason: "Evicted",
 		Message: "the node evicted its pod", Ended: ptr.To(metav1.NewTime(noon)),
 	}
@@ -95,6 +99,7 @@ var states = map[string]state{
 	"unschedulable":             {stages: map[string]walk.Fact{"prune": held("Unschedulable", "no node takes its pod")}, reason: "Unschedulable", argo: "Progressing", kstatus: "InProgress"},
 	"waiting-for-volume":        {stages: map[string]walk.Fact{"prune": held("WaitingForVolume", "claim models is in use")}, reason: "WaitingForVolume", argo: "Progressing", kstatus: "InProgress"},
 	"retrying":                  {stages: map[string]walk.Fact{"prune": evicted}, reason: walk.ReasonRetrying, argo: "Progressing", kstatus: "InProgress"},
+	"version-mismatch":          {stages: map[string]walk.Fact{"prune": otherVersion}, reason: walk.ReasonVersion, argo: "Progressing", kstatus: "InProgress"},
 	"stopping":                  {stages: map[string]walk.Fact{"prune": done("80000"), "pqat": running}, reason: walk.ReasonStopping, argo: "Progressing", kstatus: "InProgress"},
 	"publishing":                {stages: map[string]walk.Fact{"prune": done("80000"), "publish": running}, reason: walk.ReasonPublishing, argo: "Progressing", kstatus: "InProgress"},
 	"suspending":                {change: suspend, stages: map[string]walk.Fact{"prune": running}, reason: walk.ReasonSuspended, argo: "Progressing", kstatus: "InProgress"},

@@ -1,6 +1,7 @@
 package controllers
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -308,7 +309,8 @@ func (r *Reconciler) build(v *view, s *walk.Stage) (*batchv1.Job, error) {
 	if err := r.Policy.check(&v.pipeline.Spec, r.Image); err != nil {
 		return nil, err
 	}
-	a := v.attempt(s, r.Image)
+	a := v.attempt(s)
+	a.own, a.image = r.Image, cmp.Or(r.Pinned, r.Image)
 	spec := &v.pipeline.Spec
 	a.foreign = !r.Policy.trusts(spec.EffectiveTemplate(spec.Stage(s.Name)).Image, r.Image)
 	a.shared = r.Policy.SharedStore
@@ -425,9 +427,9 @@ func (v *view) recorded(c child) bool {
 }
 
 // attempt is what a stage's Job is built for.
-func (v *view) attempt(s *walk.Stage, image string) attempt {
+func (v *view) attempt(s *walk.Stage) attempt {
 	a := attempt{
-		pipeline: v.pipeline, stage: s, pinned: v.facts.Baseline, rerun: v.rerun, version: v.running, image: image,
+		pipeline: v.pipeline, stage: s, pinned: v.facts.Baseline, rerun: v.rerun, version: v.running,
 		first: v.facts.NothingPublished(),
 	}
 	if s.Name == walk.Publish {

@@ -254,6 +254,10 @@ func (c child) diagnoseFailure(f *walk.Fact, pod *corev1.Pod) {
 		f.Message = fmt.Sprintf("its container ended with exit code %d; its log says more: kubectl -n %s logs %s", end.ExitCode, pod.Namespace, pod.Name)
 	}
 	f.Retry = !slices.Contains(fault.FinalCodes(), end.ExitCode) && f.Reason != walk.ReasonInputChanged
+	if f.Reason == walk.ReasonVersion { // nodes get the right image, or the operator its version
+		f.Retry = true
+		f.Message = fmt.Sprintf("its image is of another version than the operator: take template.image out or move it along, or name the operator's by digest; node %s ran %s", pod.Spec.NodeName, image(pod))
+	}
 }
 
 // underWay says how far an attempt has come.
@@ -366,12 +370,16 @@ func (c child) disruption() (reason, message string) {
 	return "", ""
 }
 
-// image is that of the stage's container.
+// image is that of the stage's container, with what the node has under that name.
 func image(pod *corev1.Pod) string {
-	if s := containerStatus(pod); s != nil && s.Image != "" {
+	s := containerStatus(pod)
+	switch {
+	case s == nil || s.Image == "":
+		return "its image"
+	case s.ImageID == "" || s.ImageID == s.Image:
 		return s.Image
 	}
-	return "its image"
+	return fmt.Sprintf("%s (%s)", s.Image, s.ImageID[strings.LastIndex(s.ImageID, "@")+1:])
 }
 
 // containerStatus returns what is known of the stage's container, nil where that is nothing.

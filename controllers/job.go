@@ -54,7 +54,8 @@ type attempt struct {
 	status   *v1alpha1.OptimizationPipelineStatus // what publish is to publish; nil otherwise
 	rerun    string
 	version  string // of the algorithm
-	image    string // where the template names none
+	own      string // the operator's image, as the installation names it
+	image    string // the same, by its digest where that is known
 	shared   bool   // results of other namespaces count
 	foreign  bool   // the image that it names is not the installation's
 	first    bool   // nothing was published yet
@@ -194,7 +195,7 @@ func (a attempt) container(t v1alpha1.PodTemplate, m mounts) (corev1.Container, 
 		return corev1.Container{}, err
 	}
 	image := t.Image
-	if image == "" {
+	if image == "" || image == a.own {
 		image = a.image
 	}
 	return corev1.Container{

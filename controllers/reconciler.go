@@ -29,6 +29,7 @@ type Reconciler struct {
 	Clock   clock.PassiveClock
 	Events  events.EventRecorder
 	Image   string // of the stages, where a template names none
+	Pinned  string // the same by its digest; empty: not known
 	Policy  Policy // what pipelines may name
 	Version string // of the algorithm: results of another are made anew, unless the walk is over
 
@@ -160,7 +161,7 @@ func (r *Reconciler) look(ctx context.Context, p *v1alpha1.OptimizationPipeline,
 }
 
 // decide has internal/walk decide. Results that an earlier version made count as long as nothing has to be run beside them: an upgrade of
-// the operator does not retrain what is finished.
+// the operator does not retrain what is finished. What runs goes on to its end first: it may be all that was missing.
 func (v *view) decide() {
 	if settled(v.pipeline) { // a frozen answer: what it was made from is not asked again, as this version may name it otherwise
 		v.version = cmp.Or(v.pipeline.Status.AlgorithmVersion, v.version)
@@ -172,8 +173,8 @@ func (v *view) decide() {
 	earlier := v.pipeline.Status.AlgorithmVersion
 	if earlier != "" && earlier != v.running {
 		v.version = earlier
-		v.facts.Versions = &walk.Versions{Algorithm: earlier, Rerun: v.rerun}
-		if v.decision = walk.Decide(&v.pipeline.Spec, v.facts, v.now); v.decision.Answered {
+		v.facts.Versions = &walk.Versions{Algorithm: earlier, Rerun: v.rerun, Ending: true}
+		if v.decision = walk.Decide(&v.pipeline.Spec, v.facts, v.now); v.decision.Answered || v.decision.Running() {
 			return
 		}
 		v.version = v.running

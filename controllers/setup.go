@@ -39,6 +39,7 @@ import (
 // Options of the controller.
 type Options struct {
 	Image       string             // of the stages, where a template names none
+	Pinned      string             // the same by its digest; empty: not known
 	Policy      Policy             // what pipelines may name
 	MaxInFlight int                // Jobs in flight in the cluster; 0: no bound
 	Concurrency int                // pipelines reconciled side by side; 0: 1
@@ -125,7 +126,7 @@ func slimPod(pod *corev1.Pod) *corev1.Pod {
 	}
 	for i := range pod.Status.ContainerStatuses {
 		if s := &pod.Status.ContainerStatuses[i]; s.Name == containerName {
-			out.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: s.Name, Image: s.Image, State: s.State}}
+			out.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: s.Name, Image: s.Image, ImageID: s.ImageID, State: s.State}}
 		}
 	}
 	return out
@@ -154,7 +155,7 @@ func slimMeta(o metav1.Object) metav1.ObjectMeta {
 func New(mgr manager.Manager, o Options) (*Reconciler, error) {
 	r := &Reconciler{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Clock: o.Clock, Events: mgr.GetEventRecorder("espalier"),
-		Image: o.Image, Policy: o.Policy, Version: o.Version, explanations: newExplanations(),
+		Image: o.Image, Pinned: o.Pinned, Policy: o.Policy, Version: o.Version, explanations: newExplanations(),
 	}
 	if r.Clock == nil {
 		r.Clock = clock.RealClock{}

@@ -7,10 +7,12 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/go-logr/logr"
 	"github.com/spf13/cobra"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/utils/ptr"
@@ -38,6 +40,7 @@ type managerOptions struct {
 	kubeconfig  string
 	namespaces  []string
 	image       string
+	byDigest    bool
 	allowed     controllers.Policy
 	allowedIDs  string
 	maxInFlight int
@@ -70,6 +73,7 @@ KUBECONFIG, the service account of the pod it runs in, or ~/.kube/config. Logs a
 	flags.StringVar(&o.kubeconfig, "kubeconfig", "", "file that says how to reach the cluster")
 	flags.StringSliceVar(&o.namespaces, "namespace", nil, "namespaces to work in (repeatable, or comma-separated); default: all")
 	flags.StringVar(&o.image, "image", os.Getenv(imageEnv), "image of the stages' Jobs where a pipeline names none; default: environment variable "+imageEnv)
+	flags.BoolVar(&o.byDigest, "image-by-digest", true, "have Jobs run --image by the digest that the manager's own pod runs it by, where that can be told")
 	flags.StringSliceVar(&o.allowed.Images, "allowed-images", nil, "images besides --image that pipelines may name (repeatable, or comma-separated); * stands for any run of characters, and secrets are mounted only into images allowed by their whole name")
 	flags.StringSliceVar(&o.allowed.PriorityClasses, "allowed-priority-classes", nil, "priority classes that pipelines may name, * as above; default: none")
 	flags.StringSliceVar(&o.allowed.ServiceAccounts, "allowed-service-accounts", nil, "service accounts that pipelines may name, * as above; default: the namespace's default account")
@@ -102,11 +106,11 @@ func (o *managerOptions) run(ctx context.Context) error {
 	}
 	logger := logr.FromSlogHandler(slog.NewJSONHandler(o.streams.Err, &slog.HandlerOptions{Level: level}))
 	ctrl.SetLogger(logger)
-	mgr, err := o.manager(logger)
+	logger.Info("starting", "version", version, "algorithmVersion", optimizer.AlgorithmVersion, "image", o.image, "namespaces", o.namespaces, "maxInFlight", o.maxInFlight)
+	mgr, err := o.manager(ctx, logger)
 	if err != nil {
 		return err
 	}
-	logger.Info("starting", "version", version, "algorithmVersion", optimizer.AlgorithmVersion, "image", o.image, "namespaces", o.namespaces, "maxInFlight", o.maxInFlight)
 	return mgr.Start(ctx)
 }
 
@@ -128,7 +132,7 @@ func (o *managerOptions) check() error {
 }
 
 // manager sets everything up that runs.
-func (o *managerOptions) manager(logger logr.Logger) (manager.Manager, error) {
+func (o *managerOptions) manager(ctx context.Context, logger logr.Logger) (manager.Manager, error) {
 	cluster, err := o.cluster()
 	if err != nil {
 		return nil, fault.As(fault.Spec, err)
@@ -141,13 +145,34 @@ func (o *managerOptions) manager(logger logr.Logger) (manager.Manager, error) {
 	if err != nil {
 		return nil, fmt.Errorf("set up the manager: %w", err)
 	}
-	if _, err := controllers.New(mgr, controllers.Options{Image: o.image, Policy: o.allowed, MaxInFlight: o.maxInFlight, Concurrency: o.concurrency}); err != nil {
+	pinned := o.pinned(ctx, mgr.GetAPIReader(), logger)
+	if _, err := controllers.New(mgr, controllers.Options{Image: o.image, Pinned: pinned, Policy: o.allowed, MaxInFlight: o.maxInFlight, Concurrency: o.concurrency}); err != nil {
 		return nil, fmt.Errorf("set up the controller: %w", err)
 	}
 	if err := mgr.AddHealthzCheck("ping", healthz.Ping); err != nil {
 		return nil, err
 	}
 	return mgr, mgr.AddReadyzCheck("ping", healthz.Ping)
+}
+
+// kubeletPatience is how long a kubelet may take to say which image the manager's pod runs.
+const kubeletPatience = 10 * time.Second
+
+// pinned is the image by its digest, "" where that is not to be, or cannot be told.
+func (o *managerOptions) pinned(ctx context.Context, reader client.Reader, logger logr.Logger) string {
+	pod := types.NamespacedName{Namespace: os.Getenv("POD_NAMESPACE"), Name: os.Getenv("POD_NAME")}
+	if !o.byDigest || strings.Contains(o.image, "@") || pod.Name == "" || pod.Namespace == "" {
+		return ""
+	}
+	ctx, cancel := context.WithTimeout(ctx, kubeletPatience)
+	defer cancel()
+	image, err := controllers.PinImage(ctx, reader, pod, o.image)
+	if err != nil {
+		logger.Info("stages run the image by its name: nodes that have another under it differ; name it by its digest in --image", "image", o.image, "cause", err.Error())
+		return ""
+	}
+	logger.Info("stages run the image by its digest", "image", image)
+	return image
 }
 
 func (o *managerOptions) cluster() (*rest.Config, error) {

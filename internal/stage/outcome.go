@@ -12,7 +12,7 @@ import (
 
 // Reasons of a failed outcome, besides those of walk.
 const (
-	ReasonVersion     = "VersionMismatch"    // operator and image do not belong together
+	ReasonVersion     = walk.ReasonVersion   // operator and image do not belong together
 	ReasonDenied      = "AccessDenied"       // credentials, certificates or a claim's owner are wrong
 	ReasonNotFound    = "NotFound"           // there is no such bucket, object or file
 	ReasonUnavailable = "StorageUnavailable" // a server or file system cannot be reached

@@ -197,8 +197,13 @@ func (w *walk) start() {
 		}
 	}
 	limit := v1alpha1.Or(w.spec.RunPolicy.Parallelism, v1alpha1.DefaultParallelism)
+	ending := w.facts.Versions != nil && w.facts.Versions.Ending
 	for i := range w.d.Stages {
 		s := &w.d.Stages[i]
+		if ending && s.State == v1alpha1.StagePending && s.Name != Publish {
+			s.Reason, s.Message = "", "waits for what an earlier version of the operator began; what that does not decide is computed anew"
+			continue
+		}
 		if w.spec.RunPolicy.Suspend || s.State != v1alpha1.StagePending || !w.inputReady(s) || w.backingOff(s) || busy >= limit {
 			continue
 		}

@@ -2,6 +2,7 @@ package walk
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"espalier.dev/espalier/api/v1alpha1"
@@ -78,6 +79,7 @@ const (
 	ReasonInvalidModel   = "InvalidModel"
 	ReasonInvalidDataset = "InvalidDataset"
 	ReasonDeadline       = "DeadlineExceeded"
+	ReasonVersion        = "VersionMismatch" // of a stage: its image is of another version than the operator
 )
 
 // Stage returns what was decided of a stage, nil where the pipeline has none of that name.
@@ -88,6 +90,11 @@ func (d *Decision) Stage(name string) *Stage {
 		}
 	}
 	return nil
+}
+
+// Running reports whether a stage runs.
+func (d *Decision) Running() bool {
+	return slices.ContainsFunc(d.Stages, func(s Stage) bool { return s.State == v1alpha1.StageRunning })
 }
 
 // Stalled reports whether nothing will happen until the spec or the rerun token changes, and not because all is well.

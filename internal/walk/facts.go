@@ -40,6 +40,7 @@ type Versions struct {
 	Algorithm   string // of the optimizer
 	KernelClass string // SIMD level, where all stages run on one machine; empty where the first result counts, whichever node made it
 	Rerun       string // token of the annotation espalier.dev/rerun
+	Ending      bool   // of an earlier operator: what runs goes on to its end, and of what comes after it only publish is started
 }
 
 // Fact is what is known of one stage. The zero Fact says that nothing happened.

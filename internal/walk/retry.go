@@ -25,8 +25,8 @@ func retriesOf(spec *v1alpha1.OptimizationPipelineSpec, f Fact) int32 {
 
 // failed decides between another attempt and giving up.
 func (w *walk) failed(s *Stage) {
-	retries := retriesOf(w.spec, s.fact)
-	if !s.fact.Retry || s.fact.failures() > retries {
+	retries, mended := retriesOf(w.spec, s.fact), s.fact.Reason == ReasonVersion // elsewhere than in the pipeline, sooner or later
+	if !s.fact.Retry || s.fact.failures() > retries && !mended {
 		s.State = v1alpha1.StageFailed
 		s.Message = cause(s.fact.Reason, s.fact.Message)
 		return
@@ -35,6 +35,10 @@ func (w *walk) failed(s *Stage) {
 	last := s.fact.Attempt
 	if s.fact.LastFailure != nil {
 		last = s.fact.LastFailure.Attempt
+	}
+	if mended {
+		s.Reason, s.Message = s.fact.Reason, fmt.Sprintf("attempt %d failed and is followed by another: %s", last, s.fact.Message)
+		return
 	}
 	s.Message = fmt.Sprintf("attempt %d failed, retry %d of %d: %s", last, s.fact.failures(), retries, cause(s.fact.Reason, s.fact.Message))
 	s.Reason = ReasonRetrying
@@ -46,6 +50,9 @@ func (w *walk) retryAt(s *Stage) time.Time {
 		return time.Time{}
 	}
 	wait := time.Duration(v1alpha1.Or(w.spec.RunPolicy.BackoffSeconds, v1alpha1.DefaultBackoffSeconds)) * time.Second
+	if s.fact.Reason == ReasonVersion { // tried without end: not without a pause
+		wait = max(wait, time.Second)
+	}
 	for range s.fact.failures() - 1 {
 		wait = min(2*wait, maxBackoff)
 	}
@@ -54,7 +61,7 @@ func (w *walk) retryAt(s *Stage) time.Time {
 
 // backingOff reports whether it is too early for the next attempt, and has the decision made again when it is not.
 func (w *walk) backingOff(s *Stage) bool {
-	if s.Reason != ReasonRetrying {
+	if s.fact.State != v1alpha1.StageFailed {
 		return false
 	}
 	at := w.retryAt(s)

@@ -1,0 +1,70 @@
+package walk
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"espalier.dev/espalier/api/v1alpha1"
+)
+
+func TestWhatAnEarlierOperatorRunsGoesOnAndNothingElseStarts(t *testing.T) {
+	ending := Versions{Algorithm: versions.Algorithm, Ending: true}
+	decide := func(change func(stages)) (Decision, string) {
+		spec := chain(need(small), parallel(3))
+		facts := known(spec, versions, "baseline", "prune")
+		prune := facts.Stages["prune"]
+		prune.State, prune.Leaf, prune.Model, prune.Job, prune.Started = v1alpha1.StageRunning, nil, "", "job", ago(time.Minute)
+		facts.Stages["prune"] = prune
+		if change != nil {
+			change(facts.Stages)
+		}
+		facts.Versions, facts.Publish = &ending, true
+		d := Decide(spec, facts, noon)
+		return d, strings.Join(d.Start, " ") + "|" + strings.Join(d.Stop, " ")
+	}
+	d, acts := decide(nil)
+	if acts != "|" || !d.Running() || d.Finished || d.Stage("only").State != v1alpha1.StagePending || !strings.Contains(d.Stage("only").Message, "earlier version") {
+		t.Errorf("%s: %+v", acts, d.Stage("only"))
+	}
+	over := func(bytes string) func(stages) {
+		return func(s stages) {
+			f := leaf(bytes, "0")
+			f.InputHash, f.Model = s["prune"].InputHash, "sha256:m"
+			s["prune"] = f
+		}
+	}
+	if d, acts = decide(over("90")); acts != "publish|" || !d.Answered || d.Selected != "prune" {
+		t.Errorf("with what was missing: %s, selected %q", acts, d.Selected)
+	}
+	if d, acts = decide(over("900")); acts != "|" || d.Answered || d.Running() {
+		t.Errorf("where it is not enough: %s, running %v", acts, d.Running())
+	}
+	if _, acts = decide(func(s stages) { f := s["prune"]; f.InputHash = "sha256:other"; s["prune"] = f }); acts != "|prune" {
+		t.Errorf("what works on something else: %s", acts)
+	}
+}
+
+func TestAnImageOfAnotherVersionIsTriedAgainWithoutEnd(t *testing.T) {
+	prune := func(s *v1alpha1.OptimizationPipelineSpec) { s.Stages = s.Stages[:1] }
+	for failures, wait := range map[int32]time.Duration{1: 10 * time.Second, 5: 160 * time.Second, 40: time.Hour} {
+		f := Fact{State: v1alpha1.StageFailed, Attempt: failures, Failures: failures, Retry: true, Reason: ReasonVersion, Message: "take template.image out", Ended: ago(0)}
+		d := Decide(chain(need(small), retries(1), prune), Facts{Stages: with(stages{"prune": f})}, noon)
+		if d.Finished || d.Stage("prune").State != v1alpha1.StagePending || d.Reason != ReasonVersion || d.Again.Sub(noon) != wait || len(d.Start) > 0 {
+			t.Errorf("after %d failures: starts %v, %s, again in %s", failures, d.Start, d.Reason, d.Again.Sub(noon))
+		}
+		if !strings.HasSuffix(d.Message, "failed and is followed by another: take template.image out") {
+			t.Error(d.Message)
+		}
+		f.Ended = ago(2 * time.Hour)
+		d = Decide(chain(need(small), retries(1), prune), Facts{Stages: with(stages{"prune": f})}, noon)
+		if strings.Join(d.Start, " ") != "prune" || d.Stage("prune").Attempt != failures+1 {
+			t.Errorf("after %d failures and the pause: starts %v", failures, d.Start)
+		}
+	}
+	spec := chain(need(small), func(s *v1alpha1.OptimizationPipelineSpec) { s.RunPolicy.BackoffSeconds = ptr(int32(0)) })
+	f := Fact{State: v1alpha1.StageFailed, Attempt: 3, Failures: 3, Retry: true, Reason: ReasonVersion, Ended: ago(0)}
+	if d := Decide(spec, Facts{Stages: with(stages{"prune": f})}, noon); d.Again.Sub(noon) != 4*time.Second {
+		t.Errorf("without backoffSeconds it is tried again in %s", d.Again.Sub(noon))
+	}
+}
