@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -408,7 +409,9 @@ func largest(s *structural.Structural, path string) any {
 		message := strings.Repeat("m", MaxConditionMessage)
 		condition := map[string]any{"type": "ConstraintsMet", "status": "Unknown", "reason": "ConstraintsCannotBeMet", "message": message,
 			"observedGeneration": 123456789, "lastTransitionTime": "2026-01-02T03:04:05Z"}
-		return []any{condition, condition, condition, condition, condition}
+		published := maps.Clone(condition)
+		published["message"] = message[:MaxStageMessage] // made of names, digests and numbers
+		return []any{condition, condition, condition, condition, published}
 	case len(vv.Enum) > 0:
 		return slices.MaxFunc(vv.Enum, func(a, b structural.JSON) int { return len(fmt.Sprint(a.Object)) - len(fmt.Sprint(b.Object)) }).Object
 	case vv.Format == "date-time":

@@ -321,6 +321,6 @@ const RerunAnnotation = "espalier.dev/rerun"
 // The bounds of texts in a status, in bytes, so that the largest status stays under 64 KiB.
 const (
 	MaxStageMessage     = 256
-	MaxConditionMessage = 1280
+	MaxConditionMessage = 1024
 	MaxRerunToken       = 63
 )

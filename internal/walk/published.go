@@ -84,6 +84,7 @@ func (d *Decision) publishedCondition(facts Facts, now *v1alpha1.Published, prev
 	default:
 		c.Reason, c.Message = ReasonNotPublished, "no leaf is published"
 	}
+	c.Message = Truncate(c.Message, v1alpha1.MaxStageMessage)
 	return c
 }
 
