@@ -9,7 +9,7 @@ import (
 func TestAQuantizeStageOverridesLeafOptionsFieldByField(t *testing.T) {
 	percentile, other, few, yes, no := Decimal("99"), Decimal("99.9"), int32(9), true, false
 	given := LeafOptions{Calibration: Calibration{Method: "Percentile", Percentile: &percentile}, InputOutput: "Float32", PerTensorDense: &yes, KeepFloat: []string{"a"},
-		Activations: "Int16", Rules: []LeafRule{{"head*", "Int8"}}}
+		Activations: "Int16", Rules: []LeafRule{{Layers: "head*", Activations: "Int8"}}}
 	with := func(change func(*LeafOptions)) LeafOptions {
 		o := given
 		change(&o)
@@ -28,7 +28,8 @@ func TestAQuantizeStageOverridesLeafOptionsFieldByField(t *testing.T) {
 		"other layers":              {&Stage{Quantize: &Quantize{KeepFloat: []string{"b"}}}, with(func(o *LeafOptions) { o.KeepFloat = []string{"b"} })},
 		"no layers":                 {&Stage{Quantize: &Quantize{KeepFloat: []string{}}}, with(func(o *LeafOptions) { o.KeepFloat = []string{} })},
 		"other activations":         {&Stage{Quantize: &Quantize{Activations: "Int8"}}, with(func(o *LeafOptions) { o.Activations = "Int8" })},
-		"other rules":               {&Stage{Quantize: &Quantize{Rules: []LeafRule{{"b", "Int16"}}}}, with(func(o *LeafOptions) { o.Rules = []LeafRule{{"b", "Int16"}} })},
+		"other weights":             {&Stage{Quantize: &Quantize{Weights: "Int4"}}, with(func(o *LeafOptions) { o.Weights = "Int4" })},
+		"other rules":               {&Stage{Quantize: &Quantize{Rules: []LeafRule{{Layers: "b", Activations: "Int16"}}}}, with(func(o *LeafOptions) { o.Rules = []LeafRule{{Layers: "b", Activations: "Int16"}} })},
 		"no rules":                  {&Stage{Quantize: &Quantize{Rules: []LeafRule{}}}, with(func(o *LeafOptions) { o.Rules = []LeafRule{} })},
 		"other samples":             {&Stage{Quantize: &Quantize{Calibration: Calibration{Samples: &few}}}, with(func(o *LeafOptions) { o.Calibration.Samples = &few })},
 		"another percentile": {&Stage{Quantize: &Quantize{Calibration: Calibration{Method: "Percentile", Percentile: &other}}},

@@ -1,6 +1,8 @@
 package v1alpha1
 
 // LeafOptions say how leaves are made, the baseline's and those of every stage. A quantize stage may say otherwise for its own.
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.weights) || self.weights != 'Int4' || !has(self.activations) || self.activations != 'Int16'",message="weights Int4 go with activations Int8 only"
 type LeafOptions struct {
 	// calibration finds the ranges of activations.
 	// +optional
@@ -31,7 +33,13 @@ type LeafOptions struct {
 	// +optional
 	// +kubebuilder:validation:Enum=Int8;Int16
 	Activations string `json:"activations,omitempty"`
-	// rules give layers other activations, by name; the first that matches counts, and one that matches nothing is an error.
+	// weights of leaves: Int8, or Int4, which takes half the space. Layers of which LiteRT has no kernel for it keep 8 bits, which the
+	// report says. Fully connected layers for TFLM need perTensorDense. Default: as the model's, else Int8.
+	// +optional
+	// +kubebuilder:validation:Enum=Int8;Int4
+	Weights string `json:"weights,omitempty"`
+	// rules give layers other activations or weights, by name; of each the first that matches and says so counts, and one that matches
+	// nothing is an error.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=64
@@ -39,6 +47,9 @@ type LeafOptions struct {
 }
 
 // LeafRule changes how layers are quantized.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.activations) || has(self.weights)",message="a rule says activations, weights, or both"
+// +kubebuilder:validation:XValidation:rule="!has(self.weights) || self.weights != 'Int4' || !has(self.activations) || self.activations != 'Int16'",message="weights Int4 go with activations Int8 only"
 type LeafRule struct {
 	// layers is a pattern for names of weights and outputs; * stands for any run of characters, ? for any one.
 	// +required
@@ -46,9 +57,13 @@ type LeafRule struct {
 	// +kubebuilder:validation:MaxLength=256
 	Layers string `json:"layers,omitempty"`
 	// activations of these layers.
-	// +required
+	// +optional
 	// +kubebuilder:validation:Enum=Int8;Int16
 	Activations string `json:"activations,omitempty"`
+	// weights of these layers.
+	// +optional
+	// +kubebuilder:validation:Enum=Int8;Int4
+	Weights string `json:"weights,omitempty"`
 }
 
 // EffectiveLeaf merges the pipeline's leaf options with those of a quantize stage, field by field; the stage's win. A nil stage is the
@@ -72,6 +87,7 @@ func (s *OptimizationPipelineSpec) EffectiveLeaf(stage *Stage) LeafOptions {
 		o.KeepFloat = q.KeepFloat
 	}
 	overrideText(&o.Activations, q.Activations)
+	overrideText(&o.Weights, q.Weights)
 	if q.Rules != nil {
 		o.Rules = q.Rules
 	}
@@ -81,11 +97,12 @@ func (s *OptimizationPipelineSpec) EffectiveLeaf(stage *Stage) LeafOptions {
 // With returns the stage's settings with the leaf options that hold for it.
 func (q Quantize) With(o LeafOptions) Quantize {
 	q.Calibration, q.InputOutput, q.PerTensorDense, q.KeepFloat, q.Reconstruct = o.Calibration, o.InputOutput, o.PerTensorDense, o.KeepFloat, o.Reconstruct
-	q.Activations, q.Rules = o.Activations, o.Rules
+	q.Activations, q.Weights, q.Rules = o.Activations, o.Weights, o.Rules
 	return q
 }
 
-// Defaulted returns the options with every default filled in, except the types of activations and of inputs and outputs, which may be the model's.
+// Defaulted returns the options with every default filled in, except the types of activations, of weights and of inputs and
+// outputs, which may be the model's.
 func (o LeafOptions) Defaulted() LeafOptions {
 	o.Calibration = o.Calibration.Defaulted()
 	if !Or(o.PerTensorDense, false) {

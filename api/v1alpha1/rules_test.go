@@ -194,6 +194,18 @@ var ruleExamples = []ruleExample{
 	},
 	number(specPlace, "stages.0.prune.sparsity", `must be at least 0 and below 1, such as 0.5 for half of the weights`, 1, 0),
 	{
+		places: leafPlace, message: "weights Int4 go with activations Int8 only", guard: "has(self.weights)",
+		rejected: []edit{at("weights", "Int4"), at("activations", "Int16")}, accepted: []edit{at("weights", "Int4"), at("activations", "Int8")},
+	},
+	{
+		places: leafPlace, below: ".rules[]", message: "weights Int4 go with activations Int8 only", guard: "has(self.weights)",
+		rejected: []edit{at("rules", []any{object{"layers": "a", "weights": "Int4", "activations": "Int16"}})}, accepted: []edit{at("rules", []any{object{"layers": "a", "weights": "Int8", "activations": "Int16"}})},
+	},
+	{
+		places: leafPlace, below: ".rules[]", message: "a rule says activations, weights, or both",
+		rejected: []edit{at("rules", []any{object{"layers": "a"}})}, accepted: []edit{at("rules", []any{object{"layers": "a", "weights": "Int4"}})},
+	},
+	{
 		places: leafPlace, below: ".calibration", message: "percentile applies to method Percentile only", guard: "has(self.percentile)",
 		rejected: []edit{at("calibration", object{"method": "MinMax", "percentile": 99})}, accepted: []edit{at("calibration", object{"method": "Percentile", "percentile": "99.9"})},
 	},

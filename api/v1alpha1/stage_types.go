@@ -149,7 +149,9 @@ type ClusterRule struct {
 	Skip bool `json:"skip,omitempty"`
 }
 
-// Quantize trains with int8 arithmetic in the loop. What it says of its leaf overrides the pipeline's leaf, field by field.
+// Quantize trains with integer arithmetic in the loop. What it says of its leaf overrides the pipeline's leaf, field by field.
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.weights) || self.weights != 'Int4' || !has(self.activations) || self.activations != 'Int16'",message="weights Int4 go with activations Int8 only"
 type Quantize struct {
 	// calibration seeds the activation ranges.
 	// +optional
@@ -183,7 +185,11 @@ type Quantize struct {
 	// +optional
 	// +kubebuilder:validation:Enum=Int8;Int16
 	Activations string `json:"activations,omitempty"`
-	// rules give layers other activations, instead of those of the pipeline; [] is none.
+	// weights to train with: Int8, or Int4, which takes half the space. Default: the pipeline's.
+	// +optional
+	// +kubebuilder:validation:Enum=Int8;Int4
+	Weights string `json:"weights,omitempty"`
+	// rules give layers other activations or weights, instead of those of the pipeline; [] is none.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=64

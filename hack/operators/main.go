@@ -33,7 +33,7 @@ What can be done with each operator of a network. **Float** is the forward pass,
 says whether training reaches what lies before it. **int8** is the operator's form in a leaf: where it has none it is computed in
 float, between a DEQUANTIZE and a QUANTIZE, as converters do. **Runs int8** says whether a file that has it in int8 can be run and
 measured. **int16** and **runs int16** say the same of int16 activations with int8 weights (16×8); what has no such form stays float.
-**Weights** are those that are pruned and clustered. An operator that is not listed, or a custom one, is not run: a network with
+**Weights** are those that are pruned and clustered; with int4 they can have 4 bits. An operator that is not listed, or a custom one, is not run: a network with
 it is refused by name.
 
 | operator | float | gradient | int8 | runs int8 | int16 | runs int16 | weights | note |
@@ -95,11 +95,15 @@ func yes(does bool) string {
 
 // weights says what becomes of an operator's constants.
 func weights(o *op.Op) string {
-	switch {
-	case o.Weights == nil:
+	if o.Weights == nil {
 		return "–"
-	case o.Weights.Kind == op.Depthwise:
-		return "where a rule names them"
 	}
-	return "yes"
+	text := "yes"
+	if o.Weights.Kind == op.Depthwise {
+		text = "where a rule names them"
+	}
+	if o.Weights.Int4 > 0 {
+		text += ", int4"
+	}
+	return text
 }

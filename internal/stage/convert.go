@@ -161,10 +161,10 @@ func leafOptions(o v1alpha1.LeafOptions) (lineage.LeafOptions, error) {
 	}
 	var rules []lineage.LeafRule
 	for _, r := range o.Rules {
-		rules = append(rules, lineage.LeafRule{Layers: r.Layers, Activations: lineage.Activations(r.Activations)})
+		rules = append(rules, lineage.LeafRule{Layers: r.Layers, Activations: lineage.Activations(r.Activations), Weights: lineage.Weights(r.Weights)})
 	}
 	return lineage.LeafOptions{
-		Activations: lineage.Activations(o.Activations), Rules: rules,
+		Activations: lineage.Activations(o.Activations), Weights: lineage.Weights(o.Weights), Rules: rules,
 		IO: lineage.IO(o.InputOutput), KeepFloat: o.KeepFloat, PerTensorDense: v1alpha1.Or(o.PerTensorDense, false),
 		Calibration: quantize.Calibration{Method: method, Percentile: n.float(o.Calibration.Percentile, 0)},
 		Samples:     int(v1alpha1.Or(o.Calibration.Samples, v1alpha1.DefaultCalibrationSample)),

@@ -90,6 +90,13 @@ func TestTheManifestsDefaultsAreTheLibrarys(t *testing.T) {
 	if want := []lineage.LeafRule{{Layers: "head*", Activations: lineage.Activations8}}; wide.Activations != lineage.Activations16 || !cmp.Equal(want, wide.Rules) {
 		t.Errorf("int16 but for a layer: %+v", wide)
 	}
+	packed, err := leafOptions(v1alpha1.LeafOptions{Weights: "Int4", Rules: []v1alpha1.LeafRule{{Layers: "head*", Weights: "Int8"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := []lineage.LeafRule{{Layers: "head*", Weights: lineage.Weights8}}; packed.Weights != lineage.Weights4 || !cmp.Equal(want, packed.Rules) {
+		t.Errorf("int4 but for a layer: %+v", packed)
+	}
 	percentile, err := leafOptions(v1alpha1.LeafOptions{Calibration: v1alpha1.Calibration{Method: "Percentile"}.Defaulted()})
 	if err != nil {
 		t.Fatal(err)

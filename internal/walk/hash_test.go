@@ -122,6 +122,7 @@ func TestHashesOfLeafOptions(t *testing.T) {
 		"what it says already":      {chain(leaf(v1alpha1.LeafOptions{InputOutput: "Float32", KeepFloat: []string{"a*"}})), false, true, false},
 		"int16":                     {chain(own, leaf(v1alpha1.LeafOptions{Activations: "Int16"})), false, false, false},
 		"a layer of int16":          {chain(own, leaf(v1alpha1.LeafOptions{Rules: []v1alpha1.LeafRule{{Layers: "a", Activations: "Int16"}}})), false, false, false},
+		"int4":                      {chain(own, leaf(v1alpha1.LeafOptions{Weights: "Int4"})), false, false, false},
 		"int8 whatever the model's": {chain(own, leaf(v1alpha1.LeafOptions{InputOutput: "Int8"})), false, true, false},
 	}
 	for name, tt := range tests {

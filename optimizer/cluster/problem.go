@@ -46,6 +46,7 @@ func newProblem(t *weight.Tensor, o Options) (*problem, error) {
 	if p.masked {
 		p.codes--
 	}
+	p.codes = min(p.codes, weight.Room(t.Most, p.masked))
 	p.measure()
 	p.divide()
 	return p, nil
@@ -159,10 +160,9 @@ func (p *problem) solve() error {
 	return nil
 }
 
-// fit is one round: members by the priced boundaries, then gains, then centers by least squares, and shares.
-func (p *problem) fit(s *set) {
-	n := len(s.center)
-	member := s.assign(p.gain)
+// fitGains gives weights their centers by the priced boundaries, and channels their gains by least squares.
+func (p *problem) fitGains(s *set) (member []uint8) {
+	member = s.assign(p.gain)
 	top, bottom := make([]float64, len(p.gain)), make([]float64, len(p.gain))
 	for i, k := range member {
 		c, w, v := s.channel[i], s.weightOf(i), s.center[k]
@@ -174,6 +174,13 @@ func (p *problem) fit(s *set) {
 			p.gain[c] = top[c] / bottom[c]
 		}
 	}
+	return member
+}
+
+// fit is one round: members and gains, then centers by least squares, and shares.
+func (p *problem) fit(s *set) {
+	n := len(s.center)
+	member := p.fitGains(s)
 	above, below, count := make([]float64, n), make([]float64, n), make([]float64, n)
 	for i, k := range member {
 		g, w := p.gain[s.channel[i]], s.weightOf(i)
@@ -237,24 +244,24 @@ func (s *set) unit(gain []float64) float64 {
 	return sum / float64(len(s.channel))
 }
 
-// codebooks turns centers and gains into integers and scales: the gauge is fixed by making the largest code of a set 127.
+// codebooks turns centers and gains into integers and scales: the gauge is fixed by making the largest code of a set 127. Where codes are
+// fewer it is the one of least cost.
 func (p *problem) codebooks() ([]float32, []*weight.Codebook, error) {
 	scale := make([]float32, len(p.rms))
 	books := make([]*weight.Codebook, len(p.sets))
 	for b, s := range p.sets {
-		var top float64
-		for _, c := range s.center {
-			top = max(top, math.Abs(c))
+		unit := s.largest() / float64(p.tensor.Most) // of a code, in centers
+		if p.tensor.Most < weight.MaxCode && len(s.center) > 0 {
+			var err error
+			if unit, err = p.snap(s, unit); err != nil {
+				return nil, nil, err
+			}
 		}
-		if top == 0 {
-			top = weight.MaxCode
-		}
-		unit := top / weight.MaxCode // of a code, in centers
 		centers, share := make([]float32, len(s.center)), make([]float32, len(s.center))
 		for k, c := range s.center {
 			centers[k], share[k] = float32(c/unit), float32(s.share[k])
 		}
-		book, err := weight.NewCodebook(centers, p.masked)
+		book, err := weight.NewCodebook(centers, p.tensor.Most, p.masked)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -273,6 +280,76 @@ func (p *problem) codebooks() ([]float32, []*weight.Codebook, error) {
 	}
 	p.finish(scale)
 	return scale, books, nil
+}
+
+// largest is that of the centers from zero; 127 where all are zero.
+func (s *set) largest() float64 {
+	var top float64
+	for _, c := range s.center {
+		top = max(top, math.Abs(c))
+	}
+	if top == 0 {
+		return weight.MaxCode
+	}
+	return top
+}
+
+// Units are tried from the whole one down to a quarter of it; gains are fitted anew to the codes of the best.
+const (
+	unitSteps  = 16
+	unitRounds = 3
+)
+
+// snap moves the centers of a set to multiples of a unit, which it chooses: whole, with which the largest center is the largest code, or
+// less, which clips.
+func (p *problem) snap(s *set, whole float64) (unit float64, err error) {
+	center, share := s.center, s.share
+	least := math.Inf(1)
+	var best []float64
+	for k := unitSteps; k > unitSteps/4; k-- {
+		now := whole * float64(k) / unitSteps
+		s.center, s.share = slices.Clone(center), share
+		if err := p.round(s, now); err != nil {
+			return 0, err
+		}
+		if cost := p.cost(s); cost < least {
+			least, unit, best = cost, now, s.center
+		}
+	}
+	s.center, s.share = best, slices.Clone(share)
+	for range unitRounds {
+		if p.Scope == weight.Shared && len(s.x) > 0 {
+			p.fitGains(s)
+		}
+	}
+	return unit, nil
+}
+
+// round moves centers to distinct multiples of a unit.
+func (p *problem) round(s *set, unit float64) error {
+	centers := make([]float32, len(s.center))
+	for k, c := range s.center {
+		centers[k] = float32(c / unit)
+	}
+	book, err := weight.NewCodebook(centers, p.tensor.Most, p.masked)
+	if err != nil {
+		return err
+	}
+	for k, code := range book.Codes() {
+		s.center[k] = unit * float64(code)
+	}
+	return nil
+}
+
+// cost is the squared error of a set and the price of its bits.
+func (p *problem) cost(s *set) float64 {
+	var sum float64
+	for i, k := range s.assign(p.gain) {
+		gain := p.gain[s.channel[i]]
+		d := float64(s.x[i]) - gain*s.center[k]
+		sum += s.weightOf(i)*d*d + s.lambda*-math.Log2(s.share[k])
+	}
+	return sum
 }
 
 // finish shortens the scales' mantissas. Channels without weights get the smallest scale of the others; channels of nothing but

@@ -12,7 +12,7 @@ import (
 // maxFolded bounds the elements of a folded integer tensor. Shapes have at most 8.
 const maxFolded = 64
 
-// fold computes a node whose inputs are constants: integer arithmetic on shapes, and weights stored as float16 or int8 that a
+// fold computes a node whose inputs are constants: integer arithmetic on shapes, and weights stored as float16, int8 or int4 that a
 // DEQUANTIZE turns into float32. Any other node is left to run.
 func (c *call) fold() {
 	if len(c.n.Outputs) != 1 || c.n.Outputs[0] < 0 {
@@ -72,15 +72,16 @@ func dequantized(t, out *Tensor) []byte {
 			return nil
 		}
 		return tflite.Float32Bytes(values)
-	case t.Type == schema.TensorTypeINT8 && t.Quant != nil:
+	case tflite.IsInt8s(t.Type) && t.Quant != nil:
 		inner := 1
 		for _, d := range t.Shape[min(t.Quant.Axis+1, len(t.Shape)):] {
 			inner *= d
 		}
-		values := make([]float32, len(t.Const))
-		for i, b := range t.Const {
+		codes := t.Int8s()
+		values := make([]float32, len(codes))
+		for i, q := range codes {
 			c := i / inner % len(t.Quant.Scale)
-			values[i] = t.Quant.Scale[c] * float32(int32(int8(b))-t.Quant.ZeroPoint[c])
+			values[i] = t.Quant.Scale[c] * float32(int32(q)-t.Quant.ZeroPoint[c])
 		}
 		return tflite.Float32Bytes(values)
 	default:

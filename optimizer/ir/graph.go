@@ -128,16 +128,12 @@ func (t *Tensor) Numbers() []float32 {
 	return out
 }
 
-// Int8s returns the values of an INT8 constant as a new slice, nil for any other tensor.
+// Int8s returns the values of an INT8 or INT4 constant as a new slice, nil for any other tensor.
 func (t *Tensor) Int8s() []int8 {
-	if t.Type != schema.TensorTypeINT8 || t.Const == nil {
+	if !tflite.IsInt8s(t.Type) || t.Const == nil {
 		return nil
 	}
-	out := make([]int8, len(t.Const))
-	for i, b := range t.Const {
-		out[i] = int8(b)
-	}
-	return out
+	return tflite.Int8s(t.Type, t.Const, t.Numel())
 }
 
 // Ints returns the values of an INT32 or INT64 constant as a new slice, nil for any other tensor.

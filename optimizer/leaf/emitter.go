@@ -35,7 +35,11 @@ func (e *emitter) layers(given map[int]quantize.Weights) (err error) {
 	for _, l := range e.plan.Layers {
 		w := e.leaf.Weights[l.Weight]
 		r := quantize.RuleOf(&e.plan.Graph.Nodes[l.Node])
-		at := e.constant(l.Weight, fmt.Sprint("weight ", l.Axis, len(w.Scale)), schema.TensorTypeINT8, tflite.Int8Bytes(w.Codes), &schema.QuantizationParametersT{
+		typ, data := schema.TensorTypeINT8, tflite.Int8Bytes(w.Codes)
+		if w.Int4 {
+			typ, data = schema.TensorTypeINT4, tflite.Int4Bytes(w.Codes)
+		}
+		at := e.constant(l.Weight, fmt.Sprint("weight ", l.Axis, len(w.Scale)), typ, data, &schema.QuantizationParametersT{
 			Scale: w.Scale, ZeroPoint: make([]int64, len(w.Scale)), QuantizedDimension: int32(axisOf(w, l.Axis)),
 		})
 		e.inputs[[2]int{l.Node, r.Find(op.Weight)}] = at
@@ -114,10 +118,14 @@ func (e *emitter) constant(t int, as string, typ schema.TensorType, data []byte,
 
 // suffix is what the name of a tensor's other form ends in.
 func suffix(typ schema.TensorType) string {
-	if typ == schema.TensorTypeINT16 {
+	switch typ {
+	case schema.TensorTypeINT16:
 		return "_int16"
+	case schema.TensorTypeINT4:
+		return "_int4"
+	default:
+		return "_int8"
 	}
-	return "_int8"
 }
 
 // readAsFloat reports whether a node that stays float reads t, or the model gives it as an output.

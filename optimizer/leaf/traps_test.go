@@ -54,7 +54,7 @@ func cluster(t *testing.T, m *tflite.Model, name string, mask []uint8, perChanne
 		for k := range moved {
 			moved[k] -= float32(b) // channels have codes of their own
 		}
-		if books[b], err = weight.NewCodebook(moved, mask != nil); err != nil {
+		if books[b], err = weight.NewCodebook(moved, weight.MaxCode, mask != nil); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -3,6 +3,7 @@ package lineage
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"espalier.dev/espalier/optimizer/answer"
@@ -30,10 +31,19 @@ const (
 	Activations16 Activations = "Int16" // with weights of 8 bits and biases of 64
 )
 
-// LeafRule gives the layers that a glob names other activations.
+// Weights is the type of a leaf's weights; "": as a quantized original's, else Weights8.
+type Weights string
+
+const (
+	Weights8 Weights = "Int8"
+	Weights4 Weights = "Int4" // of convolutions and fully connected layers with activations of 8 bits
+)
+
+// LeafRule gives the layers that a glob names other activations, other weights, or both.
 type LeafRule struct {
 	Layers      string
 	Activations Activations
+	Weights     Weights
 }
 
 // LeafOptions say how int8 leaves are made, those of any technique.
@@ -41,8 +51,9 @@ type LeafOptions struct {
 	IO IO
 	// KeepFloat names layers that stay float: globs against the names of a layer's outputs and weights.
 	KeepFloat []string
-	// Activations are those of all layers but those that a rule names, of which the first that matches counts.
+	// Activations and Weights are those of all layers but those that a rule names, of which the first counts that matches and says so.
 	Activations Activations
+	Weights     Weights
 	Rules       []LeafRule
 	// PerTensorDense gives FULLY_CONNECTED weights one scale instead of one per output channel.
 	PerTensorDense bool
@@ -73,8 +84,16 @@ func (o LeafOptions) String() string {
 	if o.Activations != "" {
 		words = append(words, fmt.Sprintf("activations %s", o.Activations))
 	}
+	if o.Weights != "" {
+		words = append(words, fmt.Sprintf("weights %s", o.Weights))
+	}
 	for _, r := range o.Rules {
-		words = append(words, fmt.Sprintf("those of %s %s", r.Layers, r.Activations))
+		if r.Activations != "" {
+			words = append(words, fmt.Sprintf("activations of %s %s", r.Layers, r.Activations))
+		}
+		if r.Weights != "" {
+			words = append(words, fmt.Sprintf("weights of %s %s", r.Layers, r.Weights))
+		}
 	}
 	if o.PerTensorDense {
 		words = append(words, "dense layers with one scale")
@@ -110,7 +129,7 @@ func (o LeafOptions) Check(n *Network) error {
 
 // unchanged reports whether an int8 original is already the leaf that the options ask for.
 func (o LeafOptions) unchanged(n *Network) bool {
-	same := o.Activations == "" || o.Activations == n.from.activations
+	same := (o.Activations == "" || o.Activations == n.from.activations) && (o.Weights == "" || o.Weights == n.from.weights)
 	return (o.IO == "" || o.IO == n.from.io) && len(o.KeepFloat) == 0 && !o.PerTensorDense && same && len(o.Rules) == 0
 }
 
@@ -126,11 +145,23 @@ func (a Activations) width() quantize.Width {
 	}
 }
 
+// bits are what weights have to a plan.
+func (w Weights) bits() quantize.Bits {
+	switch w {
+	case Weights8:
+		return quantize.Eight
+	case Weights4:
+		return quantize.Four
+	default:
+		return quantize.AsGiven
+	}
+}
+
 // rules are those of a plan.
 func (o LeafOptions) rules() []quantize.WidthRule {
 	var rules []quantize.WidthRule
 	for _, r := range o.Rules {
-		rules = append(rules, quantize.WidthRule{Layers: r.Layers, Width: r.Activations.width()})
+		rules = append(rules, quantize.WidthRule{Layers: r.Layers, Width: r.Activations.width(), Bits: r.Weights.bits()})
 	}
 	return rules
 }
@@ -142,7 +173,7 @@ func (o LeafOptions) quantization(n *Network) quantize.Options {
 		io = n.from.io
 	}
 	q := quantize.Options{KeepFloat: o.KeepFloat, PerTensorDense: o.PerTensorDense, Known: n.ranges(), Float: n.floatOperators()}
-	q.Width, q.Rules = o.Activations.width(), o.rules()
+	q.Width, q.Bits, q.Rules, q.Packed = o.Activations.width(), o.Weights.bits(), o.rules(), n.packed()
 	if io == Float32 {
 		q.IO = quantize.IOFloat32
 	}
@@ -163,6 +194,23 @@ func (r *Run) plan(n *Network) (*quantize.Plan, error) {
 		}
 	}
 	return plan, nil
+}
+
+// largest returns by kernel the largest magnitude of a code that its leaf is to have; those it leaves out have weight.MaxCode.
+func (r *Run) largest(n *Network) (map[int]int, error) {
+	asked := r.Leaf.Weights == Weights4 || slices.ContainsFunc(r.Leaf.Rules, func(rule LeafRule) bool { return rule.Weights == Weights4 })
+	if !asked && len(n.packed()) == 0 {
+		return nil, nil
+	}
+	plan, err := r.plan(n)
+	if err != nil {
+		return nil, err
+	}
+	most := map[int]int{}
+	for _, l := range plan.Layers {
+		most[l.Weight] = l.Most()
+	}
+	return most, nil
 }
 
 // CheckAfter reports kernels that a cluster technique, with leaf options of its own, would give the scales that PerTensorDense takes away.
@@ -244,10 +292,12 @@ func (r *Run) quantized(ctx context.Context, n *Network) (*quantized, error) {
 			return nil, errScales(plan.Graph.Tensors[t].Name)
 		}
 	}
+	int4 := plan.Int4()
 	for t, w := range n.integers() {
-		if _, stored := q.weights[t]; stored || single[t] && len(w.Scale) > 1 {
+		if _, stored := q.weights[t]; stored || single[t] && len(w.Scale) > 1 || int4[t] && !w.Int4 {
 			continue
 		}
+		w.Int4 = int4[t]
 		values, err := n.model.Float32s(n.model.Subgraph().Tensors[t])
 		if err != nil {
 			return nil, err
@@ -318,7 +368,7 @@ func (r *Run) leaf(ctx context.Context, out *Outcome) (err error) {
 		return err
 	}
 	out.Leaf = emitted.Model
-	out.Notes = append(append(out.Notes, emitted.Notes...), q.plan.Kept()...)
+	out.Notes = slices.Concat(out.Notes, emitted.Notes, q.plan.Notes, q.plan.Kept())
 	out.Promises = map[int]weight.State{}
 	for t, state := range n.States() {
 		for _, form := range emitted.Forms(t) {

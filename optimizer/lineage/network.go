@@ -37,6 +37,7 @@ type origin struct {
 	io       IO
 	// activations are those of a quantized network that all are alike; "" of one of both widths
 	activations Activations
+	weights     Weights // those of a quantized network likewise
 	notes       []string
 	rewritten   bool
 	selected    bool // another subgraph than the file's primary one is worked on
@@ -122,7 +123,7 @@ func (o *origin) importInt8(m *tflite.Model) (moved []int, err error) {
 	for t, p := range imported.Known {
 		o.ranges[ID(t)] = p
 	}
-	o.activations = activationsOf(imported.Known)
+	o.activations, o.weights = activationsOf(imported.Known), weightsOf(imported.Weights)
 	if g := m.Subgraph(); len(g.Inputs) > 0 && g.Tensors[g.Inputs[0]].Type == schema.TensorTypeFLOAT32 {
 		o.io = Float32
 	}
@@ -142,6 +143,24 @@ func activationsOf(known map[int]quantize.Params) Activations {
 		return Activations8
 	case len(known):
 		return Activations16
+	default:
+		return ""
+	}
+}
+
+// weightsOf is what all quantized weights are, "" if they differ.
+func weightsOf(integers map[int]quantize.Weights) Weights {
+	packed := 0
+	for _, w := range integers {
+		if w.Int4 {
+			packed++
+		}
+	}
+	switch packed {
+	case 0:
+		return Weights8
+	case len(integers):
+		return Weights4
 	default:
 		return ""
 	}
@@ -295,6 +314,17 @@ func (n *Network) Kernels() []weight.Kernel { return weight.Kernels(n.model) }
 
 // integers are those that the original was given with, by tensor of the model.
 func (n *Network) integers() map[int]quantize.Weights { return byTensor(n.ids, n.from.integers) }
+
+// packed are the weights that the original was given as int4, by tensor of the model.
+func (n *Network) packed() map[int]bool {
+	packed := map[int]bool{}
+	for t, w := range n.integers() {
+		if w.Int4 {
+			packed[t] = true
+		}
+	}
+	return packed
+}
 
 // ranges are the activations' quantizations that the original was given with, by tensor of the model.
 func (n *Network) ranges() map[int]quantize.Params { return byTensor(n.ids, n.from.ranges) }

@@ -6,7 +6,6 @@ import (
 
 	"espalier.dev/espalier/optimizer/quantize"
 	"espalier.dev/espalier/optimizer/train"
-	"espalier.dev/espalier/optimizer/weight"
 )
 
 var quantizeKind = Kind{Name: "quantize", Final: true, Typical: func() Technique { return Quantize{} }}
@@ -69,7 +68,7 @@ func (w *Work) quantize(ctx context.Context, mode train.RangeMode) (*quantize.Pl
 		if ok && single[layer.Weight] && len(given.Scale) > 1 {
 			ok = false
 		}
-		if ok && given.Holds(t.Values(), t.Shape, t.Axis) {
+		if ok && given.Int4 == layer.Int4 && given.Holds(t.Values(), t.Shape, t.Axis) {
 			err = t.QuantizeWith(given.Scale)
 		} else {
 			err = t.Quantize(layer.PerChannel)
@@ -104,7 +103,7 @@ func (w *Work) quantized(plan *quantize.Plan, ranges *train.Ranges) (*Network, e
 // forget drops what the input's weights are held to.
 func (w *Work) forget() error {
 	for _, k := range w.Kernels {
-		t, err := weight.New(k.Name, k.Shape, k.Axis, w.Tensors[k.Tensor].Values())
+		t, err := w.Tensors[k.Tensor].With(w.Tensors[k.Tensor].Values(), nil)
 		if err != nil {
 			return err
 		}

@@ -173,21 +173,12 @@ func (r *reconstruction) refit(t *weight.Tensor) error {
 
 // replace puts a float tensor of other values and mask in the place of t.
 func (r *reconstruction) replace(t *weight.Tensor, values []float32, mask []uint8) error {
-	made, err := remade(t, values, mask)
+	made, err := t.With(values, mask)
 	if err != nil {
 		return err
 	}
 	r.put(made)
 	return nil
-}
-
-// remade is a float tensor of other values and mask, with t's name and shape.
-func remade(t *weight.Tensor, values []float32, mask []uint8) (*weight.Tensor, error) {
-	made, err := weight.New(t.Name, t.Shape, t.Axis, values)
-	if err != nil {
-		return nil, err
-	}
-	return made, made.SetMask(slices.Clone(mask))
 }
 
 // refitted writes the best weights under a mask to values, and to costs, if it is not nil, by weight the square root of what pruning it
@@ -232,11 +223,11 @@ func (r *reconstruction) quantize(t *weight.Tensor) error {
 	if err := t.Codes(codes); err != nil {
 		return err
 	}
-	every := weight.State{Shape: t.Shape, Axis: t.Axis, Mask: t.Mask, Scale: t.Scale, CodeSets: [][]int8{weight.EveryCode()}}
+	every := weight.State{Shape: t.Shape, Axis: t.Axis, Mask: t.Mask, Scale: t.Scale, CodeSets: [][]int8{weight.EveryCode(t.Most)}}
 	if err := r.assign(&every, codes); err != nil {
 		return err
 	}
-	made, err := remade(t, quantize.Weights{Codes: codes, Scale: t.Scale}.Values(t.Shape, t.Axis), t.Mask)
+	made, err := t.With(quantize.Weights{Codes: codes, Scale: t.Scale}.Values(t.Shape, t.Axis), t.Mask)
 	if err != nil {
 		return err
 	}
@@ -332,7 +323,7 @@ func (r *reconstruction) cluster(t *weight.Tensor, o cluster.Options) (cluster.R
 	if err := r.refitted(values, t.Mask, nil); err != nil {
 		return cluster.Result{}, err
 	}
-	made, err := remade(t, values, t.Mask)
+	made, err := t.With(values, t.Mask)
 	if err != nil {
 		return cluster.Result{}, err
 	}

@@ -28,9 +28,9 @@ func TestActivationsAreThoseAskedFor(t *testing.T) {
 		"int8 to int16":          {"int8", LeafOptions{Activations: Activations16}, schema.TensorTypeINT16, schema.TensorTypeINT16},
 		"int16 as it is":         {"int16", LeafOptions{}, schema.TensorTypeINT16, schema.TensorTypeINT16},
 		"int16 to int8":          {"int16", LeafOptions{Activations: Activations8}, schema.TensorTypeINT8, schema.TensorTypeINT8},
-		"a layer of int16":       {"float", LeafOptions{Rules: []LeafRule{{"dense*", Activations16}}}, schema.TensorTypeINT8, schema.TensorTypeINT16},
-		"all but a layer":        {"float", LeafOptions{Activations: Activations16, Rules: []LeafRule{{"dense*", Activations8}}}, schema.TensorTypeINT16, schema.TensorTypeINT8},
-		"a layer of int16 less":  {"int16", LeafOptions{Rules: []LeafRule{{"dense*", Activations8}}}, schema.TensorTypeINT16, schema.TensorTypeINT8},
+		"a layer of int16":       {"float", LeafOptions{Rules: []LeafRule{{Layers: "dense*", Activations: Activations16}}}, schema.TensorTypeINT8, schema.TensorTypeINT16},
+		"all but a layer":        {"float", LeafOptions{Activations: Activations16, Rules: []LeafRule{{Layers: "dense*", Activations: Activations8}}}, schema.TensorTypeINT16, schema.TensorTypeINT8},
+		"a layer of int16 less":  {"int16", LeafOptions{Rules: []LeafRule{{Layers: "dense*", Activations: Activations8}}}, schema.TensorTypeINT16, schema.TensorTypeINT8},
 		"int16 and one in float": {"float", LeafOptions{Activations: Activations16, KeepFloat: []string{"dense*"}}, schema.TensorTypeINT16, schema.TensorTypeFLOAT32},
 	} {
 		t.Run(name, func(t *testing.T) {

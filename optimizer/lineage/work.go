@@ -47,6 +47,10 @@ func (r *Run) open(n *Network) (*Work, error) {
 	w := &Work{Kernels: n.Kernels(), Tensors: map[int]*weight.Tensor{}, chosen: map[int]bool{}, run: r, network: n, net: net}
 	net.Attach(answer.LossTensors(r.Outputs, net.Graph)...)
 	states := n.States()
+	largest, err := r.largest(n)
+	if err != nil {
+		return nil, err
+	}
 	trainable := map[int]bool{}
 	for _, p := range net.Params {
 		trainable[p.Tensor] = trainable[p.Tensor] || p.Trainable
@@ -56,12 +60,15 @@ func (r *Run) open(n *Network) (*Work, error) {
 		if err != nil {
 			return nil, err
 		}
-		var t *weight.Tensor
-		if state, ok := states[k.Tensor]; ok {
-			t, err = weight.FromState(k.Name, values, state)
-		} else {
-			t, err = weight.New(k.Name, k.Shape, k.Axis, values)
+		state, ok := states[k.Tensor]
+		if !ok {
+			state = weight.State{Shape: k.Shape, Axis: k.Axis}
 		}
+		most := weight.MaxCode
+		if n, ok := largest[k.Tensor]; ok {
+			most = n
+		}
+		t, err := weight.FromState(k.Name, values, state.Within(most))
 		if err != nil {
 			return nil, err
 		}

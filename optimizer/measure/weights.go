@@ -95,21 +95,17 @@ func codesOf(m *tflite.Model, index int) (*codes, error) {
 			c.values = append(c.values, int64(math.Float32bits(v)))
 		}
 		return c, nil
-	case schema.TensorTypeINT8:
-		for _, b := range m.Data(t) {
-			c.values = append(c.values, int64(int8(b)))
+	case schema.TensorTypeINT8, schema.TensorTypeINT4:
+		values, err := m.Int8s(t)
+		if err != nil {
+			return nil, err
+		}
+		for _, v := range values {
+			c.values = append(c.values, int64(v))
 		}
 	case schema.TensorTypeUINT8:
 		for _, b := range m.Data(t) {
 			c.values = append(c.values, int64(b))
-		}
-	case schema.TensorTypeINT4:
-		n, err := tflite.NumElements(t.Shape)
-		if err != nil {
-			return nil, err
-		}
-		for i := range n { // two a byte, the lower half first
-			c.values = append(c.values, int64(int8(m.Data(t)[i/2]<<(4-4*(i%2)))>>4))
 		}
 	default:
 		return nil, fmt.Errorf("weights %q are %s: zeros of that type are not known", t.Name, t.Type)

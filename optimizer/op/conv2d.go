@@ -6,7 +6,7 @@ var conv2d = &Op{
 	Code:    schema.BuiltinOperatorCONV_2D,
 	Int16:   wide(4),
 	Inputs:  []Slot{Data, Weight, Bias},
-	Weights: &Weights{Kind: Kernel, Axis: 0},
+	Weights: &Weights{Kind: Kernel, Axis: 0, Int4: 7},
 	Int8:    Int8{Rule: Weighted},
 	Version: func(s *Signature) int32 {
 		weights := s.input(1)
@@ -22,6 +22,6 @@ var conv2d = &Op{
 		}
 		return 1
 	},
-	Since: []string{"1.5.0", "1.14.0", "1.14.0", "2.3.0", "2.4.0", "2.9.0"},
+	Since: []string{"1.5.0", "1.14.0", "1.14.0", "2.3.0", "2.4.0", "2.9.0", "2.11.0"},
 	Note:  "grouped too; weights must be constant",
 }

@@ -49,6 +49,8 @@ const (
 type Weights struct {
 	Kind Kind
 	Axis int // of the weight tensor, on which output channels lie: one scale each
+	// Int4 is the lowest file version whose kernel takes int4 weights under int8 activations; 0: LiteRT has no such kernel.
+	Int4 int32
 }
 
 // Kind is the layout of weights.

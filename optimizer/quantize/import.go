@@ -8,7 +8,6 @@ import (
 	"espalier.dev/espalier/optimizer/op"
 	"espalier.dev/espalier/optimizer/tflite"
 	"espalier.dev/espalier/optimizer/tflite/schema"
-	"espalier.dev/espalier/optimizer/weight"
 )
 
 // Imported is an int8 or 16×8 model turned back into a float one.
@@ -88,11 +87,11 @@ func (im *importer) layers() error {
 			continue
 		}
 		kernel := im.g.Input(n, r.Find(op.Weight))
-		if kernel.Type != schema.TensorTypeINT8 || kernel.Const == nil {
+		if !tflite.IsInt8s(kernel.Type) || kernel.Const == nil {
 			continue
 		}
 		if kernel.Quant == nil {
-			return fmt.Errorf("%s: int8 weights %q without a scale", n, kernel.Name)
+			return fmt.Errorf("%s: integer weights %q without a scale", n, kernel.Name)
 		}
 		w, values, exact, err := storedWeights(kernel, r.Weights.Axis)
 		if err != nil {
@@ -118,10 +117,10 @@ func (im *importer) layers() error {
 	return nil
 }
 
-// storedWeights returns the integers of int8 weights with their zero points taken off, and the real values. exact says that the
-// integers are codes, within ±127: those of asymmetric weights may not be, and then only the values count.
+// storedWeights returns the integers of int8 or int4 weights with their zero points taken off, and the real values. exact says that the
+// integers are codes, those of int8 within ±127: those of asymmetric weights may not be, and then only the values count.
 func storedWeights(t *ir.Tensor, axis int) (w Weights, values []float32, exact bool, err error) {
-	w = Weights{Codes: t.Int8s(), Scale: t.Quant.Scale}
+	w = Weights{Codes: t.Int8s(), Scale: t.Quant.Scale, Int4: t.Type == schema.TensorTypeINT4}
 	zeros := t.Quant.ZeroPoint
 	if err := w.checkSize(t.Shape, axis); err != nil {
 		return w, nil, false, err
@@ -130,6 +129,7 @@ func storedWeights(t *ir.Tensor, axis int) (w Weights, values []float32, exact b
 		return w, nil, false, fmt.Errorf("%d zero points for %d output channels", len(zeros), t.Shape[axis])
 	}
 	inner := product(t.Shape[axis+1:])
+	lo, hi := w.limits()
 	values, exact = make([]float32, len(w.Codes)), true
 	for i, q := range w.Codes {
 		c, code := i/inner%t.Shape[axis], int32(q)
@@ -137,8 +137,8 @@ func storedWeights(t *ir.Tensor, axis int) (w Weights, values []float32, exact b
 			code -= zeros[c%len(zeros)]
 		}
 		values[i] = w.Scale[c%len(w.Scale)] * float32(code)
-		exact = exact && code >= -weight.MaxCode && code <= weight.MaxCode
-		w.Codes[i] = int8(min(max(code, -weight.MaxCode), weight.MaxCode))
+		exact = exact && int(code) >= lo && int(code) <= hi
+		w.Codes[i] = int8(min(max(int(code), lo), hi))
 	}
 	return w, values, exact, nil
 }

@@ -20,12 +20,15 @@ func (p *Plan) Integers(m *tflite.Model, params []Params, given map[int]Weights)
 		shape := p.Graph.Tensors[l.Weight].Shape
 		w, ok := given[l.Weight]
 		if !ok {
-			if w, err = Symmetric(l.Name, p.Constant(m, l.Weight), shape, l.Axis, l.PerChannel, floors[l.Weight]); err != nil {
+			if w, err = Symmetric(l.Name, p.Constant(m, l.Weight), shape, l.Axis, l.Most(), l.PerChannel, floors[l.Weight]); err != nil {
 				return nil, nil, fmt.Errorf("layer %q: %w", l.Name, err)
 			}
 		}
 		if err := w.check(shape, l.Axis); err != nil {
 			return nil, nil, fmt.Errorf("layer %q: %w", l.Name, err)
+		}
+		if w.Int4 != l.Int4 {
+			return nil, nil, fmt.Errorf("layer %q: its integers are of another width than planned", l.Name)
 		}
 		w, raised := w.withFloor(floors[l.Weight])
 		if len(raised) > 0 {
@@ -71,16 +74,17 @@ func (p *Plan) Stored(m *tflite.Model) (map[int]Weights, error) {
 		if !ok || !s.Clustered() {
 			continue
 		}
-		codes, err := s.Codes(p.Constant(m, l.Weight))
+		codes, scale, err := s.CodesWithin(p.Constant(m, l.Weight), l.Most())
 		if err != nil {
 			return nil, fmt.Errorf("clustered weights %q: %w", l.Name, err)
 		}
-		weights[l.Weight] = Weights{Codes: codes, Scale: s.Scale}
+		weights[l.Weight] = Weights{Codes: codes, Scale: scale, Int4: l.Int4}
 	}
 	return weights, nil
 }
 
-// CheckIntegers reports integers that do not stand for the weights of m: those of a layer further than half a step from its values.
+// CheckIntegers reports integers that do not stand for the weights of m: those of a layer further than half a step from its values, unless
+// these lie beyond the largest code of int4, which clips.
 // Where a scale was raised for the sake of a bias and the codes kept, the integers mean larger weights, which is no error as long as they
 // have the weights' signs: beside that bias they hardly count.
 func (p *Plan) CheckIntegers(m *tflite.Model, params []Params, weights map[int]Weights) error {
@@ -96,7 +100,8 @@ func (p *Plan) CheckIntegers(m *tflite.Model, params []Params, weights map[int]W
 			if floor := floors[l.Weight]; floor != nil && w.Scale[channel%len(w.Scale)] <= weight.CompactScale(floor[channel]) {
 				allowed += math.Abs(float64(values[i]))
 			}
-			if d := math.Abs(float64(v) - float64(values[i])); !(d <= allowed) {
+			clipped := w.Int4 && (int(w.Codes[i]) >= weight.MaxCode4 && v > values[i] || int(w.Codes[i]) <= -weight.MaxCode4 && v < values[i])
+			if d := math.Abs(float64(v) - float64(values[i])); !(d <= allowed) && !clipped {
 				return fmt.Errorf("layer %q: weight %d is %v, its integer means %v, more than half a step of %v away", l.Name, i, v, values[i], step)
 			}
 		}

@@ -33,9 +33,13 @@ type Options struct {
 	// PerTensorDense gives FULLY_CONNECTED weights one scale instead of one per output channel, for runtimes older than the
 	// per-channel kernels (TensorFlow Lite before 2.17, TFLM before 2024).
 	PerTensorDense bool
-	// Width is that of activations, where no rule gives a layer another: the first that matches its name, as KeepFloat does.
+	// Width is that of activations, Bits those of weights, where no rule gives a layer others: the first that matches its name, as
+	// KeepFloat does, and has a width, or bits.
 	Width Width
+	Bits  Bits
 	Rules []WidthRule
+	// Packed are weights, by tensor index, that ImportInt8 found int4: they stay so where Bits are AsGiven.
+	Packed map[int]bool
 	// Known are quantizations to keep, by tensor index: those ImportInt8 found. They are not calibrated.
 	Known map[int]Params
 	// Float are nodes that stay float, by index: those that ImportInt8 found float.
@@ -54,10 +58,21 @@ const (
 	Wide
 )
 
-// WidthRule gives the layers that a pattern names a width.
+// Bits are those of a weight. Layers of which LiteRT has no kernel of four bits keep eight, which Plan.Notes say.
+type Bits uint8
+
+const (
+	// AsGiven is what an imported model had, else eight.
+	AsGiven Bits = 0
+	Four    Bits = 4
+	Eight   Bits = 8
+)
+
+// WidthRule gives the layers that a pattern names a width of activations, bits of weights, or both.
 type WidthRule struct {
 	Layers string
 	Width  Width
+	Bits   Bits
 }
 
 // None marks the absence of a group or a tensor.
@@ -72,6 +87,8 @@ type Plan struct {
 	Groups  []Group
 	Tensor  []int // by tensor index: the group of an activation's int8 form, None if it has no int8 form
 	Layers  []Layer
+	// Notes name layers that keep weights of eight bits although four are asked for, and why.
+	Notes []string
 }
 
 // NodePlan is what becomes of one node.
@@ -108,6 +125,24 @@ type Layer struct {
 	Input, Weight, Bias, Output int    // tensor indices; Bias None if absent
 	Axis                        int    // of the weight tensor, along output channels
 	PerChannel                  bool
+	Int4                        bool // weights are int4; otherwise int8
+}
+
+// Int4 are the weight tensors that become int4.
+func (p *Plan) Int4() map[int]bool {
+	out := map[int]bool{}
+	for _, l := range p.Layers {
+		out[l.Weight] = l.Int4
+	}
+	return out
+}
+
+// Most is the largest magnitude of the layer's codes.
+func (l Layer) Most() int {
+	if l.Int4 {
+		return weight.MaxCode4
+	}
+	return weight.MaxCode
 }
 
 // NewPlan decides what becomes int8 in g. An operator without an int8 kernel here, with weights that are not constant, or
@@ -243,7 +278,7 @@ func (p *Plan) keptBy(n *ir.Node) string {
 func (p *Plan) isWide(n *ir.Node) bool {
 	width := p.Options.Width
 	for _, rule := range p.Options.Rules {
-		if isNamed(p.Graph, n, rule.Layers) {
+		if rule.Width != AsKnown && isNamed(p.Graph, n, rule.Layers) {
 			width = rule.Width
 			break
 		}
@@ -256,6 +291,30 @@ func (p *Plan) isWide(n *ir.Node) bool {
 		}
 	}
 	return width == Wide
+}
+
+// isInt4 reports whether a layer's weights are int4.
+func (p *Plan) isInt4(l Layer) bool {
+	n, bits := &p.Graph.Nodes[l.Node], p.Options.Bits
+	for _, rule := range p.Options.Rules {
+		if rule.Bits != AsGiven && isNamed(p.Graph, n, rule.Layers) {
+			bits = rule.Bits
+			break
+		}
+	}
+	switch {
+	case bits == AsGiven && p.Options.Packed[l.Weight]:
+	case bits != Four:
+		return false
+	case RuleOf(n).Weights.Int4 == 0:
+		p.Notes = append(p.Notes, fmt.Sprintf("weights %q keep 8 bits: LiteRT has no int4 kernel of %s", l.Name, n))
+		return false
+	}
+	if p.Nodes[l.Node].Wide {
+		p.Notes = append(p.Notes, fmt.Sprintf("weights %q keep 8 bits: %s has int16 activations, which int4 weights do not go with", l.Name, n))
+		return false
+	}
+	return true
 }
 
 // CheckNames returns an error for the first pattern that matches nothing in g: a layer meant to stay float, or of another width, would
@@ -325,7 +384,15 @@ func (p *Plan) findLayers() {
 			layer.Bias = bias.Index
 		}
 		layer.Name = p.Graph.Tensors[layer.Weight].Name
+		layer.Int4 = p.isInt4(layer)
 		p.Layers = append(p.Layers, layer)
+	}
+	eight := map[int]bool{}
+	for _, l := range p.Layers {
+		eight[l.Weight] = eight[l.Weight] || !l.Int4
+	}
+	for i := range p.Layers { // layers that share weights share their bits
+		p.Layers[i].Int4 = !eight[p.Layers[i].Weight]
 	}
 }
 

@@ -10,33 +10,24 @@ import (
 
 // Weights are the integers of a weight tensor and their scales, as written into the file: value = Scale[channel]·code.
 type Weights struct {
-	Codes []int8    // row-major, in [−127, 127]
+	Codes []int8    // row-major, within ±127, or of int4 in [−8, 7]
 	Scale []float32 // one, or one per output channel
+	Int4  bool      // packed, two a byte; otherwise int8
 }
 
 // maxBias bounds int32 biases. Half of the int32 range is left to the accumulated products, as TensorFlow's converter does.
 const maxBias = 1 << 30
 
-// Symmetric quantizes float weights for post-training quantization: per output channel on axis (or with one scale), narrow,
-// scale = max|w|/127 rounded up to 8 significant bits. floor holds the smallest scale allowed by channel (nil: none), see
-// scaleFloor.
-func Symmetric(name string, values []float32, shape []int, axis int, perChannel bool, floor []float32) (Weights, error) {
+// Symmetric quantizes float weights for post-training quantization to codes within ±most: per output channel on axis (or with one scale),
+// narrow, scales rounded up to 8 significant bits (weight.Tensor.Scales). floor holds the smallest scale allowed by channel (nil: none),
+// see scaleFloor.
+func Symmetric(name string, values []float32, shape []int, axis, most int, perChannel bool, floor []float32) (Weights, error) {
 	t, err := weight.New(name, shape, axis, values)
 	if err != nil {
 		return Weights{}, err
 	}
-	scale := t.Range(perChannel)
-	for c := range scale {
-		lowest := float32(0)
-		switch {
-		case len(scale) > 1 && floor != nil:
-			lowest = floor[c]
-		case floor != nil:
-			lowest = slices.Max(floor)
-		}
-		scale[c] = weight.CompactScale(max(scale[c]/weight.MaxCode, lowest))
-	}
-	if err := t.QuantizeWith(scale); err != nil {
+	t.Most = most
+	if err := t.QuantizeWith(t.Scales(perChannel, floor)); err != nil {
 		return Weights{}, err
 	}
 	return WeightsOf(t)
@@ -44,16 +35,25 @@ func Symmetric(name string, values []float32, shape []int, axis int, perChannel 
 
 // WeightsOf copies the integers and scales of a quantized or clustered weight tensor.
 func WeightsOf(t *weight.Tensor) (Weights, error) {
-	w := Weights{Codes: make([]int8, t.Len()), Scale: slices.Clone(t.Scale)}
+	w := Weights{Codes: make([]int8, t.Len()), Scale: slices.Clone(t.Scale), Int4: t.Most < weight.MaxCode}
 	return w, t.Codes(w.Codes)
+}
+
+// limits are the least and the largest code there are: −8 of int4 in files of others only.
+func (w Weights) limits() (lo, hi int) {
+	if w.Int4 {
+		return -weight.MaxCode4 - 1, weight.MaxCode4
+	}
+	return -weight.MaxCode, weight.MaxCode
 }
 
 // Holds reports whether values of the weights' shape are within what their scales can express.
 func (w Weights) Holds(values []float32, shape []int, axis int) bool {
 	inner := product(shape[axis+1:])
+	lo, hi := w.limits()
 	for i, v := range values {
-		scale := w.Scale[i/inner%shape[axis]%len(w.Scale)]
-		if !(math.Abs(float64(v)) <= (weight.MaxCode+0.5)*float64(scale)) {
+		steps := float64(v) / float64(w.Scale[i/inner%shape[axis]%len(w.Scale)])
+		if !(steps >= float64(lo)-0.5 && steps <= float64(hi)+0.5) {
 			return false
 		}
 	}
@@ -67,10 +67,11 @@ func (w Weights) On(values []float32, shape []int, axis int) (on Weights, ok boo
 		return Weights{}, false
 	}
 	inner := product(shape[axis+1:])
-	on = Weights{Codes: make([]int8, len(values)), Scale: w.Scale}
+	lo, hi := w.limits()
+	on = Weights{Codes: make([]int8, len(values)), Scale: w.Scale, Int4: w.Int4}
 	for i, v := range values {
 		code := math.Round(float64(v) / float64(w.Scale[i/inner%shape[axis]%len(w.Scale)]))
-		on.Codes[i] = int8(min(max(code, -weight.MaxCode), weight.MaxCode))
+		on.Codes[i] = int8(min(max(code, float64(lo)), float64(hi)))
 	}
 	return on, true
 }
@@ -105,7 +106,7 @@ func (w Weights) withFloor(floor []float32) (Weights, []int) {
 	for _, c := range raised {
 		scale[c] = weight.CompactScale(floor[c])
 	}
-	return Weights{Codes: w.Codes, Scale: scale}, raised
+	return Weights{Codes: w.Codes, Scale: scale, Int4: w.Int4}, raised
 }
 
 // Values returns the real weights, codes times scales.
@@ -123,9 +124,10 @@ func (w Weights) check(shape []int, axis int) error {
 	if err := w.checkSize(shape, axis); err != nil {
 		return err
 	}
+	lo, hi := w.limits()
 	for i, q := range w.Codes {
-		if q < -weight.MaxCode {
-			return fmt.Errorf("code %d is %d, outside [−127, 127]", i, q)
+		if int(q) < lo || int(q) > hi {
+			return fmt.Errorf("code %d is %d, outside [−%d, %d]", i, q, -lo, hi)
 		}
 	}
 	return nil

@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"espalier.dev/espalier/optimizer/weight"
 )
 
 func TestSymmetricUsesOneScalePerOutputChannel(t *testing.T) {
@@ -104,10 +106,10 @@ func TestWeightsThatDoNotFitAreRefused(t *testing.T) {
 		w    Weights
 		want string
 	}{
-		"too few codes":   {Weights{make([]int8, 3), []float32{1}}, "3 codes for 4 weights"},
-		"too many scales": {Weights{make([]int8, 4), []float32{1, 1, 1}}, "3 scales for 2 output channels"},
-		"a zero scale":    {Weights{make([]int8, 4), []float32{1, 0}}, "scale 1 is 0, not a positive finite number"},
-		"the code −128":   {Weights{[]int8{0, -128, 0, 0}, []float32{1}}, "code 1 is -128, outside [−127, 127]"},
+		"too few codes":   {Weights{Codes: make([]int8, 3), Scale: []float32{1}}, "3 codes for 4 weights"},
+		"too many scales": {Weights{Codes: make([]int8, 4), Scale: []float32{1, 1, 1}}, "3 scales for 2 output channels"},
+		"a zero scale":    {Weights{Codes: make([]int8, 4), Scale: []float32{1, 0}}, "scale 1 is 0, not a positive finite number"},
+		"the code −128":   {Weights{Codes: []int8{0, -128, 0, 0}, Scale: []float32{1}}, "code 1 is -128, outside [−127, 127]"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			err := tc.w.check([]int{2, 2}, 0)
@@ -120,7 +122,7 @@ func TestWeightsThatDoNotFitAreRefused(t *testing.T) {
 
 func symmetric(t *testing.T, values []float32, shape []int, axis int, perChannel bool, floor []float32) Weights {
 	t.Helper()
-	w, err := Symmetric("w", values, shape, axis, perChannel, floor)
+	w, err := Symmetric("w", values, shape, axis, weight.MaxCode, perChannel, floor)
 	if err != nil {
 		t.Fatal(err)
 	}

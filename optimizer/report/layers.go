@@ -83,7 +83,7 @@ func describe(m *tflite.Model, k weight.Kernel, s weight.State) (Layer, []float6
 	l := Layer{Name: k.Name, Op: k.Op.String(), Shape: k.Shape, Type: t.Type.String(), Weights: len(values), Bytes: len(data),
 		Compressed: measure.CompressedSize(data)}
 	switch {
-	case t.Type == schema.TensorTypeINT8:
+	case tflite.IsInt8s(t.Type):
 		l.Density = CodeDensity(stored)
 	case t.Type == schema.TensorTypeFLOAT32 && s.Clustered():
 		floats, err := m.Float32s(t)

@@ -71,7 +71,7 @@ func TestACostIsTheSlopesTimesTheSquaredChange(t *testing.T) {
 func TestClusteredLayersHaveNoMoreLevels(t *testing.T) {
 	k := kernelOf("dense", schema.BuiltinOperatorFULLY_CONNECTED)
 	w := tensorOf(t, k, 1)
-	book, err := weight.NewCodebook([]float32{-127, -40, 40, 127}, false)
+	book, err := weight.NewCodebook([]float32{-127, -40, 40, 127}, weight.MaxCode, false)
 	if err == nil {
 		err = w.SetCodebooks([]float32{0.02}, []*weight.Codebook{book})
 	}

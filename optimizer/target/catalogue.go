@@ -87,7 +87,7 @@ type Limit struct {
 	Min    *float64  `json:"min,omitempty"`
 	Max    *float64  `json:"max,omitempty"`
 	OneOf  []float64 `json:"oneOf,omitempty"`
-	Types  []string  `json:"types,omitempty"` // of the input, for which the limit holds; empty: all
+	Types  []string  `json:"types,omitempty"` // for which the limit holds, as in Support; empty: all
 	Remedy string    `json:"remedy,omitempty"`
 }
 
@@ -216,6 +216,11 @@ func (t *Table) parse() error {
 		for _, l := range s.Limits {
 			if quantities[l.Of] == nil {
 				return fmt.Errorf("%s: %q is no quantity", name, l.Of)
+			}
+			for _, text := range l.Types {
+				if _, err := parseTypes(text); err != nil {
+					return fmt.Errorf("%s: %w", name, err)
+				}
 			}
 		}
 	}

@@ -127,7 +127,7 @@ func (t *Table) refuses(n *node) (reason, remedy string) {
 		return refuseTypes(s, input, weights, output)
 	}
 	for _, l := range slices.Concat(t.Common, s.Limits) {
-		if len(l.Types) > 0 && !slices.Contains(l.Types, input) {
+		if !l.holdsFor(input, weights) {
 			continue
 		}
 		if v, ok := quantities[l.Of](n); ok && !l.holds(v) {
@@ -181,6 +181,8 @@ func refuseTypes(s *Support, input, weights, output string) (reason, remedy stri
 		return slices.ContainsFunc(s.Types, func(text string) bool { return strings.HasPrefix(text, name) })
 	}
 	switch {
+	case input == "INT8" && weights == "INT4":
+		return reason, "give this layer weights of 8 bits (weights: Int8)"
 	case input == "FLOAT32" && weights != "" && weights != "FLOAT32":
 		return reason, "activations are float beside integer weights: quantize both (quantize: {}), or neither"
 	case input == "FLOAT32" && takes("INT8"):
@@ -192,6 +194,14 @@ func refuseTypes(s *Support, input, weights, output string) (reason, remedy stri
 	default:
 		return reason, "build the network with one of these types"
 	}
+}
+
+// holdsFor reports whether the limit is one for these types.
+func (l Limit) holdsFor(input, weights string) bool {
+	return len(l.Types) == 0 || slices.ContainsFunc(l.Types, func(text string) bool {
+		p, err := parseTypes(text)
+		return err == nil && matches(p.input, input) && matches(p.weights, weights)
+	})
 }
 
 func (l Limit) holds(v float64) bool {

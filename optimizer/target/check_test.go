@@ -87,8 +87,14 @@ func tensor(t schema.TensorType, buffer uint32, shape ...int32) *schema.TensorT 
 	return &schema.TensorT{Name: "layer", Type: t, Buffer: buffer, Shape: shape}
 }
 
+// scaled gives weights scales, more than one along their first dimension.
+func scaled(t *schema.TensorT, scales int) *schema.TensorT {
+	t.Quantization = &schema.QuantizationParametersT{Scale: slices.Repeat([]float32{1}, scales), ZeroPoint: make([]int64, scales)}
+	return t
+}
+
 func TestRefusalsSayWhyAndWhatToChange(t *testing.T) {
-	f32, i8, i16, u8, i32 := schema.TensorTypeFLOAT32, schema.TensorTypeINT8, schema.TensorTypeINT16, schema.TensorTypeUINT8, schema.TensorTypeINT32
+	i4, f32, i8, i16, u8, i32 := schema.TensorTypeINT4, schema.TensorTypeFLOAT32, schema.TensorTypeINT8, schema.TensorTypeINT16, schema.TensorTypeUINT8, schema.TensorTypeINT32
 	for _, c := range []struct {
 		name   string
 		model  *tflite.Model
@@ -106,6 +112,13 @@ func TestRefusalsSayWhyAndWhatToChange(t *testing.T) {
 		{"a slice of five dimensions", oneOperator(schema.BuiltinOperatorSTRIDED_SLICE, nil, tensor(f32, 0, 1, 2, 2, 2, 2), tensor(i32, 1, 5), tensor(i32, 1, 5), tensor(i32, 1, 5), tensor(f32, 0, 1, 2, 2, 2, 1)),
 			[]string{"rank is 5, must be at most 4"}, "tflm"},
 		{"paddings that are computed", oneOperator(schema.BuiltinOperatorPAD, nil, tensor(f32, 0, 1, 2), tensor(i32, 0, 2, 2), tensor(f32, 0, 1, 4)), []string{"input 1 is computed, and must be a constant"}, "tflm"},
+		{"4-bit weights", oneOperator(schema.BuiltinOperatorFULLY_CONNECTED, nil, tensor(i8, 0, 1, 8), scaled(tensor(i4, 1, 4, 8), 1), tensor(i8, 0, 1, 4)), nil, "tflm"},
+		{"4-bit weights with a scale a channel", oneOperator(schema.BuiltinOperatorFULLY_CONNECTED, nil, tensor(i8, 0, 1, 8), scaled(tensor(i4, 1, 4, 8), 4), tensor(i8, 0, 1, 4)),
+			[]string{"scales of weights is 4, must be at most 1", "perTensorDense: true"}, "tflm"},
+		{"the same in LiteRT", oneOperator(schema.BuiltinOperatorFULLY_CONNECTED, nil, tensor(i8, 0, 1, 8), scaled(tensor(i4, 1, 4, 8), 4), tensor(i8, 0, 1, 4)), nil, "litert"},
+		{"8-bit weights with a scale a channel", oneOperator(schema.BuiltinOperatorFULLY_CONNECTED, nil, tensor(i8, 0, 1, 8), scaled(tensor(i8, 1, 4, 8), 4), tensor(i8, 0, 1, 4)), nil, "tflm"},
+		{"4-bit weights where there is no kernel", oneOperator(schema.BuiltinOperatorTRANSPOSE_CONV, nil, tensor(i32, 1, 4), tensor(i4, 1, 1, 1, 1, 1), tensor(i8, 0, 1, 1, 1, 1), tensor(i8, 0, 1, 1, 1, 1)),
+			[]string{"INT8 with INT4 weights", "weights: Int8"}, "tflm"},
 		{"LiteRT runs the rest", oneOperator(schema.BuiltinOperatorTILE, nil, tensor(f32, 0, 1, 8), tensor(i32, 1, 2), tensor(f32, 0, 1, 16)), nil, "litert"},
 		{"what LiteRT never registered", oneOperator(schema.BuiltinOperatorCALL, nil, tensor(f32, 0, 1, 8), tensor(f32, 0, 1, 8)), []string{"CALL", "inline"}, "litert"},
 	} {

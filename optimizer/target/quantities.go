@@ -335,7 +335,7 @@ func fusedActivation(n *node) (float64, bool) {
 // largestWeightSum is the largest sum of |weight − zero point| over the weights of one output.
 func largestWeightSum(n *node) (float64, bool) {
 	t := n.weights()
-	if t == nil || t.Type != schema.TensorTypeINT8 {
+	if t == nil || !tflite.IsInt8s(t.Type) {
 		return 0, false
 	}
 	values, err := n.model.Int8s(t)

@@ -136,17 +136,37 @@ func (m *Model) Float32s(t *schema.TensorT) ([]float32, error) {
 	}
 }
 
-// Int8s returns the values of a constant INT8 tensor as a new slice.
+// Int8s returns the values of a constant INT8 or INT4 tensor as a new slice.
 func (m *Model) Int8s(t *schema.TensorT) ([]int8, error) {
-	if t.Type != schema.TensorTypeINT8 {
-		return nil, fmt.Errorf("tensor %q is %s, not INT8", t.Name, t.Type)
+	if !IsInt8s(t.Type) {
+		return nil, fmt.Errorf("tensor %q is %s, not INT8 or INT4", t.Name, t.Type)
 	}
-	data := m.Data(t)
-	out := make([]int8, len(data))
-	for i, b := range data {
-		out[i] = int8(b)
+	n, err := NumElements(t.Shape)
+	if err != nil {
+		return nil, fmt.Errorf("tensor %q: %w", t.Name, err)
 	}
-	return out, nil
+	return Int8s(t.Type, m.Data(t), n), nil
+}
+
+// IsInt8s reports whether the values of a type are those of int8, or fewer: INT8 and INT4.
+func IsInt8s(t schema.TensorType) bool {
+	return t == schema.TensorTypeINT8 || t == schema.TensorTypeINT4
+}
+
+// Int8s returns the n values of INT8 or INT4 data; INT4 has two a byte, the first in the lower half.
+func Int8s(t schema.TensorType, data []byte, n int) []int8 {
+	if t == schema.TensorTypeINT8 {
+		n = len(data)
+	}
+	out := make([]int8, min(n, 2*len(data)))
+	for i := range out {
+		if t == schema.TensorTypeINT8 {
+			out[i] = int8(data[i])
+		} else {
+			out[i] = int8(data[i/2]<<(4-4*(i%2))) >> 4
+		}
+	}
+	return out
 }
 
 // Int32s returns the values of a constant INT32 tensor, or of an INT64 one whose values fit, as a new slice.
@@ -306,6 +326,15 @@ func Int8Bytes(values []int8) []byte {
 	out := make([]byte, len(values))
 	for i, v := range values {
 		out[i] = byte(v)
+	}
+	return out
+}
+
+// Int4Bytes packs values in [−8, 7] as the buffer data of INT4, two a byte, the first in the lower half.
+func Int4Bytes(values []int8) []byte {
+	out := make([]byte, (len(values)+1)/2)
+	for i, v := range values {
+		out[i/2] |= byte(v) & 15 << (4 * (i % 2))
 	}
 	return out
 }

@@ -52,10 +52,10 @@ const (
 	noteUint8    = "%d uint8 tensors converted to int8"
 	noteBias     = "%d biases had the weights' quantized dimension; set to 0"
 	noteZero     = "%d quantized tensors had no zero points; set to 0"
-	noteHybrid   = "%d int8 weights of float operators dequantized (hybrid quantization)"
+	noteHybrid   = "%d integer weights of float operators dequantized (hybrid quantization)"
 	noteTable    = "%d int8 tables of a float network dequantized (hybrid quantization)"
 	noteBiasless = "%d convolutions without a bias have one of zeros: LiteRT wants it"
-	noteFolded   = "%d constants behind a DEQUANTIZE stored as float32 (float16 weights)"
+	noteFolded   = "%d constants behind a DEQUANTIZE stored as float32 (float16 or integer weights)"
 )
 
 func (m *Model) normaliseTensor(where string, t *schema.TensorT, counts map[string]int) error {
@@ -97,7 +97,7 @@ func (m *Model) normaliseTensor(where string, t *schema.TensorT, counts map[stri
 	return nil
 }
 
-// dequantizeHybrid turns the int8 weights of operators that read float activations into float.
+// dequantizeHybrid turns the int8 or int4 weights of operators that read float activations into float.
 func (m *Model) dequantizeHybrid(s int, g *schema.SubGraphT, counts map[string]int) error {
 	for _, o := range g.Operators {
 		code, _ := m.Op(o)
@@ -106,7 +106,7 @@ func (m *Model) dequantizeHybrid(s int, g *schema.SubGraphT, counts map[string]i
 			continue
 		}
 		slot := known.Find(op.Weight)
-		if typeAt(g, o.Inputs, known.Find(op.Data)) != schema.TensorTypeFLOAT32 || typeAt(g, o.Inputs, slot) != schema.TensorTypeINT8 {
+		if typeAt(g, o.Inputs, known.Find(op.Data)) != schema.TensorTypeFLOAT32 || !IsInt8s(typeAt(g, o.Inputs, slot)) {
 			continue
 		}
 		w := int(o.Inputs[slot])
@@ -129,7 +129,7 @@ func (m *Model) dequantizeTables(s int, g *schema.SubGraphT, counts map[string]i
 	for _, o := range g.Operators {
 		code, _ := m.Op(o)
 		if code == schema.BuiltinOperatorGATHER && len(o.Inputs) > 1 && len(o.Outputs) == 1 && o.Inputs[0] >= 0 && o.Outputs[0] >= 0 {
-			if table := g.Tensors[o.Inputs[0]]; m.IsConst(table) && table.Type == schema.TensorTypeINT8 && scaled(table) {
+			if table := g.Tensors[o.Inputs[0]]; m.IsConst(table) && IsInt8s(table.Type) && scaled(table) {
 				rows[o.Outputs[0]] = o.Inputs[0]
 			}
 		}
@@ -158,7 +158,7 @@ func (m *Model) dequantizeTables(s int, g *schema.SubGraphT, counts map[string]i
 	}
 	for t, table := range rows {
 		w := g.Tensors[table]
-		if w.Type == schema.TensorTypeINT8 {
+		if IsInt8s(w.Type) {
 			values, err := m.dequantized(tensorName(s, int(table), w), w)
 			if err != nil {
 				return err
@@ -201,7 +201,7 @@ func (m *Model) addBiases(g *schema.SubGraphT, counts map[string]int) {
 		switch n := int(w.Shape[0]); {
 		case w.Type == schema.TensorTypeFLOAT32 && x.Type == schema.TensorTypeFLOAT32:
 			bias.Buffer = m.AddBuffer(make([]byte, 4*n))
-		case w.Type == schema.TensorTypeINT8 && x.Type == schema.TensorTypeINT8 && scaled(w) && scaled(x):
+		case IsInt8s(w.Type) && x.Type == schema.TensorTypeINT8 && scaled(w) && scaled(x):
 			q := &schema.QuantizationParametersT{ZeroPoint: make([]int64, len(w.Quantization.Scale))}
 			for _, s := range w.Quantization.Scale {
 				q.Scale = append(q.Scale, s*x.Quantization.Scale[0])
@@ -235,7 +235,7 @@ func (m *Model) foldDequantize(s int, g *schema.SubGraphT, counts map[string]int
 		case !m.IsConst(from) || to.Type != schema.TensorTypeFLOAT32:
 		case from.Type == schema.TensorTypeFLOAT16:
 			values, err = m.Float32s(from)
-		case from.Type == schema.TensorTypeINT8:
+		case IsInt8s(from.Type):
 			values, err = m.dequantized(tensorName(s, int(o.Inputs[0]), from), from)
 		}
 		if err != nil {
@@ -252,12 +252,12 @@ func (m *Model) foldDequantize(s int, g *schema.SubGraphT, counts map[string]int
 	return nil
 }
 
-// dequantized returns scale·(q − zero point) of a constant int8 tensor.
+// dequantized returns scale·(q − zero point) of a constant int8 or int4 tensor.
 func (m *Model) dequantized(where string, t *schema.TensorT) ([]float32, error) {
 	q := t.Quantization
 	codes, err := m.Int8s(t)
 	if err != nil || q == nil || len(q.Scale) == 0 || len(codes) == 0 {
-		return nil, wrong(where, "int8 weights without data or scales")
+		return nil, wrong(where, "integer weights without data or scales")
 	}
 	inner, channels := 1, len(q.Scale)
 	if channels > 1 {

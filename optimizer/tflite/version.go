@@ -109,13 +109,18 @@ func (m *Model) operatorVersion(g *schema.SubGraphT, o *schema.OperatorT) (versi
 	s := &op.Signature{Inputs: signature(g, o.Inputs), Outputs: signature(g, o.Outputs)}
 	for _, t := range append(s.Inputs, s.Outputs...) {
 		switch t.Type {
-		case schema.TensorTypeUINT8, schema.TensorTypeSTRING, schema.TensorTypeINT4:
+		case schema.TensorTypeUINT8, schema.TensorTypeSTRING:
 			return 0, false
 		case schema.TensorTypeINT16:
 			if known.Int16 == nil {
 				return 0, false
 			}
-			version = known.Int16.Version
+			version = max(version, known.Int16.Version)
+		case schema.TensorTypeINT4:
+			if known.Weights == nil || known.Weights.Int4 == 0 {
+				return 0, false
+			}
+			version = max(version, known.Weights.Int4)
 		}
 	}
 	if o.BuiltinOptions != nil {

@@ -7,13 +7,21 @@ import (
 	"slices"
 )
 
-// EveryCode lists the codes that a weight without a codebook may have, rising.
-func EveryCode() []int8 {
-	all := make([]int8, 0, 2*MaxCode+1)
-	for code := -MaxCode; code <= MaxCode; code++ {
+// EveryCode lists the codes within ±most, which a weight without a codebook may have, rising.
+func EveryCode(most int) []int8 {
+	all := make([]int8, 0, 2*most+1)
+	for code := -most; code <= most; code++ {
 		all = append(all, int8(code))
 	}
 	return all
+}
+
+// Room is how many codes a codebook within ±most can have; under a mask, which holds zero itself, one less than without.
+func Room(most int, nonzero bool) int {
+	if nonzero {
+		return 2 * most
+	}
+	return 2*most + 1
 }
 
 // Codebook is the code set of a tensor or of one output channel. Its centers train; the codes are the centers rounded.
@@ -28,19 +36,16 @@ type Codebook struct {
 
 	code     []int8
 	boundary []float32 // len(code)−1, sorted: a latent belongs to the code whose index is the count of boundaries at or below it
+	most     int       // largest magnitude of a code
 	nonzero  bool      // the mask holds zero, so no code is 0
 	fit      []float64 // scratch of project
 }
 
-// NewCodebook returns a codebook of the given centers in [−127, 127], in any order. Under a mask, which holds zero itself,
+// NewCodebook returns a codebook of the given centers within ±most, in any order. Under a mask, which holds zero itself,
 // nonzero keeps every code away from 0. Equal centers are moved apart to distinct codes.
-func NewCodebook(centers []float32, nonzero bool) (*Codebook, error) {
-	room := 2*MaxCode + 1
-	if nonzero {
-		room--
-	}
-	if len(centers) > room {
-		return nil, fmt.Errorf("%d codes; int8 has room for %d", len(centers), room)
+func NewCodebook(centers []float32, most int, nonzero bool) (*Codebook, error) {
+	if room := Room(most, nonzero); len(centers) > room {
+		return nil, fmt.Errorf("%d codes; within ±%d is room for %d", len(centers), most, room)
 	}
 	for _, c := range centers {
 		if math.IsNaN(float64(c)) || math.IsInf(float64(c), 0) {
@@ -48,8 +53,8 @@ func NewCodebook(centers []float32, nonzero bool) (*Codebook, error) {
 		}
 	}
 	b := &Codebook{
-		Center:  slices.Sorted(slices.Values(centers)),
-		nonzero: nonzero, code: make([]int8, len(centers)), fit: make([]float64, 2*len(centers)),
+		Center: slices.Sorted(slices.Values(centers)),
+		most:   most, nonzero: nonzero, code: make([]int8, len(centers)), fit: make([]float64, 2*len(centers)),
 		boundary: make([]float32, max(0, len(centers)-1)),
 	}
 	b.project()
@@ -82,7 +87,7 @@ func (b *Codebook) Len() int { return len(b.code) }
 func (b *Codebook) Codes() []int8 { return slices.Clone(b.code) }
 
 // check reports a codebook that breaks its invariants or does not fit the mask.
-func (b *Codebook) check(masked bool) error {
+func (b *Codebook) check(masked bool, most int) error {
 	if masked && !b.nonzero {
 		return errors.New("has a code free to be 0, but the tensor has a mask, which holds the zeros")
 	}
@@ -92,8 +97,8 @@ func (b *Codebook) check(masked bool) error {
 			return fmt.Errorf("center %d became %v: training diverged; lower the learning rate", k, c)
 		case k > 0 && b.code[k] <= b.code[k-1]:
 			return fmt.Errorf("codes %d and %d are not distinct: %d, %d", k-1, k, b.code[k-1], b.code[k])
-		case b.code[k] < -MaxCode:
-			return fmt.Errorf("code %d is %d, outside [−127, 127]", k, b.code[k])
+		case int(b.code[k]) < -most || int(b.code[k]) > most:
+			return fmt.Errorf("code %d is %d, outside ±%d", k, b.code[k], most)
 		case b.nonzero && b.code[k] == 0:
 			return fmt.Errorf("code %d is 0, which the mask holds", k)
 		}
@@ -101,7 +106,7 @@ func (b *Codebook) check(masked bool) error {
 	return nil
 }
 
-// project moves the centers as little as possible (least squares) so that rounding gives sorted, distinct codes within ±127
+// project moves the centers as little as possible (least squares) so that rounding gives sorted, distinct codes within ±most
 // and, under a mask, none of them 0; then it places the boundaries. Centers that comply already do not move.
 //
 // Distinct integers r_k rise by at least 1, so r_k − k does not fall: isotonic regression, which rounding and clamping to
@@ -111,7 +116,7 @@ func (b *Codebook) project() {
 	if n == 0 {
 		return
 	}
-	low, high := -float64(MaxCode), float64(MaxCode)
+	low, high := -float64(b.most), float64(b.most)
 	if b.nonzero {
 		high--
 	}

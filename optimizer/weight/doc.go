@@ -2,8 +2,8 @@
 //
 //	w = mask · scale · code
 //
-// A trainable weight is a latent snapped to a code set (integers in [−127, 127]) times a scale, with an optional zero mask
-// applied last. What is set decides the technique:
+// A trainable weight is a latent snapped to a code set (integers in [−127, 127], of int4 weights in [−7, 7]) times a scale, with an
+// optional zero mask applied last. What is set decides the technique:
 //
 //	                      Mask        Scale                Codebooks
 //	float                 –           –                    –
@@ -14,7 +14,7 @@
 //
 // A Tensor materializes effective weights for the forward pass, takes their gradient back to its trainables (straight through
 // to latents, summed to the centers of codes, LSQ for scales), and after every optimizer step Project restores what must hold:
-// masked weights are zero, codes are sorted, distinct after rounding and within ±127, every weight belongs to a rounded code.
+// masked weights are zero, codes are sorted, distinct after rounding and within ±127 or ±7, every weight belongs to a rounded code.
 // Codes returns the very integers that go into the file, so a promise cannot be lost between training and file.
 //
 // Invariant (Check, CheckCodes): every masked code is 0; no survivor of a codebook is 0 where the mask holds the zeros; a

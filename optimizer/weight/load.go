@@ -98,7 +98,7 @@ func (f Finding) String() string {
 }
 
 // Load finds what a model's kernels are held to: from the metadata if espalier wrote it, which is exact, else by recognising
-// zeros and clusters in float and int8 weights. Tensors held to nothing are left out.
+// zeros and clusters in float and integer weights. Tensors held to nothing are left out.
 func Load(m *tflite.Model, by Thresholds) ([]Finding, error) {
 	states, err := ReadState(m)
 	if err != nil {
@@ -143,7 +143,7 @@ func (k Kernel) recognise(m *tflite.Model, by Thresholds) (*Finding, error) {
 			return nil, err
 		}
 		f.SNR = SNR(values, w.Values())
-	case schema.TensorTypeINT8:
+	case schema.TensorTypeINT8, schema.TensorTypeINT4:
 		if t.Quantization == nil {
 			return nil, nil
 		}
@@ -167,7 +167,7 @@ func (k Kernel) recognise(m *tflite.Model, by Thresholds) (*Finding, error) {
 	return f, nil
 }
 
-// codes are the integers of an int8 kernel with their zero points taken off; exact says that none had to be clamped to ±127.
+// codes are the integers of an int8 or int4 kernel with their zero points taken off; exact says that none had to be clamped to ±127.
 func (k Kernel) codes(m *tflite.Model, t *schema.TensorT) (codes []int8, exact bool, err error) {
 	if codes, err = m.Int8s(t); err != nil {
 		return nil, false, err

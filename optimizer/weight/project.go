@@ -6,12 +6,12 @@ import (
 	"espalier.dev/espalier/optimizer/kernel"
 )
 
-// Project restores what must hold after an optimizer step: pruned latents stay zero, latents stay within ±127, centers are sorted
+// Project restores what must hold after an optimizer step: pruned latents stay zero, latents stay within ±Most, centers are sorted
 // and distinct after rounding, every weight belongs to a rounded code. It allocates nothing.
 func (t *Tensor) Project() {
 	applyMask(t.Latent, t.Mask)
 	if t.Scale != nil {
-		kernel.Clamp(t.Latent, t.Latent, -MaxCode, MaxCode)
+		kernel.Clamp(t.Latent, t.Latent, -float32(t.Most), float32(t.Most))
 	}
 	if t.Codebooks == nil {
 		return
@@ -86,7 +86,7 @@ func (t *Tensor) Materialize(dst []float32) {
 	case t.Scale == nil:
 		copy(dst, t.Latent)
 	case t.Codebooks == nil:
-		roundAll(dst, t.Latent)
+		t.roundAll(dst)
 		t.scaleRows(dst, dst, t.Scale)
 	default:
 		t.lookUp(dst)
@@ -95,9 +95,9 @@ func (t *Tensor) Materialize(dst []float32) {
 	applyMask(dst, t.Mask)
 }
 
-// roundAll writes codes, x rounded to the nearest integer (ties away from zero) within ±127, into dst.
-func roundAll(dst, x []float32) {
-	kernel.Clamp(dst, x, -MaxCode, MaxCode)
+// roundAll writes codes, latents rounded to the nearest integer (ties away from zero) within ±Most, into dst.
+func (t *Tensor) roundAll(dst []float32) {
+	kernel.Clamp(dst, t.Latent, -float32(t.Most), float32(t.Most))
 	kernel.FakeQuant(dst, dst, kernel.Quant{Scale: 1})
 }
 
@@ -146,7 +146,7 @@ func (t *Tensor) Codes(dst []int8) error {
 		return errFloat
 	case t.Codebooks == nil:
 		codes := make([]float32, t.Len())
-		roundAll(codes, t.Latent)
+		t.roundAll(codes)
 		applyMask(codes, t.Mask)
 		for i, v := range codes {
 			dst[i] = int8(v)

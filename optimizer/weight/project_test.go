@@ -27,7 +27,7 @@ func TestCodesStaySortedDistinctAndWithinRange(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			b := must(NewCodebook(test.centers, test.nonzero))(t)
+			b := must(NewCodebook(test.centers, MaxCode, test.nonzero))(t)
 			if diff := cmp.Diff(test.want, b.Codes()); diff != "" {
 				t.Errorf("codes (-want +got):\n%s", diff)
 			}
@@ -48,8 +48,8 @@ func TestEveryCodebookOfEverySizeIsValid(t *testing.T) {
 			for k := range centers {
 				centers[k] = float32(r.NormFloat64() * []float64{1, 40, 300}[r.IntN(3)])
 			}
-			b := must(NewCodebook(centers, nonzero))(t)
-			ok(t, b.check(nonzero))
+			b := must(NewCodebook(centers, MaxCode, nonzero))(t)
+			ok(t, b.check(nonzero, MaxCode))
 			before := b.Codes()
 			b.project()
 			if diff := cmp.Diff(before, b.Codes()); diff != "" {
@@ -60,7 +60,7 @@ func TestEveryCodebookOfEverySizeIsValid(t *testing.T) {
 }
 
 func TestPricesShiftBoundariesTowardsTheDearerCode(t *testing.T) {
-	b := must(NewCodebook([]float32{0, 10, 20}, false))(t)
+	b := must(NewCodebook([]float32{0, 10, 20}, MaxCode, false))(t)
 	if diff := cmp.Diff([]float32{5, 15}, b.boundary); diff != "" {
 		t.Errorf("without prices the boundary is the middle:\n%s", diff)
 	}
@@ -83,7 +83,7 @@ func TestBoundariesGiveTheCheapestCode(t *testing.T) {
 		for k := range centers {
 			centers[k], share[k] = float32(r.NormFloat64()*50), float32(r.ExpFloat64())
 		}
-		b := must(NewCodebook(centers, r.IntN(2) == 0))(t)
+		b := must(NewCodebook(centers, MaxCode, r.IntN(2) == 0))(t)
 		ok(t, b.Price(float32(r.ExpFloat64()*20), share))
 		for range 100 {
 			x := float32(r.NormFloat64() * 60)

@@ -303,7 +303,7 @@ func integers(values []float64, nonzero bool) []int8 {
 	for k, v := range values {
 		centers[k] = float32(v / unit)
 	}
-	book, err := NewCodebook(centers, nonzero)
+	book, err := NewCodebook(centers, MaxCode, nonzero)
 	if err != nil { // cannot be: fewer than 255 finite values
 		return nil
 	}

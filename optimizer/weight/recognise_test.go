@@ -184,7 +184,7 @@ func TestSmallSurvivorsDoNotBecomeZeros(t *testing.T) {
 	values := []float32{100, -100, 0.001, -0.001, 0, 0}
 	w := must(New("w", []int{1, 6}, 0, values))(t)
 	ok(t, w.SetMask([]uint8{1, 1, 1, 1, 0, 0}))
-	book := must(NewCodebook([]float32{-127, -0.001, 0.001, 127}, true))(t)
+	book := must(NewCodebook([]float32{-127, -0.001, 0.001, 127}, MaxCode, true))(t)
 	ok(t, w.SetCodebooks([]float32{100. / 127}, []*Codebook{book}))
 	got := make([]int8, 6)
 	ok(t, w.Codes(got))

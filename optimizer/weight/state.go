@@ -32,6 +32,8 @@ type State struct {
 	Scale    []float32 // one (PerTensor), or one per output channel
 	CodeSets [][]int8  // sorted codes without the mask's zero: one set, or one per output channel (PerChannel)
 	Lambda   float32   // price of a bit, in squared code units, that the codes were chosen under
+	// Most is the largest magnitude that the codes may have, 0: MaxCode. It is not recorded: a leaf's width is its own.
+	Most int
 	// Found says that the codes were found in a file of which most weights are not clustered: kept, but no stage's doing.
 	Found bool
 }
@@ -53,6 +55,9 @@ func (s State) Pruned() int {
 // State returns what the tensor is held to.
 func (t *Tensor) State() State {
 	s := State{Shape: slices.Clone(t.Shape), Axis: t.Axis, Mask: slices.Clone(t.Mask)}
+	if t.Most != MaxCode {
+		s.Most = t.Most
+	}
 	if t.Codebooks == nil {
 		return s
 	}
@@ -86,6 +91,7 @@ func FromState(name string, values []float32, s State) (*Tensor, error) {
 	if err := s.check(); err != nil {
 		return nil, fmt.Errorf("weights %q: %w", name, err)
 	}
+	t.Most = s.most()
 	if err := t.SetMask(s.Mask); err != nil {
 		return nil, err
 	}
@@ -98,7 +104,7 @@ func FromState(name string, values []float32, s State) (*Tensor, error) {
 		for k, code := range codes {
 			centers[k] = float32(code)
 		}
-		if books[b], err = NewCodebook(centers, s.Mask != nil); err != nil {
+		if books[b], err = NewCodebook(centers, t.Most, s.Mask != nil); err != nil {
 			return nil, fmt.Errorf("weights %q: %w", name, err)
 		}
 	}
@@ -141,6 +147,14 @@ func (s State) Codes(values []float32) ([]int8, error) {
 	}
 	codes := make([]int8, t.Len())
 	return codes, t.Codes(codes)
+}
+
+// most is the largest magnitude of a code.
+func (s State) most() int {
+	if s.Most == 0 {
+		return MaxCode
+	}
+	return s.Most
 }
 
 // check reports a state that is inconsistent.
@@ -194,7 +208,7 @@ func (s State) check() error {
 	return nil
 }
 
-// checkSet reports a set of codes that is not sorted, distinct, within ±127, or more than promised.
+// checkSet reports a set of codes that is not sorted, distinct, within ±Most, or more than promised.
 func (s State) checkSet(codes []int8) error {
 	n := len(codes)
 	if s.Mask != nil {
@@ -205,8 +219,8 @@ func (s State) checkSet(codes []int8) error {
 	}
 	for k, code := range codes {
 		switch {
-		case code < -MaxCode:
-			return fmt.Errorf("code %d is outside [−127, 127]", code)
+		case int(code) < -s.most() || int(code) > s.most():
+			return fmt.Errorf("code %d is outside ±%d", code, s.most())
 		case k > 0 && code <= codes[k-1]:
 			return fmt.Errorf("codes %d and %d are not in rising order", codes[k-1], code)
 		case code == 0 && s.Mask != nil:

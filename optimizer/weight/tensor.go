@@ -10,20 +10,24 @@ import (
 )
 
 // MaxCode is the largest magnitude of a code: weights are int8, narrow, so that the set is symmetric (TFLite quantization
-// specification).
-const MaxCode = 127
+// specification). MaxCode4 is that of int4, of which −8 is left out likewise.
+const (
+	MaxCode  = 127
+	MaxCode4 = 7
+)
 
 // Tensor is one trainable weight tensor. The exported fields are for reading; the methods keep them consistent.
 type Tensor struct {
 	Name  string
 	Shape []int
 	Axis  int // of the output channels
+	Most  int // largest magnitude of a code: MaxCode, or MaxCode4
 
 	Latent []float32 // in code units when Scale is set, in weight units otherwise; row-major like the tensor
 	Mask   []uint8   // 1 keeps, 0 prunes; nil prunes nothing
 
 	Scale     []float32   // one, or one per output channel; nil: a float tensor
-	Codebooks []*Codebook // one, or one per output channel; nil: all 255 codes
+	Codebooks []*Codebook // one, or one per output channel; nil: all codes within ±Most
 
 	// Unit is the size of a code unit in weight units, the median scale (1 for a float tensor): what the optimizer's learning
 	// rate is divided by.
@@ -83,7 +87,7 @@ func New(name string, shape []int, axis int, values []float32) (*Tensor, error) 
 		}
 	}
 	return &Tensor{
-		Name: name, Shape: slices.Clone(shape), Axis: axis, geometry: g,
+		Name: name, Shape: slices.Clone(shape), Axis: axis, Most: MaxCode, geometry: g,
 		Latent: slices.Clone(values), Unit: 1,
 	}, nil
 }
@@ -155,15 +159,8 @@ func (t *Tensor) SetMask(mask []uint8) error {
 	return nil
 }
 
-// Quantize turns a float tensor into one with all 255 codes, with a scale per output channel or a single one: the largest
-// surviving weight of a channel becomes code ±127. A channel without weights gets the smallest scale of the others.
-func (t *Tensor) Quantize(perChannel bool) error {
-	scale := t.Range(perChannel)
-	for c := range scale {
-		scale[c] = CompactScale(scale[c] / MaxCode)
-	}
-	return t.QuantizeWith(scale)
-}
+// Quantize turns a float tensor into one with all codes within ±Most, with a scale per output channel or a single one (Scales).
+func (t *Tensor) Quantize(perChannel bool) error { return t.QuantizeWith(t.Scales(perChannel, nil)) }
 
 // QuantizeWith is Quantize with given scales, one or one per output channel.
 func (t *Tensor) QuantizeWith(scale []float32) error {
@@ -183,7 +180,7 @@ func (t *Tensor) setScale(scale []float32) error {
 	t.rows(func(c, lo, hi int) {
 		s := t.scaleOf(c)
 		for i := lo; i < hi; i++ {
-			t.Latent[i] = clamp(float32(t.Latent[i]/s), MaxCode)
+			t.Latent[i] = clamp(float32(t.Latent[i]/s), float32(t.Most))
 		}
 	})
 	return nil
@@ -241,7 +238,7 @@ func (t *Tensor) SetCodebooks(scale []float32, books []*Codebook) error {
 		return fmt.Errorf("weights %q: %d codebooks for %d output channels", t.Name, len(books), t.channels)
 	}
 	for b, book := range books {
-		if err := book.check(t.Mask != nil); err != nil {
+		if err := book.check(t.Mask != nil, t.Most); err != nil {
 			return fmt.Errorf("weights %q: codebook %d: %w", t.Name, b, err)
 		}
 	}
@@ -284,12 +281,16 @@ func (t *Tensor) checkMembers(books []*Codebook) error {
 var errFloat = errors.New("a float tensor has no codes; quantize or cluster it first")
 
 // Float returns a float tensor of the same values and mask, without scales and codes.
-func (t *Tensor) Float() (*Tensor, error) {
-	f, err := New(t.Name, t.Shape, t.Axis, t.Values())
+func (t *Tensor) Float() (*Tensor, error) { return t.With(t.Values(), t.Mask) }
+
+// With returns a float tensor of other values and another mask, which it copies, to become codes within the same ±Most.
+func (t *Tensor) With(values []float32, mask []uint8) (*Tensor, error) {
+	f, err := New(t.Name, t.Shape, t.Axis, values)
 	if err != nil {
 		return nil, err
 	}
-	return f, f.SetMask(t.Mask)
+	f.Most = t.Most
+	return f, f.SetMask(mask)
 }
 
 // Check reports a broken invariant: latents and scales finite, codes sorted and distinct, masked codes zero.
@@ -306,7 +307,7 @@ func (t *Tensor) Check() error {
 		return fmt.Errorf("weights %q: %w", t.Name, err)
 	}
 	for b, book := range t.Codebooks {
-		if err := book.check(t.Mask != nil); err != nil {
+		if err := book.check(t.Mask != nil, t.Most); err != nil {
 			return fmt.Errorf("weights %q: codebook %d: %w", t.Name, b, err)
 		}
 	}

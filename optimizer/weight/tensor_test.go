@@ -112,7 +112,7 @@ func TestQuantizedWeightsAreScaleTimesRoundedLatent(t *testing.T) {
 
 func TestClusteredWeightsTakeTheNearestRoundedCode(t *testing.T) {
 	w := must(New("w", []int{2, 3}, 0, []float32{-2, 0.6, 2, 10, -3, -10}))(t)
-	book := must(NewCodebook([]float32{100.4, -100.4, 5.2}, false))(t)
+	book := must(NewCodebook([]float32{100.4, -100.4, 5.2}, MaxCode, false))(t)
 	ok(t, w.SetCodebooks([]float32{0.02, 0.1}, []*Codebook{book}))
 	got := make([]int8, 6)
 	ok(t, w.Codes(got))
@@ -130,12 +130,12 @@ func TestClusteredWeightsTakeTheNearestRoundedCode(t *testing.T) {
 func TestBadInputIsAnErrorThatNamesTheTensor(t *testing.T) {
 	values := make([]float32, 6)
 	w := must(New("w", []int{2, 3}, 0, values))(t)
-	book := must(NewCodebook([]float32{1}, false))(t)
-	empty := must(NewCodebook(nil, false))(t)
+	book := must(NewCodebook([]float32{1}, MaxCode, false))(t)
+	empty := must(NewCodebook(nil, MaxCode, false))(t)
 	_, errShape := New("w", []int{2, 2}, 0, values)
 	_, errAxis := New("w", []int{2, 3}, 2, values)
 	_, errNaN := New("w", []int{1}, 0, []float32{float32(math.NaN())})
-	_, errRoom := NewCodebook(make([]float32, 255), true)
+	_, errRoom := NewCodebook(make([]float32, 255), MaxCode, true)
 	for name, err := range map[string]error{
 		"wrong shape": errShape, "axis outside": errAxis, "NaN": errNaN, "too many codes": errRoom,
 		"short mask":       w.SetMask(make([]uint8, 5)),

@@ -46,7 +46,7 @@ func (s setting) make(t testing.TB, shape []int, axis int) *Tensor {
 			for k := range centers {
 				centers[k] = float32(k)/float32(s.clusters-1)*2*MaxCode - MaxCode
 			}
-			books[b], err = NewCodebook(centers, s.mask)
+			books[b], err = NewCodebook(centers, MaxCode, s.mask)
 			fail(err)
 		}
 		fail(w.SetCodebooks(scale, books))
@@ -194,7 +194,7 @@ func TestACheckpointOfAnotherStageIsRefused(t *testing.T) {
 
 func TestCentersTakeTheSumOverTheirMembers(t *testing.T) {
 	w := must(New("w", []int{2, 3}, 0, []float32{1, 1, 2, 20, 10, 10}))(t)
-	book := must(NewCodebook([]float32{100, 50}, false))(t)
+	book := must(NewCodebook([]float32{100, 50}, MaxCode, false))(t)
 	ok(t, w.SetCodebooks([]float32{0.02, 0.2}, []*Codebook{book}))
 	trainables := w.Trainables()
 	w.Backward([]float32{1, 2, 3, 10, 20, 30})

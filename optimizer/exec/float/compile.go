@@ -60,7 +60,7 @@ func (n *Network) check(g *ir.Graph, o *ir.Node) error {
 		}
 		tensor := &g.Tensors[t]
 		switch tensor.Type {
-		case schema.TensorTypeINT8, schema.TensorTypeUINT8, schema.TensorTypeINT16:
+		case schema.TensorTypeINT8, schema.TensorTypeUINT8, schema.TensorTypeINT16, schema.TensorTypeINT4:
 			if tensor.Quant != nil {
 				return fmt.Errorf("%s reads %s, which is quantized: normalise a hybrid model, or import an int8 one as float, first", o, tensor)
 			}

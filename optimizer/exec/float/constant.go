@@ -8,6 +8,7 @@ import (
 	"espalier.dev/espalier/optimizer/ir"
 	"espalier.dev/espalier/optimizer/kernel"
 	"espalier.dev/espalier/optimizer/op"
+	"espalier.dev/espalier/optimizer/tflite"
 	"espalier.dev/espalier/optimizer/tflite/schema"
 )
 
@@ -116,7 +117,7 @@ func (n *Network) foldDequantize(g *ir.Graph, o *ir.Node) error {
 	return nil
 }
 
-// dequantized returns the real values of a float16 or int8 constant.
+// dequantized returns the real values of a float16, int8 or int4 constant.
 func dequantized(t *ir.Tensor) ([]float32, error) {
 	switch {
 	case t.Type == schema.TensorTypeFLOAT16:
@@ -125,15 +126,16 @@ func dequantized(t *ir.Tensor) ([]float32, error) {
 			values[i] = halfFloat(binary.LittleEndian.Uint16(t.Const[2*i:]))
 		}
 		return values, nil
-	case t.Type == schema.TensorTypeINT8 && t.Quant != nil:
-		values := make([]float32, len(t.Const))
+	case tflite.IsInt8s(t.Type) && t.Quant != nil:
+		codes := t.Int8s()
+		values := make([]float32, len(codes))
 		inner, channels := 1, len(t.Quant.Scale)
 		if channels > 1 {
 			inner = product(t.Shape[t.Quant.Axis+1:])
 		}
-		for i, q := range t.Const {
+		for i, q := range codes {
 			c := i / inner % channels
-			values[i] = t.Quant.Scale[c] * float32(int32(int8(q))-t.Quant.ZeroPoint[c])
+			values[i] = t.Quant.Scale[c] * float32(int32(q)-t.Quant.ZeroPoint[c])
 		}
 		return values, nil
 	}

@@ -197,7 +197,7 @@ func TestWhatCannotRunIsRefusedWithAReason(t *testing.T) {
 			func(b *builder) int32 {
 				return b.plain(schema.BuiltinOperatorFULLY_CONNECTED, wide, []int32{1, 3}, b.input(wide, 1, 5), b.int8s(b.Input("w", 3, 5), wide))
 			},
-			`operator 0 FULLY_CONNECTED: its weights tensor 1 "w" are not constant INT8: convert with 8-bit weights`,
+			`operator 0 FULLY_CONNECTED: its weights tensor 1 "w" are not constant INT8 or INT4: convert with weights of 8 or 4 bits`,
 		},
 		"a softmax with another scale": {
 			func(b *builder) int32 {

@@ -5,6 +5,8 @@ import (
 
 	"espalier.dev/espalier/optimizer/ir"
 	"espalier.dev/espalier/optimizer/kernel"
+	"espalier.dev/espalier/optimizer/op"
+	"espalier.dev/espalier/optimizer/tflite"
 	"espalier.dev/espalier/optimizer/tflite/schema"
 )
 
@@ -19,7 +21,7 @@ type rescale struct {
 
 // weights are the constants of CONV_2D, DEPTHWISE_CONV_2D, FULLY_CONNECTED and TRANSPOSE_CONV.
 type weights struct {
-	w     []int8  // codes as the file has them
+	w     []int8  // codes as the file has them, one each
 	wZero int32   // of the weights: 0 but in files that were uint8
 	xZero int32   // of the input
 	bias  []int32 // by channel
@@ -38,8 +40,11 @@ func (c *compiler) newWeights(x *ir.Tensor, w, b, axis int, act ir.Activation) (
 		return nil, err
 	}
 	t := c.in(w)
-	if t == nil || t.Type != schema.TensorTypeINT8 || t.Const == nil {
-		return nil, c.unsupported("its weights %s are not constant INT8: convert with 8-bit weights", t)
+	if t == nil || !tflite.IsInt8s(t.Type) || t.Const == nil {
+		return nil, c.unsupported("its weights %s are not constant INT8 or INT4: convert with weights of 8 or 4 bits", t)
+	}
+	if depthwise := c.n.Op == schema.BuiltinOperatorDEPTHWISE_CONV_2D; t.Type == schema.TensorTypeINT4 && (op.Lookup(c.n.Op).Weights.Int4 == 0 || c.wide && depthwise) {
+		return nil, c.unsupported("its weights %s are INT4, of which LiteRT has no kernel: convert with 8-bit weights", t)
 	}
 	channels := t.Shape[axis]
 	if t.Quant == nil || len(t.Quant.Scale) != 1 && (len(t.Quant.Scale) != channels || t.Quant.Axis != axis) {

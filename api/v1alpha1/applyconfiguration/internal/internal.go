@@ -311,6 +311,9 @@ var schemaYAML = typed.YAMLObject(`types:
           elementType:
             namedType: dev.espalier.espalier.api.v1alpha1.LeafRule
           elementRelationship: atomic
+    - name: weights
+      type:
+        scalar: string
 - name: dev.espalier.espalier.api.v1alpha1.LeafRule
   map:
     fields:
@@ -318,6 +321,9 @@ var schemaYAML = typed.YAMLObject(`types:
       type:
         scalar: string
     - name: layers
+      type:
+        scalar: string
+    - name: weights
       type:
         scalar: string
 - name: dev.espalier.espalier.api.v1alpha1.LocalReference
@@ -723,6 +729,9 @@ var schemaYAML = typed.YAMLObject(`types:
           elementType:
             namedType: dev.espalier.espalier.api.v1alpha1.LeafRule
           elementRelationship: atomic
+    - name: weights
+      type:
+        scalar: string
 - name: dev.espalier.espalier.api.v1alpha1.Quotient
   scalar: untyped
   list:

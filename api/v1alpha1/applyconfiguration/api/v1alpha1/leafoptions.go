@@ -26,7 +26,11 @@ type LeafOptionsApplyConfiguration struct {
 	// activations of leaves: Int8, or Int16 with weights of 8 bits (16x8), which is nearer to float and takes twice the memory of
 	// activations. Operators without an int16 kernel stay float. Default: as the model's, else Int8.
 	Activations *string `json:"activations,omitempty"`
-	// rules give layers other activations, by name; the first that matches counts, and one that matches nothing is an error.
+	// weights of leaves: Int8, or Int4, which takes half the space. Layers of which LiteRT has no kernel for it keep 8 bits, which the
+	// report says. Fully connected layers for TFLM need perTensorDense. Default: as the model's, else Int8.
+	Weights *string `json:"weights,omitempty"`
+	// rules give layers other activations or weights, by name; of each the first that matches and says so counts, and one that matches
+	// nothing is an error.
 	Rules []LeafRuleApplyConfiguration `json:"rules,omitempty"`
 }
 
@@ -83,6 +87,14 @@ func (b *LeafOptionsApplyConfiguration) WithReconstruct(value bool) *LeafOptions
 // If called multiple times, the Activations field is set to the value of the last call.
 func (b *LeafOptionsApplyConfiguration) WithActivations(value string) *LeafOptionsApplyConfiguration {
 	b.Activations = &value
+	return b
+}
+
+// WithWeights sets the Weights field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Weights field is set to the value of the last call.
+func (b *LeafOptionsApplyConfiguration) WithWeights(value string) *LeafOptionsApplyConfiguration {
+	b.Weights = &value
 	return b
 }
 

@@ -13,6 +13,8 @@ type LeafRuleApplyConfiguration struct {
 	Layers *string `json:"layers,omitempty"`
 	// activations of these layers.
 	Activations *string `json:"activations,omitempty"`
+	// weights of these layers.
+	Weights *string `json:"weights,omitempty"`
 }
 
 // LeafRuleApplyConfiguration constructs a declarative configuration of the LeafRule type for use with
@@ -34,5 +36,13 @@ func (b *LeafRuleApplyConfiguration) WithLayers(value string) *LeafRuleApplyConf
 // If called multiple times, the Activations field is set to the value of the last call.
 func (b *LeafRuleApplyConfiguration) WithActivations(value string) *LeafRuleApplyConfiguration {
 	b.Activations = &value
+	return b
+}
+
+// WithWeights sets the Weights field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Weights field is set to the value of the last call.
+func (b *LeafRuleApplyConfiguration) WithWeights(value string) *LeafRuleApplyConfiguration {
+	b.Weights = &value
 	return b
 }

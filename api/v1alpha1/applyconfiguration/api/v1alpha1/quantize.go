@@ -7,7 +7,7 @@ package v1alpha1
 // QuantizeApplyConfiguration represents a declarative configuration of the Quantize type for use
 // with apply.
 //
-// Quantize trains with int8 arithmetic in the loop. What it says of its leaf overrides the pipeline's leaf, field by field.
+// Quantize trains with integer arithmetic in the loop. What it says of its leaf overrides the pipeline's leaf, field by field.
 type QuantizeApplyConfiguration struct {
 	// calibration seeds the activation ranges.
 	Calibration *CalibrationApplyConfiguration `json:"calibration,omitempty"`
@@ -25,7 +25,9 @@ type QuantizeApplyConfiguration struct {
 	Reconstruct *bool `json:"reconstruct,omitempty"`
 	// activations to train with: Int8, or Int16 with weights of 8 bits (16x8). Default: the pipeline's.
 	Activations *string `json:"activations,omitempty"`
-	// rules give layers other activations, instead of those of the pipeline; [] is none.
+	// weights to train with: Int8, or Int4, which takes half the space. Default: the pipeline's.
+	Weights *string `json:"weights,omitempty"`
+	// rules give layers other activations or weights, instead of those of the pipeline; [] is none.
 	Rules []LeafRuleApplyConfiguration `json:"rules,omitempty"`
 }
 
@@ -98,6 +100,14 @@ func (b *QuantizeApplyConfiguration) WithReconstruct(value bool) *QuantizeApplyC
 // If called multiple times, the Activations field is set to the value of the last call.
 func (b *QuantizeApplyConfiguration) WithActivations(value string) *QuantizeApplyConfiguration {
 	b.Activations = &value
+	return b
+}
+
+// WithWeights sets the Weights field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Weights field is set to the value of the last call.
+func (b *QuantizeApplyConfiguration) WithWeights(value string) *QuantizeApplyConfiguration {
+	b.Weights = &value
 	return b
 }
 
