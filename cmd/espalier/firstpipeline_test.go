@@ -103,8 +103,8 @@ func TestTheFirstPipelineAsDocumented(t *testing.T) {
 		return p.Status.Rerun != "" && p.Status.Rerun == p.Annotations[v1alpha1.RerunAnnotation] && meta.IsStatusConditionTrue(p.Status.Conditions, v1alpha1.ConditionReady)
 	})
 	for _, s := range p.Status.Stages {
-		if s.Leaf != nil && !s.Reused {
-			t.Errorf("after the rerun %s was not reused", s.Name)
+		if ran := len(node.of("glyphs", s.Name)); s.Leaf != nil && ran > 1 && !s.Reused {
+			t.Errorf("%s ran %d times, and its result was not reused", s.Name, ran)
 		}
 	}
 	stop()
@@ -162,7 +162,7 @@ func (d *reader) watch(line string) {
 	eventually(d.t, "the pipeline to be ready", func() bool { return strings.Contains(seen.String(), "ConstraintsMet") })
 	cancel()
 	_ = cmd.Wait() // it was killed
-	if !regexp.MustCompile(`glyphs +3/3 +\S+ +0[.]\d+ +\d+ +True +ConstraintsMet`).MatchString(seen.String()) {
+	if !regexp.MustCompile(`glyphs +[12]/2 +\S+ +0[.]\d+ +\d+ +True +ConstraintsMet`).MatchString(seen.String()) {
 		d.t.Errorf("%s showed\n%s", line, seen)
 	}
 }
