@@ -3,6 +3,7 @@ package search
 import (
 	"fmt"
 	"math"
+	"strconv"
 
 	"espalier.dev/espalier/api/v1alpha1"
 	"espalier.dev/espalier/internal/walk"
@@ -103,9 +104,9 @@ func (s *search) run() {
 		if s.over() || f.high == 0 {
 			break
 		}
-		other := frontier{tilt: tilt, step: math.Sqrt(fineness), low: f.low}
-		if s.untrained(&other, f.high, fmt.Sprintf("has prices %s", tilted(tilt))) {
-			other.low = f.high
+		other := frontier{tilt: tilt, step: math.Sqrt(fineness), low: f.high}
+		if t := s.untrained(&other, f.high, fmt.Sprintf("has prices %s", tilted(tilt))); t.holds && (f.low == 0 || t.bytes < f.bytes) {
+			other.bytes = t.bytes
 			s.advance(&other, s.untrained)
 			f = other
 		}
@@ -147,6 +148,7 @@ func (s *search) trains() bool {
 type tried struct {
 	name  string // "" where it is not known yet, or there was no leaf
 	holds bool   // it meets what is asked of its answers
+	bytes float64
 }
 
 // try plans a trial, and says what came of it where that is known.
@@ -178,7 +180,8 @@ func (s *search) try(stage v1alpha1.Stage, price float64, why string) tried {
 	if result.Leaf == nil {
 		return tried{}
 	}
-	t, missed := tried{stage.Name, true}, walk.Judge(s.Spec.Constraints, result.Leaf)
+	t, missed := tried{name: stage.Name, holds: true}, walk.Judge(s.Spec.Constraints, result.Leaf)
+	t.bytes, _ = strconv.ParseFloat(walk.Value(result.Leaf.Metrics, v1alpha1.CompressedBytes), 64)
 	for _, m := range missed {
 		t.holds = t.holds && falls(m.Constraint.Metric)
 	}
@@ -197,6 +200,7 @@ func falls(m v1alpha1.Metric) bool {
 type frontier struct {
 	tilt, step float64
 	low, high  float64 // the highest price that holds and the lowest that does not; 0: none yet
+	bytes      float64 // of the smallest leaf that holds
 }
 
 // next is the price to try next, 0 where none is left.
@@ -215,16 +219,19 @@ func (f *frontier) next() (price float64, why string) {
 }
 
 // advance moves a frontier as far as trials carry it.
-func (s *search) advance(f *frontier, holds func(f *frontier, price float64, why string) bool) {
+func (s *search) advance(f *frontier, try func(f *frontier, price float64, why string) tried) {
 	for !s.over() {
 		price, why := f.next()
 		if price == 0 {
 			return
 		}
-		ok := holds(f, price, why)
+		t := try(f, price, why)
 		switch {
 		case s.over():
-		case ok:
+		case t.holds:
+			if f.low == 0 || t.bytes < f.bytes {
+				f.bytes = t.bytes
+			}
 			f.low = price
 		default:
 			f.high = price
@@ -233,18 +240,18 @@ func (s *search) advance(f *frontier, holds func(f *frontier, price float64, why
 }
 
 // untrained tries a price without training.
-func (s *search) untrained(f *frontier, price float64, why string) bool {
+func (s *search) untrained(f *frontier, price float64, why string) tried {
 	none := int32(0)
-	return s.try(v1alpha1.Stage{From: s.from, Cluster: s.cluster(f, price), Training: v1alpha1.Training{Epochs: &none}}, price, why).holds
+	return s.try(v1alpha1.Stage{From: s.from, Cluster: s.cluster(f, price), Training: v1alpha1.Training{Epochs: &none}}, price, why)
 }
 
 // trained tries a price with training, and where that is not enough, with training in int8 too.
-func (s *search) trained(f *frontier, price float64, why string) bool {
+func (s *search) trained(f *frontier, price float64, why string) tried {
 	t := s.try(v1alpha1.Stage{From: s.from, Cluster: s.cluster(f, price)}, price, "trains, and "+why)
 	if t.holds || t.name == "" {
-		return t.holds
+		return t
 	}
-	return s.try(v1alpha1.Stage{From: t.name, Quantize: &v1alpha1.Quantize{}}, price, "trains "+t.name+" in int8, since it does not hold").holds
+	return s.try(v1alpha1.Stage{From: t.name, Quantize: &v1alpha1.Quantize{}}, price, "trains "+t.name+" in int8, since it does not hold")
 }
 
 func (s *search) cluster(f *frontier, price float64) *v1alpha1.Cluster {

@@ -136,6 +136,36 @@ func TestASearchGoesToTheHighestPriceThatHolds(t *testing.T) {
 	}
 }
 
+func TestAnotherTiltIsTakenWhereItsLeafIsSmallerAndHolds(t *testing.T) {
+	flat := func(t Trial) bool {
+		rules := t.Stage.Cluster.Rules
+		return *rules[0].Entropy == *rules[len(rules)-1].Entropy
+	}
+	for name, tt := range map[string]struct {
+		size float64 // of leaves with one price for all layers, as a share of others'
+		want string
+	}{
+		"smaller": {0.9, "10 30 17.3 13.2 11.5 11.5 12.6 13.8 15.1 16.5 18.1 19.8 21.7 21.7"},
+		"larger":  {9, "10 30 17.3 13.2 11.5 11.5 11.5"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			plan := played(t, goal(func(s *v1alpha1.OptimizationPipelineSpec) { s.Training.Epochs = number32(0) }), func(t Trial) *v1alpha1.Leaf {
+				drop, size := "0", 1e6/t.Price
+				if limit := 10.0; t.Price > limit && !flat(t) || t.Price > 2*limit {
+					drop = "0.5"
+				}
+				if flat(t) {
+					size *= tt.size
+				}
+				return leaf(drop, fmt.Sprint(int(size)), "32")
+			}, 1)
+			if got := prices(plan); got != tt.want {
+				t.Errorf("prices %s, want %s", got, tt.want)
+			}
+		})
+	}
+}
+
 func TestAFailedTrialHoldsNothing(t *testing.T) {
 	plan := played(t, goal(func(s *v1alpha1.OptimizationPipelineSpec) { s.Training.Epochs = number32(0) }), func(t Trial) *v1alpha1.Leaf {
 		if t.Price > 10 {
