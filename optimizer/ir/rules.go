@@ -71,6 +71,8 @@ var rules = map[schema.BuiltinOperator]rule{
 	schema.BuiltinOperatorGELU:         gelu,
 	schema.BuiltinOperatorLEAKY_RELU:   leakyRelu,
 
+	schema.BuiltinOperatorLOCAL_RESPONSE_NORMALIZATION: localNorm,
+
 	schema.BuiltinOperatorSOFTMAX:          softmax,
 	schema.BuiltinOperatorLOG_SOFTMAX:      logSoftmax,
 	schema.BuiltinOperatorL2_NORMALIZATION: l2Norm,

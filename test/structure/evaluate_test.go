@@ -1103,6 +1103,20 @@ var definitions = map[schema.BuiltinOperator]definition{
 		sum := logSum(x)
 		return array{shape: []int{len(x)}, v: x}.each(func(v float64) float64 { return v - sum }).v
 	}),
+	schema.BuiltinOperatorLOCAL_RESPONSE_NORMALIZATION: rows(func(c *call, x []float64) []float64 {
+		o := c.options.(*schema.LocalResponseNormalizationOptionsT)
+		y := slices.Clone(x)
+		for i := range x {
+			sum := 0.0
+			for j, v := range x {
+				if j-i <= int(o.Radius) && i-j <= int(o.Radius) {
+					sum += v * v
+				}
+			}
+			y[i] /= math.Pow(float64(o.Bias)+float64(o.Alpha)*sum, float64(o.Beta))
+		}
+		return y
+	}),
 	schema.BuiltinOperatorL2_NORMALIZATION: rows(func(c *call, x []float64) []float64 {
 		sum := 0.0
 		for _, v := range x {

@@ -34,6 +34,10 @@ func init() {
 		schema.BuiltinOperatorLOG_SOFTMAX: func(g *generator) bool {
 			return g.row(schema.BuiltinOperatorLOG_SOFTMAX, schema.BuiltinOptionsLogSoftmaxOptions, &schema.LogSoftmaxOptionsT{})
 		},
+		schema.BuiltinOperatorLOCAL_RESPONSE_NORMALIZATION: func(g *generator) bool {
+			o := &schema.LocalResponseNormalizationOptionsT{Radius: int32(g.IntN(4)), Bias: 1, Alpha: 0.3, Beta: 0.5}
+			return g.row(schema.BuiltinOperatorLOCAL_RESPONSE_NORMALIZATION, schema.BuiltinOptionsLocalResponseNormalizationOptions, o)
+		},
 		schema.BuiltinOperatorL2_NORMALIZATION: func(g *generator) bool {
 			return g.row(schema.BuiltinOperatorL2_NORMALIZATION, schema.BuiltinOptionsL2NormOptions, &schema.L2NormOptionsT{})
 		},

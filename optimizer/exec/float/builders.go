@@ -44,6 +44,8 @@ var builders = map[schema.BuiltinOperator]build{
 	schema.BuiltinOperatorRESIZE_BILINEAR:         buildResize,
 	schema.BuiltinOperatorRESIZE_NEAREST_NEIGHBOR: buildResize,
 
+	schema.BuiltinOperatorLOCAL_RESPONSE_NORMALIZATION: of(newLocalNorm),
+
 	schema.BuiltinOperatorMEAN:             buildSum,
 	schema.BuiltinOperatorSUM:              buildSum,
 	schema.BuiltinOperatorREDUCE_MAX:       buildExtreme,

@@ -387,6 +387,10 @@ func unaries() []gradientCase {
 		gradientCase{name: "L2_NORMALIZATION", input: []int32{1, 3, 5}, smooth: true, build: func(b *builder, x int32) int32 {
 			return b.Op("s", schema.BuiltinOperatorL2_NORMALIZATION, schema.BuiltinOptionsL2NormOptions, &schema.L2NormOptionsT{}, b.Shape(x), x)
 		}},
+		gradientCase{name: "LOCAL_RESPONSE_NORMALIZATION", input: []int32{1, 3, 7}, smooth: true, build: func(b *builder, x int32) int32 {
+			o := &schema.LocalResponseNormalizationOptionsT{Radius: 2, Bias: 0.8, Alpha: 0.5, Beta: 0.75}
+			return b.Op("s", schema.BuiltinOperatorLOCAL_RESPONSE_NORMALIZATION, schema.BuiltinOptionsLocalResponseNormalizationOptions, o, b.Shape(x), x)
+		}},
 		gradientCase{name: "CAST between floats", input: []int32{1, 3, 5}, build: func(b *builder, x int32) int32 {
 			return b.Op("y", schema.BuiltinOperatorCAST, schema.BuiltinOptionsCastOptions, &schema.CastOptionsT{}, b.Shape(x), x)
 		}},
