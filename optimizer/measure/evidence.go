@@ -20,11 +20,13 @@ func (a *Answers) Evidence(original *Answers) interval.Evidence {
 	}
 	told := c.truth.len() > 0
 	switch {
-	case a.samples == 0 || !c.out.Answers() && (c.out.Kind != answer.Embedding || c.values == nil || before == nil || before.values == nil):
+	case a.samples == 0:
 		return interval.Evidence{}
-	case c.out.Kind == answer.Embedding:
+	case c.out.Kind == answer.Embedding && c.values != nil && before != nil && before.values != nil:
 		n, _ := effective(c.cosines(before))
 		return interval.Evidence{Samples: n}
+	case c.classes.len() == 0: // it chooses nothing
+		return interval.Evidence{}
 	case c.classes.len() == a.samples:
 		e := interval.Evidence{Samples: a.samples}
 		if told && before != nil {
