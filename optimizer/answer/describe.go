@@ -343,6 +343,9 @@ func (o *draft) sigmoid(t *Target) error {
 			t.Name, t.Least, t.Most, o.Name)
 	case t.Classes == 0 && (!t.Bits || t.Numbers):
 		o.Kind = Values
+		if o.peaks(t) {
+			o.heatmaps(t)
+		}
 		return nil
 	}
 	o.yesOrNo()
@@ -380,6 +383,9 @@ func (o *draft) numbers(t *Target) error {
 	switch {
 	case t.Numbers:
 		o.regress(t)
+	case o.peaks(t):
+		o.regress(t)
+		o.heatmaps(t)
 	case t.Classes == 0 && t.OneHot && o.width > 1 && (logits || o.seen == nil):
 		o.shares()
 	case (t.Bits || t.Classes == 2) && logits:
@@ -408,6 +414,24 @@ func (o *draft) regress(t *Target) {
 		o.Note = fmt.Sprintf("its numbers differ in spread by %.2g times, and int8 has one scale for all: the smallest are lost, unless the last layer "+
 			"stays float (keepFloat) or they are outputs of their own", ratio)
 	}
+}
+
+// peaks reports whether a target is maps that peak: of rank 3, from 0 to 1, and hardly anywhere above 0.
+func (o *draft) peaks(t *Target) bool {
+	maps := t.Classes == 0 && !t.Numbers && !t.Bits && len(t.Shape) == 3 && min(t.Shape[0], t.Shape[1]) > 2
+	return maps && o.choice.Loss == "" && t.Least >= 0 && t.Most > 0 && t.Most <= 1 && slices.Max(t.Mean) < t.Most/flatness
+}
+
+// A map whose mean is more than a flatness-th of the largest value does not peak. A peak below a faintness-th of it is none: its
+// keypoint is not there.
+const (
+	flatness  = 10
+	faintness = 4
+)
+
+func (o *draft) heatmaps(t *Target) {
+	o.Kind, o.Threshold = Heatmaps, float32(t.Most/faintness)
+	o.Note = "dataset.target Values says numbers"
 }
 
 // codes is how many values an int8 has.

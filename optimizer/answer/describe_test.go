@@ -57,6 +57,10 @@ func TestDescribe(t *testing.T) {
 	bits := func(shape ...int) []Target {
 		return []Target{{Name: "y", Shape: shape, Bits: true, Whole: true, Most: 1}}
 	}
+	maps := func(most, mean float64) []Target {
+		return []Target{{Name: "y", Shape: []int{4, 4, 3}, Most: most, Mean: []float64{mean, mean / 2, mean}, Spread: []float64{0.1, 0.1, 0.1}}}
+	}
+	points := func(b *tflitetest.Builder, x int32) { b.Output(pixels(b, "y", x, 3)) }
 	image, vector := []int32{1, 4, 4, 1}, []int32{1, 8}
 	tests := map[string]struct {
 		input   []int32
@@ -90,6 +94,11 @@ func TestDescribe(t *testing.T) {
 		"bits that are said to be numbers":         {vector, plain(3), []Target{{Name: "y", Shape: []int{3}, Bits: true, Whole: true, Most: 1, Numbers: true}}, nil, []Seen{{Least: -9, Most: 9}}, "y: 3 values, squared error with y", ""},
 		"a bit that is said to be a number":        {vector, plain(1), []Target{{Name: "y", Bits: true, Whole: true, Most: 1, Numbers: true}}, nil, nil, "y: 1 value, squared error with y", ""},
 		"bits for sigmoids that are numbers":       {vector, sigmoid(3), []Target{{Name: "y", Shape: []int{3}, Bits: true, Whole: true, Most: 1, Numbers: true}}, nil, nil, "p: 3 values, binary cross-entropy with y", ""},
+		"maps that peak":                           {image, points, maps(1, 0.09), nil, nil, "y: 3 heatmaps of 16 places, each with a keypoint where it peaks, squared error with y (dataset.target Values says numbers)", ""},
+		"maps of sigmoids":                         {image, func(b *tflitetest.Builder, x int32) { b.Output(logistic(b, pixels(b, "y", x, 3))) }, maps(0.8, 0.05), nil, nil, "p: 3 heatmaps of 16 places, each with a keypoint where it peaks, binary cross-entropy with y (dataset.target Values says numbers)", ""},
+		"images":                                   {image, points, maps(1, 0.11), nil, nil, "y: 48 values, squared error with y", ""},
+		"maps above 1":                             {image, points, maps(1.5, 0.09), nil, nil, "y: 48 values, squared error with y", ""},
+		"maps said to be numbers":                  {image, points, maps(1, 0.05), []Choice{{Name: "y", Loss: MeanSquaredError}}, nil, "y: 48 values, squared error with y", ""},
 		"too few numbers":                          {vector, plain(2), numbers(3), nil, nil, "", "target y has 3 values a sample, output y 2 values"},
 		"too many classes":                         {vector, soft(4), label(9), nil, nil, "", "labels up to 8 (y), output p has 4 classes"},
 		"three classes and one value":              {vector, sigmoid(1), label(3), nil, nil, "", "3 classes (y), output p one value"},

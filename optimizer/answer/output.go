@@ -18,6 +18,7 @@ const (
 	PositionClasses Kind = "PositionClasses" // a class for every pixel, step or box
 	Values          Kind = "Values"          // numbers
 	Reconstruction  Kind = "Reconstruction"  // the input again; a large error is an anomaly, label 1
+	Heatmaps        Kind = "Heatmaps"        // a map for each of several keypoints, which lie where it peaks
 	Embedding       Kind = "Embedding"       // a vector of which only the direction counts
 )
 
@@ -56,7 +57,7 @@ type Output struct {
 	Positions  int // choices a sample
 	Width      int // the last dimension
 	Activation Activation
-	Threshold  float32 // Binary, MultiLabel and PositionClasses of one value: above it the answer is yes
+	Threshold  float32 // Binary, MultiLabel and PositionClasses of one value: above it the answer is yes; Heatmaps: a peak below it is none
 	Beta       float64 // what a SOFTMAX multiplies the loss tensor by, else 1
 	Loss       Loss
 	// Whole says that the loss attaches at the output itself, whatever it ends in.
@@ -162,6 +163,8 @@ func (o *Output) meaning() string {
 		return fmt.Sprintf("one of %d classes at each of %d positions (%s)", o.Classes, o.Positions, by)
 	case Reconstruction:
 		return "its input again, " + values(o.Size)
+	case Heatmaps:
+		return fmt.Sprintf("%d heatmaps of %d places, each with a keypoint where it peaks", o.Width, o.Size/o.Width)
 	case Embedding:
 		return "an embedding of " + values(o.Size)
 	default:

@@ -10,10 +10,10 @@ import (
 type column struct {
 	out     *answer.Output
 	samples int
-	classes list      // of outputs that choose: Positions a sample
+	classes list      // of outputs that choose: Positions a sample; of Heatmaps, a place for each keypoint
 	truth   list      // the same by the target; empty without
 	scores  []float32 // they grow with the likelihood of yes, of class 1, of an anomaly; as many a sample as there are labels
-	errors  []float64 // mean squared error of every sample: Values with a target, Reconstruction
+	errors  []float64 // mean squared error of every sample: Values and Heatmaps with a target, Reconstruction
 	values  []float32 // Values and Embedding: what it says
 	wanted  []float32 // Values: what the target says
 }
@@ -70,6 +70,12 @@ func newColumn(out *answer.Output, samples int) *column {
 		if told {
 			c.truth = newList(samples, 2)
 		}
+	case out.Kind == answer.Heatmaps:
+		places := out.Size/out.Width + 1
+		c.classes = newList(samples*out.Width, places)
+		if told {
+			c.truth, c.errors = newList(samples*out.Width, places), make([]float64, samples)
+		}
 	case out.Kind == answer.Values || out.Kind == answer.Embedding:
 		if told {
 			c.errors = make([]float64, samples)
@@ -104,13 +110,20 @@ func (c *column) read(i int, x, y, target []float32) {
 		if target != nil {
 			c.truth.set(i, int(target[0]))
 		}
+	case o.Kind == answer.Heatmaps:
+		for k := range o.Width {
+			c.classes.set(i*o.Width+k, peak(y, k, o))
+			if target != nil {
+				c.truth.set(i*o.Width+k, peak(target, k, o))
+			}
+		}
 	case c.scores != nil:
 		c.scores[i] = y[1] - y[0]
 	}
 	if c.values != nil {
 		copy(c.values[i*o.Size:], y)
 	}
-	if o.Kind == answer.Values && target != nil {
+	if c.errors != nil && o.Kind != answer.Reconstruction {
 		c.errors[i] = squaredError(target, y)
 		if c.wanted != nil {
 			copy(c.wanted[i*o.Size:], target)
@@ -146,6 +159,17 @@ func truthOf(o *answer.Output, target []float32, p int) int {
 	}
 	width := len(target) / o.Positions
 	return argmax(target[p*width : (p+1)*width])
+}
+
+// peak is the place from 1 on where map k of y is largest, 0 where it peaks nowhere above the output's threshold.
+func peak(y []float32, k int, o *answer.Output) int {
+	place, top := 0, o.Threshold
+	for i := k; i < len(y); i += o.Width {
+		if y[i] > top {
+			place, top = i/o.Width+1, y[i]
+		}
+	}
+	return place
 }
 
 // argmax is the index of the first largest value, as NumPy's.

@@ -20,6 +20,7 @@ var judges = map[answer.Kind]judge{
 	answer.MultiLabel:      judgeLabels,
 	answer.Values:          judgeValues,
 	answer.Reconstruction:  judgeReconstruction,
+	answer.Heatmaps:        judgeHeatmaps,
 	answer.Embedding:       judgeEmbedding,
 }
 
@@ -81,6 +82,14 @@ func judgeReconstruction(c, _ *column, m Metrics) {
 	m[MeanSquaredError] = stat.Mean(c.errors, nil)
 	if area, ok := auc(c.scores, c.truth, 0, 1); ok {
 		m[AUC] = area
+	}
+}
+
+// judgeHeatmaps counts the keypoints that lie at the very place.
+func judgeHeatmaps(c, original *column, m Metrics) {
+	judgeClasses(c, original, m)
+	if c.errors != nil {
+		m[MeanSquaredError] = stat.Mean(c.errors, nil)
 	}
 }
 

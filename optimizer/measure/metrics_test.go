@@ -38,7 +38,9 @@ func said(o answer.Output, y, targets [][]float32) *Answers {
 	if targets != nil {
 		o.Target = 0
 	}
-	o.Width = o.Size
+	if o.Width == 0 {
+		o.Width = o.Size
+	}
 	c := newColumn(&o, len(y))
 	for i := range y {
 		var target []float32
@@ -78,6 +80,7 @@ func TestAnswersMetrics(t *testing.T) {
 	pixels := answer.Output{Kind: answer.PositionClasses, Classes: 3, Positions: 4, Activation: answer.Position, Indexed: true}
 	values := answer.Output{Kind: answer.Values}
 	embedding := answer.Output{Kind: answer.Embedding}
+	keypoints := answer.Output{Kind: answer.Heatmaps, Width: 2, Threshold: 0.25}
 	right := rows(0, 1, 2, 3)
 	errors := [][]float32{{1, 1}, {2, 0}}
 	tests := map[string]struct {
@@ -100,7 +103,11 @@ func TestAnswersMetrics(t *testing.T) {
 		"an error is relative to each target's spread": {said(values, [][]float32{{1000, 0.1}, {3000, 0.1}}, [][]float32{{1000, 0}, {3000, 0.2}}), nil,
 			Metrics{MeanSquaredError: 0.005, RelativeError: math.Sqrt(0.5)}},
 		"without a target an error is the original's": {said(values, [][]float32{{1, 1}, {2, 1}}, nil), said(values, errors, nil), Metrics{RelativeError: 1}},
-		"embeddings agree by their direction":         {said(embedding, [][]float32{{2, 0}, {0, 1}}, nil), said(embedding, [][]float32{{1, 0}, {1, 0}}, nil), Metrics{Agreement: 0.5}},
+		"keypoints lie where maps peak": {said(keypoints, [][]float32{{0.1, 0.9, 0.8, 0.3, 0.1, 0}, {0.2, 0, 0, 0.6, 0.9, 0}}, [][]float32{{0, 1, 1, 0, 0, 0}, {0, 1, 0, 0, 1, 0}}),
+			said(keypoints, [][]float32{{0, 1, 1, 0, 0, 0}, {0, 1, 0, 0, 0, 0}}, [][]float32{{0, 1, 1, 0, 0, 0}, {0, 1, 0, 0, 1, 0}}),
+			Metrics{Accuracy: 0.75, AccuracyDrop: 0, Agreement: 0.5, MeanSquaredError: (0.01 + 0.01 + 0.04 + 0.09 + 0.01 + 0.04 + 1 + 0.36 + 0.01) / 12}},
+		"a map that peaks nowhere says so":    {said(keypoints, [][]float32{{0.1, 0.9, 0.2, 0.3}}, [][]float32{{0, 1, 0, 0}}), nil, Metrics{Accuracy: 1, MeanSquaredError: (0.01 + 0.01 + 0.04 + 0.09) / 4}},
+		"embeddings agree by their direction": {said(embedding, [][]float32{{2, 0}, {0, 1}}, nil), said(embedding, [][]float32{{1, 0}, {1, 0}}, nil), Metrics{Agreement: 0.5}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
