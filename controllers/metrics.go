@@ -52,7 +52,7 @@ func init() {
 	counted.Store(newPlaces(0, nil))
 	metrics.Registry.MustRegister(stageSeconds, attempts, finished, selectedShare, selectedBytes, selectedLatency, inFlight, waiting, pipelines)
 	// Every series is there from the start: an increase is seen only of a counter that has been zero.
-	for _, technique := range []string{"baseline", "prune", "cluster", "quantize", "publish"} {
+	for _, technique := range append(v1alpha1.Techniques(), walk.Baseline, walk.Publish) {
 		attempts.WithLabelValues(technique)
 		for _, outcome := range []v1alpha1.StageState{v1alpha1.StageCompleted, v1alpha1.StageFailed} {
 			stageSeconds.WithLabelValues(technique, string(outcome), "false")

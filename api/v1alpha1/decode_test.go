@@ -109,7 +109,7 @@ func TestDecodeRefusesWithPathAndRemedy(t *testing.T) {
 		"a name twice":                   {change("name: pqat", "name: prune"), "spec.stages[1]: another one before it has name prune too: each is to have its own"},
 		"a reserved name":                {change("name: pqat", "name: baseline"), "reserved"},
 		"from a stage that is not there": {change("from: model", "from: nowhere"), `spec.stages[3].from: "nowhere" is not allowed: from must name a stage of this pipeline, or be model; allowed here: model, prune, cluster`},
-		"from a quantize stage":          {change("from: model", "from: pqat"), `spec.stages[3].from: "pqat" is not allowed: from must name a prune or cluster stage: a quantize stage yields only a leaf; allowed here: model, prune, cluster`},
+		"from a quantize stage":          {change("from: model", "from: pqat"), `spec.stages[3].from: "pqat" is not allowed: from must name a stage that yields a model: a quantize stage yields only a leaf; allowed here: model, prune, cluster`},
 		"from a later stage":             {change("{name: pqat, quantize: {}}", "{name: pqat, from: cluster, quantize: {}}"), `spec.stages[1].from: "cluster" is not allowed: from must name an earlier stage: move that stage up; allowed here: model, prune`},
 		"a sparsity that is no number":   {change(`"0.5"`, `"half"`), "spec.stages[0].prune.sparsity"},
 		"a sparsity of 1":                {change(`"0.5"`, `"1.0"`), "must be at least 0 and below 1"},

@@ -53,7 +53,7 @@ func (s *OptimizationPipelineSpec) Stage(name string) *Stage {
 	return nil
 }
 
-// Inputs returns the input of every stage: its from, else the nearest earlier prune or cluster stage, else model.
+// Inputs returns the input of every stage: its from, else the nearest earlier stage that yields a model, else model.
 func (s *OptimizationPipelineSpec) Inputs() []string {
 	inputs := make([]string, len(s.Stages))
 	nearest := FromModel

@@ -11,7 +11,7 @@ import (
 const (
 	fromUnknown = "from must name a stage of this pipeline, or be model"
 	fromLater   = "from must name an earlier stage: move that stage up"
-	fromLeaf    = "from must name a prune or cluster stage: a quantize stage yields only a leaf"
+	fromLeaf    = "from must name a stage that yields a model: a quantize stage yields only a leaf"
 )
 
 // locate says of a broken rule on from which stages break it, and what they may say. Another problem stays as it is.

@@ -80,8 +80,8 @@ type OptimizationPipelineSpec struct {
 	// target is what leaves are for. Metrics are those of its runtime, and a leaf that does not run there is never taken. Default: LiteRT.
 	// +optional
 	Target Target `json:"target,omitempty,omitzero"`
-	// stages are the steps, in the order they are tried. A stage works on the nearest prune or cluster stage before it, or on the
-	// model where there is none, unless from says otherwise.
+	// stages are the steps, in the order they are tried. A stage works on the nearest before it that yields a model, all but
+	// quantize, or on the pipeline's model where there is none, unless from says otherwise.
 	// +optional
 	// +listType=map
 	// +listMapKey=name
@@ -90,7 +90,7 @@ type OptimizationPipelineSpec struct {
 	// +kubebuilder:validation:XValidation:rule="self.all(s, !(s.name in ['baseline', 'model', 'publish']))",message="baseline, model and publish are reserved: name the stage otherwise"
 	// +kubebuilder:validation:XValidation:rule="self.all(s, !has(s.from) || s.from == 'model' || self.exists(t, t.name == s.from))",message="from must name a stage of this pipeline, or be model"
 	// +kubebuilder:validation:XValidation:rule="[0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31].all(i, i >= size(self) || !has(self[i].from) || ![0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31].exists(j, j >= i && j < size(self) && self[j].name == self[i].from))",message="from must name an earlier stage: move that stage up"
-	// +kubebuilder:validation:XValidation:rule="self.all(s, !has(s.from) || !self.exists(t, t.name == s.from && has(t.quantize)))",message="from must name a prune or cluster stage: a quantize stage yields only a leaf"
+	// +kubebuilder:validation:XValidation:rule="self.all(s, !has(s.from) || !self.exists(t, t.name == s.from && has(t.quantize)))",message="from must name a stage that yields a model: a quantize stage yields only a leaf"
 	Stages []Stage `json:"stages,omitempty"`
 	// search finds the stages, in place of stages.
 	// +optional

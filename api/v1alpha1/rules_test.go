@@ -164,7 +164,7 @@ var ruleExamples = []ruleExample{
 		rejected: []edit{at("stages.1.from", "cluster")}, accepted: []edit{at("stages.3.from", "cluster")},
 	},
 	{
-		places: specPlace, below: ".stages", message: "from must name a prune or cluster stage: a quantize stage yields only a leaf", guard: "self.exists(s, has(s.from) && s.from != 'model')",
+		places: specPlace, below: ".stages", message: "from must name a stage that yields a model: a quantize stage yields only a leaf", guard: "self.exists(s, has(s.from) && s.from != 'model')",
 		rejected: []edit{at("stages.3.from", "pqat")}, accepted: []edit{at("stages.3.from", "prune")},
 	},
 	{

@@ -100,7 +100,7 @@ var ruleTests = map[string]struct {
 		[]edit{at("stages.2.from", "cluster")}, nil, "from must name an earlier stage: move that stage up",
 	},
 	"from names no quantize stage": {
-		[]edit{at("stages.3.from", "pqat")}, nil, "from must name a prune or cluster stage: a quantize stage yields only a leaf",
+		[]edit{at("stages.3.from", "pqat")}, nil, "from must name a stage that yields a model: a quantize stage yields only a leaf",
 	},
 	"a stage has one technique": {
 		[]edit{at("stages.1.prune", map[string]any{"sparsity": "0.5"})}, nil, "give it exactly one of prune, cluster, quantize",

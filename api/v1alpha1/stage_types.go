@@ -1,7 +1,7 @@
 package v1alpha1
 
-// Stage is one step: exactly one technique, on the model or on an earlier stage. A prune or cluster stage yields a float model that
-// later stages build on, and the leaf that quantizing it after training gives. A quantize stage yields a leaf only.
+// Stage is one step: exactly one technique, on the model or on an earlier stage. A quantize stage yields a leaf only; any other a float
+// model that later stages build on, and the leaf that quantizing it after training gives.
 //
 // +kubebuilder:validation:ExactlyOneOf=prune;cluster;quantize
 type Stage struct {
@@ -11,7 +11,7 @@ type Stage struct {
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=40
 	Name string `json:"name,omitempty"`
-	// from names the earlier prune or cluster stage this one works on, or is model. Default: the nearest before it.
+	// from names the earlier stage this one works on, which is no quantize stage, or is model. Default: the nearest such before it.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=40

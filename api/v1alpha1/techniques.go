@@ -15,6 +15,15 @@ var techniques = []technique{
 	{"quantize", true, func(s *Stage) any { return defaulted(s.Quantize) }},
 }
 
+// Techniques are the names of the techniques, in the order in which they usually follow each other.
+func Techniques() []string {
+	var names []string
+	for _, t := range techniques {
+		names = append(names, t.name)
+	}
+	return names
+}
+
 // defaulted returns a section with its defaults filled in, nil where there is none.
 func defaulted[T interface{ Defaulted() T }](section *T) any {
 	if section == nil {
@@ -23,7 +32,7 @@ func defaulted[T interface{ Defaulted() T }](section *T) any {
 	return (*section).Defaulted()
 }
 
-// Technique returns the name of the stage's technique and its section, a Prune, Cluster or Quantize with its defaults filled in.
+// Technique returns the name of the stage's technique and its section, such as a Prune, with its defaults filled in.
 func (s *Stage) Technique() (name string, section any) {
 	for _, t := range techniques {
 		if section := t.section(s); section != nil {

@@ -25,8 +25,8 @@ type OptimizationPipelineSpecApplyConfiguration struct {
 	Leaf *LeafOptionsApplyConfiguration `json:"leaf,omitempty"`
 	// target is what leaves are for. Metrics are those of its runtime, and a leaf that does not run there is never taken. Default: LiteRT.
 	Target *TargetApplyConfiguration `json:"target,omitempty"`
-	// stages are the steps, in the order they are tried. A stage works on the nearest prune or cluster stage before it, or on the
-	// model where there is none, unless from says otherwise.
+	// stages are the steps, in the order they are tried. A stage works on the nearest before it that yields a model, all but
+	// quantize, or on the pipeline's model where there is none, unless from says otherwise.
 	Stages []StageApplyConfiguration `json:"stages,omitempty"`
 	// search finds the stages, in place of stages.
 	Search *SearchApplyConfiguration `json:"search,omitempty"`

@@ -7,12 +7,12 @@ package v1alpha1
 // StageApplyConfiguration represents a declarative configuration of the Stage type for use
 // with apply.
 //
-// Stage is one step: exactly one technique, on the model or on an earlier stage. A prune or cluster stage yields a float model that
-// later stages build on, and the leaf that quantizing it after training gives. A quantize stage yields a leaf only.
+// Stage is one step: exactly one technique, on the model or on an earlier stage. A quantize stage yields a leaf only; any other a float
+// model that later stages build on, and the leaf that quantizing it after training gives.
 type StageApplyConfiguration struct {
 	// name of the stage, and of its leaf: a DNS label of at most 40 characters.
 	Name *string `json:"name,omitempty"`
-	// from names the earlier prune or cluster stage this one works on, or is model. Default: the nearest before it.
+	// from names the earlier stage this one works on, which is no quantize stage, or is model. Default: the nearest such before it.
 	From *string `json:"from,omitempty"`
 	// prune sets the smallest weights to zero and trains the others.
 	Prune *PruneApplyConfiguration `json:"prune,omitempty"`
