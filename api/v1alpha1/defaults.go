@@ -218,6 +218,9 @@ func (t Training) Shown() *StageSettings {
 }
 
 // Defaulted returns the settings with every default filled in.
+func (f FineTune) Defaulted() FineTune { return f }
+
+// Defaulted returns the settings with every default filled in.
 func (p Prune) Defaulted() Prune {
 	if p.Reconstruct {
 		p.Schedule = "Constant"

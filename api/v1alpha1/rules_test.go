@@ -168,8 +168,8 @@ var ruleExamples = []ruleExample{
 		rejected: []edit{at("stages.3.from", "pqat")}, accepted: []edit{at("stages.3.from", "prune")},
 	},
 	{
-		places: specPlace, below: ".stages[]", message: "exactly one of the fields in [prune cluster quantize] must be set",
-		rejected: []edit{at("stages.1.prune", object{"sparsity": "0.5"})}, accepted: []edit{at("stages.1", object{"name": "other", "prune": object{"sparsity": "0.5"}})},
+		places: specPlace, below: ".stages[]", message: "exactly one of the fields in [fineTune prune cluster quantize] must be set",
+		rejected: []edit{at("stages.1.fineTune", object{})}, accepted: []edit{at("stages.1", object{"name": "other", "fineTune": object{}})},
 	},
 	number(specPlace, "stages.2.cluster.entropy", "must be at least 0 and at most 1000", -1, "0.5"),
 	{

@@ -103,10 +103,10 @@ var ruleTests = map[string]struct {
 		[]edit{at("stages.3.from", "pqat")}, nil, "from must name a stage that yields a model: a quantize stage yields only a leaf",
 	},
 	"a stage has one technique": {
-		[]edit{at("stages.1.prune", map[string]any{"sparsity": "0.5"})}, nil, "give it exactly one of prune, cluster, quantize",
+		[]edit{at("stages.1.prune", map[string]any{"sparsity": "0.5"})}, nil, "give it exactly one of fineTune, prune, cluster, quantize",
 	},
 	"a stage has a technique": {
-		[]edit{at("stages.1.quantize", nil)}, []edit{at("stages.1.quantize", map[string]any{})}, "give it exactly one of prune, cluster, quantize",
+		[]edit{at("stages.1.quantize", nil)}, []edit{at("stages.1.quantize", map[string]any{})}, "give it exactly one of fineTune, prune, cluster, quantize",
 	},
 	"s3 settings are for s3": {
 		[]edit{at("model.uri", "gs://b/m"), at("model.s3", map[string]any{"pathStyle": true})},

@@ -3,7 +3,7 @@ package v1alpha1
 // Stage is one step: exactly one technique, on the model or on an earlier stage. A quantize stage yields a leaf only; any other a float
 // model that later stages build on, and the leaf that quantizing it after training gives.
 //
-// +kubebuilder:validation:ExactlyOneOf=prune;cluster;quantize
+// +kubebuilder:validation:ExactlyOneOf=fineTune;prune;cluster;quantize
 type Stage struct {
 	// name of the stage, and of its leaf: a DNS label of at most 40 characters.
 	// +required
@@ -16,6 +16,10 @@ type Stage struct {
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=40
 	From string `json:"from,omitempty"`
+	// fineTune trains the weights and nothing else, such as on samples of one's own before others are compressed for, or once more with
+	// other settings; zeros and clusters of its input are kept.
+	// +optional
+	FineTune *FineTune `json:"fineTune,omitempty"`
 	// prune sets the smallest weights to zero and trains the others.
 	// +optional
 	Prune *Prune `json:"prune,omitempty"`
@@ -37,6 +41,9 @@ type Stage struct {
 	// +kubebuilder:validation:Maximum=31536000
 	ActiveDeadlineSeconds *int64 `json:"activeDeadlineSeconds,omitempty"`
 }
+
+// FineTune trains weights; what there is to say of that is in the stage's training.
+type FineTune struct{}
 
 // Prune sets the smallest weights to zero.
 //

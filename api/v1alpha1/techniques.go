@@ -10,6 +10,7 @@ type technique struct {
 }
 
 var techniques = []technique{
+	{"fineTune", false, func(s *Stage) any { return defaulted(s.FineTune) }},
 	{"prune", false, func(s *Stage) any { return defaulted(s.Prune) }},
 	{"cluster", false, func(s *Stage) any { return defaulted(s.Cluster) }},
 	{"quantize", true, func(s *Stage) any { return defaulted(s.Quantize) }},

@@ -10,6 +10,7 @@ import (
 
 // techniques make a stage's technique of its section, by its name.
 var techniques = map[string]func(section any) (lineage.Technique, error){
+	"fineTune": from(func(v1alpha1.FineTune) (lineage.Technique, error) { return lineage.FineTune{}, nil }),
 	"prune":    from(pruneTechnique),
 	"cluster":  from(clusterTechnique),
 	"quantize": from(quantizeTechnique),

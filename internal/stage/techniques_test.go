@@ -10,7 +10,7 @@ import (
 // Every registered technique can be written in a manifest, and both sides agree on what it yields.
 func TestManifestsReachEveryTechnique(t *testing.T) {
 	stages := map[string]*v1alpha1.Stage{
-		"prune": {Prune: &v1alpha1.Prune{Sparsity: "0.5"}}, "cluster": {Cluster: &v1alpha1.Cluster{Clusters: 8}}, "quantize": {Quantize: &v1alpha1.Quantize{}},
+		"fineTune": {FineTune: &v1alpha1.FineTune{}}, "prune": {Prune: &v1alpha1.Prune{Sparsity: "0.5"}}, "cluster": {Cluster: &v1alpha1.Cluster{Clusters: 8}}, "quantize": {Quantize: &v1alpha1.Quantize{}},
 	}
 	for _, k := range lineage.Kinds {
 		s := stages[k.Name]

@@ -7,5 +7,5 @@
 // A Run holds what techniques work with: samples, how to train, how leaves are made. Its Apply applies a technique and makes the leaf,
 // checked against what was promised; its Baseline makes the leaf of a network as it is.
 //
-// A technique is registered by its Kind, over which stages, reports and benchmarks go; Prune, Cluster and Quantize are those there are.
+// A technique is registered by its Kind, over which stages, reports and benchmarks go: Kinds lists them.
 package lineage

@@ -30,7 +30,7 @@ type Kind struct {
 }
 
 // Kinds are the registered techniques, in the order in which they usually follow each other.
-var Kinds = []Kind{pruneKind, clusterKind, quantizeKind}
+var Kinds = []Kind{fineTuneKind, pruneKind, clusterKind, quantizeKind}
 
 // KindOf returns the registered technique of a name.
 func KindOf(name string) (Kind, error) {

@@ -261,6 +261,18 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: value
       type:
         scalar: string
+- name: dev.espalier.espalier.api.v1alpha1.FineTune
+  map:
+    elementType:
+      scalar: untyped
+      list:
+        elementType:
+          namedType: __untyped_atomic_
+        elementRelationship: atomic
+      map:
+        elementType:
+          namedType: __untyped_deduced_
+        elementRelationship: separable
 - name: dev.espalier.espalier.api.v1alpha1.Leaf
   map:
     fields:
@@ -893,6 +905,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: cluster
       type:
         namedType: dev.espalier.espalier.api.v1alpha1.Cluster
+    - name: fineTune
+      type:
+        namedType: dev.espalier.espalier.api.v1alpha1.FineTune
     - name: from
       type:
         scalar: string

@@ -4,6 +4,10 @@
 
 package v1alpha1
 
+import (
+	apiv1alpha1 "espalier.dev/espalier/api/v1alpha1"
+)
+
 // StageApplyConfiguration represents a declarative configuration of the Stage type for use
 // with apply.
 //
@@ -14,6 +18,9 @@ type StageApplyConfiguration struct {
 	Name *string `json:"name,omitempty"`
 	// from names the earlier stage this one works on, which is no quantize stage, or is model. Default: the nearest such before it.
 	From *string `json:"from,omitempty"`
+	// fineTune trains the weights and nothing else, such as on samples of one's own before others are compressed for, or once more with
+	// other settings; zeros and clusters of its input are kept.
+	FineTune *apiv1alpha1.FineTune `json:"fineTune,omitempty"`
 	// prune sets the smallest weights to zero and trains the others.
 	Prune *PruneApplyConfiguration `json:"prune,omitempty"`
 	// cluster makes weights share few values, keeps the zeros of its input, and trains values and memberships.
@@ -47,6 +54,14 @@ func (b *StageApplyConfiguration) WithName(value string) *StageApplyConfiguratio
 // If called multiple times, the From field is set to the value of the last call.
 func (b *StageApplyConfiguration) WithFrom(value string) *StageApplyConfiguration {
 	b.From = &value
+	return b
+}
+
+// WithFineTune sets the FineTune field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the FineTune field is set to the value of the last call.
+func (b *StageApplyConfiguration) WithFineTune(value apiv1alpha1.FineTune) *StageApplyConfiguration {
+	b.FineTune = &value
 	return b
 }
 
