@@ -100,7 +100,7 @@ func Make(leaf []byte, o Options) (*Bundle, error) {
 	}
 	b := &Bundle{Name: identifier(o.Name), Memory: memory, Kernels: kernels, Vectors: len(tests), Notes: slices.Clone(memory.Notes)}
 	d := &data{Options: o, Name: b.Name, Leaf: leaf, Digest: fmt.Sprintf("sha256:%x", sha256.Sum256(leaf)), Memory: memory, Kernels: kernels, Vectors: tests, Inspection: inspection,
-		Variables: variables(m), Inputs: ends(m, m.Subgraph().Inputs), Outputs: ends(m, m.Subgraph().Outputs)}
+		Inputs: ends(m, m.Subgraph().Inputs), Outputs: ends(m, m.Subgraph().Outputs)}
 	if layer := computesInFloat(m); layer != "" {
 		d.Tolerance = floatTolerance
 		b.Notes = append(b.Notes, fmt.Sprintf("%s computes in float, which compilers round in their own ways: float outputs are compared within %g, not bit for bit", layer, floatTolerance))
@@ -137,7 +137,6 @@ type data struct {
 	Kernels         []string
 	Vectors         []Vector
 	Inspection      *measure.Inspection
-	Variables       int
 	Inputs, Outputs []End
 	Tolerance       float64
 	Notes           []string
@@ -168,22 +167,6 @@ func ends(m *tflite.Model, tensors []int32) (out []End) {
 		out = append(out, e)
 	}
 	return out
-}
-
-// variables counts the resource variables of a model.
-func variables(m *tflite.Model) int {
-	names := map[string]bool{}
-	for _, g := range m.Subgraphs {
-		for _, o := range g.Operators {
-			if o.BuiltinOptions == nil {
-				continue
-			}
-			if v, ok := o.BuiltinOptions.Value.(*schema.VarHandleOptionsT); ok {
-				names[v.SharedName] = true
-			}
-		}
-	}
-	return len(names)
 }
 
 // computesInFloat names the first operator that computes float values from float values; "" if there is none. What moves values is none.
@@ -218,7 +201,7 @@ func identifier(name string) string {
 
 // render fills the templates; NAME in their paths is the bundle's name.
 func (d *data) render() ([]File, error) {
-	functions := template.FuncMap{"array": array, "upper": strings.ToUpper, "count": count, "cell": cell, "sub": func(a, b int) int { return a - b }, "percent": percent}
+	functions := template.FuncMap{"array": array, "upper": strings.ToUpper, "count": count, "cell": cell, "percent": percent}
 	set, err := template.New("").Funcs(functions).ParseFS(templates, "templates/*.tmpl")
 	if err != nil {
 		return nil, err

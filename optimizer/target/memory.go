@@ -20,6 +20,7 @@ type Memory struct {
 	Variables  int              `json:"variableBytes"`    // state that is kept from run to run
 	Preparing  int              `json:"preparationBytes"` // what planning takes in the place of activations, where it is more than they
 	Margin     int              `json:"marginBytes,omitempty"`
+	Resources  int              `json:"resourceVariables,omitempty"` // how many: MicroResourceVariables::Create is told
 	Operators  []OperatorMemory `json:"operators"`
 	Notes      []string         `json:"notes,omitempty"`
 }
@@ -94,6 +95,7 @@ func (a *allocation) prepare(bytes int) {
 func (a *allocation) run() error {
 	a.guessed, a.assigned = map[string]bool{}, map[string]bool{}
 	if n := a.variableHandles(); n > 0 {
+		a.memory.Resources = n
 		a.keep(variablesSize, alignment)
 		a.keep(variableSize*n, alignment)
 	}
