@@ -2,6 +2,7 @@ package controllers
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -17,10 +18,13 @@ import (
 // node they come to and whatever the image's name stands for by then. A kubelet may take a moment to say which that is. An error says why
 // it cannot be told.
 func PinImage(ctx context.Context, reader client.Reader, key types.NamespacedName, image string) (string, error) {
-	for {
+	for waited := false; ; waited = true {
 		var pod corev1.Pod
 		if err := reader.Get(ctx, key, &pod); err != nil {
-			return "", fmt.Errorf("look at the manager's pod: %w", err)
+			if waited {
+				err = errSilent
+			}
+			return "", fmt.Errorf("look at the manager's pod %s: %w", key.Name, err)
 		}
 		id, err := imageID(&pod, image)
 		if err != nil {
@@ -31,11 +35,12 @@ func PinImage(ctx context.Context, reader client.Reader, key types.NamespacedNam
 		}
 		select {
 		case <-ctx.Done():
-			return "", fmt.Errorf("pod %s does not say yet what %s is", key.Name, image)
 		case <-time.After(time.Second):
 		}
 	}
 }
+
+var errSilent = errors.New("its kubelet does not say yet which image it runs")
 
 // imageID is what a pod's container has as its image, "" while that is not known.
 func imageID(pod *corev1.Pod, image string) (string, error) {

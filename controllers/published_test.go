@@ -16,7 +16,7 @@ import (
 	"espalier.dev/espalier/internal/walk"
 )
 
-// hold has stages of the second generation and later run without an end until the first answer is false.
+// hold has a stage run without an end for as long as holds is true.
 func (w *world) hold(name string, holds *bool) {
 	w.play = func(o *stage.Order, _ *corev1.Pod) act {
 		w.mu.Lock()
@@ -72,9 +72,7 @@ func TestWhatIsPublishedStandsWhileAStageIsEdited(t *testing.T) {
 	w.mu.Lock()
 	holds = false
 	w.mu.Unlock()
-	if err := w.client.Delete(t.Context(), &w.jobs("p", "cluster")[0], client.PropagationPolicy("Background")); err != nil {
-		t.Fatal(err)
-	}
+	w.release("cluster")
 	p = w.settled("p", walk.ReasonConstraintsMet)
 	if got := p.Status.Published; got == nil || got.URI == first.URI || got.Generation != 2 || got.URI != p.Status.Selected.URI {
 		t.Errorf("selected %+v, published %+v", p.Status.Selected, got)
@@ -153,9 +151,7 @@ func TestAPipelineMadeAnewHasNoLeafUntilItsOwn(t *testing.T) {
 	w.mu.Lock()
 	holds = false
 	w.mu.Unlock()
-	if err := w.client.Delete(t.Context(), &w.jobs("p", "prune")[0], client.PropagationPolicy("Background")); err != nil {
-		t.Fatal(err)
-	}
+	w.release("prune")
 	p = w.settled("p", walk.ReasonConstraintsMet)
 	w.says(p, walk.ReasonPublished, "")
 	w.edit("p", func(p *v1alpha1.OptimizationPipeline) {

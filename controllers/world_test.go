@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -245,6 +246,24 @@ func (w *world) end(ctx context.Context, pod *corev1.Pod, order *stage.Order, a 
 			ExitCode: a.exit, Reason: a.reason, Message: message, StartedAt: now, FinishedAt: now,
 		}},
 	}}})
+}
+
+// release ends the pod of a stage that was left running.
+func (w *world) release(stageName string) {
+	w.t.Helper()
+	var pods corev1.PodList
+	if err := w.client.List(w.t.Context(), &pods, client.InNamespace(w.namespace), client.MatchingLabels{StageLabel: stageName}); err != nil {
+		w.t.Fatal(err)
+	}
+	i := slices.IndexFunc(pods.Items, func(p corev1.Pod) bool { return p.DeletionTimestamp == nil && p.Status.Phase == corev1.PodRunning })
+	if i < 0 {
+		w.t.Fatalf("none of the %d pods of %s runs", len(pods.Items), stageName)
+	}
+	order, err := stage.ParseOrder(pods.Items[i].Spec.Containers[0].Env[0].Value)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.end(w.t.Context(), &pods.Items[i], order, act{})
 }
 
 func (w *world) setStatus(ctx context.Context, pod *corev1.Pod, status corev1.PodStatus) {
