@@ -39,3 +39,16 @@ func TestAnIdBeyondTheTableIsTheSamplesFault(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+func TestAnAnswerThatIsNoNumberIsNamed(t *testing.T) {
+	b := tflitetest.New()
+	b.Output(b.Unary("logarithm", schema.BuiltinOperatorLOG, b.Input("x", 1, 2)))
+	content, err := b.Model().Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = Run(context.Background(), content, ids{{2, 1}, {0, 1}, {1, -3}}, Options{})
+	if err == nil || !strings.HasPrefix(err.Error(), "value 1 of output logarithm is NaN for sample 2: ") {
+		t.Errorf("%v", err)
+	}
+}

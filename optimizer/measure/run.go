@@ -284,6 +284,10 @@ func (r *runner) block(exec *integer.Executor, first int, x, sample [][]float32,
 	for i, c := range r.answers.columns {
 		y, size, in := exec.Output(i), c.out.Size, r.inputs[c.out.Input]
 		for k := range n {
+			if at := slices.IndexFunc(y[k*size:][:size], func(v float32) bool { return v != v }); at >= 0 {
+				return fmt.Errorf("value %d of output %s is NaN for sample %d: an operator reads what it has no value for; keep it from there (a maximum before a LOG, a SQRT "+
+					"or a divisor, a minimum before an EXP), or remove such samples", at, c.out.Name, first+k)
+			}
 			var target []float32
 			if c.out.Target >= 0 {
 				target = targets[k][c.out.Target]

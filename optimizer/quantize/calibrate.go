@@ -1,9 +1,11 @@
 package quantize
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"espalier.dev/espalier/optimizer/exec/float"
@@ -104,8 +106,10 @@ func Calibrate(ctx context.Context, net *float.Network, plan *Plan, config Calib
 	}
 	group.Wait()
 	lost.Throw()
-	if err := errors.Join(failed...); err != nil {
-		return nil, err
+	for _, err := range failed {
+		if err != nil {
+			return nil, err
+		}
 	}
 	for _, o := range observers[1:] {
 		observers[0].merge(o)
@@ -147,12 +151,18 @@ func (o *observer) run(ctx context.Context, feed Feed, lane, workers, n int) err
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if err := feed.Batch(o.exec, first, min(size, n-first)); err != nil {
+		count := min(size, n-first)
+		if err := feed.Batch(o.exec, first, count); err != nil {
 			return err
+		}
+		for i, t := range o.plan.Graph.Inputs {
+			if _, err := rangeOf(o.exec.Input(i)); err != nil {
+				return fmt.Errorf("calibration: %s: %w", o.plan.name(t), err)
+			}
 		}
 		o.exec.Forward()
 		if err := o.observe(); err != nil {
-			return err
+			return cmp.Or(o.diagnose(feed, first, count), err)
 		}
 	}
 	return nil
@@ -177,8 +187,27 @@ func (f Feed) Batch(e *float.Exec, first, count int) error {
 	return nil
 }
 
-// observe adds the tensors of the last forward pass.
+// diagnose runs a micro-batch again, in which a value is not finite, to name the operator where that began.
+func (o *observer) diagnose(feed Feed, first, count int) error {
+	e := o.net.NewDiagnosticExec()
+	if err := feed.Batch(e, first, count); err != nil {
+		return err
+	}
+	e.Forward()
+	if operator := e.NonFiniteOutput(); operator != "" {
+		return fmt.Errorf("calibration: %s gives NaN or infinity, though its inputs are numbers: no range holds that; change the network so that it reads "+
+			"what it is defined for (a maximum before a LOG, a SQRT or a divisor, a minimum before an EXP), or remove the samples that lead there", operator)
+	}
+	return nil
+}
+
+// observe adds the tensors of the last forward pass. Outputs that stay float may be infinite, as the LOG of nothing is, but not NaN.
 func (o *observer) observe() error {
+	for i, t := range o.plan.Graph.Outputs {
+		if k := slices.IndexFunc(o.exec.Output(i), func(v float32) bool { return v != v }); k >= 0 {
+			return fmt.Errorf("calibration: %s: value %d is NaN", o.plan.name(t), k)
+		}
+	}
 	for _, t := range o.sources {
 		values := o.exec.Tensor(t)
 		batch, err := rangeOf(values)

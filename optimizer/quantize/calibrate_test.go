@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math"
 	"runtime"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -140,6 +141,18 @@ func TestCalibrationErrorsNameTheirCause(t *testing.T) {
 				t.Errorf("got %v, want %q", err, tc.want)
 			}
 		})
+	}
+	b := tflitetest.New()
+	b.Output(b.Unary("y", schema.BuiltinOperatorABS, b.Unary("logarithm", schema.BuiltinOperatorLOG, b.Input("x", 1, 2))))
+	if net, err = float.Compile(b.Model(), 2); err != nil {
+		t.Fatal(err)
+	}
+	if plan, err = PlanOf(b.Model(), Options{}); err != nil {
+		t.Fatal(err)
+	}
+	_, err = Calibrate(context.Background(), net, plan, Calibration{}, samples([]float32{1, 2}, []float32{1, -1}, []float32{3, -1}), 3)
+	if want := `calibration: operator 0 LOG "logarithm" gives NaN or infinity, though its inputs are numbers`; err == nil || !strings.HasPrefix(err.Error(), want) || strings.Contains(err.Error(), "\n") {
+		t.Errorf("got %v, want %s", err, want)
 	}
 	cancelled, cancel := context.WithCancel(context.Background())
 	cancel()
