@@ -1,9 +1,12 @@
 package measure
 
 import (
+	"bytes"
+	"compress/flate"
 	"context"
 	"errors"
 	"math"
+	"math/rand/v2"
 	"strings"
 	"testing"
 
@@ -153,6 +156,30 @@ func TestCodes(t *testing.T) {
 func TestCompressedSize(t *testing.T) {
 	if got := CompressedSize(make([]byte, 100000)); got > 200 {
 		t.Errorf("100,000 zeros take %d bytes", got)
+	}
+	// of two letters at random a match has thousands of candidates, of which level 9 tries four times as many as level 8
+	r := rand.New(rand.NewPCG(1, 2))
+	data := make([]byte, 1<<17)
+	for i := range data {
+		data[i] = byte(r.IntN(2))
+	}
+	sizes := map[int]int{}
+	for _, level := range []int{8, flate.BestCompression} {
+		var out bytes.Buffer
+		w, err := flate.NewWriter(&out, level)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err = w.Write(data); err == nil {
+			err = w.Close()
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		sizes[level] = out.Len()
+	}
+	if got := CompressedSize(data); got != sizes[flate.BestCompression] || got == sizes[8] {
+		t.Errorf("%d bytes; level 9 gives %d, level 8 %d", got, sizes[flate.BestCompression], sizes[8])
 	}
 }
 
