@@ -76,6 +76,15 @@ race: ## the concurrent packages under the race detector (needs a C compiler)
 fuzz: ## run every fuzz target for FUZZTIME
 	@./hack/fuzz.sh $(FUZZTIME)
 
+bin/gremlins: hack/mutate/go.mod hack/mutate/go.sum # which changes the code to see whether a test notices
+	@mkdir -p bin
+	cd hack/mutate && GOOS= GOARCH= go build -trimpath -ldflags '-s -w' -o ../../$@ github.com/go-gremlins/gremlins/cmd/gremlins
+
+MUTATED := ./optimizer/... ./internal/walk ./internal/artifact ./api/v1alpha1
+.PHONY: mutate
+mutate: bin/gremlins ## change the code of PKG (default: all that decides) piece by piece, and say which changes no test notices (hours; PKG=./optimizer/op: a minute)
+	@./hack/mutate.sh $(or $(PKG),$(MUTATED))
+
 .PHONY: bench
 bench: ## run the Go benchmarks
 	go test -run '^$$' -bench . -benchtime 200ms ./optimizer/...
