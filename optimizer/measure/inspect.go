@@ -126,14 +126,9 @@ func Inspect(model []byte) (*Inspection, error) {
 	if err == nil {
 		err = ir.NeverSet(m)
 	}
-	switch {
-	case err == nil:
+	within := err != nil && out.Unsupported == "" // loops, branches or fused layers, which run once they are written out
+	if err == nil {
 		out.ArenaBytes = exec.ArenaBytes()
-	case out.Unsupported != "":
-	default:
-		if err := runsWrittenOut(m); err != nil {
-			out.Unsupported = err.Error()
-		}
 	}
 	findings, err := weight.Load(m, weight.DefaultThresholds)
 	if err != nil {
@@ -158,6 +153,11 @@ func Inspect(model []byte) (*Inspection, error) {
 		}
 		out.Multiplications += o.Multiplications
 		out.Operators = append(out.Operators, o)
+	}
+	if within {
+		if err := out.countWrittenOut(m); err != nil {
+			out.Unsupported = err.Error()
+		}
 	}
 	roles := rolesOf(m, g)
 	for i := range m.Subgraph().Tensors {
@@ -207,8 +207,9 @@ func ints(dims []int32) []int {
 	return out
 }
 
-// runsWrittenOut says why a model cannot be run even with its loops and fused recurrent layers written out; nil if it can.
-func runsWrittenOut(m *tflite.Model) error {
+// countWrittenOut counts what lies within the loops, branches and fused recurrent layers of a model that has some, and says why it cannot
+// be run with them written out; nil if it can.
+func (out *Inspection) countWrittenOut(m *tflite.Model) error {
 	m = m.Clone()
 	if _, err := tflite.Normalise(m); err != nil {
 		return err
@@ -216,7 +217,18 @@ func runsWrittenOut(m *tflite.Model) error {
 	if _, err := ir.Specialize(m, nil); err != nil {
 		return err
 	}
-	_, err := integer.Compile(m, 0)
+	g, err := ir.Parse(m, 0)
+	if err != nil {
+		return err
+	}
+	if _, err := integer.Compile(m, 0); err != nil {
+		return err
+	}
+	out.Multiplications = 0
+	for i := range g.Nodes {
+		out.Multiplications += multiplications(g, &g.Nodes[i])
+	}
+	out.Sparsity, err = sparsity(m)
 	return err
 }
 

@@ -153,3 +153,20 @@ func TestInspectSaysWhetherANetworkRunsOnceItIsWrittenOut(t *testing.T) {
 		}
 	}
 }
+
+// What lies within loops and fused layers is counted, once for every step.
+func TestInspectCountsWithinLoopsAndFusedLayers(t *testing.T) {
+	for path, want := range map[string]int64{
+		"../exec/integer/testdata/operators/while_list_f32.tflite": 5 * (3*4 + 4*4),
+		"../../test/testdata/cases/04-lstm-fused/model.tflite":     0,
+	} {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		in, err := Inspect(data)
+		if err != nil || in.Multiplications == 0 || want > 0 && in.Multiplications != want || in.Unsupported != "" {
+			t.Errorf("%s: %v, %d multiplications, want %d, cannot be run: %q", path, err, in.Multiplications, want, in.Unsupported)
+		}
+	}
+}
