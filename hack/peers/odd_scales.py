@@ -2,9 +2,9 @@
 """Writes int8 networks of one operator whose scales lie so far apart that a factor between them exceeds 2^12, 2^33 or 2^40, or is below
 2^-15, and records what LiteRT's reference kernels answer.
 
-    /tmp/litert/bin/python hack/peers/odd_scales.py optimizer/exec/integer/testdata/operators
+    /tmp/litert/bin/python hack/peers/odd_scales.py optimizer/exec/integer/testdata/odd
 
-No converter writes such files, but nothing forbids them. Each case gives odd_NAME_POWER, a .tflite and an .npz as goldens.py's.
+No converter writes such files, but nothing forbids them. Each case gives NAME_POWER, a .tflite and an .npz as goldens.py's.
 """
 
 import pathlib
@@ -131,7 +131,7 @@ def main():
     folder = pathlib.Path(sys.argv[1])
     for power in POWERS:
         for name, content in networks(power):
-            name = f"odd_{name}" if name[-1].isdigit() else f"odd_{name}_{power}"
+            name = name if name[-1].isdigit() else f"{name}_{power}"
             (folder / f"{name}.tflite").write_bytes(content)
             np.savez_compressed(folder / f"{name}.npz", **record(content))
 

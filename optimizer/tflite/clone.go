@@ -2,7 +2,7 @@ package tflite
 
 import "reflect"
 
-// deepCopy copies a generated object tree: pointers, slices and union values.
+// deepCopy copies a generated object tree: pointers, slices but those of bytes, and union values.
 func deepCopy[T any](v *T) *T {
 	return copyValue(reflect.ValueOf(v)).Interface().(*T)
 }
@@ -73,6 +73,9 @@ func copyValue(v reflect.Value) reflect.Value {
 	case reflect.Slice:
 		if v.IsNil() {
 			return v
+		}
+		if v.Type().Elem().Kind() == reflect.Uint8 {
+			return v.Slice3(0, v.Len(), v.Len())
 		}
 		out := reflect.MakeSlice(v.Type(), v.Len(), v.Len())
 		if k := v.Type().Elem().Kind(); k == reflect.Pointer || k == reflect.Struct || k == reflect.Interface {

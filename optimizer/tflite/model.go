@@ -86,7 +86,7 @@ func (m *Model) loadOutside(data []byte) error {
 	return nil
 }
 
-// Clone returns a deep copy.
+// Clone returns a deep copy, but for bytes such as constants: nothing changes these in place (SetData replaces them), and both share them.
 func (m *Model) Clone() *Model {
 	return &Model{deepCopy(m.ModelT), m.Unsigned}
 }

@@ -1,6 +1,7 @@
 package tflite
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"os"
@@ -175,7 +176,7 @@ func (m *Model) dropOperatorCodes() {
 
 func (m *Model) dropBuffers() {
 	index := map[uint32]uint32{0: 0}
-	byData := map[string]uint32{}
+	byData := map[[sha256.Size]byte]uint32{}
 	kept := []*schema.BufferT{{}}
 	place := func(buffer *uint32, mutable bool) {
 		if at, ok := index[*buffer]; ok {
@@ -183,15 +184,15 @@ func (m *Model) dropBuffers() {
 			return
 		}
 		b := m.Buffers[*buffer]
-		old := *buffer
-		switch at, known := byData[string(b.Data)]; {
+		old, sum := *buffer, sha256.Sum256(b.Data)
+		switch at, known := byData[sum]; {
 		case len(b.Data) == 0 && !mutable:
 			*buffer = 0
 		case known && !mutable:
 			*buffer = at
 		default:
 			*buffer = uint32(len(kept))
-			byData[string(b.Data)] = *buffer
+			byData[sum] = *buffer
 			kept = append(kept, b)
 		}
 		index[old] = *buffer

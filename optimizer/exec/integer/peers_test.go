@@ -11,11 +11,11 @@ import (
 	"espalier.dev/espalier/optimizer/tflite"
 )
 
-// TestOperatorsGiveTheReferenceKernelsAnswers runs the networks of hack/peers/goldens.py: int8 answers are LiteRT's bit for bit,
+// TestOperatorsGiveTheReferenceKernelsAnswers runs the networks of hack/peers/goldens.py and odd_scales.py: int8 answers are LiteRT's bit for bit,
 // float ones to 1e-5 of the largest.
 func TestOperatorsGiveTheReferenceKernelsAnswers(t *testing.T) {
-	files, err := filepath.Glob("testdata/operators/*.tflite")
-	if err != nil || len(files) < 80 {
+	files, err := filepath.Glob("testdata/o*/*.tflite")
+	if err != nil || len(files) < 200 {
 		t.Fatalf("%d networks: %v", len(files), err)
 	}
 	for _, file := range files {
