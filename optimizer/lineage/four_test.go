@@ -1,11 +1,15 @@
 package lineage
 
 import (
+	"bytes"
 	"context"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
+	"espalier.dev/espalier/optimizer/dataset"
+	"espalier.dev/espalier/optimizer/exec/integer"
 	"espalier.dev/espalier/optimizer/tflite"
 	"espalier.dev/espalier/optimizer/tflite/schema"
 )
@@ -125,4 +129,73 @@ func weightsIn(t *testing.T, m *tflite.Model, kind schema.BuiltinOperator) schem
 	}
 	t.Fatalf("no %s in the leaf", kind)
 	return 0
+}
+
+// Files with int4 weights of other tools (hack/peers/fourbit.py), which use the code −8 too, are read as what they stand for, and their
+// leaves answer as they do.
+func TestInt4FilesOfOthersKeepTheirAnswers(t *testing.T) {
+	files, err := filepath.Glob("../exec/integer/testdata/int4/*_a8.tflite")
+	if err != nil || len(files) < 10 {
+		t.Fatalf("%d files: %v", len(files), err)
+	}
+	for _, file := range files {
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			m, err := tflite.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			n := read(t, m)
+			run := fast(n)
+			inputs := unlabelled{run.Data.Train.(*memory)}
+			run.Data = &dataset.Dataset{Train: inputs, Test: inputs}
+			run.Training.Distillation.Weight = 1
+			for _, options := range []LeafOptions{{}, {Weights: Weights4, Rules: []LeafRule{{Layers: "*", Weights: Weights4}}}, {Weights: Weights8}} {
+				run.Leaf = options
+				out, err := run.Baseline(context.Background(), n)
+				if err != nil {
+					t.Fatal(err)
+				}
+				want := schema.TensorTypeINT4
+				if options.Weights == Weights8 {
+					want = schema.TensorTypeINT8
+				}
+				g := out.Leaf.Subgraph()
+				if got := g.Tensors[g.Operators[0].Inputs[1]].Type; got != want {
+					t.Errorf("%+v: weights are %s, want %s", options, got, want)
+				}
+				if a, b := answersOf(t, m), answersOf(t, out.Leaf); !bytes.Equal(a, b) {
+					t.Errorf("%+v: the leaf answers otherwise than the file", options)
+				}
+			}
+		})
+	}
+}
+
+// unlabelled are samples without labels.
+type unlabelled struct{ *memory }
+
+func (unlabelled) Targets() []dataset.Target { return nil }
+
+// answersOf are the bytes of the first output for a few inputs.
+func answersOf(t *testing.T, m *tflite.Model) []byte {
+	t.Helper()
+	e, err := integer.Compile(m, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var answers []byte
+	input := make([]byte, e.Graph().Tensors[e.Graph().Inputs[0]].Numel())
+	for k := range 8 {
+		for i := range input {
+			input[i] = byte(i*37 + k*101)
+		}
+		if err := e.SetInputBytes(0, input); err != nil {
+			t.Fatal(err)
+		}
+		if err := e.Run(); err != nil {
+			t.Fatal(err)
+		}
+		answers = append(answers, e.OutputBytes(0)...)
+	}
+	return answers
 }

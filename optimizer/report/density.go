@@ -11,7 +11,7 @@ import (
 const codeSpan = 127
 
 // Density is the distribution of a layer's weights in code units: −127 … 127, the weights divided by the scale of their output
-// channel. Float weights without codes have no scale of their own; they are divided by what int8 would give them, the largest
+// channel, codes of int4 spread over as many. Float weights without codes have no scale of their own; they are divided by what int8 would give them, the largest
 // absolute weight of their channel / 127.
 type Density struct {
 	// Counts of weights by code, from −127 on; float weights are rounded.
@@ -22,11 +22,14 @@ type Density struct {
 	Discrete bool `json:"discrete,omitempty"`
 }
 
-// CodeDensity is the density of integer weights.
-func CodeDensity(codes []int64) Density {
+// int4Span is the largest absolute code of int4.
+const int4Span = 8
+
+// CodeDensity is the density of integer weights whose largest absolute code is span: fewer codes lie further apart.
+func CodeDensity(codes []int64, span int64) Density {
 	d := Density{Counts: make([]int, 2*codeSpan+1), Discrete: true}
 	for _, c := range codes {
-		d.Counts[max(-codeSpan, min(codeSpan, c))+codeSpan]++
+		d.Counts[max(-span, min(span, c))*codeSpan/span+codeSpan]++
 	}
 	d.Zeros = d.Counts[codeSpan]
 	return d

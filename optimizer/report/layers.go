@@ -83,8 +83,10 @@ func describe(m *tflite.Model, k weight.Kernel, s weight.State) (Layer, []float6
 	l := Layer{Name: k.Name, Op: k.Op.String(), Shape: k.Shape, Type: t.Type.String(), Weights: len(values), Bytes: len(data),
 		Compressed: measure.CompressedSize(data)}
 	switch {
-	case tflite.IsInt8s(t.Type):
-		l.Density = CodeDensity(stored)
+	case t.Type == schema.TensorTypeINT4:
+		l.Density = CodeDensity(stored, int4Span)
+	case t.Type == schema.TensorTypeINT8:
+		l.Density = CodeDensity(stored, codeSpan)
 	case t.Type == schema.TensorTypeFLOAT32 && s.Clustered():
 		floats, err := m.Float32s(t)
 		if err != nil {
@@ -98,7 +100,7 @@ func describe(m *tflite.Model, k weight.Kernel, s weight.State) (Layer, []float6
 		for i, c := range codes {
 			wide[i] = int64(c)
 		}
-		l.Density = CodeDensity(wide)
+		l.Density = CodeDensity(wide, codeSpan)
 	default:
 		floats := make([]float32, len(values))
 		for i, v := range values {

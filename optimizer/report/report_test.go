@@ -46,7 +46,7 @@ func layers(count, n int, zeros float64) []Layer {
 		l := Layer{Name: fmt.Sprintf("network/block_%d/separable/conv2d/Conv2D", i), Op: "CONV_2D", Shape: []int{10, size / 10}, Weights: size, Bytes: size, Compressed: size / 2,
 			Density: LayerDensity(values, []int{10, size / 10}, 0)}
 		if n > 0 {
-			l.Density = CodeDensity(codes)
+			l.Density = CodeDensity(codes, codeSpan)
 			l.Codes = l.Density.codes()
 		}
 		l.Zeros = l.Density.Zeros
@@ -257,9 +257,12 @@ func TestDensity(t *testing.T) {
 	if d.Zeros != 3 || d.Counts[254] != 2 || d.Counts[0] != 1 || d.Counts[127+64] != 2 || d.total() != 8 || d.Discrete {
 		t.Errorf("channels are not divided by their own scale: %+v", d)
 	}
-	c := CodeDensity([]int64{-127, 0, 0, 5})
+	c := CodeDensity([]int64{-127, 0, 0, 5}, codeSpan)
 	if c.Zeros != 2 || c.codes() != 3 || !c.Discrete {
 		t.Errorf("%+v", c)
+	}
+	if c := CodeDensity([]int64{-8, -7, 0, 1, 7}, int4Span); c.codes() != 5 || c.Zeros != 1 {
+		t.Errorf("of int4: %+v", c)
 	}
 	var counts [255]float64
 	counts[100], counts[130] = 500, 500

@@ -179,6 +179,9 @@ func (c *check) run() error {
 	if err := c.sixteen(n); err != nil {
 		return err
 	}
+	if err := c.four(n); err != nil {
+		return err
+	}
 	techniques := []lineage.Technique{
 		lineage.Prune{Options: prune.Options{Sparsity: 0.5, Schedule: prune.Schedule{Kind: prune.Constant}}},
 		lineage.Cluster{Options: cluster.Options{Clusters: 8, Entropy: 1}}, lineage.Quantize{},
@@ -218,6 +221,28 @@ func (c *check) sixteen(n *lineage.Network) error {
 	}
 	if err != nil && !strings.HasPrefix(err.Error(), "nothing to quantize") {
 		return fmt.Errorf("int16: %w", err)
+	}
+	return nil
+}
+
+// four makes leaves with weights of 4 bits: of every other network after training, of every third of those also in it.
+func (c *check) four(n *lineage.Network) error {
+	if c.seed%2 == 1 || len(n.Kernels()) == 0 {
+		return nil
+	}
+	run := c.lineage()
+	run.Leaf.Weights = lineage.Weights4
+	out, err := run.Baseline(context.Background(), n)
+	if err == nil {
+		err = c.leaf("ptq4", out.Leaf)
+	}
+	if err == nil && c.seed%3 == 1 {
+		if out, err = run.Apply(context.Background(), n, lineage.Quantize{}); err == nil {
+			err = c.leaf("qat4", out.Leaf)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("int4: %w", err)
 	}
 	return nil
 }
