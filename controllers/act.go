@@ -24,10 +24,11 @@ import (
 // act stops and starts what was decided. The facts take up what came of it; a stage that has to wait says for what.
 func (r *Reconciler) act(ctx context.Context, v *view) error {
 	var problems []error
-	for _, c := range v.seen.children {
+	for _, c := range v.seen.all() {
 		switch {
 		case v.pointless(c):
 			problems = append(problems, r.stop(ctx, c))
+			r.tellLost(v, c)
 			continue
 		case v.yields(c):
 			problems = append(problems, r.yield(ctx, v, c))
@@ -41,7 +42,7 @@ func (r *Reconciler) act(ctx context.Context, v *view) error {
 	for i := range wanted {
 		tickets[i] = wanted[i].ticket
 	}
-	r.places.observe(client.ObjectKeyFromObject(v.pipeline), placesOf(v.seen.children, v.pipeline.Spec.RunPolicy.NodeLost(), v.now), v.unseen(), tickets)
+	r.places.observe(client.ObjectKeyFromObject(v.pipeline), placesOf(v.seen.all(), v.pipeline.Spec.RunPolicy.NodeLost(), v.now), v.unseen(), tickets)
 	for i := range wanted {
 		fact, err := r.start(ctx, v, &wanted[i])
 		if err != nil {
@@ -59,13 +60,21 @@ func (v *view) pointless(c child) bool {
 		return false
 	}
 	s, fact := v.decision.Stage(c.stage()), v.facts.Stages[c.stage()]
-	abandoned := fact.Job == c.job.Name && fact.Reason == reasonNodeLost
-	return s == nil || slices.Contains(v.decision.Stop, c.stage()) || c.attempt() < fact.Attempt || abandoned
+	return s == nil || slices.Contains(v.decision.Stop, c.stage()) || c.attempt() < fact.Attempt || c.abandoned(v.pipeline.Spec.RunPolicy.NodeLost(), v.now)
+}
+
+// tellLost says of a Job that is stopped because nobody waits for its node any more, which is.
+func (r *Reconciler) tellLost(v *view, c child) {
+	limit := v.pipeline.Spec.RunPolicy.NodeLost()
+	if c.abandoned(limit, v.now) {
+		r.Events.Eventf(v.pipeline, nil, corev1.EventTypeWarning, reasonNodeLost, "Walk", "stage %s: its node %s has not answered for nodeLostSeconds, %d; the next attempt resumes from the checkpoint",
+			c.stage(), c.live().Spec.NodeName, int64(limit.Seconds()))
+	}
 }
 
 // stops reports whether a Job is to be stopped.
 func (v *view) stops() bool {
-	return slices.ContainsFunc(v.seen.children, v.pointless) || slices.ContainsFunc(v.seen.children, v.yields)
+	return slices.ContainsFunc(v.seen.all(), v.pointless) || slices.ContainsFunc(v.seen.all(), v.yields)
 }
 
 // yields reports whether a Job gives its place back: it cannot start, has had its grace, and others wait for a place. While nobody does it
@@ -78,7 +87,7 @@ func (v *view) yields(c child) bool {
 // yieldsAt is when a Job that does not start gives its place back, if nothing changes.
 func (v *view) yieldsAt(c child) (at time.Time, stuck bool) {
 	fact := v.facts.Stages[c.stage()]
-	if fact.State != v1alpha1.StageQueued || fact.Job != c.job.Name || !c.inFlight() || c.deleting() || c.suspended() {
+	if fact.State != v1alpha1.StageQueued || !c.is(fact.Job) || !c.inFlight() || c.deleting() || c.suspended() || c.elsewhere() {
 		return at, false
 	}
 	since := c.waitsSince()
@@ -88,6 +97,9 @@ func (v *view) yieldsAt(c child) (at time.Time, stuck bool) {
 	}
 	return at, true
 }
+
+// is reports whether the Job is one of a name, or reads what that one left.
+func (c child) is(name string) bool { return c.job.Name == name || c.reads() == name }
 
 // waitsSince is since when the Job could have had a container that runs.
 func (c child) waitsSince() time.Time {
@@ -157,12 +169,12 @@ func (r *Reconciler) end(ctx context.Context, p *v1alpha1.OptimizationPipeline) 
 		return client.IgnoreNotFound(err)
 	}
 	var problems []error
-	for _, c := range seen.children {
+	for _, c := range seen.all() {
 		if c.inFlight() && !c.deleting() {
 			problems = append(problems, r.stop(ctx, c))
 		}
 	}
-	r.places.observe(client.ObjectKeyFromObject(p), placesOf(seen.children, p.Spec.RunPolicy.NodeLost(), r.Clock.Now()), nil, nil)
+	r.places.observe(client.ObjectKeyFromObject(p), placesOf(seen.all(), p.Spec.RunPolicy.NodeLost(), r.Clock.Now()), nil, nil)
 	return errors.Join(problems...)
 }
 
@@ -179,7 +191,7 @@ func (r *Reconciler) stop(ctx context.Context, c child) error {
 // Kueue would not follow is left alone: it moves a Job to another queue only while it holds it back, and changes a priority class only into
 // another one.
 func (r *Reconciler) requeue(ctx context.Context, v *view, c child) error {
-	if !c.inFlight() || c.deleting() {
+	if !c.inFlight() || c.deleting() || c.reads() != "" {
 		return nil
 	}
 	spec, changed := &v.pipeline.Spec, map[string]string{}
@@ -204,7 +216,7 @@ func (r *Reconciler) requeue(ctx context.Context, v *view, c child) error {
 	return nil
 }
 
-// candidate is a stage to start, with the Job that does it.
+// candidate is a stage to start, with the Job that does it, or that reads what the attempt before left in the store.
 type candidate struct {
 	ticket
 	stage *walk.Stage
@@ -213,7 +225,22 @@ type candidate struct {
 
 // held is what is known of a stage that was not started after all.
 func (c *candidate) held() walk.Fact {
-	return walk.Fact{State: v1alpha1.StageQueued, Attempt: c.stage.Attempt - 1, InputHash: c.stage.InputHash}
+	f := walk.Fact{State: v1alpha1.StageQueued, Attempt: c.stage.Attempt - 1, InputHash: c.stage.InputHash}
+	if c.reads {
+		f.Attempt = c.stage.Attempt
+	}
+	return f
+}
+
+// unread returns the attempt before the one to start, if what it made may be in the store. It is read first.
+func (v *view) unread(s *walk.Stage) (walk.Stage, bool) {
+	before := *s
+	before.Attempt--
+	failure := v.facts.Stages[s.Name].LastFailure
+	found := slices.ContainsFunc(v.seen.children, func(c child) bool {
+		return c.stage() == s.Name && c.attempt() == before.Attempt && c.job.Annotations[InputHashAnnotation] == s.InputHash && c.readable() && c.reader == nil
+	})
+	return before, found && (failure == nil || failure.Attempt < before.Attempt)
 }
 
 // prepare builds the Jobs of the stages that are to start. One that makes no Job, and one that was set back a short while ago, takes no
@@ -230,7 +257,11 @@ func (r *Reconciler) prepare(ctx context.Context, v *view) ([]candidate, error) 
 			v.lookAgain(b.until.Sub(v.now))
 			continue
 		}
-		job, err := r.build(v, c.stage)
+		before, reads := v.unread(c.stage)
+		if reads {
+			c.stage = &before
+		}
+		job, err := r.build(v, c.stage, reads)
 		if err != nil {
 			v.facts.Stages[name] = walk.Fact{
 				State: v1alpha1.StageFailed, Attempt: c.stage.Attempt, InputHash: c.stage.InputHash, Reason: walk.ReasonInvalidSpec, Message: err.Error(),
@@ -245,7 +276,7 @@ func (r *Reconciler) prepare(ctx context.Context, v *view) ([]candidate, error) 
 		c.job, c.ticket = job, ticket{
 			ticketKey: ticketKey{client.ObjectKeyFromObject(v.pipeline), name}, created: v.pipeline.CreationTimestamp.Time, index: i,
 			priority: min(v.pipeline.Spec.Priority, r.Policy.MaxPriority),
-			exempt:   job.Labels[QueueLabel] != "" && r.queues.there(v.now), claims: exclusive,
+			exempt:   job.Labels[QueueLabel] != "" && r.queues.there(v.now), claims: exclusive, reads: reads,
 		}
 		out = append(out, c)
 	}
@@ -256,7 +287,7 @@ func (r *Reconciler) prepare(ctx context.Context, v *view) ([]candidate, error) 
 // came about.
 func (r *Reconciler) start(ctx context.Context, v *view, c *candidate) (walk.Fact, error) {
 	held, job := c.held(), c.job
-	started := walk.Fact{State: v1alpha1.StageQueued, Attempt: c.stage.Attempt, InputHash: c.stage.InputHash, Job: job.Name}
+	started := walk.Fact{State: v1alpha1.StageQueued, Attempt: c.stage.Attempt, InputHash: c.stage.InputHash, Job: cmp.Or(job.Labels[ReaderLabel], job.Name)}
 	var ok bool
 	if held.Reason, held.Message, ok = r.places.acquire(c.ticket, job.Name); !ok {
 		if c.stage.Reason == walk.ReasonRetrying {
@@ -265,6 +296,7 @@ func (r *Reconciler) start(ctx context.Context, v *view, c *candidate) (walk.Fac
 		return held, nil
 	}
 	r.created.add(client.ObjectKeyFromObject(job), r.Clock.Now())
+	v.lookAgain(min(patienceJob, v.grace)) // by then it has a pod
 	err := r.Client.Create(ctx, job)
 	if err == nil {
 		if c.exempt && !(child{job: job}).queued() {
@@ -305,12 +337,13 @@ func malformed(err error) bool {
 }
 
 // build makes the Job of a stage that the installation allows.
-func (r *Reconciler) build(v *view, s *walk.Stage) (*batchv1.Job, error) {
+func (r *Reconciler) build(v *view, s *walk.Stage, reads bool) (*batchv1.Job, error) {
 	if err := r.Policy.check(&v.pipeline.Spec, r.Image); err != nil {
 		return nil, err
 	}
 	a := v.attempt(s)
 	a.own, a.image = r.Image, cmp.Or(r.Pinned, r.Image)
+	a.reads, a.defaults = reads, r.Resources
 	spec := &v.pipeline.Spec
 	a.foreign = !r.Policy.trusts(spec.EffectiveTemplate(spec.Stage(s.Name)).Image, r.Image)
 	a.shared = r.Policy.SharedStore
@@ -388,6 +421,11 @@ func (v *view) unseen() []string {
 	var out []string
 	for _, name := range v.seen.pending {
 		out = append(out, stageStatus(&v.pipeline.Status, name).Job)
+	}
+	for _, c := range v.seen.children {
+		if c.reader != nil && c.reader.job.UID == "" {
+			out = append(out, c.reader.job.Name)
+		}
 	}
 	return out
 }

@@ -1,6 +1,7 @@
 package controllers
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"regexp"
@@ -21,8 +22,10 @@ import (
 
 // child is a Job of a pipeline, with its pods.
 type child struct {
-	job  *batchv1.Job
-	pods []*corev1.Pod // newest first
+	job    *batchv1.Job
+	pods   []*corev1.Pod // newest first
+	ran    *metav1.Time  // since when the status has it run; nil: it never did
+	reader *child        // the Job that reads what it left in the store; nil where there is none
 }
 
 // Reasons that a Job or pod gives a stage, besides Kubernetes's own words for them (OOMKilled, Evicted, ImagePullBackOff …).
@@ -81,6 +84,20 @@ func (c child) inFlight() bool {
 	return c.condition(batchv1.JobComplete) == nil && c.condition(batchv1.JobFailed) == nil
 }
 
+// reads is the name of the Job whose result this one reads, "" of a Job that runs a stage.
+func (c child) reads() string { return c.job.Labels[ReaderLabel] }
+
+// elsewhere reports whether another controller than Kubernetes's has the Job run, in another cluster for instance: its pods are not known here.
+func (c child) elsewhere() bool {
+	return v1alpha1.Or(c.job.Spec.ManagedBy, batchv1.JobControllerName) != batchv1.JobControllerName
+}
+
+// readable reports whether what the Job made may be in the store, though no pod of it says so.
+func (c child) readable() bool {
+	k := c.condition(batchv1.JobFailed)
+	return c.unexplained() && (k == nil || k.Reason != batchv1.JobReasonDeadlineExceeded && k.Reason != batchv1.JobReasonPodFailurePolicy)
+}
+
 // unexplained reports whether the Job is over and none of its pods says how.
 func (c child) unexplained() bool {
 	ended := func(p *corev1.Pod) bool {
@@ -92,8 +109,11 @@ func (c child) unexplained() bool {
 // suspended reports whether a queue holds the Job back.
 func (c child) suspended() bool { return c.job.Spec.Suspend != nil && *c.job.Spec.Suspend }
 
-// queued reports whether a queue counts the Job: it has held it back, or does. A label alone is anybody's to set.
+// queued reports whether a queue counts the Job: it has held it back, or does, or it runs elsewhere. A label alone is anybody's to set.
 func (c child) queued() bool {
+	if c.elsewhere() {
+		return true
+	}
 	if c.job.Labels[QueueLabel] == "" {
 		return false
 	}
@@ -106,18 +126,55 @@ func (c child) fact() walk.Fact {
 	switch succeeded := c.succeeded(); {
 	case succeeded != nil:
 		c.completed(&f, succeeded)
+	case c.readable() && c.reader == nil:
+		return c.nothing() // before it is read
+	case c.readable():
+		c.read(&f)
+	case c.neverStarted():
+		return c.nothing()
 	case c.failedByItself():
 		c.failed(&f, c.condition(batchv1.JobFailed))
 	case c.deleting():
 		f.State, f.Started = v1alpha1.StageStopping, nil
-	case c.condition(batchv1.JobComplete) != nil:
-		f.State, f.Retry, f.Reason = v1alpha1.StageFailed, true, reasonResultLost
-		f.Message = "its pod was gone before the result was read; the next attempt finds it in the store"
-		f.Ended = c.job.Status.CompletionTime
 	default:
 		c.underWay(&f)
 	}
 	return f
+}
+
+// nothing is the fact of an attempt that came to nothing, or of which nothing is known: the stage may start again, and did not fail.
+func (c child) nothing() walk.Fact {
+	return walk.Fact{Attempt: c.attempt(), InputHash: c.job.Annotations[InputHashAnnotation]}
+}
+
+// read is what the Job that reads the result says of it.
+func (c child) read(f *walk.Fact) {
+	r := c.reader.fact()
+	switch r.State {
+	case v1alpha1.StageCompleted:
+		c.completed(f, c.reader.succeeded())
+		if c.job.Status.CompletionTime != nil {
+			f.Ended = c.job.Status.CompletionTime
+		}
+	case v1alpha1.StageFailed, "":
+		if k := c.condition(batchv1.JobFailed); k != nil {
+			c.failed(f, k)
+			return
+		}
+		f.State, f.Retry, f.Ended, f.Reason = v1alpha1.StageFailed, true, cmp.Or(r.Ended, c.job.Status.CompletionTime), reasonResultLost
+		f.Message = "no pod of its Job is here, and Job " + c.reader.job.Name + " could not read the result: " + cmp.Or(r.Message, "its pod is gone too")
+	default:
+		f.State, f.Started, f.Reason, f.Message = r.State, r.Started, r.Reason, "its Job is over and no pod of it is here: the result is read from the store"
+		if r.Message != "" {
+			f.Message += "; " + r.Message
+		}
+	}
+}
+
+// neverStarted reports whether the Job's own deadline passed before anything of it ran.
+func (c child) neverStarted() bool {
+	k := c.condition(batchv1.JobFailed)
+	return k != nil && k.Reason == batchv1.JobReasonDeadlineExceeded && c.ran == nil && !slices.ContainsFunc(c.pods, ran)
 }
 
 // started is when the container of the Job's newest pod started, by the node's clock, but not before the pod was there. Before that it is when
@@ -183,6 +240,9 @@ func (c child) completed(f *walk.Fact, pod *corev1.Pod) {
 // baseline returns what a baseline's Job pinned, nil where it is not over.
 func (c child) baseline() *v1alpha1.Baseline {
 	pod := c.succeeded()
+	if pod == nil && c.reader != nil {
+		pod = c.reader.succeeded()
+	}
 	if pod == nil {
 		return nil
 	}
@@ -196,10 +256,6 @@ func (c child) baseline() *v1alpha1.Baseline {
 // failed says why the Job failed, and whether another attempt may help.
 func (c child) failed(f *walk.Fact, condition *batchv1.JobCondition) {
 	f.State, f.Ended = v1alpha1.StageFailed, timeOf(condition.LastTransitionTime)
-	if condition.Reason == batchv1.JobReasonDeadlineExceeded && !slices.ContainsFunc(c.pods, ran) && len(c.pods) > 0 {
-		f.Retry, f.Reason, f.Message = true, reasonNotStarted, "its container did not start within startDeadlineSeconds"
-		return
-	}
 	if condition.Reason == batchv1.JobReasonDeadlineExceeded {
 		f.Reason = walk.ReasonDeadline
 		f.Message = "the attempt took longer than activeDeadlineSeconds; raise it, and the next attempt resumes from the checkpoint"
@@ -270,6 +326,13 @@ func (c child) underWay(f *walk.Fact) {
 		}
 		return
 	}
+	if c.elsewhere() {
+		f.Started, f.Message = nil, "runs where "+*c.job.Spec.ManagedBy+" has it run"
+		if v1alpha1.Or(c.job.Status.Ready, 0) > 0 {
+			f.State, f.Started = v1alpha1.StageRunning, c.ran
+		}
+		return
+	}
 	pod := c.live()
 	switch {
 	case pod != nil && pod.Status.Phase == corev1.PodRunning:
@@ -337,19 +400,17 @@ func (c child) abandoned(limit time.Duration, now time.Time) bool {
 	return doubtful && !at.After(now)
 }
 
-// leave makes an attempt that is abandoned one that failed.
+// leave makes an attempt that is abandoned one that came to nothing.
 func (c child) leave(f walk.Fact, limit time.Duration, now time.Time) walk.Fact {
+	at := c
+	if c.reader != nil {
+		at = *c.reader
+	}
 	underWay := f.State == v1alpha1.StageRunning || f.State == v1alpha1.StageStopping
-	if !underWay || !c.abandoned(limit, now) {
+	if !underWay || !at.abandoned(limit, now) {
 		return f
 	}
-	at, _ := c.abandonedAt(limit)
-	f.State, f.Retry, f.Ended, f.Reason = v1alpha1.StageFailed, true, timeOf(metav1.NewTime(at)), reasonNodeLost
-	f.Message = fmt.Sprintf("Job %s was stopped and its pod has not ended for nodeLostSeconds, %d; the next attempt resumes from the checkpoint", c.job.Name, int64(limit.Seconds()))
-	if c.silentSince() != nil {
-		f.Message = fmt.Sprintf("its node %s has not answered for nodeLostSeconds, %d; the next attempt resumes from the checkpoint", c.live().Spec.NodeName, int64(limit.Seconds()))
-	}
-	return f
+	return c.nothing()
 }
 
 // podCondition returns a pod's condition of a type, an empty one where it has none.

@@ -78,6 +78,15 @@ func TestFactOfAJob(t *testing.T) {
 		Retry   bool
 		Model   string
 	}
+	readBy := func(c, reader child) child { c.reader = &reader; return c }
+	elsewhere := func(c child, ready int32) child {
+		c.job.Spec.ManagedBy, c.job.Status.Ready = ptr.To("example.com/other"), &ready
+		return c
+	}
+	sinceNoon := func(c child) child { c.ran = &noon; return c }
+	unscheduled := func(p *corev1.Pod) {
+		p.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Reason: corev1.PodReasonUnschedulable}}
+	}
 	failedFor := batchv1.JobReasonBackoffLimitExceeded
 	tests := map[string]struct {
 		child child
@@ -95,7 +104,17 @@ func TestFactOfAJob(t *testing.T) {
 		})), want{State: v1alpha1.StageRunning}},
 		"its pod ended well":                    {jobWith("", "", podIn(corev1.PodSucceeded, ended(0, "Completed", good))), want{State: v1alpha1.StageCompleted, Model: digest("m")}},
 		"it is complete":                        {jobWith(batchv1.JobComplete, "", podIn(corev1.PodSucceeded, ended(0, "", good))), want{State: v1alpha1.StageCompleted, Model: digest("m")}},
-		"it is complete, its pod is gone":       {jobWith(batchv1.JobComplete, ""), want{v1alpha1.StageFailed, "ResultLost", "in the store", true, ""}},
+		"it is complete, its pod is gone":       {jobWith(batchv1.JobComplete, ""), want{}},
+		"its result is about to be read":        {readBy(jobWith(batchv1.JobComplete, ""), jobWith("", "")), want{v1alpha1.StageQueued, "", "is read from the store", false, ""}},
+		"its result cannot be read yet":         {readBy(jobWith(batchv1.JobComplete, ""), jobWith("", "", podIn(corev1.PodPending, unscheduled))), want{v1alpha1.StageQueued, "Unschedulable", "is read from the store; no node", false, ""}},
+		"its result is being read":              {readBy(jobWith(batchv1.JobComplete, ""), jobWith("", "", podIn(corev1.PodRunning))), want{v1alpha1.StageRunning, "", "is read from the store", false, ""}},
+		"its result was read":                   {readBy(jobWith(batchv1.JobComplete, ""), jobWith("", "", podIn(corev1.PodSucceeded, ended(0, "", good)))), want{State: v1alpha1.StageCompleted, Model: digest("m")}},
+		"its result is not there":               {readBy(jobWith(batchv1.JobComplete, ""), jobWith(batchv1.JobFailed, failedFor, podIn(corev1.PodFailed, ended(6, "", said(stage.Outcome{Stage: "prune", Reason: walk.ReasonResultsLost, Message: "no result"}))))), want{v1alpha1.StageFailed, "ResultLost", "no result", true, ""}},
+		"who read it is gone too":               {readBy(jobWith(batchv1.JobComplete, ""), jobWith(batchv1.JobComplete, "")), want{v1alpha1.StageFailed, "ResultLost", "its pod is gone too", true, ""}},
+		"what failed left nothing":              {readBy(jobWith(batchv1.JobFailed, failedFor), jobWith(batchv1.JobFailed, failedFor)), want{v1alpha1.StageFailed, "PodLost", "because", true, ""}},
+		"what failed left a result":             {readBy(jobWith(batchv1.JobFailed, failedFor), jobWith("", "", podIn(corev1.PodSucceeded, ended(0, "", good)))), want{State: v1alpha1.StageCompleted, Model: digest("m")}},
+		"it runs elsewhere":                     {elsewhere(jobWith("", ""), 1), want{v1alpha1.StageRunning, "", "example.com/other", false, ""}},
+		"it waits elsewhere":                    {elsewhere(jobWith("", ""), 0), want{v1alpha1.StageQueued, "", "example.com/other", false, ""}},
 		"it is being deleted":                   {deleting(jobWith("", "", podIn(corev1.PodRunning))), want{State: v1alpha1.StageStopping}},
 		"it is complete and being deleted":      {deleting(jobWith(batchv1.JobComplete, "", podIn(corev1.PodSucceeded, ended(0, "", good)))), want{State: v1alpha1.StageCompleted, Model: digest("m")}},
 		"it failed and is being deleted":        {deleting(jobWith(batchv1.JobFailed, failedFor)), want{v1alpha1.StageFailed, "PodLost", "because", true, ""}},
@@ -120,9 +139,11 @@ func TestFactOfAJob(t *testing.T) {
 		"out of memory":                              {jobWith(batchv1.JobFailed, failedFor, podIn(corev1.PodFailed, ended(137, "OOMKilled", ""))), want{v1alpha1.StageFailed, "OOMKilled", "limits.memory", true, ""}},
 		"evicted":                                    {jobWith(batchv1.JobFailed, failedFor, podIn(corev1.PodFailed, func(p *corev1.Pod) { p.Status.Reason = "Evicted" })), want{v1alpha1.StageFailed, "Evicted", "evicted", true, ""}},
 		"the node refused the pod":                   {jobWith(batchv1.JobFailed, failedFor, podIn(corev1.PodFailed, func(p *corev1.Pod) { p.Status.Reason = "NodeAffinity" })), want{v1alpha1.StageFailed, "PodLost", "NodeAffinity", true, ""}},
-		"its pod is gone":                            {jobWith(batchv1.JobFailed, failedFor), want{v1alpha1.StageFailed, "PodLost", "because", true, ""}},
+		"its pod is gone":                            {jobWith(batchv1.JobFailed, failedFor), want{}},
 		"it took too long":                           {jobWith(batchv1.JobFailed, batchv1.JobReasonDeadlineExceeded, podIn(corev1.PodFailed, ended(130, "", ""))), want{v1alpha1.StageFailed, "DeadlineExceeded", "raise it", false, ""}},
-		"it was never started":                       {jobWith(batchv1.JobFailed, batchv1.JobReasonDeadlineExceeded, podIn(corev1.PodFailed)), want{v1alpha1.StageFailed, "NotStarted", "startDeadlineSeconds", true, ""}},
+		"it was never started":                       {jobWith(batchv1.JobFailed, batchv1.JobReasonDeadlineExceeded, podIn(corev1.PodFailed)), want{}},
+		"it never had a pod":                         {jobWith(batchv1.JobFailed, batchv1.JobReasonDeadlineExceeded), want{}},
+		"it took too long, and its pod is gone":      {sinceNoon(jobWith(batchv1.JobFailed, batchv1.JobReasonDeadlineExceeded)), want{v1alpha1.StageFailed, "DeadlineExceeded", "raise it", false, ""}},
 		"an answer of another stage":                 {jobWith(batchv1.JobComplete, "", podIn(corev1.PodSucceeded, ended(0, "", said(stage.Outcome{Stage: "x", InputHash: "h", Leaf: leaf})))), want{v1alpha1.StageFailed, "BadOutcome", "of another stage", true, ""}},
 		"an answer of other inputs":                  {jobWith(batchv1.JobComplete, "", podIn(corev1.PodSucceeded, ended(0, "", said(stage.Outcome{Stage: "prune", InputHash: "i", Leaf: leaf})))), want{v1alpha1.StageFailed, "BadOutcome", "other inputs", true, ""}},
 		"no answer":                                  {jobWith(batchv1.JobComplete, "", podIn(corev1.PodSucceeded, ended(0, "", ""))), want{v1alpha1.StageFailed, "BadOutcome", "is image an image of espalier?", true, ""}},
@@ -142,7 +163,7 @@ func TestFactOfAJob(t *testing.T) {
 			if diff := cmp.Diff(tt.want, got); diff != "" {
 				t.Errorf("%s\n%s", f.Message, diff)
 			}
-			if f.Attempt != 2 || f.InputHash != "h" || f.Job != "j" {
+			if f.Attempt != 2 || f.InputHash != "h" || f.State != "" && f.Job != "j" {
 				t.Errorf("fact %+v", f)
 			}
 		})
@@ -197,10 +218,10 @@ func TestWhenAJobIsLeft(t *testing.T) {
 				t.Errorf("at %s (%v), want %s", at, doubtful, noon.Add(tt.after))
 			}
 			before, after := noon.Add(tt.after-time.Second), noon.Add(tt.after)
-			if got := tt.child.leave(tt.child.fact(), 10*time.Minute, before); got.Reason == reasonNodeLost {
+			if got := tt.child.leave(tt.child.fact(), 10*time.Minute, before); got.State == "" {
 				t.Errorf("left too early: %s", got.Message)
 			}
-			if got := tt.child.leave(tt.child.fact(), 10*time.Minute, after); (got.Reason == reasonNodeLost) != doubtful || got.Retry != doubtful {
+			if got := tt.child.leave(tt.child.fact(), 10*time.Minute, after); (got.State == "") != doubtful || got.Attempt != 2 {
 				t.Errorf("%+v", got)
 			}
 		})
@@ -209,7 +230,7 @@ func TestWhenAJobIsLeft(t *testing.T) {
 
 func TestFailuresCountSinceTheSpecChanged(t *testing.T) {
 	failed := func(attempt, generation, hash, rerun string) child {
-		c := jobWith(batchv1.JobFailed, batchv1.JobReasonBackoffLimitExceeded)
+		c := jobWith(batchv1.JobFailed, batchv1.JobReasonBackoffLimitExceeded, podIn(corev1.PodFailed, ended(1, "Error", "")))
 		c.job.Name, c.job.Labels[AttemptLabel] = "j"+attempt, attempt
 		c.job.Annotations = map[string]string{InputHashAnnotation: hash, GenerationAnnotation: generation, TokenAnnotation: rerun}
 		return c

@@ -74,6 +74,7 @@ func (c *counter) now() (map[string]int, int) {
 	return maps.Clone(c.requests), c.looks
 }
 
+// TestAHealthyStageCostsOneCreateAndAtMostThreeStatusPatches, and is looked at a few times. docs/scale.md has what that comes to.
 func TestAHealthyStageCostsOneCreateAndAtMostThreeStatusPatches(t *testing.T) {
 	w := newWorld(t)
 	c := &counter{requests: map[string]int{}}
@@ -84,7 +85,7 @@ func TestAHealthyStageCostsOneCreateAndAtMostThreeStatusPatches(t *testing.T) {
 	w.pipeline("first")
 	w.settled("first", walk.ReasonAllStagesRun) // the caches are filled
 	time.Sleep(2 * time.Second)
-	before, _ := c.now()
+	before, lookedBefore := c.now()
 	for i := range pipelines {
 		w.pipeline(fmt.Sprint("p", i))
 	}
@@ -97,7 +98,7 @@ func TestAHealthyStageCostsOneCreateAndAtMostThreeStatusPatches(t *testing.T) {
 		after[kind] -= n
 	}
 	const stages = pipelines * 5 // baseline, prune, cluster, pcqat, publish
-	t.Logf("%d stages: %v", stages, after)
+	t.Logf("%d stages: %v, %d Reconciles", stages, after, looks-lookedBefore)
 	patches := after["PATCH status"]
 	delete(after, "PATCH status")
 	if diff := cmp.Diff(map[string]int{"POST jobs": stages, "PATCH jobs": stages}, after); diff != "" {
@@ -105,6 +106,9 @@ func TestAHealthyStageCostsOneCreateAndAtMostThreeStatusPatches(t *testing.T) {
 	}
 	if patches > 3*stages {
 		t.Errorf("%d status patches for %d stages", patches, stages)
+	}
+	if n := looks - lookedBefore; n > 5*stages {
+		t.Errorf("%d Reconciles for %d stages", n, stages)
 	}
 	time.Sleep(3 * time.Second)
 	rest, again := c.now()

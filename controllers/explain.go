@@ -62,9 +62,9 @@ func (e *explanations) set(uid types.UID, k explanation) {
 
 // explain says why Jobs have no running pod for long, where neither the Job nor the pod itself does.
 func (r *Reconciler) explain(ctx context.Context, v *view) error {
-	for _, c := range v.seen.children {
+	for _, c := range v.seen.all() {
 		fact := v.facts.Stages[c.stage()]
-		if fact.State != v1alpha1.StageQueued || fact.Reason != "" || fact.Job != c.job.Name {
+		if fact.State != v1alpha1.StageQueued || fact.Reason != "" || !c.is(fact.Job) || !c.inFlight() || c.elsewhere() {
 			continue
 		}
 		who, since, patience := client.Object(c.job), c.job.CreationTimestamp.Time, patienceJob

@@ -57,9 +57,9 @@ func (s *places) observe(pipeline types.NamespacedName, inFlight []place, unseen
 	for _, t := range wanted {
 		s.enqueue(t)
 	}
-	ready := s.ready()
+	woken := s.woken(pipeline)
 	s.mu.Unlock()
-	s.wakeUp(ready, pipeline)
+	s.wakeUp(woken)
 }
 
 // acquire takes a place for a stage's Job. Where there is none the stage waits, and reason and message say for what.
@@ -85,9 +85,9 @@ func (s *places) acquire(t ticket, job string) (reason, message string, ok bool)
 func (s *places) release(pipeline types.NamespacedName, job string) {
 	s.mu.Lock()
 	s.hold(pipeline, slices.DeleteFunc(slices.Clone(s.held[pipeline]), func(p place) bool { return p.job == job }))
-	ready := s.ready()
+	woken := s.woken(pipeline)
 	s.mu.Unlock()
-	s.wakeUp(ready, pipeline)
+	s.wakeUp(woken)
 }
 
 // withdraw takes a pipeline out of the queue until it asks again, so that nobody waits for one that cannot be looked at.
@@ -95,12 +95,12 @@ func (s *places) withdraw(pipeline types.NamespacedName) {
 	s.mu.Lock()
 	before := len(s.queue)
 	s.queue = slices.DeleteFunc(s.queue, func(t ticket) bool { return t.pipeline == pipeline })
-	var ready []ticket
+	var woken []types.NamespacedName
 	if len(s.queue) < before {
-		ready = s.ready()
+		woken = s.woken(pipeline)
 	}
 	s.mu.Unlock()
-	s.wakeUp(ready, pipeline)
+	s.wakeUp(woken)
 }
 
 // contended reports whether somebody waits because the places are taken.
@@ -116,14 +116,29 @@ func (s *places) contended() bool {
 	})
 }
 
-// wakeUp has the pipelines of tickets reconciled, besides the one that is.
-func (s *places) wakeUp(ready []ticket, besides types.NamespacedName) {
-	var last types.NamespacedName
-	for _, t := range ready {
-		if t.pipeline != besides && t.pipeline != last {
-			s.wake(t.pipeline)
-			last = t.pipeline
+// woken returns the pipelines that there are places for now, besides the one that is reconciled. Each is woken once: then it asks again.
+func (s *places) woken(besides types.NamespacedName) []types.NamespacedName {
+	now := map[ticketKey]bool{}
+	for _, t := range s.ready() {
+		now[t.ticketKey] = true
+	}
+	var out []types.NamespacedName
+	for i := range s.queue {
+		t := &s.queue[i]
+		if !now[t.ticketKey] || t.woken || t.pipeline == besides {
+			continue
 		}
+		t.woken = true
+		if !slices.Contains(out, t.pipeline) {
+			out = append(out, t.pipeline)
+		}
+	}
+	return out
+}
+
+func (s *places) wakeUp(pipelines []types.NamespacedName) {
+	for _, p := range pipelines {
+		s.wake(p)
 	}
 }
 

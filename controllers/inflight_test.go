@@ -51,6 +51,24 @@ func TestPlacesAreGivenInOrder(t *testing.T) {
 	}
 }
 
+func TestWhoWaitsIsWokenOnceForAPlace(t *testing.T) {
+	var woken []string
+	s := newPlaces(1, func(p types.NamespacedName) { woken = append(woken, p.Name) })
+	acquired(s, want("a"))
+	acquired(s, want("b"))
+	s.observe(called("a"), nil, nil, nil)
+	s.observe(called("x"), nil, nil, nil)
+	s.observe(called("y"), nil, nil, nil)
+	if diff := cmp.Diff([]string{"b"}, woken); diff != "" {
+		t.Errorf("woken:\n%s", diff)
+	}
+	s.observe(called("b"), nil, nil, []ticket{want("b")}) // it could not start after all
+	s.observe(called("x"), nil, nil, nil)
+	if diff := cmp.Diff([]string{"b", "b"}, woken); diff != "" {
+		t.Errorf("woken when it asked again:\n%s", diff)
+	}
+}
+
 func acquired(s *places, t ticket) bool {
 	_, _, ok := s.acquire(t, "job-"+t.pipeline.Name)
 	return ok

@@ -33,6 +33,7 @@ const (
 	TokenAnnotation      = "espalier.dev/rerun"            // of a Job: the rerun token when it was created
 	QueueLabel           = "kueue.x-k8s.io/queue-name"     // a LocalQueue of Kueue
 	ForeignAnnotation    = "espalier.dev/foreign-image"    // of a Job: its image is not the installation's
+	ReaderLabel          = "espalier.dev/reads"            // of a Job: the one whose result it reads
 	PriorityLabel        = "kueue.x-k8s.io/priority-class" // a WorkloadPriorityClass of Kueue
 )
 
@@ -53,12 +54,14 @@ type attempt struct {
 	pinned   *v1alpha1.Baseline
 	status   *v1alpha1.OptimizationPipelineStatus // what publish is to publish; nil otherwise
 	rerun    string
-	version  string // of the algorithm
-	own      string // the operator's image, as the installation names it
-	image    string // the same, by its digest where that is known
-	shared   bool   // results of other namespaces count
-	foreign  bool   // the image that it names is not the installation's
-	first    bool   // nothing was published yet
+	version  string    // of the algorithm
+	own      string    // the operator's image, as the installation names it
+	image    string    // the same, by its digest where that is known
+	shared   bool      // results of other namespaces count
+	foreign  bool      // the image that it names is not the installation's
+	first    bool      // nothing was published yet
+	defaults Resources // where the template says nothing
+	reads    bool      // the result of an attempt that is over, instead of running one
 }
 
 // jobName is the name of an attempt's Job: at most 63 characters, readable, and another for another pipeline, input or attempt.
@@ -74,7 +77,7 @@ func (a attempt) job() (*batchv1.Job, error) {
 	spec := &a.pipeline.Spec
 	settings := spec.Stage(a.stage.Name)
 	template := spec.EffectiveTemplate(settings)
-	mounts := mountsOf(spec, a.stage.Name)
+	mounts := mountsOf(spec, a.stage.Name, a.reads)
 	container, err := a.container(template, mounts)
 	if err != nil {
 		return nil, err
@@ -86,7 +89,7 @@ func (a attempt) job() (*batchv1.Job, error) {
 	if a.foreign {
 		annotations[ForeignAnnotation] = "true"
 	}
-	return &batchv1.Job{
+	job := &batchv1.Job{
 		ObjectMeta: metav1.ObjectMeta{
 			Name: jobName(a.pipeline, a.stage.Name, a.stage.InputHash, a.stage.Attempt), Namespace: a.pipeline.Namespace,
 			Labels:          labels,
@@ -102,7 +105,40 @@ func (a attempt) job() (*batchv1.Job, error) {
 				Spec:       podSpec(template, mounts, container),
 			},
 		},
-	}, nil
+	}
+	if a.reads {
+		a.read(job)
+	}
+	return job, nil
+}
+
+// readerTTL is how long a Job that read a result is kept: its answer is in the status within moments.
+const readerTTL = 10 * time.Minute
+
+// readerName is the name of the Job that reads the result of a stage's attempt.
+func readerName(p *v1alpha1.OptimizationPipeline, stage, inputHash string, number int32) string {
+	return jobName(p, stage, inputHash+"\nread", number)
+}
+
+// read makes of a stage's Job one that reads what the attempt left in the store: in no queue, which might send it elsewhere, with next to
+// nothing, and on any node that the installation's image runs on. What a template asks for is for the stage, and there may be no such node here.
+func (a attempt) read(job *batchv1.Job) {
+	pod := &job.Spec.Template.Spec
+	job.Labels = with(job.Spec.Template.Labels, map[string]string{ReaderLabel: job.Name})
+	job.Name = readerName(a.pipeline, a.stage.Name, a.stage.InputHash, a.stage.Attempt)
+	job.Spec.TTLSecondsAfterFinished = ptr.To(int32(readerTTL.Seconds()))
+	container := &pod.Containers[0]
+	container.Args = append(container.Args, "read")
+	container.Resources = little(container.Resources)
+	if a.foreign {
+		return
+	}
+	pod.NodeSelector = map[string]string{corev1.LabelOSStable: "linux"}
+	pod.Affinity = &corev1.Affinity{NodeAffinity: &corev1.NodeAffinity{RequiredDuringSchedulingIgnoredDuringExecution: &corev1.NodeSelector{
+		NodeSelectorTerms: []corev1.NodeSelectorTerm{{MatchExpressions: []corev1.NodeSelectorRequirement{
+			{Key: corev1.LabelArchStable, Operator: corev1.NodeSelectorOpIn, Values: []string{"amd64", "arm64"}},
+		}}},
+	}}}
 }
 
 // labels of a Job and of its pods. Those of the queue are the Job's alone: on a pod they would ask for quota twice.
@@ -198,9 +234,10 @@ func (a attempt) container(t v1alpha1.PodTemplate, m mounts) (corev1.Container, 
 	if image == "" || image == a.own {
 		image = a.image
 	}
+	resources := a.defaults.beside(t.Resources)
 	return corev1.Container{
 		Name: containerName, Image: image, ImagePullPolicy: t.ImagePullPolicy, Args: []string{"stage"},
-		Env: environment(t, order), Resources: t.Resources, VolumeMounts: m.volumeMounts(),
+		Env: environment(t, order, resources), Resources: resources, VolumeMounts: m.volumeMounts(),
 		TerminationMessagePath: stage.TerminationPath, TerminationMessagePolicy: corev1.TerminationMessageReadFile,
 		SecurityContext: &corev1.SecurityContext{
 			AllowPrivilegeEscalation: ptr.To(false), ReadOnlyRootFilesystem: ptr.To(true),
@@ -236,20 +273,9 @@ func (a attempt) order(t v1alpha1.PodTemplate) (string, error) {
 	return text, nil
 }
 
-// environment of the container. The Go runtime is held to the container's limits: to its processors, and to nine tenths of its memory,
-// the rest being what is not Go's heap.
-func environment(t v1alpha1.PodTemplate, order string) []corev1.EnvVar {
-	limit := func(resource string) *corev1.EnvVarSource {
-		return &corev1.EnvVarSource{ResourceFieldRef: &corev1.ResourceFieldSelector{ContainerName: containerName, Resource: resource}}
-	}
-	memory := corev1.EnvVar{Name: "GOMEMLIMIT", ValueFrom: limit("limits.memory")}
-	if bytes, known := t.Resources.Limits[corev1.ResourceMemory]; known {
-		memory = corev1.EnvVar{Name: "GOMEMLIMIT", Value: strconv.FormatInt(bytes.Value()/10*9, 10)}
-	}
-	env := []corev1.EnvVar{
-		{Name: stage.OrderEnv, Value: order}, {Name: "TMPDIR", Value: stage.CachePath},
-		{Name: "GOMAXPROCS", ValueFrom: limit("limits.cpu")}, memory,
-	}
+// environment of the container.
+func environment(t v1alpha1.PodTemplate, order string, resources corev1.ResourceRequirements) []corev1.EnvVar {
+	env := append([]corev1.EnvVar{{Name: stage.OrderEnv, Value: order}, {Name: "TMPDIR", Value: stage.CachePath}}, bounds(resources)...)
 	for _, v := range t.Env { // later ones win
 		env = append(env, corev1.EnvVar{Name: v.Name, Value: v.Value})
 	}

@@ -40,13 +40,14 @@ var credentialKeys = map[string]struct{ keys, optional []string }{
 	"azblob": {[]string{"AZURE_STORAGE_ACCOUNT"}, []string{"AZURE_STORAGE_KEY", "AZURE_STORAGE_SAS_TOKEN"}},
 }
 
-// mountsOf collects what a stage needs: the artifacts, and unless it only publishes, model and dataset. Only the artifacts are written.
-func mountsOf(spec *v1alpha1.OptimizationPipelineSpec, name string) mounts {
+// mountsOf collects what a stage needs: the artifacts, and unless it only publishes, model and dataset. Only the artifacts are written. Who
+// only reads what a stage made writes nothing, and needs model and dataset for the baseline alone, whose result is named after them.
+func mountsOf(spec *v1alpha1.OptimizationPipelineSpec, name string, reads bool) mounts {
 	var m mounts
 	if spec.Artifacts != nil {
-		m.add("artifacts", spec.Artifacts.Location, true)
+		m.add("artifacts", spec.Artifacts.Location, !reads)
 	}
-	if name != walk.Publish {
+	if name == walk.Baseline || name != walk.Publish && !reads {
 		m.add("model", spec.ModelLocation(), false)
 		m.add("dataset", spec.DatasetLocation(), false)
 	}

@@ -62,15 +62,24 @@ func (r *Reconciler) observe(ctx context.Context, p *v1alpha1.OptimizationPipeli
 	if err := reader.List(ctx, &jobs, client.InNamespace(p.Namespace), match); err != nil {
 		return nil, fmt.Errorf("list the Jobs: %w", err)
 	}
-	for i := range jobs.Items {
-		if !metav1.IsControlledBy(&jobs.Items[i], p) {
-			continue
+	readers := map[string]*child{} // by the Job whose result they read
+	for _, reading := range []bool{true, false} {
+		for i := range jobs.Items {
+			job := &jobs.Items[i]
+			of := child{job: job}.reads()
+			if !metav1.IsControlledBy(job, p) || reading != (of != "") {
+				continue
+			}
+			c, err := r.child(ctx, p, job, readers[job.Name], from)
+			if err != nil {
+				return nil, err
+			}
+			if reading {
+				readers[of] = &c
+			} else {
+				o.children = append(o.children, c)
+			}
 		}
-		c, err := r.child(ctx, p, &jobs.Items[i], from)
-		if err != nil {
-			return nil, err
-		}
-		o.children = append(o.children, c)
 	}
 	if from == live {
 		uid := p.UID
@@ -92,17 +101,46 @@ func (r *Reconciler) observe(ctx context.Context, p *v1alpha1.OptimizationPipeli
 
 // child is a Job with its pods. After the API server was away the cache may have Jobs again long before it has pods: of a Job that is
 // over and whose outcome no pod of the cache tells, the pods are asked for. That costs a call once, as the outcome is then recorded.
-func (r *Reconciler) child(ctx context.Context, p *v1alpha1.OptimizationPipeline, job *batchv1.Job, from origin) (child, error) {
+func (r *Reconciler) child(ctx context.Context, p *v1alpha1.OptimizationPipeline, job *batchv1.Job, reader *child, from origin) (child, error) {
 	r.created.forget(client.ObjectKeyFromObject(job))
-	c := child{job: job}
+	c := child{job: job, ran: ranSince(p, job), reader: reader}
 	var err error
 	if from == cached {
 		c.pods, err = podsOf(ctx, r.Client, job, client.MatchingFields{ownerIndex: string(job.UID)})
 	}
-	if err == nil && (from == live || c.unexplained() && !recorded(p, c)) {
+	if err == nil && (from == live || c.unexplained() && c.reader == nil && !recorded(p, c)) {
 		c.pods, err = podsOf(ctx, r.Live, job, client.MatchingLabels{batchv1.ControllerUidLabel: string(job.UID)})
 	}
+	if err == nil && c.reader == nil && c.readable() {
+		name := readerName(p, c.stage(), job.Annotations[InputHashAnnotation], c.attempt())
+		now := r.Clock.Now()
+		if r.created.recent(types.NamespacedName{Namespace: job.Namespace, Name: name}, now) { // the cache will have it
+			c.reader = &child{job: &batchv1.Job{ObjectMeta: metav1.ObjectMeta{
+				Namespace: job.Namespace, Name: name, Labels: with(job.Labels, map[string]string{ReaderLabel: job.Name}), CreationTimestamp: metav1.NewTime(now),
+			}}}
+		}
+	}
 	return c, err
+}
+
+// ranSince is since when the status has a Job run, nil where it does not.
+func ranSince(p *v1alpha1.OptimizationPipeline, job *batchv1.Job) *metav1.Time {
+	if s := stageStatus(&p.Status, job.Labels[StageLabel]); s.Job == job.Name {
+		return s.StartTime
+	}
+	return nil
+}
+
+// all are the Jobs, with those that read results.
+func (o *observation) all() []child {
+	var out []child
+	for _, c := range o.children {
+		out = append(out, c)
+		if c.reader != nil {
+			out = append(out, *c.reader)
+		}
+	}
+	return out
 }
 
 // podsOf lists a Job's pods, newest first.
@@ -153,7 +191,11 @@ func (r *Reconciler) missing(ctx context.Context, p *v1alpha1.OptimizationPipeli
 	case err != nil:
 		return fmt.Errorf("look for Job %s: %w", s.Job, err)
 	case metav1.IsControlledBy(&job, p):
-		o.children = append(o.children, child{job: &job})
+		c, err := r.child(ctx, p, &job, nil, live)
+		if err != nil {
+			return err
+		}
+		o.children = append(o.children, c)
 	}
 	return nil
 }
@@ -196,12 +238,16 @@ func (o *observation) apply(facts *walk.Facts, p *v1alpha1.OptimizationPipeline,
 		return
 	}
 	fact := c.leave(c.fact(), p.Spec.RunPolicy.NodeLost(), now)
-	if fact.State == v1alpha1.StageCompleted && known.LastFailure != nil && c.attempt() <= known.LastFailure.Attempt {
-		return // what it made is not in the store any more
+	unknown := fact.State == v1alpha1.StageCompleted || fact.State == ""
+	if unknown && known.LastFailure != nil && c.attempt() <= known.LastFailure.Attempt {
+		return // what it made is not in the store any more, or could not be read
+	}
+	if fact.State == v1alpha1.StageRunning && c.elsewhere() && fact.Started == nil {
+		fact.Started = ptr.To(metav1.NewTime(now)) // its pods are not known here: when it was first seen to run
 	}
 	switch {
 	case fact.State == v1alpha1.StageFailed && !c.of(p.Generation, rerun):
-		fact = walk.Fact{Attempt: fact.Attempt, InputHash: fact.InputHash} // another spec, another chance
+		fact = c.nothing() // another spec, another chance
 	case fact.State == v1alpha1.StageFailed:
 		fact = fact.Fail(known)
 	case fact.State == v1alpha1.StageCompleted && name == walk.Baseline:

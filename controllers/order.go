@@ -15,17 +15,19 @@ type ticket struct {
 	index    int       // among the stages that the pipeline wants to start
 	exempt   bool      // a queue counts it
 	claims   []string  // it mounts and may not share
+	woken    bool      // its pipeline was, and is about to ask again
+	reads    bool      // what an attempt left in the store, instead of starting one
 }
 
-// urgency puts what ends a walk before what begins another step, within a priority.
+// urgency puts what ends a walk, and what ends a step, before what begins another, within a priority.
 func (t ticket) urgency(o ticket) int {
-	publish := func(t ticket) int {
-		if t.stage == publishStage {
+	begins := func(t ticket) int {
+		if t.stage == publishStage || t.reads {
 			return 0
 		}
 		return 1
 	}
-	return cmp.Or(cmp.Compare(o.priority, t.priority), cmp.Compare(publish(t), publish(o)))
+	return cmp.Or(cmp.Compare(o.priority, t.priority), cmp.Compare(begins(t), begins(o)))
 }
 
 // compare is the order of tickets where namespaces have the same share: the more urgent, then the older pipeline, then the earlier stage.

@@ -24,14 +24,15 @@ import (
 
 // Reconciler walks pipelines' trees with Jobs. New makes one.
 type Reconciler struct {
-	Client  client.Client // reads from the caches
-	Live    client.Reader // reads from the API server
-	Clock   clock.PassiveClock
-	Events  events.EventRecorder
-	Image   string // of the stages, where a template names none
-	Pinned  string // the same by its digest; empty: not known
-	Policy  Policy // what pipelines may name
-	Version string // of the algorithm: results of another are made anew, unless the walk is over
+	Client    client.Client // reads from the caches
+	Live      client.Reader // reads from the API server
+	Clock     clock.PassiveClock
+	Events    events.EventRecorder
+	Image     string    // of the stages, where a template names none
+	Pinned    string    // the same by its digest; empty: not known
+	Policy    Policy    // what pipelines may name
+	Resources Resources // of the stages, where a template names none
+	Version   string    // of the algorithm: results of another are made anew, unless the walk is over
 
 	places       *places
 	created      lately // Jobs
@@ -145,7 +146,7 @@ func (r *Reconciler) look(ctx context.Context, p *v1alpha1.OptimizationPipeline,
 		return nil, err
 	}
 	v.decide()
-	for _, c := range seen.children {
+	for _, c := range seen.all() {
 		if at, stuck := v.yieldsAt(c); stuck {
 			wait := at.Sub(v.now)
 			if r.places.limit > 0 { // others may come to wait for its place

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"maps"
 	"sync/atomic"
 	"time"
 
@@ -25,10 +24,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
-	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
-	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
@@ -41,6 +38,7 @@ type Options struct {
 	Image       string             // of the stages, where a template names none
 	Pinned      string             // the same by its digest; empty: not known
 	Policy      Policy             // what pipelines may name
+	Resources   Resources          // of the stages, where a template names none
 	MaxInFlight int                // Jobs in flight in the cluster; 0: no bound
 	Concurrency int                // pipelines reconciled side by side; 0: 1
 	Clock       clock.PassiveClock // nil: the machine's
@@ -102,9 +100,19 @@ func slim(object any) (any, error) {
 
 func slimJob(job *batchv1.Job) *batchv1.Job {
 	out := &batchv1.Job{ObjectMeta: slimMeta(job), Status: batchv1.JobStatus{
-		StartTime: job.Status.StartTime, CompletionTime: job.Status.CompletionTime, Conditions: job.Status.Conditions,
+		StartTime: job.Status.StartTime, CompletionTime: job.Status.CompletionTime,
 	}}
-	out.Spec.Suspend, out.Spec.TTLSecondsAfterFinished = job.Spec.Suspend, job.Spec.TTLSecondsAfterFinished
+	for _, k := range job.Status.Conditions {
+		switch k.Type {
+		case batchv1.JobComplete, batchv1.JobFailed, batchv1.JobSuspended:
+			out.Status.Conditions = append(out.Status.Conditions, k)
+		}
+	}
+	out.Spec.Suspend, out.Spec.TTLSecondsAfterFinished, out.Spec.ManagedBy = job.Spec.Suspend, job.Spec.TTLSecondsAfterFinished, job.Spec.ManagedBy
+	out.Spec.Template.Spec.TerminationGracePeriodSeconds = job.Spec.Template.Spec.TerminationGracePeriodSeconds
+	if (child{job: job}).elsewhere() {
+		out.Status.Ready = job.Status.Ready
+	}
 	for i := range job.Spec.Template.Spec.Volumes {
 		if v := &job.Spec.Template.Spec.Volumes[i]; v.PersistentVolumeClaim != nil {
 			out.Spec.Template.Spec.Volumes = append(out.Spec.Template.Spec.Volumes, *v)
@@ -120,16 +128,33 @@ func slimPod(pod *corev1.Pod) *corev1.Pod {
 	out.Spec.NodeName = pod.Spec.NodeName
 	for _, k := range pod.Status.Conditions {
 		switch k.Type {
-		case corev1.PodScheduled, corev1.PodReady, corev1.ContainersReady, corev1.DisruptionTarget:
+		case corev1.PodScheduled:
+			if k.Status == corev1.ConditionFalse {
+				out.Status.Conditions = append(out.Status.Conditions, k)
+			}
+		case corev1.PodReady, corev1.ContainersReady: // tell whether the node of one that runs is silent
+			if pod.Status.Phase == corev1.PodRunning {
+				out.Status.Conditions = append(out.Status.Conditions, k)
+			}
+		case corev1.DisruptionTarget:
 			out.Status.Conditions = append(out.Status.Conditions, k)
 		}
 	}
 	for i := range pod.Status.ContainerStatuses {
-		if s := &pod.Status.ContainerStatuses[i]; s.Name == containerName {
+		if s := &pod.Status.ContainerStatuses[i]; s.Name == containerName && !beingMade(s) {
 			out.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: s.Name, Image: s.Image, ImageID: s.ImageID, State: s.State}}
 		}
 	}
 	return out
+}
+
+// beingMade reports whether nothing is known of a container yet but that it is being made.
+func beingMade(s *corev1.ContainerStatus) bool {
+	if s.State.Waiting == nil {
+		return false
+	}
+	reason, _ := diagnoseWaiting(s.State.Waiting, s.Image)
+	return reason == ""
 }
 
 // slimMeta keeps who an object is and whose.
@@ -138,7 +163,7 @@ func slimMeta(o metav1.Object) metav1.ObjectMeta {
 		Name: o.GetName(), Namespace: o.GetNamespace(), UID: o.GetUID(), ResourceVersion: o.GetResourceVersion(), OwnerReferences: o.GetOwnerReferences(),
 		CreationTimestamp: o.GetCreationTimestamp(), DeletionTimestamp: o.GetDeletionTimestamp(), Labels: map[string]string{}, Annotations: map[string]string{},
 	}
-	for _, key := range []string{PipelineLabel, StageLabel, AttemptLabel, QueueLabel, PriorityLabel} {
+	for _, key := range []string{PipelineLabel, StageLabel, AttemptLabel, QueueLabel, PriorityLabel, ReaderLabel} {
 		if value, ok := o.GetLabels()[key]; ok {
 			out.Labels[key] = value
 		}
@@ -155,7 +180,7 @@ func slimMeta(o metav1.Object) metav1.ObjectMeta {
 func New(mgr manager.Manager, o Options) (*Reconciler, error) {
 	r := &Reconciler{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Clock: o.Clock, Events: mgr.GetEventRecorder("espalier"),
-		Image: o.Image, Pinned: o.Pinned, Policy: o.Policy, Version: o.Version, explanations: newExplanations(),
+		Image: o.Image, Pinned: o.Pinned, Policy: o.Policy, Resources: o.Resources, Version: o.Version, explanations: newExplanations(),
 	}
 	if r.Clock == nil {
 		r.Clock = clock.RealClock{}
@@ -182,23 +207,14 @@ func New(mgr manager.Manager, o Options) (*Reconciler, error) {
 	return r, ctrl.NewControllerManagedBy(mgr).
 		Named("optimizationpipeline").
 		For(&v1alpha1.OptimizationPipeline{}, builder.WithPredicates(asksForMore())).
-		Owns(&batchv1.Job{}).
-		Watches(&corev1.Pod{}, handler.EnqueueRequestsFromMapFunc(pipelineOf)).
+		Owns(&batchv1.Job{}, builder.WithPredicates(tellsOfJob())).
+		Watches(&corev1.Pod{}, handler.EnqueueRequestsFromMapFunc(pipelineOf), builder.WithPredicates(tellsOfPod())).
 		WatchesRawSource(source.Func(waking.start)).
 		WithOptions(controller.Options{
 			MaxConcurrentReconciles: o.Concurrency,
 			RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](50*time.Millisecond, maxRetryDelay),
 		}).
 		Complete(r)
-}
-
-// asksForMore lets changes of a pipeline through that a person makes, and not those of its status.
-func asksForMore() predicate.Predicate {
-	return predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
-		return e.ObjectNew.GetDeletionTimestamp() != nil || e.ObjectOld.GetGeneration() != e.ObjectNew.GetGeneration() ||
-			e.ObjectOld.GetAnnotations()[v1alpha1.RerunAnnotation] != e.ObjectNew.GetAnnotations()[v1alpha1.RerunAnnotation] ||
-			!maps.Equal(e.ObjectOld.GetLabels(), e.ObjectNew.GetLabels())
-	}}
 }
 
 // pipelineOf names the pipeline that a pod belongs to.
@@ -275,7 +291,7 @@ func (r *Reconciler) line(ctx context.Context) error {
 		for i := range wanted {
 			tickets = append(tickets, wanted[i].ticket)
 		}
-		r.places.observe(client.ObjectKeyFromObject(p), placesOf(seen.children, p.Spec.RunPolicy.NodeLost(), v.now), v.unseen(), tickets)
+		r.places.observe(client.ObjectKeyFromObject(p), placesOf(seen.all(), p.Spec.RunPolicy.NodeLost(), v.now), v.unseen(), tickets)
 	}
 	return nil
 }

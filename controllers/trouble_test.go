@@ -228,10 +228,7 @@ func TestAStageLeavesANodeThatIsLost(t *testing.T) {
 		if o.Stage != "prune" || o.Attempt > 1 {
 			return act{}
 		}
-		node := &corev1.Binding{Target: corev1.ObjectReference{Kind: "Node", Name: "edge-7"}} // its pod stays until it says that it ended
-		if err := w.client.SubResource("binding").Create(t.Context(), pod, node); err != nil {
-			t.Error(err)
-		}
+		w.bind(pod, "edge-7")
 		now := metav1.Now()
 		return act{status: &corev1.PodStatus{
 			Phase:             corev1.PodRunning,
@@ -243,16 +240,80 @@ func TestAStageLeavesANodeThatIsLost(t *testing.T) {
 	}
 	w.run(bound(1)) // the pod that nobody hears of holds no place
 	w.pipeline("p", func(p *v1alpha1.OptimizationPipeline) {
-		p.Spec.RunPolicy.NodeLostSeconds, p.Spec.RunPolicy.BackoffSeconds = ptr.To[int64](2), ptr.To[int32](2)
+		p.Spec.RunPolicy.NodeLostSeconds, p.Spec.RunPolicy.Retries = ptr.To[int64](2), ptr.To[int32](0) // it is no failure of the stage's
 	})
 	w.waits("p", reasonNodeNotReady)
-	p := w.waits("p", walk.ReasonRetrying)
-	if got := stageStatus(&p.Status, "prune"); got.Failures != 1 || !strings.Contains(got.Message, "node edge-7 has not answered for nodeLostSeconds, 2") {
-		t.Errorf("after %d failures: %s", got.Failures, got.Message)
-	}
-	p = w.settled("p", walk.ReasonAllStagesRun)
+	p := w.settled("p", walk.ReasonAllStagesRun)
 	if got := stageStatus(&p.Status, "prune").Attempt; got != 2 {
 		t.Errorf("attempt %d", got)
+	}
+	w.eventually("an event that names the node", func() bool {
+		return slices.ContainsFunc(w.events("p"), func(e string) bool {
+			return strings.HasPrefix(e, "NodeLost: ") && strings.Contains(e, "node edge-7 has not answered for nodeLostSeconds, 2")
+		})
+	})
+}
+
+// TestAnAttemptThatIsStoppedCountsAsNoFailure has pods that never end, as on a node that is gone.
+func TestAnAttemptThatIsStoppedCountsAsNoFailure(t *testing.T) {
+	t.Parallel()
+	tests := map[string]struct {
+		first act // of prune
+		then  func(*world)
+	}{
+		"as the spec changed": {act{hang: true}, func(w *world) {
+			w.until("p", "running prune", func(p *v1alpha1.OptimizationPipeline) bool {
+				return stageStatus(&p.Status, "prune").State == v1alpha1.StageRunning
+			})
+			w.edit("p", func(p *v1alpha1.OptimizationPipeline) { p.Spec.Stages[0].Prune.Sparsity = "0.6" })
+		}},
+		"as it did not start": {act{status: waitingPod("ErrImagePull", "connection refused")}, func(*world) {}},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.play = func(o *stage.Order, pod *corev1.Pod) act {
+				if o.Stage != "prune" || o.Attempt > 1 {
+					return act{}
+				}
+				w.bind(pod, "edge-7")
+				return tt.first
+			}
+			w.run(func(o *Options, _ *ctrl.Options, _ *Reconciler) { o.StartGrace = time.Second })
+			w.pipeline("p", func(p *v1alpha1.OptimizationPipeline) {
+				p.Spec.RunPolicy.NodeLostSeconds, p.Spec.RunPolicy.StartDeadlineSeconds = ptr.To[int64](2), ptr.To[int64](2)
+				p.Spec.RunPolicy.Retries, p.Spec.Template.TerminationGracePeriodSeconds = ptr.To[int32](0), ptr.To[int64](1)
+			})
+			tt.then(w)
+			p := w.settled("p", walk.ReasonAllStagesRun)
+			if got := stageStatus(&p.Status, "prune"); got.Attempt != 2 || len(w.jobs("p", "prune")) != 2 {
+				t.Errorf("attempt %d beside %d Jobs: the first is to be there yet", got.Attempt, len(w.jobs("p", "prune")))
+			}
+		})
+	}
+}
+
+// events are those of a pipeline, each its reason and what it says.
+func (w *world) events(pipeline string) []string {
+	w.t.Helper()
+	var list corev1.EventList
+	if err := w.client.List(w.t.Context(), &list, client.InNamespace(w.namespace), client.MatchingFields{"involvedObject.name": pipeline}); err != nil {
+		w.t.Fatal(err)
+	}
+	var out []string
+	for _, e := range list.Items {
+		out = append(out, e.Reason+": "+e.Message)
+	}
+	return out
+}
+
+// bind has a pod on a node that nobody hears of: it stays until it says that it ended.
+func (w *world) bind(pod *corev1.Pod, name string) {
+	w.t.Helper()
+	node := &corev1.Binding{Target: corev1.ObjectReference{Kind: "Node", Name: name}}
+	if err := w.client.SubResource("binding").Create(w.t.Context(), pod, node); err != nil {
+		w.t.Error(err)
 	}
 }
 

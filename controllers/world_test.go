@@ -76,6 +76,7 @@ type world struct {
 	pods     map[string]bool           // seen
 	store    map[string]*stage.Outcome // what is committed, by input hash
 	runs     map[string]int            // pods that ran, by stage
+	reads    map[string]int            // pods that read a result, by stage
 	computed map[string]int            // pods that computed a result and did not find it, by input hash
 	played   []stage.Order
 	play     func(order *stage.Order, pod *corev1.Pod) act // nil: succeeds
@@ -83,6 +84,8 @@ type world struct {
 	files    map[string]int32                              // what is published, by pipeline
 	latency  int                                           // LatencyMicros of what is computed; 0: not measured
 	model    string                                        // what the model's address holds
+
+	unreadable *corev1.PodStatus // of pods that read results; nil: they read
 }
 
 // act is what a pod does.
@@ -106,7 +109,7 @@ func newWorld(t testing.TB) *world {
 
 func newWorldOn(t testing.TB, config *rest.Config) *world {
 	t.Helper()
-	w := &world{t: t, config: config, pods: map[string]bool{}, store: map[string]*stage.Outcome{}, runs: map[string]int{}, computed: map[string]int{}, files: map[string]int32{}, metrics: map[string]string{}}
+	w := &world{t: t, config: config, pods: map[string]bool{}, store: map[string]*stage.Outcome{}, runs: map[string]int{}, reads: map[string]int{}, computed: map[string]int{}, files: map[string]int32{}, metrics: map[string]string{}}
 	scheme, err := Scheme()
 	if err != nil {
 		t.Fatal(err)
@@ -207,6 +210,10 @@ func (w *world) playPod(ctx context.Context, pod *corev1.Pod) {
 		w.t.Errorf("order of %s: %v", pod.Name, err)
 		return
 	}
+	if slices.Contains(pod.Spec.Containers[0].Args, "read") {
+		w.playReader(ctx, pod, order)
+		return
+	}
 	w.mu.Lock()
 	play := w.play
 	w.played = append(w.played, *order)
@@ -230,6 +237,26 @@ func (w *world) playPod(ctx context.Context, pod *corev1.Pod) {
 		return
 	}
 	w.end(ctx, pod, order, a)
+}
+
+// playReader answers what `espalier stage read` does: what is in the store, or that nothing is.
+func (w *world) playReader(ctx context.Context, pod *corev1.Pod, order *stage.Order) {
+	w.mu.Lock()
+	w.reads[order.Stage]++
+	stored := w.store[order.InputHash]
+	held := w.unreadable
+	w.mu.Unlock()
+	switch {
+	case held != nil:
+		w.setStatus(ctx, pod, *held)
+	case stored != nil:
+		answer := *stored
+		answer.Stage = order.Stage
+		w.end(ctx, pod, order, act{message: said(answer)})
+	default:
+		lost := stage.Outcome{Stage: order.Stage, InputHash: order.InputHash, Reason: walk.ReasonResultsLost, Message: "the store does not have the stage's result"}
+		w.end(ctx, pod, order, act{exit: 6, message: said(lost)})
+	}
 }
 
 // end ends a pod that runs.

@@ -43,6 +43,9 @@ type managerOptions struct {
 	byDigest    bool
 	allowed     controllers.Policy
 	allowedIDs  string
+	resources   controllers.Resources
+	requests    []string
+	limits      []string
 	maxInFlight int
 	concurrency int
 	qps         float32
@@ -81,6 +84,8 @@ KUBECONFIG, the service account of the pod it runs in, or ~/.kube/config. Logs a
 	flags.StringVar(&o.allowedIDs, "allowed-ids", fmt.Sprintf("%d-%d", controllers.DefaultIDs.First, controllers.DefaultIDs.Last), "users and groups that pipelines may have their pods run as, the first and the last")
 	flags.Int32Var(&o.allowed.MaxPriority, "max-priority", 0, "up to which a pipeline's priority counts; below 0 it always does")
 	flags.BoolVar(&o.allowed.SharedStore, "shared-store-reuse", false, "reuse what pipelines of other namespaces have in the same store: whoever may write to it is believed")
+	flags.StringSliceVar(&o.requests, "stage-requests", []string{"cpu=500m", "memory=512Mi"}, "what stages request where a pipeline's template does not say (repeatable, or comma-separated); a stage trains with as many threads as its limit of cpu, or else its request")
+	flags.StringSliceVar(&o.limits, "stage-limits", []string{"memory=2Gi"}, "limits of stages where a pipeline's template does not say (repeatable, or comma-separated)")
 	flags.IntVar(&o.maxInFlight, "max-in-flight", 50, "Jobs in flight at a time in the cluster, those of a queue not counted; 0: no bound")
 	flags.IntVar(&o.concurrency, "concurrency", 10, "pipelines looked at side by side")
 	flags.Float32Var(&o.qps, "qps", 100, "requests a second to the API server, on average")
@@ -120,6 +125,9 @@ func (o *managerOptions) check() error {
 	if o.allowed.IDs, err = controllers.ParseIDRange(o.allowedIDs); err != nil {
 		return fmt.Errorf("--allowed-ids %q: %w", o.allowedIDs, err)
 	}
+	if o.resources, err = controllers.ParseResources(o.requests, o.limits); err != nil {
+		return fmt.Errorf("--stage-requests, --stage-limits: %w", err)
+	}
 	switch {
 	case o.image == "":
 		return errors.New("which image are the stages to run? set --image or " + imageEnv)
@@ -146,7 +154,7 @@ func (o *managerOptions) manager(ctx context.Context, logger logr.Logger) (manag
 		return nil, fmt.Errorf("set up the manager: %w", err)
 	}
 	pinned := o.pinned(ctx, mgr.GetAPIReader(), logger)
-	if _, err := controllers.New(mgr, controllers.Options{Image: o.image, Pinned: pinned, Policy: o.allowed, MaxInFlight: o.maxInFlight, Concurrency: o.concurrency}); err != nil {
+	if _, err := controllers.New(mgr, controllers.Options{Image: o.image, Pinned: pinned, Policy: o.allowed, Resources: o.resources, MaxInFlight: o.maxInFlight, Concurrency: o.concurrency}); err != nil {
 		return nil, fmt.Errorf("set up the controller: %w", err)
 	}
 	if err := mgr.AddHealthzCheck("ping", healthz.Ping); err != nil {

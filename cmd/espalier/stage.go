@@ -31,13 +31,25 @@ result is in the store is not run again. SIGTERM saves a training under way to t
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return o.run(cmd.Context()) },
 	}
-	flags := cmd.Flags()
+	flags := cmd.PersistentFlags()
 	flags.StringVar(&o.job.Claims, "claims", stage.ClaimsPath, "folder where claims are mounted, each under its name")
 	flags.StringVar(&o.job.Secrets, "secrets", stage.SecretsPath, "folder where secrets are mounted, by location")
 	flags.StringVar(&o.job.Cache, "cache", stage.CachePath, "folder for what is fetched, and for temporary files")
 	flags.StringVar(&o.termination, "termination", stage.TerminationPath, "file for the outcome")
+	flags = cmd.Flags()
 	flags.IntVar(&o.job.Workers, "workers", 0, "goroutines for training and measuring; 0: one a processor; changes no result")
 	flags.DurationVar(&o.job.CheckpointEvery, "checkpoint-every", 0, "how often a training under way is saved (default 30s)")
+	cmd.AddCommand(&cobra.Command{
+		Use:   "read",
+		Short: "Read a stage's result from the store",
+		Long: `Answer the order of ` + stage.OrderEnv + ` as the stage itself does, from what the store has. Nothing is run, and nothing is written or
+removed; a result that is not there is an error. The operator has this done where a Job is over and its pod was in another cluster, or is gone.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			o.job.ReadOnly = true
+			return o.run(cmd.Context())
+		},
+	})
 	return cmd
 }
 

@@ -225,10 +225,10 @@ func container(t *testing.T, objects map[string]object, deployment string) map[s
 func TestValuesReachTheManager(t *testing.T) {
 	got := rendered(t, "espalier", "--set=limits.maxInFlight=0,limits.maxPriority=5,limits.qps=7,verbose=true,metrics.enabled=false,priorityClassName=high,nodeSelector.pool=ops",
 		"--set=image.repository=registry.example.com:5000/espalier,image.tag=v2,image.pullPolicy=Always,imagePullSecrets[0].name=pull",
-		"--set=policy.allowedImages={registry.example.com/*},policy.allowedIDs=500-600,policy.sharedStoreReuse=true",
+		"--set=policy.allowedImages={registry.example.com/*},policy.allowedIDs=500-600,policy.sharedStoreReuse=true,stages.requests.cpu=1,stages.requests.memory=1Gi", "--set-json=stages.limits={}",
 		"--set=serviceAccountAnnotations.a=b,podAnnotations.c=d,resources.limits.memory=1Gi")
 	c := container(t, got, "espalier-controller-manager")
-	want := []any{"manager", "--leader-elect", "--max-in-flight=0", "--max-priority=5", "--qps=7", "--allowed-images=registry.example.com/*", "--allowed-ids=500-600", "--shared-store-reuse", "--metrics-bind-address=0", "--verbose"}
+	want := []any{"manager", "--leader-elect", "--max-in-flight=0", "--max-priority=5", "--qps=7", "--stage-limits=", "--stage-requests=cpu=1,memory=1Gi", "--allowed-images=registry.example.com/*", "--allowed-ids=500-600", "--shared-store-reuse", "--metrics-bind-address=0", "--verbose"}
 	if diff := cmp.Diff(want, c["args"]); diff != "" {
 		t.Error(diff)
 	}

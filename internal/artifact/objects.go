@@ -3,6 +3,7 @@ package artifact
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 )
 
@@ -18,6 +19,17 @@ type objects interface {
 	// list returns the keys that begin with prefix, which ends in a slash.
 	list(ctx context.Context, prefix string) ([]string, error)
 	close() error
+}
+
+// readOnly are objects that stay as they are.
+type readOnly struct{ objects }
+
+func (r readOnly) write(_ context.Context, key string, _ io.Reader, _ bool) error {
+	return fmt.Errorf("%s is not written: the store is opened for reading", key)
+}
+
+func (r readOnly) remove(_ context.Context, key string) error {
+	return fmt.Errorf("%s is not removed: the store is opened for reading", key)
 }
 
 // errPresent says that an object was there already.

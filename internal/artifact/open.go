@@ -28,6 +28,8 @@ type Options struct {
 	ClaimRoot string
 	// Base is the folder that relative paths are relative to. Empty: the working directory.
 	Base string
+	// ReadOnly has Open return a store in which nothing is made, written or removed.
+	ReadOnly bool
 
 	silence time.Duration // in place of the constant, for tests
 }
@@ -54,6 +56,17 @@ func Open(ctx context.Context, uri string, o Options) (*Store, error) {
 	a, err := parse(uri, o)
 	if err != nil {
 		return nil, err
+	}
+	s, err := a.store(ctx, uri, o)
+	if err == nil && o.ReadOnly {
+		s.objects = readOnly{s.objects}
+	}
+	return s, err
+}
+
+func (a address) store(ctx context.Context, uri string, o Options) (*Store, error) {
+	if a.local != "" && o.ReadOnly {
+		return &Store{objects: &folder{a.local}, address: strings.TrimRight(uri, "/")}, nil
 	}
 	if a.local != "" {
 		s, err := OpenFolder(a.local)

@@ -196,7 +196,7 @@ func PutResult[T any](ctx context.Context, s *Store, hash string, result *T) (*T
 }
 
 // GetResult returns the result committed under a hash, or ErrNotFound. A result that cannot be read, or whose blobs are missing or
-// damaged, is removed and counts as not there.
+// damaged, counts as not there, and is removed unless the store is for reading alone.
 func GetResult[T any](ctx context.Context, s *Store, hash string) (*T, error) {
 	name, err := key(results+s.domain, hash, ".json")
 	if err != nil {
@@ -215,10 +215,10 @@ func GetResult[T any](ctx context.Context, s *Store, hash string) (*T, error) {
 		}
 	}
 	if err != nil {
-		if removing := s.objects.remove(ctx, name); removing != nil {
+		if removing := s.DeleteResult(ctx, hash); removing != nil {
 			return nil, removing
 		}
-		return nil, fmt.Errorf("the result of %s was no good and is removed: %w: %w", hash, err, ErrNotFound)
+		return nil, fmt.Errorf("the result of %s is no good: %w: %w", hash, err, ErrNotFound)
 	}
 	return &result, nil
 }
@@ -244,8 +244,19 @@ func (s *Store) readAll(ctx context.Context, name string) ([]byte, error) {
 	return io.ReadAll(r)
 }
 
-// DeleteResult removes a result that turned out to be damaged.
+// GetPublished returns what was published under a name for people, or ErrNotFound.
+func (s *Store) GetPublished(ctx context.Context, name string) ([]byte, error) {
+	if err := publishable(name); err != nil {
+		return nil, err
+	}
+	return s.readAll(ctx, name)
+}
+
+// DeleteResult removes a result that turned out to be damaged, unless the store is for reading alone.
 func (s *Store) DeleteResult(ctx context.Context, hash string) error {
+	if _, fixed := s.objects.(readOnly); fixed {
+		return nil
+	}
 	name, err := key(results+s.domain, hash, ".json")
 	if err != nil {
 		return err

@@ -2,6 +2,7 @@ package stage
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -25,6 +26,8 @@ type Job struct {
 	Claims, Secrets, Cache string
 	// Workers are goroutines for training and measuring; 0: one a processor.
 	Workers int
+	// ReadOnly has orders carried out from what the store has: a result that is not there is an error, and nothing is run or written.
+	ReadOnly bool
 	// Tool says in the report what made it.
 	Tool string
 	// Log gets what happens, and a heartbeat.
@@ -63,7 +66,8 @@ func (j *Job) run(ctx context.Context, order *Order, log *slog.Logger) (*Outcome
 	}
 	sources := &Sources{
 		Claims: j.Claims, Secrets: j.Secrets, Pinned: order.Pinned, Cache: artifact.Cache{Dir: j.Cache, MaxBytes: order.CacheBytes},
-		Fetched: func(uri string, bytes int64) { log.Info("fetched", "uri", uri, "bytes", bytes) },
+		ReadOnly: j.ReadOnly,
+		Fetched:  func(uri string, bytes int64) { log.Info("fetched", "uri", uri, "bytes", bytes) },
 	}
 	if err := reachable(&order.Spec); err != nil {
 		return outcome, err
@@ -76,11 +80,13 @@ func (j *Job) run(ctx context.Context, order *Order, log *slog.Logger) (*Outcome
 	if !order.SharedStore {
 		store = store.In(order.Namespace)
 	}
-	switch order.Stage {
-	case walk.Publish:
+	switch {
+	case order.Stage == walk.Publish && j.ReadOnly:
+		return outcome, published(ctx, order, store, outcome)
+	case order.Stage == walk.Publish:
 		return outcome, j.publish(ctx, order, store, outcome, log)
-	case walk.Baseline:
-		if err := succeed(ctx, order, store, outcome, log); err != nil {
+	case order.Stage == walk.Baseline:
+		if err := j.succeed(ctx, order, store, outcome, log); err != nil {
 			return outcome, err
 		}
 	}
@@ -88,7 +94,7 @@ func (j *Job) run(ctx context.Context, order *Order, log *slog.Logger) (*Outcome
 }
 
 // succeed takes the place of an earlier pipeline of the name: its leaf is not to be taken for the answer of this one.
-func succeed(ctx context.Context, order *Order, store *artifact.Store, outcome *Outcome, log *slog.Logger) error {
+func (j *Job) succeed(ctx context.Context, order *Order, store *artifact.Store, outcome *Outcome, log *slog.Logger) error {
 	if !order.First {
 		return nil
 	}
@@ -98,6 +104,9 @@ func succeed(ctx context.Context, order *Order, store *artifact.Store, outcome *
 		return fault.As(fault.Storage, err)
 	}
 	outcome.Earlier = int32(len(files))
+	if j.ReadOnly {
+		return nil
+	}
 	log.Warn("an earlier pipeline of this name left files; its leaf is withdrawn, the rest stays until this one publishes",
 		"uri", store.String()+"/"+home, "files", files)
 	keep := slices.DeleteFunc(slices.Clone(files), func(name string) bool { return name == SelectedFile })
@@ -125,7 +134,7 @@ func (j *Job) stage(ctx context.Context, order *Order, sources *Sources, store *
 	}
 	progress := &progressLog{log: log}
 	runner := &Runner{
-		Spec: &order.Spec, Store: store, Pinned: order.Pinned, Workers: j.Workers, Progress: progress.tell,
+		Spec: &order.Spec, Store: store, Pinned: order.Pinned, Workers: j.Workers, ReadOnly: j.ReadOnly, Progress: progress.tell,
 		CheckpointEvery: j.CheckpointEvery, Grace: order.grace() * 4 / 5,
 		Warn: func(_ string, err error) { log.Warn("goes on", "error", err.Error()) },
 	}
@@ -223,6 +232,29 @@ func (j *Job) publish(ctx context.Context, order *Order, store *artifact.Store, 
 		err = found.lost(ctx, home, err)
 	}
 	return fault.As(fault.Storage, err)
+}
+
+// published reports whether an order to publish was carried out: the result, which is written last, says of which order it is.
+func published(ctx context.Context, order *Order, store *artifact.Store, outcome *Outcome) error {
+	home := Home(order.Namespace, order.Pipeline)
+	data, err := store.GetPublished(ctx, home+"/"+ResultFile)
+	if errors.Is(err, artifact.ErrNotFound) {
+		err = fmt.Errorf("%w: %w", errNoResult, err)
+	}
+	if err != nil {
+		return fault.As(fault.Storage, err)
+	}
+	var found v1alpha1.OptimizationPipeline
+	if err := json.Unmarshal(data, &found); err != nil {
+		return fault.As(fault.Storage, fmt.Errorf("%w: %s: %w", errNoResult, ResultFile, err))
+	}
+	if !slices.ContainsFunc(found.Status.Stages, func(s v1alpha1.StageStatus) bool {
+		return s.Name == walk.Publish && s.State == v1alpha1.StageCompleted && s.InputHash == order.InputHash
+	}) {
+		return fault.As(fault.Storage, fmt.Errorf("%w: what is published is something else", errNoResult))
+	}
+	outcome.URI = store.String() + "/" + home
+	return nil
 }
 
 // concluded is the status as it is once this order is carried out.

@@ -43,6 +43,7 @@ func Reason(err error) string {
 		err    error
 		reason string
 	}{
+		{errNoResult, walk.ReasonResultsLost},
 		{context.Canceled, ReasonInterrupted}, {ErrInputChanged, walk.ReasonInputChanged}, {errVersion, ReasonVersion}, {errLost, ReasonDamaged},
 		{artifact.ErrDenied, ReasonDenied}, {artifact.ErrTooLarge, ReasonCache}, {artifact.ErrTemporary, ReasonUnavailable},
 		{artifact.ErrDamaged, ReasonDamaged}, {artifact.ErrNotFound, ReasonNotFound},

@@ -31,6 +31,8 @@ type Runner struct {
 	// result counts, whichever machine made it.
 	KernelClass string
 	Workers     int
+	// ReadOnly has only committed results count: nothing is run, measured or written.
+	ReadOnly bool
 	// Progress is told how far a stage's training has come.
 	Progress func(stage string, p train.Progress)
 	// Warn, if set, is told of what went wrong and does not matter.
@@ -42,7 +44,7 @@ type Runner struct {
 }
 
 // Run returns the result of a stage, walk.Baseline or one of the spec's: the committed one if there is one (reused), else by running
-// it. parent is the float model it works on, "" for the pipeline's own.
+// it, which a ReadOnly one does not do. parent is the float model it works on, "" for the pipeline's own.
 func (r *Runner) Run(ctx context.Context, name, parent string) (result *Result, hash string, reused bool, err error) {
 	s, err := r.settings(name)
 	if err != nil {
@@ -62,12 +64,17 @@ func (r *Runner) Run(ctx context.Context, name, parent string) (result *Result, 
 	result, err = artifact.GetResult[Result](ctx, r.Store, hash)
 	if err == nil {
 		if err = r.check(ctx, s, hash, result); err == nil {
-			result.Stage = name
-			return result, hash, true, r.timed(ctx, result)
+			if result.Stage = name; !r.ReadOnly {
+				err = r.timed(ctx, result)
+			}
+			return result, hash, true, err
 		}
 	}
 	if !errors.Is(err, artifact.ErrNotFound) {
 		return nil, hash, false, fault.As(fault.Storage, err)
+	}
+	if r.ReadOnly {
+		return nil, hash, false, fault.As(fault.Storage, fmt.Errorf("%w: %w", errNoResult, err))
 	}
 	if err := r.prepare(ctx); err != nil {
 		return nil, hash, false, err
@@ -75,6 +82,9 @@ func (r *Runner) Run(ctx context.Context, name, parent string) (result *Result, 
 	result, err = r.compute(ctx, s, hash, parent)
 	return result, hash, false, err
 }
+
+// errNoResult says that there is nothing to read.
+var errNoResult = errors.New("the store does not have the stage's result")
 
 // check compares a committed result with its leaf. One that does not tell the truth is removed, and counts as not there.
 func (r *Runner) check(ctx context.Context, s settings, hash string, result *Result) error {
@@ -86,7 +96,7 @@ func (r *Runner) check(ctx context.Context, s settings, hash string, result *Res
 	if wrong == nil {
 		return nil
 	}
-	r.warn(s.name, fmt.Errorf("the result %s is not believed, and the stage run: %w", hash, wrong))
+	r.warn(s.name, fmt.Errorf("the result %s is not believed: %w", hash, wrong))
 	if err := r.Store.DeleteResult(ctx, hash); err != nil {
 		return err
 	}

@@ -24,6 +24,8 @@ type Sources struct {
 	Cache artifact.Cache
 	// Pinned, where given, is what model and dataset must still be.
 	Pinned *v1alpha1.Baseline
+	// ReadOnly has Open return a store in which nothing is written or removed.
+	ReadOnly bool
 	// Fetched, if set, is told of what was brought.
 	Fetched func(uri string, bytes int64)
 }
@@ -101,7 +103,9 @@ func (s *Sources) Open(ctx context.Context, spec *v1alpha1.OptimizationPipelineS
 		return nil, fault.As(fault.Spec, errors.New("spec.artifacts is missing: in a cluster, stages keep what they make there"))
 	}
 	l := spec.Artifacts.Location
-	store, err := artifact.Open(ctx, l.URI, s.options(spec, l, l, artifactsFolder))
+	options := s.options(spec, l, l, artifactsFolder)
+	options.ReadOnly = s.ReadOnly
+	store, err := artifact.Open(ctx, l.URI, options)
 	if errors.Is(err, artifact.ErrBadAddress) {
 		return nil, fault.As(fault.Spec, fmt.Errorf("spec.artifacts.uri: %w", err))
 	}

@@ -22,6 +22,13 @@
 - --{{ $flag }}={{ int64 $value }}
 {{- end }}
 {{- end }}
+{{- range $flag, $value := dict "stage-requests" .Values.stages.requests "stage-limits" .Values.stages.limits }}
+{{- if not (kindIs "invalid" $value) }}
+{{- $list := list }}
+{{- range $name, $quantity := $value }}{{ $list = append $list (printf "%s=%v" $name $quantity) }}{{ end }}
+- {{ printf "--%s=%s" $flag (join "," $list) | quote }}
+{{- end }}
+{{- end }}
 {{- with .Values.policy }}
 {{- range .allowedImages }}
 - {{ printf "--allowed-images=%s" . | quote }}
