@@ -131,11 +131,29 @@ func tilted(tilt float64) string {
 func (s *search) zeros() string {
 	for _, c := range s.Spec.Constraints {
 		if c.Metric == v1alpha1.Sparsity && c.Min != nil {
-			stage := v1alpha1.Stage{From: v1alpha1.FromModel, Prune: &v1alpha1.Prune{Sparsity: *c.Min, Reconstruct: true}}
+			stage := v1alpha1.Stage{From: v1alpha1.FromModel, Prune: &v1alpha1.Prune{Sparsity: s.sparsity(*c.Min), Reconstruct: true}}
 			return s.try(stage, 0, "makes the zeros that a constraint asks for").name
 		}
 	}
 	return v1alpha1.FromModel
+}
+
+// sparsity is what a stage has to say for a leaf to have at least so many zeros: every layer has a whole number of them, the nearest to its
+// share, so that half a weight a layer is missing at most.
+func (s *search) sparsity(least v1alpha1.Decimal) v1alpha1.Decimal {
+	share, err := least.Float(0)
+	layers, weights := 0, 0
+	for _, l := range s.Layers {
+		if !l.Kept {
+			layers, weights = layers+1, weights+l.Weights
+		}
+	}
+	if err != nil || share == 0 || weights == 0 {
+		return least
+	}
+	const places = 1e6
+	enough := math.Ceil(places*(share+0.5*float64(layers)/float64(weights))) / places
+	return v1alpha1.Decimal(strconv.FormatFloat(min(enough, 1-1/places), 'f', -1, 64))
 }
 
 // trains reports whether trials may train.

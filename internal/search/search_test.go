@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"espalier.dev/espalier/api/v1alpha1"
+	"espalier.dev/espalier/optimizer/prune"
 	"espalier.dev/espalier/optimizer/sensitivity"
 )
 
@@ -257,5 +258,36 @@ func TestPricesAreThoseOfTheLastClusterStage(t *testing.T) {
 	}
 	if got := Prices(layers, chain[:1]); got != nil {
 		t.Errorf("without a cluster stage: %v", got)
+	}
+}
+
+// A prune stage gives every layer the nearest whole number of zeros to its share, which may be too few in all.
+func TestZerosThatAConstraintAsksForAreEnoughInAnyLayers(t *testing.T) {
+	for _, least := range []string{"0.5", "0.7", "0.333333", "0.95", "0.0001"} {
+		for first := range 40 {
+			s := &search{Input: Input{Layers: []sensitivity.Layer{{Weights: 9, Kept: true}}}}
+			sizes := []int{first + 20, 2*first + 33, 216, 501}
+			for _, n := range sizes {
+				s.Layers = append(s.Layers, sensitivity.Layer{Weights: n})
+			}
+			asked := s.sparsity(v1alpha1.Decimal(least))
+			share, err := asked.Float(0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			zeros, all := 0, 0
+			for _, n := range sizes {
+				zeros, all = zeros+prune.Count(n, share), all+n
+			}
+			if want, _ := strconv.ParseFloat(least, 64); float64(zeros) < want*float64(all) || float64(zeros) > want*float64(all)+float64(len(sizes))+1 {
+				t.Errorf("%s of %v: sparsity %s, %d zeros of %d", least, sizes, asked, zeros, all)
+			}
+		}
+	}
+	for least, want := range map[string]v1alpha1.Decimal{"0": "0", "0.999": "0.999999", "1": "0.999999"} {
+		s := &search{Input: Input{Layers: []sensitivity.Layer{{Weights: 100}}}}
+		if got := s.sparsity(v1alpha1.Decimal(least)); got != want {
+			t.Errorf("%s: sparsity %s, want %s", least, got, want)
+		}
 	}
 }
