@@ -15,6 +15,7 @@ import (
 
 	"espalier.dev/espalier/api/v1alpha1"
 	"espalier.dev/espalier/internal/fault"
+	"espalier.dev/espalier/internal/stage"
 	"espalier.dev/espalier/optimizer/bundle"
 	"espalier.dev/espalier/optimizer/measure"
 	"espalier.dev/espalier/optimizer/target"
@@ -70,7 +71,11 @@ func newBundleCommand(streams *ioStreams) *cobra.Command {
 				}
 				o.Results = nil
 				for _, v := range measured.Metrics.Values() {
-					o.Results = append(o.Results, bundle.Result{Name: string(v.Name), Value: fmt.Sprintf("%s on %d samples", v.Value, source.Len())})
+					text := v.Value
+					if v.Name.OfAnswers() {
+						text += fmt.Sprintf(" on %d samples", source.Len())
+					}
+					o.Results = append(o.Results, bundle.Result{Name: string(v.Name), Value: text})
 				}
 			}
 			b, err := bundle.Make(leaf, o)
@@ -117,9 +122,9 @@ func historyOf(leaf []byte, path, result string) (history []string, results []bu
 	if errors.Is(err, fs.ErrNotExist) && !named {
 		return nil, nil, nil
 	}
-	var pipeline v1alpha1.OptimizationPipeline
+	var pipeline *v1alpha1.OptimizationPipeline
 	if err == nil {
-		err = json.Unmarshal(content, &pipeline)
+		pipeline, _, err = stage.ReadResult(content)
 	}
 	if err != nil {
 		return nil, nil, fmt.Errorf("--result: %s: %w", result, err)
@@ -132,12 +137,16 @@ func historyOf(leaf []byte, path, result string) (history []string, results []bu
 	case at < 0:
 		return nil, nil, nil
 	}
-	stage := pipeline.Status.Stages[at]
-	for _, v := range stage.Leaf.Metrics {
-		results = append(results, bundle.Result{Name: v.Name, Value: v.Value + " on the validation split"})
+	found := pipeline.Status.Stages[at]
+	for _, v := range found.Leaf.Metrics {
+		text := v.Value
+		if measure.Name(v.Name).OfAnswers() {
+			text += " on the validation split"
+		}
+		results = append(results, bundle.Result{Name: v.Name, Value: text})
 	}
-	for name := stage.Name; name != "" && name != v1alpha1.FromModel; {
-		line, input := stageLine(&pipeline, name)
+	for name := found.Name; name != "" && name != v1alpha1.FromModel; {
+		line, input := stageLine(pipeline, name)
 		history, name = append(history, line), input
 	}
 	if b := pipeline.Status.Baseline; b != nil {
@@ -154,15 +163,12 @@ func stageLine(p *v1alpha1.OptimizationPipeline, name string) (line, input strin
 			input = s.Input
 		}
 	}
-	for _, s := range p.Spec.Stages {
-		if s.Name != name {
-			continue
-		}
-		for verb, settings := range map[string]any{"prune": s.Prune, "cluster": s.Cluster, "quantize": s.Quantize} {
-			if text, err := json.Marshal(settings); err == nil && string(text) != "null" {
-				return fmt.Sprintf("%s: %s %s", name, verb, text), input
-			}
+	line = name
+	if s := p.Spec.Stage(name); s != nil {
+		technique, section := s.Technique()
+		if text, err := json.Marshal(section); err == nil {
+			line = fmt.Sprintf("%s: %s %s", name, technique, text)
 		}
 	}
-	return name, input
+	return line, input
 }

@@ -123,6 +123,9 @@ func (f *dataFlags) asked() (*v1alpha1.OptimizationPipeline, error) {
 	if err != nil {
 		return nil, fault.As(fault.Spec, fmt.Errorf("--pipeline: %w: name a manifest or a result.json", err))
 	}
+	if p, searched, err := stage.ReadResult(text); err == nil && searched != nil { // what a search did is no field of a manifest
+		return p, nil
+	}
 	p, err := v1alpha1.Decode(text)
 	if err != nil {
 		return nil, fault.As(fault.Spec, fmt.Errorf("--pipeline %s: %w", f.pipeline, err))

@@ -142,3 +142,45 @@ func mustFolder(t *testing.T, folder, file string) string {
 	}
 	return filepath.Join(folder, file)
 }
+
+func TestZerosThatAGoalAsksForAreThere(t *testing.T) {
+	path := project(t)
+	text := strings.Replace(goalOf(t), "max: 0.01", "max: 0.9", 1)
+	write(t, path, []byte(strings.Replace(text, "  search:", "  - {metric: Sparsity, min: 0.7}\n  training: {epochs: 0}\n  search:", 1)))
+	write(t, path, []byte(strings.Replace(string(read(t, path)), "minimize: CompressedBytes, ", "", 1)))
+	out := filepath.Join(t.TempDir(), "out")
+	p, s, _, stderr := searched(t, path, out)
+	if p.Status.Selected == nil || p.Status.Selected.Stage != "trial-01" || len(s.Trials) != 1 {
+		t.Fatalf("%+v\n%s", p.Status.Selected, stderr)
+	}
+	leaf, result := filepath.Join(out, "leaves", "trial-01.tflite"), filepath.Join(out, "result.json")
+	data := filepath.Join(filepath.Dir(path), "data.npz")
+	if _, stderr, code := espalier(context.Background(), "evaluate", leaf, "--dataset", data, "--pipeline", result); code != 0 {
+		t.Errorf("evaluate as the search's result says: exit code %d: %s", code, stderr)
+	}
+	firmware := filepath.Join(out, "firmware")
+	if _, stderr, code := espalier(context.Background(), "bundle", leaf, "--target", "cortex-m4", "-o", firmware); code != 0 {
+		t.Fatalf("exit code %d: %s", code, stderr)
+	}
+	card := string(read(t, filepath.Join(firmware, "MODEL_CARD.md")))
+	sparsity := walk.Value(p.Status.Selected.Metrics, v1alpha1.Sparsity)
+	for _, want := range []string{`- trial-01: prune {`, `"reconstruct":true`, "| Sparsity | " + sparsity + " |", " on the validation split |"} {
+		if !strings.Contains(card, want) {
+			t.Errorf("the model card does not say %q:\n%s", want, card)
+		}
+	}
+}
+
+func TestAModelCardNamesEveryTechnique(t *testing.T) {
+	p := &v1alpha1.OptimizationPipeline{}
+	p.Spec.Stages = []v1alpha1.Stage{{Name: "fineTune", FineTune: &v1alpha1.FineTune{}}, {Name: "prune", Prune: &v1alpha1.Prune{}},
+		{Name: "cluster", Cluster: &v1alpha1.Cluster{}}, {Name: "quantize", Quantize: &v1alpha1.Quantize{}}}
+	for _, technique := range v1alpha1.Techniques() {
+		if line, _ := stageLine(p, technique); !strings.HasPrefix(line, technique+": "+technique+" {") {
+			t.Errorf("%s: %q", technique, line)
+		}
+	}
+	if line, _ := stageLine(p, "another"); line != "another" {
+		t.Error(line)
+	}
+}

@@ -71,6 +71,11 @@ func (n Name) Metric() Name {
 	return Name(metric)
 }
 
+// OfAnswers reports whether the metric is of answers to samples. The others are of the file, or of the machine.
+func (n Name) OfAnswers() bool {
+	return !slices.Contains([]Name{Sparsity, Clusters, FileBytes, CompressedBytes, ArenaBytes, LatencyMicros}, n.Metric())
+}
+
 // Format writes a metric as a decimal of at most six places.
 func Format(v float64) string {
 	text := strconv.FormatFloat(v, 'f', 6, 64)
