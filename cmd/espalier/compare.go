@@ -21,13 +21,20 @@ func newCompareCommand(streams *ioStreams) *cobra.Command {
 	var format output
 	var data dataFlags
 	var samples int
-	var signature, device, explorer string
+	var signature, name, explorer string
 	cmd := &cobra.Command{
 		Use:     "compare A B [--dataset DATA]",
 		Short:   "Show how far model B is from model A: outputs, layers, weights",
 		Example: "  espalier compare model.tflite leaf.tflite --dataset data.npz",
 		Args:    cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			device, err := data.target(name)
+			if err != nil {
+				return err
+			}
+			if name != "" && data.path == "" {
+				return fault.As(fault.Spec, errors.New("--target says in how many answers the device differs, and needs --dataset"))
+			}
 			a, err := readSignature(args[0], signature)
 			if err != nil {
 				return err
@@ -67,13 +74,13 @@ func newCompareCommand(streams *ioStreams) *cobra.Command {
 			if err := showComparison(streams, comparison); err != nil || divergence == nil {
 				return err
 			}
-			_, err = fmt.Fprintf(streams.Out, "\nas %s computes, B differs from LiteRT in %s\n", device, describeDivergence(divergence))
+			_, err = fmt.Fprintf(streams.Out, "\nas %s computes, B differs from LiteRT in %s\n", device.Name, describeDivergence(divergence))
 			return err
 		},
 	}
 	format.addFlag(cmd)
 	data.add(cmd, false)
-	targetFlag(cmd, &device)
+	targetFlag(cmd, &name)
 	cmd.Flags().StringVar(&explorer, "model-explorer", "", "folder for B's overlays in Model Explorer: error.json, zeros.json, codes.json")
 	cmd.Flags().StringVar(&signature, "signature", "", "signature to compare, of models with several; default: serving_default, else the file's first")
 	cmd.Flags().IntVar(&samples, "layer-samples", 16, "samples to compare layers on")
@@ -81,18 +88,11 @@ func newCompareCommand(streams *ioStreams) *cobra.Command {
 }
 
 // divergenceOn says in how many answers a device's runtime differs from LiteRT; nil without a device or samples, and where the runtime is LiteRT.
-func divergenceOn(ctx context.Context, model []byte, source dataset.Source, device string) (*measure.Divergence, error) {
-	if device == "" {
+func divergenceOn(ctx context.Context, model []byte, source dataset.Source, device *target.Target) (*measure.Divergence, error) {
+	if device == nil || source == nil {
 		return nil, nil
 	}
-	t, err := target.Lookup(device)
-	if err != nil {
-		return nil, fault.As(fault.Spec, fmt.Errorf("--target: %w", err))
-	}
-	if source == nil {
-		return nil, fault.As(fault.Spec, errors.New("--target says in how many answers the device differs, and needs --dataset"))
-	}
-	d, err := measure.Diverges(ctx, model, source, t)
+	d, err := measure.Diverges(ctx, model, source, device)
 	if err != nil {
 		return nil, unmeasured(err)
 	}

@@ -54,7 +54,7 @@ func newEvaluateCommand(streams *ioStreams) *cobra.Command {
 			if err != nil {
 				return unmeasured(fmt.Errorf("%s: %w", args[0], err))
 			}
-			divergence, err := divergenceOn(cmd.Context(), content, source, device)
+			divergence, err := divergenceOn(cmd.Context(), content, source, options.Target)
 			if err != nil {
 				return err
 			}
