@@ -77,7 +77,7 @@ func noise(run *integer.Executor, draw *rand.Rand) error {
 			switch {
 			case tensor.Type == schema.TensorTypeFLOAT32:
 				low, high := realRange(g, t)
-				x[j] = low + (high-low)*draw.Float32()
+				x[j] = low + float32((high-low)*draw.Float32()) // rounded twice on every processor
 			case quantized && tensor.Type == schema.TensorTypeINT16:
 				x[j] = scale * float32(draw.IntN(1<<16)-1<<15)
 			case quantized:

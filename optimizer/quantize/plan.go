@@ -302,15 +302,16 @@ func (p *Plan) isInt4(l Layer) bool {
 			break
 		}
 	}
+	if bits == AsGiven && p.Options.Packed[l.Weight] {
+		bits = Four
+	}
 	switch {
-	case bits == AsGiven && p.Options.Packed[l.Weight]:
 	case bits != Four:
 		return false
 	case RuleOf(n).Weights.Int4 == 0:
 		p.Notes = append(p.Notes, fmt.Sprintf("weights %q keep 8 bits: LiteRT has no int4 kernel of %s", l.Name, n))
 		return false
-	}
-	if p.Nodes[l.Node].Wide {
+	case p.Nodes[l.Node].Wide:
 		p.Notes = append(p.Notes, fmt.Sprintf("weights %q keep 8 bits: %s has int16 activations, which int4 weights do not go with", l.Name, n))
 		return false
 	}

@@ -62,14 +62,13 @@ func (d *Data) course(class string, width, height float64) template.HTML {
 	if d.Search == nil {
 		return ""
 	}
-	var trials []Trial
 	var prices []float64
 	for _, t := range d.Search.Trials {
 		if t.Price > 0 {
-			trials, prices = append(trials, t), append(prices, t.Price)
+			prices = append(prices, t.Price)
 		}
 	}
-	if len(trials) < 2 {
+	if len(prices) < 2 {
 		return ""
 	}
 	const left, right, top, bottom = 62.0, 14.0, 22.0, 46.0
