@@ -58,7 +58,7 @@ func (l *localWalk) trials() map[string]search.Result {
 	for name, fact := range l.facts.Stages {
 		switch fact.State {
 		case v1alpha1.StageFailed:
-			out[name] = search.Result{}
+			out[name] = search.Result{Seconds: fact.Ended.Sub(fact.Started.Time).Seconds()}
 		case v1alpha1.StageCompleted:
 			seconds, _ := strconv.ParseFloat(l.results[name].Seconds, 64)
 			out[name] = search.Result{Leaf: fact.Leaf, Seconds: seconds}
