@@ -78,7 +78,7 @@ func (v *view) stops() bool {
 }
 
 // yields reports whether a Job gives its place back: it cannot start, has had its grace, and others wait for a place. While nobody does it
-// keeps it, for a node, an image or a quota to come, until its time to start is over.
+// keeps it, for a node, an image or a quota to come, until its time to start is over or the spec is another.
 func (v *view) yields(c child) bool {
 	at, stuck := v.yieldsAt(c)
 	return stuck && !at.After(v.now)
@@ -92,7 +92,11 @@ func (v *view) yieldsAt(c child) (at time.Time, stuck bool) {
 	}
 	since := c.waitsSince()
 	at = since.Add(v.pipeline.Spec.RunPolicy.StartDeadline())
-	if v.contended && fact.Reason != "" && fact.Reason != reasonDisrupted && !c.queued() { // something keeps it from starting
+	switch {
+	case fact.Reason == "" || fact.Reason == reasonDisrupted: // nothing keeps it from starting
+	case !c.of(v.pipeline.Generation, v.rerun): // the spec was edited, which may mend it
+		at = since
+	case v.contended && !c.queued():
 		at = earlier(at, since.Add(v.grace))
 	}
 	return at, true
@@ -134,7 +138,8 @@ func earlier(a, b time.Time) time.Time {
 	return a
 }
 
-// yield stops a Job that cannot start. It is tried again after a while, as another attempt that counts against no retry.
+// yield stops a Job that cannot start. It is tried again as another attempt that counts against no retry: at once where the spec is another
+// than that of the Job, else after a while.
 func (r *Reconciler) yield(ctx context.Context, v *view, c child) error {
 	fact := v.facts.Stages[c.stage()]
 	if deadline := v.pipeline.Spec.RunPolicy.StartDeadline(); v.now.Sub(c.waitsSince()) >= deadline {
@@ -144,7 +149,9 @@ func (r *Reconciler) yield(ctx context.Context, v *view, c child) error {
 		}
 		fact.Message = fmt.Sprintf("attempt %d did not start within startDeadlineSeconds, %d, and is followed by another: %s", c.attempt(), int64(deadline.Seconds()), why)
 	}
-	r.setBack(v, c.stage(), fact.Reason, fact.Message, v.grace)
+	if c.of(v.pipeline.Generation, v.rerun) {
+		r.setBack(v, c.stage(), fact.Reason, fact.Message, v.grace)
+	}
 	if err := r.stop(ctx, c); err != nil {
 		return err
 	}

@@ -221,6 +221,27 @@ func TestAJobThatDoesNotStartInTimeIsFollowedByAnother(t *testing.T) {
 	}
 }
 
+func TestAnEditedSpecMendsAJobThatDoesNotStart(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.play = func(o *stage.Order, _ *corev1.Pod) act {
+		if o.Stage == walk.Baseline && o.Attempt == 1 {
+			return act{status: waitingPod("ErrImageNeverPull", "it is not present")}
+		}
+		return act{}
+	}
+	w.run()
+	w.pipeline("p", func(p *v1alpha1.OptimizationPipeline) {
+		p.Spec.Template.ImagePullPolicy, p.Spec.RunPolicy.Retries = corev1.PullNever, ptr.To[int32](0)
+	})
+	w.waits("p", reasonImagePull)
+	w.edit("p", func(p *v1alpha1.OptimizationPipeline) { p.Spec.Template.ImagePullPolicy = corev1.PullIfNotPresent })
+	p := w.settled("p", walk.ReasonAllStagesRun)
+	if got := stageStatus(&p.Status, walk.Baseline); got.Attempt != 2 || got.Failures != 0 {
+		t.Errorf("attempt %d after %d failures", got.Attempt, got.Failures)
+	}
+}
+
 func TestAStageLeavesANodeThatIsLost(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
