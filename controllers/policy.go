@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"espalier.dev/espalier/api/v1alpha1"
+	"espalier.dev/espalier/internal/artifact"
 	"espalier.dev/espalier/internal/stage"
 	"espalier.dev/espalier/optimizer/weight"
 )
@@ -56,7 +57,7 @@ func (p Policy) check(spec *v1alpha1.OptimizationPipelineSpec, own string) error
 			return noSecrets(t.Image)
 		}
 		if secrets || identity && trusted {
-			if err := onlyHarmless(t.Env); err != nil {
+			if err := onlyHarmless(t.Env, identity); err != nil {
 				return err
 			}
 		}
@@ -64,19 +65,32 @@ func (p Policy) check(spec *v1alpha1.OptimizationPipelineSpec, own string) error
 	return insideImage(spec)
 }
 
-// harmless are the environment variables that pipelines may set beside secrets, and beside a service account that is allowed: proxies, what
-// bounds the Go runtime, and the account of an azblob:// address. Of others a library may learn another host to send tokens to, as of
+// harmless are the environment variables that pipelines may set beside secrets, and beside a service account that is allowed: what bounds
+// the Go runtime, and the account of an azblob:// address. Of others a library may learn another host to send tokens to, as of
 // GOOGLE_CLOUD_UNIVERSE_DOMAIN, or to write them into the log, as of GODEBUG. Code of the author's own needs no variables for that.
-var harmless = []string{
-	"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy", "GOGC", "GOMAXPROCS", "GOMEMLIMIT", "AZURE_STORAGE_ACCOUNT",
-}
+var harmless = []string{"GOGC", "GOMAXPROCS", "GOMEMLIMIT", azureAccount}
 
-// onlyHarmless refuses environment variables that could give credentials away.
-func onlyHarmless(env []v1alpha1.EnvVar) error {
+// proxies are allowed beside secrets alone: what a secret authorises is signed or goes over TLS. An account's tokens come from plain HTTP
+// services of the node, which HTTP_PROXY would put itself before.
+var proxies = []string{"HTTPS_PROXY", "NO_PROXY", "https_proxy", "no_proxy"}
+
+const azureAccount = "AZURE_STORAGE_ACCOUNT"
+
+// onlyHarmless refuses environment variables that could give credentials away, those of an identity among them or secrets alone.
+func onlyHarmless(env []v1alpha1.EnvVar, identity bool) error {
+	allowed := harmless
+	if !identity {
+		allowed = slices.Concat(harmless, proxies)
+	}
 	for _, e := range env {
-		if !slices.Contains(harmless, e.Name) {
+		if !slices.Contains(allowed, e.Name) {
 			return fmt.Errorf("template.env %s is not allowed beside credentials, as it may say where they are sent: leave it out; allowed are %s",
-				e.Name, strings.Join(harmless, ", "))
+				e.Name, strings.Join(allowed, ", "))
+		}
+		if e.Name == azureAccount {
+			if err := artifact.CheckAzureAccount(e.Value); err != nil {
+				return fmt.Errorf("template.env %w", err)
+			}
 		}
 	}
 	return nil

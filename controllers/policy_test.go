@@ -56,9 +56,10 @@ func TestAPipelineNamesOnlyWhatTheInstallationAllows(t *testing.T) {
 		"secrets in anybody's image":           {images, func(s *spec) { secret(s); s.Template.Image = "registry/team-a/own:1" }, "secrets are mounted into images of the installation alone"},
 		"secrets in a stage's image":           {images, func(s *spec) { secret(s); s.Stages[0].Template.Image = "registry/team-a/own:1" }, "secrets are mounted"},
 		"an Azure host beside secrets":         {Policy{}, beside("AZURE_STORAGE_DOMAIN"), "AZURE_STORAGE_DOMAIN is not allowed beside credentials"},
-		"a Google host beside secrets":         {Policy{}, beside("GOOGLE_CLOUD_UNIVERSE_DOMAIN"), "may say where they are sent: leave it out; allowed are HTTP_PROXY"},
+		"a Google host beside secrets":         {Policy{}, beside("GOOGLE_CLOUD_UNIVERSE_DOMAIN"), "may say where they are sent: leave it out; allowed are GOGC"},
 		"a log of every header beside secrets": {Policy{}, beside("GODEBUG"), "GODEBUG is not allowed"},
 		"a proxy beside secrets":               {Policy{}, beside("HTTPS_PROXY"), ""},
+		"a proxy of what is not encrypted":     {Policy{}, beside("HTTP_PROXY"), "HTTP_PROXY is not allowed"},
 		"a bound of memory beside secrets":     {Policy{}, beside("GOMEMLIMIT"), ""},
 		"a stage's own authority beside secrets": {Policy{}, func(s *spec) {
 			secret(s)
@@ -68,25 +69,33 @@ func TestAPipelineNamesOnlyWhatTheInstallationAllows(t *testing.T) {
 			s.Template.Env = []v1alpha1.EnvVar{{Name: "AZURE_STORAGE_DOMAIN", Value: "own.example"}}
 		}, ""},
 		"a host beside an account's identity": {named, identified("", "AZURE_AUTHORITY_HOST"), "AZURE_AUTHORITY_HOST is not allowed"},
-		"an account beside an identity":       {named, identified("", "AZURE_STORAGE_ACCOUNT"), ""},
-		"a host in code of the author's own":  {Policy{Images: []string{"tenant/*"}, ServiceAccounts: []string{"stages"}}, identified("tenant/own:1", "AZURE_AUTHORITY_HOST"), ""},
-		"a priority":                          {Policy{}, func(s *spec) { s.Template.PriorityClassName = "system-cluster-critical" }, "--allowed-priority-classes"},
-		"a priority that is allowed":          {named, func(s *spec) { s.Template.PriorityClassName = "batch-low" }, ""},
-		"a stage's priority":                  {named, func(s *spec) { s.Stages[0].Template.PriorityClassName = "system-node-critical" }, "spec.stages[0].template.priorityClassName"},
-		"a service account":                   {Policy{}, func(s *spec) { s.Template.ServiceAccountName = "payroll" }, "--allowed-service-accounts"},
-		"the default service account":         {Policy{}, func(s *spec) { s.Template.ServiceAccountName = "default" }, ""},
-		"a service account as allowed":        {named, func(s *spec) { s.Template.ServiceAccountName = "stages" }, ""},
-		"a runtime class":                     {Policy{}, func(s *spec) { s.Template.RuntimeClassName = "runc" }, "--allowed-runtime-classes"},
-		"a runtime class as allowed":          {named, func(s *spec) { s.Template.RuntimeClassName = "gvisor" }, ""},
-		"a system user":                       {images, security(v1alpha1.SecurityContext{RunAsUser: ptr.To[int64](999)}), "runAsUser 999 is not allowed"},
-		"a system group":                      {images, security(v1alpha1.SecurityContext{RunAsGroup: ptr.To[int64](6)}), "runAsGroup 6"},
-		"root's group among others":           {images, security(v1alpha1.SecurityContext{SupplementalGroups: []int64{2000, 0}}), "supplementalGroups 0"},
-		"files for a system group":            {images, security(v1alpha1.SecurityContext{FSGroup: ptr.To[int64](10)}), "fsGroup 10"},
-		"a user and a group":                  {images, security(v1alpha1.SecurityContext{RunAsUser: ptr.To[int64](1000), FSGroup: ptr.To[int64](4294967295)}), ""},
-		"an ID of a narrower range":           {named, security(v1alpha1.SecurityContext{RunAsUser: ptr.To[int64](601)}), "from 500 to 600"},
-		"a mounted secret as a dataset":       {Policy{}, func(s *spec) { s.Dataset.URI = "file:///secrets/artifacts/credentials" }, "holds no models"},
-		"the process's memory as a model":     {Policy{}, func(s *spec) { s.Model.URI = "file:///opt/../proc/self/environ" }, "holds no models"},
-		"a model of the image's":              {Policy{}, func(s *spec) { s.Model.URI = "file:///models/m.tflite" }, ""},
+		"a proxy beside an identity":          {named, identified("", "https_proxy"), "https_proxy is not allowed"},
+		"an account beside an identity": {named, func(s *spec) {
+			identified("", "AZURE_STORAGE_ACCOUNT")(s)
+			s.Stages[0].Template.Env[0].Value = "team1"
+		}, ""},
+		"an account that is a host": {named, func(s *spec) {
+			identified("", "AZURE_STORAGE_ACCOUNT")(s)
+			s.Stages[0].Template.Env[0].Value = "own.example/x"
+		}, `AZURE_STORAGE_ACCOUNT "own.example/x" is no name of a storage account`},
+		"a host in code of the author's own": {Policy{Images: []string{"tenant/*"}, ServiceAccounts: []string{"stages"}}, identified("tenant/own:1", "AZURE_AUTHORITY_HOST"), ""},
+		"a priority":                         {Policy{}, func(s *spec) { s.Template.PriorityClassName = "system-cluster-critical" }, "--allowed-priority-classes"},
+		"a priority that is allowed":         {named, func(s *spec) { s.Template.PriorityClassName = "batch-low" }, ""},
+		"a stage's priority":                 {named, func(s *spec) { s.Stages[0].Template.PriorityClassName = "system-node-critical" }, "spec.stages[0].template.priorityClassName"},
+		"a service account":                  {Policy{}, func(s *spec) { s.Template.ServiceAccountName = "payroll" }, "--allowed-service-accounts"},
+		"the default service account":        {Policy{}, func(s *spec) { s.Template.ServiceAccountName = "default" }, ""},
+		"a service account as allowed":       {named, func(s *spec) { s.Template.ServiceAccountName = "stages" }, ""},
+		"a runtime class":                    {Policy{}, func(s *spec) { s.Template.RuntimeClassName = "runc" }, "--allowed-runtime-classes"},
+		"a runtime class as allowed":         {named, func(s *spec) { s.Template.RuntimeClassName = "gvisor" }, ""},
+		"a system user":                      {images, security(v1alpha1.SecurityContext{RunAsUser: ptr.To[int64](999)}), "runAsUser 999 is not allowed"},
+		"a system group":                     {images, security(v1alpha1.SecurityContext{RunAsGroup: ptr.To[int64](6)}), "runAsGroup 6"},
+		"root's group among others":          {images, security(v1alpha1.SecurityContext{SupplementalGroups: []int64{2000, 0}}), "supplementalGroups 0"},
+		"files for a system group":           {images, security(v1alpha1.SecurityContext{FSGroup: ptr.To[int64](10)}), "fsGroup 10"},
+		"a user and a group":                 {images, security(v1alpha1.SecurityContext{RunAsUser: ptr.To[int64](1000), FSGroup: ptr.To[int64](4294967295)}), ""},
+		"an ID of a narrower range":          {named, security(v1alpha1.SecurityContext{RunAsUser: ptr.To[int64](601)}), "from 500 to 600"},
+		"a mounted secret as a dataset":      {Policy{}, func(s *spec) { s.Dataset.URI = "file:///secrets/artifacts/credentials" }, "holds no models"},
+		"the process's memory as a model":    {Policy{}, func(s *spec) { s.Model.URI = "file:///opt/../proc/self/environ" }, "holds no models"},
+		"a model of the image's":             {Policy{}, func(s *spec) { s.Model.URI = "file:///models/m.tflite" }, ""},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"regexp"
 	"strings"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
@@ -24,9 +25,22 @@ func openAzure(ctx context.Context, name string, o Options) (*blob.Bucket, error
 	return azureblob.OpenBucket(ctx, client, nil)
 }
 
+var azureAccount = regexp.MustCompile("^[a-z0-9]{3,24}$")
+
+// CheckAzureAccount reports an account that is no name of one. The name becomes part of the host that tokens are sent to.
+func CheckAzureAccount(name string) error {
+	if !azureAccount.MatchString(name) {
+		return fmt.Errorf("AZURE_STORAGE_ACCOUNT %q is no name of a storage account: it has 3 to 24 lower-case letters and digits", name)
+	}
+	return nil
+}
+
 func azureClient(name string, o Options) (*container.Client, error) {
 	dir, options := o.CredentialsDir, azureblob.NewDefaultServiceURLOptions()
 	if dir == "" {
+		if err := CheckAzureAccount(options.AccountName); options.AccountName != "" && err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrDenied, err)
+		}
 		url, err := azureblob.NewServiceURL(options)
 		if err != nil {
 			return nil, fmt.Errorf("%w: set AZURE_STORAGE_ACCOUNT in template.env: %w", ErrDenied, err)
@@ -43,6 +57,9 @@ func azureClient(name string, o Options) (*container.Client, error) {
 	account, key, token := values[0], values[1], values[2]
 	if account == "" || key == "" && token == "" {
 		return nil, missing("azblob", "AZURE_STORAGE_ACCOUNT", "AZURE_STORAGE_KEY or AZURE_STORAGE_SAS_TOKEN")
+	}
+	if err := CheckAzureAccount(account); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrDenied, err)
 	}
 	options.AccountName, options.SASToken = account, ""
 	url, err := azureblob.NewServiceURL(options)

@@ -82,6 +82,13 @@ func TestOpenSaysWhatIsMissing(t *testing.T) {
 	}
 }
 
+func TestAnAzureAccountIsNoHost(t *testing.T) {
+	t.Setenv("AZURE_STORAGE_ACCOUNT", "own.example/x")
+	if _, err := Open(t.Context(), "azblob://c", Options{}); err == nil || !strings.Contains(err.Error(), "is no name of a storage account") {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestOpenOpensFoldersOfEveryKind(t *testing.T) {
 	root := t.TempDir()
 	for _, uri := range []string{"store", root + "/store", "file://" + root + "/store"} {
