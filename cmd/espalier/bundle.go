@@ -41,6 +41,14 @@ func newBundleCommand(streams *ioStreams) *cobra.Command {
 			if vectors < 1 {
 				return fault.As(fault.Spec, fmt.Errorf("--vectors %d: at least 1 is needed", vectors))
 			}
+			if name != "" {
+				if err := bundle.CheckName(name); err != nil {
+					return fault.As(fault.Spec, fmt.Errorf("--name: %w", err))
+				}
+			}
+			if err := data.needed(); err != nil {
+				return err
+			}
 			leaf, err := readModelFile(args[0])
 			if err != nil {
 				return err
@@ -127,7 +135,7 @@ func historyOf(leaf []byte, path, result string) (history []string, results []bu
 		pipeline, _, err = stage.ReadResult(content)
 	}
 	if err != nil {
-		return nil, nil, fmt.Errorf("--result: %s: %w", result, err)
+		return nil, nil, fmt.Errorf("--result: %s: %w: name the result.json of the run that made the leaf", result, err)
 	}
 	digest := fmt.Sprintf("sha256:%x", sha256.Sum256(leaf))
 	at := slices.IndexFunc(pipeline.Status.Stages, func(s v1alpha1.StageStatus) bool { return s.Leaf != nil && s.Leaf.Digest == digest })

@@ -129,4 +129,8 @@ func TestWhereADeviceAnswersOtherwiseIsCounted(t *testing.T) {
 	if _, err = call("compare", float, leaf, "--target", "cortex-m4"); fault.ExitCode(err) != 2 || !strings.Contains(err.Error(), "needs --dataset") {
 		t.Errorf("without samples: %v", err)
 	}
+	if out, err = call("compare", float, leaf, "--dataset", data, "--layer-samples", "2", "--target", "cortex-m4"); err != nil ||
+		!strings.Contains(out, "metrics are of 3 samples; outputs and activations, value by value, of the first 2 of 3 samples") || !strings.Contains(out, "(of all 3 samples)") {
+		t.Errorf("%v\n%s", err, out)
+	}
 }

@@ -28,6 +28,9 @@ func newCompareCommand(streams *ioStreams) *cobra.Command {
 		Example: "  espalier compare model.tflite leaf.tflite --dataset data.npz",
 		Args:    cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := data.needed(); err != nil {
+				return err
+			}
 			device, err := data.target(name)
 			if err != nil {
 				return err
@@ -64,6 +67,9 @@ func newCompareCommand(streams *ioStreams) *cobra.Command {
 				if err := writeOverlays(comparison, b, explorer); err != nil {
 					return err
 				}
+				if source == nil {
+					fmt.Fprintf(streams.Err, "note     %s has no error.json: the error of each layer needs --dataset\n", explorer)
+				}
 			}
 			if format == outputJSON {
 				return printJSON(streams.Out, struct {
@@ -74,7 +80,7 @@ func newCompareCommand(streams *ioStreams) *cobra.Command {
 			if err := showComparison(streams, comparison); err != nil || divergence == nil {
 				return err
 			}
-			_, err = fmt.Fprintf(streams.Out, "\nas %s computes, B differs from LiteRT in %s\n", device.Name, describeDivergence(divergence))
+			_, err = fmt.Fprintf(streams.Out, "\nas %s computes, B differs from LiteRT in %s (of %s)\n", device.Name, describeDivergence(divergence), firstOf(divergence.Samples, comparison.Samples))
 			return err
 		},
 	}
@@ -83,7 +89,7 @@ func newCompareCommand(streams *ioStreams) *cobra.Command {
 	targetFlag(cmd, &name)
 	cmd.Flags().StringVar(&explorer, "model-explorer", "", "folder for B's overlays in Model Explorer: error.json, zeros.json, codes.json")
 	cmd.Flags().StringVar(&signature, "signature", "", "signature to compare, of models with several; default: serving_default, else the file's first")
-	cmd.Flags().IntVar(&samples, "layer-samples", 16, "samples to compare layers on")
+	cmd.Flags().IntVar(&samples, "layer-samples", 16, "samples to compare outputs and layers on, value by value")
 	return cmd
 }
 
@@ -104,6 +110,14 @@ func describeDivergence(d *measure.Divergence) string {
 }
 
 // writeOverlays writes a comparison's overlays into a folder, which is made where it is not there.
+// firstOf says which samples a figure is of.
+func firstOf(n, all int) string {
+	if n == all {
+		return fmt.Sprintf("all %d samples", all)
+	}
+	return fmt.Sprintf("the first %d of %d samples", n, all)
+}
+
 func writeOverlays(c *measure.Comparison, b []byte, folder string) error {
 	overlays, err := c.Overlays(b)
 	if err != nil {
@@ -144,7 +158,8 @@ func showComparison(streams *ioStreams, c *measure.Comparison) error {
 			if len(c.Intervals) > 0 {
 				fmt.Fprintf(w, "%s\n", intervalsLegend)
 			}
-			fmt.Fprintf(w, "\noutputs\t%s\tlargest difference %.4g\n", decibels(c.Output), c.Output.Largest)
+			fmt.Fprintf(w, "\nmetrics are of %d samples; outputs and activations, value by value, of %s\n", c.Samples, firstOf(c.LayerSamples, c.Samples))
+			fmt.Fprintf(w, "outputs\t%s\tlargest difference %.4g\n", decibels(c.Output), c.Output.Largest)
 			fmt.Fprintln(w, "\nACTIVATION\tSNR\tLARGEST DIFFERENCE")
 			for _, l := range c.Layers {
 				fmt.Fprintf(w, "%s\t%s\t%.4g\n", shorten(l.Name, 60), decibels(l.Difference), l.Largest)

@@ -117,6 +117,7 @@ func bundled(t *testing.T, out, data string, arena int) {
 		t.Errorf("%v: %s", err, card)
 	}
 	for _, args := range [][]string{{"bundle", leaf, "-o", archive}, {"bundle", leaf, "--target", "cortex-m4"}, {"bundle", leaf, "--target", "cortex-m4", "-o", archive, "--vectors", "0"},
+		{"bundle", leaf, "--target", "cortex-m4", "-o", archive, "--name", "9!!"}, {"bundle", leaf, "--target", "cortex-m4", "-o", archive, "--dataset-spec", "{}"},
 		{"bundle", leaf, "--target", "cortex-m4", "-o", archive, "--result", leaf}} {
 		if _, stderr, code := espalier(context.Background(), args...); code != 2 {
 			t.Errorf("%v: exit code %d: %s", args, code, stderr)

@@ -59,6 +59,14 @@ func (f *dataFlags) add(cmd *cobra.Command, required bool) {
 	}
 }
 
+// needed is an error where flags say how a dataset is prepared that is not there.
+func (f *dataFlags) needed() error {
+	if f.path == "" && f.spec != "" {
+		return fault.As(fault.Spec, errors.New("--dataset-spec says how a dataset is prepared, and needs --dataset"))
+	}
+	return nil
+}
+
 // open opens the dataset of a model, picks the split and notes what the reader decided.
 func (f *dataFlags) open(streams *ioStreams, model []byte) (*dataset.Dataset, dataset.Source, error) {
 	spec, err := f.preparation()

@@ -182,6 +182,9 @@ func (s *search) try(stage v1alpha1.Stage, price float64, why string) tried {
 		return tried{}
 	case len(s.plan.Trials) >= limit:
 		s.plan.Ended = fmt.Sprintf("all %d trials of maxTrials were made", limit)
+		if limit == 1 {
+			s.plan.Ended = "the one trial of maxTrials was made"
+		}
 		return tried{}
 	case s.seconds >= 60*minutes:
 		s.plan.Ended = fmt.Sprintf("the trials took the %g minutes of maxMinutes", minutes)

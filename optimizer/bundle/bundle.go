@@ -185,6 +185,14 @@ func computesInFloat(m *tflite.Model) string {
 	return ""
 }
 
+// CheckName is an error where a name is not one that C++, Arduino and ESP-IDF all take as it is.
+func CheckName(name string) error {
+	if identifier(name) != name {
+		return fmt.Errorf("%q: want lower-case letters, digits and underscores, with no digit first, such as %s", name, identifier(name))
+	}
+	return nil
+}
+
 // identifier makes a name that C++ and file systems take.
 func identifier(name string) string {
 	out := strings.Map(func(r rune) rune {

@@ -247,3 +247,11 @@ func TestBundlesAnswerAsTFLM(t *testing.T) {
 		})
 	}
 }
+
+func TestCheckName(t *testing.T) {
+	for name, allowed := range map[string]bool{"corners": true, "net_2": true, "9!!": false, "9a": false, "Net": false, "a-b": false, "": false} {
+		if err := CheckName(name); (err == nil) != allowed {
+			t.Errorf("%q: %v", name, err)
+		}
+	}
+}

@@ -22,6 +22,8 @@ type Comparison struct {
 	// Intervals are those of Metrics that have one, with 95 % confidence; OtherIntervals are A's.
 	Intervals      map[Name]interval.Interval `json:"intervals,omitempty"`
 	OtherIntervals map[Name]interval.Interval `json:"otherIntervals,omitempty"`
+	// LayerSamples are the first of the Samples that Output and Layers are of.
+	LayerSamples int `json:"layerSamples"`
 	// Output is the difference between the models' outputs, value by value.
 	Output Difference `json:"output"`
 	// Layers are the activations that both models have under the same name, in A's order.
@@ -85,8 +87,8 @@ func (s *sums) difference() Difference {
 	return d
 }
 
-// Compare compares two models of the same task: their answers on all samples of a source, activation by activation on the first
-// layerSamples of them (default 64), and their constants. source may be nil: constants only.
+// Compare compares two models of the same task: their metrics on all samples of a source, outputs and activations value by value on
+// the first layerSamples of them (default 64), and their constants. source may be nil: constants only.
 func Compare(ctx context.Context, a, b []byte, source dataset.Source, layerSamples int, o Options) (*Comparison, error) {
 	left, err := load("first", a, source)
 	if err != nil {
@@ -107,7 +109,8 @@ func Compare(ctx context.Context, a, b []byte, source dataset.Source, layerSampl
 	if layerSamples <= 0 {
 		layerSamples = 64
 	}
-	if err := c.layers(ctx, left, right, pairs, source, min(layerSamples, source.Len())); err != nil {
+	c.LayerSamples = min(layerSamples, source.Len())
+	if err := c.layers(ctx, left, right, pairs, source, c.LayerSamples); err != nil {
 		return nil, err
 	}
 	answersA, err := Run(ctx, a, source, o)

@@ -110,6 +110,9 @@ func TestCompare(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if c.Samples != 200 || c.LayerSamples != 20 {
+		t.Errorf("metrics of %d samples, layers of %d", c.Samples, c.LayerSamples)
+	}
 	if c.Samples != 200 || c.Metrics[Agreement] < 0.99 || len(c.Layers) == 0 || len(c.Constants) < 2 {
 		t.Errorf("%d samples, metrics %v, %d layers, %d constants", c.Samples, c.Metrics, len(c.Layers), len(c.Constants))
 	}

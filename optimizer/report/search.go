@@ -50,11 +50,19 @@ func (d *Data) priced() []pricedRow {
 		r := pricedRow{Name: names[i], Title: l.Name, Share: "–", Price: p.Price, Weights: grouped(l.Weights), Sparsity: percent(l.Zeros, l.Weights),
 			Codes: fmt.Sprint(l.Codes), Bits: fmt.Sprintf("%.2f", 8*float64(l.Compressed)/float64(max(l.Weights, 1)))}
 		if p.Share > 0 {
-			r.Share = fmt.Sprintf("%.2g ×", p.Share)
+			r.Share = times(p.Share)
 		}
 		out = append(out, r)
 	}
 	return out
+}
+
+// times writes a factor with two digits, without an exponent where it is large.
+func times(v float64) string {
+	if v >= 10 {
+		return fmt.Sprintf("%.0f ×", v)
+	}
+	return fmt.Sprintf("%.2g ×", v)
 }
 
 // course draws the price of every trial, in order; a ring is around the one that was selected.
