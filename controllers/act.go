@@ -437,8 +437,10 @@ func (v *view) unseen() []string {
 	return out
 }
 
-// expire has the Jobs deleted in a while whose outcome is recorded. Failed attempts are kept as long as others may follow: their logs
-// say why.
+// keptAttempts are how many of a stage's last attempts keep their Jobs while others may follow: their logs say why.
+const keptAttempts = 3
+
+// expire has the Jobs deleted in a while whose outcome is recorded, but not the last attempts of a stage that may be tried again.
 func (r *Reconciler) expire(ctx context.Context, v *view) error {
 	ttl := v1alpha1.Or(v.pipeline.Spec.RunPolicy.TTLSecondsAfterFinished, v1alpha1.DefaultTTL)
 	var problems []error
@@ -464,6 +466,8 @@ func (v *view) recorded(c child) bool {
 	s := stageStatus(&v.pipeline.Status, c.stage())
 	switch {
 	case s.Name == "" || s.Attempt > c.attempt() && s.InputHash != c.job.Annotations[InputHashAnnotation]:
+		return true
+	case s.Attempt-c.attempt() >= keptAttempts: // one may be tried without end
 		return true
 	case s.State == v1alpha1.StageCompleted, s.State == v1alpha1.StageFailed, s.State == v1alpha1.StageSkipped:
 		return s.Attempt >= c.attempt()

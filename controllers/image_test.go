@@ -4,12 +4,14 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/clock"
 	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -159,11 +161,7 @@ func TestAnImageOfAnotherVersionIsNotTheEnd(t *testing.T) {
 			return act{}
 		}
 		fails--
-		data, err := (&stage.Outcome{Stage: o.Stage, InputHash: o.InputHash, Reason: stage.ReasonVersion, Message: "of another version"}).Marshal()
-		if err != nil {
-			t.Error(err)
-		}
-		return act{exit: 2, message: string(data)}
+		return otherVersion(t, o)
 	}
 	w.run()
 	w.pipeline("p", func(p *v1alpha1.OptimizationPipeline) { p.Spec.RunPolicy.Retries = new(int32) })
@@ -174,5 +172,87 @@ func TestAnImageOfAnotherVersionIsNotTheEnd(t *testing.T) {
 	p = w.settled("p", walk.ReasonAllStagesRun)
 	if got := stageStatus(&p.Status, "prune").Attempt; got != 4 {
 		t.Errorf("prune's attempt is %d", got)
+	}
+}
+
+// otherVersion is the end of a stage whose image is of another version.
+func otherVersion(t *testing.T, o *stage.Order) act {
+	data, err := (&stage.Outcome{Stage: o.Stage, InputHash: o.InputHash, Reason: stage.ReasonVersion, Message: "of another version"}).Marshal()
+	if err != nil {
+		t.Error(err)
+	}
+	return act{exit: 2, message: string(data)}
+}
+
+func TestAnImageOfAnotherVersionLeavesTheRetries(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	var attempts atomic.Int32
+	w.play = func(o *stage.Order, _ *corev1.Pod) act {
+		if o.Stage != "prune" {
+			return act{}
+		}
+		switch attempts.Add(1) {
+		case 1, 2:
+			return otherVersion(t, o)
+		case 3:
+			return act{exit: 1}
+		}
+		return act{}
+	}
+	w.run()
+	w.pipeline("p", func(p *v1alpha1.OptimizationPipeline) { p.Spec.RunPolicy.Retries = ptr.To[int32](1) })
+	w.settled("p", walk.ReasonAllStagesRun)
+}
+
+// slowClock is a clock of a manager that other clocks are ahead of.
+type slowClock struct{ clock.PassiveClock }
+
+func (c slowClock) Now() time.Time { return c.PassiveClock.Now().Add(-3 * time.Minute) }
+
+func TestAClockAheadDoesNotTakeThePause(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.play = func(o *stage.Order, _ *corev1.Pod) act {
+		if o.Stage != "prune" {
+			return act{}
+		}
+		return otherVersion(t, o)
+	}
+	w.run(func(o *Options, _ *ctrl.Options, _ *Reconciler) { o.Clock = slowClock{clock.RealClock{}} })
+	w.pipeline("p", func(p *v1alpha1.OptimizationPipeline) { p.Spec.RunPolicy.BackoffSeconds = ptr.To[int32](4) })
+	tried := func(n int32) time.Time {
+		w.until("p", "tried", func(p *v1alpha1.OptimizationPipeline) bool {
+			last := stageStatus(&p.Status, "prune").LastFailure
+			return last != nil && last.Attempt == n
+		})
+		return time.Now()
+	}
+	first := tried(1)
+	if took := tried(2).Sub(first); took < 2*time.Second || took > 20*time.Second {
+		t.Errorf("with backoffSeconds 4 the next attempt failed after %s", took)
+	}
+}
+
+func TestFailedAttemptsWithoutEndKeepTheLastJobs(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.play = func(o *stage.Order, _ *corev1.Pod) act {
+		if o.Stage != "prune" {
+			return act{}
+		}
+		return otherVersion(t, o)
+	}
+	w.run()
+	w.pipeline("p", func(p *v1alpha1.OptimizationPipeline) { p.Spec.RunPolicy.TTLSecondsAfterFinished = new(int32) })
+	w.until("p", "tried", func(p *v1alpha1.OptimizationPipeline) bool {
+		return stageStatus(&p.Status, "prune").Attempt > keptAttempts
+	})
+	w.eventually("the first attempt's Job to go", func() bool {
+		kept := w.jobs("p", "prune")
+		return len(kept) > 0 && !slices.ContainsFunc(kept, func(j batchv1.Job) bool { return j.Labels[AttemptLabel] == "1" })
+	})
+	if kept := len(w.jobs("p", "prune")); kept < keptAttempts {
+		t.Errorf("%d Jobs are kept", kept)
 	}
 }

@@ -115,11 +115,11 @@ type StageStatus struct {
 	// +kubebuilder:validation:Minimum=0
 	Attempt int32 `json:"attempt,omitempty"`
 	// failures are the attempts that failed since the stage's inputs, the spec and the annotation espalier.dev/rerun are what they are.
-	// They count against retries, whatever becomes of their Jobs; a stage that completed has none.
+	// They count against retries, whatever becomes of their Jobs; a stage that completed has none. VersionMismatch is not counted.
 	// +optional
 	// +kubebuilder:validation:Minimum=0
 	Failures int32 `json:"failures,omitempty"`
-	// lastFailure is the last of them.
+	// lastFailure is the last attempt that failed, counted or not.
 	// +optional
 	LastFailure *StageFailure `json:"lastFailure,omitempty"`
 	// job of the current or last attempt.

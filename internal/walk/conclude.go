@@ -77,6 +77,9 @@ func (w *walk) tally() tally {
 				t.skipped++
 			}
 		case v1alpha1.StageFailed:
+			if s.Name == Publish {
+				continue // told beside the answer
+			}
 			t.failed = append(t.failed, s.Name)
 		case v1alpha1.StageRunning:
 			t.running = append(t.running, s.Name)
@@ -207,7 +210,7 @@ func (w *walk) unmet(t tally) {
 	}
 	if len(t.failed) > 0 {
 		w.d.Reason = ReasonStageFailed
-		if s := w.at[t.failed[0]]; s != nil && s.Reason != "" {
+		if s := w.at[t.failed[0]]; s.Reason != "" {
 			w.d.Reason = s.Reason
 		}
 		w.d.Message += "; " + w.failures(t)
@@ -219,13 +222,11 @@ func (w *walk) failures(t tally) string {
 	parts := make([]string, 0, len(t.failed))
 	for _, name := range t.failed {
 		s := w.at[name]
-		switch {
-		case s == nil:
-		case s.Reason == w.d.Reason:
-			parts = append(parts, fmt.Sprintf("%s failed: %s", name, s.fact.Message))
-		default:
-			parts = append(parts, fmt.Sprintf("%s failed: %s", name, s.Message))
+		why := s.Message
+		if s.Reason == w.d.Reason {
+			why = s.fact.Message
 		}
+		parts = append(parts, fmt.Sprintf("%s failed: %s", name, why))
 	}
 	return strings.Join(parts, "; ")
 }

@@ -52,9 +52,10 @@ type Fact struct {
 	Attempt int32
 	// Lost are the stages, with the attempt that counted, whose result publish did not find in the store; see TakeBack.
 	Lost map[string]int32
-	// Failures are the attempts that failed since the spec or the rerun token changed, whatever the stage does now. 0 with State Failed: all.
+	// Failures are the attempts that failed since the spec or the rerun token changed, whatever the stage does now, without those that count
+	// against no retry. 0 with State Failed: all.
 	Failures int32
-	// LastFailure is the last of them, where Failures are counted.
+	// LastFailure is the last attempt that failed, counted or not; nil where none is recorded.
 	LastFailure *v1alpha1.StageFailure
 	// Retry says that the failure may pass.
 	Retry bool
@@ -117,7 +118,9 @@ func (f Fact) lost() bool {
 func (f Fact) Fail(before Fact) Fact {
 	f = f.After(before)
 	if f.LastFailure == nil || f.LastFailure.Attempt < f.Attempt {
-		f.Failures++
+		if !f.mended() {
+			f.Failures++
+		}
 		f.LastFailure = &v1alpha1.StageFailure{Attempt: f.Attempt, Time: f.Ended, Message: Truncate(cause(f.Reason, f.Message), v1alpha1.MaxStageMessage)}
 	}
 	return f
@@ -165,7 +168,7 @@ func RecordedFacts(status *v1alpha1.OptimizationPipelineStatus, generation int64
 		case s.State == v1alpha1.StageFailed && current:
 			f.Reason, f.Message = splitCause(s.Message)
 			f.Failures, f.LastFailure = s.Failures, s.LastFailure.DeepCopy()
-		case s.Failures > 0 && s.LastFailure != nil && current:
+		case s.LastFailure != nil && current:
 			f = failedBefore(s)
 		case s.Attempt > 0:
 			f = Fact{Attempt: s.Attempt, InputHash: s.InputHash}

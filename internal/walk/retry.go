@@ -4,15 +4,13 @@ import (
 	"fmt"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"espalier.dev/espalier/api/v1alpha1"
 )
 
-const (
-	// maxBackoff bounds the wait between two attempts.
-	maxBackoff = time.Hour
-	// maxSkew is how far a clock that tells when an attempt ended may be ahead. Beyond that its word does not count.
-	maxSkew = time.Minute
-)
+// maxBackoff bounds the wait between two attempts.
+const maxBackoff = time.Hour
 
 // retriesOf are how often what failed is tried again. What was lost is made again once in any case.
 func retriesOf(spec *v1alpha1.OptimizationPipelineSpec, f Fact) int32 {
@@ -23,9 +21,13 @@ func retriesOf(spec *v1alpha1.OptimizationPipelineSpec, f Fact) int32 {
 	return retries
 }
 
+// mended reports whether it failed for what is mended elsewhere than in the pipeline, sooner or later: it is tried again without end, and
+// counts against no retry.
+func (f Fact) mended() bool { return f.State == v1alpha1.StageFailed && f.Reason == ReasonVersion }
+
 // failed decides between another attempt and giving up.
 func (w *walk) failed(s *Stage) {
-	retries, mended := retriesOf(w.spec, s.fact), s.fact.Reason == ReasonVersion // elsewhere than in the pipeline, sooner or later
+	retries, mended := retriesOf(w.spec, s.fact), s.fact.mended()
 	if !s.fact.Retry || s.fact.failures() > retries && !mended {
 		s.State = v1alpha1.StageFailed
 		s.Message = cause(s.fact.Reason, s.fact.Message)
@@ -35,6 +37,7 @@ func (w *walk) failed(s *Stage) {
 	last := s.fact.Attempt
 	if s.fact.LastFailure != nil {
 		last = s.fact.LastFailure.Attempt
+		s.fact.LastFailure = w.notAhead(*s.fact.LastFailure)
 	}
 	if mended {
 		s.Reason, s.Message = s.fact.Reason, fmt.Sprintf("attempt %d failed and is followed by another: %s", last, s.fact.Message)
@@ -44,19 +47,36 @@ func (w *walk) failed(s *Stage) {
 	s.Reason = ReasonRetrying
 }
 
+// notAhead has a failure be of now where a clock that is ahead says later: that is recorded, and the pause counts from it.
+func (w *walk) notAhead(f v1alpha1.StageFailure) *v1alpha1.StageFailure {
+	if f.Time != nil && f.Time.After(w.now) {
+		now := metav1.NewTime(w.now)
+		f.Time = &now
+	}
+	return &f
+}
+
 // retryAt is when the next attempt may start.
 func (w *walk) retryAt(s *Stage) time.Time {
-	if s.fact.Ended == nil || s.fact.Ended.Sub(w.now) > maxSkew {
+	ended := s.fact.Ended
+	if last := s.fact.LastFailure; last != nil {
+		ended = last.Time
+	}
+	if ended == nil {
 		return time.Time{}
 	}
 	wait := time.Duration(v1alpha1.Or(w.spec.RunPolicy.BackoffSeconds, v1alpha1.DefaultBackoffSeconds)) * time.Second
-	if s.fact.Reason == ReasonVersion { // tried without end: not without a pause
-		wait = max(wait, time.Second)
+	times := s.fact.failures()
+	if s.fact.mended() { // not without a pause; every attempt that did not count otherwise may have been one
+		wait, times = max(wait, time.Second), s.fact.Attempt-s.fact.Failures
 	}
-	for range s.fact.failures() - 1 {
-		wait = min(2*wait, maxBackoff)
+	for range times - 1 {
+		wait = max(wait, min(2*wait, maxBackoff)) // one that was asked for may be longer
 	}
-	return s.fact.Ended.Add(wait)
+	if ended.After(w.now) {
+		return w.now.Add(wait)
+	}
+	return ended.Add(wait)
 }
 
 // backingOff reports whether it is too early for the next attempt, and has the decision made again when it is not.

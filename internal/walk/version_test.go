@@ -48,7 +48,7 @@ func TestWhatAnEarlierOperatorRunsGoesOnAndNothingElseStarts(t *testing.T) {
 func TestAnImageOfAnotherVersionIsTriedAgainWithoutEnd(t *testing.T) {
 	prune := func(s *v1alpha1.OptimizationPipelineSpec) { s.Stages = s.Stages[:1] }
 	for failures, wait := range map[int32]time.Duration{1: 10 * time.Second, 5: 160 * time.Second, 40: time.Hour} {
-		f := Fact{State: v1alpha1.StageFailed, Attempt: failures, Failures: failures, Retry: true, Reason: ReasonVersion, Message: "take template.image out", Ended: ago(0)}
+		f := Fact{State: v1alpha1.StageFailed, Attempt: failures, Retry: true, Reason: ReasonVersion, Message: "take template.image out", Ended: ago(0)}
 		d := Decide(chain(need(small), retries(1), prune), Facts{Stages: with(stages{"prune": f})}, noon)
 		if d.Finished || d.Stage("prune").State != v1alpha1.StagePending || d.Reason != ReasonVersion || d.Again.Sub(noon) != wait || len(d.Start) > 0 {
 			t.Errorf("after %d failures: starts %v, %s, again in %s", failures, d.Start, d.Reason, d.Again.Sub(noon))
@@ -63,8 +63,45 @@ func TestAnImageOfAnotherVersionIsTriedAgainWithoutEnd(t *testing.T) {
 		}
 	}
 	spec := chain(need(small), func(s *v1alpha1.OptimizationPipelineSpec) { s.RunPolicy.BackoffSeconds = ptr(int32(0)) })
-	f := Fact{State: v1alpha1.StageFailed, Attempt: 3, Failures: 3, Retry: true, Reason: ReasonVersion, Ended: ago(0)}
+	f := Fact{State: v1alpha1.StageFailed, Attempt: 3, Retry: true, Reason: ReasonVersion, Ended: ago(0)}
 	if d := Decide(spec, Facts{Stages: with(stages{"prune": f})}, noon); d.Again.Sub(noon) != 4*time.Second {
 		t.Errorf("without backoffSeconds it is tried again in %s", d.Again.Sub(noon))
+	}
+}
+
+func TestAnImageOfAnotherVersionCountsAgainstNoRetry(t *testing.T) {
+	other := Fact{State: v1alpha1.StageFailed, Retry: true, Reason: ReasonVersion, Message: "take template.image out"}
+	crash := Fact{State: v1alpha1.StageFailed, Retry: true, Reason: ReasonStageFailed, Message: "its container ended with exit code 1"}
+	spec, known := chain(need(small), retries(1), func(s *v1alpha1.OptimizationPipelineSpec) { s.Stages = s.Stages[:1] }), Fact{}
+	for i, tt := range []struct {
+		failed Fact
+		counts int32
+		wait   time.Duration
+		state  v1alpha1.StageState
+	}{
+		{other, 0, 10 * time.Second, v1alpha1.StagePending},
+		{other, 0, 20 * time.Second, v1alpha1.StagePending},
+		{crash, 1, 10 * time.Second, v1alpha1.StagePending},
+		{other, 1, 40 * time.Second, v1alpha1.StagePending},
+		{crash, 2, 0, v1alpha1.StageFailed},
+	} {
+		failed := tt.failed
+		failed.Attempt, failed.Ended = known.Attempt+1, ago(-time.Hour) // a clock that is ahead
+		facts := Facts{Stages: with(stages{"prune": failed.Fail(known)})}
+		d := Decide(spec, facts, noon)
+		status := d.Status(facts, Shown{Now: noon})
+		s := status.Stages[1]
+		if s.State != tt.state || s.Failures != tt.counts || s.LastFailure.Attempt != failed.Attempt {
+			t.Fatalf("attempt %d: %s, %d failures, the last %+v", i+1, s.State, s.Failures, s.LastFailure)
+		}
+		if tt.state == v1alpha1.StageFailed {
+			continue
+		}
+		known = RecordedFacts(&status, 0, "").Stages["prune"]
+		facts.Stages["prune"] = failed.Fail(known) // its Job is still there
+		later := noon.Add(tt.wait / 2)
+		if d = Decide(spec, facts, later); len(d.Start) > 0 || !d.Again.Equal(noon.Add(tt.wait)) {
+			t.Errorf("attempt %d is followed at %s by %v, want %s after noon", i+1, d.Again, d.Start, tt.wait)
+		}
 	}
 }

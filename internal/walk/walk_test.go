@@ -295,8 +295,8 @@ func TestDecide(t *testing.T) {
 		"the backoff has a limit": {
 			spec: chain(need(small), retries(20)), stages: with(stages{"prune": evicted(20, 0), "only": running}), wantReason: ReasonRetrying, wantProgress: "0/5", wantAgain: time.Hour,
 		},
-		"a node's clock that is an hour ahead does not hold up the next attempt": {
-			spec: chain(need(small)), stages: with(stages{"prune": evicted(1, -time.Hour)}), wantStart: "prune", wantReason: ReasonRetrying, wantProgress: "0/5",
+		"a node's clock that is an hour ahead does not hold up the next attempt for longer": {
+			spec: chain(need(small)), stages: with(stages{"prune": evicted(1, -time.Hour)}), wantStart: "only", wantReason: ReasonRetrying, wantProgress: "0/5", wantAgain: 10 * time.Second,
 		},
 		"retries come to an end": {
 			spec: chain(need(small)), stages: with(stages{"prune": evicted(4, time.Hour), "only": leaf("120", "0")}), wantFinished: true, wantReason: "Evicted", wantProgress: "1/5",
@@ -355,6 +355,12 @@ func TestDecide(t *testing.T) {
 		"publishing that fails is not success": {
 			spec: chain(need(small)), stages: with(stages{"prune": leaf("90", "0"), "publish": {State: v1alpha1.StageFailed, Reason: "BadCredentials", Message: "403"}}), publish: true,
 			wantSelected: "prune", wantFinished: true, wantReason: ReasonPublishFailed, wantProgress: "1/5", wantMessage: "it could not be published: BadCredentials: 403",
+		},
+		"publishing that fails is told beside the answer": {
+			spec: chain(func(s *v1alpha1.OptimizationPipelineSpec) { s.Stages = s.Stages[:1] }), publish: true,
+			stages:       with(stages{"prune": leaf("90", "0"), "publish": {State: v1alpha1.StageFailed, Reason: ReasonInvalidSpec, Message: "too long"}}),
+			wantSelected: "prune", wantFinished: true, wantReason: ReasonPublishFailed, wantProgress: "1/1",
+			wantMessage: "no constraints: the last leaf, prune, is taken; it could not be published: InvalidSpec: too long",
 		},
 		"what publish did not find runs again, and nothing else": {
 			spec: chain(need(small)), stages: with(stages{"prune": leaf("120", "0"), "pqat": leaf("90", "0"), "publish": lost(1, "pqat")}), publish: true,
