@@ -54,6 +54,8 @@ type OptimizationPipelineList struct {
 // +kubebuilder:validation:XValidation:rule="has(self.managedBy) == has(oldSelf.managedBy) && (!has(self.managedBy) || self.managedBy == oldSelf.managedBy)",message="managedBy cannot be changed"
 // +kubebuilder:validation:XValidation:rule="has(self.stages) != has(self.search)",message="give either stages, what to try, or search, which finds that"
 // +kubebuilder:validation:XValidation:rule="!has(self.search) || (has(self.constraints) && size(self.constraints) > 0)",message="a search needs constraints to tell which leaves will do, such as {metric: AccuracyDrop, max: 0.01}"
+// +kubebuilder:validation:XValidation:rule="!has(self.search) || !has(self.constraints) || !self.constraints.exists(c, c.metric == 'Sparsity' && has(c.min) && double(c.min) >= 1.0)",message="a search cannot make every weight zero: Sparsity has a min below 1, such as 0.5"
+// +kubebuilder:validation:XValidation:rule="!has(self.search) || !has(self.constraints) || !self.constraints.exists(c, c.metric == 'Clusters' && has(c.max) && double(c.max) < 2.0)",message="a layer has at least 2 clusters: Clusters has a max of 2 or more, such as 16"
 // +kubebuilder:validation:XValidation:rule="!has(self.search) || !has(self.selection)",message="selection applies to stages: of a search, search.minimize says which leaf is taken"
 type OptimizationPipelineSpec struct {
 	// model is the trained network: a float .tflite as every converter emits it, or an int8 one, which then is the first leaf.

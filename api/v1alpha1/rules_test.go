@@ -87,8 +87,22 @@ var ruleExamples = []ruleExample{
 		rejected: []edit{at("stages", nil), at("search", object{}), at("selection", object{"strategy": "Best"})}, accepted: []edit{at("stages", nil), at("search", object{})},
 	},
 	{
+		places: specPlace, message: "a search cannot make every weight zero: Sparsity has a min below 1, such as 0.5", guard: "has(self.search) && has(self.constraints)",
+		rejected: []edit{at("stages", nil), at("search", object{}), at("constraints.1", object{"metric": "Sparsity", "min": 1})},
+		accepted: []edit{at("stages", nil), at("search", object{}), at("constraints.1", object{"metric": "Sparsity", "min": "0.99"})},
+	},
+	{
+		places: specPlace, message: "a layer has at least 2 clusters: Clusters has a max of 2 or more, such as 16", guard: "has(self.search) && has(self.constraints)",
+		rejected: []edit{at("stages", nil), at("search", object{}), at("constraints.1", object{"metric": "Clusters", "max": 1})},
+		accepted: []edit{at("stages", nil), at("search", object{}), at("constraints.1", object{"metric": "Clusters", "max": 2})},
+	},
+	{
 		places: specPlace, below: ".search.maxMinutes", message: "must be above 0 and at most 100000",
 		rejected: []edit{at("stages", nil), at("search", object{"maxMinutes": 0})}, accepted: []edit{at("stages", nil), at("search", object{"maxMinutes": "0.5"})},
+	},
+	{
+		places: specPlace, below: ".search.minimize", message: "a search makes CompressedBytes less and no other metric: write CompressedBytes, and bound other metrics by constraints",
+		rejected: []edit{at("stages", nil), at("search", object{"minimize": "AUC"})}, accepted: []edit{at("stages", nil), at("search", object{"minimize": "CompressedBytes"})},
 	},
 	{
 		places: specPlace, below: ".constraints[]", message: "a constraint needs min or max",

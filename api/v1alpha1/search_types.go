@@ -4,10 +4,10 @@ package v1alpha1
 // decided from what every layer tolerates and from what the leaves before it gave, most of them without training. What training there is,
 // is as the pipeline's training says; with 0 epochs there is none.
 type Search struct {
-	// minimize is the metric to have least of among the leaves that meet every constraint. Default: the first leaf that meets them is
-	// taken, and ends the search.
+	// minimize is the metric to have least of among the leaves that meet every constraint: CompressedBytes, which is what trials lower.
+	// Default: the first leaf that meets them is taken, and ends the search.
 	// +optional
-	// +kubebuilder:validation:Enum=CompressedBytes
+	// +kubebuilder:validation:XValidation:rule="self == 'CompressedBytes'",message="a search makes CompressedBytes less and no other metric: write CompressedBytes, and bound other metrics by constraints"
 	Minimize Metric `json:"minimize,omitempty"`
 	// maxTrials bounds how many leaves are made and measured, besides the baseline's. Default 24.
 	// +optional

@@ -15,8 +15,8 @@ import (
 // decided from what every layer tolerates and from what the leaves before it gave, most of them without training. What training there is,
 // is as the pipeline's training says; with 0 epochs there is none.
 type SearchApplyConfiguration struct {
-	// minimize is the metric to have least of among the leaves that meet every constraint. Default: the first leaf that meets them is
-	// taken, and ends the search.
+	// minimize is the metric to have least of among the leaves that meet every constraint: CompressedBytes, which is what trials lower.
+	// Default: the first leaf that meets them is taken, and ends the search.
 	Minimize *apiv1alpha1.Metric `json:"minimize,omitempty"`
 	// maxTrials bounds how many leaves are made and measured, besides the baseline's. Default 24.
 	MaxTrials *int32 `json:"maxTrials,omitempty"`
