@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Builds networks of Keras Applications small, trains them a few steps on a toy set and converts them with the default batch, None.
 
-    python build.py DIR [NAME...] [--size 32] [--classes 10] [--steps 250]
+    python build.py DIR [NAME...] [--size 32] [--classes 10] [--steps 750]
 
 Without names it is every network of the table in docs/results.md. Of each it writes DIR/NAME/model.tflite, data.npz and pipeline.yaml.
 The operators and how they hang together are Keras's; only channels are divided. The toy set: every class has a smooth random image;
@@ -98,11 +98,11 @@ def narrow(model, divide, keras):
 
 
 def train(model, keras, x, y, batch):
-    for layer in model.layers:
-        if "BatchNormalization" in type(layer).__name__:
-            layer.momentum = 0.9  # a few steps have to do
-    steps = len(x) // batch
-    rate = keras.optimizers.schedules.CosineDecay(0.0, steps - steps // 10, warmup_target=3e-3, warmup_steps=steps // 10)
+    normalized = [layer for layer in model.layers if "BatchNormalization" in type(layer).__name__]
+    for layer in normalized:
+        layer.momentum = 0.9  # a few steps have to do
+    steps, peak = len(x) // batch, 3e-3 if normalized else 3e-4
+    rate = keras.optimizers.schedules.CosineDecay(0.0, steps - steps // 10, warmup_target=peak, warmup_steps=steps // 10)
     model.compile(keras.optimizers.Adam(rate), "sparse_categorical_crossentropy", metrics=["accuracy"], jit_compile=False)
     model.fit(x, y, batch_size=batch, epochs=1, verbose=0)
 
@@ -134,7 +134,7 @@ def main():
     parser.add_argument("--divide", type=int, default=0, help="channels by this; without it 4, of narrow networks 2")
     parser.add_argument("--size", type=int, default=0, help="pixels; without it 32, or the least that the network takes")
     parser.add_argument("--classes", type=int, default=10)
-    parser.add_argument("--steps", type=int, default=250, help="of training before the walk, of 32 samples; 0: random weights")
+    parser.add_argument("--steps", type=int, default=750, help="of training before the walk, of 32 samples; 0: random weights")
     parser.add_argument("--epochs", type=int, default=2, help="of each stage of the walk")
     parser.add_argument("--rate", default="1e-3", help="of each stage of the walk")
     parser.add_argument("--samples", type=int, default=2048, help="that the walk trains with")
