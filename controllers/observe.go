@@ -214,20 +214,34 @@ func (o *observation) facts(p *v1alpha1.OptimizationPipeline, rerun string, now 
 			facts.Stages[name] = lostJob(stageStatus(&p.Status, name), now).Fail(facts.Stages[name])
 		}
 	}
+	recorded := facts.Stages[walk.Baseline]
 	for _, c := range o.children { // later attempts overrule earlier ones
 		o.apply(&facts, p, rerun, c, now)
 	}
 	facts.TakeBack(&p.Spec)
-	err := checkSpec(&p.Spec)
-	if looked := p.Status.ObservedGeneration == p.Generation && p.Status.Rerun == rerun; err == nil && !looked {
-		err = p.Check() // once: what it says is recorded
-	}
-	if err != nil {
+	if refused := refusal(p, rerun, recorded); refused != "" {
 		facts.Stages[walk.Baseline] = walk.Fact{
-			State: v1alpha1.StageFailed, Attempt: facts.Stages[walk.Baseline].Attempt, Reason: walk.ReasonInvalidSpec, Message: err.Error(),
+			State: v1alpha1.StageFailed, Attempt: facts.Stages[walk.Baseline].Attempt, Reason: walk.ReasonInvalidSpec, Message: refused,
 		}
 	}
 	return facts
+}
+
+// refusal says why a spec makes no walk, given what is recorded of the baseline. It is checked in full once: what that says stands for the
+// generation and the rerun token, whatever Jobs of earlier ones say and a later version would.
+func refusal(p *v1alpha1.OptimizationPipeline, rerun string, recorded walk.Fact) string {
+	err := checkSpec(&p.Spec)
+	looked := p.Status.ObservedGeneration == p.Generation && p.Status.Rerun == rerun
+	if err == nil && looked && recorded.Reason == walk.ReasonInvalidSpec && recorded.Job == "" {
+		return recorded.Message
+	}
+	if err == nil && !looked {
+		err = p.Check()
+	}
+	if err != nil {
+		return err.Error()
+	}
+	return ""
 }
 
 // apply has a Job's fact count, unless one of a later attempt does or its outcome is recorded.
