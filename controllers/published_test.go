@@ -4,14 +4,17 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"espalier.dev/espalier/api/v1alpha1"
 	"espalier.dev/espalier/internal/artifact"
+	"espalier.dev/espalier/internal/fault"
 	"espalier.dev/espalier/internal/stage"
 	"espalier.dev/espalier/internal/walk"
 )
@@ -166,6 +169,8 @@ func TestAPipelineMadeAnewHasNoLeafUntilItsOwn(t *testing.T) {
 func TestAnUpgradeOfAStatusThatDoesNotSayWhatIsPublishedStartsNothing(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
+	var holds bool
+	w.hold("cluster", &holds)
 	first := w.run()
 	w.pipeline("p")
 	p := w.settled("p", walk.ReasonAllStagesRun)
@@ -194,5 +199,114 @@ func TestAnUpgradeOfAStatusThatDoesNotSayWhatIsPublishedStartsNothing(t *testing
 	p = w.until("p", "looked at again", func(p *v1alpha1.OptimizationPipeline) bool { return p.Status.Published.Generation == 2 })
 	if w.ran()[walk.Publish] != runs || p.Status.Published.URI != p.Status.Selected.URI {
 		t.Errorf("published %+v", p.Status.Published)
+	}
+	w.mu.Lock()
+	holds = true
+	w.mu.Unlock()
+	w.edit("p", func(p *v1alpha1.OptimizationPipeline) { p.Spec.Stages[1].Cluster.Clusters = 8 })
+	w.until("p", "running the other cluster", func(p *v1alpha1.OptimizationPipeline) bool {
+		return p.Status.ObservedGeneration == 3 && stageStatus(&p.Status, "cluster").State == v1alpha1.StageRunning
+	})
+	w.mu.Lock()
+	holds = false
+	w.mu.Unlock()
+	w.edit("p", func(p *v1alpha1.OptimizationPipeline) { p.Spec.Stages[1].Cluster.Clusters = 16 })
+	p = w.settled("p", walk.ReasonAllStagesRun)
+	if got, want := p.Status.Published.URI, "s3://artifacts/here/"+artifact.BlobName(p.Status.Selected.Digest); w.ran()[walk.Publish] != runs || got != want {
+		t.Errorf("published %d times more, as %s, want %s", w.ran()[walk.Publish]-runs, got, want)
+	}
+}
+
+// TestASpecThatIsRefusedStaysRefused has the Jobs of the spec before it still there when the refused one is looked at again.
+func TestASpecThatIsRefusedStaysRefused(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	first := w.run()
+	w.pipeline("p", bytes("1000"))
+	published := w.settled("p", walk.ReasonConstraintsMet).Status.Published
+	w.edit("p", func(p *v1alpha1.OptimizationPipeline) {
+		p.Spec.Stages[0].Prune.Sparsity = "1.5"
+		bytes("500")(p)
+	})
+	said := describe(w.settled("p", walk.ReasonInvalidSpec))
+	stands := func(what string) {
+		t.Helper()
+		time.Sleep(3 * time.Second)
+		p := w.get("p")
+		if got := p.Status.Published; describe(p) != said || w.ran()["prune"] > 0 || got == nil || got.URI != published.URI {
+			t.Errorf("%s: ran %v, published %+v%s\nwas%s", what, w.ran(), got, describe(p), said)
+		}
+	}
+	job := w.jobs("p", walk.Publish)[0]
+	if err := w.client.Delete(t.Context(), &job, client.PropagationPolicy("Background")); err != nil {
+		t.Fatal(err)
+	}
+	stands("an event of another Job")
+	first.stop()
+	w.run()
+	stands("a restart")
+}
+
+func TestAStageThatFailsWithdrawsNothing(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.metrics["cluster"] = "400"
+	fails := false
+	w.play = func(o *stage.Order, _ *corev1.Pod) act {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if !fails || o.Stage != "cluster" {
+			return act{}
+		}
+		data, _ := (&stage.Outcome{Stage: o.Stage, InputHash: o.InputHash, Reason: stage.ReasonUnavailable, Message: "storage.example.com does not answer"}).Marshal()
+		return act{exit: int32(fault.ExitCode(fault.As(fault.Storage, errSilent))), message: string(data)}
+	}
+	w.run()
+	w.pipeline("p", bytes("500"), func(p *v1alpha1.OptimizationPipeline) { p.Spec.RunPolicy.Retries = ptr.To[int32](0) })
+	first := w.settled("p", walk.ReasonConstraintsMet).Status.Published
+	w.mu.Lock()
+	fails = true
+	w.mu.Unlock()
+	w.edit("p", func(p *v1alpha1.OptimizationPipeline) { p.Spec.Stages[1].Cluster.Clusters = 12 })
+	p := w.until("p", "over", func(p *v1alpha1.OptimizationPipeline) bool {
+		return p.Status.ObservedGeneration == 2 && meta.IsStatusConditionTrue(p.Status.Conditions, v1alpha1.ConditionStalled)
+	})
+	if got := p.Status.Published; got == nil || got.URI != first.URI {
+		t.Errorf("published %+v", got)
+	}
+	w.says(p, walk.ReasonEarlierGeneration, "published for generation 1, stands")
+	if c := meta.FindStatusCondition(p.Status.Conditions, v1alpha1.ConditionConstraintsMet); c.Reason != walk.ReasonUndecided {
+		t.Errorf("%+v", c)
+	}
+}
+
+// TestAPublicationThatIsSkippedIsCountedOn has a spec refused while another answer is put in place of the first, which then comes back.
+func TestAPublicationThatIsSkippedIsCountedOn(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	var holds bool
+	w.hold(walk.Publish, &holds)
+	w.run()
+	w.pipeline("p")
+	w.settled("p", walk.ReasonAllStagesRun)
+	w.mu.Lock()
+	holds = true
+	w.mu.Unlock()
+	w.edit("p", func(p *v1alpha1.OptimizationPipeline) { p.Spec.Stages[1].Cluster.Clusters = 8 })
+	w.until("p", "publishing the other answer", func(p *v1alpha1.OptimizationPipeline) bool {
+		return p.Status.ObservedGeneration == 2 && stageStatus(&p.Status, walk.Publish).State == v1alpha1.StageRunning
+	})
+	w.edit("p", func(p *v1alpha1.OptimizationPipeline) { p.Spec.Artifacts.URI = "folder/x" })
+	w.settled("p", walk.ReasonInvalidSpec)
+	w.mu.Lock()
+	holds = false
+	w.mu.Unlock()
+	w.edit("p", func(p *v1alpha1.OptimizationPipeline) {
+		p.Spec.Artifacts.URI = "s3://artifacts/here"
+		p.Spec.Stages[1].Cluster.Clusters = 16
+	})
+	p := w.settled("p", walk.ReasonAllStagesRun)
+	if s := stageStatus(&p.Status, walk.Publish); s.Attempt != 3 || p.Status.Published.Generation != 4 {
+		t.Errorf("published by attempt %d: %+v", s.Attempt, p.Status.Published)
 	}
 }

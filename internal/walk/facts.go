@@ -31,8 +31,6 @@ type Facts struct {
 	Publish bool
 	// Published is the leaf that was published last, nil for none.
 	Published *v1alpha1.Published
-
-	publication string // names the publication that Published is recorded of
 }
 
 // Versions are what results depend on besides the spec and the pinned inputs.

@@ -28,7 +28,6 @@ func (f *Facts) recordPublished(status *v1alpha1.OptimizationPipelineStatus) {
 		if s.Name != Publish || s.State != v1alpha1.StageCompleted {
 			continue
 		}
-		f.publication = s.InputHash
 		if taken := status.Selected; f.Published == nil && taken != nil {
 			f.Published = &v1alpha1.Published{
 				Generation: status.ObservedGeneration, Stage: taken.Stage, Digest: taken.Digest, Metrics: taken.DeepCopy().Metrics, Time: s.CompletionTime,
@@ -54,7 +53,7 @@ func (d *Decision) published(facts Facts, shown Shown) *v1alpha1.Published {
 	leaf := taken.fact.Leaf.DeepCopy()
 	out := &v1alpha1.Published{Generation: shown.Generation, Stage: taken.Name, Digest: leaf.Digest, Metrics: leaf.Metrics, Time: publish.fact.Ended.DeepCopy()}
 	switch {
-	case before != nil && before.Digest == out.Digest && publish.fact.InputHash == facts.publication: // the very publication that is recorded
+	case before != nil && before.Digest == out.Digest && before.Time.Equal(out.Time): // the very publication that is recorded
 		out.URI = before.URI
 	case shown.PublishedURI != nil:
 		out.URI = shown.PublishedURI(leaf.Digest)
@@ -63,8 +62,9 @@ func (d *Decision) published(facts Facts, shown Shown) *v1alpha1.Published {
 }
 
 // publishedCondition says what is published or, where nothing is, what became of what was. That is remembered in the condition itself.
-func (d *Decision) publishedCondition(facts Facts, now *v1alpha1.Published, previous []metav1.Condition, generation int64) metav1.Condition {
+func (d *Decision) publishedCondition(facts Facts, now *v1alpha1.Published, previous []metav1.Condition, shown Shown) metav1.Condition {
 	c := metav1.Condition{Type: v1alpha1.ConditionPublished, Status: truth(now != nil)}
+	generation := shown.Generation
 	before, left, over := find(previous, c.Type), d.Stage(Baseline).fact.Earlier, d.Stage(Publish).State == v1alpha1.StageCompleted
 	switch {
 	case now != nil && now.Generation == generation:
@@ -76,6 +76,9 @@ func (d *Decision) publishedCondition(facts Facts, now *v1alpha1.Published, prev
 		c.Reason = ReasonWithdrawn
 		c.Message = fmt.Sprintf("the leaf of %s (%s), published for generation %d, is withdrawn: no leaf meets the constraints of generation %d",
 			facts.Published.Stage, facts.Published.Digest, facts.Published.Generation, generation)
+		if shown.elsewhere(facts.Published) {
+			c.Message += fmt.Sprintf("; it was published in another store, where %s stays, and leaf.tflite beside it", facts.Published.URI)
+		}
 	case left > 0 && !over:
 		c.Reason = ReasonEarlierPipeline
 		c.Message = fmt.Sprintf("no leaf is published; an earlier pipeline of this name left %s in the store: its leaf.tflite is withdrawn, the rest stays until this one publishes", counted(int(left), "file"))
@@ -86,6 +89,12 @@ func (d *Decision) publishedCondition(facts Facts, now *v1alpha1.Published, prev
 	}
 	c.Message = Truncate(c.Message, v1alpha1.MaxStageMessage)
 	return c
+}
+
+// elsewhere reports whether a leaf was published in another store than the one that is written to now, as far as both are known.
+func (s Shown) elsewhere(p *v1alpha1.Published) bool {
+	known := p.URI != "" && s.PublishedURI != nil && s.StoredURI != nil
+	return known && p.URI != s.PublishedURI(p.Digest) && p.URI != s.StoredURI(p.Digest)
 }
 
 // find returns the condition of a type, an empty one where there is none.

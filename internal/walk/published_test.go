@@ -173,6 +173,18 @@ func TestAnAnswerWithoutALeafWithdrawsWhatWasPublished(t *testing.T) {
 	l.says("published again", "True Published, sha256:prune40 of prune for 3 at s3://b/p/sha256:prune40; selected at s3://b/p/sha256:prune40")
 }
 
+func TestWhatIsWithdrawnFromAnotherStoreSaysWhatStaysThere(t *testing.T) {
+	l := begin(t, need(small))
+	l.ends(1, "90")
+	l.spec.Constraints = []v1alpha1.Constraint{{Metric: v1alpha1.CompressedBytes, Max: dec("50")}}
+	l.spec.Artifacts.URI = "s3://other"
+	l.ends(2, "90")
+	l.says("no leaf meets the constraint", "False Withdrawn")
+	if want := "; it was published in another store, where s3://b/p/sha256:prune90 stays, and leaf.tflite beside it"; !strings.HasSuffix(l.message(), want) {
+		t.Error(l.message())
+	}
+}
+
 func TestAWalkThatEndsUndecidedWithdrawsNothing(t *testing.T) {
 	stands := "True EarlierGeneration, sha256:prune90 of prune for 1 at s3://b/p/sha256:prune90"
 	for name, tt := range map[string]struct {
@@ -182,6 +194,7 @@ func TestAWalkThatEndsUndecidedWithdrawsNothing(t *testing.T) {
 	}{
 		"a spec that makes no stage": {Baseline, Fact{State: v1alpha1.StageFailed, Attempt: 2, Reason: ReasonInvalidSpec, Message: "m"}, false},
 		"a model that is broken":     {Baseline, Fact{State: v1alpha1.StageFailed, Attempt: 2, Reason: ReasonInvalidModel, Message: "m"}, false},
+		"a stage that fails":         {"prune", Fact{State: v1alpha1.StageFailed, Attempt: 2, Reason: "StorageUnavailable", Message: "m"}, true},
 		"an input that changed":      {"prune", Fact{State: v1alpha1.StageFailed, Attempt: 2, Reason: ReasonInputChanged, Message: "m"}, true},
 	} {
 		t.Run(name, func(t *testing.T) {

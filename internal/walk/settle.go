@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/big"
 	"reflect"
+	"slices"
 	"strings"
 
 	"espalier.dev/espalier/api/v1alpha1"
@@ -31,8 +32,9 @@ func (w *walk) settle() {
 			return
 		}
 	}
-	w.d.Answered, w.d.judged = true, true
-	if len(satisfying) == 0 {
+	w.d.Answered = true
+	if len(satisfying) == 0 { // undecided where a leaf did not come about: it might have satisfied
+		w.d.judged = !slices.ContainsFunc(w.d.Stages, func(s Stage) bool { return s.State != v1alpha1.StageCompleted })
 		return
 	}
 	w.take(satisfying[len(satisfying)-1]) // no constraints: the last leaf
@@ -145,6 +147,7 @@ func (w *walk) publish() {
 		w.publishable = w.publishable && !w.d.Stages[i].inFlight()
 	}
 	f := w.facts.Stages[Publish]
+	s.fact = Fact{Attempt: f.Attempt} // counted on, or what was published once would count as published now
 	switch {
 	case w.publishable:
 		if w.facts.Versions != nil {
@@ -159,8 +162,6 @@ func (w *walk) publish() {
 	case f.LastFailure != nil: // counted on, should the same be published
 		s.InputHash = f.InputHash
 		s.fact = Fact{Attempt: f.Attempt, InputHash: f.InputHash, Failures: f.Failures, LastFailure: f.LastFailure}
-	default:
-		s.fact = Fact{Attempt: f.Attempt} // counted on, or what was published once would count as published now
 	}
 	w.d.Stages = append(w.d.Stages, s)
 }

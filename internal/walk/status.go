@@ -47,7 +47,7 @@ func (d *Decision) Status(facts Facts, shown Shown) v1alpha1.OptimizationPipelin
 	}
 	if facts.Publish {
 		status.Published = d.published(facts, shown)
-		condition := d.publishedCondition(facts, status.Published, previous, shown.Generation)
+		condition := d.publishedCondition(facts, status.Published, previous, shown)
 		status.Conditions = append(status.Conditions, stamped(previous, shown.Generation, metav1.NewTime(shown.Now), condition)...)
 	}
 	if s := d.Stage(d.Selected); s != nil {
