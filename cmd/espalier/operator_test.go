@@ -130,7 +130,7 @@ func (c *fakeOperator) order(d walk.Decision, name string) *stage.Order {
 		o.First = c.facts.NothingPublished()
 	}
 	if name == walk.Publish {
-		status := d.Status(c.facts, walk.Shown{Generation: 1, Now: time.Now(), AlgorithmVersion: optimizer.AlgorithmVersion})
+		status := d.Status(c.facts, walk.Shown{Generation: c.pipeline.Generation, Now: time.Now(), AlgorithmVersion: optimizer.AlgorithmVersion})
 		o.Status = &status
 	}
 	return o

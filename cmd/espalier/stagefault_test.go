@@ -371,6 +371,23 @@ func TestALeafStaysUnderItsDigestUntilThePublicationAfterTheNext(t *testing.T) {
 	}
 }
 
+func TestALatePublicationLeavesTheNewerOne(t *testing.T) {
+	c := newFakeOperator(t, nil)
+	const home = "s3://compressed/kws/ns/corners/"
+	c.pipeline.Spec.Constraints = []v1alpha1.Constraint{{Metric: "CompressedBytes", Max: ptr.To(v1alpha1.Decimal("1000000"))}}
+	late := c.order(c.run(walk.Publish), walk.Publish) // its node is cut off from the cluster now
+	c.pipeline.Spec.Constraints, c.pipeline.Generation = nil, 2
+	d := c.run("")
+	newer := c.facts.Stages[d.Selected].Leaf.Digest
+	outcome, code, _ := c.start(late).wait()
+	if code != 6 || !strings.Contains(outcome.Message, "newer, of generation 2") {
+		t.Errorf("exit code %d: %s", code, outcome.Message)
+	}
+	if artifact.Digest(c.get(home+stage.SelectedFile)) != newer || c.get(home+stage.DigestFile(newer)) == nil {
+		t.Error("the newer publication is not there any more")
+	}
+}
+
 func TestAnAnswerThatIsNoneKeepsWhatIsPublished(t *testing.T) {
 	c := newFakeOperator(t, nil)
 	first := c.run("")

@@ -202,9 +202,12 @@ func (j *Job) publish(ctx context.Context, order *Order, store *artifact.Store, 
 	}
 	home := Home(order.Namespace, order.Pipeline)
 	outcome.URI = store.String() + "/" + home
+	if err := superseded(ctx, order, store, home); err != nil {
+		return fault.As(fault.Storage, err)
+	}
 	pipeline := &v1alpha1.OptimizationPipeline{
 		TypeMeta:   metav1.TypeMeta{APIVersion: v1alpha1.GroupVersion.String(), Kind: v1alpha1.Kind},
-		ObjectMeta: metav1.ObjectMeta{Namespace: order.Namespace, Name: order.Pipeline, Generation: order.Status.ObservedGeneration},
+		ObjectMeta: metav1.ObjectMeta{Namespace: order.Namespace, Name: order.Pipeline, UID: order.UID, Generation: order.Status.ObservedGeneration},
 		Spec:       order.Spec,
 		Status:     concluded(order, outcome.URI),
 	}
@@ -232,6 +235,32 @@ func (j *Job) publish(ctx context.Context, order *Order, store *artifact.Store, 
 		err = found.lost(ctx, home, err)
 	}
 	return fault.As(fault.Storage, err)
+}
+
+// superseded reports that a later order to publish was carried out: this one's node was cut off from the cluster for a while, but not from
+// the store. What cannot be read is replaced.
+func superseded(ctx context.Context, order *Order, store *artifact.Store, home string) error {
+	data, err := store.GetPublished(ctx, home+"/"+ResultFile)
+	if errors.Is(err, artifact.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	var found v1alpha1.OptimizationPipeline
+	if json.Unmarshal(data, &found) != nil || found.UID != order.UID {
+		return nil
+	}
+	i := slices.IndexFunc(found.Status.Stages, func(s v1alpha1.StageStatus) bool { return s.Name == walk.Publish })
+	if i < 0 {
+		return nil
+	}
+	generation, attempt := order.Status.ObservedGeneration, found.Status.Stages[i].Attempt
+	if found.Generation < generation || found.Generation == generation && attempt <= order.Attempt {
+		return nil
+	}
+	return fmt.Errorf("what is published is newer, of generation %d and attempt %d, not %d and %d: if the pipeline was restored from a backup, remove %s from %s",
+		found.Generation, attempt, generation, order.Attempt, ResultFile, store.String()+"/"+home)
 }
 
 // published reports whether an order to publish was carried out: the result, which is written last, says of which order it is.

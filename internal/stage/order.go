@@ -9,6 +9,8 @@ import (
 	"time"
 	"unicode"
 
+	"k8s.io/apimachinery/pkg/types"
+
 	"espalier.dev/espalier/api/v1alpha1"
 	"espalier.dev/espalier/internal/fault"
 	"espalier.dev/espalier/internal/walk"
@@ -32,6 +34,8 @@ type Order struct {
 	// Namespace and Pipeline name the pipeline, for logs and for where publish puts things.
 	Namespace string `json:"namespace"`
 	Pipeline  string `json:"pipeline"`
+	// UID tells it from others that have its name at other times.
+	UID types.UID `json:"uid,omitempty"`
 	// Stage is walk.Baseline, a stage of the spec or walk.Publish.
 	Stage   string `json:"stage"`
 	Attempt int32  `json:"attempt"`
