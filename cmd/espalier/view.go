@@ -352,8 +352,12 @@ func (v *view) conclude(d walk.Decision, out string, searched *stage.Searched) {
 	if d.Selected != "" {
 		fmt.Fprintf(v.streams.Out, "leaf:   %s/leaves/%s.tflite\n", strings.TrimSuffix(out, "/"), d.Selected)
 	}
-	if searched != nil && searched.Manifest != nil {
+	switch {
+	case searched == nil:
+	case searched.Manifest != nil:
 		fmt.Fprintf(v.streams.Out, "stages: %s/%s\n", strings.TrimSuffix(out, "/"), stage.FoundFile)
+	case d.Selected == walk.Baseline:
+		fmt.Fprintf(v.streams.Out, "stages: none, so no %s: the baseline, plain int8, is the leaf\n", stage.FoundFile)
 	}
 	fmt.Fprintf(v.streams.Out, "report: %s/report.html\n", strings.TrimSuffix(out, "/"))
 }

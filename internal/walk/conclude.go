@@ -37,11 +37,26 @@ var unmeasured = map[v1alpha1.Metric]string{
 	v1alpha1.RelativeError:    "it needs an output of numbers or an embedding",
 }
 
+// searchAdvice is advice where a search chooses the stages, so that there are none to change.
+func searchAdvice(m v1alpha1.Metric) string {
+	switch m {
+	case v1alpha1.FileBytes, v1alpha1.ArenaBytes, v1alpha1.LatencyMicros:
+		return advice[m]
+	case v1alpha1.CompressedBytes, v1alpha1.Sparsity, v1alpha1.Clusters:
+		return "try a looser constraint on it or on the answers, a higher search.maxTrials, or more training.epochs"
+	}
+	return "try leaf: {activations: Int16} if the leaf is of 8 bits, a looser constraint, a higher search.maxTrials, or more training.epochs"
+}
+
 // Needs says what a metric needs of a dataset where it could not be measured, "" where nothing is known.
 func Needs(m v1alpha1.Metric) string { return unmeasured[m] }
 
 // advise is what to do about a shortfall.
-func (s Shortfall) advise() string {
+func (s Shortfall) advise(searched bool) string {
+	remedy := advice[s.Constraint.Metric]
+	if searched {
+		remedy = searchAdvice(s.Constraint.Metric)
+	}
 	if need := unmeasured[s.Constraint.Metric]; s.Value == "" && need != "" {
 		return need
 	}
@@ -49,9 +64,9 @@ func (s Shortfall) advise() string {
 	case s.Value != "" && s.By == "":
 		return "set the annotation " + v1alpha1.RerunAnnotation + " to a new value to have it measured again"
 	case s.End != "" && s.meets():
-		return "more validation samples narrow the interval; else " + advice[s.Constraint.Metric]
+		return "more validation samples narrow the interval; else " + remedy
 	}
-	return advice[s.Constraint.Metric]
+	return remedy
 }
 
 // tally counts the stages of the spec by state and names those that stand out.
@@ -205,7 +220,7 @@ func (w *walk) unmet(t tally) {
 	if w.d.Nearest != "" {
 		w.d.Message = fmt.Sprintf("no leaf meets every constraint; %s is nearest", w.d.Nearest)
 		for i, s := range w.d.Verdicts[w.d.Nearest] {
-			w.d.Message += fmt.Sprintf("%s %s (%s)", []string{":", ";"}[min(i, 1)], s, s.advise())
+			w.d.Message += fmt.Sprintf("%s %s (%s)", []string{":", ";"}[min(i, 1)], s, s.advise(w.spec.Search != nil))
 		}
 	}
 	if len(t.failed) > 0 {

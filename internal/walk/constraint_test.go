@@ -2,6 +2,7 @@ package walk
 
 import (
 	"math/big"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -113,12 +114,20 @@ func TestAConfidenceBindsTheEndOfTheInterval(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			got, ask := "", ""
 			if missed := Judge([]v1alpha1.Constraint{tt.constraint}, tt.leaf); len(missed) > 0 {
-				got, ask = missed[0].String(), missed[0].advise()
+				got, ask = missed[0].String(), missed[0].advise(false)
 			}
 			if got != tt.want || ask != tt.ask {
 				t.Errorf("got %q (%s)\nwant %q (%s)", got, ask, tt.want, tt.ask)
 			}
 		})
+	}
+}
+
+func TestASearchIsNotToldOfStages(t *testing.T) {
+	for metric := range advice {
+		if got := (Shortfall{Constraint: v1alpha1.Constraint{Metric: metric}, Value: "1", By: "1"}).advise(true); got == "" || strings.Contains(got, "stage") || strings.Contains(got, "clusters") {
+			t.Errorf("%s: %q", metric, got)
+		}
 	}
 }
 
