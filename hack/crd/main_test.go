@@ -109,6 +109,8 @@ func TestOnlyRulesThatCompareNumbersAreLeftToTheOperator(t *testing.T) {
 		}
 	})
 	want := []string{
+		".spec: a search cannot make every weight zero: Sparsity has a min below 1, such as 0.5",
+		".spec: a layer has at least 2 clusters: Clusters has a max of 2 or more, such as 16",
 		".spec.constraints[]: min must not be above max",
 		".spec.constraints[]: Accuracy, AccuracyDrop, Agreement, AUC, MeanIoU, F1 and Sparsity are shares, at most 1: write 0.95 for 95 %",
 		".spec.dataset.split: validation and test together must leave something to train on: less than 1",
