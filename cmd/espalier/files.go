@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"sync"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -47,9 +48,13 @@ func readSignature(path, key string) ([]byte, error) {
 // dataFlags say which dataset, and how it is prepared.
 type dataFlags struct {
 	path, spec, pipeline, split string
+
+	// asked is the pipeline that --pipeline names, read once; nil without.
+	asked func() (*v1alpha1.OptimizationPipeline, error)
 }
 
 func (f *dataFlags) add(cmd *cobra.Command, required bool) {
+	f.asked = sync.OnceValues(f.readPipeline)
 	cmd.Flags().StringVar(&f.path, "dataset", "", "dataset: a .npz, TFRecord or table, or a folder of IDX files, arrays, tables, images or recordings")
 	cmd.Flags().StringVar(&f.spec, "dataset-spec", "", `how it is prepared, as in the manifest: '{preprocessing: {scale: "1/255"}}', or @FILE`)
 	cmd.Flags().StringVar(&f.pipeline, "pipeline", "", "pipeline that says how it is prepared: a manifest, or the result.json of a run")
@@ -122,8 +127,7 @@ func (f *dataFlags) preparation() (dataset.Spec, error) {
 	return stage.DatasetSpec(section)
 }
 
-// asked is the pipeline that --pipeline names, nil without.
-func (f *dataFlags) asked() (*v1alpha1.OptimizationPipeline, error) {
+func (f *dataFlags) readPipeline() (*v1alpha1.OptimizationPipeline, error) {
 	if f.pipeline == "" {
 		return nil, nil
 	}

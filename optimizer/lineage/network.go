@@ -132,38 +132,29 @@ func (o *origin) importInt8(m *tflite.Model) (moved []int, err error) {
 
 // activationsOf is what all quantized activations are, "" if they differ.
 func activationsOf(known map[int]quantize.Params) Activations {
-	wide := 0
-	for _, p := range known {
-		if p.Wide {
-			wide++
-		}
-	}
-	switch wide {
-	case 0:
-		return Activations8
-	case len(known):
-		return Activations16
-	default:
-		return ""
-	}
+	return alike(known, func(p quantize.Params) bool { return p.Wide }, Activations8, Activations16)
 }
 
 // weightsOf is what all quantized weights are, "" if they differ.
 func weightsOf(integers map[int]quantize.Weights) Weights {
-	packed := 0
-	for _, w := range integers {
-		if w.Int4 {
-			packed++
+	return alike(integers, func(w quantize.Weights) bool { return w.Int4 }, Weights8, Weights4)
+}
+
+// alike is none if none of the values are so, every if all are, and "" if they differ.
+func alike[V any, F ~string](values map[int]V, so func(V) bool, none, every F) F {
+	count := 0
+	for _, v := range values {
+		if so(v) {
+			count++
 		}
 	}
-	switch packed {
+	switch count {
 	case 0:
-		return Weights8
-	case len(integers):
-		return Weights4
-	default:
-		return ""
+		return none
+	case len(values):
+		return every
 	}
+	return ""
 }
 
 // recognise finds what the weights of the file are held to. The integers of an int8 one tell better than its values.

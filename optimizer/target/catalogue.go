@@ -64,18 +64,17 @@ type MemoryPlan struct {
 type Table struct {
 	Name string `json:"name"`
 	// AllOthers says that operators that are neither listed nor absent run on any type.
-	AllOthers bool                     `json:"allOthers,omitempty"`
-	Common    []Limit                  `json:"common,omitempty"` // limits of every operator
-	Operators map[string]*Support      `json:"operators"`
-	Absent    map[string]string        `json:"absent,omitempty"` // operators that are not there, and what to do instead
-	Sources   []string                 `json:"sources"`
-	types     map[string][]typePattern // parsed
+	AllOthers bool                `json:"allOthers,omitempty"`
+	Common    []Limit             `json:"common,omitempty"` // limits of every operator
+	Operators map[string]*Support `json:"operators"`
+	Absent    map[string]string   `json:"absent,omitempty"` // operators that are not there, and what to do instead
+	Sources   []string            `json:"sources"`
 }
 
 // Support says on what an operator runs.
 type Support struct {
-	// Types lists accepted types, each INPUT, INPUT/WEIGHTS, INPUT>OUTPUT or INPUT/WEIGHTS>OUTPUT; * is any.
-	Types []string `json:"types"`
+	// Types lists accepted types.
+	Types []TypePattern `json:"types"`
 	// Input is the input whose type is meant, where it is not the first that holds data.
 	Input  *int    `json:"input,omitempty"`
 	Limits []Limit `json:"limits,omitempty"`
@@ -83,16 +82,16 @@ type Support struct {
 
 // Limit bounds a quantity of an operator (quantities.go). An operator that does not have the quantity is within it.
 type Limit struct {
-	Of     string    `json:"of"`
-	Min    *float64  `json:"min,omitempty"`
-	Max    *float64  `json:"max,omitempty"`
-	OneOf  []float64 `json:"oneOf,omitempty"`
-	Types  []string  `json:"types,omitempty"` // for which the limit holds, as in Support; empty: all
-	Remedy string    `json:"remedy,omitempty"`
+	Of     string        `json:"of"`
+	Min    *float64      `json:"min,omitempty"`
+	Max    *float64      `json:"max,omitempty"`
+	OneOf  []float64     `json:"oneOf,omitempty"`
+	Types  []TypePattern `json:"types,omitempty"` // for which the limit holds; empty: all
+	Remedy string        `json:"remedy,omitempty"`
 }
 
-// typePattern is a parsed entry of Support.Types.
-type typePattern struct{ input, weights, output string }
+// TypePattern is a combination of types, written INPUT, INPUT/WEIGHTS, INPUT>OUTPUT or INPUT/WEIGHTS>OUTPUT; * is any.
+type TypePattern struct{ text, input, weights, output string }
 
 type catalogue struct {
 	targets []*Target // by name
@@ -107,7 +106,7 @@ var load = sync.OnceValues(func() (*catalogue, error) {
 			return err
 		}
 		c.tables[name] = table
-		return table.parse()
+		return table.check()
 	})
 	if err != nil {
 		return nil, err
@@ -197,8 +196,7 @@ func (t *Target) table() *Table { return mustLoad().tables[t.Operators] }
 func (a *Accelerator) table() *Table { return mustLoad().tables[a.Operators] }
 
 // parse reads the type patterns of a table and checks its names.
-func (t *Table) parse() error {
-	t.types = map[string][]typePattern{}
+func (t *Table) check() error {
 	for name, s := range t.Operators {
 		if _, ok := schema.EnumValuesBuiltinOperator[name]; !ok && !strings.HasPrefix(name, customPrefix) {
 			return fmt.Errorf("%s is no operator", name)
@@ -206,21 +204,9 @@ func (t *Table) parse() error {
 		if len(s.Types) == 0 {
 			return fmt.Errorf("%s has no types", name)
 		}
-		for _, text := range s.Types {
-			p, err := parseTypes(text)
-			if err != nil {
-				return fmt.Errorf("%s: %w", name, err)
-			}
-			t.types[name] = append(t.types[name], p)
-		}
 		for _, l := range s.Limits {
 			if quantities[l.Of] == nil {
 				return fmt.Errorf("%s: %q is no quantity", name, l.Of)
-			}
-			for _, text := range l.Types {
-				if _, err := parseTypes(text); err != nil {
-					return fmt.Errorf("%s: %w", name, err)
-				}
 			}
 		}
 	}
@@ -240,11 +226,12 @@ func (t *Table) parse() error {
 // customPrefix begins the names of custom operators in tables.
 const customPrefix = "custom "
 
-// parseTypes reads INPUT[/WEIGHTS][>OUTPUT].
-func parseTypes(text string) (typePattern, error) {
-	left, output, hasOutput := strings.Cut(text, ">")
+// UnmarshalText reads a pattern.
+func (p *TypePattern) UnmarshalText(text []byte) error {
+	*p = TypePattern{text: string(text), weights: "*", output: "*"}
+	left, output, hasOutput := strings.Cut(p.text, ">")
 	input, weights, hasWeights := strings.Cut(left, "/")
-	p := typePattern{input: input, weights: "*", output: "*"}
+	p.input = input
 	if hasOutput {
 		p.output = output
 	}
@@ -253,8 +240,14 @@ func parseTypes(text string) (typePattern, error) {
 	}
 	for _, name := range []string{p.input, p.weights, p.output} {
 		if _, ok := schema.EnumValuesTensorType[name]; !ok && name != "*" {
-			return p, fmt.Errorf("%q: %s is no type", text, name)
+			return fmt.Errorf("%q: %s is no type", text, name)
 		}
 	}
-	return p, nil
+	return nil
+}
+
+// matches reports whether types fit; that of an absent tensor fits any.
+func (p TypePattern) matches(input, weights, output string) bool {
+	fits := func(pattern, name string) bool { return pattern == "*" || name == "" || pattern == name }
+	return fits(p.input, input) && fits(p.weights, weights) && fits(p.output, output)
 }

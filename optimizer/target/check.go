@@ -121,9 +121,7 @@ func (t *Table) refuses(n *node) (reason, remedy string) {
 		at = *s.Input
 	}
 	input, weights, output := typeOf(n.in(at)), typeOf(n.weights()), typeOf(n.out(0))
-	if !slices.ContainsFunc(t.types[n.name()], func(p typePattern) bool {
-		return matches(p.input, input) && matches(p.weights, weights) && matches(p.output, output)
-	}) {
+	if !slices.ContainsFunc(s.Types, func(p TypePattern) bool { return p.matches(input, weights, output) }) {
 		return refuseTypes(s, input, weights, output)
 	}
 	for _, l := range slices.Concat(t.Common, s.Limits) {
@@ -160,9 +158,6 @@ func typeOf(t *schema.TensorT) string {
 	return t.Type.String()
 }
 
-// matches compares a pattern with a type; an absent tensor matches any.
-func matches(pattern, name string) bool { return pattern == "*" || name == "" || pattern == name }
-
 // refuseTypes says that no entry of the table takes these types, and which would be taken.
 func refuseTypes(s *Support, input, weights, output string) (reason, remedy string) {
 	got := input
@@ -173,12 +168,12 @@ func refuseTypes(s *Support, input, weights, output string) (reason, remedy stri
 		got += " to " + output
 	}
 	spoken := make([]string, len(s.Types))
-	for i, text := range s.Types {
-		spoken[i] = strings.NewReplacer("/", " with weights ", ">", " to ").Replace(text)
+	for i, p := range s.Types {
+		spoken[i] = strings.NewReplacer("/", " with weights ", ">", " to ").Replace(p.text)
 	}
 	reason = fmt.Sprintf("it does not run on %s, only on %s", got, strings.Join(spoken, ", "))
 	takes := func(name string) bool {
-		return slices.ContainsFunc(s.Types, func(text string) bool { return strings.HasPrefix(text, name) })
+		return slices.ContainsFunc(s.Types, func(p TypePattern) bool { return strings.HasPrefix(p.text, name) })
 	}
 	switch {
 	case input == "INT8" && weights == "INT4":
@@ -198,10 +193,7 @@ func refuseTypes(s *Support, input, weights, output string) (reason, remedy stri
 
 // holdsFor reports whether the limit is one for these types.
 func (l Limit) holdsFor(input, weights string) bool {
-	return len(l.Types) == 0 || slices.ContainsFunc(l.Types, func(text string) bool {
-		p, err := parseTypes(text)
-		return err == nil && matches(p.input, input) && matches(p.weights, weights)
-	})
+	return len(l.Types) == 0 || slices.ContainsFunc(l.Types, func(p TypePattern) bool { return p.matches(input, weights, "") })
 }
 
 func (l Limit) holds(v float64) bool {

@@ -28,11 +28,7 @@ func (l *localNorm) near(channel int) (from, to int) {
 // divisor is s at a channel of a row.
 func (l *localNorm) divisor(row []float32, channel int) float64 {
 	from, to := l.near(channel)
-	sum := 0.0
-	for _, v := range row[from:to] {
-		sum += float64(v) * float64(v)
-	}
-	return float64(l.Bias) + float64(l.Alpha)*sum
+	return float64(l.Bias) + float64(l.Alpha)*squares(row[from:to])
 }
 
 func (l *localNorm) forward(e *Exec) {

@@ -111,12 +111,15 @@ func (l *normalize) forward(e *Exec) {
 }
 
 // rowNorm is ‖x‖, at least smallestNorm.
-func rowNorm(x []float32) float32 {
+func rowNorm(x []float32) float32 { return float32(max(math.Sqrt(squares(x)), smallestNorm)) }
+
+// squares is Σ x².
+func squares(x []float32) float64 {
 	sum := 0.0
 	for _, v := range x {
 		sum += float64(v) * float64(v)
 	}
-	return float32(max(math.Sqrt(sum), smallestNorm))
+	return sum
 }
 
 // backward: dx = (dy − y·Σ dy·y)/‖x‖, with y = x/‖x‖ before the activation.
