@@ -303,7 +303,7 @@ func TestAnAttemptThatIsStoppedCountsAsNoFailure(t *testing.T) {
 			}
 			w.run(func(o *Options, _ *ctrl.Options, _ *Reconciler) { o.StartGrace = time.Second })
 			w.pipeline("p", func(p *v1alpha1.OptimizationPipeline) {
-				p.Spec.RunPolicy.NodeLostSeconds, p.Spec.RunPolicy.StartDeadlineSeconds = ptr.To[int64](2), ptr.To[int64](2)
+				p.Spec.RunPolicy.NodeLostSeconds, p.Spec.RunPolicy.StartDeadlineSeconds = ptr.To[int64](2), ptr.To[int64](8) // its pod has to be bound by then
 				p.Spec.RunPolicy.Retries, p.Spec.Template.TerminationGracePeriodSeconds = ptr.To[int32](0), ptr.To[int64](1)
 			})
 			tt.then(w)
