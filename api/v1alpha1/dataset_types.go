@@ -126,9 +126,11 @@ type Preprocessing struct {
 }
 
 // Audio steps, in this order: channels averaged, resampled, cut or padded with zeros at the end, features computed as tf.signal computes
-// them.
+// them, or as the audio front end of TensorFlow Lite Micro does.
 //
-// +kubebuilder:validation:XValidation:rule="has(self.features) || !(has(self.frameLength) || has(self.frameStep) || has(self.fftLength) || has(self.power) || has(self.melBands) || has(self.lowerHertz) || has(self.upperHertz) || has(self.logOffset) || has(self.coefficients))",message="frames and bands are of features: name LogMel or MFCC"
+// +kubebuilder:validation:XValidation:rule="has(self.features) || !(has(self.frameLength) || has(self.frameStep) || has(self.fftLength) || has(self.power) || has(self.melBands) || has(self.lowerHertz) || has(self.upperHertz) || has(self.logOffset) || has(self.coefficients))",message="frames and bands are of features: name LogMel, MFCC or MicroFrontend"
+// +kubebuilder:validation:XValidation:rule="!(has(self.features) && self.features == 'MicroFrontend') || !(has(self.fftLength) || has(self.power) || has(self.logOffset) || has(self.coefficients))",message="fftLength, power, logOffset and coefficients are of LogMel and MFCC: MicroFrontend has its own"
+// +kubebuilder:validation:XValidation:rule="!has(self.gainControl) || (has(self.features) && self.features == 'MicroFrontend')",message="gainControl is of MicroFrontend"
 type Audio struct {
 	// sampleRate in samples a second, to which recordings are resampled. Default: the files', if all have the same; of arrays it has to
 	// be said.
@@ -142,16 +144,17 @@ type Audio struct {
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=67108864
 	Samples int32 `json:"samples,omitempty"`
-	// features: LogMel, [frames, melBands], or MFCC, [frames, coefficients]. Default: the samples themselves, from -1 to 1.
+	// features: LogMel, [frames, melBands]; MFCC, [frames, coefficients]; or MicroFrontend, [frames, melBands], the integers of TensorFlow
+	// Lite Micro's audio front end times 10/256, as micro_speech and microWakeWord train with. Default: the samples themselves, from -1 to 1.
 	// +optional
-	// +kubebuilder:validation:Enum=LogMel;MFCC
+	// +kubebuilder:validation:Enum=LogMel;MFCC;MicroFrontend
 	Features string `json:"features,omitempty"`
 	// frameLength in samples, under a Hann window. Default: 30 ms.
 	// +optional
 	// +kubebuilder:validation:Minimum=2
 	// +kubebuilder:validation:Maximum=65536
 	FrameLength int32 `json:"frameLength,omitempty"`
-	// frameStep in samples. Default: 20 ms.
+	// frameStep in samples. Default: 20 ms; of MicroFrontend 10 ms.
 	// +optional
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=65536
@@ -171,10 +174,11 @@ type Audio struct {
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=1024
 	MelBands int32 `json:"melBands,omitempty"`
-	// lowerHertz is the lower edge of the lowest band. Default 20.
+	// lowerHertz is the lower edge of the lowest band. Default 20; of MicroFrontend 125.
 	// +optional
 	LowerHertz *Quotient `json:"lowerHertz,omitempty"`
-	// upperHertz is the upper edge of the highest band. Default 4000, or half of the sample rate if that is less.
+	// upperHertz is the upper edge of the highest band. Default 4000, or half of the sample rate if that is less; of MicroFrontend 7500, or
+	// 15/32 of the rate.
 	// +optional
 	UpperHertz *Quotient `json:"upperHertz,omitempty"`
 	// logOffset is added before the logarithm. Default 1e-6.
@@ -185,6 +189,9 @@ type Audio struct {
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=1024
 	Coefficients int32 `json:"coefficients,omitempty"`
+	// gainControl of MicroFrontend: each band is divided by a power of its noise (PCAN). Default true.
+	// +optional
+	GainControl *bool `json:"gainControl,omitempty"`
 }
 
 // Size is a height and width in pixels.

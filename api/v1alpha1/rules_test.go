@@ -150,9 +150,20 @@ var ruleExamples = []ruleExample{
 		rejected: []edit{at("dataset.augmentation", object{"padding": 2, "randomCrop": false})}, accepted: []edit{at("dataset.augmentation", object{"padding": 2, "randomCrop": true})},
 	},
 	{
-		places: specPlace, below: ".dataset.preprocessing.audio", message: "frames and bands are of features: name LogMel or MFCC",
+		places: specPlace, below: ".dataset.preprocessing.audio", message: "frames and bands are of features: name LogMel, MFCC or MicroFrontend",
 		rejected: []edit{at("dataset.preprocessing", object{"audio": object{"melBands": 40}})},
 		accepted: []edit{at("dataset.preprocessing", object{"audio": object{"melBands": 40, "features": "LogMel"}}), at("dataset.preprocessing", object{"audio": object{"samples": 16000}})},
+	},
+	{
+		places: specPlace, below: ".dataset.preprocessing.audio", message: "fftLength, power, logOffset and coefficients are of LogMel and MFCC: MicroFrontend has its own",
+		guard:    "has(self.features) && self.features == 'MicroFrontend'",
+		rejected: []edit{at("dataset.preprocessing", object{"audio": object{"features": "MicroFrontend", "power": 2}}), at("dataset.preprocessing", object{"audio": object{"features": "MicroFrontend", "coefficients": 10}})},
+		accepted: []edit{at("dataset.preprocessing", object{"audio": object{"features": "MicroFrontend", "melBands": 40, "gainControl": false}})},
+	},
+	{
+		places: specPlace, below: ".dataset.preprocessing.audio", message: "gainControl is of MicroFrontend", guard: "has(self.gainControl)",
+		rejected: []edit{at("dataset.preprocessing", object{"audio": object{"features": "MFCC", "gainControl": true}}), at("dataset.preprocessing", object{"audio": object{"gainControl": true}})},
+		accepted: []edit{at("dataset.preprocessing", object{"audio": object{"features": "MicroFrontend", "gainControl": true}})},
 	},
 	number(specPlace, "dataset.augmentation.noise", "must be at least 0", "-0.1", "0.1"),
 	{

@@ -29,6 +29,8 @@ var assumed = map[string]string{
 	"quantize.calibration.samples":    `512`,
 	"quantize.calibration.percentile": `"99.99"`,
 
+	"dataset.preprocessing.audio.gainControl": `true`,
+
 	"leaf.reconstruct":            `false`,
 	"leaf.calibration":            `{}`,
 	"leaf.calibration.method":     `"MinMax"`,

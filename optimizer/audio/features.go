@@ -15,6 +15,8 @@ type Kind string
 const (
 	LogMel Kind = "LogMel" // [frames, mel bands]: ln(mel-weighted magnitudes + offset)
 	MFCC   Kind = "MFCC"   // [frames, coefficients]: DCT-II of the above
+	// MicroFrontend is [frames, mel bands], what the audio front end of TensorFlow Lite Micro computes, times 10/256.
+	MicroFrontend Kind = "MicroFrontend"
 )
 
 // Features say how features are computed, in the terms of tf.signal.
@@ -23,13 +25,14 @@ type Features struct {
 	Rate        int // samples a second
 	FrameLength int // samples under one Hann window
 	FrameStep   int // samples from one to the next
-	FFTLength   int // at least FrameLength
-	Power       int // 1: magnitudes, 2: their squares
+	FFTLength   int // at least FrameLength; of MicroFrontend the least power of two that is
+	Power       int // 1: magnitudes, 2: their squares; not of MicroFrontend
 	MelBands    int
 	Lower       float64 // Hz: lower edge of the lowest band
 	Upper       float64 // Hz: upper edge of the highest
-	Offset      float64 // added before the logarithm
+	Offset      float64 // added before the logarithm; not of MicroFrontend
 	Count       int     // of coefficients that are kept, of MFCC
+	GainControl bool    // of MicroFrontend: each band is divided by a power of its noise (PCAN)
 }
 
 // Extractor computes features. It may be used by many goroutines at once.
@@ -38,6 +41,7 @@ type Extractor struct {
 	window []float64
 	bands  []band
 	dct    [][]float64
+	micro  *micro // of MicroFrontend, instead of the above
 	works  sync.Pool
 }
 
@@ -58,24 +62,33 @@ type work struct {
 // NewExtractor checks the settings; errors name the field.
 func NewExtractor(f Features) (*Extractor, error) {
 	switch {
-	case f.Kind != LogMel && f.Kind != MFCC:
-		return nil, fmt.Errorf("features %q are none of LogMel, MFCC", f.Kind)
+	case f.Kind != LogMel && f.Kind != MFCC && f.Kind != MicroFrontend:
+		return nil, fmt.Errorf("features %q are none of LogMel, MFCC, MicroFrontend", f.Kind)
 	case f.Rate < 1:
 		return nil, fmt.Errorf("sampleRate %d is not possible", f.Rate)
 	case f.FrameLength < 2 || f.FrameStep < 1:
 		return nil, fmt.Errorf("frameLength %d and frameStep %d are not possible", f.FrameLength, f.FrameStep)
 	case f.FFTLength < f.FrameLength || f.FFTLength > 1<<16:
 		return nil, fmt.Errorf("fftLength %d: at least frameLength, %d, and at most %d", f.FFTLength, f.FrameLength, 1<<16)
-	case f.Power != 1 && f.Power != 2:
+	case f.Kind != MicroFrontend && f.Power != 1 && f.Power != 2:
 		return nil, fmt.Errorf("power %d: 1 for magnitudes, 2 for their squares", f.Power)
 	case f.MelBands < 1 || f.MelBands > f.FFTLength/2:
 		return nil, fmt.Errorf("melBands %d: from 1 to half of fftLength, %d", f.MelBands, f.FFTLength/2)
 	case f.Lower < 0 || f.Lower >= f.Upper || f.Upper > float64(f.Rate)/2:
 		return nil, fmt.Errorf("the mel bands go from %g to %g Hz: at least 0 and at most half of the sample rate, %g", f.Lower, f.Upper, float64(f.Rate)/2)
-	case f.Offset <= 0:
+	case f.Kind != MicroFrontend && f.Offset <= 0:
 		return nil, fmt.Errorf("logOffset %g is not positive: the logarithm of silence is not finite", f.Offset)
 	case f.Kind == MFCC && (f.Count < 1 || f.Count > f.MelBands):
 		return nil, fmt.Errorf("coefficients %d: from 1 to melBands, %d", f.Count, f.MelBands)
+	}
+	if f.Kind == MicroFrontend {
+		m, err := newMicro(&f)
+		if err != nil {
+			return nil, err
+		}
+		e := &Extractor{Features: f, micro: m}
+		e.works.New = func() any { return m.newWork() }
+		return e, nil
 	}
 	e := &Extractor{Features: f, window: hann(f.FrameLength), bands: melBands(&f)}
 	if f.Kind == MFCC {
@@ -100,8 +113,14 @@ func (e *Extractor) Shape(samples int) []int {
 }
 
 // Extract writes the features of samples, of Shape(len(samples)), to out: tf.signal.stft, linear_to_mel_weight_matrix and
-// mfccs_from_log_mel_spectrograms.
+// mfccs_from_log_mel_spectrograms, or the micro front end's.
 func (e *Extractor) Extract(samples, out []float32) {
+	if e.micro != nil {
+		w := e.works.Get().(*microWork)
+		defer e.works.Put(w)
+		e.micro.extract(w, samples, out[:e.Shape(len(samples))[0]*e.MelBands])
+		return
+	}
 	w := e.works.Get().(*work)
 	defer e.works.Put(w)
 	shape := e.Shape(len(samples))

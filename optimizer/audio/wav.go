@@ -1,7 +1,7 @@
 // Package audio reads recordings and makes of them what networks that listen take: samples, log-mel spectrograms, MFCCs.
 //
 // A Clip is mono, with samples from −1 to 1, as tf.audio.decode_wav gives them; Fit brings it to a rate and a length, an Extractor makes
-// features of it as tf.signal does.
+// features of it as tf.signal or the front end of TensorFlow Lite Micro does.
 package audio
 
 import (

@@ -90,6 +90,8 @@ func TestRecordings(t *testing.T) {
 			spec: Spec{Network: hears(800), Preprocessing: Preprocessing{Audio: &AudioSteps{SampleRate: 8000}}}, shape: []int{800}, y: "[[0]]"},
 		"features": {files: map[string][]byte{"hi/a.wav": wavBytes(8000, tone(800)...), "lo/b.wav": wavBytes(8000, tone(700)...)},
 			spec: Spec{Network: hears(24, 10), Preprocessing: Preprocessing{Audio: mfcc}}, shape: []int{24, 10}, y: "[[0]]", notes: "to the 800"},
+		"features as TensorFlow Lite Micro computes them": {files: map[string][]byte{"hi/a.wav": wavBytes(16000, tone(16000)...), "lo/b.wav": wavBytes(16000, tone(9000)...)},
+			spec: Spec{Network: hears(98, 40, 1), Preprocessing: Preprocessing{Audio: &AudioSteps{Features: MicroFrontend}}}, shape: []int{98, 40}, y: "[[0]]", notes: "to the 16000"},
 		"features of an array": {files: map[string][]byte{"x.npy": npyBytes("<i2", []int{2, 800}, append(tone(800), tone(800)...))},
 			spec: Spec{Network: hears(24, 10), Preprocessing: Preprocessing{Audio: &AudioSteps{SampleRate: 8000, Features: MFCC, FrameLength: 64, FrameStep: 32, MelBands: 20, UpperHertz: "4000"}}}, shape: []int{24, 10}, y: "[]"},
 	} {
@@ -153,7 +155,9 @@ func TestRecordingsThatCannotBeRead(t *testing.T) {
 		"steps without end":     {map[string][]byte{"hi/a.wav": clip}, &AudioSteps{Features: MFCC, FrameStep: math.MaxInt / 2}, []string{"preprocessing.audio.frameStep"}},
 		"features of another length": {map[string][]byte{"hi/a.wav": wavBytes(8000, tone(80)...)}, &AudioSteps{Features: LogMel, FrameLength: 8, FrameStep: 900, MelBands: 1, LowerHertz: "100"},
 			[]string{"in frames of 8 every 900", "frameStep, frameLength", "samples: 1808"}},
-		"frames without them": {map[string][]byte{"hi/a.wav": clip}, &AudioSteps{FrameLength: 2}, []string{"LogMel or MFCC"}},
+		"frames without them": {map[string][]byte{"hi/a.wav": clip}, &AudioSteps{FrameLength: 2}, []string{"LogMel, MFCC or MicroFrontend"}},
+		"settings of others":  {map[string][]byte{"hi/a.wav": clip}, &AudioSteps{Features: MicroFrontend, Power: 2}, []string{"power", "MicroFrontend has its own"}},
+		"gain of others":      {map[string][]byte{"hi/a.wav": clip}, &AudioSteps{Features: MFCC, GainControl: new(bool)}, []string{"gainControl is of MicroFrontend"}},
 		"audio of images":     {map[string][]byte{"hi/a.png": grayPNG(1, 3, 7)}, &AudioSteps{SampleRate: 8000}, []string{"for recordings"}},
 		"an array of no rate": {map[string][]byte{"x.npy": npyBytes("<i2", []int{1, 3}, []int16{1, 2, 3})}, &AudioSteps{Features: MFCC}, []string{"sampleRate"}},
 	} {
@@ -169,6 +173,21 @@ func TestRecordingsThatCannotBeRead(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// Floats may be no numbers, which features would turn into anything.
+func TestARecordingThatIsNotFinite(t *testing.T) {
+	file := wavBytes(16000, make([]int16, 2*800)...)
+	file[20], file[34] = 3, 32 // floats of 32 bits
+	binary.LittleEndian.PutUint32(file[44+4*7:], math.Float32bits(float32(math.NaN())))
+	d, err := Open(folder(t, map[string][]byte{"hi/a.wav": file}), Spec{Preprocessing: Preprocessing{Audio: &AudioSteps{Features: MicroFrontend, UpperHertz: "7000"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	if err := d.Train.Read(0, Sample(d.Train)); err == nil || !strings.Contains(err.Error(), "a.wav: value 7 is NaN") {
+		t.Errorf("%v", err)
 	}
 }
 

@@ -19,20 +19,21 @@ var (
 )
 
 // AudioSteps turn recordings into the model's input, in this order: averaged to one channel, resampled, cut or padded with zeros at the
-// end, and features computed as tf.signal does. Zero values are the defaults.
+// end, and features computed as tf.signal or the front end of TensorFlow Lite Micro does. Zero values are the defaults.
 type AudioSteps struct {
 	SampleRate   int      `json:"sampleRate,omitempty"`   // samples a second; default: the files', if all are the same
 	Samples      int      `json:"samples,omitempty"`      // of a clip; default: what the network's input takes, or all clips have
 	Features     Features `json:"features,omitempty"`     // default: the samples themselves
 	FrameLength  int      `json:"frameLength,omitempty"`  // default: 30 ms
-	FrameStep    int      `json:"frameStep,omitempty"`    // default: 20 ms
+	FrameStep    int      `json:"frameStep,omitempty"`    // default: 20 ms; of MicroFrontend 10 ms
 	FFTLength    int      `json:"fftLength,omitempty"`    // default: the power of two at or above FrameLength
 	Power        int      `json:"power,omitempty"`        // 1, magnitudes (default), or 2, their squares
 	MelBands     int      `json:"melBands,omitempty"`     // default 40
-	LowerHertz   Number   `json:"lowerHertz,omitempty"`   // default 20
-	UpperHertz   Number   `json:"upperHertz,omitempty"`   // default: 4000, or half of the rate if that is less
+	LowerHertz   Number   `json:"lowerHertz,omitempty"`   // default 20; of MicroFrontend 125
+	UpperHertz   Number   `json:"upperHertz,omitempty"`   // default: 4000, or half of the rate if that is less; of MicroFrontend 7500, or 15/32 of the rate
 	LogOffset    Number   `json:"logOffset,omitempty"`    // default 1e-6
 	Coefficients int      `json:"coefficients,omitempty"` // of MFCC; default 10
+	GainControl  *bool    `json:"gainControl,omitempty"`  // of MicroFrontend; default true
 }
 
 // Features are what is made of a recording.
@@ -40,8 +41,9 @@ type Features string
 
 // The features; package audio says how they are computed.
 const (
-	LogMel Features = "LogMel"
-	MFCC   Features = "MFCC"
+	LogMel        Features = "LogMel"
+	MFCC          Features = "MFCC"
+	MicroFrontend Features = "MicroFrontend"
 )
 
 // recordingsParts reads a folder of recordings.
@@ -160,6 +162,9 @@ func (s *listener) shape() []int {
 func (s *listener) read(i int, into *sample) error {
 	c, err := s.clip(i)
 	if err != nil {
+		return err
+	}
+	if err := finite(s, i, c.Samples); err != nil { // integers have no such values
 		return err
 	}
 	c = c.Fit(s.rate, s.length)
@@ -297,7 +302,7 @@ func (h *heard) length(steps *AudioSteps, e *audio.Extractor, in *Input) (int, [
 			return 0, nil, fmt.Errorf("recordings have up to %d samples, the input %s is made of %d, in frames of %d every %d: preprocessing.audio.frameStep, frameLength and coefficients or melBands have to be the training's; samples: %d cuts or pads all the same",
 				h.longest, in, n, e.FrameLength, e.FrameStep, n)
 		}
-		return 0, nil, fmt.Errorf("recordings have up to %d samples, the input %s is made of %d: name features (preprocessing.audio.features: LogMel or MFCC) or the length (samples: %d)",
+		return 0, nil, fmt.Errorf("recordings have up to %d samples, the input %s is made of %d: name features (preprocessing.audio.features: LogMel, MFCC or MicroFrontend) or the length (samples: %d)",
 			h.longest, in, n, n)
 	}
 	if e != nil && n < e.FrameLength {
@@ -318,21 +323,39 @@ func (h *heard) length(steps *AudioSteps, e *audio.Extractor, in *Input) (int, [
 func (a *AudioSteps) extractor(rate int) (*audio.Extractor, error) {
 	if a.Features == "" {
 		if a.FrameLength != 0 || a.FrameStep != 0 || a.FFTLength != 0 || a.MelBands != 0 || a.Coefficients != 0 {
-			return nil, fmt.Errorf("frames and bands are of features: name LogMel or MFCC")
+			return nil, fmt.Errorf("frames and bands are of features: name LogMel, MFCC or MicroFrontend")
 		}
 		return nil, nil
 	}
-	f := audio.Features{Kind: audio.Kind(a.Features), Rate: rate, FrameLength: cmp.Or(a.FrameLength, rate*30/1000), FrameStep: cmp.Or(a.FrameStep, rate*20/1000),
-		FFTLength: a.FFTLength, Power: cmp.Or(a.Power, 1), MelBands: cmp.Or(a.MelBands, 40), Count: cmp.Or(a.Coefficients, 10)}
+	micro := a.Features == MicroFrontend
+	step, lower, upper := rate*20/1000, 20.0, min(4000, float64(rate)/2)
+	if micro {
+		step, lower, upper = rate*10/1000, 125, min(7500, float64(rate)*15/32)
+		if a.FFTLength != 0 || a.Power != 0 || a.LogOffset != "" || a.Coefficients != 0 {
+			return nil, errors.New("fftLength, power, logOffset and coefficients are of LogMel and MFCC: MicroFrontend has its own")
+		}
+	} else if a.GainControl != nil {
+		return nil, errors.New("gainControl is of MicroFrontend")
+	}
+	f := audio.Features{Kind: audio.Kind(a.Features), Rate: rate, FrameLength: cmp.Or(a.FrameLength, rate*30/1000), FrameStep: cmp.Or(a.FrameStep, step),
+		FFTLength: a.FFTLength, MelBands: cmp.Or(a.MelBands, 40)}
 	if f.FFTLength == 0 {
 		f.FFTLength = 1 << bits.Len(uint(f.FrameLength-1))
 	}
 	var err error
-	if f.Lower, err = a.LowerHertz.Float(20); err != nil {
+	if f.Lower, err = a.LowerHertz.Float(lower); err != nil {
 		return nil, fmt.Errorf("lowerHertz: %w", err)
 	}
-	if f.Upper, err = a.UpperHertz.Float(min(4000, float64(rate)/2)); err != nil {
+	if f.Upper, err = a.UpperHertz.Float(upper); err != nil {
 		return nil, fmt.Errorf("upperHertz: %w", err)
+	}
+	if micro {
+		f.GainControl = a.GainControl == nil || *a.GainControl
+		return audio.NewExtractor(f)
+	}
+	f.Power = cmp.Or(a.Power, 1)
+	if f.Kind == audio.MFCC {
+		f.Count = cmp.Or(a.Coefficients, 10)
 	}
 	if f.Offset, err = a.LogOffset.Float(1e-6); err != nil {
 		return nil, fmt.Errorf("logOffset: %w", err)

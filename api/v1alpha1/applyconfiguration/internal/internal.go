@@ -63,6 +63,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: frameStep
       type:
         scalar: numeric
+    - name: gainControl
+      type:
+        scalar: boolean
     - name: logOffset
       type:
         namedType: dev.espalier.espalier.api.v1alpha1.Quotient

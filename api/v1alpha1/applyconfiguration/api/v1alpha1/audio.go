@@ -12,7 +12,7 @@ import (
 // with apply.
 //
 // Audio steps, in this order: channels averaged, resampled, cut or padded with zeros at the end, features computed as tf.signal computes
-// them.
+// them, or as the audio front end of TensorFlow Lite Micro does.
 type AudioApplyConfiguration struct {
 	// sampleRate in samples a second, to which recordings are resampled. Default: the files', if all have the same; of arrays it has to
 	// be said.
@@ -20,11 +20,12 @@ type AudioApplyConfiguration struct {
 	// samples of a clip: longer ones are cut, shorter ones padded. Default: as many as the model's input needs, if that is near to what
 	// the clips have.
 	Samples *int32 `json:"samples,omitempty"`
-	// features: LogMel, [frames, melBands], or MFCC, [frames, coefficients]. Default: the samples themselves, from -1 to 1.
+	// features: LogMel, [frames, melBands]; MFCC, [frames, coefficients]; or MicroFrontend, [frames, melBands], the integers of TensorFlow
+	// Lite Micro's audio front end times 10/256, as micro_speech and microWakeWord train with. Default: the samples themselves, from -1 to 1.
 	Features *string `json:"features,omitempty"`
 	// frameLength in samples, under a Hann window. Default: 30 ms.
 	FrameLength *int32 `json:"frameLength,omitempty"`
-	// frameStep in samples. Default: 20 ms.
+	// frameStep in samples. Default: 20 ms; of MicroFrontend 10 ms.
 	FrameStep *int32 `json:"frameStep,omitempty"`
 	// fftLength in samples, frames are padded to it. Default: the power of two at or above frameLength.
 	FFTLength *int32 `json:"fftLength,omitempty"`
@@ -32,14 +33,17 @@ type AudioApplyConfiguration struct {
 	Power *int32 `json:"power,omitempty"`
 	// melBands is the number of mel bands. Default 40.
 	MelBands *int32 `json:"melBands,omitempty"`
-	// lowerHertz is the lower edge of the lowest band. Default 20.
+	// lowerHertz is the lower edge of the lowest band. Default 20; of MicroFrontend 125.
 	LowerHertz *apiv1alpha1.Quotient `json:"lowerHertz,omitempty"`
-	// upperHertz is the upper edge of the highest band. Default 4000, or half of the sample rate if that is less.
+	// upperHertz is the upper edge of the highest band. Default 4000, or half of the sample rate if that is less; of MicroFrontend 7500, or
+	// 15/32 of the rate.
 	UpperHertz *apiv1alpha1.Quotient `json:"upperHertz,omitempty"`
 	// logOffset is added before the logarithm. Default 1e-6.
 	LogOffset *apiv1alpha1.Quotient `json:"logOffset,omitempty"`
 	// coefficients of MFCC, the first of them. Default 10.
 	Coefficients *int32 `json:"coefficients,omitempty"`
+	// gainControl of MicroFrontend: each band is divided by a power of its noise (PCAN). Default true.
+	GainControl *bool `json:"gainControl,omitempty"`
 }
 
 // AudioApplyConfiguration constructs a declarative configuration of the Audio type for use with
@@ -141,5 +145,13 @@ func (b *AudioApplyConfiguration) WithLogOffset(value apiv1alpha1.Quotient) *Aud
 // If called multiple times, the Coefficients field is set to the value of the last call.
 func (b *AudioApplyConfiguration) WithCoefficients(value int32) *AudioApplyConfiguration {
 	b.Coefficients = &value
+	return b
+}
+
+// WithGainControl sets the GainControl field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the GainControl field is set to the value of the last call.
+func (b *AudioApplyConfiguration) WithGainControl(value bool) *AudioApplyConfiguration {
+	b.GainControl = &value
 	return b
 }
