@@ -1,10 +1,6 @@
 package ir
 
-import (
-	"math"
-
-	"espalier.dev/espalier/optimizer/tflite/schema"
-)
+import "math"
 
 // Activation is a fused activation function: a clamp.
 type Activation uint8
@@ -253,9 +249,6 @@ type BatchMatMul struct {
 
 // BlockSize is the attribute of DEPTH_TO_SPACE and SPACE_TO_DEPTH.
 type BlockSize int
-
-// Cast is the attribute of CAST.
-type Cast struct{ From, To schema.TensorType }
 
 // ArgReduce is the attribute of ARG_MAX and ARG_MIN.
 type ArgReduce struct{ Axis int }

@@ -329,13 +329,7 @@ func (c *call) computed() (values, bool) {
 			return x[2]
 		})
 	case schema.BuiltinOperatorCAST:
-		toInt := out.Type != schema.TensorTypeFLOAT32 && out.Type != schema.TensorTypeBOOL
-		return in[0].each(func(x float64) float64 {
-			if toInt {
-				return math.Trunc(x)
-			}
-			return x
-		}), true
+		return in[0].each(Cast{From: c.in(0).Type, To: out.Type}.Of), true
 	case schema.BuiltinOperatorFILL:
 		return c.combined(out.Shape, in[1:], func(x []float64) float64 { return x[0] })
 	case schema.BuiltinOperatorZEROS_LIKE:

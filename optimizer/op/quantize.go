@@ -35,7 +35,7 @@ var conversions = []*Op{
 			form{3, func(s *Signature) bool { return s.any(i8) }},
 			form{2, func(s *Signature) bool { return s.any(schema.TensorTypeUINT32) }},
 		),
-		Note: "to an integer no gradient passes; an input that is only cast to integers, such as ids, stays float32",
+		Note: "to an integer no gradient passes; a float beyond the integer type gives its nearest bound and NaN its greatest value, as in LiteRT 2.3 on x86 (TFLM: NaN gives 0; LiteRT before 2 leaves both to the processor); an input that is only cast to integers, such as ids, stays float32",
 	},
 }
 

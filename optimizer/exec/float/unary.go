@@ -211,32 +211,26 @@ func (l *clampLayer) backward(e *Exec, g *Grads) {
 	assign(dx, dy, add)
 }
 
-// cast is CAST between number types; all are held as float32, so only the conversion to an integer changes anything.
+// cast is CAST between number types; all are held as float32, so only the conversion to another integer type changes anything.
 type cast struct {
 	node
-	truncate bool
-	flag     bool // to BOOL: 1 for anything but 0
+	ir.Cast
 }
 
 func buildCast(s *site) (layer, error) {
-	switch s.o.Attr.(ir.Cast).To {
+	l := &cast{s.node, s.o.Attr.(ir.Cast)}
+	switch l.To {
 	case schema.TensorTypeFLOAT32, schema.TensorTypeFLOAT16, schema.TensorTypeFLOAT64:
-		return &cast{node: s.node}, nil
+	default:
+		s.opaque = true
 	}
-	s.opaque = true
-	return &cast{node: s.node, truncate: true, flag: s.o.Attr.(ir.Cast).To == schema.TensorTypeBOOL}, nil
+	return l, nil
 }
 
 func (l *cast) forward(e *Exec) {
 	x, y := e.value(l.in[0]), e.result(&l.node, 0)
-	copy(y, x)
-	for i, v := range y {
-		switch {
-		case l.flag && v != 0:
-			y[i] = 1
-		case l.truncate:
-			y[i] = float32(math.Trunc(float64(v)))
-		}
+	for i, v := range x {
+		y[i] = float32(l.Of(float64(v)))
 	}
 }
 

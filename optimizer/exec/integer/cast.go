@@ -6,7 +6,7 @@ import (
 	"espalier.dev/espalier/optimizer/tflite/schema"
 )
 
-// CAST: raw values, scales play no part. Floats are truncated and saturate, integers wrap.
+// CAST: raw values, scales play no part. Floats are truncated and saturate, NaN gives the greatest integer, integers wrap.
 func buildCast(c *compiler) (runner, error) {
 	in, out := c.in(0), c.out(0)
 	for _, t := range []schema.TensorType{in.Type, out.Type} {
@@ -82,11 +82,9 @@ func castTo[D int8 | uint8 | int16 | int32 | int64, T number](dst []D, x []T, lo
 	if reals, ok := any(x).([]float32); ok {
 		for i, v := range reals {
 			switch f := float64(v); {
-			case f != f:
-				dst[i] = 0
 			case f <= lo:
 				dst[i] = D(int64(lo))
-			case f >= hi:
+			case f >= hi || f != f:
 				dst[i] = D(uint64(hi) - 1)
 				if hi < math.MaxInt64 {
 					dst[i] = D(int64(hi))

@@ -2,6 +2,7 @@ package integer_test
 
 import (
 	"encoding/binary"
+	"math"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -130,18 +131,28 @@ func TestCastsWrapIntegersAndSaturateFloats(t *testing.T) {
 		t.Error(diff)
 	}
 
-	b = newBuilder()
-	y = b.Op("y", schema.BuiltinOperatorCAST, schema.BuiltinOptionsNONE, nil, []int32{1, 4}, b.Input("x", 1, 4))
-	b.Tensor(y).Type = schema.TensorTypeINT8
-	e := compile(t, b.model(y), 0)
-	if err := e.SetInput(0, []float32{-1.9, 1e9, -1e9, 5}); err != nil {
-		t.Fatal(err)
-	}
-	if err := e.Run(); err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff([]byte{0xff, 127, 0x80, 5}, e.OutputBytes(0)); diff != "" {
-		t.Error(diff)
+	for _, c := range []struct {
+		to   schema.TensorType
+		want []byte
+	}{
+		{schema.TensorTypeINT8, []byte{0xff, 127, 0x80, 5, 127, 127}},
+		{schema.TensorTypeUINT8, []byte{0, 255, 0, 5, 130, 255}},
+		{schema.TensorTypeINT16, []byte{0xff, 0xff, 0xff, 0x7f, 0, 0x80, 5, 0, 130, 0, 0xff, 0x7f}},
+		{schema.TensorTypeBOOL, []byte{1, 1, 1, 1, 1, 1}},
+	} {
+		b = newBuilder()
+		y = b.Op("y", schema.BuiltinOperatorCAST, schema.BuiltinOptionsNONE, nil, []int32{1, 6}, b.Input("x", 1, 6))
+		b.Tensor(y).Type = c.to
+		e := compile(t, b.model(y), 0)
+		if err := e.SetInput(0, []float32{-1.9, 1e9, -1e9, 5, 130, float32(math.NaN())}); err != nil {
+			t.Fatal(err)
+		}
+		if err := e.Run(); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(c.want, e.OutputBytes(0)); diff != "" {
+			t.Error(c.to, diff)
+		}
 	}
 }
 
