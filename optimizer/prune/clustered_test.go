@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"espalier.dev/espalier/optimizer/weight"
 )
@@ -49,6 +50,51 @@ func TestPruningClusteredWeightsKeepsTheirCodes(t *testing.T) {
 				t.Error(err)
 			}
 		})
+	}
+}
+
+func TestClusteredChannelsKeepCodesOfTheirOwn(t *testing.T) {
+	// the output channels are the middle axis: channel 0 has the codes 1, 2 and 127, channel 1 the codes 3, 4 and 127
+	values := []float32{127, 127, 2, 2, 127, 127, 4, 4, 1, 1, 2, 127, 3, 3, 4, 127}
+	channels, err := weight.FromState("w", values, weight.State{
+		Shape: []int{2, 2, 4}, Axis: 1, Scope: weight.PerChannel, Clusters: 3, Scale: []float32{1, 1}, CodeSets: [][]int8{{1, 2, 127}, {3, 4, 127}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	pruned, err := Clustered(channels, Target{Sparsity: 0.25})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([][]int8{{2, 127}, {4, 127}}, pruned.State().CodeSets, cmpopts.SortSlices(func(a, b int8) bool { return a < b })); diff != "" {
+		t.Error(diff)
+	}
+	codes := make([]int8, len(values))
+	if err := pruned.Codes(codes); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]int8{127, 127, 2, 0, 127, 127, 4, 4, 0, 0, 0, 127, 4, 4, 4, 127}, codes); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestClusteredWeightsThatHaveTheZerosAreLeftAlone(t *testing.T) {
+	state := weight.State{Shape: []int{1, 4}, Scope: weight.PerTensor, Clusters: 3, Scale: []float32{1}, CodeSets: [][]int8{{2, 127}}, Mask: []uint8{0, 1, 1, 1}}
+	w, err := weight.FromState("w", []float32{0, 2, 2, 127}, state)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, sparsity := range []float64{0.25, 0} {
+		if got, err := Clustered(w, Target{Sparsity: sparsity}); err != nil || got != w {
+			t.Errorf("sparsity %v: other weights (%v)", sparsity, err)
+		}
+	}
+	state.Mask = nil
+	if w, err = weight.FromState("w", []float32{2, 2, 2, 127}, state); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := Clustered(w, Target{}); err != nil || got != w {
+		t.Errorf("no sparsity: other weights (%v)", err)
 	}
 }
 

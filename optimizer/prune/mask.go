@@ -31,9 +31,6 @@ func (p Pattern) Share() float64 {
 // up with zeros, and may need none of its own.
 func (p Pattern) of(row int) float64 {
 	zeros := row/p.Of*p.Zeros + max(0, p.Zeros-(p.Of-row%p.Of))
-	if row%p.Of == 0 {
-		zeros = row / p.Of * p.Zeros
-	}
 	return float64(zeros) / float64(row)
 }
 

@@ -80,6 +80,22 @@ func TestMask(t *testing.T) {
 		"blocks of a depthwise kernel run along its taps": {
 			[]float32{1, 9, 1, 9, 9, 1, 9, 1}, []int{1, 2, 2, 2}, 3, nil, 0.5, Pattern{Columns: 2}, []uint8{0, 1, 0, 1, 1, 0, 1, 0},
 		},
+		"of equal blocks the last go":          {[]float32{1, 1, 1, 1}, []int{1, 4}, 0, nil, 0.5, Pattern{Columns: 2}, []uint8{1, 1, 0, 0}},
+		"of equal weights of a group the last": {[]float32{1, 1, 1, 1}, []int{1, 4}, 0, nil, 0, Pattern{Zeros: 2, Of: 4}, []uint8{1, 1, 0, 0}},
+		"a block half of which is one too many goes": {
+			[]float32{1, 1, 9, 9}, []int{1, 4}, 0, nil, 0.25, Pattern{Columns: 2}, []uint8{0, 0, 1, 1},
+		},
+		"one block stays":                    {[]float32{1, 1, 9, 9}, []int{2, 2}, 0, nil, 0.9, Pattern{Columns: 2}, []uint8{0, 0, 1, 1}},
+		"all of a block counts":              {[]float32{9, 1, 4, 4}, []int{1, 4}, 0, nil, 0.5, Pattern{Columns: 2}, []uint8{1, 1, 0, 0}},
+		"blocks go by average, not by sum":   {[]float32{5, 5, 6}, []int{1, 3}, 0, nil, 0.5, Pattern{Columns: 2}, []uint8{0, 0, 1}},
+		"no smaller block goes in its place": {[]float32{1, 1, 10, 10, 9}, []int{1, 5}, 0, nil, 0.15, Pattern{Columns: 2}, []uint8{1, 1, 1, 1, 1}},
+		"blocks that the input pruned go first": {
+			[]float32{9, 9, 1, 1, 5, 5}, []int{1, 6}, 0, []uint8{0, 0, 1, 1, 1, 1}, 1. / 3, Pattern{Columns: 2}, []uint8{0, 0, 1, 1, 1, 1},
+		},
+		"more zeros in a group than the pattern's stay": {
+			[]float32{1, 4, 3, 2}, []int{1, 4}, 0, []uint8{1, 0, 0, 0}, 0, Pattern{Zeros: 2, Of: 4}, []uint8{1, 0, 0, 0},
+		},
+		"a block of one weight is no block": {[]float32{1, 2}, []int{1, 2}, 0, nil, 0, Pattern{Rows: 1, Columns: 1, Zeros: 1, Of: 2}, []uint8{0, 1}},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -91,6 +107,17 @@ func TestMask(t *testing.T) {
 				t.Errorf("-want +got:\n%s", diff)
 			}
 		})
+	}
+}
+
+func TestPatternsAreNamed(t *testing.T) {
+	for want, p := range map[string]Pattern{"2:4": {Zeros: 2, Of: 4}, "1×16": {Columns: 16}, "4×1": {Rows: 4}, "single weights": {}} {
+		if got := p.String(); got != want {
+			t.Errorf("%+v is %q, want %q", p, got, want)
+		}
+	}
+	if got := (Pattern{Rows: 1, Columns: 1}).String(); got != "single weights" {
+		t.Errorf("blocks of one weight are %q", got)
 	}
 }
 
@@ -248,6 +275,30 @@ func TestAllocate(t *testing.T) {
 	given.Mask[7] = 1
 	if got := Allocate([]Weights{layers[0], given}, 0.2); got[1] != 99 || got[0] != 121 {
 		t.Errorf("99 zeros of the input count: got %v", got)
+	}
+}
+
+func TestABudgetTakesTheLeastScoresFirst(t *testing.T) {
+	ones := Weights{Values: []float32{1, 1}, Shape: []int{1, 2}}
+	a := Weights{Values: []float32{1, 2, 3}, Shape: []int{1, 3}}     // scores 1/14, 4/13 and 1
+	b := Weights{Values: []float32{1, 1, 1, 10}, Shape: []int{1, 4}} // scores 1/103, 1/102, 1/101 and 1
+	for name, tc := range map[string]struct {
+		layers   []Weights
+		sparsity float64
+		want     []int
+	}{
+		"two of seven":                  {[]Weights{a, b}, 2. / 7, []int{0, 2}},
+		"four of seven":                 {[]Weights{a, b}, 4. / 7, []int{1, 3}},
+		"all but one of each":           {[]Weights{a, b}, 0.999, []int{2, 3}},
+		"of equal scores the first":     {[]Weights{ones, ones}, 0.25, []int{1, 0}},
+		"a layer of zeros keeps one":    {[]Weights{{Values: []float32{0, 0}, Shape: []int{1, 2}}, a}, 0.4, []int{1, 1}},
+		"what the input pruned is gone": {[]Weights{{Values: []float32{1, 2, 3}, Shape: []int{1, 3}, Mask: []uint8{0, 0, 1}}, b}, 2. / 7, []int{2, 0}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if diff := cmp.Diff(tc.want, Allocate(tc.layers, tc.sparsity)); diff != "" {
+				t.Error(diff)
+			}
+		})
 	}
 }
 

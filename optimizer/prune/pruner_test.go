@@ -52,6 +52,10 @@ func TestPlan(t *testing.T) {
 			Options{Sparsity: 0.7, Scope: Global, Pattern: Pattern{Zeros: 2, Of: 4}},
 			[]Target{{Kernel: k[0], Sparsity: 0.5, Pattern: Pattern{Zeros: 2, Of: 4}}, {Kernel: k[2], Sparsity: 0.5, Pattern: Pattern{Zeros: 2, Of: 4}}}, 1, "",
 		},
+		"a later rule for the same layer is no rule without layers": {
+			Options{Sparsity: 0.5, Rules: []Rule{{Layers: "*head*", Sparsity: share(0.75)}, {Layers: "net/head/*", Skip: true}}},
+			[]Target{{Kernel: k[0], Sparsity: 0.5}, {Kernel: k[2], Sparsity: 0.75}}, 1, "",
+		},
 		"a rule that matches nothing":  {Options{Rules: []Rule{{Layers: "*haed*"}}}, nil, 0, `"net/head/MatMul"`},
 		"everything skipped":           {Options{Rules: []Rule{{Layers: "*", Skip: true}}}, nil, 0, "nothing to prune"},
 		"sparsity of 1":                {Options{Sparsity: 1}, nil, 0, "sparsity 1 is outside"},
@@ -223,6 +227,91 @@ func TestResumedPruningEndsTheSame(t *testing.T) {
 					t.Errorf("%s, resumed at %d:\n%s", name, at, diff)
 				}
 			}
+		}
+	}
+}
+
+func tensor(t *testing.T, values []float32, mask []uint8) *weight.Tensor {
+	t.Helper()
+	w, err := weight.New("w", []int{1, len(values)}, 0, values)
+	if err == nil && mask != nil {
+		err = w.SetMask(mask)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+func TestSharesOfABudget(t *testing.T) {
+	tensors := []*weight.Tensor{tensor(t, []float32{1, 2, 3}, nil), tensor(t, []float32{1, 1, 1, 10}, nil), tensor(t, []float32{1, 2}, nil)}
+	targets := []Target{{Sparsity: 3. / 7, Budget: true}, {Sparsity: 3. / 7, Budget: true}, {Sparsity: 0.5}}
+	if diff := cmp.Diff([]float64{0, 0.75, 0.5}, Shares(targets, tensors)); diff != "" {
+		t.Error(diff)
+	}
+	whole := []*weight.Tensor{tensor(t, []float32{1, 2, 3, 4}, make([]uint8, 4)), tensors[1]}
+	if diff := cmp.Diff([]float64{0.75, 0}, Shares(targets[:2], whole)); diff != "" {
+		t.Errorf("a layer that is pruned whole:\n%s", diff)
+	}
+}
+
+func TestThePrunerSaysWhenMasksChange(t *testing.T) {
+	w := tensor(t, []float32{1, 2, 3, 4}, nil)
+	p, err := NewPruner([]Target{{Sparsity: 0.5}}, []*weight.Tensor{w}, Options{Schedule: Schedule{Every: 2, End: 4}}, 10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := func(step int) bool {
+		changed, err := p.Before(step)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return changed
+	}
+	var got []bool
+	for step := range 6 {
+		got = append(got, before(step))
+	}
+	if diff := cmp.Diff([]bool{true, false, true, false, true, false}, got); diff != "" {
+		t.Error(diff)
+	}
+	if before(4) {
+		t.Error("masks that are settled changed at the last step of the schedule")
+	}
+	if p.Back(4); !before(4) {
+		t.Error("back at the last step of the schedule, it does not choose again")
+	}
+	if p.Back(5); before(4) {
+		t.Error("back behind the schedule, it chooses again")
+	}
+	if got := w.State().Pruned(); got != 2 {
+		t.Errorf("%d pruned, want 2", got)
+	}
+}
+
+func TestThePrunerKeepsTheZerosItIsGiven(t *testing.T) {
+	w := tensor(t, []float32{4, 3, 2, 1}, []uint8{0, 1, 1, 1})
+	p, err := NewPruner([]Target{{Sparsity: 0.5}}, []*weight.Tensor{w}, Options{Schedule: Schedule{Kind: Constant}}, 10)
+	if err == nil {
+		err = p.Finish()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]uint8{0, 1, 1, 0}, w.Mask); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestAPatternThatMakesNoSenseNamesTheWeights(t *testing.T) {
+	p, err := NewPruner([]Target{{Pattern: Pattern{Zeros: 4, Of: 4}}}, []*weight.Tensor{tensor(t, []float32{1, 2, 3, 4}, nil)}, Options{}, 10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, before := p.Before(0)
+	for _, err := range []error{before, p.Finish(), p.Preview()} {
+		if err == nil || !strings.Contains(err.Error(), `"w"`) {
+			t.Errorf("error %v, want one with the weights' name", err)
 		}
 	}
 }

@@ -31,6 +31,8 @@ func TestSchedulesAreDue(t *testing.T) {
 		"a run shorter than the interval":     {Schedule{}, 8, []int{0, 4}, []int{5, 8}},
 		"an end past the run is the run's":    {Schedule{End: 5000}, 135, []int{0, 130, 135}, []int{134}},
 		"a beginning past the run is its end": {Schedule{Begin: 500}, 100, []int{100}, []int{0, 99}},
+		"every so many from the beginning":    {Schedule{Begin: 5, End: 30}, 1000, []int{5, 15, 25, 30}, []int{10, 20}},
+		"one step that is begin and end":      {Schedule{Begin: 10, End: 10}, 1000, []int{10}, []int{9, 11}},
 		"a run without steps":                 {Schedule{Kind: Polynomial}, 0, []int{0}, nil},
 	}
 	for name, test := range tests {
