@@ -68,8 +68,10 @@ def build(name, size, classes, divide):
     if base.startswith(("MobileNetV3", "EfficientNetV2", "ConvNeXt", "RegNet")):
         options["include_preprocessing"] = False
     if base == "NASNetMobile" and divide > 1:  # whose halves of channels have to fit: its own way to be narrow
+        from keras.src.applications.nasnet import NASNet
+
         channels = max(1, round(11 / divide)) * 96
-        return tf.keras.applications.nasnet.NASNet(**options, penultimate_filters=channels, num_blocks=4, stem_block_filters=32 // divide, skip_reduction=False, filter_multiplier=2, default_size=224), tf.keras
+        return NASNet(**options, penultimate_filters=channels, num_blocks=4, stem_block_filters=32 // divide, skip_reduction=False, filter_multiplier=2, default_size=224), tf.keras
     keras = tf.keras
     if not hasattr(keras.applications, base):  # RegNet is in Keras 2 only
         import tf_keras as keras
