@@ -209,6 +209,9 @@ func (t Training) Defaulted() Training {
 // Seeks reports whether the validation loss decides how many epochs there are.
 func (t Training) Seeks() bool { return t.MaxEpochs != nil || t.MaxMinutes != nil }
 
+// Trains reports whether there is any training.
+func (t Training) Trains() bool { return t.Seeks() || Or(t.Epochs, DefaultEpochs) > 0 }
+
 // Shown returns what a status shows of settings whose defaults are filled in.
 func (t Training) Shown() *StageSettings {
 	return &StageSettings{

@@ -111,7 +111,7 @@ func (s *search) run() {
 			f = other
 		}
 	}
-	if s.trains() {
+	if s.Spec.Training.Trains() {
 		f.high, f.step = 0, trainedStep
 		s.advance(&f, s.trained)
 	}
@@ -154,12 +154,6 @@ func (s *search) sparsity(least v1alpha1.Decimal) v1alpha1.Decimal {
 	const places = 1e6
 	enough := math.Ceil(places*(share+0.5*float64(layers)/float64(weights))) / places
 	return v1alpha1.Decimal(strconv.FormatFloat(min(enough, 1-1/places), 'f', -1, 64))
-}
-
-// trains reports whether trials may train.
-func (s *search) trains() bool {
-	t := s.Spec.Training
-	return t.Seeks() || v1alpha1.Or(t.Epochs, v1alpha1.DefaultEpochs) > 0
 }
 
 // tried is what came of a trial.

@@ -86,15 +86,51 @@ func (w *walk) hopeless(baseline *Stage) bool {
 		}
 	}
 	for _, s := range w.d.Verdicts[baseline.Name] {
+		why := ""
 		fixed := s.Constraint.Metric == v1alpha1.FileBytes || s.Constraint.Metric == v1alpha1.ArenaBytes
-		if !fixed || !s.above || s.relative().Cmp(big.NewRat(1, 100)) < 0 {
+		switch {
+		case fixed && s.above && s.relative().Cmp(big.NewRat(1, 100)) >= 0:
+			why = "every int8 leaf of this network has about the same, so no stage can help; " + advice[s.Constraint.Metric]
+		case w.spec.Search != nil:
+			why = w.beyondTrials(s)
+		}
+		if why == "" {
 			continue
 		}
 		w.d.Nearest, w.d.judged, w.d.Reason = baseline.Name, true, ReasonCannotBeMet
-		w.d.Message = fmt.Sprintf("%s: every int8 leaf of this network has about the same, so no stage can help; %s", s, advice[s.Constraint.Metric])
+		w.d.Message = fmt.Sprintf("%s: %s", s, why)
 		return true
 	}
 	return false
+}
+
+// beyondTrials says why no trial of a search can make up for what the baseline misses; "" where one may. Trials choose other weights for the
+// graph that is there, and untrained ones have them answer as the original does.
+func (w *walk) beyondTrials(s Shortfall) string {
+	trains := w.spec.Training.Trains()
+	switch m := s.Constraint.Metric; m {
+	case v1alpha1.FileBytes, v1alpha1.ArenaBytes:
+		if s.above && !trains { // no quantize stage adds or drops anything
+			return "every leaf of a search without training has the same; " + advice[m]
+		}
+	case v1alpha1.LatencyMicros:
+		if s.above && s.relative().Cmp(big.NewRat(1, 1)) >= 0 { // less may be the node's noise
+			return "trials change weights alone, and no weight makes it twice as quick; " + advice[m]
+		}
+	case v1alpha1.Accuracy, v1alpha1.AUC, v1alpha1.MeanIoU, v1alpha1.F1, v1alpha1.MeanSquaredError:
+		if trains || w.facts.Baseline == nil {
+			return ""
+		}
+		original := &v1alpha1.Leaf{Metrics: w.facts.Baseline.Metrics}
+		c := s.Constraint
+		c.Confidence = nil
+		for _, missed := range Judge([]v1alpha1.Constraint{c}, original) {
+			if missed.by != nil && missed.relative().Cmp(big.NewRat(1, 100)) >= 0 {
+				return fmt.Sprintf("the original itself has %s, and trials without training only come near its answers; bound it by less, or give training epochs", missed.Value)
+			}
+		}
+	}
+	return ""
 }
 
 // leafForm is what decides a leaf's size: all options but how ranges and integers are found.
