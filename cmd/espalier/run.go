@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -40,7 +41,7 @@ first leaf that meets every constraint. The folder gets
   found.yaml     of a search: what it found, as a plain pipeline that makes the same leaf
   .cache/        what was computed, by content: a second run goes on from there
 
-Paths in the manifest are relative to the manifest. Models and datasets at s3://, gs:// and azblob:// addresses are read with the
+Paths in the manifest are relative to the manifest. The result.json of a search is taken for the manifest that it found. Models and datasets at s3://, gs:// and azblob:// addresses are read with the
 environment's credentials and kept in .cache. Ctrl-C saves the stage under way; the same command resumes it.`,
 		Example: "  espalier run pipeline.yaml -o out/",
 		Args:    cobra.ExactArgs(1),
@@ -61,7 +62,7 @@ func (o *runOptions) run(ctx context.Context) error {
 	if err != nil {
 		return fault.As(fault.Spec, err)
 	}
-	pipeline, err := v1alpha1.Decode(content)
+	pipeline, err := readManifest(content)
 	if err != nil {
 		return fault.As(fault.Spec, fmt.Errorf("%s: %w", o.manifest, err))
 	}
@@ -126,6 +127,22 @@ func (o *runOptions) run(ctx context.Context) error {
 	}
 	view.conclude(decision, o.out, found.Searched)
 	return local.verdict(decision)
+}
+
+// readManifest reads a manifest. The result.json of a search is the manifest that it found: as found.yaml, which is beside it.
+func readManifest(content []byte) (*v1alpha1.OptimizationPipeline, error) {
+	_, searched, err := stage.ReadResult(content)
+	if err != nil || searched == nil {
+		return v1alpha1.Decode(content)
+	}
+	if searched.Manifest == nil {
+		return nil, errors.New("is the result of a search that found no stages; run the manifest of the search instead")
+	}
+	found, err := json.Marshal(searched.Manifest)
+	if err != nil {
+		return nil, err
+	}
+	return v1alpha1.Decode(found)
 }
 
 // verdict is the error a walk ends with: none if it came to a good end.

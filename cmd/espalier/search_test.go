@@ -77,9 +77,11 @@ func TestAGoalFindsALeafThatItsStagesMakeAgain(t *testing.T) {
 		t.Errorf("it is not said:\n%s%s", stdout, stderr)
 	}
 
-	again, _, _, _ := searched(t, filepath.Join(out, "found.yaml"), filepath.Join(t.TempDir(), "again"))
-	if again.Status.Selected.Digest != p.Status.Selected.Digest {
-		t.Errorf("the plain manifest selects %s of %s", again.Status.Selected.Digest, again.Status.Selected.Stage)
+	for _, name := range []string{"found.yaml", "result.json"} {
+		again, none, _, _ := searched(t, filepath.Join(out, name), filepath.Join(t.TempDir(), "again"))
+		if again.Status.Selected.Digest != p.Status.Selected.Digest || none != nil {
+			t.Errorf("%s selects %s of %s, by a search: %v", name, again.Status.Selected.Digest, again.Status.Selected.Stage, none != nil)
+		}
 	}
 
 	second, anew, _, stderr := searched(t, path, filepath.Join(t.TempDir(), "second"))
@@ -125,6 +127,9 @@ func TestASearchThatFindsNothingLeavesNoStages(t *testing.T) {
 	_, stderr, code := espalier(context.Background(), "run", path, "-o", out)
 	if _, err := os.Stat(filepath.Join(out, stage.FoundFile)); code != 5 || err == nil || !strings.Contains(stderr, "all 2 trials of maxTrials were made") {
 		t.Errorf("exit code %d, %v:\n%s", code, err, stderr)
+	}
+	if _, stderr, code := espalier(context.Background(), "run", filepath.Join(out, "result.json"), "-o", t.TempDir()); code != 2 || !strings.Contains(stderr, "run the manifest of the search instead") {
+		t.Errorf("of the result: exit code %d: %s", code, stderr)
 	}
 	var result struct {
 		Spec     v1alpha1.OptimizationPipelineSpec
