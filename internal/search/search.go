@@ -3,6 +3,7 @@ package search
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 
 	"espalier.dev/espalier/api/v1alpha1"
@@ -73,11 +74,17 @@ func Next(in Input) Plan {
 		return s.plan
 	}
 	s.run()
-	if !s.over() {
-		s.plan.Ended = "no price is left to try"
+	if t := s.Spec.Training; s.plan.Ended != "" && t.Trains() && !slices.ContainsFunc(s.plan.Trials, Trial.trains) {
+		s.plan.Ended += "; no trial trained"
+		if t.Epochs != nil || t.Seeks() {
+			s.plan.Ended += ", so that what training says of epochs was not used"
+		}
 	}
 	return s.plan
 }
+
+// trains reports whether a trial trains, as the pipeline's training says.
+func (t Trial) trains() bool { return t.Stage.Training.Epochs == nil }
 
 // search replays all trials so far, in order, until one has no result.
 type search struct {
@@ -105,26 +112,30 @@ func (s *search) run() {
 			break
 		}
 		other := frontier{tilt: tilt, step: math.Sqrt(fineness), low: f.high}
-		if t := s.untrained(&other, f.high, fmt.Sprintf("has prices %s", tilted(tilt))); t.holds && (f.low == 0 || t.bytes < f.bytes) {
+		if t := s.untrained(&other, f.high, fmt.Sprintf("may hold where %.3g %s does not", f.high, tilted(f.tilt))); t.holds && (f.low == 0 || t.bytes < f.bytes) {
 			other.bytes = t.bytes
 			s.advance(&other, s.untrained)
 			f = other
 		}
 	}
 	if s.Spec.Training.Trains() {
-		f.high, f.step = 0, trainedStep
+		f.high, f.step, f.before = 0, trainedStep, " without training"
 		s.advance(&f, s.trained)
+	}
+	if !s.over() {
+		s.plan.Ended = f.ended()
 	}
 }
 
+// tilted is how a price is one for all layers: prices of different tilts are no measure of each other.
 func tilted(tilt float64) string {
 	switch tilt {
 	case 0:
-		return "that are the same for all layers"
+		return "for every layer alike"
 	case 1:
-		return "that are one for the error of the outputs"
+		return "in error of the outputs alike"
 	}
-	return "that differ by what layers tolerate"
+	return "by what layers tolerate"
 }
 
 // zeros makes the stage that the others work on where a constraint asks for zeros, and returns what they work on.
@@ -216,6 +227,23 @@ type frontier struct {
 	tilt, step float64
 	low, high  float64 // the highest price that holds and the lowest that does not; 0: none yet
 	bytes      float64 // of the smallest leaf that holds
+	before     string  // how low holds, where trials now are made otherwise
+}
+
+// ended says what a frontier came to where it has no next price.
+func (f *frontier) ended() string {
+	switch {
+	case f.low == 0:
+		return fmt.Sprintf("no price holds, down to %.3g, and less than %g is not tried", f.high, leastPrice)
+	case f.high == 0:
+		return fmt.Sprintf("price %.3g holds%s, and more than %g is not tried", f.low, f.before, mostPrice)
+	}
+	return fmt.Sprintf("price %.3g holds%s and %.3g does not, which is as near as prices are tried", f.low, f.before, f.high)
+}
+
+// at says which price a trial has, before why.
+func (f *frontier) at(price float64) string {
+	return fmt.Sprintf("has price %.3g %s, and ", price, tilted(f.tilt))
 }
 
 // next is the price to try next, 0 where none is left.
@@ -224,11 +252,11 @@ func (f *frontier) next() (price float64, why string) {
 	case f.low == 0 && f.high == 0:
 		return firstPrice, "is the first"
 	case f.high == 0 && f.low*f.step <= mostPrice:
-		return f.low * f.step, fmt.Sprintf("goes on from price %.3g, which holds", f.low)
+		return f.low * f.step, fmt.Sprintf("goes on from %.3g, which holds%s", f.low, f.before)
 	case f.low == 0 && f.high/f.step >= leastPrice:
-		return f.high / f.step, fmt.Sprintf("goes back from price %.3g, which does not hold", f.high)
+		return f.high / f.step, fmt.Sprintf("goes back from %.3g, which does not hold", f.high)
 	case f.low > 0 && f.high > fineness*f.low:
-		return math.Sqrt(f.low * f.high), fmt.Sprintf("lies between prices %.3g, which holds, and %.3g, which does not", f.low, f.high)
+		return math.Sqrt(f.low * f.high), fmt.Sprintf("lies between %.3g, which holds%s, and %.3g, which does not", f.low, f.before, f.high)
 	}
 	return 0, ""
 }
@@ -247,7 +275,7 @@ func (s *search) advance(f *frontier, try func(f *frontier, price float64, why s
 			if f.low == 0 || t.bytes < f.bytes {
 				f.bytes = t.bytes
 			}
-			f.low = price
+			f.low, f.before = price, ""
 		default:
 			f.high = price
 		}
@@ -257,12 +285,12 @@ func (s *search) advance(f *frontier, try func(f *frontier, price float64, why s
 // untrained tries a price without training.
 func (s *search) untrained(f *frontier, price float64, why string) tried {
 	none := int32(0)
-	return s.try(v1alpha1.Stage{From: s.from, Cluster: s.cluster(f, price), Training: v1alpha1.Training{Epochs: &none}}, price, why)
+	return s.try(v1alpha1.Stage{From: s.from, Cluster: s.cluster(f, price), Training: v1alpha1.Training{Epochs: &none}}, price, f.at(price)+why)
 }
 
 // trained tries a price with training, and where that is not enough, with training in int8 too.
 func (s *search) trained(f *frontier, price float64, why string) tried {
-	t := s.try(v1alpha1.Stage{From: s.from, Cluster: s.cluster(f, price)}, price, "trains, and "+why)
+	t := s.try(v1alpha1.Stage{From: s.from, Cluster: s.cluster(f, price)}, price, "trains, "+f.at(price)+why)
 	if t.holds || t.name == "" {
 		return t
 	}

@@ -105,19 +105,21 @@ func TestASearchGoesToTheHighestPriceThatHolds(t *testing.T) {
 		want   string // prices, t with training, q in int8
 		ended  string
 	}{
-		"without training":   {untrained, breaks(40, 0), "10 30 90 52 39.5 45.3 45.3 45.3", "no price is left to try"},
-		"it begins too high": {untrained, breaks(2, 0), "10 3.33 1.11 1.92 2.53 2.21 2.21 2.21", "no price is left to try"},
-		"nothing holds":      {untrained, breaks(0, 0), "10 3.33 1.11 0.37 0.37 0.37", "no price is left to try"},
-		"everything holds":   {untrained, breaks(1e9, 0), "10 30 90 270 810", "no price is left to try"},
-		"with training":      {nil, breaks(40, 100), "10 30 90 52 39.5 45.3 45.3 45.3 79t 158t 158q 112t 112q 93.9t", "no price is left to try"},
+		"without training":   {untrained, breaks(40, 0), "10 30 90 52 39.5 45.3 45.3 45.3", "price 39.5 holds and 45.3 does not, which is as near as prices are tried"},
+		"it begins too high": {untrained, breaks(2, 0), "10 3.33 1.11 1.92 2.53 2.21 2.21 2.21", "price 1.92 holds and 2.21 does not, which is as near as prices are tried"},
+		"nothing holds":      {untrained, breaks(0, 0), "10 3.33 1.11 0.37 0.37 0.37", "no price holds, down to 0.37, and less than 0.3 is not tried"},
+		"everything holds":   {untrained, breaks(1e9, 0), "10 30 90 270 810", "price 810 holds, and more than 900 is not tried"},
+		"with training":      {nil, breaks(40, 100), "10 30 90 52 39.5 45.3 45.3 45.3 79t 158t 158q 112t 112q 93.9t", "price 93.9 holds and 112 does not, which is as near as prices are tried"},
 		"trials run out": {func(s *v1alpha1.OptimizationPipelineSpec) { s.Search.MaxTrials = number32(3) }, breaks(40, 0), "10 30 90",
-			"all 3 trials of maxTrials were made"},
-		"minutes run out": {func(s *v1alpha1.OptimizationPipelineSpec) { s.Search.MaxMinutes = decimal("2.5") }, breaks(40, 0), "10 30 90",
-			"the trials took the 2.5 minutes of maxMinutes"},
+			"all 3 trials of maxTrials were made; no trial trained"},
+		"minutes run out": {func(s *v1alpha1.OptimizationPipelineSpec) {
+			s.Search.MaxMinutes, s.Training.Epochs = decimal("2.5"), number32(3)
+		}, breaks(40, 0), "10 30 90",
+			"the trials took the 2.5 minutes of maxMinutes; no trial trained, so that what training says of epochs was not used"},
 		"the first that meets everything": {func(s *v1alpha1.OptimizationPipelineSpec) {
 			s.Search.Minimize = ""
 			s.Constraints = append(s.Constraints, v1alpha1.Constraint{Metric: v1alpha1.CompressedBytes, Max: decimal("20000")})
-		}, breaks(60, 0), "10 30 90 52", "trial-04 meets every constraint"},
+		}, breaks(60, 0), "10 30 90 52", "trial-04 meets every constraint; no trial trained"},
 		"a constraint asks for zeros": {func(s *v1alpha1.OptimizationPipelineSpec) {
 			untrained(s)
 			s.Constraints = append(s.Constraints, v1alpha1.Constraint{Metric: v1alpha1.Sparsity, Min: decimal("0.5")})
@@ -125,7 +127,7 @@ func TestASearchGoesToTheHighestPriceThatHolds(t *testing.T) {
 			l := leaf("0.5", "1", "32")
 			l.Metrics = append(l.Metrics, v1alpha1.MetricValue{Name: "Sparsity", Value: "0.5"})
 			return l
-		}, "0p 10 3.33 1.11 0.37 0.37 0.37", "no price is left to try"},
+		}, "0p 10 3.33 1.11 0.37 0.37 0.37", "no price holds, down to 0.37, and less than 0.3 is not tried"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -134,6 +136,24 @@ func TestASearchGoesToTheHighestPriceThatHolds(t *testing.T) {
 				t.Errorf("prices %s, want %s; ended: %s, want %s", got, tt.want, plan.Ended, tt.ended)
 			}
 		})
+	}
+}
+
+// Prices of different tilts, or with and without training, are no measure of each other: a trial says which its own is.
+func TestATrialSaysWhichPriceItHas(t *testing.T) {
+	plan := played(t, goal(nil), breaks(40, 100), 1)
+	for i, want := range map[int]string{
+		0: "has price 10 by what layers tolerate, and is the first",
+		1: "has price 30 by what layers tolerate, and goes on from 10, which holds",
+		3: "has price 52 by what layers tolerate, and lies between 30, which holds, and 90, which does not",
+		6: "has price 45.3 for every layer alike, and may hold where 45.3 by what layers tolerate does not",
+		7: "has price 45.3 in error of the outputs alike, and may hold where 45.3 by what layers tolerate does not",
+		8: "trains, has price 79 by what layers tolerate, and goes on from 39.5, which holds without training",
+		9: "trains, has price 158 by what layers tolerate, and goes on from 79, which holds",
+	} {
+		if got := plan.Trials[i].Why; got != want {
+			t.Errorf("%s %s, want %s", plan.Trials[i].Stage.Name, got, want)
+		}
 	}
 }
 
