@@ -4,9 +4,12 @@ import (
 	"math"
 	"sort"
 	"strconv"
+	"strings"
+	"unicode/utf8"
 
 	"espalier.dev/espalier/api/v1alpha1"
 	"espalier.dev/espalier/optimizer/sensitivity"
+	"espalier.dev/espalier/optimizer/weight"
 )
 
 // level is the number of codes that layers are compared at; it is among sensitivity.Clusters.
@@ -21,49 +24,97 @@ type allocation struct {
 	codes       int
 }
 
-// cluster is the section of a stage that carries an allocation out.
+// cluster is the section of a stage that carries an allocation out. Layers whose price is the stage's need no rule, and those of one price
+// share one where a pattern names them and no other. The largest have rules where there are more than a stage may have.
 func (a allocation) cluster(layers []sensitivity.Layer) *v1alpha1.Cluster {
 	base := number(a.price)
 	out := &v1alpha1.Cluster{Clusters: int32(a.codes), Entropy: &base, Reconstruct: true}
+	var order []v1alpha1.Decimal // of prices, by the largest layer that has them
+	alike := map[v1alpha1.Decimal][]share{}
 	for _, e := range a.entropies(layers) {
-		entropy := number(e.entropy)
-		out.Rules = append(out.Rules, v1alpha1.ClusterRule{Layers: e.pattern, Entropy: &entropy})
+		if e.entropy == base && !e.kept {
+			continue
+		}
+		if alike[e.entropy] == nil {
+			order = append(order, e.entropy)
+		}
+		alike[e.entropy] = append(alike[e.entropy], e)
+	}
+	names := namesOf(layers)
+	for _, entropy := range order {
+		for _, pattern := range patterns(alike[entropy], names) {
+			if len(out.Rules) < sensitivity.MostRules {
+				out.Rules = append(out.Rules, v1alpha1.ClusterRule{Layers: pattern, Entropy: &entropy})
+			}
+		}
 	}
 	return out
 }
 
 // share is a layer's own price.
 type share struct {
-	pattern string
-	entropy float64
+	layer, pattern string
+	entropy        v1alpha1.Decimal
+	kept           bool // it is left alone where no rule names it
 }
 
-// entropies are the prices by layer; of the largest where there are more layers than a stage may have rules.
+// entropies are the prices by layer, of the largest first.
 func (a allocation) entropies(layers []sensitivity.Layer) []share {
-	var names []string
 	var chosen []sensitivity.Layer
 	for _, l := range layers {
-		names = append(names, l.Name)
 		if len(l.Cluster) > 0 {
 			chosen = append(chosen, l)
 		}
 	}
 	sort.SliceStable(chosen, func(i, j int) bool { return chosen[i].Weights > chosen[j].Weights })
-	average := average(chosen)
+	names, average := namesOf(layers), average(chosen)
 	var out []share
 	for _, l := range chosen {
-		if len(out) == sensitivity.MostRules {
-			break
-		}
 		e := a.price
 		if u := unit(l); u > 0 {
 			e *= math.Pow(average/u, a.tilt)
 		}
 		if pattern := sensitivity.Pattern(l.Name, names); pattern != "" {
-			out = append(out, share{pattern, min(e, mostEntropy)})
+			out = append(out, share{l.Name, pattern, number(min(e, mostEntropy)), l.Kept})
 		}
 	}
 	return out
+}
+
+func namesOf(layers []sensitivity.Layer) []string {
+	out := make([]string, len(layers))
+	for i := range layers {
+		out[i] = layers[i].Name
+	}
+	return out
+}
+
+// patterns name layers and no others: one for all, of what their names begin and end with, or one for each.
+func patterns(of []share, names []string) []string {
+	var each []string
+	among := map[string]bool{}
+	start, end := of[0].layer, of[0].layer
+	for _, e := range of {
+		each, among[e.layer] = append(each, e.pattern), true
+		for !strings.HasPrefix(e.layer, start) {
+			_, size := utf8.DecodeLastRuneInString(start)
+			start = start[:len(start)-size]
+		}
+		for !strings.HasSuffix(e.layer, end) {
+			_, size := utf8.DecodeRuneInString(end)
+			end = end[size:]
+		}
+	}
+	joint := start + "*" + end
+	if len(of) == 1 || len(joint) > sensitivity.LongestPattern {
+		return each
+	}
+	for _, name := range names {
+		if weight.MatchName(joint, name) != among[name] {
+			return each
+		}
+	}
+	return []string{joint}
 }
 
 // unit is the error that a layer's weights bring about when they have so many codes, by weight.

@@ -159,8 +159,7 @@ func TestATrialSaysWhichPriceItHas(t *testing.T) {
 
 func TestAnotherTiltIsTakenWhereItsLeafIsSmallerAndHolds(t *testing.T) {
 	flat := func(t Trial) bool {
-		rules := t.Stage.Cluster.Rules
-		return *rules[0].Entropy == *rules[len(rules)-1].Entropy
+		return len(t.Stage.Cluster.Rules) == 0
 	}
 	for name, tt := range map[string]struct {
 		size float64 // of leaves with one price for all layers, as a share of others'
@@ -212,7 +211,7 @@ func TestLayersThatTolerateLessHaveCheaperBits(t *testing.T) {
 		of   allocation
 		want string
 	}{
-		"one price for all":              {allocation{10, 0, 16}, "middle 10, head 10, stem 10"},
+		"one price for all":              {allocation{10, 0, 16}, ""},
 		"one price for the output error": {allocation{10, 1, 16}, "middle 10.4, head 10.4, stem 0.104"},
 		"between":                        {allocation{10, 0.5, 16}, "middle 10.2, head 10.2, stem 1.02"},
 		"as dear as may be":              {allocation{990, 1, 16}, "middle 1000, head 1000, stem 10.3"},
@@ -231,14 +230,50 @@ func TestLayersThatTolerateLessHaveCheaperBits(t *testing.T) {
 	}
 }
 
+// l63 has the price of the average layer.
 func TestManyLayersHaveRulesForTheLargest(t *testing.T) {
 	var many []sensitivity.Layer
 	for i := range 100 {
 		many = append(many, layer(fmt.Sprintf("l%d", i), i+1, 1))
 	}
 	c := allocation{1, 1, 32}.cluster(many)
-	if len(c.Rules) != sensitivity.MostRules || c.Rules[0].Layers != "l99" || c.Rules[63].Layers != "l36" {
-		t.Errorf("%d rules, from %s", len(c.Rules), c.Rules[0].Layers)
+	if len(c.Rules) != sensitivity.MostRules || c.Rules[0].Layers != "l99" || c.Rules[63].Layers != "l35" {
+		t.Errorf("%d rules: %+v", len(c.Rules), c.Rules)
+	}
+}
+
+func TestLayersOfOnePriceShareARule(t *testing.T) {
+	kept := func(name string) sensitivity.Layer {
+		l := layer(name, 100, 1e-2)
+		l.Kept = true
+		return l
+	}
+	tests := map[string]struct {
+		layers []sensitivity.Layer
+		want   string
+	}{
+		"the stage's own needs none":           {[]sensitivity.Layer{layer("a", 1, 1), layer("b", 1, 1)}, ""},
+		"but where no stage touches a layer":   {[]sensitivity.Layer{layer("a", 1, 1), kept("b")}, "b 10"},
+		"a pattern for all and no other":       {[]sensitivity.Layer{kept("block1/depthwise"), kept("block2/depthwise"), layer("block2/pointwise", 100, 1e-2)}, "block*/depthwise 10"},
+		"one each where others would go by it": {[]sensitivity.Layer{kept("block1/depthwise"), kept("block2/depthwise"), layer("block3/depthwise", 100, 1e-2)}, "block1/depthwise 10, block2/depthwise 10"},
+		"of letters of several bytes":          {[]sensitivity.Layer{kept("xä1ö"), kept("xé2ö"), layer("y", 100, 1e-2)}, "x*ö 10"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			c := allocation{10, 0, 16}.cluster(tt.layers)
+			var got []string
+			for _, r := range c.Rules {
+				got = append(got, r.Layers+" "+string(*r.Entropy))
+			}
+			if text := strings.Join(got, ", "); text != tt.want || *c.Entropy != "10" {
+				t.Errorf("%s, want %s", text, tt.want)
+			}
+			for i, p := range Prices(tt.layers, []v1alpha1.Stage{{Cluster: c}}) {
+				if p.Layer != tt.layers[i].Name || p.Entropy != "10" {
+					t.Errorf("%+v", p)
+				}
+			}
+		})
 	}
 }
 

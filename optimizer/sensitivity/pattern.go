@@ -6,15 +6,15 @@ import (
 	"espalier.dev/espalier/optimizer/weight"
 )
 
-// longestPattern is how long the pattern of a rule may be.
-const longestPattern = 256
+// LongestPattern is how long the pattern of a rule may be.
+const LongestPattern = 256
 
 // Pattern is what a rule names a layer by: its name, or the end of it where that is too long, as those of fused operators are; "" where other
 // layers would go by that too.
 func Pattern(name string, names []string) string {
 	pattern := name
-	if len(name) > longestPattern {
-		pattern = "*" + strings.ToValidUTF8(name[len(name)-longestPattern+1:], "?")
+	if len(name) > LongestPattern {
+		pattern = "*" + strings.ToValidUTF8(name[len(name)-LongestPattern+1:], "?")
 	}
 	for _, other := range names {
 		if other != name && weight.MatchName(pattern, other) {

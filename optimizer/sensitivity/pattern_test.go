@@ -29,7 +29,7 @@ func TestPatternNamesOneLayer(t *testing.T) {
 				return
 			}
 			for _, other := range tt.all {
-				if weight.MatchName(got, other) != (other == tt.name) || len(got) > longestPattern {
+				if weight.MatchName(got, other) != (other == tt.name) || len(got) > LongestPattern {
 					t.Errorf("%q and %q", got, other)
 				}
 			}
