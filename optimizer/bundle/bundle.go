@@ -185,28 +185,6 @@ func computesInFloat(m *tflite.Model) string {
 	return ""
 }
 
-// CheckName is an error where a name is not one that C++, Arduino and ESP-IDF all take as it is.
-func CheckName(name string) error {
-	if identifier(name) != name {
-		return fmt.Errorf("%q: want lower-case letters, digits and underscores, with no digit first, such as %s", name, identifier(name))
-	}
-	return nil
-}
-
-// identifier makes a name that C++ and file systems take.
-func identifier(name string) string {
-	out := strings.Map(func(r rune) rune {
-		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' {
-			return r
-		}
-		return '_'
-	}, strings.ToLower(name))
-	if out == "" || out[0] >= '0' && out[0] <= '9' {
-		out = "model_" + out
-	}
-	return out
-}
-
 // render fills the templates; NAME in their paths is the bundle's name.
 func (d *data) render() ([]File, error) {
 	functions := template.FuncMap{"array": array, "upper": strings.ToUpper, "count": count, "cell": cell, "percent": percent}

@@ -4,6 +4,7 @@ import (
 	"archive/zip"
 	"bytes"
 	"flag"
+	"fmt"
 	"io"
 	"maps"
 	"os"
@@ -249,9 +250,34 @@ func TestBundlesAnswerAsTFLM(t *testing.T) {
 }
 
 func TestCheckName(t *testing.T) {
-	for name, allowed := range map[string]bool{"corners": true, "net_2": true, "9!!": false, "9a": false, "Net": false, "a-b": false, "": false} {
-		if err := CheckName(name); (err == nil) != allowed {
-			t.Errorf("%q: %v", name, err)
+	for name, want := range map[string]string{
+		"corners": "", "net_2": "", "classes": "", "tflite_net": "", "9!!": "such as model_9__", "9a": "such as model_9a", "Net": "such as net", "a-b": "such as a_b", "": "such as model_",
+		"class": "a word of C++: want another, such as model_class", "tflite": "such as model_tflite", "std": "such as model_std", "xor": "such as model_xor",
+		"main": "such as model_main", "string": "a header of C", "gamma": "a function of C", "test": "such as model_test",
+	} {
+		if err := CheckName(name); (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v, want %s", name, err, want)
 		}
+	}
+}
+
+// Compilers take every name that a file's may become.
+func TestNamesOfFilesCompile(t *testing.T) {
+	var all strings.Builder
+	all.WriteString("#include <cmath>\n#include <cstdio>\n#include <cstdlib>\n#include <cstring>\n#include <ctime>\n")
+	for _, r := range reserved {
+		for _, word := range strings.Fields(r.words) {
+			if CheckName(identifier(word)) != nil {
+				t.Errorf("%s becomes %s", word, identifier(word))
+			}
+			fmt.Fprintf(&all, "namespace %s { int n; }\n", identifier(word))
+		}
+	}
+	path := filepath.Join(t.TempDir(), "names.cpp")
+	if err := os.WriteFile(path, []byte(all.String()), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command(compiler(t), "-std=gnu++17", "-fsyntax-only", path).CombinedOutput(); err != nil {
+		t.Errorf("%v: %s", err, out)
 	}
 }
