@@ -16,7 +16,7 @@ var reserved = []struct{ by, words string }{
 		xor_eq`},
 	{"a name of what a firmware is built of", `all arduino clean esp_idf flatbuffers help install linux loop main ruy gemmlowp setup std tensorflow test
 		tflite tflm unix`},
-	{"a header of C", `assert complex ctype errno fenv float inttypes iso646 limits locale malloc math memory setjmp signal stdalign stdarg stdatomic
+	{"a header of C", `assert complex ctype errno fenv inttypes iso646 limits locale malloc math memory setjmp signal stdalign stdarg stdatomic
 		stdbool stddef stdint stdio stdlib stdnoreturn string strings tgmath threads time uchar unistd wchar wctype`},
 	{"a function of C", `abort abs acos acosh asctime asin asinh atan atan2 atanh atexit atof atoi atol atoll basename bsearch calloc cbrt ceil
 		clearerr clock copysign cos cosh ctime difftime div drem erf erfc exit exp exp2 expm1 fabs fclose fdim feof ferror fflush fgetc fgetpos
