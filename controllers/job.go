@@ -302,9 +302,6 @@ func with(maps ...map[string]string) map[string]string {
 
 // checkSpec reports what a cluster cannot do though `espalier run` can.
 func checkSpec(spec *v1alpha1.OptimizationPipelineSpec) error {
-	if spec.Search != nil {
-		return errors.New("spec.search is not for clusters yet: run it with espalier run, which writes what it finds as a pipeline with stages to found.yaml, and apply that")
-	}
 	if spec.Artifacts == nil {
 		return errors.New("spec.artifacts is missing: in a cluster stages keep what they make there; name an s3://, gs://, azblob:// or pvc:// address")
 	}

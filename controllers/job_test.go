@@ -283,7 +283,7 @@ func TestSpecsThatNoClusterCanRunAreRefused(t *testing.T) {
 		"artifacts in a folder of the pod":  {func(s *v1alpha1.OptimizationPipelineSpec) { s.Artifacts.URI = "file:///out" }, "spec.artifacts.uri"},
 		"a model beside the manifest":       {func(s *v1alpha1.OptimizationPipelineSpec) { s.Model.URI = "m.tflite" }, "spec.model.uri"},
 		"a dataset beside the manifest":     {func(s *v1alpha1.OptimizationPipelineSpec) { s.Dataset.URI = "d.npz" }, "spec.dataset.uri"},
-		"a search":                          {func(s *v1alpha1.OptimizationPipelineSpec) { s.Stages, s.Search = nil, &v1alpha1.Search{} }, "run it with espalier run"},
+		"a search":                          {func(s *v1alpha1.OptimizationPipelineSpec) { s.Stages, s.Search = nil, &v1alpha1.Search{} }, ""},
 		"a model that the image itself has": {func(s *v1alpha1.OptimizationPipelineSpec) { s.Model.URI = "file:///m.tflite" }, ""},
 	}
 	for name, tt := range tests {

@@ -1,6 +1,7 @@
 package controllers
 
 import (
+	"cmp"
 	"strconv"
 	"sync/atomic"
 
@@ -128,12 +129,12 @@ func measureSelected(values []v1alpha1.MetricValue) {
 	}
 }
 
-// technique names a stage's technique, or the implicit stage: baseline or publish.
+// technique names a stage's technique, or the implicit stage: baseline, search or publish.
 func technique(spec *v1alpha1.OptimizationPipelineSpec, name string) string {
 	s := spec.Stage(name)
 	if s == nil {
 		return name
 	}
 	technique, _ := s.Technique()
-	return technique
+	return cmp.Or(technique, name) // a search has none
 }

@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"espalier.dev/espalier/api/v1alpha1"
+	"espalier.dev/espalier/internal/search"
 	"espalier.dev/espalier/internal/walk"
 )
 
@@ -51,7 +52,8 @@ const (
 // observe lists the pipeline's Jobs and their pods. From the caches, only a Job that the status says is under way and that is not there
 // is asked for: whether it was deleted or is not there yet makes all the difference. The caches are three watches, and each may be
 // behind the others: beside another controller, which leader election allows for a moment, a Job may show up before the end of the stage
-// it builds on. A live look reads what causes after what it causes: the Jobs, their pods, then the pipeline.
+// it builds on. A live look reads what causes after what it causes: the Jobs, their pods, then the pipeline. The spec is afterwards as the
+// walk sees it.
 func (r *Reconciler) observe(ctx context.Context, p *v1alpha1.OptimizationPipeline, from origin) (*observation, error) {
 	o := &observation{}
 	reader, match := client.Reader(r.Client), client.ListOption(client.MatchingFields{ownerIndex: string(p.UID)})
@@ -90,6 +92,7 @@ func (r *Reconciler) observe(ctx context.Context, p *v1alpha1.OptimizationPipeli
 			return nil, fmt.Errorf("the pipeline was made anew while it was looked at")
 		}
 	}
+	p.Spec = search.Whole(&p.Spec)
 	for i := range p.Status.Stages {
 		if err := r.missing(ctx, p, &p.Status.Stages[i], o); err != nil {
 			return nil, err

@@ -343,22 +343,48 @@ func TestASpecThatNoClusterCanRunSaysSoUntilItIsMended(t *testing.T) {
 	}
 }
 
-func TestASearchIsRefusedWithWhereItRuns(t *testing.T) {
+// TestASearchIsOneStage has no stages of its own, and the leaf that its trials came to.
+func TestASearchIsOneStage(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.run()
-	w.pipeline("goal", func(p *v1alpha1.OptimizationPipeline) {
-		most := v1alpha1.Decimal("0.01")
-		p.Spec.Stages, p.Spec.Selection = nil, v1alpha1.Selection{}
-		p.Spec.Search = &v1alpha1.Search{Minimize: v1alpha1.CompressedBytes}
-		p.Spec.Constraints = []v1alpha1.Constraint{{Metric: v1alpha1.AccuracyDrop, Max: &most}}
-	})
-	p := w.settled("goal", walk.ReasonInvalidSpec)
-	if c := meta.FindStatusCondition(p.Status.Conditions, v1alpha1.ConditionStalled); c == nil || !strings.Contains(c.Message, "run it with espalier run") {
-		t.Errorf("condition %+v", c)
+	w.metrics[walk.Search] = "600"
+	w.play = func(o *stage.Order, _ *corev1.Pod) act {
+		if o.Stage == walk.Search && o.Attempt == 1 {
+			return act{exit: 1}
+		}
+		if o.Spec.Search == nil || len(o.Spec.Stages) != 1 {
+			t.Errorf("%s is told of search %v and %d stages", o.Stage, o.Spec.Search, len(o.Spec.Stages))
+		}
+		return act{}
 	}
-	if jobs := w.jobs("goal", ""); len(jobs) > 0 {
-		t.Errorf("%d Jobs were made", len(jobs))
+	w.run()
+	goal := func(p *v1alpha1.OptimizationPipeline) {
+		bytes("2000")(p)
+		p.Spec.Stages, p.Spec.Selection, p.Spec.Search = nil, v1alpha1.Selection{}, &v1alpha1.Search{Minimize: v1alpha1.CompressedBytes}
+	}
+	w.pipeline("goal", goal)
+	p := w.settled("goal", walk.ReasonConstraintsMet)
+	if p.Status.Selected.Stage != walk.Search || p.Status.Progress != "1/1" || len(p.Status.Stages) != 3 || len(p.Spec.Stages) != 0 {
+		t.Errorf("%+v of %d stages, %d of the spec's", p.Status.Selected, len(p.Status.Stages), len(p.Spec.Stages))
+	}
+	if s := stageStatus(&p.Status, walk.Search); s.Attempt != 2 {
+		t.Errorf("attempt %d", s.Attempt)
+	}
+	before := len(w.jobs("goal", walk.Search))
+	w.edit("goal", func(p *v1alpha1.OptimizationPipeline) { bytes("100")(p) }) // what it tries depends on what is asked
+	if p = w.settled("goal", walk.ReasonNotMet); len(w.jobs("goal", walk.Search)) != before+1 {
+		t.Errorf("%d Jobs, then %d", before, len(w.jobs("goal", walk.Search)))
+	}
+	w.edit("goal", func(p *v1alpha1.OptimizationPipeline) {
+		p.Spec.Search, p.Spec.Stages = nil, []v1alpha1.Stage{{Name: "search", Prune: &v1alpha1.Prune{Sparsity: "0.5"}}}
+		bytes("2000")(p)
+	})
+	if p = w.settled("goal", walk.ReasonConstraintsMet); p.Status.Selected.Stage != walk.Baseline {
+		t.Errorf("%+v", p.Status.Selected)
+	}
+	w.pipeline("first", goal, func(p *v1alpha1.OptimizationPipeline) { p.Spec.Search.Minimize = "" })
+	if p = w.settled("first", walk.ReasonConstraintsMet); p.Status.Selected.Stage != walk.Baseline || len(w.jobs("first", walk.Search)) > 0 {
+		t.Errorf("%+v where the baseline will do", p.Status.Selected)
 	}
 }
 

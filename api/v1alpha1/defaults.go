@@ -28,11 +28,13 @@ const (
 	DefaultCacheSizeLimit    = "10Gi"
 )
 
-// The reserved names of stages. FromModel is the model as a stage's input; BaselineStage and PublishStage are implicit.
+// The reserved names of stages. FromModel is the model as a stage's input; BaselineStage and PublishStage are implicit, and SearchStage is
+// what a cluster runs for a search.
 const (
 	FromModel     = "model"
 	BaselineStage = "baseline"
 	PublishStage  = "publish"
+	SearchStage   = "search"
 )
 
 // Or returns the value of an optional field, or its default.

@@ -51,7 +51,7 @@ func walkCase(t *testing.T, name, manifest string, edits ...string) *walked {
 	command.SetArgs([]string{"run", path, "-o", w.out})
 	err = command.ExecuteContext(context.Background())
 	if err != nil {
-		fmt.Fprintf(&said, "espalier: %s\n", oneLine(err))
+		fmt.Fprintf(&said, "espalier: %s\n", fault.Line(err))
 	}
 	w.said, w.code = said.String(), fault.ExitCode(err)
 	if data, err := os.ReadFile(filepath.Join(w.out, "result.json")); err == nil {

@@ -36,22 +36,7 @@ func main() {
 		err = fault.As(fault.Spec, fmt.Errorf("%w (see espalier --help)", err))
 	}
 	if err != nil && !errors.Is(err, errSilent) {
-		fmt.Fprintf(streams.Err, "espalier: %s\n", oneLine(err))
+		fmt.Fprintf(streams.Err, "espalier: %s\n", fault.Line(err))
 	}
 	os.Exit(fault.ExitCode(err))
-}
-
-// withRemedy says what to do about what may go wrong wherever files are read and written.
-func withRemedy(err error) error {
-	if errors.Is(err, syscall.ENOSPC) && !strings.Contains(err.Error(), "make room") {
-		return fmt.Errorf("%w: the disk is full: make room and run again, what is finished is not repeated", err)
-	}
-	for cause, remedy := range map[syscall.Errno]string{
-		syscall.ENOENT: "check the path", syscall.EISDIR: "name a file in it", syscall.ENOTDIR: "check the path", syscall.EACCES: "see to it that you may read and write there",
-	} {
-		if errors.Is(err, cause) && strings.HasSuffix(err.Error(), cause.Error()) { // else something is said already
-			return fmt.Errorf("%w: %s", err, remedy)
-		}
-	}
-	return err
 }

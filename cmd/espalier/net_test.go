@@ -17,7 +17,7 @@ func TestThePanicNetNamesTheOperatorInOneLine(t *testing.T) {
 		_ = nothing[3]
 		return nil
 	})
-	text := oneLine(err)
+	text := fault.Line(err)
 	for _, want := range []string{"internal error in operator 7 RESHAPE: ", "index out of range", "please report it"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("%q does not say %q", text, want)

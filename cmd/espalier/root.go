@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -96,9 +95,4 @@ func printJSON(w io.Writer, v any) error {
 	encoder := json.NewEncoder(w)
 	encoder.SetIndent("", "  ")
 	return encoder.Encode(v)
-}
-
-// oneLine is the text of err on one line, as errors are printed.
-func oneLine(err error) string {
-	return strings.Join(strings.Fields(strings.ReplaceAll(withRemedy(err).Error(), "\n", "; ")), " ")
 }

@@ -76,8 +76,8 @@ func (o *runOptions) run(ctx context.Context) error {
 	}
 	defer prepared.Close()
 	view := newView(o.streams, &pipeline.Spec)
-	runner := &stage.Runner{Spec: &pipeline.Spec, Prepared: prepared, KernelClass: kernel.Class(), Workers: o.workers, Progress: view.progress,
-		Warn: func(stage string, err error) { view.log("note     %s: %v", stage, err) }}
+	runner := &stage.Runner{Spec: &pipeline.Spec, Prepared: prepared, KernelClass: kernel.Class(), Workers: o.workers, Progress: view.progress, Guard: guarded,
+		Warn: func(stage string, err error) { view.Say("note     %s: %v", stage, err) }}
 	if err = runner.Check(); err == nil {
 		err = prepared.Answer(ctx, o.workers)
 	}
@@ -90,29 +90,25 @@ func (o *runOptions) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	store, err := artifact.OpenFolder(filepath.Join(o.out, cacheFolder))
+	store, err := artifact.OpenFolder(filepath.Join(o.out, stage.CacheFolder))
 	if err != nil {
 		return fault.As(fault.Storage, err)
 	}
 	defer store.Close()
 	runner.Store = store
 	view.inputs(pipeline, prepared)
-	local := newLocalWalk(pipeline, runner, view)
-	goOn := local.walk
-	if pipeline.Spec.Search != nil {
-		goOn = local.search
-	}
-	decision, walkErr := goOn(ctx)
+	local := stage.NewWalk(pipeline, runner, view)
+	decision, walkErr := local.Run(ctx)
 	view.close()
-	if walkErr != nil && len(local.results) == 0 {
-		if local.failure != nil && errors.Is(walkErr, local.failure) { // the stage's line said it
+	if walkErr != nil && !local.Started() {
+		if local.Failure != nil && errors.Is(walkErr, local.Failure) { // the stage's line said it
 			return errors.Join(errSilent, walkErr)
 		}
 		return walkErr
 	}
 	files := &folder{path: o.out}
-	found := &stage.Publication{Store: store, Pipeline: local.filled(decision), Tool: tool(), Models: true}
-	if found.Searched, err = local.searched(decision, filepath.Dir(o.manifest), o.out); err != nil {
+	found := &stage.Publication{Store: store, Pipeline: local.Filled(decision), Tool: tool(), Models: true}
+	if found.Searched, err = local.Searched(decision, filepath.Dir(o.manifest), o.out); err != nil {
 		return errors.Join(walkErr, fault.As(fault.Storage, err))
 	}
 	if err := files.write(context.WithoutCancel(ctx), found); err != nil {
@@ -126,7 +122,7 @@ func (o *runOptions) run(ctx context.Context) error {
 		return walkErr
 	}
 	view.conclude(decision, o.out, found.Searched)
-	return local.verdict(decision)
+	return verdict(decision, local.Failure)
 }
 
 // readManifest reads a manifest. The result.json of a search is the manifest that it found: as found.yaml, which is beside it.
@@ -145,15 +141,15 @@ func readManifest(content []byte) (*v1alpha1.OptimizationPipeline, error) {
 	return v1alpha1.Decode(found)
 }
 
-// verdict is the error a walk ends with: none if it came to a good end.
-func (l *localWalk) verdict(d walk.Decision) error {
+// verdict is the error a walk ends with, of which a stage may have failed first: none if it came to a good end.
+func verdict(d walk.Decision, failure error) error {
 	switch {
 	case d.Ready:
 		return nil
 	case d.Suspended:
 		return fault.As(fault.Spec, errors.New("spec.runPolicy.suspend is true: nothing runs until it is false"))
-	case l.failure != nil && d.Reason != walk.ReasonNotMet && d.Reason != walk.ReasonCannotBeMet:
-		return errors.Join(errSilent, l.failure)
+	case failure != nil && d.Reason != walk.ReasonNotMet && d.Reason != walk.ReasonCannotBeMet:
+		return errors.Join(errSilent, failure)
 	}
 	return errors.Join(errSilent, fault.As(fault.Constraints, errors.New(d.Message)))
 }

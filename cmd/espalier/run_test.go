@@ -127,7 +127,7 @@ func espalier(ctx context.Context, args ...string) (stdout, stderr string, code 
 	command.SetArgs(args)
 	err := command.ExecuteContext(ctx)
 	if err != nil && !errors.Is(err, errSilent) {
-		fmt.Fprintln(&errs, "espalier:", oneLine(err))
+		fmt.Fprintln(&errs, "espalier:", fault.Line(err))
 	}
 	return out.String(), errs.String(), fault.ExitCode(err)
 }

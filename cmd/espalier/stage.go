@@ -54,7 +54,7 @@ removed; a result that is not there is an error. The operator has this done wher
 }
 
 func (o *stageOptions) run(ctx context.Context) error {
-	o.job.Tool = tool()
+	o.job.Tool, o.job.Guard = tool(), guarded
 	o.job.Log = slog.New(slog.NewJSONHandler(o.streams.Err, nil))
 	order, err := stage.ParseOrder(os.Getenv(stage.OrderEnv))
 	if err != nil {
@@ -69,7 +69,7 @@ func (o *stageOptions) run(ctx context.Context) error {
 		return err
 	})
 	if outcome == nil { // it was cut short by a bug
-		o.job.Log.Error("failed", "error", oneLine(err))
+		o.job.Log.Error("failed", "error", fault.Line(err))
 		outcome = stage.Refused(err)
 	}
 	if err := o.answer(outcome); err != nil {

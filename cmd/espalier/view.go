@@ -13,6 +13,7 @@ import (
 	"github.com/vbauerster/mpb/v8/decor"
 
 	"espalier.dev/espalier/api/v1alpha1"
+	"espalier.dev/espalier/internal/fault"
 	"espalier.dev/espalier/internal/stage"
 	"espalier.dev/espalier/internal/walk"
 	"espalier.dev/espalier/optimizer/train"
@@ -55,21 +56,21 @@ func newView(streams *ioStreams, spec *v1alpha1.OptimizationPipelineSpec) *view 
 
 // inputs says what was read and decided before the first stage.
 func (v *view) inputs(p *v1alpha1.OptimizationPipeline, prepared *stage.Prepared) {
-	v.log("model    %s (%s)", p.Spec.Model.URI, prepared.ModelDigest[:19])
-	v.log("dataset  %s: %d training, %d validation, %d test samples", p.Spec.Dataset.URI, prepared.Data.Train.Len(), prepared.Deciding().Len(), prepared.Data.Test.Len())
+	v.Say("model    %s (%s)", p.Spec.Model.URI, prepared.ModelDigest[:19])
+	v.Say("dataset  %s: %d training, %d validation, %d test samples", p.Spec.Dataset.URI, prepared.Data.Train.Len(), prepared.Deciding().Len(), prepared.Data.Test.Len())
 	if t, err := stage.Target(&p.Spec); err == nil && t != nil {
-		v.log("target   %s: %s", t.Name, t.Title)
+		v.Say("target   %s: %s", t.Name, t.Title)
 	}
 	for i := range prepared.Outputs {
-		v.log("output   %s", &prepared.Outputs[i])
+		v.Say("output   %s", &prepared.Outputs[i])
 	}
 	for _, note := range append(prepared.Network.Notes(), prepared.Data.Notes...) {
-		v.log("note     %s", note)
+		v.Say("note     %s", note)
 	}
 }
 
-// log writes a line to standard error, above the bars.
-func (v *view) log(format string, args ...any) {
+// Say writes a line to standard error, above the bars.
+func (v *view) Say(format string, args ...any) {
 	if v.bars != nil {
 		fmt.Fprintf(v.bars, format+"\n", args...)
 		return
@@ -86,8 +87,8 @@ func (v *view) print(text string) {
 	fmt.Fprint(v.streams.Out, text)
 }
 
-// begin shows a stage that started.
-func (v *view) begin(name string) {
+// Begin shows a stage that started.
+func (v *view) Begin(name string) {
 	a := &activity{epoch: -1}
 	a.text.Store("starting")
 	if v.bars != nil {
@@ -96,7 +97,7 @@ func (v *view) begin(name string) {
 			mpb.PrependDecorators(decor.Name(name, decor.WC{W: 14, C: decor.DindentRight})),
 			mpb.AppendDecorators(decor.Any(func(decor.Statistics) string { return " " + a.text.Load().(string) })))
 	} else {
-		v.log("%-12s started", name)
+		v.Say("%-12s started", name)
 	}
 	v.mutex.Lock()
 	v.active[name] = a
@@ -113,7 +114,7 @@ func (v *view) progress(name string, p train.Progress) {
 	}
 	if p.Resumed > 0 && !a.resumed {
 		a.resumed = true
-		v.log("%-12s resumed at step %d of %d", name, p.Resumed, p.Steps)
+		v.Say("%-12s resumed at step %d of %d", name, p.Resumed, p.Steps)
 	}
 	if p.Layers > 0 {
 		if a.bar != nil {
@@ -121,7 +122,7 @@ func (v *view) progress(name string, p train.Progress) {
 			a.bar.SetTotal(int64(p.Layers)+1, false)
 			a.bar.SetCurrent(int64(p.Layer))
 		} else if p.Layer == p.Layers {
-			v.log("%-12s reconstructed %d layers", name, p.Layers)
+			v.Say("%-12s reconstructed %d layers", name, p.Layers)
 		}
 		return
 	}
@@ -133,7 +134,7 @@ func (v *view) progress(name string, p train.Progress) {
 	}
 	if p.Test != nil && !a.found {
 		a.found = true
-		v.log("%-12s learning rate %.3g, found by %d trials in %.1f s", name, p.Test.Rate, len(p.Test.Trials), p.Test.Seconds)
+		v.Say("%-12s learning rate %.3g, found by %d trials in %.1f s", name, p.Test.Rate, len(p.Test.Trials), p.Test.Seconds)
 	}
 	if a.bar != nil {
 		a.text.Store(fmt.Sprintf("epoch %d/%d%s  %s left", min(p.Epoch+1, p.Epochs), p.Epochs, figures(p), p.Remaining.Round(time.Second)))
@@ -143,7 +144,7 @@ func (v *view) progress(name string, p train.Progress) {
 	}
 	if p.Epoch > max(a.epoch, 0) {
 		a.epoch = p.Epoch
-		v.log("%-12s epoch %d/%d%s", name, p.Epoch, p.Epochs, figures(p))
+		v.Say("%-12s epoch %d/%d%s", name, p.Epoch, p.Epochs, figures(p))
 	}
 }
 
@@ -159,8 +160,8 @@ func figures(p train.Progress) string {
 	return text + fmt.Sprintf("  %.0f samples/s", p.SamplesPerSecond)
 }
 
-// end removes a stage's progress.
-func (v *view) end(name string) {
+// End removes a stage's progress.
+func (v *view) End(name string) {
 	v.mutex.Lock()
 	a := v.active[name]
 	delete(v.active, name)
@@ -180,9 +181,9 @@ var columns = []struct {
 	{"ZEROS", "Sparsity", 9}, {"CODES", "Clusters", 6}, {"µs", "LatencyMicros", 8},
 }
 
-// leaf prints the row of a stage that is done.
-func (v *view) leaf(name string, r *stage.Result, reused bool) {
-	v.end(name)
+// Leaf prints the row of a stage that is done.
+func (v *view) Leaf(name string, r *stage.Result, reused bool) {
+	v.End(name)
 	var line strings.Builder
 	if !v.headed {
 		v.headed = true
@@ -333,10 +334,10 @@ func wrapped(text string, width int) string {
 	return out + "\n"
 }
 
-// failed says why a stage has no leaf.
-func (v *view) failed(name string, err error) {
-	v.end(name)
-	v.log("%-12s failed: %s", name, oneLine(err))
+// Failed says why a stage has no leaf.
+func (v *view) Failed(name string, err error) {
+	v.End(name)
+	v.Say("%-12s failed: %s", name, fault.Line(err))
 }
 
 // close waits for the bars.

@@ -37,7 +37,7 @@ func TestTheTableFitsTheTerminal(t *testing.T) {
 	for width, below := range map[int]string{0: "", 130: "", 100: "", 80: "  CODES 255, µs 1235\n"} {
 		var out bytes.Buffer
 		v := newView(&ioStreams{Out: &out, Err: io.Discard, width: width}, &v1alpha1.OptimizationPipelineSpec{Stages: []v1alpha1.Stage{{Name: "prune"}}})
-		v.leaf("prune", result, false)
+		v.Leaf("prune", result, false)
 		for _, line := range strings.Split(out.String(), "\n") {
 			if width > 0 && utf8.RuneCountInString(line) > width {
 				t.Errorf("%d columns: a line of %d:\n%s", width, utf8.RuneCountInString(line), out.String())

@@ -6,6 +6,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"espalier.dev/espalier/api/v1alpha1"
+	"espalier.dev/espalier/internal/walk"
 )
 
 // Run returns the spec that the walk sees of a search: the trials are its stages, and the selection is what the search minimizes.
@@ -16,6 +17,15 @@ func Run(spec *v1alpha1.OptimizationPipelineSpec, stages []v1alpha1.Stage) v1alp
 		out.Selection = v1alpha1.Selection{Strategy: v1alpha1.SelectBest, Objective: out.Search.Minimize}
 	}
 	return out
+}
+
+// Whole returns the spec that the walk sees of a search whose trials all run in one stage, as in a cluster; a spec with stages of its own
+// as it is.
+func Whole(spec *v1alpha1.OptimizationPipelineSpec) v1alpha1.OptimizationPipelineSpec {
+	if spec.Search == nil {
+		return *spec
+	}
+	return Run(spec, []v1alpha1.Stage{{Name: walk.Search}})
 }
 
 // Manifest is the plain pipeline whose stages make the leaf of a trial again, byte for byte; nil where the trial is none of the plan.

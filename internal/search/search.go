@@ -51,6 +51,11 @@ func (p *Plan) Stages() []v1alpha1.Stage {
 	return out
 }
 
+// Tries reports whether a stage is one of the trials.
+func (p *Plan) Tries(stage string) bool {
+	return slices.ContainsFunc(p.Trials, func(t Trial) bool { return t.Stage.Name == stage })
+}
+
 // Prices are tried by steps until one holds and the next does not, then halfway between those (of their logarithms), until they are less
 // than a fineness apart.
 const (

@@ -34,6 +34,8 @@ type Job struct {
 	Log *slog.Logger
 	// CheckpointEvery is how often a training under way is saved; default half a minute.
 	CheckpointEvery time.Duration
+	// Guard, if set, makes an error of a panic in what it is given.
+	Guard func(func() error) error
 }
 
 // Run carries out an order. There is always an outcome; with an error it says why.
@@ -136,7 +138,7 @@ func (j *Job) stage(ctx context.Context, order *Order, sources *Sources, store *
 	runner := &Runner{
 		Spec: &order.Spec, Store: store, Pinned: order.Pinned, Workers: j.Workers, ReadOnly: j.ReadOnly, Progress: progress.tell,
 		CheckpointEvery: j.CheckpointEvery, Grace: order.grace() * 4 / 5,
-		Warn: func(_ string, err error) { log.Warn("goes on", "error", err.Error()) },
+		Warn: func(_ string, err error) { log.Warn("goes on", "error", err.Error()) }, Say: log.Info, Guard: j.Guard,
 	}
 	runner.Prepare = func(ctx context.Context) (*Prepared, error) {
 		prepared, err := Prepare(ctx, &order.Spec, *sources)
@@ -221,7 +223,10 @@ func (j *Job) publish(ctx context.Context, order *Order, store *artifact.Store, 
 		return err
 	}
 	found := &Publication{Store: store, Pipeline: pipeline, Tool: j.Tool, Selected: true}
-	err := found.Files(ctx, put)
+	err := found.expand(ctx)
+	if err == nil {
+		err = found.Files(ctx, put)
+	}
 	if err == nil {
 		if before := order.Status.Published; before != nil {
 			keep = append(keep, DigestFile(before.Digest))

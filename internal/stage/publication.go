@@ -61,6 +61,12 @@ type Searched struct {
 	Layers []sensitivity.Layer `json:"layers"`
 	search.Plan
 	Manifest *v1alpha1.OptimizationPipeline `json:"manifest,omitempty"`
+	// Made is what came of the trials where one stage made them all.
+	Made []v1alpha1.StageStatus `json:"made,omitempty"`
+	// Taken is the one of those whose leaf is the stage's.
+	Taken string `json:"taken,omitempty"`
+
+	attempt int32 // of that stage
 }
 
 // written is the content of result.json: the pipeline with its status, and what its search did.
@@ -131,6 +137,9 @@ func (p *Publication) found(put func(name string, content []byte) error) error {
 		return err
 	}
 	head := fmt.Sprintf("# What a search found, as stages: they make the leaf of %s again.\n", p.Pipeline.Status.Selected.Stage)
+	if p.Searched.attempt > 0 {
+		head += "# The template is not here: add that of the search, if it has one.\n"
+	}
 	return put(FoundFile, append([]byte(head), text...))
 }
 
@@ -187,7 +196,11 @@ func (p *Publication) lost(ctx context.Context, folder string, cause error) erro
 		}
 		switch {
 		case errors.Is(err, artifact.ErrNotFound), errors.Is(err, artifact.ErrDamaged):
-			e.stages[s.Name] = s.Attempt
+			if p.Searched != nil && p.Searched.Plan.Tries(s.Name) { // in a stage of its own
+				e.stages[walk.Search] = p.Searched.attempt
+			} else {
+				e.stages[s.Name] = s.Attempt
+			}
 		case err != nil:
 			return err
 		}

@@ -53,6 +53,8 @@ type Result struct {
 	Facts     []string            `json:"facts,omitempty"`    // of the dataset; baseline only
 	// KernelClass is the SIMD level of the machine that made it.
 	KernelClass string `json:"kernelClass,omitempty"`
+	// Searched is what a search did whose leaf this is.
+	Searched *Searched `json:"searched,omitempty"`
 }
 
 // Blobs are the files that a result is worth nothing without.

@@ -41,6 +41,10 @@ type Runner struct {
 	CheckpointEvery time.Duration
 	// Grace bounds the saving of a training that is stopped; 0: no bound.
 	Grace time.Duration
+	// Say, if set, is told what a search tries, and what came of it.
+	Say func(text string, attrs ...any)
+	// Guard, if set, makes an error of a panic in what it is given.
+	Guard func(func() error) error
 }
 
 // Run returns the result of a stage, walk.Baseline or one of the spec's: the committed one if there is one (reused), else by running
@@ -63,18 +67,22 @@ func (r *Runner) Run(ctx context.Context, name, parent string) (result *Result, 
 	}
 	result, err = artifact.GetResult[Result](ctx, r.Store, hash)
 	if err == nil {
-		if err = r.check(ctx, s, hash, result); err == nil {
+		if err = r.check(ctx, s, hash, result); err == nil && (!s.searches() || r.ReadOnly) {
 			if result.Stage = name; !r.ReadOnly {
 				err = r.timed(ctx, result)
 			}
 			return result, hash, true, err
 		}
 	}
-	if !errors.Is(err, artifact.ErrNotFound) {
+	if err != nil && !errors.Is(err, artifact.ErrNotFound) {
 		return nil, hash, false, fault.As(fault.Storage, err)
 	}
 	if r.ReadOnly {
 		return nil, hash, false, fault.As(fault.Storage, fmt.Errorf("%w: %w", errNoResult, err))
+	}
+	if s.searches() { // what it tried before is in the store
+		result, reused, err = r.search(ctx, hash)
+		return result, hash, reused, err
 	}
 	if err := r.prepare(ctx); err != nil {
 		return nil, hash, false, err
@@ -107,6 +115,13 @@ func (r *Runner) warn(name string, err error) {
 	if r.Warn != nil {
 		r.Warn(name, err)
 	}
+}
+
+func (r *Runner) guarded(f func() error) error {
+	if r.Guard == nil {
+		return f()
+	}
+	return r.Guard(f)
 }
 
 // prepare gets the model and the dataset, unless they are there.
@@ -150,8 +165,19 @@ func (s settings) technique() string {
 	if s.stage == nil {
 		return walk.Baseline
 	}
+	if s.searches() {
+		return walk.Search
+	}
 	name, _ := s.stage.Technique()
 	return name
+}
+
+// searches reports whether the stage makes the trials of a search.
+func (s settings) searches() bool { return s.stage != nil && searches(s.stage) }
+
+func searches(s *v1alpha1.Stage) bool {
+	name, _ := s.Technique()
+	return name == ""
 }
 
 func (r *Runner) hash(s settings, parent string) (string, error) {
@@ -247,6 +273,9 @@ func (r *Runner) Check() error {
 	}
 	for i := range r.Spec.Stages {
 		s := &r.Spec.Stages[i]
+		if searches(s) {
+			continue
+		}
 		if err := c.check(s, r.Spec.Effective(s)); err != nil {
 			return fault.As(fault.Spec, fmt.Errorf("spec.stages[%d] %q: %w", i, s.Name, err))
 		}

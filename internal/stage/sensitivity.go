@@ -28,6 +28,9 @@ func (r *Runner) Sensitivity(ctx context.Context) (*Sensitivity, error) {
 	if err == nil || !errors.Is(err, artifact.ErrNotFound) {
 		return found, fault.As(fault.Storage, err)
 	}
+	if err := r.prepare(ctx); err != nil {
+		return nil, err
+	}
 	found = &Sensitivity{}
 	run := &lineage.Run{Data: r.Prepared.Data, Workers: r.Workers, Outputs: r.Prepared.Outputs}
 	if found.Layers, found.Notes, err = run.Sensitivity(ctx, r.Prepared.Network); err != nil {

@@ -12,10 +12,11 @@ import (
 )
 
 // The implicit stages. The baseline pins the inputs, measures the float model and makes the level-0 leaf; publish puts the answer
-// where people look for it.
+// where people look for it. Search has no technique: it makes the trials of a search, and its leaf is the one that those came to.
 const (
 	Baseline = v1alpha1.BaselineStage
 	Publish  = v1alpha1.PublishStage
+	Search   = v1alpha1.SearchStage
 )
 
 // Facts are what is known of a pipeline.

@@ -37,6 +37,9 @@ var assumed = map[string]string{
 	"leaf.calibration.samples":    `512`,
 	"leaf.calibration.percentile": `"99.99"`,
 
+	"search.maxTrials":  `24`,
+	"search.maxMinutes": `60`,
+
 	"target.runtime": `"LiteRT"`,
 	"target.device":  `"litert"`,
 

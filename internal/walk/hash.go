@@ -47,6 +47,9 @@ func StageInputs(spec *v1alpha1.OptimizationPipelineSpec, name string) (Inputs, 
 		return in, fmt.Errorf("the pipeline has no stage %q", name)
 	}
 	technique, section := stage.Technique()
+	if technique == "" && spec.Search != nil {
+		technique, section = Search, searched{spec.Search, spec.Constraints}
+	}
 	leaf := spec.EffectiveLeaf(stage)
 	if q, ok := section.(v1alpha1.Quantize); ok {
 		section = q.With(leaf).Defaulted()
@@ -82,6 +85,12 @@ func (n *notes) outputs(spec *v1alpha1.OptimizationPipelineSpec) any {
 		out[o.Name] = n.write("output", o)
 	}
 	return out
+}
+
+// searched is what the trials of a search follow from, besides what stages' results do.
+type searched struct {
+	*v1alpha1.Search `json:",inline"`
+	Constraints      []v1alpha1.Constraint `json:"constraints"`
 }
 
 // intOnly is Int8 where inputs and outputs are that whatever the model's are. A quantize section has Int8 for both.

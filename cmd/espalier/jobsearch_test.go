@@ -1,0 +1,134 @@
+package main
+
+import (
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"espalier.dev/espalier/api/v1alpha1"
+	"espalier.dev/espalier/internal/search"
+	"espalier.dev/espalier/internal/stage"
+	"espalier.dev/espalier/internal/walk"
+)
+
+// walked carries out whatever is decided, as Jobs do, until an order fails or nothing is left.
+func (c *claimOperator) walked() (walk.Decision, *stage.Outcome) {
+	c.t.Helper()
+	for {
+		d := walk.Decide(&c.pipeline.Spec, c.facts, time.Now())
+		if len(d.Start) == 0 {
+			return d, nil
+		}
+		order := c.order(d, d.Start[0])
+		order.Attempt = d.Stage(order.Stage).Attempt
+		o, code := c.do(order, "stage", "--workers=1")
+		if code != 0 {
+			return d, o
+		}
+		if o.Baseline != nil {
+			c.facts.Baseline = o.Baseline
+		}
+		c.facts.Stages[order.Stage] = walk.Fact{State: v1alpha1.StageCompleted, Attempt: order.Attempt, InputHash: order.InputHash, Model: o.Model, Leaf: o.Leaf, Reused: o.Reused}
+	}
+}
+
+// TestASearchInAClusterFindsWhatRunFinds has one stage make all trials, with the leaf, the pages and the stages that run ends with.
+func TestASearchInAClusterFindsWhatRunFinds(t *testing.T) {
+	c := newClaimOperator(t)
+	path := project(t)
+	write(t, path, []byte(goalOf(t)+"  training: {epochs: 1, batchSize: 32, learningRate: \"3e-3\"}\n"))
+	local, tried, _, _ := searched(t, path, filepath.Join(t.TempDir(), "out"))
+
+	goal := decode(t, path).Spec
+	goal.Model, goal.Dataset.ModelSource, goal.Artifacts = c.pipeline.Spec.Model, c.pipeline.Spec.Dataset.ModelSource, c.pipeline.Spec.Artifacts
+	c.pipeline.Spec = search.Whole(&goal)
+	d, failed := c.walked()
+	if failed != nil || !d.Ready || d.Selected != walk.Search {
+		t.Fatalf("%+v\n%+v", failed, d)
+	}
+	home := filepath.Join(c.claims, "work", "out", "ns", "corners")
+	found, s, err := stage.ReadResult(read(t, filepath.Join(home, stage.ResultFile)))
+	if err != nil || s == nil {
+		t.Fatalf("%v, %+v", err, s)
+	}
+	if diff := cmp.Diff(tried.Plan, s.Plan); diff != "" {
+		t.Errorf("other trials than run's (-run +cluster):\n%s", diff)
+	}
+	taken := found.Status.Selected
+	if taken.Stage != local.Status.Selected.Stage || taken.Digest != local.Status.Selected.Digest || taken.Digest != c.facts.Stages[walk.Search].Leaf.Digest {
+		t.Errorf("it found %+v, run %+v", taken, local.Status.Selected)
+	}
+	if page := string(read(t, filepath.Join(home, stage.ReportFile))); !strings.Contains(page, "is the first") || !strings.Contains(page, "trial-02") {
+		t.Error("the report does not say what was tried")
+	}
+	for _, trial := range s.Trials {
+		read(t, filepath.Join(home, stage.LeafFile(trial.Stage.Name)))
+	}
+	plain := decode(t, filepath.Join(home, stage.FoundFile))
+	if diff := cmp.Diff(s.Manifest.Spec.Stages, plain.Spec.Stages); diff != "" || len(plain.Spec.Stages) == 0 || plain.Spec.Search != nil {
+		t.Errorf("found.yaml is not what was found:\n%s", diff)
+	}
+
+	c.pipeline.Spec = plain.Spec
+	c.facts.Stages = map[string]walk.Fact{walk.Baseline: c.facts.Stages[walk.Baseline]}
+	if d, failed = c.walked(); failed != nil || c.facts.Stages[d.Selected].Leaf.Digest != taken.Digest || !c.facts.Stages[d.Selected].Reused {
+		t.Errorf("its stages make another leaf, or make it again: %+v, %+v", failed, d)
+	}
+}
+
+// TestTrialsThatTheStoreLostAreMadeAgain has a store that lost what one trial made, and then what the search came to.
+func TestTrialsThatTheStoreLostAreMadeAgain(t *testing.T) {
+	c := newClaimOperator(t)
+	path := project(t)
+	write(t, path, []byte(strings.Replace(goalOf(t), "  search:", "  training: {epochs: 0}\n  search:", 1)))
+	goal := decode(t, path).Spec
+	goal.Model, goal.Dataset.ModelSource, goal.Artifacts = c.pipeline.Spec.Model, c.pipeline.Spec.Dataset.ModelSource, c.pipeline.Spec.Artifacts
+	c.pipeline.Spec = search.Whole(&goal)
+	if d, failed := c.walked(); failed != nil || !d.Ready {
+		t.Fatalf("%+v\n%+v", failed, d)
+	}
+	out := filepath.Join(c.claims, "work", "out")
+	before := files(t, out)
+	found, _, err := stage.ReadResult(read(t, filepath.Join(out, "ns", "corners", stage.ResultFile)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	lost := found.Status.Stages[2] // a trial
+	for _, name := range slices.Sorted(maps.Keys(before)) {
+		if strings.Contains(name, strings.TrimPrefix(lost.InputHash, "sha256:")) {
+			if err := os.Remove(filepath.Join(out, name)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	done := c.facts.Stages[walk.Publish]
+	delete(c.facts.Stages, walk.Publish)
+	_, failed := c.walked()
+	if failed == nil || failed.Reason != walk.ReasonResultsLost || !cmp.Equal(failed.Lost, map[string]int32{walk.Search: 1}) {
+		t.Fatalf("%s is lost, and publish says %+v", lost.Name, failed)
+	}
+	c.facts.Stages[walk.Publish] = walk.Fact{State: v1alpha1.StageFailed, Attempt: 1, InputHash: done.InputHash, Reason: failed.Reason, Lost: failed.Lost, Retry: true}
+	c.facts.TakeBack(&c.pipeline.Spec)
+	if d, failed := c.walked(); failed != nil || !d.Ready || c.facts.Stages[walk.Search].Attempt != 2 {
+		t.Fatalf("%+v\n%+v", failed, d)
+	}
+	again, _, err := stage.ReadResult(read(t, filepath.Join(out, "ns", "corners", stage.ResultFile)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again.Status.Selected.Digest != found.Status.Selected.Digest {
+		t.Error("another leaf was found")
+	}
+	after := files(t, out)
+	for name := range before {
+		if _, there := after[name]; !there && strings.HasPrefix(name, "stages/") {
+			t.Errorf("%s is still lost", name)
+		}
+	}
+}
