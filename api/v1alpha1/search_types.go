@@ -2,7 +2,7 @@ package v1alpha1
 
 // Search looks for the smallest leaf that meets every constraint, instead of stages that say how: it tries stages of its own, each
 // decided from what every layer tolerates and from what the leaves before it gave, most of them without training. What training there is,
-// is as the pipeline's training says; with 0 epochs there is none.
+// is as the pipeline's training says; with 0 epochs there is none. In a cluster one stage, search, makes all of them.
 type Search struct {
 	// minimize is the metric to have least of among the leaves that meet every constraint: CompressedBytes, which is what trials lower.
 	// Default: the first leaf that meets them is taken, and ends the search.
