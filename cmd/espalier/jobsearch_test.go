@@ -132,3 +132,23 @@ func TestTrialsThatTheStoreLostAreMadeAgain(t *testing.T) {
 		}
 	}
 }
+
+// TestASearchThatIsNotNeededIsPublishedAsOne has a baseline that will do.
+func TestASearchThatIsNotNeededIsPublishedAsOne(t *testing.T) {
+	c := newClaimOperator(t)
+	goal := c.pipeline.Spec
+	most := v1alpha1.Decimal("1e6")
+	goal.Stages, goal.Search, goal.Selection = nil, &v1alpha1.Search{}, v1alpha1.Selection{}
+	goal.Constraints = []v1alpha1.Constraint{{Metric: v1alpha1.FileBytes, Max: &most}}
+	c.pipeline.Spec = search.Whole(&goal)
+	if d, failed := c.walked(); failed != nil || !d.Ready || d.Selected != walk.Baseline {
+		t.Fatalf("%+v\n%+v", failed, d)
+	}
+	home := filepath.Join(c.claims, "work", "out", "ns", "corners")
+	content := read(t, filepath.Join(home, stage.ResultFile))
+	found, s, err := stage.ReadResult(content)
+	if err != nil || s == nil || len(found.Spec.Stages) > 0 || strings.Contains(string(content), `"stages": [`+"\n      {\n        \"name\": \"search\"") {
+		t.Errorf("%v: %s", err, content)
+	}
+	read(t, filepath.Join(home, stage.ReportFile))
+}

@@ -139,6 +139,9 @@ func (b *reportBuilder) kind(name string) (kind string, final bool) {
 	if s == nil {
 		return report.Baseline, false
 	}
+	if searches(s) {
+		return walk.Search, false
+	}
 	kind, _ = s.Technique()
 	return kind, s.Final()
 }

@@ -147,11 +147,15 @@ func (r *Runner) say(text string, attrs ...any) {
 	}
 }
 
-// expand has the trials of a search that one stage made stand in its place, as if the walk had made them.
+// expand has the trials of a search that one stage made stand in its place, as if the walk had made them. A search that made none stays.
 func (p *Publication) expand(ctx context.Context) error {
 	pipeline := p.Pipeline
+	if pipeline.Spec.Search == nil {
+		return nil
+	}
 	i := slices.IndexFunc(pipeline.Status.Stages, func(s v1alpha1.StageStatus) bool { return s.Name == walk.Search })
-	if pipeline.Spec.Search == nil || i < 0 || pipeline.Status.Stages[i].Leaf == nil {
+	if i < 0 || pipeline.Status.Stages[i].Leaf == nil {
+		p.Searched = &Searched{}
 		return nil
 	}
 	status := &pipeline.Status

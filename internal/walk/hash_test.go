@@ -320,3 +320,37 @@ func TestAnotherAnswerIsPublishedAnew(t *testing.T) {
 		t.Errorf("with other constraints: selected %q, starts %v", d.Selected, d.Start)
 	}
 }
+
+func TestASearchIsNamedByWhatItsTrialsFollowFrom(t *testing.T) {
+	named := func(change func(*v1alpha1.OptimizationPipelineSpec)) string {
+		most := v1alpha1.Decimal("0.01")
+		spec := &v1alpha1.OptimizationPipelineSpec{
+			Search: &v1alpha1.Search{Minimize: v1alpha1.CompressedBytes}, Stages: []v1alpha1.Stage{{Name: Search}},
+			Constraints: []v1alpha1.Constraint{{Metric: v1alpha1.AccuracyDrop, Max: &most}},
+		}
+		change(spec)
+		return StageHash(spec, Search, Versions{Algorithm: "1"}, v1alpha1.Baseline{ModelDigest: "m", DatasetDigest: "d"}, "m")
+	}
+	plain := named(func(*v1alpha1.OptimizationPipelineSpec) {})
+	trials, minutes, lower, zero, few := int32(24), v1alpha1.Decimal("60.0"), v1alpha1.Decimal("0.02"), int32(0), int32(5)
+	same := map[string]func(*v1alpha1.OptimizationPipelineSpec){
+		"defaults written out": func(s *v1alpha1.OptimizationPipelineSpec) { s.Search.MaxTrials, s.Search.MaxMinutes = &trials, &minutes },
+		"how it is run":        func(s *v1alpha1.OptimizationPipelineSpec) { s.RunPolicy.Retries = &few },
+	}
+	for name, change := range same {
+		if named(change) != plain {
+			t.Errorf("%s: another name", name)
+		}
+	}
+	other := map[string]func(*v1alpha1.OptimizationPipelineSpec){
+		"fewer trials":       func(s *v1alpha1.OptimizationPipelineSpec) { s.Search.MaxTrials = &few },
+		"no minimize":        func(s *v1alpha1.OptimizationPipelineSpec) { s.Search.Minimize = "" },
+		"another constraint": func(s *v1alpha1.OptimizationPipelineSpec) { s.Constraints[0].Max = &lower },
+		"no training":        func(s *v1alpha1.OptimizationPipelineSpec) { s.Training.Epochs = &zero },
+	}
+	for name, change := range other {
+		if got := named(change); got == plain || got == "" {
+			t.Errorf("%s: the same name, or none", name)
+		}
+	}
+}
