@@ -17,7 +17,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"espalier.dev/espalier/api/v1alpha1"
-	"espalier.dev/espalier/internal/search"
 	"espalier.dev/espalier/internal/walk"
 )
 
@@ -52,8 +51,7 @@ const (
 // observe lists the pipeline's Jobs and their pods. From the caches, only a Job that the status says is under way and that is not there
 // is asked for: whether it was deleted or is not there yet makes all the difference. The caches are three watches, and each may be
 // behind the others: beside another controller, which leader election allows for a moment, a Job may show up before the end of the stage
-// it builds on. A live look reads what causes after what it causes: the Jobs, their pods, then the pipeline. The spec is afterwards as the
-// walk sees it.
+// it builds on. A live look reads what causes after what it causes: the Jobs, their pods, then the pipeline.
 func (r *Reconciler) observe(ctx context.Context, p *v1alpha1.OptimizationPipeline, from origin) (*observation, error) {
 	o := &observation{}
 	reader, match := client.Reader(r.Client), client.ListOption(client.MatchingFields{ownerIndex: string(p.UID)})
@@ -84,15 +82,15 @@ func (r *Reconciler) observe(ctx context.Context, p *v1alpha1.OptimizationPipeli
 		}
 	}
 	if from == live {
-		uid := p.UID
-		if err := r.Live.Get(ctx, client.ObjectKeyFromObject(p), p); err != nil {
+		now := &v1alpha1.OptimizationPipeline{} // what is read into one that is there keeps its fields that are gone
+		if err := r.Live.Get(ctx, client.ObjectKeyFromObject(p), now); err != nil {
 			return nil, err
 		}
-		if p.UID != uid {
+		if p.UID != now.UID {
 			return nil, fmt.Errorf("the pipeline was made anew while it was looked at")
 		}
+		*p = *now
 	}
-	p.Spec = search.Whole(&p.Spec)
 	for i := range p.Status.Stages {
 		if err := r.missing(ctx, p, &p.Status.Stages[i], o); err != nil {
 			return nil, err

@@ -19,6 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"espalier.dev/espalier/api/v1alpha1"
+	"espalier.dev/espalier/internal/search"
 	"espalier.dev/espalier/internal/walk"
 )
 
@@ -129,6 +130,7 @@ func (r *Reconciler) view(p *v1alpha1.OptimizationPipeline, seen *observation) *
 		contended: r.places.contended(), grace: r.startGrace,
 	}
 	v.facts = seen.facts(p, v.rerun, v.now)
+	p.Spec = search.Whole(&p.Spec) // from here on it is as the walk sees it
 	return v
 }
 

@@ -334,8 +334,10 @@ func TestASearchIsNamedByWhatItsTrialsFollowFrom(t *testing.T) {
 	plain := named(func(*v1alpha1.OptimizationPipelineSpec) {})
 	trials, minutes, lower, zero, few := int32(24), v1alpha1.Decimal("60.0"), v1alpha1.Decimal("0.02"), int32(0), int32(5)
 	same := map[string]func(*v1alpha1.OptimizationPipelineSpec){
-		"defaults written out": func(s *v1alpha1.OptimizationPipelineSpec) { s.Search.MaxTrials, s.Search.MaxMinutes = &trials, &minutes },
-		"how it is run":        func(s *v1alpha1.OptimizationPipelineSpec) { s.RunPolicy.Retries = &few },
+		"defaults written out": func(s *v1alpha1.OptimizationPipelineSpec) {
+			s.Search.MaxTrials, s.Search.MaxMinutes = &trials, &minutes
+		},
+		"how it is run": func(s *v1alpha1.OptimizationPipelineSpec) { s.RunPolicy.Retries = &few },
 	}
 	for name, change := range same {
 		if named(change) != plain {
