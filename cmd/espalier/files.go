@@ -114,17 +114,28 @@ func (f *dataFlags) preparation() (dataset.Spec, error) {
 	case p != nil:
 		return stage.DatasetSpec(p.Spec.Dataset)
 	}
-	text := []byte(f.spec)
-	if len(text) > 0 && text[0] == '@' {
-		if text, err = os.ReadFile(string(text[1:])); err != nil {
-			return dataset.Spec{}, fault.As(fault.Spec, fmt.Errorf("--dataset-spec: %w: @FILE names a file of YAML", err))
-		}
+	text, err := textOrFile(f.spec)
+	if err != nil {
+		return dataset.Spec{}, fault.As(fault.Spec, fmt.Errorf("--dataset-spec: %w", err))
 	}
 	section, err := v1alpha1.DecodeDataset(text)
 	if err != nil {
 		return dataset.Spec{}, fault.As(fault.Spec, fmt.Errorf("--dataset-spec: %w", err))
 	}
 	return stage.DatasetSpec(section)
+}
+
+// textOrFile is YAML that a flag has, or that is in the file it names with @.
+func textOrFile(flag string) ([]byte, error) {
+	path, named := strings.CutPrefix(flag, "@")
+	if !named {
+		return []byte(flag), nil
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("%w: @FILE names a file of YAML", err)
+	}
+	return text, nil
 }
 
 func (f *dataFlags) readPipeline() (*v1alpha1.OptimizationPipeline, error) {

@@ -64,7 +64,7 @@ func newRootCommand(streams *ioStreams) *cobra.Command {
 		return fault.As(fault.Spec, fmt.Errorf("%w (see %s --help)", err, cmd.CommandPath()))
 	})
 	for _, verb := range []func(*ioStreams) *cobra.Command{
-		newRunCommand, newInspectCommand, newTargetsCommand, newCheckCommand, newBundleCommand, newEvaluateCommand, newCompareCommand, newSensitivityCommand, newBenchmarkCommand, newReportCommand, newStageCommand, newManagerCommand, newVersionCommand,
+		newRunCommand, newSearchCommand, newInspectCommand, newTargetsCommand, newCheckCommand, newBundleCommand, newEvaluateCommand, newCompareCommand, newSensitivityCommand, newBenchmarkCommand, newReportCommand, newStageCommand, newManagerCommand, newVersionCommand,
 	} {
 		sub := verb(streams)
 		sub.Args = usageArgs(sub.Args)

@@ -21,9 +21,21 @@ import (
 // runOptions are the flags of `espalier run`.
 type runOptions struct {
 	manifest string
-	out      string
-	workers  int
-	streams  *ioStreams
+	outFlags
+	streams *ioStreams
+}
+
+// outFlags say where a walk leaves what it found, and how it works.
+type outFlags struct {
+	out     string
+	workers int
+}
+
+func (o *outFlags) add(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&o.out, "out", "out", "folder for the results")
+	cmd.Flags().StringVarP(&o.out, "output", "o", "out", "folder for the results")
+	cmd.Flags().IntVar(&o.workers, "workers", 0, "goroutines for training and measuring; 0: one a processor; changes no result")
+	_ = cmd.Flags().MarkHidden("out")
 }
 
 func newRunCommand(streams *ioStreams) *cobra.Command {
@@ -50,10 +62,7 @@ environment's credentials and kept in .cache. Ctrl-C saves the stage under way; 
 			return o.run(cmd.Context())
 		},
 	}
-	cmd.Flags().StringVar(&o.out, "out", "out", "folder for the results")
-	cmd.Flags().StringVarP(&o.out, "output", "o", "out", "folder for the results")
-	cmd.Flags().IntVar(&o.workers, "workers", 0, "goroutines for training and measuring; 0: one a processor; changes no result")
-	_ = cmd.Flags().MarkHidden("out")
+	o.add(cmd)
 	return cmd
 }
 
@@ -66,16 +75,21 @@ func (o *runOptions) run(ctx context.Context) error {
 	if err != nil {
 		return fault.As(fault.Spec, fmt.Errorf("%s: %w", o.manifest, err))
 	}
+	return o.walk(ctx, o.streams, pipeline, filepath.Dir(o.manifest))
+}
+
+// walk walks a pipeline whose paths are relative to a folder.
+func (o *outFlags) walk(ctx context.Context, streams *ioStreams, pipeline *v1alpha1.OptimizationPipeline, base string) error {
 	sources := stage.Sources{
-		Base: filepath.Dir(o.manifest), Cache: artifact.Cache{Dir: filepath.Join(o.out, ".cache", "fetched")},
-		Fetched: func(uri string, bytes int64) { fmt.Fprintf(o.streams.Err, "fetched  %s, %d bytes\n", uri, bytes) },
+		Base: base, Cache: artifact.Cache{Dir: filepath.Join(o.out, ".cache", "fetched")},
+		Fetched: func(uri string, bytes int64) { fmt.Fprintf(streams.Err, "fetched  %s, %d bytes\n", uri, bytes) },
 	}
 	prepared, err := stage.Prepare(ctx, &pipeline.Spec, sources)
 	if err != nil {
 		return err
 	}
 	defer prepared.Close()
-	view := newView(o.streams, &pipeline.Spec)
+	view := newView(streams, &pipeline.Spec)
 	runner := &stage.Runner{Spec: &pipeline.Spec, Prepared: prepared, KernelClass: kernel.Class(), Workers: o.workers, Progress: view.progress, Guard: guarded,
 		Warn: func(stage string, err error) { view.Say("note     %s: %v", stage, err) }}
 	if err = runner.Check(); err == nil {
@@ -108,14 +122,14 @@ func (o *runOptions) run(ctx context.Context) error {
 	}
 	files := &folder{path: o.out}
 	found := &stage.Publication{Store: store, Pipeline: local.Filled(decision), Tool: tool(), Models: true}
-	if found.Searched, err = local.Searched(decision, filepath.Dir(o.manifest), o.out); err != nil {
+	if found.Searched, err = local.Searched(decision, base, o.out); err != nil {
 		return errors.Join(walkErr, fault.As(fault.Storage, err))
 	}
 	if err := files.write(context.WithoutCancel(ctx), found); err != nil {
 		return errors.Join(walkErr, fault.As(fault.Storage, err))
 	}
 	if errors.Is(walkErr, context.Canceled) {
-		fmt.Fprintln(o.streams.Err, "interrupted: what was computed is kept; the same command goes on from here")
+		fmt.Fprintln(streams.Err, "interrupted: what was computed is kept; the same command goes on from here")
 		return errors.Join(errSilent, walkErr)
 	}
 	if walkErr != nil {

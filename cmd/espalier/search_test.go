@@ -189,3 +189,51 @@ func TestAModelCardNamesEveryTechnique(t *testing.T) {
 		t.Error(line)
 	}
 }
+
+// TestSearchIsRunOfAGoal has flags in place of a manifest.
+func TestSearchIsRunOfAGoal(t *testing.T) {
+	path := project(t)
+	folder := filepath.Dir(path)
+	write(t, path, []byte(strings.Replace(goalOf(t), "  search:", "  training: {epochs: 0}\n  search:", 1)))
+	p, s, _, _ := searched(t, path, filepath.Join(t.TempDir(), "out"))
+	model, data, out := filepath.Join(folder, "model.tflite"), filepath.Join(folder, "data.npz"), filepath.Join(t.TempDir(), "out")
+	if _, stderr, code := espalier(context.Background(), "search", model, "--dataset", data, "--epochs", "0", "-o", out); code != 0 {
+		t.Fatalf("exit code %d: %s", code, stderr)
+	}
+	found, same, err := stage.ReadResult(read(t, filepath.Join(out, "result.json")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if found.Name != "model" || found.Status.Selected.Digest != p.Status.Selected.Digest || len(same.Trials) != len(s.Trials) {
+		t.Errorf("search found %+v of %d trials, run %+v of %d", found.Status.Selected, len(same.Trials), p.Status.Selected, len(s.Trials))
+	}
+	again, _, _, _ := searched(t, filepath.Join(out, "found.yaml"), filepath.Join(t.TempDir(), "again"))
+	if again.Status.Selected.Digest != p.Status.Selected.Digest {
+		t.Error("found.yaml makes another leaf")
+	}
+	for flags, want := range map[string]string{
+		"--constraint|{metric: Accuracy, min: 010}":       "--constraint: ",
+		"--constraint|AccuracyDrop<=0.01":                 "is no section of a manifest",
+		"--constraint|{metric: Accurate, min: 0.5}":       "Accurate",
+		"--dataset-spec|{uri: elsewhere}":                 "--dataset names the dataset",
+		"--dataset-spec|@" + filepath.Join(out, "absent"): "names a file of YAML",
+		"--target|cortex-m99":                             "no target is named",
+		"--trials|33":                                     "maxTrials",
+		"--minimize|Accuracy":                             "search.minimize",
+	} {
+		flag, value, _ := strings.Cut(flags, "|")
+		if _, stderr, code := espalier(context.Background(), "search", model, "--dataset", data, flag, value, "-o", out); code != 2 || !strings.Contains(stderr, want) {
+			t.Errorf("%s %s: exit code %d: %s", flag, value, code, stderr)
+		}
+	}
+}
+
+func TestAModelsFileNamesItsPipeline(t *testing.T) {
+	for path, want := range map[string]string{
+		"a/DS_CNN.tflite": "ds-cnn", "s3://b/model-2.int8.tflite": "model-2-int8", "-.tflite": "model", "": "model", strings.Repeat("x", 49) + "-y.tflite": strings.Repeat("x", 49),
+	} {
+		if got := nameOf(path); got != want {
+			t.Errorf("%q: %q, want %q", path, got, want)
+		}
+	}
+}

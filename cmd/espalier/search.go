@@ -1,0 +1,132 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"sigs.k8s.io/yaml"
+
+	"espalier.dev/espalier/api/v1alpha1"
+	"espalier.dev/espalier/internal/fault"
+	"espalier.dev/espalier/optimizer/target"
+)
+
+// searchOptions are the flags of `espalier search`.
+type searchOptions struct {
+	model, dataset, preparation, target, minimize, minutes string
+	constraints                                            []string
+	trials                                                 int
+	epochs                                                 int
+	outFlags
+	streams *ioStreams
+}
+
+func newSearchCommand(streams *ioStreams) *cobra.Command {
+	o := &searchOptions{streams: streams}
+	cmd := &cobra.Command{
+		Use:   "search MODEL --dataset DATA -o FOLDER",
+		Short: "Find the smallest leaf of a model that meets every constraint",
+		Long: `Find the smallest int8 leaf of a model that meets every constraint, without a manifest: what ` + "`espalier run`" + ` does with one that
+has spec.search. The folder gets the same files: result.json is the manifest with its status, found.yaml the stages that make the leaf again.`,
+		Example: `  espalier search model.tflite --dataset data.npz -o out/
+  espalier search model.tflite --dataset data/ --constraint '{metric: Agreement, min: 0.97}' --constraint '{metric: FileBytes, max: 100000}' -o out/`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			o.model = args[0]
+			p, err := o.pipeline(cmd.Flags().Changed("epochs"))
+			if err != nil {
+				return fault.As(fault.Spec, err)
+			}
+			return o.walk(cmd.Context(), o.streams, p, ".")
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&o.dataset, "dataset", "", "dataset, as the manifest's dataset.uri")
+	flags.StringVar(&o.preparation, "dataset-spec", "", `how it is prepared, as in the manifest: '{preprocessing: {scale: "1/255"}}', or @FILE`)
+	flags.StringArrayVar(&o.constraints, "constraint", []string{"{metric: AccuracyDrop, max: 0.01}"}, "what the leaf has to meet, as in the manifest; may be repeated, and without labels begin with '{metric: Agreement, min: 0.97}'")
+	flags.StringVar(&o.minimize, "minimize", string(v1alpha1.CompressedBytes), "metric to have least of; none: the first leaf that meets every constraint is taken")
+	flags.StringVar(&o.target, "target", "", "device that the leaf is for; `espalier targets` lists them")
+	flags.IntVar(&o.trials, "trials", v1alpha1.DefaultTrials, "leaves that are tried at most")
+	flags.StringVar(&o.minutes, "minutes", fmt.Sprint(v1alpha1.DefaultSearchMinutes), "minutes after which no further trial begins")
+	flags.IntVar(&o.epochs, "epochs", v1alpha1.DefaultEpochs, "epochs that trials are trained; 0: none is")
+	o.add(cmd)
+	_ = cmd.MarkFlagRequired("dataset")
+	return cmd
+}
+
+// pipeline is the manifest that the flags stand for.
+func (o *searchOptions) pipeline(epochs bool) (*v1alpha1.OptimizationPipeline, error) {
+	dataset, err := section("--dataset-spec", o.preparation)
+	if err != nil {
+		return nil, err
+	}
+	if _, there := dataset["uri"]; there {
+		return nil, errors.New("--dataset-spec: uri: leave it out, --dataset names the dataset")
+	}
+	dataset["uri"] = o.dataset
+	var constraints []any
+	for _, text := range o.constraints {
+		c, err := section("--constraint", text)
+		if err != nil {
+			return nil, err
+		}
+		constraints = append(constraints, c)
+	}
+	search := map[string]any{"maxTrials": o.trials, "maxMinutes": o.minutes}
+	if o.minimize != "none" {
+		search["minimize"] = o.minimize
+	}
+	spec := map[string]any{"model": map[string]any{"uri": o.model}, "dataset": dataset, "constraints": constraints, "search": search}
+	if o.target != "" {
+		t, err := target.Lookup(o.target)
+		if err != nil {
+			return nil, fmt.Errorf("--target: %w", err)
+		}
+		spec["target"] = map[string]any{"runtime": t.Runtime, "device": o.target}
+	}
+	if epochs {
+		spec["training"] = map[string]any{"epochs": o.epochs}
+	}
+	text, err := json.Marshal(map[string]any{
+		"apiVersion": v1alpha1.GroupVersion.String(), "kind": v1alpha1.Kind, "metadata": map[string]any{"name": nameOf(o.model)}, "spec": spec,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return v1alpha1.Decode(text)
+}
+
+// section is a section of a manifest that a flag has, as YAML or in a file.
+func section(flag, text string) (map[string]any, error) {
+	content, err := textOrFile(text)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", flag, err)
+	}
+	if err := v1alpha1.CheckScalars(content); err != nil {
+		return nil, fmt.Errorf("%s: %w", flag, err)
+	}
+	out := map[string]any{}
+	if err := yaml.UnmarshalStrict(content, &out); err != nil {
+		return nil, fmt.Errorf("%s %q is no section of a manifest, such as {metric: AccuracyDrop, max: 0.01}: %w", flag, text, err)
+	}
+	return out, nil
+}
+
+// nameOf is a pipeline's name for a model's file.
+func nameOf(path string) string {
+	base := strings.ToLower(strings.TrimSuffix(filepath.Base(path), filepath.Ext(path)))
+	name := strings.Trim(strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' {
+			return r
+		}
+		return '-'
+	}, base), "-")
+	if name == "" {
+		return "model"
+	}
+	return strings.TrimRight(name[:min(len(name), 50)], "-")
+}
