@@ -8,3 +8,9 @@ func PackUnchecked(m *Model) []byte {
 	b.FinishWithFileIdentifier(m.Pack(b), []byte("TFL3"))
 	return b.FinishedBytes()
 }
+
+// Newer and Since are what min_runtime_version is reckoned by.
+var (
+	Newer = newer
+	Since = since
+)

@@ -35,7 +35,8 @@ func TestSelect(t *testing.T) {
 		fails bool
 	}{
 		"a chosen signature":         {[]string{"decode", "encode"}, "encode", 5, `"encode" is worked on; carried through as they are: "decode" (x [1 4])`, false},
-		"the first":                  {[]string{"decode", "encode"}, "decode", 4, `"decode" is worked on`, false},
+		"the first":                  {[]string{"decode", "encode"}, "decode", 4, `"decode" is worked on; carried through as they are: "encode" (x [1 5])`, false},
+		"the only one, chosen":       {[]string{"decode"}, "decode", 4, "", false},
 		"the default":                {[]string{"decode", "serving_default"}, "", 5, `"serving_default" is worked on`, false},
 		"none of two":                {[]string{"decode", "encode"}, "", 4, `the model has 2 signatures, "decode" (x [1 4]), "encode" (x [1 5]): say which to work on (model.signature)`, true},
 		"the only one":               {[]string{"decode"}, "", 4, "", false},
