@@ -413,26 +413,13 @@ func (c *columns) assignLabels(headings []string, spec *Spec, taken []bool) erro
 		add(spec.Labels, at)
 		return nil
 	}
-	var outputs []Output
-	if spec.Network != nil {
-		outputs = spec.Network.Outputs
-	}
-	for i := range outputs {
-		for _, name := range append([]string{outputs[i].Target}, outputs[i].Names...) {
-			if at := find(name); name != "" && at >= 0 && !taken[at] {
-				add(headings[at], at)
-				break
-			}
+	for _, l := range headedLabels(headings, spec) {
+		if !taken[l.column] {
+			add(l.name, l.column)
 		}
 	}
-	if len(c.labels) > 0 {
+	if len(c.labels) > 0 || spec.Target == None && slices.Contains(taken, true) {
 		return nil
-	}
-	for _, name := range labelColumns {
-		if at := find(name); at >= 0 {
-			add("y", at)
-			return nil
-		}
 	}
 	left := 0
 	for _, t := range taken {
@@ -453,6 +440,28 @@ func (c *columns) assignLabels(headings []string, spec *Spec, taken []bool) erro
 	}
 	return fmt.Errorf("has %d columns, the model's input %s takes %d numbers; which is the label? Head it `label`, or name it in dataset.labels; there are %s",
 		left, in, numel(in.Shape), short(headings))
+}
+
+// headedLabels are the columns that are headed as outputs of the network are called or, where none is, as labels usually are.
+func headedLabels(headings []string, spec *Spec) []labelColumn {
+	var found []labelColumn
+	if spec.Network != nil {
+		for _, o := range spec.Network.Outputs {
+			for _, name := range append([]string{o.Target}, o.Names...) {
+				at := headed(headings, []string{name})
+				if name != "" && at >= 0 && !slices.ContainsFunc(found, func(l labelColumn) bool { return l.column == at }) {
+					found = append(found, labelColumn{name: headings[at], column: at})
+					break
+				}
+			}
+		}
+	}
+	for _, name := range labelColumns {
+		if at := headed(headings, []string{name}); at >= 0 && len(found) == 0 {
+			found = append(found, labelColumn{name: "y", column: at})
+		}
+	}
+	return found
 }
 
 // follow gives the columns the purposes that columns of the same headings have in another table of the dataset.

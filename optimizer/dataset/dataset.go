@@ -56,7 +56,8 @@ func (d *Dataset) open(path string, spec *Spec) error {
 		return err
 	}
 	readers := map[Format]func(*files, string, *Spec) (*parts, error){
-		NPZ: npzParts, Arrays: arraysParts, IDX: idxParts, TFRecord: recordParts, Table: tableParts, Images: imagesParts, Audio: recordingsParts}
+		NPZ: npzParts, Arrays: arraysParts, IDX: idxParts, TFRecord: recordParts, Table: tableParts, Images: imagesParts, Audio: recordingsParts,
+		Parquet: parquetParts, WebDataset: webParts}
 	found, err := readers[d.Format](&d.files, path, spec)
 	if err != nil {
 		return err
@@ -199,6 +200,10 @@ func recogniseFile(path string) (Format, error) {
 		return Arrays, nil
 	case strings.HasSuffix(name, ".csv"), strings.HasSuffix(name, ".tsv"):
 		return Table, nil
+	case strings.HasSuffix(name, ".parquet"):
+		return Parquet, nil
+	case isWebDataset(name):
+		return WebDataset, nil
 	case strings.Contains(name, ".tfrecord"), strings.HasSuffix(name, ".tfrecords"):
 		return TFRecord, nil
 	default:

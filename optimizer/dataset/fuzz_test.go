@@ -116,3 +116,20 @@ func FuzzCSV(f *testing.F) {
 		}
 	})
 }
+
+func FuzzParquet(f *testing.F) {
+	for _, name := range []string{"images", "clips", "numbers", "lists", "gaps", "runs", "blocks"} {
+		data, err := os.ReadFile("testdata/" + name + ".parquet")
+		if err != nil {
+			f.Fatal(err)
+		}
+		seeds(f, data)
+	}
+	f.Fuzz(func(t *testing.T, data []byte) { opens(t, "d.parquet", data, Spec{}) })
+}
+
+func FuzzWebDataset(f *testing.F) {
+	seeds(f, tarBytes("a.png", string(grayPNG(2, 2, 7)), "a.cls", "1"), tarBytes("a.wav", string(wavBytes(8000, 1, 2)), "a.json", `{"label": "x"}`),
+		tarBytes("a.npy", string(npyBytes("<f4", []int{2, 3}, make([]float32, 6))), "a.y.npy", string(npyBytes("<i8", []int{2}, []int64{1, 0}))), gzipped(tarBytes("a.png", "x")))
+	f.Fuzz(func(t *testing.T, data []byte) { opens(t, "d.tar", data, Spec{}) })
+}

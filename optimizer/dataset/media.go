@@ -256,7 +256,8 @@ func (t *mediaTree) part(samples store, names []string, spec *Spec) *part {
 	return p
 }
 
-// recogniseMedia tells by the first file below a folder what it is of, nothing if there is none.
+// recogniseMedia tells by the first recording or image below a folder what it is of, else by the first file that holds many samples; nothing if
+// there is none.
 func recogniseMedia(root string) Format {
 	var found Format
 	_ = walkTree(root, func(path string, folder bool) error { // what cannot be walked is said when it is read
@@ -268,6 +269,11 @@ func recogniseMedia(root string) Format {
 		case slices.Contains(imageFiles, suffix):
 			found = Images
 			return filepath.SkipAll
+		case found != "":
+		case suffix == ".parquet":
+			found = Parquet
+		case isWebDataset(path):
+			found = WebDataset
 		}
 		return nil
 	})

@@ -48,9 +48,13 @@ const (
 	Table    Format = "Table"    // a .csv or .tsv file of a column a number and one of the label, or a folder of train.csv, test.csv …
 	Images   Format = "Images"   // a folder [train|validation|test/]<class>/<image>.png|.jpg|.jpeg|.webp|.bmp, or of such files and a .csv that lists them
 	Audio    Format = "Audio"    // a folder [train|validation|test/]<class>/<recording>.wav, or of such files and a .csv that lists them
+	// Parquet is one .parquet file or a folder of them: columns of numbers, of lists of numbers, of images or recordings as bytes or as {bytes, path}.
+	Parquet Format = "Parquet"
+	// WebDataset is one .tar[.gz] file or a folder of them, of key.jpg, key.cls …: a few files a sample, which follow each other.
+	WebDataset Format = "WebDataset"
 )
 
-var formats = []Format{NPZ, Arrays, IDX, TFRecord, Table, Images, Audio}
+var formats = []Format{NPZ, Arrays, IDX, TFRecord, Table, Images, Audio, Parquet, WebDataset}
 
 // Meaning is what labels are.
 type Meaning string

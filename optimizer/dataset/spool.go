@@ -1,6 +1,7 @@
 package dataset
 
 import (
+	"bufio"
 	"bytes"
 	"compress/gzip"
 	"errors"
@@ -66,6 +67,43 @@ func spoolMemory(r io.Reader, size int64) (io.ReaderAt, error) {
 		err = atEnd(r)
 	}
 	return bytes.NewReader(out.Bytes()), damaged(err)
+}
+
+// overflow takes bytes of which nobody knows how many there are: in memory up to inMemory, from there on in a temporary file.
+type overflow struct {
+	files  *files
+	memory bytes.Buffer
+	out    *bufio.Writer // nil: in memory
+	file   *os.File
+	size   int64
+}
+
+func (o *overflow) Write(p []byte) (int, error) {
+	if o.out == nil && o.size+int64(len(p)) > inMemory {
+		file, err := os.CreateTemp("", "espalier-dataset-")
+		if err != nil {
+			return 0, fmt.Errorf("a temporary file (TMPDIR says where): %w", err)
+		}
+		o.files.add(unlinked(file))
+		o.file, o.out = file, bufio.NewWriterSize(file, 1<<18)
+		if _, err := o.out.Write(o.memory.Bytes()); err != nil {
+			return 0, err
+		}
+		o.memory = bytes.Buffer{}
+	}
+	o.size += int64(len(p))
+	if o.out != nil {
+		return o.out.Write(p)
+	}
+	return o.memory.Write(p)
+}
+
+// done returns what was written.
+func (o *overflow) done() (io.ReaderAt, error) {
+	if o.out == nil {
+		return bytes.NewReader(o.memory.Bytes()), nil
+	}
+	return o.file, o.out.Flush()
 }
 
 // atEnd reads the end of r, where decompressors compare their checksums.

@@ -2,6 +2,7 @@ package dataset
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"io"
 	"maps"
@@ -432,8 +433,9 @@ func (l *recordFeature) shapeOf(value feature, spec *Spec, in *Input) error {
 	return nil
 }
 
-// labelList gathers the labels of examples.
+// labelList gathers the labels of samples.
 type labelList struct {
+	what   string // that holds a label, for messages; a feature where nothing is said
 	width  int
 	count  int
 	ints   []int64
@@ -443,13 +445,16 @@ type labelList struct {
 
 func (l *labelList) add(name string, value feature) error {
 	width := len(value.ints) + len(value.floats) + len(value.bytes)
+	what := cmp.Or(l.what, "feature")
 	switch {
 	case len(value.bytes) > 1 || len(value.bytes) == 1 && len(value.bytes[0]) > maxText:
-		return fmt.Errorf("feature %q holds several texts or a long one; labels are integers, names of classes, one-hot rows or numbers (dataset.labels names another feature)", name)
+		return fmt.Errorf("%s %q holds several texts or a long one; labels are integers, names of classes, one-hot rows or numbers (dataset.labels names another %s)", what, name, what)
 	case width == 0:
-		return fmt.Errorf("has no feature %q; dataset.target None goes without labels", name)
-	case l.count > 0 && (width != l.width || (len(l.ints) > 0) != (len(value.ints) > 0) || (len(l.names) > 0) != (len(value.bytes) > 0)):
-		return fmt.Errorf("feature %q has %d values, others have %d", name, width, l.width)
+		return fmt.Errorf("has no %s %q; dataset.target None goes without labels", what, name)
+	case l.count > 0 && width != l.width:
+		return fmt.Errorf("%s %q has %d values, others have %d", what, name, width, l.width)
+	case l.count > 0 && (len(l.ints) > 0) != (len(value.ints) > 0) || l.count > 0 && (len(l.names) > 0) != (len(value.bytes) > 0):
+		return fmt.Errorf("%s %q is of another kind than others: whole numbers, numbers with a fraction and names do not mix", what, name)
 	}
 	l.width = width
 	l.count++
@@ -461,7 +466,7 @@ func (l *labelList) add(name string, value feature) error {
 }
 
 func (l *labelList) array(folder, name string) *array {
-	title := fmt.Sprintf("%s: feature %q", folder, name)
+	title := fmt.Sprintf("%s: %s %q", folder, cmp.Or(l.what, "feature"), name)
 	switch {
 	case len(l.names) > 0:
 		return texts(title, l.names)

@@ -19,14 +19,16 @@ type DatasetSourceApplyConfiguration struct {
 	// train-images-idx3-ubyte.gz …; TFRecord, one file or a folder of tf.train.Example; Table, a .csv
 	// or .tsv file of a row a sample and a column a number, or a folder of train.csv, test.csv …; Images, a folder of
 	// [train|validation|test/]<class>/<image>.png|.jpg|.webp|.bmp; Audio, the same of .wav files. A .csv in a folder of files may list them
-	// with their labels instead. Default: recognised.
+	// with their labels instead. Parquet, a file or a folder of them, of numbers, lists of numbers, images or recordings as Hugging Face
+	// writes them; WebDataset, a .tar or a folder of them, of key.jpg, key.cls …. Default: recognised.
 	Format *string `json:"format,omitempty"`
 	// samples names the samples of each of the model's inputs: the prefix of arrays (x finds x_train, x_validation, x_test) or the
-	// feature of a TFRecord. {audio: x_audio, context: x_context} is of a model with inputs audio and context; of one input, its name
+	// feature of a TFRecord, column of a Parquet or extension of a WebDataset. {audio: x_audio, context: x_context} is of a model with inputs audio and context; of one input, its name
 	// does not matter: {x: image}. Default: of one input x, in TFRecords image, else the only feature that can be one; of several the
 	// arrays that have the inputs' names (x_train_audio, x_audio_train, audio_train), else the inputs' shapes.
 	Samples map[string]apiv1alpha1.ArrayName `json:"samples,omitempty"`
-	// labels names the labels the same way. Default y; in TFRecords label; in a table the column headed label, class, target or y.
+	// labels names the labels the same way. Default y; in TFRecords label; in a table or Parquet the column headed label, class, target or
+	// y; in a WebDataset cls, or of json the field called so.
 	Labels *string `json:"labels,omitempty"`
 	// target says what labels are: Classes, Values (regression), or None (ignored: the loss is distillation). Default: recognised.
 	Target *string `json:"target,omitempty"`
