@@ -227,6 +227,9 @@ func (f FineTune) Defaulted() FineTune { return f }
 
 // Defaulted returns the settings with every default filled in.
 func (p Prune) Defaulted() Prune {
+	if p.Structure = or(p.Structure, PruneWeights); p.Structure == PruneChannels {
+		return p
+	}
 	if p.Reconstruct {
 		p.Schedule = "Constant"
 	}

@@ -206,7 +206,7 @@ var ruleExamples = []ruleExample{
 		rejected: []edit{at("stages.2.cluster.rules", []any{object{"layers": "*", "entropy": -1}})}, accepted: []edit{at("stages.2.cluster.rules", []any{object{"layers": "*", "entropy": "0.5"}})},
 	},
 	{
-		places: specPlace, below: ".stages[].prune.rules[]", message: "a rule either skips layers or gives them a sparsity or pattern",
+		places: specPlace, below: ".stages[].prune.rules[]", message: "a rule either skips layers or gives them a sparsity, pattern or channels",
 		rejected: []edit{at("stages.0.prune.rules", []any{object{"layers": "*", "skip": true, "pattern": "2:4"}})}, accepted: []edit{at("stages.0.prune.rules", []any{object{"layers": "*", "skip": true}})},
 	},
 	{
@@ -216,6 +216,28 @@ var ruleExamples = []ruleExample{
 	{
 		places: specPlace, below: ".stages[].prune", message: "reconstruct chooses all zeros at once: leave schedule out, or write Constant", guard: "has(self.reconstruct)",
 		rejected: []edit{at("stages.0.prune", object{"sparsity": "0.5", "reconstruct": true, "schedule": "Polynomial"})}, accepted: []edit{at("stages.0.prune", object{"sparsity": "0.5", "reconstruct": true, "schedule": "Constant"})},
+	},
+	{
+		places: specPlace, below: ".stages[].prune", message: "structure Channels goes with channels, such as 0.25 for a quarter of them, in place of sparsity; structure Weights with sparsity",
+		rejected: []edit{at("stages.0.prune", object{"structure": "Channels", "sparsity": "0.5"})}, accepted: []edit{at("stages.0.prune", object{"structure": "Channels", "channels": "0.5"})},
+	},
+	{
+		places: specPlace, below: ".stages[].prune", message: "scope, schedule and pattern are of structure Weights: channels are taken out of every layer at once", guard: "has(self.structure)",
+		rejected: []edit{at("stages.0.prune", object{"structure": "Channels", "channels": "0.5", "scope": "Global"})}, accepted: []edit{at("stages.0.prune", object{"structure": "Weights", "sparsity": "0.5", "scope": "Global"})},
+	},
+	{
+		places: specPlace, below: ".stages[].prune", message: "rules of structure Channels have channels or skip, those of structure Weights sparsity, pattern or skip", guard: "has(self.rules)",
+		rejected: []edit{at("stages.0.prune", object{"structure": "Channels", "channels": "0.5", "rules": []any{object{"layers": "*", "sparsity": "0.5"}}})},
+		accepted: []edit{at("stages.0.prune", object{"structure": "Channels", "channels": "0.5", "rules": []any{object{"layers": "*", "channels": "0.25"}}})},
+	},
+	{
+		places: specPlace, below: ".stages[].prune.channels", message: "must be at least 0 and below 1, such as 0.25 for a quarter of the channels",
+		rejected: []edit{at("stages.0.prune", object{"structure": "Channels", "channels": 1})}, accepted: []edit{at("stages.0.prune", object{"structure": "Channels", "channels": "0.99"})},
+	},
+	{
+		places: specPlace, below: ".stages[].prune.rules[].channels", message: "must be at least 0 and below 1",
+		rejected: []edit{at("stages.0.prune", object{"structure": "Channels", "channels": 0, "rules": []any{object{"layers": "*", "channels": 1}}})},
+		accepted: []edit{at("stages.0.prune", object{"structure": "Channels", "channels": 0, "rules": []any{object{"layers": "*", "channels": "0.99"}}})},
 	},
 	number(specPlace, "stages.0.prune.sparsity", `must be at least 0 and below 1, such as 0.5 for half of the weights`, 1, 0),
 	{

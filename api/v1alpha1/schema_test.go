@@ -147,10 +147,10 @@ var ruleTests = map[string]struct {
 	},
 	"a prune rule says something": {
 		[]edit{at("stages.0.prune.rules", []any{map[string]any{"layers": "*"}})}, []edit{at("stages.0.prune.rules", []any{map[string]any{"layers": "a*", "skip": true}, map[string]any{"layers": "b?", "pattern": "2:4"}})},
-		"a rule either skips layers or gives them a sparsity or pattern",
+		"a rule either skips layers or gives them a sparsity, pattern or channels",
 	},
 	"a prune rule does not say two things": {
-		[]edit{at("stages.0.prune.rules", []any{map[string]any{"layers": "*", "skip": true, "sparsity": "0.1"}})}, nil, "a rule either skips layers or gives them a sparsity or pattern",
+		[]edit{at("stages.0.prune.rules", []any{map[string]any{"layers": "*", "skip": true, "sparsity": "0.1"}})}, nil, "a rule either skips layers or gives them a sparsity, pattern or channels",
 	},
 	"a prune rule's sparsity is below 1": {
 		[]edit{at("stages.0.prune.rules", []any{map[string]any{"layers": "*", "sparsity": "1"}})}, []edit{at("stages.0.prune.rules", []any{map[string]any{"layers": "*", "sparsity": "0.9"}})}, "must be at least 0 and below 1",

@@ -20,7 +20,7 @@ type Stage struct {
 	// other settings; zeros and clusters of its input are kept.
 	// +optional
 	FineTune *FineTune `json:"fineTune,omitempty"`
-	// prune sets the smallest weights to zero and trains the others.
+	// prune sets the smallest weights to zero, or takes out channels, and trains what is left.
 	// +optional
 	Prune *Prune `json:"prune,omitempty"`
 	// cluster makes weights share few values, keeps the zeros of its input, and trains values and memberships.
@@ -45,14 +45,28 @@ type Stage struct {
 // FineTune trains weights; what there is to say of that is in the stage's training.
 type FineTune struct{}
 
-// Prune sets the smallest weights to zero.
+// Prune sets the smallest weights to zero, or takes out the channels that matter least.
 //
+// +kubebuilder:validation:XValidation:rule="has(self.structure) && self.structure == 'Channels' ? has(self.channels) && !has(self.sparsity) : has(self.sparsity) && !has(self.channels)",message="structure Channels goes with channels, such as 0.25 for a quarter of them, in place of sparsity; structure Weights with sparsity"
+// +kubebuilder:validation:XValidation:rule="!has(self.structure) || self.structure != 'Channels' || !(has(self.scope) || has(self.schedule) || has(self.pattern))",message="scope, schedule and pattern are of structure Weights: channels are taken out of every layer at once"
+// +kubebuilder:validation:XValidation:rule="!has(self.rules) || self.rules.all(r, has(self.structure) && self.structure == 'Channels' ? !has(dyn(r).sparsity) && !has(r.pattern) : !has(dyn(r).channels))",message="rules of structure Channels have channels or skip, those of structure Weights sparsity, pattern or skip"
 // +kubebuilder:validation:XValidation:rule="!has(self.reconstruct) || !self.reconstruct || !has(self.schedule) || self.schedule == 'Constant'",message="reconstruct chooses all zeros at once: leave schedule out, or write Constant"
 type Prune struct {
-	// sparsity is the share of zeros, in [0, 1), a decimal. With a pattern such as "2:4" it is that of the pattern.
-	// +required
+	// structure: Weights sets single weights, or those of a pattern, to zero. Channels takes whole channels out: layers get smaller, and
+	// take less time and memory. Default Weights.
+	// +optional
+	// +kubebuilder:validation:Enum=Weights;Channels
+	Structure string `json:"structure,omitempty"`
+	// sparsity is the share of zeros of structure Weights, in [0, 1), a decimal. With a pattern such as "2:4" it is that of the pattern.
+	// +optional
 	// +kubebuilder:validation:XValidation:rule="double(self) >= 0.0 && double(self) < 1.0",message="must be at least 0 and below 1, such as 0.5 for half of the weights"
-	Sparsity Decimal `json:"sparsity"`
+	Sparsity Decimal `json:"sparsity,omitempty"`
+	// channels is the share of every layer's channels that structure Channels takes out, in [0, 1), a decimal. Layers that are added to each
+	// other, or joined in another way, lose the same ones; every layer keeps one. Half of the channels are about a quarter of the
+	// multiplications.
+	// +optional
+	// +kubebuilder:validation:XValidation:rule="double(self) >= 0.0 && double(self) < 1.0",message="must be at least 0 and below 1, such as 0.25 for a quarter of the channels"
+	Channels *Decimal `json:"channels,omitempty"`
 	// scope: Layer gives every layer that sparsity; Global spreads one budget over the layers by LAMP. Default Layer.
 	// +optional
 	// +kubebuilder:validation:Enum=Layer;Global
@@ -67,21 +81,27 @@ type Prune struct {
 	// +kubebuilder:validation:Pattern=`^([1-9][0-9]{0,2}x[1-9][0-9]{0,2}|[1-9][0-9]?:[1-9][0-9]?)$`
 	// +kubebuilder:validation:MaxLength=8
 	Pattern string `json:"pattern,omitempty"`
-	// reconstruct chooses the zeros at once, before training, by what each costs its layer's output on up to 512 training samples
-	// without their labels, and refits the weights that stay. Default false.
+	// reconstruct chooses the zeros, or the channels, at once, before training, by what each costs its layer's output on up to 512 training
+	// samples without their labels, and refits the weights that stay. Default false.
 	// +optional
 	Reconstruct bool `json:"reconstruct,omitempty"`
 	// rules change how layers are pruned, by name; the first that matches counts, and one that matches nothing is an error.
-	// Depthwise kernels are pruned only by a rule.
+	// Depthwise kernels are pruned only by a rule; of structure Channels they lose the channels that they read.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=64
 	Rules []PruneRule `json:"rules,omitempty"`
 }
 
+// The structures that a prune stage takes out.
+const (
+	PruneWeights  = "Weights"
+	PruneChannels = "Channels"
+)
+
 // PruneRule changes how layers are pruned.
 //
-// +kubebuilder:validation:XValidation:rule="(has(self.skip) && self.skip) != (has(self.sparsity) || has(self.pattern))",message="a rule either skips layers or gives them a sparsity or pattern"
+// +kubebuilder:validation:XValidation:rule="(has(self.skip) && self.skip) != (has(self.sparsity) || has(self.pattern) || has(self.channels))",message="a rule either skips layers or gives them a sparsity, pattern or channels"
 type PruneRule struct {
 	// layers is a pattern for names of weights; * stands for any run of characters, ? for any one.
 	// +required
@@ -92,6 +112,10 @@ type PruneRule struct {
 	// +optional
 	// +kubebuilder:validation:XValidation:rule="double(self) >= 0.0 && double(self) < 1.0",message="must be at least 0 and below 1"
 	Sparsity *Decimal `json:"sparsity,omitempty"`
+	// channels of these layers, and of those that lose the same ones: the share that is taken out, in [0, 1).
+	// +optional
+	// +kubebuilder:validation:XValidation:rule="double(self) >= 0.0 && double(self) < 1.0",message="must be at least 0 and below 1"
+	Channels *Decimal `json:"channels,omitempty"`
 	// pattern of these layers' zeros. One such as "2:4" fixes their sparsity: leave sparsity out, or have it say the same.
 	// +optional
 	// +kubebuilder:validation:Pattern=`^([1-9][0-9]{0,2}x[1-9][0-9]{0,2}|[1-9][0-9]?:[1-9][0-9]?)$`

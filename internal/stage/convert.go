@@ -8,6 +8,7 @@ import (
 
 	"espalier.dev/espalier/api/v1alpha1"
 	"espalier.dev/espalier/internal/fault"
+	"espalier.dev/espalier/optimizer/channel"
 	"espalier.dev/espalier/optimizer/cluster"
 	"espalier.dev/espalier/optimizer/dataset"
 	"espalier.dev/espalier/optimizer/lineage"
@@ -93,6 +94,18 @@ func training(t v1alpha1.Training) (train.Config, error) {
 
 func pruneTechnique(p v1alpha1.Prune) (lineage.Technique, error) {
 	n := &numbers{}
+	if p.Structure == v1alpha1.PruneChannels {
+		c := lineage.Channels{Options: channel.Options{Share: n.float(p.Channels, 0)}, Reconstruct: p.Reconstruct}
+		for _, r := range p.Rules {
+			rule := channel.Rule{Layers: r.Layers, Skip: r.Skip}
+			if r.Channels != nil {
+				share := n.float(r.Channels, 0)
+				rule.Share = &share
+			}
+			c.Rules = append(c.Rules, rule)
+		}
+		return c, n.err
+	}
 	o := prune.Options{Sparsity: n.float(&p.Sparsity, 0), Scope: prune.Scope(p.Scope), Schedule: prune.Schedule{Kind: prune.Kind(p.Schedule)}}
 	if p.Reconstruct {
 		o.Schedule.Kind = prune.Constant

@@ -14,8 +14,9 @@ const form = 1
 // is added later, with a default that does what was done before, renames no result; nor does one that is written out. An object that is
 // assumed empty says nothing by being there.
 var assumed = map[string]string{
-	"prune.scope":    `"Layer"`,
-	"prune.schedule": `"Polynomial"`,
+	"prune.structure": `"Weights"`,
+	"prune.scope":     `"Layer"`,
+	"prune.schedule":  `"Polynomial"`,
 
 	"cluster.scope":   `"Shared"`,
 	"cluster.entropy": `1`,

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"espalier.dev/espalier/optimizer/channel"
 	"espalier.dev/espalier/optimizer/ir"
 	"espalier.dev/espalier/optimizer/quantize"
 	"espalier.dev/espalier/optimizer/tflite"
@@ -21,6 +22,7 @@ type Network struct {
 	model  *tflite.Model
 	ids    []ID                // by tensor of the model
 	states map[ID]weight.State // what weights are held to
+	cuts   channel.Cuts        // what is left of the original's tensors; their IDs are their places
 	from   *origin             // of the lineage
 	final  *quantized          // after Quantize: how it was trained to compute
 }
@@ -69,6 +71,7 @@ func ReadSignature(data []byte, key string, samples ...[]int) (*Network, error) 
 		return nil, err
 	}
 	normal := given.Clone()
+	normal.DeleteMetadata(channel.MetadataName) // of another lineage
 	notes, err := tflite.Normalise(normal)
 	if err != nil {
 		return nil, err
@@ -234,7 +237,11 @@ func identityIDs(n int) []ID {
 // Next returns the network of the same lineage whose float model was stored after a technique made it. It is an error if the model is
 // of another lineage.
 func (n *Network) Next(m *tflite.Model) (*Network, error) {
-	ids, err := readIDs(m, n.from.model)
+	cuts, err := channel.Read(m)
+	if err != nil {
+		return nil, err
+	}
+	ids, err := readIDs(m, n.from.model, cuts)
 	if err != nil {
 		return nil, err
 	}
@@ -242,27 +249,38 @@ func (n *Network) Next(m *tflite.Model) (*Network, error) {
 	if err != nil {
 		return nil, err
 	}
-	return n.next(m, ids, states), nil
+	return n.next(m, ids, states, cuts), nil
 }
 
 // next is Next for a model just made.
-func (n *Network) next(m *tflite.Model, ids []ID, states map[int]weight.State) *Network {
-	child := &Network{model: m, ids: ids, from: n.from, states: map[ID]weight.State{}}
+func (n *Network) next(m *tflite.Model, ids []ID, states map[int]weight.State, cuts channel.Cuts) *Network {
+	child := &Network{model: m, ids: ids, cuts: cuts, from: n.from, states: map[ID]weight.State{}}
 	for t, s := range states {
 		child.states[ids[t]] = s
 	}
 	return child
 }
 
-// readIDs finds the IDs of a model's tensors: they are the original's tensors, in order.
-func readIDs(m, original *tflite.Model) ([]ID, error) {
+// readIDs finds the IDs of a model's tensors: they are the original's tensors, in order, of which channels may be cut. Parameters that cutting
+// wrote anew follow.
+func readIDs(m, original *tflite.Model, cuts channel.Cuts) ([]ID, error) {
 	tensors, first := m.Subgraph().Tensors, original.Subgraph().Tensors
-	if len(tensors) != len(first) {
+	if len(tensors) < len(first) || len(tensors) > len(first) && len(cuts) == 0 {
 		return nil, fmt.Errorf("the model has %d tensors, the network it should be made from %d", len(tensors), len(first))
 	}
-	for i, t := range tensors {
-		if t.Name != first[i].Name || !slices.Equal(t.Shape, first[i].Shape) {
-			return nil, fmt.Errorf("tensor %d is %q %v, in the network it should be made from %q %v", i, t.Name, t.Shape, first[i].Name, first[i].Shape)
+	for i, t := range first {
+		want := make([]int, len(t.Shape))
+		for d, n := range t.Shape {
+			want[d] = int(n)
+		}
+		for _, c := range cuts[i] {
+			if c.Axis >= len(want) || want[c.Axis] != c.Of {
+				return nil, fmt.Errorf("tensor %d %q has no axis %d of %d channels in the network it should be made from", i, t.Name, c.Axis, c.Of)
+			}
+		}
+		want = channel.Shape(want, cuts[i])
+		if tensors[i].Name != t.Name || !slices.EqualFunc(tensors[i].Shape, want, func(a int32, b int) bool { return int(a) == b }) {
+			return nil, fmt.Errorf("tensor %d is %q %v, in the network it should be made from %q %v", i, tensors[i].Name, tensors[i].Shape, t.Name, want)
 		}
 	}
 	return identityIDs(len(tensors)), nil
@@ -303,8 +321,41 @@ func (n *Network) States() map[int]weight.State {
 // Kernels are the network's weights.
 func (n *Network) Kernels() []weight.Kernel { return weight.Kernels(n.model) }
 
-// integers are those that the original was given with, by tensor of the model.
-func (n *Network) integers() map[int]quantize.Weights { return byTensor(n.ids, n.from.integers) }
+// integers are those that the original was given with, by tensor of the model, of the channels that are left.
+func (n *Network) integers() map[int]quantize.Weights {
+	integers := byTensor(n.ids, n.from.integers)
+	for t, w := range integers {
+		cuts := n.cuts[t]
+		if len(cuts) == 0 {
+			continue
+		}
+		w.Codes = channel.Values(w.Codes, n.original(t), cuts)
+		if axis := axisOf(n, t); len(w.Scale) > 1 {
+			w.Scale = scales(w.Scale, axis, cuts)
+		}
+		integers[t] = w
+	}
+	return integers
+}
+
+// original is the shape that a tensor has in the lineage's first network.
+func (n *Network) original(t int) []int {
+	var shape []int
+	for _, d := range n.from.model.Subgraph().Tensors[t].Shape {
+		shape = append(shape, int(d))
+	}
+	return shape
+}
+
+// scales are those of the output channels that are left.
+func scales[T any](of []T, axis int, cuts []channel.Cut) []T {
+	for _, c := range cuts {
+		if c.Axis == axis {
+			return channel.Values(of, []int{c.Of}, []channel.Cut{{Of: c.Of, Kept: c.Kept}})
+		}
+	}
+	return of
+}
 
 // packed are the weights that the original was given as int4, by tensor of the model.
 func (n *Network) packed() map[int]bool {

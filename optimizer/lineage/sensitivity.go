@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"espalier.dev/espalier/optimizer/answer"
+	"espalier.dev/espalier/optimizer/exec/float"
 	"espalier.dev/espalier/optimizer/kernel"
 )
 
@@ -23,16 +24,30 @@ type seed func(o *answer.Output, gradient, z []float32, sample int)
 
 // squaredGradients returns, by weight of every kernel, the mean squared gradient of a loss over training samples.
 func (w *Work) squaredGradients(ctx context.Context, loss seed) (map[int][]float32, error) {
+	out := map[int][]float32{}
+	samples, err := w.gradients(ctx, loss, func(grads *float.Grads) {
+		for i, p := range w.net.Params {
+			if _, ok := w.Tensors[p.Tensor]; !ok || grads.Param[i] == nil {
+				continue
+			}
+			if out[p.Tensor] == nil {
+				out[p.Tensor] = make([]float32, len(p.Value))
+			}
+			kernel.MulAdd(out[p.Tensor], grads.Param[i], grads.Param[i])
+		}
+	})
+	for _, square := range out {
+		kernel.Scale(square, 1/float32(samples))
+	}
+	return out, err
+}
+
+// gradients calls each with the gradients of a loss at one training sample after the other, and returns how many there were.
+func (w *Work) gradients(ctx context.Context, loss seed, each func(grads *float.Grads)) (samples int, err error) {
 	w.net.Refresh()
 	exec, grads := w.net.NewExec(true), w.net.NewGrads()
 	if err := exec.SetBatch(1); err != nil {
-		return nil, err
-	}
-	out := map[int][]float32{}
-	for i, p := range w.net.Params {
-		if _, ok := w.Tensors[p.Tensor]; ok && grads.Param[i] != nil {
-			out[p.Tensor] = make([]float32, len(p.Value))
-		}
+		return 0, err
 	}
 	inputs := make([][]float32, len(w.net.Graph.Inputs))
 	for i := range inputs {
@@ -41,10 +56,10 @@ func (w *Work) squaredGradients(ctx context.Context, loss seed) (map[int][]float
 	drawn := w.run.draw(SensitivitySamples)
 	for sample, at := range drawn {
 		if err := ctx.Err(); err != nil {
-			return nil, err
+			return 0, err
 		}
 		if err := w.run.Data.Train.Read(at, inputs); err != nil {
-			return nil, err
+			return 0, err
 		}
 		exec.Forward()
 		exec.ClearLossGrads()
@@ -58,16 +73,9 @@ func (w *Work) squaredGradients(ctx context.Context, loss seed) (map[int][]float
 			clear(g)
 		}
 		exec.Backward(grads)
-		for i, p := range w.net.Params {
-			if square := out[p.Tensor]; square != nil && grads.Param[i] != nil {
-				kernel.MulAdd(square, grads.Param[i], grads.Param[i])
-			}
-		}
+		each(grads)
 	}
-	for _, square := range out {
-		kernel.Scale(square, 1/float32(len(drawn)))
-	}
-	return out, nil
+	return len(drawn), nil
 }
 
 // likelihoodGradient adds to gradient that of the negative log-likelihood of an answer drawn by the sample's number: of every row of

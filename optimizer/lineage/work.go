@@ -192,5 +192,5 @@ func (w *Work) Done() (*Network, error) {
 	if err := weight.WriteState(m, states); err != nil {
 		return nil, err
 	}
-	return w.network.next(m, w.network.ids, states), tflite.CheckFinite(m)
+	return w.network.next(m, w.network.ids, states, w.network.cuts), tflite.CheckFinite(m)
 }

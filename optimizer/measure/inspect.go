@@ -224,12 +224,18 @@ func (out *Inspection) countWrittenOut(m *tflite.Model) error {
 	if _, err := integer.Compile(m, 0); err != nil {
 		return err
 	}
-	out.Multiplications = 0
-	for i := range g.Nodes {
-		out.Multiplications += multiplications(g, &g.Nodes[i])
-	}
+	out.Multiplications = Multiplications(g)
 	out.Sparsity, err = sparsity(m)
 	return err
+}
+
+// Multiplications of a network for one sample: those of convolutions and matrix products, biases aside.
+func Multiplications(g *ir.Graph) int64 {
+	all := int64(0)
+	for i := range g.Nodes {
+		all += multiplications(g, &g.Nodes[i])
+	}
+	return all
 }
 
 // multiplications of one operator for one sample: those of convolutions and matrix products, biases aside.

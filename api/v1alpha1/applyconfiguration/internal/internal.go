@@ -646,6 +646,9 @@ var schemaYAML = typed.YAMLObject(`types:
 - name: dev.espalier.espalier.api.v1alpha1.Prune
   map:
     fields:
+    - name: channels
+      type:
+        namedType: dev.espalier.espalier.api.v1alpha1.Decimal
     - name: pattern
       type:
         scalar: string
@@ -667,9 +670,15 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: sparsity
       type:
         namedType: dev.espalier.espalier.api.v1alpha1.Decimal
+    - name: structure
+      type:
+        scalar: string
 - name: dev.espalier.espalier.api.v1alpha1.PruneRule
   map:
     fields:
+    - name: channels
+      type:
+        namedType: dev.espalier.espalier.api.v1alpha1.Decimal
     - name: layers
       type:
         scalar: string

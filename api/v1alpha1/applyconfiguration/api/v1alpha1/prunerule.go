@@ -17,6 +17,8 @@ type PruneRuleApplyConfiguration struct {
 	Layers *string `json:"layers,omitempty"`
 	// sparsity of these layers, in [0, 1).
 	Sparsity *apiv1alpha1.Decimal `json:"sparsity,omitempty"`
+	// channels of these layers, and of those that lose the same ones: the share that is taken out, in [0, 1).
+	Channels *apiv1alpha1.Decimal `json:"channels,omitempty"`
 	// pattern of these layers' zeros. One such as "2:4" fixes their sparsity: leave sparsity out, or have it say the same.
 	Pattern *string `json:"pattern,omitempty"`
 	// skip leaves these layers alone.
@@ -42,6 +44,14 @@ func (b *PruneRuleApplyConfiguration) WithLayers(value string) *PruneRuleApplyCo
 // If called multiple times, the Sparsity field is set to the value of the last call.
 func (b *PruneRuleApplyConfiguration) WithSparsity(value apiv1alpha1.Decimal) *PruneRuleApplyConfiguration {
 	b.Sparsity = &value
+	return b
+}
+
+// WithChannels sets the Channels field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Channels field is set to the value of the last call.
+func (b *PruneRuleApplyConfiguration) WithChannels(value apiv1alpha1.Decimal) *PruneRuleApplyConfiguration {
+	b.Channels = &value
 	return b
 }
 

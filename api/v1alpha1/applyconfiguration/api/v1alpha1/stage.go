@@ -21,7 +21,7 @@ type StageApplyConfiguration struct {
 	// fineTune trains the weights and nothing else, such as on samples of one's own before others are compressed for, or once more with
 	// other settings; zeros and clusters of its input are kept.
 	FineTune *apiv1alpha1.FineTune `json:"fineTune,omitempty"`
-	// prune sets the smallest weights to zero and trains the others.
+	// prune sets the smallest weights to zero, or takes out channels, and trains what is left.
 	Prune *PruneApplyConfiguration `json:"prune,omitempty"`
 	// cluster makes weights share few values, keeps the zeros of its input, and trains values and memberships.
 	Cluster *ClusterApplyConfiguration `json:"cluster,omitempty"`

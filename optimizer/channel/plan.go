@@ -1,0 +1,151 @@
+package channel
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+
+	"espalier.dev/espalier/optimizer/weight"
+)
+
+// Options say how many channels are cut.
+type Options struct {
+	Share float64 // of the channels of every group, in [0, 1)
+	// Rules are exceptions; the first that matches counts.
+	Rules []Rule
+}
+
+// Rule is an exception for weights by name, and for those whose channels hang together with theirs.
+type Rule struct {
+	// Layers is a glob against the name of the weight tensor: * is any run of characters, ? is any one.
+	Layers string
+	// Skip leaves the channels alone.
+	Skip bool
+	// Share of the channels; nil leaves it as it is.
+	Share *float64
+}
+
+// Target is what is planned for a group.
+type Target struct {
+	Group
+	Cut int // units to take out; at least one stays
+}
+
+// NewPlan resolves options: a target for each group that is cut, and why others are not. A rule that matches nothing is an error.
+func (s *Structure) NewPlan(o Options) (targets []Target, notes []string, err error) {
+	if err := o.check(); err != nil {
+		return nil, nil, err
+	}
+	used := make([]bool, len(o.Rules))
+	match := func(name string) int {
+		first := -1
+		for r, rule := range o.Rules {
+			if weight.MatchName(rule.Layers, name) {
+				if used[r] = true; first < 0 {
+					first = r
+				}
+			}
+		}
+		return first
+	}
+	for _, g := range s.Groups {
+		share, skip, first := o.Share, "", len(o.Rules)
+		for _, name := range g.Names {
+			if r := match(name); r >= 0 {
+				first = min(first, r)
+			}
+		}
+		if first < len(o.Rules) {
+			if rule := o.Rules[first]; rule.Skip {
+				skip = fmt.Sprintf("rule %q skips them", rule.Layers)
+			} else if rule.Share != nil {
+				share = *rule.Share
+			}
+		}
+		if skip != "" {
+			notes = append(notes, fmt.Sprintf("channels of %s: %s", named(g.Names), skip))
+			continue
+		}
+		n := len(g.Units)
+		if cut := min(int(math.Round(share*float64(n))), n-1); cut > 0 {
+			targets = append(targets, Target{g, cut})
+		}
+	}
+	for _, stay := range s.Stays {
+		match(stay.Name)
+		notes = append(notes, fmt.Sprintf("channels of weights %q stay: %s", stay.Name, stay.Why))
+	}
+	for r, rule := range o.Rules {
+		if !used[r] {
+			return nil, nil, fmt.Errorf("rule %q matches no weights with channels of their own; the model has %s", rule.Layers, named(s.names()))
+		}
+	}
+	if len(s.Groups) == 0 {
+		return nil, nil, fmt.Errorf("no channels can be cut: %s", strings.Join(notes[:min(len(notes), 4)], "; "))
+	}
+	return targets, notes, nil
+}
+
+// names are those of all weights with channels of their own.
+func (s *Structure) names() []string {
+	var all []string
+	for _, g := range s.Groups {
+		for _, name := range g.Names {
+			if !slices.Contains(all, name) {
+				all = append(all, name)
+			}
+		}
+	}
+	for _, stay := range s.Stays {
+		all = append(all, stay.Name)
+	}
+	return all
+}
+
+// named lists weights for a message, the first dozen.
+func named(names []string) string {
+	var list []string
+	for _, name := range names[:min(len(names), 12)] {
+		list = append(list, strconv.Quote(name))
+	}
+	if len(names) > 12 {
+		list = append(list, "…")
+	}
+	return "weights " + strings.Join(list, ", ")
+}
+
+// check reports options that make no sense in themselves.
+func (o Options) check() error {
+	if !(o.Share >= 0 && o.Share < 1) {
+		return fmt.Errorf("channels %v is outside [0, 1)", o.Share)
+	}
+	for _, r := range o.Rules {
+		if r.Share != nil && !(*r.Share >= 0 && *r.Share < 1) {
+			return fmt.Errorf("rule %q: channels %v is outside [0, 1)", r.Layers, *r.Share)
+		}
+	}
+	return nil
+}
+
+// Choose returns the units to take out, those of each target that matter least.
+func Choose(targets []Target, importance map[int]float64) map[int]bool {
+	removed := map[int]bool{}
+	for _, t := range targets {
+		units := slices.Clone(t.Units)
+		slices.SortStableFunc(units, func(a, b int) int {
+			switch x, y := importance[a], importance[b]; {
+			case x < y:
+				return -1
+			case x > y:
+				return 1
+			}
+			return 0
+		})
+		for _, unit := range units[:t.Cut] {
+			removed[unit] = true
+		}
+	}
+	return removed
+}

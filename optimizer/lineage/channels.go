@@ -1,0 +1,302 @@
+package lineage
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+
+	"espalier.dev/espalier/optimizer/channel"
+	"espalier.dev/espalier/optimizer/exec/float"
+	"espalier.dev/espalier/optimizer/ir"
+	"espalier.dev/espalier/optimizer/measure"
+	"espalier.dev/espalier/optimizer/op"
+	"espalier.dev/espalier/optimizer/tflite"
+	"espalier.dev/espalier/optimizer/weight"
+)
+
+// Channels cuts whole channels out of the network, those that matter least, and trains what is left: tensors get smaller. Zeros, clusters
+// and the integers of an int8 network stay with the channels that have them.
+type Channels struct {
+	channel.Options
+	// Reconstruct chooses the channels by what they cost the outputs of the layers that read them, and refits these layers, before
+	// training. Otherwise they are chosen by the Fisher information of a factor on each.
+	Reconstruct bool
+}
+
+// Kind is what it is registered as.
+func (Channels) Kind() Kind { return pruneKind }
+
+// String sums the settings up.
+func (c Channels) String() string { return fmt.Sprintf("channels %v", c.Share) }
+
+// Check resolves the settings for the network's weights.
+func (c Channels) Check(n *Network) error {
+	s, err := channel.Couple(n.model)
+	if err != nil {
+		return err
+	}
+	_, _, err = s.NewPlan(c.Options)
+	return err
+}
+
+// Apply makes the network.
+func (c Channels) Apply(ctx context.Context, n *Network, w *Work) (*Network, error) {
+	s, err := channel.Couple(n.model)
+	if err != nil {
+		return nil, err
+	}
+	targets, notes, err := s.NewPlan(c.Options)
+	if err != nil {
+		return nil, err
+	}
+	w.notes = append(w.notes, notes...)
+	choose := w.gates
+	if c.Reconstruct {
+		choose = w.costs
+	}
+	importance, err := choose(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	cuts := s.Of(channel.Choose(targets, importance))
+	if c.Reconstruct {
+		if err := w.makeUp(ctx, cuts); err != nil {
+			return nil, err
+		}
+	}
+	if err := w.cut(s, cuts); err != nil {
+		return nil, err
+	}
+	if err := w.Train(ctx, nil); err != nil {
+		return nil, err
+	}
+	return w.Done()
+}
+
+// gates are by unit the mean squared gradients of a factor of 1 on its channels: the Fisher information of taking it out (Theis et al.,
+// arXiv 1801.05787), with labels drawn from the network's own answers, so that it needs none.
+func (w *Work) gates(ctx context.Context, s *channel.Structure) (map[int]float64, error) {
+	of := map[int][]int{} // units of the channels that weights and biases make
+	for _, g := range s.Groups {
+		for _, t := range g.Weights {
+			of[t] = s.Units(t)[axisOf(w.network, t)]
+			if b := biasOf(w.net.Graph, t); b >= 0 {
+				of[b] = of[t]
+			}
+		}
+	}
+	importance := map[int]float64{}
+	samples, err := w.gradients(ctx, likelihoodGradient, func(grads *float.Grads) {
+		gate := map[int]float64{}
+		for i, p := range w.net.Params {
+			units := of[p.Tensor]
+			if units == nil || grads.Param[i] == nil {
+				continue
+			}
+			inner := 1
+			if p.Kind != float.Bias {
+				inner = numelOf(p.Shape[axisOf(w.network, p.Tensor)+1:])
+			}
+			for k, g := range grads.Param[i] {
+				gate[units[k/inner%len(units)]] += float64(g) * float64(p.Value[k])
+			}
+		}
+		for unit, g := range gate {
+			importance[unit] += g * g
+		}
+	})
+	for unit := range importance {
+		importance[unit] /= float64(samples)
+	}
+	return importance, err
+}
+
+// biasOf is the bias beside weights, −1: none.
+func biasOf(g *ir.Graph, kernel int) int {
+	for _, i := range g.Tensors[kernel].Consumers {
+		n := &g.Nodes[i]
+		known := op.Lookup(n.Op)
+		if known == nil || known.Weights == nil {
+			continue
+		}
+		if b := g.Input(n, known.Find(op.Bias)); b != nil && b.Const != nil {
+			return b.Index
+		}
+	}
+	return -1
+}
+
+func numelOf(shape []int) int {
+	n := 1
+	for _, d := range shape {
+		n *= d
+	}
+	return n
+}
+
+// costs are by unit what the layers that read its channels lose by each of its weights, once the others are refitted, as a share of what
+// the layer's outputs are.
+func (w *Work) costs(ctx context.Context, s *channel.Structure) (map[int]float64, error) {
+	importance, notes := map[int]float64{}, w.notes
+	err := w.reconstruct(ctx, func(r *reconstruction, t *weight.Tensor) error {
+		inputs, dims := 0, 0 // along an axis of the weights
+		var units []int
+		for axis, list := range s.Units(r.layer.Weight) {
+			if axis != t.Axis {
+				units, inputs, dims = list, numelOf(t.Shape[axis+1:]), len(list)
+			}
+		}
+		if units == nil {
+			return nil
+		}
+		costs := make([]float32, t.Len())
+		var energy float64
+		for k, p := range r.problems {
+			for o := range p.Outputs() {
+				_, all := p.Left(o, r.now(k, o))
+				energy += all
+				_, lost, err := p.Refit(o, r.mask(t.Mask, k, o), true)
+				if err != nil {
+					return err
+				}
+				for tap, cost := range lost {
+					costs[r.layer.At(k, o, tap)] = float32(cost)
+				}
+			}
+		}
+		for i, cost := range costs {
+			importance[units[i/inputs%dims]] += float64(cost) / max(energy, 1e-30)
+		}
+		return nil
+	})
+	w.notes = notes
+	return importance, err
+}
+
+// makeUp has the channels that cuts leave out count nothing, and fits what is left of every layer to what the layer gave before. Weights
+// that are clustered keep their codes.
+func (w *Work) makeUp(ctx context.Context, cuts channel.Cuts) error {
+	given := maps.Clone(w.Tensors)
+	for at, t := range given {
+		mask := kept(t, cuts[at])
+		values := t.Values()
+		for i, keep := range mask {
+			values[i] *= float32(keep)
+		}
+		made, err := t.With(values, mask)
+		if err != nil {
+			return err
+		}
+		w.Tensors[at] = made
+	}
+	err := w.reconstruct(ctx, func(r *reconstruction, t *weight.Tensor) error {
+		if given[r.layer.Weight].Codebooks != nil {
+			return r.refitBias(t)
+		}
+		return r.refit(t)
+	})
+	if err != nil {
+		return err
+	}
+	for at, t := range given {
+		if t.Codebooks == nil {
+			if t, err = w.Tensors[at].With(w.Tensors[at].Values(), t.Mask); err != nil {
+				return err
+			}
+		}
+		w.Tensors[at] = t
+	}
+	return nil
+}
+
+// kept is a tensor's mask without what cuts leave out.
+func kept(t *weight.Tensor, cuts []channel.Cut) []uint8 {
+	mask := slices.Repeat([]uint8{1}, t.Len())
+	if t.Mask != nil {
+		copy(mask, t.Mask)
+	}
+	for _, c := range cuts {
+		inner := numelOf(t.Shape[c.Axis+1:])
+		for i := range mask {
+			if _, ok := slices.BinarySearch(c.Kept, i/inner%c.Of); !ok {
+				mask[i] = 0
+			}
+		}
+	}
+	return mask
+}
+
+// cut takes channels out of the network, and goes on with what is left.
+func (w *Work) cut(s *channel.Structure, cuts channel.Cuts) error {
+	whole, err := w.Done()
+	if err != nil {
+		return err
+	}
+	n, err := whole.without(s, cuts)
+	if err != nil {
+		return err
+	}
+	fresh, err := w.run.open(n)
+	if err != nil {
+		return err
+	}
+	for _, k := range w.Kernels {
+		if c := cuts[k.Tensor]; len(c) > 0 {
+			w.Note("weights %q: %v, now %v", k.Name, k.Shape, channel.Shape(k.Shape, c))
+		}
+	}
+	before, err := multiplications(whole.model)
+	if err != nil {
+		return err
+	}
+	after, err := multiplications(n.model)
+	if err != nil {
+		return err
+	}
+	w.Note("multiplications: %d, now %d (%.1f %%)", before, after, 100*float64(after)/float64(max(1, before)))
+	w.Kernels, w.Tensors, w.network, w.net = fresh.Kernels, fresh.Tensors, fresh.network, fresh.net
+	return nil
+}
+
+func multiplications(m *tflite.Model) (int64, error) {
+	g, err := ir.Parse(m, 0)
+	if err != nil {
+		return 0, err
+	}
+	return measure.Multiplications(g), nil
+}
+
+// without is the network without what cuts leave out.
+func (n *Network) without(s *channel.Structure, cuts channel.Cuts) (*Network, error) {
+	m, err := s.Apply(n.model, cuts)
+	if err != nil {
+		return nil, err
+	}
+	states := n.States()
+	for t, state := range states {
+		c := cuts[t]
+		if len(c) == 0 {
+			continue
+		}
+		if state.Mask != nil {
+			state.Mask = channel.Values(state.Mask, state.Shape, c)
+		}
+		if len(state.Scale) > 1 {
+			state.Scale = scales(state.Scale, state.Axis, c)
+		}
+		if len(state.CodeSets) > 1 {
+			state.CodeSets = scales(state.CodeSets, state.Axis, c)
+		}
+		state.Shape = channel.Shape(state.Shape, c)
+		states[t] = state
+	}
+	if err := weight.WriteState(m, states); err != nil {
+		return nil, err
+	}
+	all := cuts.After(n.cuts)
+	if err := channel.Write(m, all); err != nil {
+		return nil, err
+	}
+	return n.next(m, identityIDs(len(m.Subgraph().Tensors)), states, all), nil
+}
