@@ -93,7 +93,17 @@ func stay(ok bool, axis int) int {
 
 // reads says that an operator reads an input in a way that has its channels stay.
 func (s *Structure) reads(n *ir.Node, how string, input int) string {
+	for _, t := range n.Outputs {
+		if slices.Contains(s.graph.Outputs, t) {
+			return s.output(t)
+		}
+	}
 	return fmt.Sprintf("%s %q reads %s of %q", n.Op, s.name(n), how, s.graph.Tensors[n.Inputs[input]].Name)
+}
+
+// output says that channels are an output's.
+func (s *Structure) output(t int) string {
+	return fmt.Sprintf("they are the network's output %q", s.graph.Tensors[t].Name)
 }
 
 func (s *Structure) name(n *ir.Node) string {
@@ -478,8 +488,8 @@ func (s *Structure) reshape(n *ir.Node) {
 	s.give(n.Outputs[0], axis, list)
 }
 
-// reshaped says along which axis of another shape units lie. Where they would lie along several, those at one index of the longest
-// become one.
+// reshaped says along which axis of another shape units lie. Where they would lie along several, those at one index of the axis that leaves
+// most apart become one.
 func (s *Structure) reshaped(shape []int, axis int, list, to []int) (int, []int) {
 	inner, size := 1, 1
 	for i, d := range shape {
@@ -487,53 +497,76 @@ func (s *Structure) reshaped(shape []int, axis int, list, to []int) (int, []int)
 			inner *= d
 		}
 	}
-	stride, longest, found := size, -1, -1
+	along, most := -1, 0
 	for b, d := range to {
 		if d == 0 {
 			continue
 		}
-		stride /= d
-		if longest < 0 || d > to[longest] {
-			longest = b
-		}
-		same := true
-		first := make([]int, d)
-		for e := 0; same && e < size; e++ {
-			unit := s.units.find(list[e/inner%len(list)]) + 1
-			if at := &first[e/stride%d]; *at == 0 {
-				*at = unit
-			} else {
-				same = *at == unit
+		// what would be left apart
+		left := units{fixed: map[int]string{}}
+		of := map[int]int{}
+		for _, unit := range list {
+			if root := s.units.find(unit); of[root] == 0 {
+				of[root] = left.fresh(1)[0] + 1
 			}
 		}
-		if same && (found < 0 || d > to[found]) {
-			found = b
+		index := s.indices(inner, size, list, to, b)
+		apart := len(of)
+		for i, first := range index.first {
+			for _, unit := range index.others[i] {
+				x, y := of[s.units.find(first)]-1, of[s.units.find(unit)]-1
+				if left.find(x) != left.find(y) {
+					left.join(x, y)
+					apart--
+				}
+			}
 		}
-	}
-	along := found
-	if along < 0 {
-		along = longest
+		if apart > most || apart == most && d > to[along] {
+			along, most = b, apart
+		}
 	}
 	if along < 0 {
 		return -1, nil
 	}
-	inside := 1
-	for _, d := range to[along+1:] {
-		inside *= d
-	}
-	moved := make([]int, to[along])
-	for i := range moved {
-		moved[i] = -1
-	}
-	for e := range size {
-		unit := list[e/inner%len(list)]
-		if at := &moved[e/inside%len(moved)]; *at < 0 {
-			*at = unit
-		} else {
-			s.units.join(*at, unit)
+	index := s.indices(inner, size, list, to, along)
+	for i, first := range index.first {
+		for _, unit := range index.others[i] {
+			s.units.join(first, unit)
 		}
 	}
-	return along, moved
+	return along, index.first
+}
+
+// indexed are the units at each index of an axis: the first in memory, and those that differ.
+type indexed struct {
+	first  []int
+	others [][]int
+}
+
+// indices are the units at the indices of axis b of a shape, of elements that had units along an axis with inner elements to an index.
+func (s *Structure) indices(inner, size int, list, shape []int, b int) indexed {
+	inside := 1
+	for _, d := range shape[b+1:] {
+		inside *= d
+	}
+	at := indexed{slices.Repeat([]int{-1}, shape[b]), make([][]int, shape[b])}
+	for e := 0; e < size; e += gcd(inner, inside) { // in between neither changes
+		i, unit := e/inside%shape[b], s.units.find(list[e/inner%len(list)])
+		switch {
+		case at.first[i] < 0:
+			at.first[i] = unit
+		case at.first[i] != unit && !slices.Contains(at.others[i], unit):
+			at.others[i] = append(at.others[i], unit)
+		}
+	}
+	return at
+}
+
+func gcd(a, b int) int {
+	for b != 0 {
+		a, b = b, a%b
+	}
+	return a
 }
 
 // blocks couples DEPTH_TO_SPACE and SPACE_TO_DEPTH.

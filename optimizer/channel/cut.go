@@ -23,7 +23,7 @@ type Cuts map[int][]Cut
 // Of returns what is left of a network without some units.
 func (s *Structure) Of(removed map[int]bool) Cuts {
 	cuts := Cuts{}
-	for _, at := range slices.SortedFunc(maps.Keys(s.along), func(a, b place) int { return cmpPlaces(a, b) }) {
+	for _, at := range slices.SortedFunc(maps.Keys(s.along), comparePlaces) {
 		list := s.along[at]
 		c := Cut{Axis: at.axis, Of: len(list)}
 		for i, unit := range list {
@@ -36,13 +36,6 @@ func (s *Structure) Of(removed map[int]bool) Cuts {
 		}
 	}
 	return cuts
-}
-
-func cmpPlaces(a, b place) int {
-	if a.tensor != b.tensor {
-		return a.tensor - b.tensor
-	}
-	return a.axis - b.axis
 }
 
 // After returns the cuts that first and then these make of a network, by tensor of the uncut one.

@@ -1,7 +1,9 @@
 package channel
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strconv"
@@ -129,22 +131,35 @@ func (o Options) check() error {
 	return nil
 }
 
-// Choose returns the units to take out, those of each target that matter least.
-func Choose(targets []Target, importance map[int]float64) map[int]bool {
+// Choose returns the units to take out, those of each target that matter least. Of every tensor something is left: where units are the last
+// of a part of their channels, such as of a slice, others go.
+func (s *Structure) Choose(targets []Target, importance map[int]float64) map[int]bool {
+	left, of := map[place]int{}, map[int]map[place]int{}
+	for at, list := range s.along {
+		left[at] = len(list)
+		for _, unit := range list {
+			root := s.units.find(unit)
+			if of[root] == nil {
+				of[root] = map[place]int{}
+			}
+			of[root][at]++
+		}
+	}
 	removed := map[int]bool{}
 	for _, t := range targets {
 		units := slices.Clone(t.Units)
-		slices.SortStableFunc(units, func(a, b int) int {
-			switch x, y := importance[a], importance[b]; {
-			case x < y:
-				return -1
-			case x > y:
-				return 1
+		slices.SortStableFunc(units, func(a, b int) int { return cmp.Compare(importance[a], importance[b]) })
+		cut := 0
+		for _, unit := range units {
+			last := func(at place) bool { return left[at] == of[unit][at] }
+			if cut == t.Cut || slices.ContainsFunc(slices.Collect(maps.Keys(of[unit])), last) {
+				continue
 			}
-			return 0
-		})
-		for _, unit := range units[:t.Cut] {
+			for at, n := range of[unit] {
+				left[at] -= n
+			}
 			removed[unit] = true
+			cut++
 		}
 	}
 	return removed

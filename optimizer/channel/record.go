@@ -93,6 +93,9 @@ func read(m *tflite.Model, data []byte) (Cuts, error) {
 		if a.Tensor < 0 || a.Tensor >= len(tensors) || a.Axis < 0 || a.Axis >= len(tensors[a.Tensor].Shape) || int(tensors[a.Tensor].Shape[a.Axis]) != len(c.Kept) {
 			return nil, fmt.Errorf("tensor %d has no axis %d of %d channels: another tool changed the file after espalier wrote it", a.Tensor, a.Axis, len(c.Kept))
 		}
+		if slices.ContainsFunc(cuts[a.Tensor], func(had Cut) bool { return had.Axis == a.Axis }) {
+			return nil, fmt.Errorf("tensor %d: axis %d is recorded twice", a.Tensor, a.Axis)
+		}
 		cuts[a.Tensor] = append(cuts[a.Tensor], c)
 	}
 	return cuts, nil

@@ -1,7 +1,9 @@
 package channel
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 
 	"espalier.dev/espalier/optimizer/ir"
@@ -39,6 +41,10 @@ type Stay struct {
 // place is an axis of a tensor.
 type place struct{ tensor, axis int }
 
+func comparePlaces(a, b place) int {
+	return cmp.Or(a.tensor-b.tensor, a.axis-b.axis)
+}
+
 // Couple finds how the channels of a network hang together.
 func Couple(m *tflite.Model) (*Structure, error) {
 	g, err := ir.Parse(m, 0)
@@ -56,13 +62,11 @@ func Couple(m *tflite.Model) (*Structure, error) {
 	}
 	for _, t := range g.Outputs {
 		if s.axis[t] >= 0 {
-			s.units.fix(s.along[place{t, s.axis[t]}], fmt.Sprintf("they are the network's output %q", g.Tensors[t].Name))
+			s.units.fix(s.along[place{t, s.axis[t]}], s.output(t))
 		}
 	}
-	for at, list := range s.along {
-		if why, ok := s.pinned[at]; ok {
-			s.units.fix(list, why)
-		}
+	for _, at := range slices.SortedFunc(maps.Keys(s.pinned), comparePlaces) {
+		s.units.fix(s.along[at], s.pinned[at])
 	}
 	s.group(weight.Kernels(m))
 	return s, nil

@@ -4,15 +4,16 @@ import (
 	"fmt"
 	"slices"
 
+	"espalier.dev/espalier/optimizer/channel"
 	"espalier.dev/espalier/optimizer/quantize"
 	"espalier.dev/espalier/optimizer/tflite"
 	"espalier.dev/espalier/optimizer/tflite/schema"
 	"espalier.dev/espalier/optimizer/weight"
 )
 
-// staleMetadata are entries of a float model that are no longer true of its int8 form: how it was converted, and the state
-// of its weights, which the integers now hold.
-var staleMetadata = []string{"CONVERSION_METADATA", weight.MetadataName}
+// staleMetadata are entries of a float model that are no longer true of its int8 form: how it was converted, the state
+// of its weights, which the integers now hold, and what it was cut from.
+var staleMetadata = []string{"CONVERSION_METADATA", weight.MetadataName, channel.MetadataName}
 
 // Emitted is a leaf, an int8 model, and what was written into it.
 type Emitted struct {

@@ -2,6 +2,8 @@ package leaf
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 
 	"espalier.dev/espalier/optimizer/tflite"
 	"espalier.dev/espalier/optimizer/tflite/schema"
@@ -17,6 +19,18 @@ func checkPromises(leaf *tflite.Model, promises map[int]weight.State) error {
 		}
 		if err := checkPromise(leaf, tensors[t], s); err != nil {
 			return fmt.Errorf("layer %q: %w", tensors[t].Name, err)
+		}
+	}
+	return nil
+}
+
+// checkShapes compares shapes of the leaf with what was promised of its channels.
+func checkShapes(leaf *tflite.Model, shapes map[int][]int) error {
+	tensors := leaf.Subgraph().Tensors
+	for _, t := range slices.Sorted(maps.Keys(shapes)) {
+		same := func(has int32, want int) bool { return int(has) == want }
+		if t < 0 || t >= len(tensors) || !slices.EqualFunc(tensors[t].Shape, shapes[t], same) {
+			return fmt.Errorf("tensor %d of the leaf should have the channels of %v", t, shapes[t])
 		}
 	}
 	return nil

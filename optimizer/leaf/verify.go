@@ -14,6 +14,8 @@ import (
 type Checks struct {
 	// Promises are, by tensor index of the leaf, what stages promised of its weights: zeros and clusters.
 	Promises map[int]weight.State
+	// Shapes are, by tensor index of the leaf, what is left of weights after channels were cut, and what inputs and outputs always are.
+	Shapes map[int][]int
 	// Feed and Samples are inputs to run the leaf and its simulation on; without samples only the promises are checked.
 	Feed    quantize.Feed
 	Samples int
@@ -88,6 +90,9 @@ type Agreement struct {
 // the float network's. A broken invariant is an error that names the layer; the measured agreement is returned with it.
 func Verify(ctx context.Context, leaf *tflite.Model, checks Checks) (*Verification, error) {
 	if err := checkPromises(leaf, checks.Promises); err != nil {
+		return nil, err
+	}
+	if err := checkShapes(leaf, checks.Shapes); err != nil {
 		return nil, err
 	}
 	v := &Verification{TopOne: 1, Strict: 1, FloatTopOne: 1}

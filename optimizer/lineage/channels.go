@@ -59,7 +59,7 @@ func (c Channels) Apply(ctx context.Context, n *Network, w *Work) (*Network, err
 	if err != nil {
 		return nil, err
 	}
-	cuts := s.Of(channel.Choose(targets, importance))
+	cuts := s.Of(s.Choose(targets, importance))
 	if c.Reconstruct {
 		if err := w.makeUp(ctx, cuts); err != nil {
 			return nil, err

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"espalier.dev/espalier/optimizer/answer"
+	"espalier.dev/espalier/optimizer/channel"
 	"espalier.dev/espalier/optimizer/cluster"
 	"espalier.dev/espalier/optimizer/exec/float"
 	"espalier.dev/espalier/optimizer/ir"
@@ -381,13 +382,30 @@ func (r *Run) leaf(ctx context.Context, out *Outcome) (err error) {
 	}
 	checked := r.draw(verifySamples)
 	checks := leaf.Checks{
-		Promises: out.Promises, Simulation: simulation, Float: unquantized, Place: emitted.Tensor, Feed: r.feed(checked), Samples: len(checked), Classifier: r.classifies(),
+		Promises: out.Promises, Shapes: n.shapes(emitted), Simulation: simulation, Float: unquantized, Place: emitted.Tensor, Feed: r.feed(checked), Samples: len(checked), Classifier: r.classifies(),
 	}
 	if out.Verification, err = leaf.Verify(ctx, emitted.Model, checks); err != nil {
 		return wrap("the emitted leaf does not agree with the network", err)
 	}
 	out.SNR, err = leaf.SNR(ctx, out.Network.model, q.plan, emitted, r.feed(checked), min(snrSamples, len(checked)))
 	return err
+}
+
+// shapes are those that the leaf's inputs, outputs and weights have: the original's, without the channels that were cut.
+func (n *Network) shapes(emitted *leaf.Emitted) map[int][]int {
+	shapes := map[int][]int{}
+	g := n.from.model.Subgraph()
+	for _, border := range [2][2][]int32{{g.Inputs, emitted.Model.Subgraph().Inputs}, {g.Outputs, emitted.Model.Subgraph().Outputs}} {
+		for i, t := range border[1] {
+			shapes[int(t)] = n.original(int(border[0][i]))
+		}
+	}
+	for _, k := range n.Kernels() {
+		for _, form := range emitted.Forms(k.Tensor) {
+			shapes[form] = channel.Shape(n.original(k.Tensor), n.cuts[k.Tensor])
+		}
+	}
+	return shapes
 }
 
 // classifies reports whether the first output chooses one class a sample, by the largest of its values.

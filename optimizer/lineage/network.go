@@ -368,8 +368,15 @@ func (n *Network) packed() map[int]bool {
 	return packed
 }
 
-// ranges are the activations' quantizations that the original was given with, by tensor of the model.
-func (n *Network) ranges() map[int]quantize.Params { return byTensor(n.ids, n.from.ranges) }
+// ranges are the activations' quantizations that the original was given with, by tensor of the model. Activations that lost channels have
+// none: it was of all.
+func (n *Network) ranges() map[int]quantize.Params {
+	ranges := byTensor(n.ids, n.from.ranges)
+	for t := range n.cuts {
+		delete(ranges, t)
+	}
+	return ranges
+}
 
 func byTensor[T any](ids []ID, of map[ID]T) map[int]T {
 	out := map[int]T{}

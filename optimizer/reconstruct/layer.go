@@ -37,8 +37,11 @@ func Layers(g *ir.Graph) (layers []*Layer, notes []string) {
 			continue
 		}
 		if first := byWeight[l.Weight]; first != nil {
+			if first.Taps != l.Taps || first.Groups != l.Groups {
+				continue // counted among the other operators that read the weights
+			}
 			first.Nodes = append(first.Nodes, i)
-			if first.Bias != l.Bias || first.Taps != l.Taps || first.Groups != l.Groups {
+			if first.Bias != l.Bias {
 				first.Bias = None
 			}
 			continue

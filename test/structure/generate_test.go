@@ -258,7 +258,10 @@ func (g *generator) input(i int) {
 }
 
 // generate makes the network of a seed.
-func generate(seed uint64) *made {
+func generate(seed uint64) *made { return generateOf(seed, drawn(), 2, 9) }
+
+// generateOf makes the network of a seed, of an operator of the list often where it is there often.
+func generateOf(seed uint64, codes []schema.BuiltinOperator, least, more int) *made {
 	g := &generator{
 		Rand: rand.New(rand.NewPCG(seed, 77)), b: tflitetest.New(), values: map[int32][]array{}, read: map[int32]bool{}, consts: map[string]int32{}, shared: map[string]operand{}, weight: map[*float64]int32{},
 		made: &made{samples: make([][]array, probes)},
@@ -268,8 +271,7 @@ func generate(seed uint64) *made {
 	for i := range 1 + g.IntN(3)*g.IntN(2) {
 		g.input(i)
 	}
-	codes := drawn()
-	for steps, tries := 2+g.IntN(9), 0; steps > 0 && tries < 200; tries++ {
+	for steps, tries := least+g.IntN(more), 0; steps > 0 && tries < 200; tries++ {
 		if makers[codes[g.IntN(len(codes))]](g) {
 			steps--
 		}

@@ -58,7 +58,7 @@ func TestRandomNetworks(t *testing.T) {
 	if testing.Short() {
 		n = min(n, 20)
 	}
-	used, refusals := map[schema.BuiltinOperator]int{}, 0
+	used, refusals, cut := map[schema.BuiltinOperator]int{}, 0, 0
 	for seed := *from; seed < *from+n; seed++ {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			c := &check{T: t, seed: seed, made: generate(uint64(seed))}
@@ -74,15 +74,16 @@ func TestRandomNetworks(t *testing.T) {
 					t.Log(describe(c.made.model))
 				}
 			}()
-			if err := c.run(); err != nil {
+			if err := c.read(c.run); err != nil {
 				if !refused(err) {
 					t.Error(err)
 				}
 				refusals++
 			}
+			cut += int(truth(c.cut))
 		})
 	}
-	t.Logf("%d networks, %d refused with a known reason, %d operators", n, refusals, len(used))
+	t.Logf("%d networks, %d refused with a known reason, %d operators, channels taken out of %d", n, refusals, len(used), cut)
 }
 
 // Every operator that runs with floats is among those that networks are built of, and has a definition.
@@ -146,9 +147,11 @@ type check struct {
 	*testing.T
 	seed int
 	made *made
+	cut  bool // channels were taken out
 }
 
-func (c *check) run() error {
+// read reads the network as a file and goes on with it.
+func (c *check) read(next func(*lineage.Network) error) error {
 	data, err := c.made.model.Marshal()
 	if err != nil {
 		return err
@@ -162,6 +165,10 @@ func (c *check) run() error {
 	if err != nil {
 		return err
 	}
+	return next(n)
+}
+
+func (c *check) run(n *lineage.Network) error {
 	if err := c.forward(n.Model()); err != nil {
 		return err
 	}
@@ -180,6 +187,9 @@ func (c *check) run() error {
 		return err
 	}
 	if err := c.four(n); err != nil {
+		return err
+	}
+	if err := c.channels(n); err != nil {
 		return err
 	}
 	techniques := []lineage.Technique{

@@ -1,0 +1,474 @@
+package channel
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+
+	"espalier.dev/espalier/optimizer/exec/float"
+	"espalier.dev/espalier/optimizer/tflite"
+	"espalier.dev/espalier/optimizer/tflite/schema"
+	"espalier.dev/espalier/optimizer/tflite/tflitetest"
+	"espalier.dev/espalier/optimizer/weight"
+	"github.com/google/go-cmp/cmp"
+)
+
+var seed uint64
+
+func gauss(n int32) []float32 {
+	seed++
+	random := rand.New(rand.NewPCG(seed, 4))
+	v := make([]float32, n)
+	for i := range v {
+		v[i] = float32(0.3 * random.NormFloat64())
+	}
+	return v
+}
+
+// net builds networks on images of [1, 6, 6, 3]: layers are named, and end in a dense layer of 4.
+type net struct{ *tflitetest.Builder }
+
+func (b net) conv(name string, x, out int32) int32 {
+	in := b.Shape(x)[3]
+	return b.Conv(name, x, gauss(out*9*in), gauss(out), out, 3, 3, 1, schema.PaddingSAME, tflitetest.ReLU)
+}
+
+// grouped is a convolution of so many groups.
+func (b net) grouped(name string, x, out, groups int32) int32 {
+	s := b.Shape(x)
+	w := b.Const(name+"/kernel", gauss(out*9*s[3]/groups), out, 3, 3, s[3]/groups)
+	o := &schema.Conv2DOptionsT{Padding: schema.PaddingSAME, StrideW: 1, StrideH: 1, DilationWFactor: 1, DilationHFactor: 1}
+	return b.Op(name, schema.BuiltinOperatorCONV_2D, schema.BuiltinOptionsConv2DOptions, o, []int32{s[0], s[1], s[2], out}, x, w, b.Const(name+"/bias", gauss(out), out))
+}
+
+// depthwise is a depthwise convolution of a multiplier.
+func (b net) depthwise(name string, x, multiplier int32) int32 {
+	s := b.Shape(x)
+	w := b.Const(name+"/kernel", gauss(9*s[3]*multiplier), 1, 3, 3, s[3]*multiplier)
+	o := &schema.DepthwiseConv2DOptionsT{Padding: schema.PaddingSAME, StrideW: 1, StrideH: 1, DepthMultiplier: multiplier, DilationWFactor: 1, DilationHFactor: 1}
+	return b.Op(name, schema.BuiltinOperatorDEPTHWISE_CONV_2D, schema.BuiltinOptionsDepthwiseConv2DOptions, o, []int32{s[0], s[1], s[2], s[3] * multiplier}, x, w)
+}
+
+func (b net) transposed(name string, x, out int32) int32 {
+	s := b.Shape(x)
+	shape := []int32{1, 2 * s[1], 2 * s[2], out}
+	o := &schema.TransposeConvOptionsT{Padding: schema.PaddingSAME, StrideW: 2, StrideH: 2}
+	w := b.Const(name+"/kernel", gauss(out*4*s[3]), out, 2, 2, s[3])
+	return b.Op(name, schema.BuiltinOperatorTRANSPOSE_CONV, schema.BuiltinOptionsTransposeConvOptions, o, shape, b.Ints(name+"/shape", shape...), w, x, b.Const(name+"/bias", gauss(out), out))
+}
+
+func (b net) reshape(name string, x int32, shape ...int32) int32 {
+	return b.Op(name, schema.BuiltinOperatorRESHAPE, schema.BuiltinOptionsReshapeOptions, &schema.ReshapeOptionsT{NewShape: shape}, shape, x, b.Ints(name+"/shape", shape...))
+}
+
+// networks by name; each is what lies between the input and the last layer.
+var networks = map[string]struct {
+	build  func(b net, x int32) int32
+	groups []string // of the weights, with how many units
+	stays  []string
+}{
+	"one after the other, and a flatten": {
+		func(b net, x int32) int32 { return b.conv("b", b.conv("a", x, 8), 6) }, []string{"8 a", "6 b"}, nil,
+	},
+	"pools, activations and padding": {
+		func(b net, x int32) int32 {
+			x = b.Pool("pool", schema.BuiltinOperatorMAX_POOL_2D, b.conv("a", x, 8), 2, 2, schema.PaddingSAME)
+			x = b.Unary("tanh", schema.BuiltinOperatorTANH, x)
+			pads := b.Ints("pads", 0, 0, 1, 1, 1, 1, 0, 0)
+			return b.conv("b", b.Op("pad", schema.BuiltinOperatorPAD, schema.BuiltinOptionsPadOptions, &schema.PadOptionsT{}, []int32{1, 5, 5, 8}, x, pads), 4)
+		}, []string{"8 a", "4 b"}, nil,
+	},
+	"batch normalization by constants": {
+		func(b net, x int32) int32 {
+			x = b.conv("a", x, 8)
+			x = b.Op("scale", schema.BuiltinOperatorMUL, schema.BuiltinOptionsMulOptions, &schema.MulOptionsT{}, b.Shape(x), x, b.Const("scale/by", gauss(8), 8))
+			return b.Op("shift", schema.BuiltinOperatorADD, schema.BuiltinOptionsAddOptions, &schema.AddOptionsT{}, b.Shape(x), b.Const("shift/by", gauss(8), 1, 1, 1, 8), x)
+		}, []string{"8 a"}, nil,
+	},
+	"a residual": {
+		func(b net, x int32) int32 {
+			x = b.conv("a", x, 8)
+			return b.Add("sum", x, b.conv("c", b.conv("b", x, 6), 8), tflitetest.ReLU)
+		}, []string{"8 a+c", "6 b"}, nil,
+	},
+	"a residual that pads its channels": {
+		func(b net, x int32) int32 {
+			x = b.conv("a", x, 4)
+			wide := b.Op("pad", schema.BuiltinOperatorPAD, schema.BuiltinOptionsPadOptions, &schema.PadOptionsT{}, []int32{1, 6, 6, 8}, x, b.Ints("pads", 0, 0, 0, 0, 0, 0, 2, 2))
+			return b.Add("sum", wide, b.conv("b", x, 8), tflitetest.ReLU)
+		}, []string{"4 a+b", "4 b"}, nil,
+	},
+	"a concatenation": {
+		func(b net, x int32) int32 {
+			return b.conv("c", b.Concat("both", 3, b.conv("a", x, 8), b.conv("b", x, 6)), 4)
+		}, []string{"8 a", "6 b", "4 c"}, nil,
+	},
+	"a concatenation with the input": {
+		func(b net, x int32) int32 { return b.conv("c", b.Concat("both", 3, x, b.conv("b", x, 6)), 4) }, []string{"6 b", "4 c"}, nil,
+	},
+	"a depthwise convolution": {
+		func(b net, x int32) int32 { return b.conv("b", b.depthwise("d", b.conv("a", x, 8), 1), 4) }, []string{"8 a+d", "4 b"}, nil,
+	},
+	"a depthwise convolution with a multiplier": {
+		func(b net, x int32) int32 { return b.conv("b", b.depthwise("d", b.conv("a", x, 8), 2), 4) }, []string{"8 a+d", "4 b"}, nil,
+	},
+	"a depthwise convolution of the input": {
+		func(b net, x int32) int32 { return b.conv("b", b.depthwise("d", x, 2), 4) }, []string{"4 b"},
+		[]string{`d: DEPTHWISE_CONV_2D "d" reads each channel, which stay, of "x"`},
+	},
+	"a depthwise convolution of one channel": {
+		func(b net, x int32) int32 { return b.conv("b", b.depthwise("d", b.conv("a", x, 1), 8), 4) }, []string{"8 d", "4 b"},
+		[]string{`a: DEPTHWISE_CONV_2D "d" reads the only channel of "a"`},
+	},
+	"a grouped convolution": {
+		func(b net, x int32) int32 { return b.conv("b", b.grouped("g", b.conv("a", x, 8), 6, 2), 4) }, []string{"4 a", "3 g", "4 b"}, nil,
+	},
+	"a grouped convolution of single channels": {
+		func(b net, x int32) int32 { return b.conv("b", b.grouped("g", b.conv("a", x, 8), 16, 8), 4) }, []string{"8 a+g", "4 b"}, nil,
+	},
+	"channels shuffled between groups": {
+		func(b net, x int32) int32 {
+			x = b.reshape("apart", b.conv("a", x, 8), 1, 6, 6, 2, 4)
+			x = b.Op("turn", schema.BuiltinOperatorTRANSPOSE, schema.BuiltinOptionsTransposeOptions, &schema.TransposeOptionsT{}, []int32{1, 6, 6, 4, 2}, x, b.Ints("turn/order", 0, 1, 2, 4, 3))
+			return b.grouped("g", b.reshape("together", x, 1, 6, 6, 8), 4, 2)
+		}, []string{"2 a", "2 g"}, nil,
+	},
+	"a transposed convolution": {
+		func(b net, x int32) int32 { return b.conv("b", b.transposed("t", b.conv("a", x, 8), 6), 4) }, []string{"8 a", "6 t", "4 b"}, nil,
+	},
+	"a gate of every channel": {
+		func(b net, x int32) int32 {
+			x = b.conv("a", x, 8)
+			s := b.MeanHW("mean", x)
+			s = b.Dense("up", b.Dense("down", s, gauss(3*8), gauss(3), 3, tflitetest.ReLU), gauss(8*3), gauss(8), 8, tflitetest.None)
+			s = b.reshape("gate", b.Unary("sigmoid", schema.BuiltinOperatorLOGISTIC, s), 1, 1, 1, 8)
+			return b.Op("gated", schema.BuiltinOperatorMUL, schema.BuiltinOptionsMulOptions, &schema.MulOptionsT{}, b.Shape(x), x, s)
+		}, []string{"8 a+up", "3 down"}, nil,
+	},
+	"parts of a split": {
+		func(b net, x int32) int32 {
+			x = b.conv("a", x, 8)
+			parts := b.Ops("split", schema.BuiltinOperatorSPLIT, schema.BuiltinOptionsSplitOptions, &schema.SplitOptionsT{NumSplits: 2}, [][]int32{{1, 6, 6, 4}, {1, 6, 6, 4}}, b.Scalar(b.Ints("axis", 3)), x)
+			return b.Concat("both", 3, b.conv("b", parts[0], 4), b.conv("c", parts[1], 4))
+		}, []string{"4 a", "4 b", "4 c"}, nil,
+	},
+	"a slice": {
+		func(b net, x int32) int32 {
+			x = b.conv("a", x, 8)
+			return b.conv("b", b.Op("slice", schema.BuiltinOperatorSLICE, schema.BuiltinOptionsSliceOptions, &schema.SliceOptionsT{}, []int32{1, 6, 6, 3}, x, b.Ints("begin", 0, 0, 0, 2), b.Ints("size", -1, -1, -1, 3)), 4)
+		}, []string{"8 a", "4 b"}, nil,
+	},
+	"blocks of space to depth and back": {
+		func(b net, x int32) int32 {
+			x = b.Op("deep", schema.BuiltinOperatorSPACE_TO_DEPTH, schema.BuiltinOptionsSpaceToDepthOptions, &schema.SpaceToDepthOptionsT{BlockSize: 2}, []int32{1, 3, 3, 32}, b.conv("a", x, 8))
+			x = b.conv("b", x, 16)
+			return b.Op("wide", schema.BuiltinOperatorDEPTH_TO_SPACE, schema.BuiltinOptionsDepthToSpaceOptions, &schema.DepthToSpaceOptionsT{BlockSize: 2}, []int32{1, 6, 6, 4}, x)
+		}, []string{"8 a", "4 b"}, nil,
+	},
+	"a sum with the input": {
+		func(b net, x int32) int32 { return b.conv("b", b.Add("sum", x, b.conv("a", x, 3), tflitetest.None), 4) }, []string{"4 b"},
+		[]string{`a: ADD "sum" reads the channels, which stay, of "x"`},
+	},
+	"a mean over channels": {
+		func(b net, x int32) int32 {
+			x = b.conv("a", x, 8)
+			return b.Op("mean", schema.BuiltinOperatorMEAN, schema.BuiltinOptionsReducerOptions, &schema.ReducerOptionsT{KeepDims: true}, []int32{1, 6, 6, 1}, x, b.Ints("axes", 3))
+		}, nil, []string{`a: MEAN "mean" reads the channels together of "a"`},
+	},
+	"weights that two layers share": {
+		func(b net, x int32) int32 {
+			x = b.conv("a", x, 8)
+			w, o := b.Const("s/kernel", gauss(64), 8, 1, 1, 8), &schema.Conv2DOptionsT{StrideW: 1, StrideH: 1, DilationWFactor: 1, DilationHFactor: 1}
+			x = b.Op("once", schema.BuiltinOperatorCONV_2D, schema.BuiltinOptionsConv2DOptions, o, b.Shape(x), x, w)
+			return b.Op("twice", schema.BuiltinOperatorCONV_2D, schema.BuiltinOptionsConv2DOptions, o, b.Shape(x), x, w)
+		}, []string{"8 a+s"}, nil,
+	},
+}
+
+func build(name string) *tflite.Model {
+	seed = 0
+	b := net{tflitetest.New()}
+	x := networks[name].build(b, b.Input("x", 1, 6, 6, 3))
+	flat := b.Flatten("flat", x)
+	b.Output(b.Dense("last", flat, gauss(4*b.Shape(flat)[1]), gauss(4), 4, tflitetest.None))
+	return b.Model()
+}
+
+func short(names []string) string {
+	var list []string
+	for _, name := range names {
+		list = append(list, strings.TrimSuffix(strings.TrimSuffix(name, "/kernel"), "/weights"))
+	}
+	return strings.Join(list, "+")
+}
+
+func TestCouple(t *testing.T) {
+	for name, want := range networks {
+		t.Run(name, func(t *testing.T) {
+			s, err := Couple(build(name))
+			if err != nil {
+				t.Fatal(err)
+			}
+			var groups, stays []string
+			for _, g := range s.Groups {
+				groups = append(groups, fmt.Sprint(len(g.Units), " ", short(g.Names)))
+			}
+			for _, stay := range s.Stays {
+				if short([]string{stay.Name}) != "last" {
+					stays = append(stays, short([]string{stay.Name})+": "+stay.Why)
+				} else if stay.Why != `they are the network's output "last"` {
+					t.Errorf("the last layer stays because %s", stay.Why)
+				}
+			}
+			if d := cmp.Diff(want.groups, groups); d != "" {
+				t.Error(d)
+			}
+			if d := cmp.Diff(want.stays, stays); d != "" {
+				t.Error(d)
+			}
+		})
+	}
+}
+
+// A network without channels computes what the whole one does where its layers multiply these by zero, with fewer values.
+func TestApply(t *testing.T) {
+	for name, network := range networks {
+		if network.groups == nil {
+			continue
+		}
+		t.Run(name, func(t *testing.T) {
+			m := build(name)
+			s, err := Couple(m)
+			if err != nil {
+				t.Fatal(err)
+			}
+			targets, _, err := s.NewPlan(Options{Share: 0.5})
+			if err != nil {
+				t.Fatal(err)
+			}
+			importance, random := map[int]float64{}, rand.New(rand.NewPCG(3, 3))
+			for _, g := range s.Groups {
+				for _, unit := range g.Units {
+					importance[unit] = random.Float64()
+				}
+			}
+			cuts := s.Of(s.Choose(targets, importance))
+			left, err := s.Apply(m, cuts)
+			if err != nil {
+				t.Fatal(err)
+			}
+			content, err := left.Marshal()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if left, err = tflite.Read(content); err != nil {
+				t.Fatal(err)
+			}
+			zeros := m.Clone()
+			for _, k := range weight.Kernels(m) {
+				values, err := m.Float32s(m.Subgraph().Tensors[k.Tensor])
+				if err != nil {
+					t.Fatal(err)
+				}
+				kept := Values(values, k.Shape, cuts[k.Tensor])
+				got, err := left.Float32s(left.Subgraph().Tensors[k.Tensor])
+				if err != nil {
+					t.Fatal(err)
+				}
+				if !slices.Equal(got, kept) {
+					t.Errorf("weights %q are not those of the channels that are left", k.Name)
+				}
+				for _, c := range cuts[k.Tensor] {
+					inner := 1
+					for _, d := range k.Shape[c.Axis+1:] {
+						inner *= d
+					}
+					for i := range values {
+						if !slices.Contains(c.Kept, i/inner%c.Of) && c.Axis != k.Axis {
+							values[i] = 0
+						}
+					}
+				}
+				zeros.SetData(zeros.Subgraph().Tensors[k.Tensor], tflite.Float32Bytes(values))
+			}
+			want, got := run(t, zeros), run(t, left)
+			for i := range want {
+				if math.Abs(float64(want[i]-got[i])) > 1e-4 {
+					t.Errorf("output %d is %v, want %v", i, got[i], want[i])
+				}
+			}
+		})
+	}
+}
+
+func run(t *testing.T, m *tflite.Model) []float32 {
+	t.Helper()
+	n, err := float.Compile(m, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := n.NewExec(false)
+	random := rand.New(rand.NewPCG(1, 1))
+	x := e.Input(0)
+	for i := range x {
+		x[i] = float32(random.NormFloat64())
+	}
+	e.Forward()
+	return slices.Clone(e.Output(0))
+}
+
+// Of a part of the channels something is left, whatever matters least.
+func TestChooseLeavesSomethingOfEveryPart(t *testing.T) {
+	s, err := Couple(build("a slice"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	targets, _, err := s.NewPlan(Options{Share: 0.75})
+	if err != nil {
+		t.Fatal(err)
+	}
+	importance := map[int]float64{}
+	for i, unit := range targets[0].Units {
+		importance[unit] = math.Abs(float64(i) - 3) // the slice is of 2, 3 and 4
+	}
+	removed := s.Choose(targets[:1], importance)
+	var left []int
+	for i, unit := range targets[0].Units {
+		if !removed[unit] {
+			left = append(left, i)
+		}
+	}
+	if d := cmp.Diff([]int{0, 2}, left); d != "" && !slices.Contains(left, 4) {
+		t.Error(d)
+	}
+}
+
+func TestPlanByRules(t *testing.T) {
+	s, err := Couple(build("a residual"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	quarter := 0.25
+	for name, test := range map[string]struct {
+		options Options
+		cut     string // units by group
+		fails   string
+	}{
+		"a share of every layer":              {Options{Share: 0.5}, "a+c 4, b 3", ""},
+		"a rule for one":                      {Options{Share: 0.5, Rules: []Rule{{Layers: "a*", Share: &quarter}}}, "a+c 2, b 3", ""},
+		"a rule for what hangs together":      {Options{Share: 0.5, Rules: []Rule{{Layers: "c*", Skip: true}}}, "b 3", ""},
+		"the first rule counts":               {Options{Share: 0.5, Rules: []Rule{{Layers: "b*", Share: &quarter}, {Layers: "*", Skip: true}}}, "b 2", ""},
+		"one of every layer stays":            {Options{Share: 0.999}, "a+c 7, b 5", ""},
+		"a rule for the last layer":           {Options{Share: 0.5, Rules: []Rule{{Layers: "last*", Skip: true}}}, "a+c 4, b 3", ""},
+		"a rule that names nothing":           {Options{Share: 0.5, Rules: []Rule{{Layers: "nothing", Skip: true}}}, "", `rule "nothing" matches no weights`},
+		"a share that is none":                {Options{Share: 1}, "", "outside [0, 1)"},
+		"nothing is taken out of small parts": {Options{Share: 0.01}, "", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			targets, notes, err := s.NewPlan(test.options)
+			if test.fails != "" {
+				if err == nil || !strings.Contains(err.Error(), test.fails) {
+					t.Errorf("got error %v, want %q", err, test.fails)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for _, target := range targets {
+				got = append(got, fmt.Sprint(short(target.Names), " ", target.Cut))
+			}
+			if d := cmp.Diff(test.cut, strings.Join(got, ", ")); d != "" {
+				t.Error(d)
+			}
+			if len(notes) == 0 || !strings.Contains(notes[len(notes)-1], `stay: they are the network's output "last"`) {
+				t.Errorf("notes %q do not name the last layer", notes)
+			}
+		})
+	}
+}
+
+func TestNothingToCut(t *testing.T) {
+	s, err := Couple(build("a mean over channels"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err = s.NewPlan(Options{Share: 0.5}); err == nil || !strings.Contains(err.Error(), `no channels can be cut: channels of weights "a/kernel" stay: MEAN "mean"`) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestCutsAfterCuts(t *testing.T) {
+	first := Cuts{1: {{0, 6, []int{0, 2, 4, 5}}}, 2: {{3, 4, []int{1, 2}}}}
+	second := Cuts{1: {{0, 4, []int{1, 3}}, {3, 3, []int{0}}}}
+	want := Cuts{1: {{0, 6, []int{2, 5}}, {3, 3, []int{0}}}, 2: {{3, 4, []int{1, 2}}}}
+	if d := cmp.Diff(want, second.After(first)); d != "" {
+		t.Error(d)
+	}
+	values := []int{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17}
+	if d := cmp.Diff([]int{6, 8, 15, 17}, Values(values, []int{6, 3}, []Cut{{0, 6, []int{2, 5}}, {1, 3, []int{0, 2}}})); d != "" {
+		t.Error(d)
+	}
+}
+
+func TestRecord(t *testing.T) {
+	m := build("a residual")
+	s, err := Couple(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	targets, _, err := s.NewPlan(Options{Share: 0.5})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cuts := s.Of(s.Choose(targets, nil))
+	left, err := s.Apply(m, cuts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := Write(left, cuts); err != nil {
+		t.Fatal(err)
+	}
+	got, err := Read(left)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(cuts, got); d != "" {
+		t.Error(d)
+	}
+	data, _ := left.Metadata(MetadataName)
+	m.SetMetadata(MetadataName, data)
+	if _, err := Read(m); err == nil || !strings.Contains(err.Error(), "another tool changed the file") {
+		t.Errorf("of the whole network: got %v", err)
+	}
+	if err := Write(left, nil); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := Read(left); got != nil || err != nil {
+		t.Errorf("without a record: got %v, %v", got, err)
+	}
+}
+
+func FuzzRead(f *testing.F) {
+	f.Add([]byte(`{"version":1,"cuts":[{"tensor":1,"axis":0,"of":8,"kept":"Dw=="}]}`))
+	f.Add([]byte(`{"version":1,"cuts":[{"tensor":-1,"axis":9,"of":-8,"kept":""}]}`))
+	m := build("a residual")
+	f.Fuzz(func(t *testing.T, data []byte) {
+		m.SetMetadata(MetadataName, data)
+		cuts, err := Read(m)
+		if err != nil {
+			return
+		}
+		for tensor, list := range cuts {
+			for _, c := range list {
+				if int(m.Subgraph().Tensors[tensor].Shape[c.Axis]) != len(c.Kept) {
+					t.Errorf("tensor %d: %v does not fit", tensor, c)
+				}
+			}
+		}
+	})
+}
