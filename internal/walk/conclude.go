@@ -19,10 +19,10 @@ var advice = map[v1alpha1.Metric]string{
 	v1alpha1.RelativeError:    "try more epochs, less sparsity or more clusters",
 	v1alpha1.Sparsity:         "raise the sparsity of the prune stage",
 	v1alpha1.Clusters:         "lower clusters, or put a cluster stage before the quantize stage",
-	v1alpha1.FileBytes:        "only a smaller network takes fewer bytes uncompressed",
+	v1alpha1.FileBytes:        "only a smaller network takes fewer bytes uncompressed: prune.structure Channels makes it so",
 	v1alpha1.CompressedBytes:  "try more sparsity, fewer clusters or a higher entropy weight",
-	v1alpha1.ArenaBytes:       "only a network with smaller activations needs less arena",
-	v1alpha1.LatencyMicros:    "only a smaller network, or a faster node, is quicker",
+	v1alpha1.ArenaBytes:       "only a network with smaller activations needs less arena: prune.structure Channels makes it so",
+	v1alpha1.LatencyMicros:    "only a smaller network, or a faster node, is quicker: prune.structure Channels makes it so",
 }
 
 // unmeasured says what a metric that could not be measured needs.

@@ -77,11 +77,13 @@ func (w *walk) ends(s *Stage) bool {
 }
 
 // hopeless ends the walk where a constraint fails on the first leaf that no stage can change: all plain int8 leaves of one graph
-// share file size and arena. A percent is left for what quantize stages add or drop. A stage that makes another kind of leaf may help.
+// share file size and arena. A percent is left for what quantize stages add or drop. A stage that makes another kind of leaf may help, or one
+// that takes channels out.
 func (w *walk) hopeless(baseline *Stage) bool {
 	plain := leafForm(w.spec.EffectiveLeaf(nil))
 	for i := range w.spec.Stages {
-		if !reflect.DeepEqual(leafForm(w.spec.EffectiveLeaf(&w.spec.Stages[i])), plain) {
+		stage := &w.spec.Stages[i]
+		if !reflect.DeepEqual(leafForm(w.spec.EffectiveLeaf(stage)), plain) || stage.Prune != nil && stage.Prune.Structure == v1alpha1.PruneChannels {
 			return false
 		}
 	}
