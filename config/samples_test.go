@@ -89,7 +89,9 @@ func TestSamplesAreWhatTheirKindsSay(t *testing.T) {
 			t.Errorf("%s: %v", s.where, err)
 			continue
 		}
-		checkRunsInACluster(t, s.where, p)
+		if len(p.Spec.Measurements) == 0 { // which clusters do not run
+			checkRunsInACluster(t, s.where, p)
+		}
 	}
 	if pipelines < 10 {
 		t.Errorf("%d pipelines in the samples", pipelines)

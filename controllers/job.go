@@ -302,6 +302,9 @@ func with(maps ...map[string]string) map[string]string {
 
 // checkSpec reports what a cluster cannot do though `espalier run` can.
 func checkSpec(spec *v1alpha1.OptimizationPipelineSpec) error {
+	if len(spec.Measurements) > 0 {
+		return errors.New("spec.measurements is not for clusters yet, which run no programs of a pipeline's: have espalier run --allow-commands measure, and leave it out here")
+	}
 	if spec.Artifacts == nil {
 		return errors.New("spec.artifacts is missing: in a cluster stages keep what they make there; name an s3://, gs://, azblob:// or pvc:// address")
 	}

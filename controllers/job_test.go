@@ -278,12 +278,15 @@ func TestSpecsThatNoClusterCanRunAreRefused(t *testing.T) {
 		change func(*v1alpha1.OptimizationPipelineSpec)
 		want   string
 	}{
-		"all is well":                       {func(*v1alpha1.OptimizationPipelineSpec) {}, ""},
-		"nowhere to put artifacts":          {func(s *v1alpha1.OptimizationPipelineSpec) { s.Artifacts = nil }, "spec.artifacts is missing"},
-		"artifacts in a folder of the pod":  {func(s *v1alpha1.OptimizationPipelineSpec) { s.Artifacts.URI = "file:///out" }, "spec.artifacts.uri"},
-		"a model beside the manifest":       {func(s *v1alpha1.OptimizationPipelineSpec) { s.Model.URI = "m.tflite" }, "spec.model.uri"},
-		"a dataset beside the manifest":     {func(s *v1alpha1.OptimizationPipelineSpec) { s.Dataset.URI = "d.npz" }, "spec.dataset.uri"},
-		"a search":                          {func(s *v1alpha1.OptimizationPipelineSpec) { s.Stages, s.Search = nil, &v1alpha1.Search{} }, ""},
+		"all is well":                      {func(*v1alpha1.OptimizationPipelineSpec) {}, ""},
+		"nowhere to put artifacts":         {func(s *v1alpha1.OptimizationPipelineSpec) { s.Artifacts = nil }, "spec.artifacts is missing"},
+		"artifacts in a folder of the pod": {func(s *v1alpha1.OptimizationPipelineSpec) { s.Artifacts.URI = "file:///out" }, "spec.artifacts.uri"},
+		"a model beside the manifest":      {func(s *v1alpha1.OptimizationPipelineSpec) { s.Model.URI = "m.tflite" }, "spec.model.uri"},
+		"a dataset beside the manifest":    {func(s *v1alpha1.OptimizationPipelineSpec) { s.Dataset.URI = "d.npz" }, "spec.dataset.uri"},
+		"a search":                         {func(s *v1alpha1.OptimizationPipelineSpec) { s.Stages, s.Search = nil, &v1alpha1.Search{} }, ""},
+		"measurements": {func(s *v1alpha1.OptimizationPipelineSpec) {
+			s.Measurements = []v1alpha1.Measurement{{Name: "n", Command: []string{"x"}}}
+		}, "espalier run --allow-commands"},
 		"a model that the image itself has": {func(s *v1alpha1.OptimizationPipelineSpec) { s.Model.URI = "file:///m.tflite" }, ""},
 	}
 	for name, tt := range tests {

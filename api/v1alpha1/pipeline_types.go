@@ -57,6 +57,8 @@ type OptimizationPipelineList struct {
 // +kubebuilder:validation:XValidation:rule="!has(self.search) || !has(self.constraints) || !self.constraints.exists(c, c.metric == 'Sparsity' && has(c.min) && double(c.min) >= 1.0)",message="a search cannot make every weight zero: Sparsity has a min below 1, such as 0.5"
 // +kubebuilder:validation:XValidation:rule="!has(self.search) || !has(self.constraints) || !self.constraints.exists(c, c.metric == 'Clusters' && has(c.max) && double(c.max) < 2.0)",message="a layer has at least 2 clusters: Clusters has a max of 2 or more, such as 16"
 // +kubebuilder:validation:XValidation:rule="!has(self.search) || !has(self.selection)",message="selection applies to stages: of a search, search.minimize says which leaf is taken"
+// +kubebuilder:validation:XValidation:rule="!has(self.constraints) || self.constraints.all(c, !c.metric.matches('^[a-z]') || (has(self.measurements) && self.measurements.exists(n, has(n.metrics) ? n.metrics.exists(y, y.name == c.metric) : n.name == c.metric)))",message="a constraint whose metric begins with a small letter is on one that measurements give: name it there, or write the metric as Accuracy and CompressedBytes are written"
+// +kubebuilder:validation:XValidation:rule="!has(self.selection) || !has(self.selection.objective) || !self.selection.objective.matches('^[a-z]') || (has(self.measurements) && self.measurements.exists(n, has(n.metrics) ? n.metrics.exists(y, y.name == self.selection.objective) : n.name == self.selection.objective))",message="an objective that begins with a small letter is one that measurements give: name it there, or write the metric as Accuracy and CompressedBytes are written"
 type OptimizationPipelineSpec struct {
 	// model is the trained network: a float .tflite as every converter emits it, or an int8 one, which then is the first leaf.
 	// +required
@@ -104,6 +106,16 @@ type OptimizationPipelineSpec struct {
 	// +listMapKey=output
 	// +kubebuilder:validation:MaxItems=12
 	Constraints []Constraint `json:"constraints,omitempty"`
+	// measurements are programs that measure leaves, for metrics of one's own: what a compiler for the device estimates, or a board
+	// shows. Every leaf is measured, also one that a stage made before. A status has 12 metrics: those that constraints are on first, then
+	// these.
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=6
+	// +kubebuilder:validation:XValidation:rule="self.map(m, has(m.metrics) ? size(m.metrics) : 1).sum() <= 6",message="measurements give at most 6 metrics"
+	// +kubebuilder:validation:XValidation:rule="self.all(m, has(m.metrics) ? m.metrics.all(x, self.exists_one(n, has(n.metrics) ? n.metrics.exists(y, y.name == x.name) : n.name == x.name)) : self.exists_one(n, has(n.metrics) ? n.metrics.exists(y, y.name == m.name) : n.name == m.name))",message="two measurements give a metric of one name: name one of them otherwise"
+	Measurements []Measurement `json:"measurements,omitempty"`
 	// selection says which satisfying leaf is taken.
 	// +optional
 	Selection Selection `json:"selection,omitempty,omitzero"`

@@ -48,6 +48,17 @@ func number(places map[string]string, path, message string, rejected, accepted a
 
 type object = map[string]any
 
+// vela is a measurement of cycles and bytes, and measuring names it alone.
+var (
+	vela      = object{"name": "vela", "command": []any{"vela-json"}, "metrics": []any{object{"name": "cycles", "unit": "cycles"}, object{"name": "bytes"}}}
+	measuring = at("measurements", []any{vela})
+)
+
+// measuringToo names another measurement beside vela.
+func measuringToo(other object) edit { return at("measurements", []any{vela, other}) }
+
+const knownMetrics = "a metric is Accuracy, AccuracyDrop, Agreement, AUC, MeanIoU, F1, MeanSquaredError, RelativeError, Sparsity, Clusters, FileBytes, CompressedBytes, ArenaBytes or LatencyMicros, or one that measurements give, whose names have small letters, digits and _"
+
 var ruleExamples = []ruleExample{
 	{
 		places: wholePlace, message: "metadata.name must be a DNS label: at most 63 characters, of a-z, 0-9 and -, and no - at either end",
@@ -132,6 +143,44 @@ var ruleExamples = []ruleExample{
 		message:  "only Accuracy, AccuracyDrop and Agreement of the main output have a confidence: leave it out, or output",
 		rejected: []edit{at("constraints.1", object{"metric": "FileBytes", "max": 2, "confidence": "0.95"})},
 		accepted: []edit{at("constraints.1", object{"metric": "Agreement", "min": "0.9", "confidence": "0.95", "output": ""})},
+	},
+	{
+		places: specPlace, below: ".constraints[]", guard: "has(self.output) && self.output != ''", message: "what measurements give is of the whole leaf: leave output out",
+		rejected: []edit{measuring, at("constraints.1", object{"metric": "cycles", "max": 2, "output": "box"})},
+		accepted: []edit{measuring, at("constraints.1", object{"metric": "cycles", "min": 1, "max": 2, "output": ""}), at("constraints.0", object{"metric": "F1", "min": 1, "output": "box"})},
+	},
+	{
+		places: specPlace, message: "a constraint whose metric begins with a small letter is on one that measurements give: name it there, or write the metric as Accuracy and CompressedBytes are written",
+		guard:    "has(self.constraints) && self.constraints.exists(c, c.metric == 'cycles' || c.metric == 'watts')",
+		rejected: []edit{measuring, at("constraints.1", object{"metric": "watts", "max": 2})}, accepted: []edit{measuring, at("constraints.1", object{"metric": "cycles", "min": 2})},
+	},
+	{
+		places: specPlace, message: "an objective that begins with a small letter is one that measurements give: name it there, or write the metric as Accuracy and CompressedBytes are written",
+		guard:    "has(self.selection) && has(self.selection.objective)",
+		rejected: []edit{measuring, at("selection", object{"strategy": "Best", "objective": "watts"})}, accepted: []edit{measuring, at("selection", object{"strategy": "Best", "objective": "bytes"})},
+	},
+	{
+		places: specPlace, below: ".constraints[].metric",
+		message:  knownMetrics,
+		rejected: []edit{at("constraints.0", object{"metric": "Flash", "max": 1})}, accepted: []edit{at("constraints.0", object{"metric": "ArenaBytes", "max": 1})},
+	},
+	{
+		places: specPlace, below: ".selection.objective", message: knownMetrics,
+		rejected: []edit{at("selection", object{"strategy": "Best", "objective": "Flash"})}, accepted: []edit{at("selection", object{"strategy": "Best", "objective": "FileBytes"})},
+	},
+	{
+		places: specPlace, below: ".measurements[]", message: "unit is that of a measurement's only metric: give every one of metrics its own", guard: "has(self.unit)",
+		rejected: []edit{at("measurements", []any{object{"name": "vela", "command": []any{"v"}, "unit": "B", "metrics": []any{object{"name": "bytes"}}}})},
+		accepted: []edit{at("measurements", []any{object{"name": "bytes", "command": []any{"v"}, "unit": "B"}})},
+	},
+	{
+		places: specPlace, below: ".measurements", message: "measurements give at most 6 metrics",
+		rejected: []edit{measuringToo(object{"name": "board", "command": []any{"b"}, "metrics": []any{object{"name": "a"}, object{"name": "b"}, object{"name": "c"}, object{"name": "d"}, object{"name": "e"}}})},
+		accepted: []edit{measuringToo(object{"name": "board", "command": []any{"b"}, "metrics": []any{object{"name": "a"}, object{"name": "b"}, object{"name": "c"}, object{"name": "d"}}})},
+	},
+	{
+		places: specPlace, below: ".measurements", message: "two measurements give a metric of one name: name one of them otherwise",
+		rejected: []edit{measuringToo(object{"name": "cycles", "command": []any{"b"}})}, accepted: []edit{measuringToo(object{"name": "micros", "command": []any{"b"}})},
 	},
 	{
 		places: specPlace, below: ".constraints[].confidence", message: "must be at least 0.5 and below 1, such as 0.95",

@@ -7,12 +7,14 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"espalier.dev/espalier/api/v1alpha1"
 	"espalier.dev/espalier/internal/artifact"
 	"espalier.dev/espalier/internal/fault"
+	"espalier.dev/espalier/internal/measurement"
 	"espalier.dev/espalier/internal/stage"
 	"espalier.dev/espalier/internal/walk"
 	"espalier.dev/espalier/optimizer/kernel"
@@ -22,7 +24,8 @@ import (
 type runOptions struct {
 	manifest string
 	outFlags
-	streams *ioStreams
+	commands bool // of the manifest may be run
+	streams  *ioStreams
 }
 
 // outFlags say where a walk leaves what it found, and how it works.
@@ -54,7 +57,9 @@ first leaf that meets every constraint. The folder gets
   .cache/        what was computed, by content: a second run goes on from there
 
 Paths in the manifest are relative to the manifest. The result.json of a search is taken for the manifest that it found. Models and datasets at s3://, gs:// and azblob:// addresses are read with the
-environment's credentials and kept in .cache. Ctrl-C saves the stage under way; the same command resumes it.`,
+environment's credentials and kept in .cache. Ctrl-C saves the stage under way; the same command resumes it.
+
+The programs of spec.measurements are run only with --allow-commands: they may do here whatever you may.`,
 		Example: "  espalier run pipeline.yaml -o out/",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -63,6 +68,7 @@ environment's credentials and kept in .cache. Ctrl-C saves the stage under way; 
 		},
 	}
 	o.add(cmd)
+	cmd.Flags().BoolVar(&o.commands, "allow-commands", false, "run the commands of spec.measurements on this machine, as you")
 	return cmd
 }
 
@@ -75,7 +81,22 @@ func (o *runOptions) run(ctx context.Context) error {
 	if err != nil {
 		return fault.As(fault.Spec, fmt.Errorf("%s: %w", o.manifest, err))
 	}
+	if err := o.mayMeasure(&pipeline.Spec); err != nil {
+		return err
+	}
 	return o.walk(ctx, o.streams, pipeline, filepath.Dir(o.manifest))
+}
+
+// mayMeasure refuses a manifest whose measurements would run commands that nobody here agreed to.
+func (o *runOptions) mayMeasure(spec *v1alpha1.OptimizationPipelineSpec) error {
+	if o.commands || len(spec.Measurements) == 0 {
+		return nil
+	}
+	var commands []string
+	for i := range spec.Measurements {
+		commands = append(commands, fmt.Sprintf("%q", strings.Join(spec.Measurements[i].Command, " ")))
+	}
+	return fault.As(fault.Spec, fmt.Errorf("%s: spec.measurements runs commands on this machine: %s; read what they do, and add --allow-commands", o.manifest, strings.Join(commands, ", ")))
 }
 
 // walk walks a pipeline whose paths are relative to a folder.
@@ -91,7 +112,8 @@ func (o *outFlags) walk(ctx context.Context, streams *ioStreams, pipeline *v1alp
 	defer prepared.Close()
 	view := newView(streams, &pipeline.Spec)
 	runner := &stage.Runner{Spec: &pipeline.Spec, Prepared: prepared, KernelClass: kernel.Class(), Workers: o.workers, Progress: view.progress, Guard: guarded,
-		Warn: func(stage string, err error) { view.Say("note     %s: %v", stage, err) }}
+		Measure: &measurement.Local{Dir: base},
+		Warn:    func(stage string, err error) { view.Say("note     %s: %v", stage, err) }}
 	if err = runner.Check(); err == nil {
 		err = prepared.Answer(ctx, o.workers)
 	}

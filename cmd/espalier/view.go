@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -32,6 +33,7 @@ type view struct {
 	unmeasured map[string]bool // metrics without a column
 	names      int             // columns of leaves' names
 	below      map[string]bool // metrics that the terminal has no room for: they stand below the row
+	columns    []column
 }
 
 // activity is a stage under way. Its text is read by the goroutine that draws bars, which must never wait for the view's lock.
@@ -44,7 +46,13 @@ type activity struct {
 }
 
 func newView(streams *ioStreams, spec *v1alpha1.OptimizationPipelineSpec) *view {
-	v := &view{streams: streams, spec: spec, active: map[string]*activity{}, unmeasured: map[string]bool{}, below: map[string]bool{}, names: 14}
+	v := &view{streams: streams, spec: spec, active: map[string]*activity{}, unmeasured: map[string]bool{}, below: map[string]bool{}, names: 14,
+		columns: slices.Clone(columns)}
+	for i := range spec.Measurements {
+		for _, g := range spec.Measurements[i].Gives() {
+			v.columns = append(v.columns, column{strings.ToUpper(g.Name), g.Name, max(9, len(g.Name)+1)})
+		}
+	}
 	for i := range spec.Stages {
 		v.names = max(v.names, utf8.RuneCountInString(spec.Stages[i].Name)+1)
 	}
@@ -63,6 +71,10 @@ func (v *view) inputs(p *v1alpha1.OptimizationPipeline, prepared *stage.Prepared
 	}
 	for i := range prepared.Outputs {
 		v.Say("output   %s", &prepared.Outputs[i])
+	}
+	for i := range p.Spec.Measurements {
+		m := &p.Spec.Measurements[i]
+		v.Say("measure  %s: %s", stage.Given(m), strings.Join(m.Command, " "))
 	}
 	for _, note := range append(prepared.Network.Notes(), prepared.Data.Notes...) {
 		v.Say("note     %s", note)
@@ -172,11 +184,14 @@ func (v *view) End(name string) {
 	}
 }
 
-// columns of the table of leaves; those that nothing was measured for are left out.
-var columns = []struct {
+// column of the table of leaves.
+type column struct {
 	title, metric string
 	width         int
-}{
+}
+
+// columns of the table of leaves, before those of measurements; those that nothing was measured for are left out.
+var columns = []column{
 	{"ACCURACY", "Accuracy", 9}, {"DROP", "AccuracyDrop", 9}, {"AUC", "AUC", 9}, {"MEANIOU", "MeanIoU", 9}, {"F1", "F1", 9}, {"MSE", "MeanSquaredError", 9}, {"RELERROR", "RelativeError", 9}, {"AGREEMENT", "Agreement", 10}, {"COMPRESSED", "CompressedBytes", 11}, {"FILE", "FileBytes", 9},
 	{"ZEROS", "Sparsity", 9}, {"CODES", "Clusters", 6}, {"µs", "LatencyMicros", 8},
 }
@@ -189,7 +204,7 @@ func (v *view) Leaf(name string, r *stage.Result, reused bool) {
 		v.headed = true
 		fmt.Fprintf(&line, "%-*s", v.names, "LEAF")
 		used := v.names
-		for _, c := range columns {
+		for _, c := range v.columns {
 			if walk.Value(r.Metrics, v1alpha1.Metric(c.metric)) == "" {
 				v.unmeasured[c.metric] = true
 				continue
@@ -267,7 +282,7 @@ func others(metrics []v1alpha1.MetricValue) string {
 // under are the figures that the terminal has no room for in a row, "" without any.
 func (v *view) under(metrics []v1alpha1.MetricValue) string {
 	var parts []string
-	for _, c := range columns {
+	for _, c := range v.columns {
 		if v.below[c.metric] {
 			parts = append(parts, c.title+" "+shown(metrics, c.metric))
 		}
@@ -285,7 +300,7 @@ func (v *view) indented(text string) string {
 
 func (v *view) row(line *strings.Builder, name string, metrics []v1alpha1.MetricValue) {
 	fmt.Fprintf(line, "%-*s", v.names, name)
-	for _, c := range columns {
+	for _, c := range v.columns {
 		if !v.unmeasured[c.metric] && !v.below[c.metric] {
 			fmt.Fprintf(line, "%*s", c.width+1, shown(metrics, c.metric))
 		}

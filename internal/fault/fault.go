@@ -26,13 +26,15 @@ const (
 	Storage
 	// Training is a run whose loss or weights stopped being finite.
 	Training
+	// Measurement is a program of spec.measurements that failed, or printed something else than it is to.
+	Measurement
 )
 
 // Interrupted is the exit code after Ctrl-C or SIGTERM, as shells report SIGINT.
 const Interrupted = 130
 
 // codes are the documented exit codes (docs/cli.md). 2 to 4 and 7 are final: the same inputs fail the same way.
-var codes = map[Class]int{Internal: 1, Spec: 2, Model: 3, Dataset: 4, Constraints: 5, Storage: 6, Training: 7}
+var codes = map[Class]int{Internal: 1, Spec: 2, Model: 3, Dataset: 4, Constraints: 5, Storage: 6, Training: 7, Measurement: 8}
 
 // FinalCodes are the exit codes of failures that no retry mends.
 func FinalCodes() []int32 { return []int32{2, 3, 4, 7} }

@@ -214,7 +214,7 @@ func (s *search) try(stage v1alpha1.Stage, price float64, why string) tried {
 	t, missed := tried{name: stage.Name, holds: true}, walk.Judge(s.Spec.Constraints, result.Leaf)
 	t.bytes, _ = strconv.ParseFloat(walk.Value(result.Leaf.Metrics, v1alpha1.CompressedBytes), 64)
 	for _, m := range missed {
-		t.holds = t.holds && falls(m.Constraint.Metric)
+		t.holds = t.holds && falls(m.Constraint)
 	}
 	if len(missed) == 0 && s.Spec.Search.Minimize == "" {
 		s.plan.Ended = stage.Name + " meets every constraint"
@@ -222,9 +222,10 @@ func (s *search) try(stage v1alpha1.Stage, price float64, why string) tried {
 	return t
 }
 
-// falls reports whether a higher price brings the metric nearer to its bound.
-func falls(m v1alpha1.Metric) bool {
-	return m == v1alpha1.CompressedBytes || m == v1alpha1.Clusters
+// falls reports whether a higher price brings the metric nearer to its bound. What a measurement gives and max bounds, such as bytes or
+// cycles, is taken for something that it does.
+func falls(c v1alpha1.Constraint) bool {
+	return c.Metric == v1alpha1.CompressedBytes || c.Metric == v1alpha1.Clusters || c.Metric.Measured() && c.Max != nil
 }
 
 // frontier is where prices whose leaves hold end.

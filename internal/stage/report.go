@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 
 	"espalier.dev/espalier/api/v1alpha1"
 	"espalier.dev/espalier/internal/artifact"
@@ -47,6 +48,10 @@ func (b *reportBuilder) build() (*report.Data, error) {
 			return nil, err
 		}
 		b.data.Stages = append(b.data.Stages, s)
+	}
+	for i := range p.Spec.Measurements {
+		m := &p.Spec.Measurements[i]
+		b.data.Notes = append(b.data.Notes, fmt.Sprintf("%s: measured by %s", Given(m), strings.Join(m.Command, " ")))
 	}
 	return &b.data, nil
 }

@@ -9,6 +9,7 @@ import (
 	"espalier.dev/espalier/api/v1alpha1"
 	"espalier.dev/espalier/internal/artifact"
 	"espalier.dev/espalier/internal/fault"
+	"espalier.dev/espalier/internal/measurement"
 	"espalier.dev/espalier/internal/walk"
 	"espalier.dev/espalier/optimizer"
 	"espalier.dev/espalier/optimizer/dataset"
@@ -33,6 +34,8 @@ type Runner struct {
 	Workers     int
 	// ReadOnly has only committed results count: nothing is run, measured or written.
 	ReadOnly bool
+	// Measure runs the programs of spec.measurements; nil where there are none.
+	Measure measurement.Runner
 	// Progress is told how far a stage's training has come.
 	Progress func(stage string, p train.Progress)
 	// Warn, if set, is told of what went wrong and does not matter.
@@ -62,33 +65,53 @@ func (r *Runner) Run(ctx context.Context, name, parent string) (result *Result, 
 	if parent == "" {
 		parent = r.digests().ModelDigest
 	}
-	if hash, err = r.hash(s, parent); err != nil {
+	trained, err := r.hash(s, parent)
+	if err != nil {
 		return nil, "", false, err
 	}
-	result, err = artifact.GetResult[Result](ctx, r.Store, hash)
-	if err == nil {
-		if err = r.check(ctx, s, hash, result); err == nil && (!s.searches() || r.ReadOnly) {
-			if result.Stage = name; !r.ReadOnly {
-				err = r.timed(ctx, result)
-			}
-			return result, hash, true, err
-		}
+	if hash, err = r.measuredHash(trained); err != nil {
+		return nil, "", false, err
 	}
-	if err != nil && !errors.Is(err, artifact.ErrNotFound) {
-		return nil, hash, false, fault.As(fault.Storage, err)
-	}
-	if r.ReadOnly {
+	result, err = r.committed(ctx, s, hash)
+	switch {
+	case err == nil && (!s.searches() || r.ReadOnly):
+		return result, hash, true, nil
+	case err != nil && !errors.Is(err, artifact.ErrNotFound):
+		return nil, hash, false, err
+	case r.ReadOnly:
 		return nil, hash, false, fault.As(fault.Storage, fmt.Errorf("%w: %w", errNoResult, err))
-	}
-	if s.searches() { // what it tried before is in the store
+	case s.searches(): // what it tried before is in the store
 		result, reused, err = r.search(ctx, hash)
 		return result, hash, reused, err
+	case hash != trained:
+		result, err = r.measured(ctx, s, trained, hash, parent)
+		return result, hash, false, err
 	}
-	if err := r.prepare(ctx); err != nil {
-		return nil, hash, false, err
-	}
-	result, err = r.compute(ctx, s, hash, parent)
+	result, err = r.trained(ctx, s, hash, parent)
 	return result, hash, false, err
+}
+
+// committed returns the result that the store has under a hash, or an error that is artifact.ErrNotFound.
+func (r *Runner) committed(ctx context.Context, s settings, hash string) (*Result, error) {
+	result, err := artifact.GetResult[Result](ctx, r.Store, hash)
+	if err == nil {
+		err = r.check(ctx, s, hash, result)
+	}
+	if err != nil {
+		return nil, fault.As(fault.Storage, err)
+	}
+	if result.Stage = s.name; r.ReadOnly || s.searches() {
+		return result, nil
+	}
+	return result, r.timed(ctx, result)
+}
+
+// trained runs a stage.
+func (r *Runner) trained(ctx context.Context, s settings, hash, parent string) (*Result, error) {
+	if err := r.prepare(ctx); err != nil {
+		return nil, err
+	}
+	return r.compute(ctx, s, hash, parent)
 }
 
 // errNoResult says that there is nothing to read.
@@ -270,6 +293,9 @@ func (r *Runner) Check() error {
 	}
 	if err := checkIdle(r.Spec, r.Prepared.Outputs); err != nil {
 		return fault.As(fault.Spec, err)
+	}
+	if _, err := r.programs(); err != nil {
+		return err
 	}
 	for i := range r.Spec.Stages {
 		s := &r.Spec.Stages[i]

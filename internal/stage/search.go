@@ -4,9 +4,11 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 
 	"espalier.dev/espalier/api/v1alpha1"
 	"espalier.dev/espalier/internal/artifact"
@@ -25,7 +27,7 @@ func (l *Walk) search(ctx context.Context) (walk.Decision, error) {
 		l.pipeline.Spec = spec
 		l.runner.Spec = &l.pipeline.Spec
 		d, err := l.walk(ctx)
-		if err == nil && fault.ClassOf(l.Failure) == fault.Storage { // which says nothing of the trial
+		if err == nil && (fault.ClassOf(l.Failure) == fault.Storage || fault.ClassOf(l.Failure) == fault.Measurement) { // which says nothing of the trial
 			err = l.Failure
 		}
 		if err != nil || l.plan.Ended != "" || !l.mayGoOn(d) {
@@ -93,6 +95,11 @@ func (l *Walk) Searched(d walk.Decision, from, to string) (*Searched, error) {
 			return nil, err
 		}
 		*uri = moved
+	}
+	for i := range spec.Measurements {
+		if err := moveFiles(spec.Measurements[i].Command, from, to); err != nil {
+			return nil, err
+		}
 	}
 	return out, nil
 }
@@ -175,6 +182,23 @@ func (p *Publication) expand(ctx context.Context) error {
 		p.Searched.Manifest = search.Manifest(pipeline, &p.Searched.Plan, p.Searched.Taken)
 	}
 	p.Searched.Made, p.Searched.Taken = nil, "" // that is in the status
+	return nil
+}
+
+// moveFiles rewrites the words of a command that name files relative to a folder.
+func moveFiles(command []string, from, to string) error {
+	for i, word := range command {
+		info, err := os.Stat(filepath.Join(from, word))
+		if err != nil || !info.Mode().IsRegular() || filepath.IsAbs(word) || i == 0 && !strings.ContainsRune(word, '/') {
+			continue
+		}
+		if command[i], err = moved(word, from, to); err != nil {
+			return err
+		}
+		if i == 0 && !strings.ContainsRune(command[i], '/') { // else it would be looked for in PATH
+			command[i] = "./" + command[i]
+		}
+	}
 	return nil
 }
 

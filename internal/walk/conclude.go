@@ -37,6 +37,14 @@ var unmeasured = map[v1alpha1.Metric]string{
 	v1alpha1.RelativeError:    "it needs an output of numbers or an embedding",
 }
 
+// remedyFor is what to try when a constraint on a metric is missed.
+func remedyFor(m v1alpha1.Metric) string {
+	if m.Measured() {
+		return "its measurement says it of the leaf: try another technique, or a looser constraint"
+	}
+	return advice[m]
+}
+
 // searchAdvice is advice where a search chooses the stages, so that there are none to change.
 func searchAdvice(m v1alpha1.Metric) string {
 	switch m {
@@ -44,6 +52,9 @@ func searchAdvice(m v1alpha1.Metric) string {
 		return advice[m]
 	case v1alpha1.CompressedBytes, v1alpha1.Sparsity, v1alpha1.Clusters:
 		return "try a looser constraint on it or on the answers, a higher search.maxTrials, or more training.epochs"
+	}
+	if m.Measured() {
+		return remedyFor(m)
 	}
 	return "try leaf: {activations: Int16} if the leaf is of 8 bits, a looser constraint, a higher search.maxTrials, or more training.epochs"
 }
@@ -53,12 +64,15 @@ func Needs(m v1alpha1.Metric) string { return unmeasured[m] }
 
 // advise is what to do about a shortfall.
 func (s Shortfall) advise(searched bool) string {
-	remedy := advice[s.Constraint.Metric]
+	remedy := remedyFor(s.Constraint.Metric)
 	if searched {
 		remedy = searchAdvice(s.Constraint.Metric)
 	}
 	if need := unmeasured[s.Constraint.Metric]; s.Value == "" && need != "" {
 		return need
+	}
+	if s.Value == "" && s.Constraint.Metric.Measured() {
+		return "its measurement printed null; what it says on standard error may tell why"
 	}
 	switch {
 	case s.Value != "" && s.By == "":

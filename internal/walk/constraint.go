@@ -27,6 +27,8 @@ type Shortfall struct {
 // String reads as a sentence: `CompressedBytes is 91000, 1000 above max 90000`.
 func (s Shortfall) String() string {
 	switch {
+	case s.Value == "" && s.Constraint.Metric.Measured():
+		return fmt.Sprintf("%s is not known: its measurement found none of this leaf", s.name())
 	case s.Value == "":
 		return fmt.Sprintf("%s could not be measured on this dataset", s.name())
 	case s.By == "":

@@ -124,6 +124,51 @@ func StageHash(spec *v1alpha1.OptimizationPipelineSpec, name string, v Versions,
 	return text
 }
 
+// MeasuredHash names a stage's result together with what measurements give of its leaf: it is the result's own hash where there are none.
+// programs tell what runs each measurement from others that may go by the same name.
+func MeasuredHash(result string, measurements []v1alpha1.Measurement, programs []string) string {
+	if len(measurements) == 0 || result == "" {
+		return result
+	}
+	all := make([]measured, len(measurements))
+	for i := range measurements {
+		all[i] = measuredBy(&measurements[i], programs[i])
+	}
+	text, err := hash(struct {
+		Form         int        `json:"form"`
+		Result       string     `json:"result"`
+		Measurements []measured `json:"measurements"`
+	}{form, result, all})
+	if err != nil {
+		return ""
+	}
+	return text
+}
+
+// MeasurementHash names what a measurement gives of a leaf, whichever stage made it.
+func MeasurementHash(leaf string, m *v1alpha1.Measurement, program string) (string, error) {
+	return hash(struct {
+		Form        int      `json:"form"`
+		Leaf        string   `json:"leaf"`
+		Measurement measured `json:"measurement"`
+	}{form, leaf, measuredBy(m, program)})
+}
+
+// measured is what the values of a measurement depend on, besides the leaf.
+type measured struct {
+	Command []string `json:"command"`
+	Program string   `json:"program"`
+	Metrics []string `json:"metrics"`
+}
+
+func measuredBy(m *v1alpha1.Measurement, program string) measured {
+	out := measured{Command: m.Command, Program: program}
+	for _, g := range m.Gives() {
+		out.Metrics = append(out.Metrics, g.Name)
+	}
+	return out
+}
+
 // SensitivityHash names what every layer of the network tolerates in the store, given what the baseline pinned.
 func SensitivityHash(spec *v1alpha1.OptimizationPipelineSpec, v Versions, pinned v1alpha1.Baseline) (string, error) {
 	in, err := StageInputs(spec, Baseline)

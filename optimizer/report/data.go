@@ -176,13 +176,13 @@ func (d *Data) metrics() []measure.Name {
 			out = append(out, name)
 		}
 	}
-	for _, s := range d.Stages { // of outputs that are not the main one
+	for _, s := range d.Stages { // of outputs that are not the main one, and what measurements gave
 		values := s.Metrics
 		if s.Leaf != nil {
 			values = append(slices.Clone(values), s.Leaf.Metrics...)
 		}
 		for _, v := range values {
-			if v.Name.Output() != "" && !slices.Contains(out, v.Name) {
+			if !slices.Contains(out, v.Name) {
 				out = append(out, v.Name)
 			}
 		}

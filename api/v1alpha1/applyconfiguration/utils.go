@@ -52,6 +52,10 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.LocalReferenceApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("Location"):
 		return &apiv1alpha1.LocationApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("MeasuredMetric"):
+		return &apiv1alpha1.MeasuredMetricApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("Measurement"):
+		return &apiv1alpha1.MeasurementApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("MetricInterval"):
 		return &apiv1alpha1.MetricIntervalApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("MetricValue"):

@@ -347,6 +347,44 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: name
       type:
         scalar: string
+- name: dev.espalier.espalier.api.v1alpha1.MeasuredMetric
+  map:
+    fields:
+    - name: name
+      type:
+        scalar: string
+    - name: unit
+      type:
+        scalar: string
+- name: dev.espalier.espalier.api.v1alpha1.Measurement
+  map:
+    fields:
+    - name: command
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: atomic
+    - name: metrics
+      type:
+        list:
+          elementType:
+            namedType: dev.espalier.espalier.api.v1alpha1.MeasuredMetric
+          elementRelationship: associative
+          keys:
+          - name
+    - name: name
+      type:
+        scalar: string
+    - name: retries
+      type:
+        scalar: numeric
+    - name: timeoutSeconds
+      type:
+        scalar: numeric
+    - name: unit
+      type:
+        scalar: string
 - name: dev.espalier.espalier.api.v1alpha1.Metric
   scalar: string
 - name: dev.espalier.espalier.api.v1alpha1.MetricInterval
@@ -435,6 +473,14 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: managedBy
       type:
         scalar: string
+    - name: measurements
+      type:
+        list:
+          elementType:
+            namedType: dev.espalier.espalier.api.v1alpha1.Measurement
+          elementRelationship: associative
+          keys:
+          - name
     - name: model
       type:
         namedType: dev.espalier.espalier.api.v1alpha1.NetworkSource

@@ -12,9 +12,15 @@ import (
 // with apply.
 //
 // Constraint bounds one metric of a leaf. Accuracy, Agreement, AUC, MeanIoU, F1 and Sparsity are bounded from below by min, all others
-// from above by max; the other bound may be there as well.
+// from above by max; the other bound may be there as well. What measurements give may be bounded by either.
 type ConstraintApplyConfiguration struct {
-	// metric that is bounded; always of the emitted leaf, on the split that decides.
+	// metric that is bounded, always of the emitted leaf, on the split that decides: Accuracy; AccuracyDrop, the float model's accuracy minus
+	// the leaf's; Agreement, the share of answers that leaf and original model have in common, of an embedding the mean cosine between theirs,
+	// which needs no labels; AUC; MeanIoU, of a class at every position the intersection over union, mean over classes; F1, of several labels,
+	// mean over labels; MeanSquaredError; RelativeError, the error as a share of the target's own spread, without a target of the original's
+	// answers; Sparsity, the share of zeros in the weights that are pruned by default; Clusters, the most distinct codes of a clustered
+	// tensor, 255 where none is; FileBytes; CompressedBytes, of the file under DEFLATE level 9; ArenaBytes, the memory of activations;
+	// LatencyMicros, the median of one sample on one thread of the node it ran on; or the name of one that measurements give.
 	Metric *apiv1alpha1.Metric `json:"metric,omitempty"`
 	// output names the output of the model that the metric is of, as the lines before the first stage do. Default: the main output,
 	// the first with labels.

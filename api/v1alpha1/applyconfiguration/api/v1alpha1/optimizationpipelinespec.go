@@ -32,6 +32,10 @@ type OptimizationPipelineSpecApplyConfiguration struct {
 	Search *SearchApplyConfiguration `json:"search,omitempty"`
 	// constraints must all hold on one leaf. Without any, every stage runs and the last leaf is taken. A status has as many metrics.
 	Constraints []ConstraintApplyConfiguration `json:"constraints,omitempty"`
+	// measurements are programs that measure leaves, for metrics of one's own: what a compiler for the device estimates, or a board
+	// shows. Every leaf is measured, also one that a stage made before. A status has 12 metrics: those that constraints are on first, then
+	// these.
+	Measurements []MeasurementApplyConfiguration `json:"measurements,omitempty"`
 	// selection says which satisfying leaf is taken.
 	Selection *SelectionApplyConfiguration `json:"selection,omitempty"`
 	// runPolicy says how the stages are run: how many at a time, how often, how long.
@@ -143,6 +147,19 @@ func (b *OptimizationPipelineSpecApplyConfiguration) WithConstraints(values ...*
 			panic("nil value passed to WithConstraints")
 		}
 		b.Constraints = append(b.Constraints, *values[i])
+	}
+	return b
+}
+
+// WithMeasurements adds the given value to the Measurements field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the Measurements field.
+func (b *OptimizationPipelineSpecApplyConfiguration) WithMeasurements(values ...*MeasurementApplyConfiguration) *OptimizationPipelineSpecApplyConfiguration {
+	for i := range values {
+		if values[i] == nil {
+			panic("nil value passed to WithMeasurements")
+		}
+		b.Measurements = append(b.Measurements, *values[i])
 	}
 	return b
 }

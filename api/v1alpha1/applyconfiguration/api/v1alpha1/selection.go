@@ -16,7 +16,8 @@ type SelectionApplyConfiguration struct {
 	// strategy: First takes the first leaf that satisfies and skips the rest; Best runs all and takes the satisfying leaf with the
 	// best objective. Default First.
 	Strategy *string `json:"strategy,omitempty"`
-	// objective of strategy Best: least, or of Accuracy, Agreement, AUC, MeanIoU, F1 and Sparsity most. Default CompressedBytes.
+	// objective of strategy Best: least, or of Accuracy, Agreement, AUC, MeanIoU, F1 and Sparsity most; of what a measurement gives,
+	// least. Default CompressedBytes.
 	Objective *apiv1alpha1.Metric `json:"objective,omitempty"`
 }
 

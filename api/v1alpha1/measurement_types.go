@@ -1,0 +1,74 @@
+package v1alpha1
+
+// Measurement is a program that measures a leaf where only it can: a compiler's estimate, a board. It is run once a leaf, with the path of
+// the leaf's file as its last argument, and prints one JSON object: {"metrics": {"npu_cycles": 123}}, with a finite number for every metric
+// that it is to give, or null where the leaf has none. Nothing else is on its standard output; what it says on standard error is for people.
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.unit) || !has(self.metrics)",message="unit is that of a measurement's only metric: give every one of metrics its own"
+type Measurement struct {
+	// name of the measurement and, without metrics, of the metric that it gives.
+	// +required
+	// +kubebuilder:validation:MaxLength=27
+	// +kubebuilder:validation:Pattern=`^[a-z]([a-z0-9_]*[a-z0-9])?$`
+	Name string `json:"name,omitempty"`
+	// command is the program and its arguments; the leaf's path is added. `espalier run` starts it where the manifest lies, if it is
+	// told to by --allow-commands. Clusters run none yet.
+	// +required
+	// +listType=atomic
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=1024
+	Command []string `json:"command,omitempty"`
+	// unit of the metric, for people.
+	// +optional
+	// +kubebuilder:validation:MaxLength=16
+	Unit string `json:"unit,omitempty"`
+	// metrics that it gives. Default: one, of the measurement's name.
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=6
+	Metrics []MeasuredMetric `json:"metrics,omitempty"`
+	// timeoutSeconds bounds one run; what takes longer is killed. Default 600.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=86400
+	TimeoutSeconds *int32 `json:"timeoutSeconds,omitempty"`
+	// retries is how often a run that failed is tried again. Default 1.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=10
+	Retries *int32 `json:"retries,omitempty"`
+}
+
+// MeasuredMetric is a metric that a measurement gives.
+type MeasuredMetric struct {
+	// name of the metric, for constraints and selection.objective.
+	// +required
+	// +kubebuilder:validation:MaxLength=27
+	// +kubebuilder:validation:Pattern=`^[a-z]([a-z0-9_]*[a-z0-9])?$`
+	Name string `json:"name,omitempty"`
+	// unit of the metric, for people.
+	// +optional
+	// +kubebuilder:validation:MaxLength=16
+	Unit string `json:"unit,omitempty"`
+}
+
+// Defaults of a measurement.
+const (
+	DefaultMeasurementTimeout = 600
+	DefaultMeasurementRetries = 1
+)
+
+// Gives are the metrics that the measurement gives.
+func (m *Measurement) Gives() []MeasuredMetric {
+	if len(m.Metrics) > 0 {
+		return m.Metrics
+	}
+	return []MeasuredMetric{{Name: m.Name, Unit: m.Unit}}
+}
+
+// Measured reports whether a metric is one that a measurement gives: their names begin with a small letter.
+func (m Metric) Measured() bool { return m != "" && m[0] >= 'a' && m[0] <= 'z' }

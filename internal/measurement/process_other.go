@@ -1,0 +1,9 @@
+//go:build !unix
+
+package measurement
+
+import "os/exec"
+
+func grouped(*exec.Cmd) {}
+
+func finish(*exec.Cmd) {}
