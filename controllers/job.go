@@ -249,7 +249,7 @@ func (a attempt) container(t v1alpha1.PodTemplate, m mounts) (corev1.Container, 
 // order is what the container is told, as JSON. A dollar is escaped: $(NAME) in a variable's value is Kubernetes's.
 func (a attempt) order(t v1alpha1.PodTemplate) (string, error) {
 	order := stage.Order{
-		Namespace: a.pipeline.Namespace, Pipeline: a.pipeline.Name, UID: a.pipeline.UID, Stage: a.stage.Name, Attempt: a.stage.Attempt,
+		Namespace: a.pipeline.Namespace, Pipeline: a.pipeline.Name, UID: a.pipeline.UID, Created: a.pipeline.CreationTimestamp, Stage: a.stage.Name, Attempt: a.stage.Attempt,
 		InputHash: a.stage.InputHash, Parent: a.stage.Parent, AlgorithmVersion: a.version, Pinned: a.pinned,
 		Spec: *a.pipeline.Spec.DeepCopy(), CacheBytes: cacheLimit(t).Value(),
 		GraceSeconds: v1alpha1.Or(t.TerminationGracePeriodSeconds, v1alpha1.DefaultTermination), Status: a.status, SharedStore: a.shared,

@@ -336,6 +336,8 @@ func TestALeafStaysUnderItsDigestUntilThePublicationAfterTheNext(t *testing.T) {
 		c.t.Helper()
 		c.pipeline.Spec.Constraints = []v1alpha1.Constraint{{Metric: "CompressedBytes", Max: ptr.To(v1alpha1.Decimal(max))}}
 	}
+	foreign := stage.DigestFile(artifact.Digest([]byte("somebody else's")))
+	c.put("s3://compressed", "kws/ns/corners/"+foreign, []byte("somebody else's"))
 	digests := []string{"", "", ""}
 	for i, max := range []string{"1000000", "1", "1"} {
 		if constrain(max); i == 2 {
@@ -368,6 +370,9 @@ func TestALeafStaysUnderItsDigestUntilThePublicationAfterTheNext(t *testing.T) {
 	}
 	if digests[0] == digests[2] || digests[2] == "" {
 		t.Errorf("leaves %q", digests)
+	}
+	if c.get(home+foreign) == nil {
+		t.Error("a leaf that the pipeline did not publish was withdrawn")
 	}
 }
 

@@ -19,15 +19,14 @@ func (s *Store) Publish(ctx context.Context, name string, data []byte) (string, 
 	return s.address + "/" + name, s.objects.write(ctx, name, bytes.NewReader(data), false)
 }
 
-// Withdraw removes leaves that were published in <namespace>/<name>, except those to keep. Other files are not touched: they may be
-// somebody else's.
-func (s *Store) Withdraw(ctx context.Context, folder string, keep []string) error {
+// Withdraw removes leaves that were published in <namespace>/<name>, as far as they are there. Other files are not touched.
+func (s *Store) Withdraw(ctx context.Context, folder string, leaves []string) error {
 	files, err := s.Published(ctx, folder)
 	if err != nil {
 		return err
 	}
 	for _, name := range files {
-		if path.Ext(name) != ".tflite" || slices.Contains(keep, name) {
+		if path.Ext(name) != ".tflite" || !slices.Contains(leaves, name) {
 			continue
 		}
 		if err := s.objects.remove(ctx, folder+"/"+name); err != nil {

@@ -225,7 +225,8 @@ func withdraws(t *testing.T, s *Store) {
 		t.Errorf("published: %v, %v, want %v", files, err, want)
 	}
 	for _, folder := range []string{"ns/name", "ns/other"} {
-		if err := s.Withdraw(t.Context(), folder, []string{"leaves/b.tflite"}); err != nil {
+		leaves := []string{"leaf.tflite", "leaf-" + digest + ".tflite", "leaf-mine.tflite", "leaves/a.tflite", "leaves/c.tflite", "report.html"}
+		if err := s.Withdraw(t.Context(), folder, leaves); err != nil {
 			t.Fatal(err)
 		}
 	}

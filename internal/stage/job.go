@@ -2,15 +2,11 @@ package stage
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"runtime"
-	"slices"
 	"time"
-
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"espalier.dev/espalier/api/v1alpha1"
 	"espalier.dev/espalier/internal/artifact"
@@ -111,8 +107,7 @@ func (j *Job) succeed(ctx context.Context, order *Order, store *artifact.Store, 
 	}
 	log.Warn("an earlier pipeline of this name left files; its leaf is withdrawn, the rest stays until this one publishes",
 		"uri", store.String()+"/"+home, "files", files)
-	keep := slices.DeleteFunc(slices.Clone(files), func(name string) bool { return name == SelectedFile })
-	return fault.As(fault.Storage, store.Withdraw(ctx, home, keep))
+	return fault.As(fault.Storage, store.Withdraw(ctx, home, []string{SelectedFile}))
 }
 
 // reachable refuses paths without a scheme: there is no manifest that they could be beside.
@@ -195,111 +190,3 @@ func checkHash(order *Order) error {
 
 // errVersion says that operator and image do not belong together.
 var errVersion = errors.New("operator and image are of different versions")
-
-// publish writes what was found where people look for it, and removes what an earlier answer left there. The leaf before stays under the
-// name that holds its digest until the next time: somebody may have noted that a moment ago.
-func (j *Job) publish(ctx context.Context, order *Order, store *artifact.Store, outcome *Outcome, log *slog.Logger) error {
-	if order.Status == nil {
-		return fault.As(fault.Spec, fmt.Errorf("%s: status is missing: publish needs it", OrderEnv))
-	}
-	home := Home(order.Namespace, order.Pipeline)
-	outcome.URI = store.String() + "/" + home
-	if err := superseded(ctx, order, store, home); err != nil {
-		return fault.As(fault.Storage, err)
-	}
-	pipeline := &v1alpha1.OptimizationPipeline{
-		TypeMeta:   metav1.TypeMeta{APIVersion: v1alpha1.GroupVersion.String(), Kind: v1alpha1.Kind},
-		ObjectMeta: metav1.ObjectMeta{Namespace: order.Namespace, Name: order.Pipeline, UID: order.UID, Generation: order.Status.ObservedGeneration},
-		Spec:       order.Spec,
-		Status:     concluded(order, outcome.URI),
-	}
-	var keep []string
-	put := func(name string, content []byte) error {
-		at, err := store.Publish(ctx, home+"/"+name, content)
-		if err == nil {
-			log.Info("published", "uri", at, "bytes", len(content))
-			keep = append(keep, name)
-		}
-		return err
-	}
-	found := &Publication{Store: store, Pipeline: pipeline, Tool: j.Tool, Selected: true}
-	err := found.expand(ctx)
-	if err == nil {
-		err = found.Files(ctx, put)
-	}
-	if err == nil {
-		if before := order.Status.Published; before != nil {
-			keep = append(keep, DigestFile(before.Digest))
-		}
-		if pipeline.Status.Published != nil { // that of an earlier generation, where this one came to no answer
-			keep = append(keep, SelectedFile)
-		}
-		err = store.Withdraw(ctx, home, keep)
-	}
-	if errors.Is(err, artifact.ErrNotFound) || errors.Is(err, artifact.ErrDamaged) {
-		err = found.lost(ctx, home, err)
-	}
-	return fault.As(fault.Storage, err)
-}
-
-// superseded reports that a later order to publish was carried out: this one's node was cut off from the cluster for a while, but not from
-// the store. What cannot be read is replaced.
-func superseded(ctx context.Context, order *Order, store *artifact.Store, home string) error {
-	data, err := store.GetPublished(ctx, home+"/"+ResultFile)
-	if errors.Is(err, artifact.ErrNotFound) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	var found v1alpha1.OptimizationPipeline
-	if json.Unmarshal(data, &found) != nil || found.UID != order.UID {
-		return nil
-	}
-	i := slices.IndexFunc(found.Status.Stages, func(s v1alpha1.StageStatus) bool { return s.Name == walk.Publish })
-	if i < 0 {
-		return nil
-	}
-	generation, attempt := order.Status.ObservedGeneration, found.Status.Stages[i].Attempt
-	if found.Generation < generation || found.Generation == generation && attempt <= order.Attempt {
-		return nil
-	}
-	return fmt.Errorf("what is published is newer, of generation %d and attempt %d, not %d and %d: if the pipeline was restored from a backup, remove %s from %s",
-		found.Generation, attempt, generation, order.Attempt, ResultFile, store.String()+"/"+home)
-}
-
-// published reports whether an order to publish was carried out: the result, which is written last, says of which order it is.
-func published(ctx context.Context, order *Order, store *artifact.Store, outcome *Outcome) error {
-	home := Home(order.Namespace, order.Pipeline)
-	data, err := store.GetPublished(ctx, home+"/"+ResultFile)
-	if errors.Is(err, artifact.ErrNotFound) {
-		err = fmt.Errorf("%w: %w", errNoResult, err)
-	}
-	if err != nil {
-		return fault.As(fault.Storage, err)
-	}
-	var found v1alpha1.OptimizationPipeline
-	if err := json.Unmarshal(data, &found); err != nil {
-		return fault.As(fault.Storage, fmt.Errorf("%w: %s: %w", errNoResult, ResultFile, err))
-	}
-	if !slices.ContainsFunc(found.Status.Stages, func(s v1alpha1.StageStatus) bool {
-		return s.Name == walk.Publish && s.State == v1alpha1.StageCompleted && s.InputHash == order.InputHash
-	}) {
-		return fault.As(fault.Storage, fmt.Errorf("%w: what is published is something else", errNoResult))
-	}
-	outcome.URI = store.String() + "/" + home
-	return nil
-}
-
-// concluded is the status as it is once this order is carried out.
-func concluded(order *Order, home string) v1alpha1.OptimizationPipelineStatus {
-	now, status := metav1.Now(), order.Status
-	facts := walk.RecordedFacts(status, status.ObservedGeneration, status.Rerun)
-	facts.Publish = true
-	facts.Stages[walk.Publish] = walk.Fact{State: v1alpha1.StageCompleted, Attempt: order.Attempt, InputHash: order.InputHash, Ended: &now}
-	d := walk.Decide(&order.Spec, facts, now.Time)
-	return d.Status(facts, walk.Shown{
-		Generation: status.ObservedGeneration, Now: now.Time, Previous: status, AlgorithmVersion: status.AlgorithmVersion, Rerun: status.Rerun,
-		PublishedURI: func(digest string) string { return home + "/" + DigestFile(digest) },
-	})
-}

@@ -9,6 +9,7 @@ import (
 	"time"
 	"unicode"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"espalier.dev/espalier/api/v1alpha1"
@@ -36,6 +37,8 @@ type Order struct {
 	Pipeline  string `json:"pipeline"`
 	// UID tells it from others that have its name at other times.
 	UID types.UID `json:"uid,omitempty"`
+	// Created is when it was made: of two that have its name the later one publishes.
+	Created metav1.Time `json:"created,omitzero"`
 	// Stage is walk.Baseline, a stage of the spec or walk.Publish.
 	Stage   string `json:"stage"`
 	Attempt int32  `json:"attempt"`

@@ -87,7 +87,8 @@ func ReadResult(content []byte) (*v1alpha1.OptimizationPipeline, *Searched, erro
 	return w.OptimizationPipeline, w.Searched, nil
 }
 
-// Files hands over every file: leaves, models, the selected leaf, the report, and last the result.
+// Files hands over every file: leaves, models, the selected leaf under its digest, the report, the result, and last the name that stands for
+// the selected leaf, whichever that is.
 func (p *Publication) Files(ctx context.Context, put func(name string, content []byte) error) error {
 	for i := range p.Pipeline.Status.Stages {
 		s := &p.Pipeline.Status.Stages[i]
@@ -106,7 +107,7 @@ func (p *Publication) Files(ctx context.Context, put func(name string, content [
 	if err != nil {
 		return err
 	}
-	if err := p.selected(ctx, put); err != nil {
+	if err := p.selected(ctx, DigestFile, put); err != nil {
 		return err
 	}
 	if err := put(ReportFile, page); err != nil {
@@ -124,7 +125,10 @@ func (p *Publication) Files(ctx context.Context, put func(name string, content [
 	if err != nil {
 		return err
 	}
-	return put(ResultFile, append(data, '\n'))
+	if err := put(ResultFile, append(data, '\n')); err != nil {
+		return err
+	}
+	return p.selected(ctx, func(string) string { return SelectedFile }, put)
 }
 
 // found hands over the plain pipeline that a search found, if it did.
@@ -143,18 +147,13 @@ func (p *Publication) found(put func(name string, content []byte) error) error {
 	return put(FoundFile, append([]byte(head), text...))
 }
 
-// selected hands over the leaf that was taken, if one was: first under the name that holds its digest.
-func (p *Publication) selected(ctx context.Context, put func(name string, content []byte) error) error {
+// selected hands over the leaf that was taken, if one was, under the name that it is given.
+func (p *Publication) selected(ctx context.Context, name func(digest string) string, put func(name string, content []byte) error) error {
 	taken := p.Pipeline.Status.Selected
 	if !p.Selected || taken == nil {
 		return nil
 	}
-	for _, name := range []string{DigestFile(taken.Digest), SelectedFile} {
-		if err := p.copy(ctx, taken.Digest, name, put); err != nil {
-			return err
-		}
-	}
-	return nil
+	return p.copy(ctx, taken.Digest, name(taken.Digest), put)
 }
 
 func (p *Publication) copy(ctx context.Context, digest, name string, put func(string, []byte) error) error {
