@@ -2,6 +2,7 @@ package walk
 
 import (
 	"fmt"
+	"math"
 	"regexp"
 	"strings"
 	"unicode/utf8"
@@ -117,10 +118,13 @@ func (f Fact) lost() bool {
 func (f Fact) Fail(before Fact) Fact {
 	f = f.After(before)
 	if f.LastFailure == nil || f.LastFailure.Attempt < f.Attempt {
+		message := f.Message
 		if !f.mended() {
 			f.Failures++
+		} else if n := mismatches(f.LastFailure); n > 0 {
+			message = fmt.Sprintf("tried %d times: %s", min(n, math.MaxInt32-1)+1, message)
 		}
-		f.LastFailure = &v1alpha1.StageFailure{Attempt: f.Attempt, Time: f.Ended, Message: Truncate(cause(f.Reason, f.Message), v1alpha1.MaxStageMessage)}
+		f.LastFailure = &v1alpha1.StageFailure{Attempt: f.Attempt, Time: f.Ended, Message: Truncate(cause(f.Reason, message), v1alpha1.MaxStageMessage)}
 	}
 	return f
 }

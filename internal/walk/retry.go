@@ -2,6 +2,8 @@ package walk
 
 import (
 	"fmt"
+	"regexp"
+	"strconv"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -24,6 +26,28 @@ func retriesOf(spec *v1alpha1.OptimizationPipelineSpec, f Fact) int32 {
 // mended reports whether it failed for what is mended elsewhere than in the pipeline, sooner or later: it is tried again without end, and
 // counts against no retry.
 func (f Fact) mended() bool { return f.State == v1alpha1.StageFailed && f.Reason == ReasonVersion }
+
+var triedPattern = regexp.MustCompile(`^tried (\d+) times: `)
+
+// mismatches returns how many attempts, one after the other, failed for the version of their image. The last one's message says it.
+func mismatches(last *v1alpha1.StageFailure) int32 {
+	if last == nil {
+		return 0
+	}
+	reason, message := splitCause(last.Message)
+	if reason != ReasonVersion {
+		return 0
+	}
+	m := triedPattern.FindStringSubmatch(message)
+	if m == nil {
+		return 1
+	}
+	n, err := strconv.ParseInt(m[1], 10, 32)
+	if err != nil {
+		return 1
+	}
+	return int32(n)
+}
 
 // failed decides between another attempt and giving up.
 func (w *walk) failed(s *Stage) {
@@ -67,8 +91,8 @@ func (w *walk) retryAt(s *Stage) time.Time {
 	}
 	wait := time.Duration(v1alpha1.Or(w.spec.RunPolicy.BackoffSeconds, v1alpha1.DefaultBackoffSeconds)) * time.Second
 	times := s.fact.failures()
-	if s.fact.mended() { // not without a pause; every attempt that did not count otherwise may have been one
-		wait, times = max(wait, time.Second), s.fact.Attempt-s.fact.Failures
+	if s.fact.mended() { // not without a pause
+		wait, times = max(wait, time.Second), mismatches(s.fact.LastFailure)
 	}
 	for range times - 1 {
 		wait = max(wait, min(2*wait, maxBackoff)) // one that was asked for may be longer
