@@ -1,10 +1,12 @@
 package main
 
 import (
+	"archive/zip"
 	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"math"
 	"os"
 	"path/filepath"
@@ -12,6 +14,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 
 	"espalier.dev/espalier/api/v1alpha1"
 	"espalier.dev/espalier/internal/fault"
@@ -32,6 +36,42 @@ type walked struct {
 }
 
 // walkCase runs a case's manifest, edited by pairs of old and new text.
+// associated are the files that are appended to a model, by name.
+func associated(t *testing.T, model []byte) map[string]string {
+	t.Helper()
+	archive, err := zip.NewReader(bytes.NewReader(model), int64(len(model)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := map[string]string{}
+	for _, f := range archive.File {
+		content, err := archive.Open(f.Name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := io.ReadAll(content)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files[f.Name] = string(text)
+	}
+	return files
+}
+
+// metadata is what TFLite's metadata tools say of a model.
+func metadata(t *testing.T, model []byte) string {
+	t.Helper()
+	m, err := tflite.Read(model)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, ok := m.Metadata("TFLITE_METADATA")
+	if !ok {
+		t.Error("TFLITE_METADATA is gone")
+	}
+	return string(data)
+}
+
 func walkCase(t *testing.T, name, manifest string, edits ...string) *walked {
 	t.Helper()
 	folder, err := filepath.Abs(filepath.Join(cases, name))
@@ -392,8 +432,16 @@ var expectations = map[string]func(t *testing.T, name string){
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !bytes.Contains(leaf, []byte("labels.txt")) {
-			w.says("associated files")
+		given, err := os.ReadFile(filepath.Join(cases, name, "model.tflite"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.says("associated files")
+		if diff := cmp.Diff(associated(t, given), associated(t, leaf)); diff != "" || len(associated(t, leaf)) == 0 {
+			t.Errorf("associated files: %s", diff)
+		}
+		if diff := cmp.Diff(metadata(t, given), metadata(t, leaf)); diff != "" {
+			t.Errorf("TFLITE_METADATA: %s", diff)
 		}
 	},
 	"75-channel-shuffle-dynamic-batch": func(t *testing.T, name string) { walkCase(t, name, "pipeline.yaml").near(0.02, 0.04) },

@@ -92,7 +92,11 @@ func ReadSignature(data []byte, key string, samples ...[]int) (*Network, error) 
 		notes = append(notes, signature)
 	}
 	if files := tflite.Associated(data); len(files) > 0 {
-		notes = append(notes, fmt.Sprintf("associated files are appended to the model, %s: models and leaves do not have them, append them again", strings.Join(files[:min(len(files), 5)], ", ")))
+		kept := "models and leaves have them too"
+		if given.Archive == nil {
+			kept = "their archive is damaged, models and leaves do not have them"
+		}
+		notes = append(notes, fmt.Sprintf("associated files are appended to the model, %s: %s", strings.Join(files[:min(len(files), 5)], ", "), kept))
 	}
 	o := &origin{given: given, model: normal, io: Int8, notes: notes, rewritten: rewritten, selected: selected}
 	moved := identity(len(normal.Subgraph().Tensors))

@@ -17,6 +17,8 @@ type Model struct {
 	// Unsigned says that Normalise made the weights int8 which the file has as uint8: LiteRT multiplies the scales of such layers as
 	// float32. What is written is int8 and no longer so.
 	Unsigned bool
+	// Archive is the zip archive of associated files, such as labels.txt, that TFLite's metadata tools append to a model; nil without.
+	Archive []byte
 }
 
 // maxElements bounds the elements of one tensor; LiteRT addresses them with int32.
@@ -42,7 +44,7 @@ func Read(data []byte) (*Model, error) {
 	if err := verifyLayout(data); err != nil {
 		return nil, err
 	}
-	m := &Model{ModelT: schema.GetRootAsModel(data, 0).UnPack()}
+	m := &Model{ModelT: schema.GetRootAsModel(data, 0).UnPack(), Archive: archiveOf(data)}
 	if err := m.loadOutside(data); err != nil {
 		return nil, err
 	}
@@ -88,7 +90,7 @@ func (m *Model) loadOutside(data []byte) error {
 
 // Clone returns a deep copy, but for bytes such as constants: nothing changes these in place (SetData replaces them), and both share them.
 func (m *Model) Clone() *Model {
-	return &Model{deepCopy(m.ModelT), m.Unsigned}
+	return &Model{deepCopy(m.ModelT), m.Unsigned, m.Archive}
 }
 
 // Subgraph returns the primary subgraph.

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
@@ -367,6 +368,61 @@ func TestFilesThatAModelCarriesAreNamed(t *testing.T) {
 		if got := tflite.Associated(data); got != nil {
 			t.Errorf("%s carries %q", name, got)
 		}
+	}
+}
+
+// Readers of TFLite models take the offsets of an archive for those of the whole file, wherever the model ends that it is appended to.
+func TestAssociatedFilesFollowTheModel(t *testing.T) {
+	var archive bytes.Buffer
+	w := zip.NewWriter(&archive)
+	for name, method := range map[string]uint16{"labels.txt": zip.Store} {
+		f, err := w.CreateHeader(&zip.FileHeader{Name: name, Method: method})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := f.Write([]byte("cat\ndog\n")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(w.SetComment("labels"), w.Close()); err != nil {
+		t.Fatal(err)
+	}
+	m, err := tflite.Read(append(marshal(t, small()), archive.Bytes()...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m = m.Clone()
+	m.SetMetadata("more", make([]byte, 1000)) // the model ends elsewhere
+	file := marshal(t, m)
+	end := bytes.LastIndex(file, []byte("PK\x05\x06"))
+	directory := int(binary.LittleEndian.Uint32(file[end+16:]))
+	if !bytes.HasPrefix(file[directory:], []byte("PK\x01\x02")) {
+		t.Fatalf("no directory at byte %d", directory)
+	}
+	if at := binary.LittleEndian.Uint32(file[directory+42:]); !bytes.HasPrefix(file[at:], []byte("PK\x03\x04")) {
+		t.Errorf("no file at byte %d", at)
+	}
+	if !bytes.HasSuffix(file, []byte("labels")) {
+		t.Error("the comment is gone")
+	}
+	again, err := tflite.Read(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if second := marshal(t, again); !bytes.Equal(second, file) {
+		t.Errorf("%d bytes read and written again are %d", len(file), len(second))
+	}
+	r, err := zip.NewReader(bytes.NewReader(file), int64(len(file)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text, err := fs.ReadFile(r, "labels.txt"); err != nil || string(text) != "cat\ndog\n" {
+		t.Errorf("%q, %v", text, err)
+	}
+	damaged := append(marshal(t, small()), archive.Bytes()...)
+	copy(damaged[len(damaged)-archive.Len():], "none") // no file where the directory says
+	if m, err := tflite.Read(damaged); err != nil || m.Archive != nil {
+		t.Errorf("a damaged archive: %d bytes, %v", len(m.Archive), err)
 	}
 }
 

@@ -16,7 +16,7 @@ import (
 const maxFile = 1<<31 - 1
 
 // Marshal checks the model and returns it as a file: buffers aligned to 16 bytes, operator versions and min_runtime_version
-// recomputed. The model itself is not changed.
+// recomputed, the archive of associated files at its end. The model itself is not changed.
 func (m *Model) Marshal() ([]byte, error) {
 	if err := m.Check(); err != nil {
 		return nil, err
@@ -36,7 +36,7 @@ func (m *Model) Marshal() ([]byte, error) {
 	b := flatbuffers.NewBuilder(size + size/8)
 	defer schema.ShareVectors(b)()
 	b.FinishWithFileIdentifier(lean(&out).Pack(b), []byte("TFL3"))
-	return b.FinishedBytes(), nil
+	return m.withArchive(b.FinishedBytes())
 }
 
 // WriteFile writes the model to a file that appears whole or not at all.
