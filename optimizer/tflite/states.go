@@ -1,0 +1,133 @@
+package tflite
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"slices"
+
+	"espalier.dev/espalier/optimizer/tflite/schema"
+)
+
+// StatesName is the metadata entry that pairs the inputs and outputs by which a network hands its state on.
+const StatesName = "espalier.states"
+
+// StatePair is state that a network hands on from step to step: what Output gives is the next step's Input. Both are names, of the
+// signature or of tensors.
+type StatePair struct {
+	Input  string `json:"input"`
+	Output string `json:"output"`
+}
+
+// SetStates records which inputs and outputs are state.
+func (m *Model) SetStates(pairs []StatePair) error {
+	m.DeleteMetadata(StatesName)
+	if len(pairs) == 0 {
+		return nil
+	}
+	if _, err := m.statesOf(pairs); err != nil {
+		return err
+	}
+	data, err := json.Marshal(pairs)
+	if err != nil {
+		return err
+	}
+	m.SetMetadata(StatesName, data)
+	return nil
+}
+
+// States are the inputs and outputs, as tensors of the primary subgraph, that the file's metadata calls state; none without an entry.
+func (m *Model) States() ([][2]int, error) {
+	data, ok := m.Metadata(StatesName)
+	if !ok {
+		return nil, nil
+	}
+	var pairs []StatePair
+	decoder := json.NewDecoder(bytes.NewReader(data))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(&pairs); err != nil {
+		return nil, wrong("metadata "+StatesName, "%v", err)
+	}
+	return m.statesOf(pairs)
+}
+
+// statesOf finds the tensors of pairs.
+func (m *Model) statesOf(pairs []StatePair) ([][2]int, error) {
+	g := m.Subgraph()
+	taken := map[int]string{}
+	find := func(kind, name string, border []int32) (int, error) {
+		names := m.borderNames(border, kind == "output")
+		for k, t := range border {
+			if !slices.Contains(names[k], name) {
+				continue
+			}
+			if before, ok := taken[int(t)]; ok {
+				return 0, fmt.Errorf("state: the %s %q is that of two states (%s)", kind, name, before)
+			}
+			taken[int(t)] = name
+			return int(t), nil
+		}
+		var all []string
+		for _, n := range names {
+			all = append(all, n[0])
+		}
+		return 0, fmt.Errorf("state: the model has no %s %q; it has %q", kind, name, all)
+	}
+	var out [][2]int
+	for _, p := range pairs {
+		in, err := find("input", p.Input, g.Inputs)
+		if err != nil {
+			return nil, err
+		}
+		y, err := find("output", p.Output, g.Outputs)
+		if err != nil {
+			return nil, err
+		}
+		if a, b := g.Tensors[in], g.Tensors[y]; !slices.Equal(a.Shape, b.Shape) || a.Type != b.Type {
+			return nil, fmt.Errorf("state: input %q is %s %v, output %q %s %v: what a step gives is the next one's input, so they are alike", p.Input, a.Type, a.Shape, p.Output, b.Type, b.Shape)
+		}
+		out = append(out, [2]int{in, y})
+	}
+	return out, nil
+}
+
+// borderNames are the names of inputs or outputs: those of signatures, then the tensor's.
+func (m *Model) borderNames(border []int32, outputs bool) [][]string {
+	names := make([][]string, len(border))
+	for k, t := range border {
+		for _, s := range m.SignatureDefs {
+			entries := s.Inputs
+			if outputs {
+				entries = s.Outputs
+			}
+			for _, e := range entries {
+				if s.SubgraphIndex == 0 && int32(e.TensorIndex) == t {
+					names[k] = append(names[k], e.Name)
+				}
+			}
+		}
+		names[k] = append(names[k], m.Subgraph().Tensors[t].Name)
+	}
+	return names
+}
+
+// AddOp appends an operator to a subgraph and returns it. Options may be nil.
+func (m *Model) AddOp(g *schema.SubGraphT, code schema.BuiltinOperator, kind schema.BuiltinOptions, options any, inputs, outputs []int32) *schema.OperatorT {
+	o := m.NewOp(code, kind, options, inputs, outputs)
+	g.Operators = append(g.Operators, o)
+	return o
+}
+
+// NewOp is an operator that is in no subgraph yet.
+func (m *Model) NewOp(code schema.BuiltinOperator, kind schema.BuiltinOptions, options any, inputs, outputs []int32) *schema.OperatorT {
+	at := slices.IndexFunc(m.OperatorCodes, func(c *schema.OperatorCodeT) bool { return c.BuiltinCode == code })
+	if at < 0 {
+		at = len(m.OperatorCodes)
+		m.OperatorCodes = append(m.OperatorCodes, &schema.OperatorCodeT{BuiltinCode: code, DeprecatedBuiltinCode: int8(min(code, 127)), Version: 1})
+	}
+	o := &schema.OperatorT{OpcodeIndex: uint32(at), Inputs: inputs, Outputs: outputs}
+	if options != nil {
+		o.BuiltinOptions = &schema.BuiltinOptionsT{Type: kind, Value: options}
+	}
+	return o
+}
