@@ -31,16 +31,33 @@ func NetworkOf(m *tflite.Model) *Network {
 		add(tensor)
 		return out
 	}
+	state := statesOf(m)
 	for _, t := range g.Inputs {
+		if state[t] {
+			continue
+		}
 		n.Inputs = append(n.Inputs, Input{
 			Names: names(t, func(s *schema.SignatureDefT) []*schema.TensorMapT { return s.Inputs }), Shape: sampleShape(g.Tensors[t]),
 			Integer: integer(g.Tensors[t])})
 	}
 	for _, t := range g.Outputs {
+		if state[t] {
+			continue
+		}
 		n.Outputs = append(n.Outputs, Output{
 			Names: names(t, func(s *schema.SignatureDefT) []*schema.TensorMapT { return s.Outputs }), Shape: sampleShape(g.Tensors[t])})
 	}
 	return n
+}
+
+// statesOf are the inputs and outputs that a network hands its state on by: samples have none of them.
+func statesOf(m *tflite.Model) map[int32]bool {
+	pairs, _ := m.States() // what is wrong with them is said where the network is read
+	state := map[int32]bool{}
+	for _, p := range pairs {
+		state[int32(p[0])], state[int32(p[1])] = true, true
+	}
+	return state
 }
 
 // integer reports whether a tensor holds integers that stand for themselves: ids, or pixels that the network scales.

@@ -174,6 +174,10 @@ func (o LeafOptions) quantization(n *Network) quantize.Options {
 		io = n.from.io
 	}
 	q := quantize.Options{KeepFloat: o.KeepFloat, PerTensorDense: o.PerTensorDense, Known: n.ranges(), Float: n.floatOperators()}
+	if s := n.from.stream; s != nil {
+		q.Alike = s.alike()
+		q.Known = known(q.Known, q.Alike)
+	}
 	q.Width, q.Bits, q.Rules, q.Packed = o.Activations.width(), o.Weights.bits(), o.rules(), n.packed()
 	if io == Float32 {
 		q.IO = quantize.IOFloat32
@@ -388,7 +392,10 @@ func (r *Run) leaf(ctx context.Context, out *Outcome) (err error) {
 		return wrap("the emitted leaf does not agree with the network", err)
 	}
 	out.SNR, err = leaf.SNR(ctx, out.Network.model, q.plan, emitted, r.feed(checked), min(snrSamples, len(checked)))
-	return err
+	if err != nil || n.from.stream == nil {
+		return err
+	}
+	return r.toStep(ctx, n, out, q, weights)
 }
 
 // shapes are those that the leaf's inputs, outputs and weights have: the original's, without the channels that were cut.

@@ -42,6 +42,7 @@ type origin struct {
 	weights     Weights // those of a quantized network likewise
 	notes       []string
 	rewritten   bool
+	stream      *streaming // of a network that keeps state; nil of others
 	selected    bool // another subgraph than the file's primary one is worked on
 }
 
@@ -83,10 +84,18 @@ func ReadSignature(data []byte, key string, samples ...[]int) (*Network, error) 
 	if err != nil {
 		return nil, err
 	}
-	if at := ir.KeepsState(normal); at != "" {
-		return nil, fmt.Errorf("%s: the network keeps state from call to call: such networks are inspected, evaluated and compared, not optimized; give a float model of whole sequences, or one whose state is an input and an output", at)
-	}
 	notes = append(notes, decided...)
+	streaming, unrolled, err := openStream(normal, samples)
+	if err != nil {
+		return nil, err
+	}
+	if streaming != nil {
+		normal = unrolled.Model
+		notes = append(notes, fmt.Sprintf("the network keeps state: trained, calibrated and checked as the %d steps that a sample has, each sample beginning with zeros; leaves are one step, as the file is", unrolled.Steps))
+	}
+	if at := ir.KeepsState(normal); at != "" {
+		return nil, fmt.Errorf("%s keeps state that no variable and no input shows: such networks are inspected, evaluated and compared, not optimized; give a model that keeps it in variables, or whose state is an input and an output", at)
+	}
 	rewritten := selected || len(notes) > 0
 	if signature != "" {
 		notes = append(notes, signature)
@@ -98,7 +107,7 @@ func ReadSignature(data []byte, key string, samples ...[]int) (*Network, error) 
 		}
 		notes = append(notes, fmt.Sprintf("associated files are appended to the model, %s: %s", strings.Join(files[:min(len(files), 5)], ", "), kept))
 	}
-	o := &origin{given: given, model: normal, io: Int8, notes: notes, rewritten: rewritten, selected: selected}
+	o := &origin{given: given, model: normal, io: Int8, notes: notes, rewritten: rewritten, selected: selected, stream: streaming}
 	moved := identity(len(normal.Subgraph().Tensors))
 	if o.int8 = computesInt8(normal); o.int8 {
 		if ir.OpenSizes(given) {
@@ -121,6 +130,11 @@ func (o *origin) importInt8(m *tflite.Model) (moved []int, err error) {
 	imported, err := quantize.ImportInt8(m)
 	if err != nil {
 		return nil, err
+	}
+	if o.stream != nil {
+		if err := o.stream.imported(imported); err != nil {
+			return nil, err
+		}
 	}
 	o.model, o.float = imported.Model, imported.Float
 	o.integers, o.ranges = map[ID]quantize.Weights{}, map[ID]quantize.Params{}

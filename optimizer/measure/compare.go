@@ -10,6 +10,7 @@ import (
 	"espalier.dev/espalier/optimizer/exec/integer"
 	"espalier.dev/espalier/optimizer/interval"
 	"espalier.dev/espalier/optimizer/ir"
+	"espalier.dev/espalier/optimizer/stream"
 	"espalier.dev/espalier/optimizer/tflite"
 	"espalier.dev/espalier/optimizer/tflite/schema"
 )
@@ -140,6 +141,9 @@ func load(which string, data []byte, source dataset.Source) (*loaded, error) {
 	if err == nil && source != nil {
 		_, err = ir.Specialize(m, dataset.Shapes(source))
 	}
+	if err == nil && source != nil {
+		err = unrolled(m, dataset.Shapes(source))
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%s model: %w", which, err)
 	}
@@ -148,6 +152,23 @@ func load(which string, data []byte, source dataset.Source) (*loaded, error) {
 		return nil, fmt.Errorf("%s model: %w", which, err)
 	}
 	return &loaded{model: m, exec: exec, graph: exec.Graph()}, nil
+}
+
+// unrolled makes a network that keeps state one of whole sequences, in which only the last step's tensors have names: those are compared.
+func unrolled(m *tflite.Model, samples [][]int) error {
+	_, u, err := stream.Sequence(m, samples)
+	if err != nil || u == nil {
+		return err
+	}
+	named := map[int]bool{}
+	for t, of := range u.Tensor {
+		if of == stream.None || named[of] {
+			u.Model.Subgraph().Tensors[t].Name = ""
+		}
+		named[of] = true
+	}
+	m.ModelT = u.Model.ModelT
+	return nil
 }
 
 // names finds tensors by name; those that share a name with another are left out. Tensors that neither hold a constant nor are

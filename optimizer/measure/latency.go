@@ -12,7 +12,7 @@ import (
 	"espalier.dev/espalier/optimizer/exec/integer"
 )
 
-// Latency is how long one sample takes, in microseconds.
+// Latency is how long one sample takes, in microseconds; one step of a network that keeps state.
 type Latency struct {
 	P50, P90, P99 float64
 	Runs          int
@@ -27,7 +27,7 @@ type LatencyOptions struct {
 // TimeLatency runs a model sample by sample for about the budget, at least 5 and at most 10,000 runs, after a few runs that are
 // not counted. Setting the input is not part of a run.
 func TimeLatency(ctx context.Context, model []byte, source dataset.Source, o LatencyOptions) (Latency, error) {
-	m, err := read(model, dataset.Shapes(source)...)
+	m, steps, err := read(model, dataset.Shapes(source)...)
 	if err != nil {
 		return Latency{}, err
 	}
@@ -61,7 +61,7 @@ func TimeLatency(ctx context.Context, model []byte, source dataset.Source, o Lat
 			return Latency{}, err
 		}
 		if took := time.Since(begin); i >= warm {
-			times = append(times, float64(took.Nanoseconds())/1e3/float64(exec.Batch()))
+			times = append(times, float64(took.Nanoseconds())/1e3/float64(exec.Batch()*steps))
 		}
 	}
 	slices.Sort(times)

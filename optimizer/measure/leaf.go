@@ -3,11 +3,13 @@ package measure
 import (
 	"context"
 	"fmt"
+	"maps"
 	"time"
 
 	"espalier.dev/espalier/optimizer/dataset"
 	"espalier.dev/espalier/optimizer/exec/integer"
 	"espalier.dev/espalier/optimizer/ir"
+	"espalier.dev/espalier/optimizer/stream"
 	"espalier.dev/espalier/optimizer/target"
 	"espalier.dev/espalier/optimizer/tflite"
 )
@@ -42,7 +44,7 @@ type Result struct {
 // Leaf measures an emitted file on a source: all metrics it can have. The file is read anew, so that what is measured is what was
 // written.
 func Leaf(ctx context.Context, model []byte, source dataset.Source, o LeafOptions) (*Result, error) {
-	m, err := read(model, dataset.Shapes(source)...)
+	m, err := specialized(model, dataset.Shapes(source)...)
 	if err != nil {
 		return nil, err
 	}
@@ -53,8 +55,18 @@ func Leaf(ctx context.Context, model []byte, source dataset.Source, o LeafOption
 	if err != nil {
 		return nil, err
 	}
-	exec, err := compile(m, o.Batch, arithmetic(o.Target)...)
+	exec, err := integer.Compile(m, 0)
 	if err != nil {
+		return nil, err
+	}
+	file := Metrics{}
+	if err := file.ofFile(model, m, exec, o.Clustered); err != nil {
+		return nil, err
+	}
+	if _, err := stream.Whole(m, dataset.Shapes(source)); err != nil {
+		return nil, err
+	}
+	if exec, err = compile(m, o.Batch, arithmetic(o.Target)...); err != nil {
 		return nil, err
 	}
 	answers, err := run(ctx, exec, source, o.Options)
@@ -62,9 +74,7 @@ func Leaf(ctx context.Context, model []byte, source dataset.Source, o LeafOption
 		return nil, err
 	}
 	r := &Result{Answers: answers, Metrics: answers.Metrics(o.Original)}
-	if err := r.Metrics.ofFile(model, m, exec, o.Clustered); err != nil {
-		return nil, err
-	}
+	maps.Copy(r.Metrics, file)
 	switch {
 	case arena > 0:
 		r.Metrics[ArenaBytes] = float64(arena)
@@ -111,8 +121,18 @@ func arenaOn(model []byte, t *target.Target) (int, error) {
 	return memory.Bytes, nil
 }
 
-// read reads a model and gives its shapes their numbers; samples are the shapes of its inputs' samples.
-func read(model []byte, samples ...[]int) (*tflite.Model, error) {
+// read reads a model as it is run over samples of the given shapes: all its shapes are numbers, and one that keeps state is the network
+// of whole sequences. steps are those of a sample, 1 of a network without state.
+func read(model []byte, samples ...[]int) (m *tflite.Model, steps int, err error) {
+	if m, err = specialized(model, samples...); err != nil {
+		return nil, 0, err
+	}
+	steps, err = stream.Whole(m, samples)
+	return m, max(1, steps), err
+}
+
+// specialized reads a model and gives its shapes their numbers; samples are the shapes of its inputs' samples.
+func specialized(model []byte, samples ...[]int) (*tflite.Model, error) {
 	m, err := tflite.Read(model)
 	if err != nil {
 		return nil, err
@@ -123,7 +143,7 @@ func read(model []byte, samples ...[]int) (*tflite.Model, error) {
 
 // File returns the metrics that need no samples. Where the size of an input is open, samples are the shapes of the inputs' samples.
 func File(model []byte, list []Clustered, samples ...[]int) (Metrics, error) {
-	m, err := read(model, samples...)
+	m, err := specialized(model, samples...)
 	if err != nil {
 		return nil, err
 	}

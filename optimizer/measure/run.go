@@ -44,7 +44,7 @@ func (a *Answers) Len() int { return a.samples }
 // Run runs a model, float or int8, over a source. Errors name what does not fit: more than one input, another input shape, labels
 // past the outputs, an operator that cannot be run.
 func Run(ctx context.Context, model []byte, source dataset.Source, o Options) (*Answers, error) {
-	m, err := read(model, dataset.Shapes(source)...)
+	m, _, err := read(model, dataset.Shapes(source)...)
 	if err != nil {
 		return nil, err
 	}

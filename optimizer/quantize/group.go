@@ -147,6 +147,21 @@ func (b *builder) holdsIDs(t int) bool {
 	})
 }
 
+// uniteAlike joins the tensors that are to share a quantization by the options.
+func (b *builder) uniteAlike() {
+	first := map[int]int{} // by class
+	for t, class := range b.Options.Alike {
+		if class == None || !b.active[t] {
+			continue
+		}
+		if s, ok := first[class]; !ok {
+			first[class] = t
+		} else if b.wide[s] == b.wide[t] {
+			b.joinIfAlike(s, t)
+		}
+	}
+}
+
 // unite joins what must share a quantization and notes for every operand the tensor whose group it is read in.
 func (b *builder) unite() {
 	for i := range b.Graph.Nodes {

@@ -44,6 +44,8 @@ type Options struct {
 	Known map[int]Params
 	// Float are nodes that stay float, by index: those that ImportInt8 found float.
 	Float map[int]bool
+	// Alike are classes of tensors that share one quantization whatever connects them, by tensor index; None for the others. Nil: none.
+	Alike []int
 }
 
 // Width is how wide activations are.
@@ -163,6 +165,7 @@ func NewPlan(g *ir.Graph, options Options) (*Plan, error) {
 		}
 	}
 	b.mark()
+	b.uniteAlike()
 	b.unite()
 	b.number()
 	b.sources()

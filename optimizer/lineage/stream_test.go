@@ -1,0 +1,108 @@
+package lineage
+
+import (
+	"context"
+	"slices"
+	"testing"
+
+	"espalier.dev/espalier/optimizer/measure"
+	"espalier.dev/espalier/optimizer/tflite"
+	"espalier.dev/espalier/optimizer/tflite/schema"
+)
+
+const streams = "../exec/integer/testdata/streaming/"
+
+// streamed reads a network with state of the integer executor's goldens, for samples of eight steps.
+func streamed(t *testing.T, name string, states []tflite.StatePair) *Network {
+	t.Helper()
+	m, err := tflite.ReadFile(streams + name + ".tflite")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := m.SetStates(states); err != nil {
+		t.Fatal(err)
+	}
+	shape := []int{8}
+	for _, d := range m.Subgraph().Tensors[m.Subgraph().Inputs[0]].Shape[1:] {
+		shape = append(shape, int(d))
+	}
+	content, err := m.Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, err := Read(content, shape)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// Every technique, in the order of a tree, works on networks with state; leaves are one step, of the file's form, and keep what was found.
+func TestNetworksWithStateGoThroughTheTree(t *testing.T) {
+	for _, name := range []string{"ring_f32", "ring_int8"} {
+		t.Run(name, func(t *testing.T) {
+			n := streamed(t, name, nil)
+			run := fast(n)
+			run.Data = samples(48, 3, numbers(n)...)
+			baseline, err := run.Baseline(context.Background(), n)
+			if err != nil {
+				t.Fatal(err)
+			}
+			checkStepLeaf(t, n, baseline.Leaf)
+			for _, technique := range []Technique{half, Quantize{}, eight, Quantize{}} {
+				out, err := run.Apply(context.Background(), n, technique)
+				if err != nil {
+					t.Fatalf("%s: %v", technique, err)
+				}
+				checkStepLeaf(t, n, out.Leaf)
+				if len(out.Promises) == 0 {
+					t.Errorf("%s: nothing is promised of the leaf", technique)
+				}
+				if out.Verification == nil || len(out.SNR) == 0 {
+					t.Errorf("%s: the leaf was not checked", technique)
+				}
+				if !out.Network.Final() {
+					again, err := n.Next(stored(t, out.Network.Model()))
+					if err != nil {
+						t.Fatal(err)
+					}
+					n = again
+				}
+			}
+		})
+	}
+}
+
+// checkStepLeaf checks that a leaf is a step in int8, with the borders of the file and nothing converted inside.
+func checkStepLeaf(t *testing.T, n *Network, m *tflite.Model) {
+	t.Helper()
+	given, leaf := n.Given().Subgraph(), m.Subgraph()
+	if len(given.Inputs) != len(leaf.Inputs) || len(given.Outputs) != len(leaf.Outputs) {
+		t.Fatalf("%d inputs and %d outputs, the file has %d and %d", len(leaf.Inputs), len(leaf.Outputs), len(given.Inputs), len(given.Outputs))
+	}
+	for i, at := range leaf.Inputs {
+		if !slices.Equal(leaf.Tensors[at].Shape, given.Tensors[given.Inputs[i]].Shape) {
+			t.Errorf("input %d is %v, the file's %v", i, leaf.Tensors[at].Shape, given.Tensors[given.Inputs[i]].Shape)
+		}
+	}
+	for i, o := range leaf.Operators {
+		switch code, _ := m.Op(o); code {
+		case schema.BuiltinOperatorQUANTIZE, schema.BuiltinOperatorDEQUANTIZE:
+			t.Errorf("operator %d is %s", i, code)
+		}
+	}
+	if data, err := m.Marshal(); err != nil {
+		t.Error(err)
+	} else if _, err := measure.File(data, nil); err != nil {
+		t.Error(err)
+	}
+}
+
+// numbers is the shape of a network's samples.
+func numbers(n *Network) (shape []int) {
+	g := n.Model().Subgraph()
+	for _, d := range g.Tensors[g.Inputs[0]].Shape[1:] {
+		shape = append(shape, int(d))
+	}
+	return shape
+}
