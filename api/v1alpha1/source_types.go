@@ -75,6 +75,28 @@ type NetworkSource struct {
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=256
 	Signature string `json:"signature,omitempty"`
+	// states are the inputs and outputs by which the network hands its state on from step to step, in pairs: samples then are sequences
+	// of steps, and the first step finds zeros. What a network keeps in variables needs no pair.
+	// +optional
+	// +listType=map
+	// +listMapKey=input
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=64
+	States []StatePair `json:"states,omitempty"`
+}
+
+// StatePair is state that a step hands on to the next.
+type StatePair struct {
+	// input is what a step finds: the name of an input, as the signature has it.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=256
+	Input string `json:"input,omitempty"`
+	// output is what the step before left: the name of an output of the same shape.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=256
+	Output string `json:"output,omitempty"`
 }
 
 // ArtifactStore is where models, leaves, checkpoints and reports are kept, by content. Pipelines may share one: what one computed the

@@ -22,6 +22,7 @@ func newCompareCommand(streams *ioStreams) *cobra.Command {
 	var data dataFlags
 	var samples int
 	var signature, name, explorer string
+	var states stateFlags
 	cmd := &cobra.Command{
 		Use:     "compare A B [--dataset DATA]",
 		Short:   "Show how far model B is from model A: outputs, layers, weights",
@@ -39,10 +40,16 @@ func newCompareCommand(streams *ioStreams) *cobra.Command {
 				return fault.As(fault.Spec, errors.New("--target says in how many answers the device differs, and needs --dataset"))
 			}
 			a, err := readSignature(args[0], signature)
+			if err == nil {
+				a, err = states.write(a)
+			}
 			if err != nil {
 				return err
 			}
 			b, err := readSignature(args[1], signature)
+			if err == nil {
+				b, err = states.write(b)
+			}
 			if err != nil {
 				return err
 			}
@@ -87,6 +94,7 @@ func newCompareCommand(streams *ioStreams) *cobra.Command {
 	format.addFlag(cmd)
 	data.add(cmd, false)
 	targetFlag(cmd, &name)
+	states.add(cmd)
 	cmd.Flags().StringVar(&explorer, "model-explorer", "", "folder for B's overlays in Model Explorer: error.json, zeros.json, codes.json")
 	cmd.Flags().StringVar(&signature, "signature", "", "signature to compare, of models with several; default: serving_default, else the file's first")
 	cmd.Flags().IntVar(&samples, "layer-samples", 16, "samples to compare outputs and layers on, value by value")

@@ -19,6 +19,7 @@ func newEvaluateCommand(streams *ioStreams) *cobra.Command {
 	var format output
 	var data dataFlags
 	var original, signature, device string
+	var states stateFlags
 	var workers int
 	cmd := &cobra.Command{
 		Use:   "evaluate MODEL --dataset DATA",
@@ -28,6 +29,9 @@ func newEvaluateCommand(streams *ioStreams) *cobra.Command {
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			content, err := readSignature(args[0], signature)
+			if err == nil {
+				content, err = states.write(content)
+			}
 			if err != nil {
 				return err
 			}
@@ -43,6 +47,9 @@ func newEvaluateCommand(streams *ioStreams) *cobra.Command {
 			}
 			if original != "" {
 				other, err := readSignature(original, signature)
+				if err == nil {
+					other, err = states.write(other)
+				}
 				if err != nil {
 					return err
 				}
@@ -89,6 +96,7 @@ func newEvaluateCommand(streams *ioStreams) *cobra.Command {
 	format.addFlag(cmd)
 	data.add(cmd, true)
 	targetFlag(cmd, &device)
+	states.add(cmd)
 	cmd.Flags().StringVar(&original, "original", "", "model to measure AccuracyDrop and Agreement against")
 	cmd.Flags().StringVar(&signature, "signature", "", "signature to measure, of a model with several; default: serving_default, else the file's first")
 	cmd.Flags().IntVar(&workers, "workers", 0, "goroutines; 0: one a processor")

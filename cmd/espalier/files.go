@@ -23,6 +23,37 @@ func readModelFile(path string) ([]byte, error) {
 	return content, fault.As(fault.Model, err)
 }
 
+// stateFlags say which inputs and outputs of a model are state.
+type stateFlags []string
+
+func (f *stateFlags) add(cmd *cobra.Command) {
+	cmd.Flags().StringArrayVar((*[]string)(f), "state", nil, "an input and an output that are state, as INPUT=OUTPUT, once a pair; a leaf says so itself, variables need none")
+}
+
+// write writes the pairs into a model's content that says nothing of its own.
+func (f stateFlags) write(content []byte) ([]byte, error) {
+	m, err := tflite.Read(content)
+	if err != nil {
+		return nil, fault.As(fault.Model, err)
+	}
+	if _, has := m.Metadata(tflite.StatesName); has || len(f) == 0 {
+		return content, nil
+	}
+	source := v1alpha1.NetworkSource{}
+	for _, pair := range f {
+		in, out, ok := strings.Cut(pair, "=")
+		if !ok {
+			return nil, fault.As(fault.Spec, fmt.Errorf("--state %q: want INPUT=OUTPUT", pair))
+		}
+		source.States = append(source.States, v1alpha1.StatePair{Input: in, Output: out})
+	}
+	content, err = stage.WithStates(content, source)
+	if err != nil {
+		err = errors.New(strings.Replace(err.Error(), "model.states", "--state", 1))
+	}
+	return content, fault.As(fault.Spec, err)
+}
+
 // readSignature reads a model's file with the subgraph of a signature as its primary one: without a key as `run` chooses it, and where that
 // does not choose, as in a leaf, the file's own.
 func readSignature(path, key string) ([]byte, error) {

@@ -22,6 +22,7 @@ import (
 type sensitivityOptions struct {
 	model, signature, page string
 	data                   dataFlags
+	states                 stateFlags
 	sparsity               float64
 	clusters               int
 	format                 output
@@ -45,6 +46,7 @@ its own level: as many zeros, or bits, in all as with one level, where they cost
 	}
 	o.format.addFlag(cmd)
 	o.data.add(cmd, true)
+	o.states.add(cmd)
 	_ = cmd.Flags().MarkHidden("split")
 	cmd.Flags().StringVar(&o.signature, "signature", "", "signature to look at, of a model with several; default: serving_default, else the file's first")
 	cmd.Flags().StringVar(&o.page, "html", "", "file to write the heat map to, for a browser")
@@ -55,6 +57,9 @@ its own level: as many zeros, or bits, in all as with one level, where they cost
 
 func (o *sensitivityOptions) run(ctx context.Context) error {
 	content, err := readSignature(o.model, o.signature)
+	if err == nil {
+		content, err = o.states.write(content)
+	}
 	if err != nil {
 		return err
 	}

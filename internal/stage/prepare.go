@@ -29,7 +29,8 @@ type Prepared struct {
 	Outputs     []answer.Output // what the network's outputs are
 	ModelDigest string
 
-	content []byte
+	file    []byte // of the model, as it was given
+	content []byte // that of the model as it is read: which inputs are state is in it
 
 	answering  sync.Mutex
 	validation *measure.Answers // the original's, on the split that decides; nil until a leaf is measured
@@ -46,12 +47,15 @@ func Prepare(ctx context.Context, spec *v1alpha1.OptimizationPipelineSpec, sourc
 		return nil, err
 	}
 	p := &Prepared{}
-	if p.content, err = os.ReadFile(model.Path); err != nil {
+	if p.file, err = os.ReadFile(model.Path); err != nil {
 		return nil, fault.As(fault.Model, err)
 	}
-	p.ModelDigest = artifact.Digest(p.content)
+	p.ModelDigest = artifact.Digest(p.file)
 	if err := sources.checkPin(fault.Model, "model", spec.Model.ModelSource, p.ModelDigest); err != nil {
 		return nil, err
+	}
+	if p.content, err = WithStates(p.file, spec.Model); err != nil {
+		return nil, fault.As(fault.Model, err)
 	}
 	var open *ir.OpenError
 	if err := p.read(spec); err != nil && !errors.As(err, &open) { // the dataset tells open sizes
@@ -67,6 +71,29 @@ func Prepare(ctx context.Context, spec *v1alpha1.OptimizationPipelineSpec, sourc
 		return nil, fault.As(fault.Model, classify(err))
 	}
 	return p, nil
+}
+
+// WithStates is a model's content in which the inputs and outputs that a source pairs as state are written down; without pairs it is as
+// it was.
+func WithStates(content []byte, source v1alpha1.NetworkSource) ([]byte, error) {
+	if len(source.States) == 0 {
+		return content, nil
+	}
+	m, err := tflite.Read(content)
+	if err != nil {
+		return nil, fmt.Errorf("model %s: %w", source.URI, err)
+	}
+	if _, _, err := tflite.Select(m, source.Signature); err != nil {
+		return nil, fmt.Errorf("model %s: %w", source.URI, err)
+	}
+	var pairs []tflite.StatePair
+	for _, s := range source.States {
+		pairs = append(pairs, tflite.StatePair{Input: s.Input, Output: s.Output})
+	}
+	if err := m.SetStates(pairs); err != nil {
+		return nil, fmt.Errorf("model.states: %w", err)
+	}
+	return m.Marshal()
 }
 
 // read reads the network; samples are the shapes of the dataset's.

@@ -281,7 +281,7 @@ func (r *Runner) measure(ctx context.Context, s settings, result *Result, leaf [
 		r.warn(s.name, errors.New(w))
 	}
 	float := r.Prepared.validation.Metrics(nil)
-	size, err := measure.File(r.Prepared.content, nil, dataset.Shapes(r.Prepared.Data.Train)...)
+	size, err := measure.File(r.Prepared.file, nil, dataset.Shapes(r.Prepared.Data.Train)...)
 	if err != nil {
 		return err
 	}

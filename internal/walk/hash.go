@@ -26,6 +26,7 @@ type Inputs struct {
 	Data             string `json:"data"`                // digest of the dataset
 	Teacher          string `json:"teacher"`             // digest of the pipeline's original model
 	Signature        string `json:"signature,omitempty"` // of the original model that is worked on
+	States           any    `json:"states,omitempty"`    // pairs of its inputs and outputs that are state, by input
 }
 
 // Hash returns "sha256:" and the hexadecimal digest of the inputs' canonical JSON.
@@ -37,7 +38,7 @@ func StageInputs(spec *v1alpha1.OptimizationPipelineSpec, name string) (Inputs, 
 	in := Inputs{Form: form, Signature: spec.Model.Signature}
 	var n notes
 	in.Dataset, in.Outputs = n.write("dataset", preparation(spec)), n.outputs(spec)
-	in.Target = n.write("target", spec.Target)
+	in.Target, in.States = n.write("target", spec.Target), states(spec)
 	if name == Baseline {
 		in.Technique, in.Leaf = Baseline, n.write("leaf", spec.Leaf.Defaulted())
 		return in, n.err
@@ -91,6 +92,18 @@ func (n *notes) outputs(spec *v1alpha1.OptimizationPipelineSpec) any {
 type searched struct {
 	*v1alpha1.Search `json:",inline"`
 	Constraints      []v1alpha1.Constraint `json:"constraints"`
+}
+
+// states are the outputs that are state, by the input; nil for none.
+func states(spec *v1alpha1.OptimizationPipelineSpec) any {
+	if len(spec.Model.States) == 0 {
+		return nil
+	}
+	out := map[string]string{}
+	for _, s := range spec.Model.States {
+		out[s.Input] = s.Output
+	}
+	return out
 }
 
 // intOnly is Int8 where inputs and outputs are that whatever the model's are. A quantize section has Int8 for both.

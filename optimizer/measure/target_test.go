@@ -13,7 +13,7 @@ import (
 func TestALeafIsComputedAsItsTargetDoes(t *testing.T) {
 	model := material(t, "models/ad01_int8.tflite")
 	answer := func(d *target.Target) []byte {
-		m, err := read(model)
+		m, err := specialized(model)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -128,6 +128,7 @@ type unroller struct {
 
 func (s *Step) unroll(n int, samples [][]int) (*Unrolled, error) {
 	u := &unroller{Unrolled: &Unrolled{Model: s.Model.Clone(), Steps: n}, step: s, code: None}
+	u.Model.DeleteMetadata(tflite.StatesName)
 	u.sub = u.Model.Subgraph()
 	for t := range u.sub.Tensors {
 		u.Tensor = append(u.Tensor, t)

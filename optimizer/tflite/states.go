@@ -62,7 +62,7 @@ func (m *Model) statesOf(pairs []StatePair) ([][2]int, error) {
 				continue
 			}
 			if before, ok := taken[int(t)]; ok {
-				return 0, fmt.Errorf("state: the %s %q is that of two states (%s)", kind, name, before)
+				return 0, fmt.Errorf("the %s %q is that of two states (%s)", kind, name, before)
 			}
 			taken[int(t)] = name
 			return int(t), nil
@@ -71,7 +71,7 @@ func (m *Model) statesOf(pairs []StatePair) ([][2]int, error) {
 		for _, n := range names {
 			all = append(all, n[0])
 		}
-		return 0, fmt.Errorf("state: the model has no %s %q; it has %q", kind, name, all)
+		return 0, fmt.Errorf("the model has no %s %q; it has %q", kind, name, all)
 	}
 	var out [][2]int
 	for _, p := range pairs {
@@ -84,7 +84,7 @@ func (m *Model) statesOf(pairs []StatePair) ([][2]int, error) {
 			return nil, err
 		}
 		if a, b := g.Tensors[in], g.Tensors[y]; !slices.Equal(a.Shape, b.Shape) || a.Type != b.Type {
-			return nil, fmt.Errorf("state: input %q is %s %v, output %q %s %v: what a step gives is the next one's input, so they are alike", p.Input, a.Type, a.Shape, p.Output, b.Type, b.Shape)
+			return nil, fmt.Errorf("input %q is %s %v, output %q %s %v: what a step gives is the next one's input, so they are alike", p.Input, a.Type, a.Shape, p.Output, b.Type, b.Shape)
 		}
 		out = append(out, [2]int{in, y})
 	}

@@ -110,6 +110,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.StageSettingsApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("StageStatus"):
 		return &apiv1alpha1.StageStatusApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("StatePair"):
+		return &apiv1alpha1.StatePairApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("Stored"):
 		return &apiv1alpha1.StoredApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("Target"):

@@ -12,7 +12,7 @@ import (
 
 // The networks and answers are those of hack/peers/streaming.py: 1,000 steps, one after the other.
 func TestStreamingNetworksGiveTheReferenceKernelsAnswersStepByStep(t *testing.T) {
-	for _, name := range []string{"ring_f32", "ring_int8"} {
+	for _, name := range []string{"ring_f32", "ring_int8", "mixed_int8", "delay_f32"} {
 		t.Run(name, func(t *testing.T) {
 			m, err := tflite.ReadFile("testdata/streaming/" + name + ".tflite")
 			if err != nil {
@@ -35,6 +35,13 @@ func TestStreamingNetworksGiveTheReferenceKernelsAnswersStepByStep(t *testing.T)
 			e.Reset()
 			checkOutputs(t, e, g)
 			checkOutputs(t, e.Clone(), g)
+			if g.outputs = "tflm_"; g.Header(g.outputs+"0.npy") != nil {
+				e, err := integer.Compile(m, 0, integer.TFLM())
+				if err != nil {
+					t.Fatal(err)
+				}
+				checkOutputs(t, e, g)
+			}
 			if _, err := integer.Compile(m, 2); !errors.As(err, new(*ir.BatchError)) {
 				t.Errorf("two sequences at once: %v", err)
 			}

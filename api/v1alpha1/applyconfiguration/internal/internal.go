@@ -426,6 +426,14 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: signature
       type:
         scalar: string
+    - name: states
+      type:
+        list:
+          elementType:
+            namedType: dev.espalier.espalier.api.v1alpha1.StatePair
+          elementRelationship: associative
+          keys:
+          - input
     - name: uri
       type:
         scalar: string
@@ -1067,6 +1075,15 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: state
       type:
         namedType: dev.espalier.espalier.api.v1alpha1.StageState
+- name: dev.espalier.espalier.api.v1alpha1.StatePair
+  map:
+    fields:
+    - name: input
+      type:
+        scalar: string
+    - name: output
+      type:
+        scalar: string
 - name: dev.espalier.espalier.api.v1alpha1.Stored
   map:
     fields:

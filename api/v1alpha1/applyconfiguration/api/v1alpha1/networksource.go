@@ -13,6 +13,9 @@ type NetworkSourceApplyConfiguration struct {
 	// signature is the key of the signature to work on, where the model has several; the others are carried through as they are.
 	// Without it that is the only one, or serving_default.
 	Signature *string `json:"signature,omitempty"`
+	// states are the inputs and outputs by which the network hands its state on from step to step, in pairs: samples then are sequences
+	// of steps, and the first step finds zeros. What a network keeps in variables needs no pair.
+	States []StatePairApplyConfiguration `json:"states,omitempty"`
 }
 
 // NetworkSourceApplyConfiguration constructs a declarative configuration of the NetworkSource type for use with
@@ -58,5 +61,18 @@ func (b *NetworkSourceApplyConfiguration) WithDigest(value string) *NetworkSourc
 // If called multiple times, the Signature field is set to the value of the last call.
 func (b *NetworkSourceApplyConfiguration) WithSignature(value string) *NetworkSourceApplyConfiguration {
 	b.Signature = &value
+	return b
+}
+
+// WithStates adds the given value to the States field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the States field.
+func (b *NetworkSourceApplyConfiguration) WithStates(values ...*StatePairApplyConfiguration) *NetworkSourceApplyConfiguration {
+	for i := range values {
+		if values[i] == nil {
+			panic("nil value passed to WithStates")
+		}
+		b.States = append(b.States, *values[i])
+	}
 	return b
 }
