@@ -43,7 +43,7 @@ type origin struct {
 	notes       []string
 	rewritten   bool
 	stream      *streaming // of a network that keeps state; nil of others
-	selected    bool // another subgraph than the file's primary one is worked on
+	selected    bool       // another subgraph than the file's primary one is worked on
 }
 
 // quantized is a network trained with int8 arithmetic in the loop.

@@ -177,9 +177,9 @@ func (s *streaming) options(q *quantized) quantize.Options {
 // floatBorders has a leaf take and give floats; its state stays as it is.
 func floatBorders(m *tflite.Model, step *stream.Step, place []int) {
 	sub := m.Subgraph()
-	state := map[int32]bool{}
+	found, left := map[int32]bool{}, map[int32]bool{} // by steps, as state
 	for _, s := range step.States {
-		state[int32(place[s.Input])], state[int32(place[s.Output])] = true, true
+		found[int32(place[s.Input])], left[int32(place[s.Output])] = true, true
 	}
 	float := func(t int32) int32 {
 		of := sub.Tensors[t]
@@ -188,16 +188,18 @@ func floatBorders(m *tflite.Model, step *stream.Step, place []int) {
 		return int32(len(sub.Tensors) - 1)
 	}
 	moved := map[int32]int32{}
-	quantized := func(t int32) bool { return sub.Tensors[t].Type == schema.TensorTypeINT8 || sub.Tensors[t].Type == schema.TensorTypeINT16 }
+	quantized := func(t int32) bool {
+		return sub.Tensors[t].Type == schema.TensorTypeINT8 || sub.Tensors[t].Type == schema.TensorTypeINT16
+	}
 	for i, t := range sub.Inputs {
-		if !state[t] && quantized(t) {
+		if !found[t] && quantized(t) {
 			moved[t] = float(t)
 			sub.Inputs[i] = moved[t]
 			sub.Operators = slices.Insert(sub.Operators, 0, m.NewOp(schema.BuiltinOperatorQUANTIZE, schema.BuiltinOptionsQuantizeOptions, &schema.QuantizeOptionsT{}, []int32{moved[t]}, []int32{t}))
 		}
 	}
 	for i, t := range sub.Outputs {
-		if !state[t] && quantized(t) {
+		if !left[t] && quantized(t) {
 			moved[t] = float(t)
 			sub.Outputs[i] = moved[t]
 			m.AddOp(sub, schema.BuiltinOperatorDEQUANTIZE, schema.BuiltinOptionsDequantizeOptions, &schema.DequantizeOptionsT{}, []int32{t}, []int32{moved[t]})

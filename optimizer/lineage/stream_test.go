@@ -86,6 +86,20 @@ func TestNetworksWithStateGoThroughTheTree(t *testing.T) {
 					n = again
 				}
 			}
+			run.Leaf.IO = Float32
+			out, err := run.Apply(context.Background(), n, Quantize{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			float := 0
+			for _, at := range out.Leaf.Subgraph().Inputs {
+				if out.Leaf.Subgraph().Tensors[at].Type == schema.TensorTypeFLOAT32 {
+					float++
+				}
+			}
+			if float != 1 {
+				t.Errorf("with inputs of float the leaf takes %d, and all but its state should be", float)
+			}
 		})
 	}
 }

@@ -71,6 +71,9 @@ func (s *Step) steps(samples [][]int) (n int, err error) {
 		if len(t.Shape) < 2 || t.Shape[0] != 1 {
 			return 0, fmt.Errorf("input %q is %v: a network with state takes the batch 1 and at least one dimension more", t.Name, t.Shape)
 		}
+		if k == 0 && !scaled(t.Type) {
+			return 0, fmt.Errorf("input %q is %s: a network with state takes numbers first, not ids", t.Name, t.Type)
+		}
 		step, sample := elements(t.Shape), 1
 		for _, d := range samples[k] {
 			sample *= d
@@ -88,6 +91,11 @@ func (s *Step) steps(samples [][]int) (n int, err error) {
 		return 0, fmt.Errorf("samples have %d steps of %d operators, more than %d in all: cut them into shorter sequences", n, len(sub.Operators), maxOperators)
 	}
 	return n, nil
+}
+
+// scaled reports whether values of a type may be numbers of a scale.
+func scaled(t schema.TensorType) bool {
+	return t == schema.TensorTypeFLOAT32 || t == schema.TensorTypeINT8 || t == schema.TensorTypeINT16
 }
 
 // follows reports whether a sample's shape is that of steps one behind the other: it ends as a step's does.
@@ -293,6 +301,16 @@ func (u *unroller) first(x int32, state int) int32 {
 	u.reshape(x, row)
 	u.op(schema.BuiltinOperatorSTRIDED_SLICE, schema.BuiltinOptionsStridedSliceOptions, &schema.StridedSliceOptionsT{BeginMask: 1, EndMask: 1},
 		[]int32{row, u.ints("begin", 0, 0), u.ints("end", 0, 1), u.ints("strides", 1, 1)}, one)
+	if from.Type != of.Type { // of a network of one type inside and another outside
+		code, kind, options := schema.BuiltinOperatorQUANTIZE, schema.BuiltinOptionsQuantizeOptions, any(&schema.QuantizeOptionsT{})
+		if of.Type == schema.TensorTypeFLOAT32 {
+			code, kind, options = schema.BuiltinOperatorDEQUANTIZE, schema.BuiltinOptionsDequantizeOptions, any(&schema.DequantizeOptionsT{})
+		}
+		u.Tensor[one] = None
+		converted := u.add(state, []int32{1, 1}, None)
+		u.op(code, kind, options, []int32{one}, converted)
+		one = converted
+	}
 	bits, _ := tflite.TypeSize(of.Type)
 	var scale *schema.QuantizationParametersT
 	if q := of.Quantization; q != nil && len(q.Scale) > 0 {
