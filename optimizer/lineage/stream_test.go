@@ -2,9 +2,12 @@ package lineage
 
 import (
 	"context"
+	"errors"
 	"slices"
+	"strings"
 	"testing"
 
+	"espalier.dev/espalier/optimizer/ir"
 	"espalier.dev/espalier/optimizer/measure"
 	"espalier.dev/espalier/optimizer/tflite"
 	"espalier.dev/espalier/optimizer/tflite/schema"
@@ -101,6 +104,24 @@ func TestNetworksWithStateGoThroughTheTree(t *testing.T) {
 				t.Errorf("with inputs of float the leaf takes %d, and all but its state should be", float)
 			}
 		})
+	}
+}
+
+// Where samples are so short that the state, or a part of it, plays no part in any answer, nothing is known of its ranges.
+func TestSequencesThatDoNotReachTheStateAreRefused(t *testing.T) {
+	m, err := tflite.ReadFile(streams + "ring_f32.tflite")
+	if err != nil {
+		t.Fatal(err)
+	}
+	content, err := m.Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Read(content, []int{1, 2, 8}); err == nil || !strings.Contains(err.Error(), "give longer sequences, [steps 2 8]") {
+		t.Errorf("one step: %v", err)
+	}
+	if _, err := Read(content); !errors.As(err, new(*ir.OpenError)) {
+		t.Errorf("no samples: %v", err)
 	}
 }
 

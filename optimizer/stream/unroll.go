@@ -24,6 +24,17 @@ type Unrolled struct {
 	Tensor, Operator []int
 }
 
+// Unreached names an operator of the step that no answer depends on within so few steps; "" if there is none.
+func (u *Unrolled) Unreached(s *Step) string {
+	for i, o := range s.Model.Subgraph().Operators {
+		if !slices.Contains(u.Operator, i) {
+			code, _ := s.Model.Op(o)
+			return fmt.Sprintf("the %s that gives %q", code, s.Model.Subgraph().Tensors[o.Outputs[0]].Name)
+		}
+	}
+	return ""
+}
+
 // Sequence opens a network and unrolls it over samples of the given shapes, an input's without the batch. It is nil if the network keeps
 // no state, or if no samples are given.
 func Sequence(m *tflite.Model, samples [][]int) (*Step, *Unrolled, error) {
