@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"math"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -209,4 +210,35 @@ func raw(t *testing.T, name, key string) []byte {
 		t.Fatal(err)
 	}
 	return tflite.Int8Bytes(values)
+}
+
+// FuzzSequence opens and unrolls whatever tflite.Read accepts: errors, never a panic.
+func FuzzSequence(f *testing.F) {
+	for _, name := range []string{"ring_int8", "frames_int8", "delay_f32"} {
+		good, err := os.ReadFile(filepath.Join(goldens, name+".tflite"))
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(good, "near_in", "near_out")
+		for i := 8; i < len(good); i += 211 {
+			flipped := bytes.Clone(good)
+			flipped[i] ^= 0x81
+			f.Add(flipped, "near_in", "far_out")
+		}
+	}
+	f.Fuzz(func(t *testing.T, data []byte, in, out string) {
+		m, err := tflite.Read(data)
+		if err != nil {
+			return
+		}
+		_ = m.SetStates([]tflite.StatePair{{Input: in, Output: out}})
+		s, err := stream.Open(m)
+		if err != nil || s == nil {
+			return
+		}
+		_, u, err := stream.Sequence(m, [][]int{samplesOf(m, 3)})
+		if err == nil && u != nil {
+			_ = u.Unreached(s)
+		}
+	})
 }

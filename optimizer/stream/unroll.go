@@ -92,11 +92,11 @@ func (s *Step) steps(samples [][]int) (n int, err error) {
 		if step == 0 || sample == 0 || sample%step != 0 || !follows(samples[k], t.Shape[1:]) {
 			return 0, fmt.Errorf("the network keeps state: a step takes %v of %q, and samples of %v are no sequences of that: give [steps %s]", t.Shape[1:], t.Name, samples[k], spaced(t.Shape[1:]))
 		}
-		if of := sample / step; k > 0 && of != n {
+		of := sample / step
+		if k > 0 && of != n {
 			return 0, fmt.Errorf("samples of %q have %d steps, those of %q %d", t.Name, of, sub.Tensors[data[0]].Name, n)
-		} else {
-			n = of
 		}
+		n = of
 	}
 	if total := n * len(sub.Operators); total > maxOperators {
 		return 0, fmt.Errorf("samples have %d steps of %d operators, more than %d in all: cut them into shorter sequences", n, len(sub.Operators), maxOperators)
