@@ -27,7 +27,7 @@ type Unrolled struct {
 // Unreached names an operator of the step that no answer depends on within so few steps; "" if there is none.
 func (u *Unrolled) Unreached(s *Step) string {
 	for i, o := range s.Model.Subgraph().Operators {
-		if !slices.Contains(u.Operator, i) {
+		if !slices.Contains(u.Operator, i) && len(o.Outputs) > 0 {
 			code, _ := s.Model.Op(o)
 			return fmt.Sprintf("the %s that gives %q", code, s.Model.Subgraph().Tensors[o.Outputs[0]].Name)
 		}
