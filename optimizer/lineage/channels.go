@@ -2,6 +2,7 @@ package lineage
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -32,6 +33,9 @@ func (c Channels) String() string { return fmt.Sprintf("channels %v", c.Share) }
 
 // Check resolves the settings for the network's weights.
 func (c Channels) Check(n *Network) error {
+	if n.from.stream != nil {
+		return errors.New("the network keeps state, whose channels stay as they are: leave structure Channels out, so that single weights become zeros")
+	}
 	s, err := channel.Couple(n.model)
 	if err != nil {
 		return err

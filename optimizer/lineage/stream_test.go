@@ -69,6 +69,9 @@ func TestNetworksWithStateGoThroughTheTree(t *testing.T) {
 				t.Fatal(err)
 			}
 			checkStepLeaf(t, n, baseline.Leaf)
+			if err := (Channels{}).Check(n); err == nil || !strings.Contains(err.Error(), "keeps state") {
+				t.Errorf("channels of a network with state: %v", err)
+			}
 			for _, technique := range []Technique{half, Quantize{}, eight, Quantize{}} {
 				out, err := run.Apply(context.Background(), n, technique)
 				if err != nil {
