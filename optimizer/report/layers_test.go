@@ -69,3 +69,16 @@ func TestBriefNames(t *testing.T) {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
+
+func TestLayersThatLostChannelsHaveTheirNewShape(t *testing.T) {
+	d := &Data{Stages: []Stage{
+		{Layers: []Layer{{Name: "a", Shape: []int{8, 3}, Weights: 24}, {Name: "b", Shape: []int{2, 8}, Weights: 16}}},
+		{Name: "narrow", Layers: []Layer{{Name: "a", Shape: []int{4, 3}, Weights: 12}, {Name: "b", Shape: []int{2, 8}, Weights: 16}}},
+	}}
+	rows, _ := d.densities()
+	for i, want := range []string{"4 × 3, float", "float"} {
+		if got := rows[i].Panels[1].Note; got != want {
+			t.Errorf("layer %s after the stage: %q, want %q", rows[i].Name, got, want)
+		}
+	}
+}

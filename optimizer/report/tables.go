@@ -208,7 +208,9 @@ func (d *Data) densities() (rows []densityRow, omitted int) {
 			if i >= len(made) {
 				continue
 			}
-			p.Note = note(made[i])
+			if p.Note = note(made[i]); !slices.Equal(made[i].Shape, l.Shape) {
+				p.Note = dims(made[i].Shape) + ", " + p.Note
+			}
 			p.Chart = made[i].Density.chart(fmt.Sprintf("weights of %s after %s: %s", l.Name, p.Stage, p.Note))
 			row.Panels = append(row.Panels, p)
 		}
