@@ -270,16 +270,43 @@ func (s *Store) SaveCheckpoint(ctx context.Context, hash string, write func(io.W
 	if err != nil {
 		return err
 	}
-	content := bytes.NewBuffer(make([]byte, sha256.Size))
-	if err := write(content); err != nil {
+	var content parts
+	sum := sha256.New()
+	if err := write(io.MultiWriter(&content, sum)); err != nil {
 		return err
 	}
-	sum := sha256.Sum256(content.Bytes()[sha256.Size:])
-	copy(content.Bytes(), sum[:])
-	if err := s.objects.write(ctx, name, content, false); err != nil {
+	if err := s.objects.write(ctx, name, io.MultiReader(bytes.NewReader(sum.Sum(nil)), content.reader()), false); err != nil {
 		return fmt.Errorf("store the checkpoint: %w", err)
 	}
 	return nil
+}
+
+// parts hold what is written to them. They grow without copying what they hold, of which a buffer would need room for twice or more.
+type parts [][]byte
+
+const partSize = 1 << 20
+
+func (p *parts) Write(data []byte) (int, error) {
+	n := len(data)
+	for len(data) > 0 {
+		last := len(*p) - 1
+		if last < 0 || len((*p)[last]) == cap((*p)[last]) {
+			*p = append(*p, make([]byte, 0, partSize))
+			last++
+		}
+		part := (*p)[last]
+		room := min(len(data), cap(part)-len(part))
+		(*p)[last], data = append(part, data[:room]...), data[room:]
+	}
+	return n, nil
+}
+
+func (p *parts) reader() io.Reader {
+	var readers []io.Reader
+	for _, part := range *p {
+		readers = append(readers, bytes.NewReader(part))
+	}
+	return io.MultiReader(readers...)
 }
 
 // LoadCheckpoint returns the checkpoint of a stage, or ErrNotFound; a damaged one counts as none.

@@ -164,6 +164,33 @@ func TestADamagedResultIsRemovedAndMadeAnew(t *testing.T) {
 	}
 }
 
+func TestACheckpointComesBackHoweverItWasWritten(t *testing.T) {
+	s, _ := open(t)
+	ctx, hash := t.Context(), Digest([]byte("stage"))
+	for _, sizes := range [][]int{nil, {0}, {1}, {partSize}, {partSize + 1}, {700_001, 1, 700_001, partSize, 3*partSize + 7}} {
+		var want []byte
+		err := s.SaveCheckpoint(ctx, hash, func(w io.Writer) error {
+			for k, size := range sizes {
+				piece := make([]byte, size)
+				for i := range piece {
+					piece[i] = byte(i*7 + k)
+				}
+				if n, err := w.Write(piece); n != size || err != nil {
+					return fmt.Errorf("%d of %d bytes: %w", n, size, err)
+				}
+				want = append(want, piece...)
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := s.LoadCheckpoint(ctx, hash); err != nil || !bytes.Equal(got, want) {
+			t.Errorf("pieces of %v bytes: %d of %d bytes come back, %v", sizes, len(got), len(want), err)
+		}
+	}
+}
+
 func TestADamagedCheckpointCountsAsNone(t *testing.T) {
 	s, folder := open(t)
 	ctx := t.Context()

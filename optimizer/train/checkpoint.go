@@ -10,15 +10,17 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 
 	"espalier.dev/espalier/optimizer/kernel"
 	"espalier.dev/espalier/optimizer/quantize"
 )
 
-// checkpointMagic begins a checkpoint; its last byte is the version.
-const checkpointMagic = "espalier checkpoint 1\n"
+// checkpointMagic begins a checkpoint; its last byte is the version. After it come the length of the header, saved as gob encodes it, and the
+// numbers that it counts, each with its length: a copy of all of them at once would be several times the network. A checksum ends it.
+const checkpointMagic = "espalier checkpoint 2\n"
 
-// saved is what a checkpoint holds, as encoded.
+// saved is the header of a checkpoint.
 type saved struct {
 	Fingerprint string
 	Step        int
@@ -32,11 +34,12 @@ type saved struct {
 	SinceBest   int
 	Stopped     bool
 	Params      []savedParam
-	Ranges      *savedRanges
-	Best        *snapshot
+	Ranges      []quantize.Range
+	HasRanges   bool
+	Best        *savedSnapshot
 	Test        *RangeTest
 	Floor       float64
-	Good        *snapshot
+	Good        *savedSnapshot
 	GoodEpochs  int
 	Sought      *Sought
 	Timed       int
@@ -48,16 +51,16 @@ type savedTally struct {
 	Right, Samples int
 }
 
+// savedParam is followed by the parameter's state and by the first and the second moments of its groups.
 type savedParam struct {
-	Name          string
-	Data          []byte
-	First, Second [][]byte
+	Name   string
+	Groups int
 }
 
-type savedRanges struct {
-	Range         []quantize.Range
-	Value         []byte
-	First, Second []byte
+// savedSnapshot is followed by the parameters' states, if there are any.
+type savedSnapshot struct {
+	Params int
+	Ranges []quantize.Range
 }
 
 // snapshot is a copy of what the result depends on.
@@ -87,30 +90,93 @@ func (t *Trainer) Save(w io.Writer) error {
 	s := saved{
 		Fingerprint: t.fingerprint(), Step: t.step, FirstLoss: t.firstLoss, EpochSum: savedTally{t.epochSum.loss, t.epochSum.right, t.epochSum.samples},
 		LastEpoch: t.lastEpoch, History: t.history, Validation: t.validation, BestScore: t.bestScore, BestEpoch: t.bestEpoch, SinceBest: t.sinceBest,
-		Stopped: t.stopped, Best: t.best, Test: t.test, Floor: t.floor, Good: t.good, GoodEpochs: t.goodEpochs,
+		Stopped: t.stopped, Best: t.best.header(), Test: t.test, Floor: t.floor, Good: t.good.header(), GoodEpochs: t.goodEpochs,
 		Sought: t.sought, Timed: t.timed, Mark: t.mark,
 	}
 	for _, p := range t.params {
-		q := savedParam{Name: p.param.Name, Data: p.state()}
-		for k := range p.first {
-			q.First, q.Second = append(q.First, bytesOf(p.first[k])), append(q.Second, bytesOf(p.second[k]))
-		}
-		s.Params = append(s.Params, q)
+		s.Params = append(s.Params, savedParam{p.param.Name, len(p.first)})
 	}
 	if r := t.task.Ranges; r != nil {
-		s.Ranges = &savedRanges{Range: r.Range, Value: bytesOf(r.value), First: bytesOf(r.first), Second: bytesOf(r.second)}
+		s.Ranges, s.HasRanges = r.Range, true
 	}
-	var body bytes.Buffer
-	if err := gob.NewEncoder(&body).Encode(&s); err != nil {
+	var header bytes.Buffer
+	if err := gob.NewEncoder(&header).Encode(&s); err != nil {
 		return fmt.Errorf("checkpoint: %w", err)
 	}
-	sum := sha256.Sum256(body.Bytes())
-	for _, part := range [][]byte{[]byte(checkpointMagic), sum[:], body.Bytes()} {
-		if _, err := w.Write(part); err != nil {
-			return fmt.Errorf("checkpoint: %w", err)
+	sum := sha256.New()
+	out := &pieceWriter{to: io.MultiWriter(w, sum)}
+	out.write([]byte(checkpointMagic))
+	out.bytes(header.Bytes())
+	for _, p := range t.params {
+		out.bytes(p.state())
+		for k := range p.first {
+			out.floats(p.first[k])
+			out.floats(p.second[k])
 		}
 	}
+	if r := t.task.Ranges; r != nil {
+		out.floats(r.value)
+		out.floats(r.first)
+		out.floats(r.second)
+	}
+	for _, kept := range []*snapshot{t.best, t.good} {
+		if kept != nil {
+			for _, state := range kept.Params {
+				out.bytes(state)
+			}
+		}
+	}
+	out.to = w
+	out.write(sum.Sum(nil))
+	if out.err != nil {
+		return fmt.Errorf("checkpoint: %w", out.err)
+	}
 	return nil
+}
+
+// pieceWriter writes numbers with their lengths; the first error stays.
+type pieceWriter struct {
+	to   io.Writer
+	part []byte
+	err  error
+}
+
+func (w *pieceWriter) write(data []byte) {
+	if w.err == nil {
+		_, w.err = w.to.Write(data)
+	}
+}
+
+func (w *pieceWriter) bytes(data []byte) {
+	w.write(binary.LittleEndian.AppendUint64(nil, uint64(len(data))))
+	w.write(data)
+}
+
+// floats writes values part by part: their bytes are not held at once.
+func (w *pieceWriter) floats(values []float32) {
+	w.write(binary.LittleEndian.AppendUint64(nil, uint64(4*len(values))))
+	for part := range slices.Chunk(values, 1<<16) {
+		w.part = appendFloats(w.part[:0], part)
+		w.write(w.part)
+	}
+}
+
+// pieces are what a pieceWriter wrote.
+type pieces struct {
+	rest []byte
+	err  error
+}
+
+// next returns the piece that follows, a part of the whole.
+func (p *pieces) next() []byte {
+	if p.err != nil || len(p.rest) < 8 || binary.LittleEndian.Uint64(p.rest) > uint64(len(p.rest)-8) {
+		p.err = errors.New("it ends too early")
+		return nil
+	}
+	n := binary.LittleEndian.Uint64(p.rest)
+	piece := p.rest[8 : 8+n]
+	p.rest = p.rest[8+n:]
+	return piece
 }
 
 // state is what training changes of the parameter itself.
@@ -143,50 +209,56 @@ func (t *Trainer) Load(r io.Reader) error {
 	if !ok || len(body) < sha256.Size {
 		return errors.New("checkpoint: not a checkpoint of this version")
 	}
-	if sum := sha256.Sum256(body[sha256.Size:]); !bytes.Equal(sum[:], body[:sha256.Size]) {
+	end := len(data) - sha256.Size
+	if sum := sha256.Sum256(data[:end]); !bytes.Equal(sum[:], data[end:]) {
 		return errors.New("checkpoint: damaged, its checksum differs")
 	}
+	in := &pieces{rest: body[:len(body)-sha256.Size]}
 	var s saved
-	if err := gob.NewDecoder(bytes.NewReader(body[sha256.Size:])).Decode(&s); err != nil {
+	if err := gob.NewDecoder(bytes.NewReader(in.next())).Decode(&s); err != nil {
 		return fmt.Errorf("checkpoint: %w", err)
 	}
-	if s.Fingerprint != t.fingerprint() || len(s.Params) != len(t.params) || (s.Ranges != nil) != (t.task.Ranges != nil) {
+	if s.Fingerprint != t.fingerprint() || len(s.Params) != len(t.params) || s.HasRanges != (t.task.Ranges != nil) {
 		return fmt.Errorf("checkpoint: %w", ErrOtherTraining)
 	}
-	if err := t.loadParams(s.Params); err != nil {
+	if err := t.loadParams(s.Params, in); err != nil {
 		return fmt.Errorf("checkpoint: %w", err)
 	}
-	if s.Ranges != nil {
-		if err := t.task.Ranges.restore(s.Ranges); err != nil {
+	if s.HasRanges {
+		if err := t.task.Ranges.restore(s.Ranges, in); err != nil {
 			return fmt.Errorf("checkpoint: %w", err)
 		}
+	}
+	best, good := s.Best.read(in), s.Good.read(in)
+	if in.err != nil {
+		return fmt.Errorf("checkpoint: %w", in.err)
 	}
 	t.position = position{
 		step: s.Step, resumed: s.Step, firstLoss: s.FirstLoss, begun: s.Step > 0, epochSum: tally{s.EpochSum.Loss, s.EpochSum.Right, s.EpochSum.Samples}, bestScore: s.BestScore, bestEpoch: s.BestEpoch,
 		sinceBest: s.SinceBest, lastEpoch: s.LastEpoch, history: s.History, validation: s.Validation, stopped: s.Stopped,
-		test: s.Test, floor: s.Floor, good: s.Good, goodEpochs: s.GoodEpochs,
+		test: s.Test, floor: s.Floor, good: good, goodEpochs: s.GoodEpochs,
 		sought: s.Sought, timed: s.Timed, mark: s.Mark,
 	}
-	t.best = s.Best
+	t.best = best
 	return nil
 }
 
-func (t *Trainer) loadParams(list []savedParam) error {
+func (t *Trainer) loadParams(list []savedParam, in *pieces) error {
 	for i, q := range list {
 		p := t.params[i]
-		if err := p.restore(q.Data); err != nil {
+		if err := errors.Join(p.restore(in.next()), in.err); err != nil {
 			return err
 		}
 		p.first, p.second = nil, nil
 		p.regroup(nil)
-		if len(q.First) == 0 { // saved before the first step
+		if q.Groups == 0 { // saved before the first step
 			continue
 		}
-		if len(q.First) != len(p.groups) || len(q.Second) != len(p.groups) {
-			return fmt.Errorf("%q has moments of %d groups, not %d", q.Name, len(q.First), len(p.groups))
+		if q.Groups != len(p.groups) {
+			return fmt.Errorf("%q has moments of %d groups, not %d", q.Name, q.Groups, len(p.groups))
 		}
 		for k := range p.groups {
-			if err := errors.Join(readFloats(p.first[k], q.First[k]), readFloats(p.second[k], q.Second[k])); err != nil {
+			if err := errors.Join(readFloats(p.first[k], in.next()), readFloats(p.second[k], in.next())); err != nil {
 				return fmt.Errorf("moments of %q: %w", q.Name, err)
 			}
 		}
@@ -194,18 +266,40 @@ func (t *Trainer) loadParams(list []savedParam) error {
 	return nil
 }
 
-func (r *Ranges) restore(s *savedRanges) error {
-	if len(s.Range) != len(r.Range) {
-		return fmt.Errorf("%d ranges, not %d", len(s.Range), len(r.Range))
+func (r *Ranges) restore(ranges []quantize.Range, in *pieces) error {
+	if len(ranges) != len(r.Range) {
+		return fmt.Errorf("%d ranges, not %d", len(ranges), len(r.Range))
 	}
-	copy(r.Range, s.Range)
-	if err := errors.Join(readFloats(r.value, s.Value), readFloats(r.first, s.First), readFloats(r.second, s.Second)); err != nil {
+	copy(r.Range, ranges)
+	if err := errors.Join(readFloats(r.value, in.next()), readFloats(r.first, in.next()), readFloats(r.second, in.next())); err != nil {
 		return fmt.Errorf("ranges: %w", err)
 	}
 	if r.Mode != Frozen {
 		r.apply()
 	}
 	return nil
+}
+
+// header is what goes before a snapshot's states.
+func (s *snapshot) header() *savedSnapshot {
+	if s == nil {
+		return nil
+	}
+	return &savedSnapshot{len(s.Params), s.Ranges}
+}
+
+// read makes the snapshot again. Its states are copies: the checkpoint is not held.
+func (s *savedSnapshot) read(in *pieces) *snapshot {
+	if s == nil {
+		return nil
+	}
+	out := &snapshot{Ranges: s.Ranges}
+	for range s.Params {
+		if in.err == nil {
+			out.Params = append(out.Params, bytes.Clone(in.next()))
+		}
+	}
+	return out
 }
 
 // snapshot copies the parameters and ranges.
@@ -237,8 +331,9 @@ func (t *Trainer) restoreBest() error {
 	return nil
 }
 
-func bytesOf(values []float32) []byte {
-	data := make([]byte, 0, 4*len(values))
+func bytesOf(values []float32) []byte { return appendFloats(make([]byte, 0, 4*len(values)), values) }
+
+func appendFloats(data []byte, values []float32) []byte {
 	for _, v := range values {
 		data = binary.LittleEndian.AppendUint32(data, math.Float32bits(v))
 	}

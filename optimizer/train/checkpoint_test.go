@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -116,4 +117,39 @@ func TestForeignAndDamagedCheckpointsAreRefused(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Of a checkpoint no more is made in memory than the states of the weights, one after the other.
+func TestACheckpointIsWrittenPieceByPiece(t *testing.T) {
+	const outputs = 4096
+	src := &memory{shape: []int{6, 6, 1}}
+	for i := range uint64(4) {
+		src.x, src.targets = append(src.x, numbers(i, 36, 1)), append(src.targets, numbers(i, outputs, 1))
+	}
+	task := Task{Train: src, Workers: 1}
+	task.Network, task.Weights = compile(t, classifier(dense(outputs)))
+	config := fastConfig()
+	config.Epochs, config.BatchSize = 1, 4
+	trainer := newTrainer(t, task, config)
+	mustRun(t, trainer)
+	var before, after runtime.MemStats
+	written := &counter{}
+	runtime.ReadMemStats(&before)
+	if err := trainer.Save(written); err != nil {
+		t.Fatal(err)
+	}
+	runtime.ReadMemStats(&after)
+	if made := int(after.TotalAlloc - before.TotalAlloc); written.n < 3*4*72*outputs || made > written.n {
+		t.Errorf("%d bytes were made to write %d", made, written.n)
+	}
+	if written.most > 4*72*outputs+1024 {
+		t.Errorf("%d bytes were written at once", written.most)
+	}
+}
+
+type counter struct{ n, most int }
+
+func (c *counter) Write(data []byte) (int, error) {
+	c.n, c.most = c.n+len(data), max(c.most, len(data))
+	return len(data), nil
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 )
 
 // checkpointVersion begins the binary form of a tensor.
@@ -13,6 +14,7 @@ const checkpointVersion = 2
 // AppendBinary appends all that training changes: latents, mask, scales, codebooks with their prices, members. It implements
 // encoding.BinaryAppender and never fails.
 func (t *Tensor) AppendBinary(dst []byte) ([]byte, error) {
+	dst = slices.Grow(dst, 1+4*4+4*len(t.Latent)+len(t.Mask)+4*len(t.Scale)+len(t.members)) // whose copies are kept, of the best epoch
 	dst = append(dst, checkpointVersion)
 	dst = appendFloats(dst, t.Latent)
 	dst = appendBytes(dst, t.Mask)
