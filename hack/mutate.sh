@@ -9,9 +9,10 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 mkdir -p out/mutate/bin
+export GOFLAGS="${GOFLAGS-} -trimpath" # the copy that is changed is built from what was built here
 
-# gremlins takes every `go test` that fails for a test that noticed, also where nothing compiled or only vet objected, and what lies outside
-# functions, which no profile of coverage has, for not covered. It calls this go, which tells these apart.
+# gremlins takes every `go test` that fails for a test that noticed, also where nothing compiled or only vet objected, and for not covered what no
+# profile of coverage has: what lies outside functions, and the conditions of cases. It calls this go, which tells these apart.
 cat >out/mutate/bin/go <<EOS
 #!/usr/bin/env bash
 go=$(command -v go)
@@ -23,7 +24,7 @@ if [[ \$1 != -cover ]]; then
 fi
 "\$go" test -vet=off -count 1 "\$@" || exit # timed: what a mutant may take is reckoned from it
 "\$go" list -f '{{\$p := .}}{{range .GoFiles}}{{\$p.Dir}}/{{.}} {{\$p.ImportPath}}/{{.}}{{"\n"}}{{end}}' "\${!#}" | while read -r file name; do
-	[[ -z \$file ]] || awk -v name="\$name" '/^func / && !/}\$/ { inside = 1 } !inside && !/^func / { print name ":" FNR ".1," FNR ".999 1 1" } /^}/ { inside = 0 }' "\$file"
+	[[ -z \$file ]] || awk -v name="\$name" '/^func / && !/}\$/ { inside = 1 } !inside && !/^func / || /^\t+case .*:/ { print name ":" FNR ".1," FNR ".999 1 1" } /^}/ { inside = 0 }' "\$file"
 done >>"\$3"
 EOS
 chmod +x out/mutate/bin/go
