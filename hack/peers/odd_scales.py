@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes int8 networks of one operator whose scales lie so far apart that a factor between them exceeds 2^12, 2^33 or 2^40, or is below
+"""Writes int8 and int16 networks of one operator whose scales lie so far apart that a factor between them exceeds 2^12, 2^33 or 2^40, or is below
 2^-15, and records what LiteRT's reference kernels answer.
 
     /tmp/litert/bin/python hack/peers/odd_scales.py optimizer/exec/integer/testdata/odd
@@ -16,14 +16,15 @@ from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 OP, OPTIONS = schema.BuiltinOperator, schema.BuiltinOptions
-INT8, INT32 = schema.TensorType.INT8, schema.TensorType.INT32
+INT8, INT16, INT32, INT64 = schema.TensorType.INT8, schema.TensorType.INT16, schema.TensorType.INT32, schema.TensorType.INT64
 POWERS = (12, 33, 40)
+WIDE = ("mul", "quantize", "relu", "leaky_relu", "abs", "mean", "batch_matmul", "conv", "depthwise", "sub", "add")  # int16 too; of others LiteRT has no such kernel, or FULLY_CONNECTED's depends on the processor
 random = np.random.default_rng(3)
 
 
 def scales(zero, *values):
     q = schema.QuantizationParametersT()
-    q.scale, q.zeroPoint = np.array(values, np.float32), np.full(len(values), zero, np.int64)
+    q.scale, q.zeroPoint = np.array(values, np.float32), np.full(len(values), 0 if Network.kind == INT16 else zero, np.int64)
     return q
 
 
@@ -33,6 +34,8 @@ def codes(*shape):
 
 class Network:
     """One operator, its inputs and constants in order, and an output."""
+
+    kind = INT8  # of inputs and outputs
 
     def __init__(self, code, options=None, kind=0, version=2):
         self.model, self.graph, self.operator = schema.ModelT(), schema.SubGraphT(), schema.OperatorT()
@@ -54,7 +57,7 @@ class Network:
         return len(self.graph.tensors) - 1
 
     def input(self, shape, q):
-        t = self.tensor(shape, q)
+        t = self.tensor(shape, q, None, self.kind)
         self.graph.inputs.append(t)
         self.operator.inputs.append(t)
         return self
@@ -63,8 +66,12 @@ class Network:
         self.operator.inputs.append(self.tensor(data.shape, q, data, kind))
         return self
 
+    def bias(self, values, q):
+        wide = self.kind == INT16
+        return self.const(np.array(values, np.int64 if wide else np.int32), q, INT64 if wide else INT32)
+
     def output(self, shape, q):
-        self.operator.outputs = self.graph.outputs = [self.tensor(shape, q)]
+        self.operator.outputs = self.graph.outputs = [self.tensor(shape, q, None, self.kind)]
         builder = flatbuffers.Builder(1024)
         builder.Finish(self.model.Pack(builder), b"TFL3")
         return bytes(builder.Output())
@@ -94,16 +101,16 @@ def networks(power):
     weights = scales(0, 0.01, 0.02)
     biases = scales(0, 0.0005, 0.001)
     yield "conv", (Network(OP.CONV_2D, strided(schema.Conv2DOptionsT()), OPTIONS.Conv2DOptions, 3).input((1, 4, 4, 3), x)
-                   .const(codes(2, 2, 2, 3), weights).const(np.array([70, -900], np.int32), biases, INT32).output((1, 4, 4, 2), out(0.0005)))
+                   .const(codes(2, 2, 2, 3), weights).bias([70, -900], biases).output((1, 4, 4, 2), out(0.0005)))
     depthwise = strided(schema.DepthwiseConv2DOptionsT())
     depthwise.depthMultiplier = 1
     depthwise_weights = scales(0, 0.01, 0.02)
     depthwise_weights.quantizedDimension = 3
     yield "depthwise", (Network(OP.DEPTHWISE_CONV_2D, depthwise, OPTIONS.DepthwiseConv2DOptions, 3).input((1, 4, 4, 2), x)
-                        .const(codes(1, 2, 2, 2), depthwise_weights).const(np.array([70, -900], np.int32), biases, INT32).output((1, 4, 4, 2), out(0.0005)))
+                        .const(codes(1, 2, 2, 2), depthwise_weights).bias([70, -900], biases).output((1, 4, 4, 2), out(0.0005)))
     if power < 20:  # beyond, LiteRT aborts or gives what depends on the processor
         yield "fully_connected", (Network(OP.FULLY_CONNECTED, schema.FullyConnectedOptionsT(), OPTIONS.FullyConnectedOptions, 4).input(row, x)
-                                  .const(codes(3, 16), scales(0, 0.01)).const(np.array([70, -900, 3], np.int32), scales(0, 0.0005), INT32).output((1, 3), out(0.0005)))
+                                  .const(codes(3, 16), scales(0, 0.01)).bias([70, -900, 3], scales(0, 0.0005)).output((1, 3), out(0.0005)))
         yield "sub", Network(OP.SUB, schema.SubOptionsT(), OPTIONS.SubOptions).input(row, x).input(row, scales(-4, 0.02)).output(row, out(0.05))
         yield "add", Network(OP.ADD, schema.AddOptionsT(), OPTIONS.AddOptions).input(row, x).input(row, scales(-4, 0.02)).output(row, out(0.05))
         yield "squared_difference", Network(OP.SQUARED_DIFFERENCE).input(row, x).input(row, scales(-4, 0.02)).output(row, out(0.05))
@@ -118,7 +125,7 @@ def record(content):
     arrays = {}
     for _ in range(4):
         for i, d in enumerate(interpreter.get_input_details()):
-            x = random.integers(-128, 128, d["shape"], np.int8)
+            x = random.integers(np.iinfo(d["dtype"]).min, np.iinfo(d["dtype"]).max + 1, d["shape"], d["dtype"])
             interpreter.set_tensor(d["index"], x)
             arrays.setdefault(f"input_{i}", []).append(x[0])
         interpreter.invoke()
@@ -134,6 +141,13 @@ def main():
             name = name if name[-1].isdigit() else f"{name}_{power}"
             (folder / f"{name}.tflite").write_bytes(content)
             np.savez_compressed(folder / f"{name}.npz", **record(content))
+    Network.kind = INT16
+    for power in (-12, *POWERS):
+        for name, content in networks(power):
+            if name in WIDE:
+                name = f"{name}_16x8_{power}"
+                (folder / f"{name}.tflite").write_bytes(content)
+                np.savez_compressed(folder / f"{name}.npz", **record(content))
 
 
 if __name__ == "__main__":

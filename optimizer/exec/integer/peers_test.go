@@ -11,7 +11,7 @@ import (
 	"espalier.dev/espalier/optimizer/tflite"
 )
 
-// TestOperatorsGiveTheReferenceKernelsAnswers runs the networks of hack/peers/goldens.py and odd_scales.py: int8 answers are LiteRT's bit for bit,
+// TestOperatorsGiveTheReferenceKernelsAnswers runs the networks of hack/peers/goldens.py and odd_scales.py: int8 and int16 answers are LiteRT's bit for bit,
 // float ones to 1e-5 of the largest.
 func TestOperatorsGiveTheReferenceKernelsAnswers(t *testing.T) {
 	files, err := filepath.Glob("testdata/o*/*.tflite")
