@@ -18,6 +18,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	"espalier.dev/espalier/api/v1alpha1"
+	"espalier.dev/espalier/internal/artifact"
 	"espalier.dev/espalier/internal/fault"
 	"espalier.dev/espalier/internal/stage"
 	"espalier.dev/espalier/internal/walk"
@@ -271,6 +272,28 @@ func (a attempt) order(t v1alpha1.PodTemplate) (string, error) {
 			a.stage.Name, len(text), maxOrder)
 	}
 	return text, nil
+}
+
+// The most that a status takes in publish's order, without the messages of failures: of every stage, and of the whole.
+const (
+	mostStageStatus = 1700
+	mostStatus      = 8 << 10
+)
+
+// checkOrder reports a spec that makes an order to publish too long, which else would be told when all stages are over: it has the status
+// with it.
+func checkOrder(p *v1alpha1.OptimizationPipeline) error {
+	last := attempt{pipeline: p, stage: &walk.Stage{Name: walk.Publish, Attempt: 1, InputHash: artifact.Digest(nil)}}
+	text, err := last.order(p.Spec.EffectiveTemplate(nil))
+	if err != nil {
+		return err
+	}
+	stages := len(p.Spec.Stages) + 2 // baseline and publish
+	if n := len(text) + mostStatus + stages*mostStageStatus; n > maxOrder {
+		return fmt.Errorf("what stage %s is told may come to %d bytes, with the status of %d stages, more than the %d that fit into an environment variable: shorten classWeights or rules, or have fewer stages",
+			walk.Publish, n, stages, maxOrder)
+	}
+	return nil
 }
 
 // environment of the container.

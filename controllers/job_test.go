@@ -2,6 +2,7 @@ package controllers
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 
@@ -238,6 +239,30 @@ func TestOrderTooLargeForAnEnvironmentVariableIsRefused(t *testing.T) {
 	_, err := attempt{pipeline: p, stage: &walk.Stage{Name: "prune"}}.job()
 	if err == nil || !strings.Contains(err.Error(), "classWeights") {
 		t.Errorf("error %v", err)
+	}
+}
+
+// An order that fits while stages run, and not with their status: that is said before the first.
+func TestASpecThatCouldNotBePublishedIsRefusedAtOnce(t *testing.T) {
+	for weights, refused := range map[int]bool{10: false, 4096: false, 8000: true} {
+		p := chainPipeline("ns", "p", func(p *v1alpha1.OptimizationPipeline) {
+			for range weights {
+				p.Spec.Training.ClassWeights = append(p.Spec.Training.ClassWeights, "0.123456789")
+			}
+		})
+		if _, err := (attempt{pipeline: p, stage: &walk.Stage{Name: "prune"}}).job(); err != nil {
+			t.Fatal(err)
+		}
+		if err := checkOrder(p); (err != nil) != refused || err != nil && !strings.Contains(err.Error(), "shorten classWeights or rules") {
+			t.Errorf("%d weights: %v", weights, err)
+		}
+	}
+	p := chainPipeline("ns", "p", func(p *v1alpha1.OptimizationPipeline) {
+		p.Spec.Training.ClassWeights = slices.Repeat([]v1alpha1.Decimal{v1alpha1.Decimal("0." + strings.Repeat("1", 24))}, 4096)
+	})
+	p.Generation = 1
+	if said := refusal(p, "", walk.Fact{}); !strings.Contains(said, "with the status of 5 stages") {
+		t.Errorf("refused: %q", said)
 	}
 }
 

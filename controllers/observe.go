@@ -239,6 +239,9 @@ func refusal(p *v1alpha1.OptimizationPipeline, rerun string, recorded walk.Fact)
 	if err == nil && !looked {
 		err = p.Check()
 	}
+	if err == nil && !looked {
+		err = checkOrder(p)
+	}
 	if err != nil {
 		return err.Error()
 	}
