@@ -114,8 +114,8 @@ cluster-down: ## stop the cluster and remove its files
 	@./hack/cluster/cluster.sh down
 
 .PHONY: e2e
-e2e: cluster-tools bin/versitygw ## walk pipelines end to end on a cluster of its own, over S3 and on claims (Linux, root; 5 minutes)
-	ESPALIER_E2E=1 go test -count=1 -timeout 40m -v ./test/e2e
+e2e: cluster-tools bin/versitygw bin/crane ## walk pipelines end to end on a cluster of its own, over S3 and on claims, with faults (Linux, root; 8 minutes)
+	ESPALIER_E2E=1 go test -count=1 -timeout 40m -parallel 16 -v ./test/e2e
 
 .PHONY: binaries
 binaries: ## build bin/espalier-linux-amd64 and bin/espalier-linux-arm64, as build does

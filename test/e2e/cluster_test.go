@@ -90,6 +90,7 @@ func onCluster(run func() int) (code int, err error) {
 	if err != nil {
 		return 0, err
 	}
+	config.QPS, config.Burst = 100, 200 // of tests that run beside each other
 	scheme := k8sruntime.NewScheme()
 	if err := errors.Join(clientgoscheme.AddToScheme(scheme), v1alpha1.AddToScheme(scheme)); err != nil {
 		return 0, err

@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -34,25 +35,26 @@ var local struct {
 }
 
 // inputs puts the demo's model and dataset into buckets.
-func inputs(t *testing.T) {
-	t.Helper()
+var inputs = sync.OnceValue(func() error {
 	for _, bucket := range []string{"models", "datasets", "compressed"} {
 		if err := os.MkdirAll(filepath.Join(folder, "s3", bucket), 0o755); err != nil {
-			t.Fatal(err)
+			return err
 		}
 	}
-	if err := os.WriteFile(filepath.Join(folder, "s3/models/glyphs.tflite"), read(t, filepath.Join(root, "hack/demo/glyphs.tflite")), 0o644); err != nil {
-		t.Fatal(err)
+	model, err := os.ReadFile(filepath.Join(root, "hack/demo/glyphs.tflite"))
+	if err != nil {
+		return err
 	}
-	if _, err := os.Stat(dataset()); err == nil {
-		return
+	if err := os.WriteFile(filepath.Join(folder, "s3/models/glyphs.tflite"), model, 0o644); err != nil {
+		return err
 	}
-	command := exec.CommandContext(t.Context(), "go", "run", "./hack/demo", "data", "-per-class", "60", "-o", filepath.Dir(dataset()))
+	command := exec.Command("go", "run", "./hack/demo", "data", "-per-class", "60", "-o", filepath.Dir(dataset()))
 	command.Dir = root
 	if out, err := command.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
+		return fmt.Errorf("make the dataset: %w\n%s", err, out)
 	}
-}
+	return nil
+})
 
 func dataset() string { return filepath.Join(folder, "s3/datasets/glyphs.npz") }
 
@@ -212,7 +214,9 @@ func TestAWalkOverS3IsThatOfRun(t *testing.T) {
 func namespaceWithInputs(t *testing.T, name string) string {
 	t.Helper()
 	ns := namespace(t, name)
-	inputs(t)
+	if err := inputs(); err != nil {
+		t.Fatal(err)
+	}
 	return ns
 }
 
