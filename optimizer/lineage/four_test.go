@@ -116,6 +116,9 @@ func TestLayersWithoutAFourBitKernelAreNamed(t *testing.T) {
 	}) {
 		t.Errorf("no note says that weights keep 8 bits: %q", out.Notes)
 	}
+	if !slices.ContainsFunc(out.Warnings, func(warning string) bool { return strings.Contains(warning, "int16 activations") }) {
+		t.Errorf("nor is it said at once: %q", out.Warnings)
+	}
 }
 
 // weightsIn is the type of the weights of the first operator of a kind.

@@ -374,6 +374,7 @@ func (r *Run) leaf(ctx context.Context, out *Outcome) (err error) {
 	}
 	out.Leaf = emitted.Model
 	out.Notes = slices.Concat(out.Notes, emitted.Notes, q.plan.Notes, q.plan.Kept())
+	out.Warnings = append(out.Warnings, q.plan.Notes...) // what was asked for and is not done
 	out.Promises = map[int]weight.State{}
 	for t, state := range n.States() {
 		for _, form := range emitted.Forms(t) {

@@ -89,7 +89,7 @@ type Plan struct {
 	Groups  []Group
 	Tensor  []int // by tensor index: the group of an activation's int8 form, None if it has no int8 form
 	Layers  []Layer
-	// Notes name layers that keep weights of eight bits although four are asked for, and why.
+	// Notes name layers that keep weights of eight bits although four are asked for, and why, and rules that decide nothing.
 	Notes []string
 }
 
@@ -170,6 +170,7 @@ func NewPlan(g *ir.Graph, options Options) (*Plan, error) {
 	b.number()
 	b.sources()
 	p.findLayers()
+	p.noteHidden()
 	return p, nil
 }
 
@@ -294,6 +295,24 @@ func (p *Plan) isWide(n *ir.Node) bool {
 		}
 	}
 	return width == Wide
+}
+
+// noteHidden names the rules of which nothing is left, since earlier ones, of which the first counts, decide all that they would.
+func (p *Plan) noteHidden() {
+	for r, rule := range p.Options.Rules {
+		hidden := !slices.ContainsFunc(p.Graph.Nodes, func(n ir.Node) bool {
+			width, bits := rule.Width != AsKnown, rule.Bits != AsGiven
+			for _, earlier := range p.Options.Rules[:r] {
+				if isNamed(p.Graph, &n, earlier.Layers) {
+					width, bits = width && earlier.Width == AsKnown, bits && earlier.Bits == AsGiven
+				}
+			}
+			return (width || bits) && isNamed(p.Graph, &n, rule.Layers)
+		})
+		if hidden {
+			p.Notes = append(p.Notes, fmt.Sprintf("the rule for layers %q decides nothing: rules before it decide for all of them; put it before those, or leave it out", rule.Layers))
+		}
+	}
 }
 
 // isInt4 reports whether a layer's weights are int4.

@@ -264,3 +264,28 @@ func TestKnownQuantizationsAreChecked(t *testing.T) {
 		t.Errorf("got %v, want %q", err, want)
 	}
 }
+
+func TestRulesThatDecideNothingAreNamed(t *testing.T) {
+	tests := map[string]struct {
+		rules []WidthRule
+		want  string // the pattern that is named
+	}{
+		"the only one":                 {[]WidthRule{{Layers: "*", Bits: Four}}, ""},
+		"an exception before all":      {[]WidthRule{{Layers: "a/kernel", Bits: Eight}, {Layers: "*", Bits: Four}}, ""},
+		"an exception after all":       {[]WidthRule{{Layers: "*", Bits: Four}, {Layers: "a/kernel", Bits: Eight}}, `"a/kernel"`},
+		"of bits, after one of widths": {[]WidthRule{{Layers: "*", Width: Narrow}, {Layers: "a/kernel", Bits: Eight}}, ""},
+		"hidden by several together":   {[]WidthRule{{Layers: "a*", Bits: Four}, {Layers: "b*", Bits: Four}, {Layers: "*/kernel", Bits: Eight}}, `"*/kernel"`},
+		"of both, one of them decided": {[]WidthRule{{Layers: "*", Bits: Four}, {Layers: "a*", Bits: Eight, Width: Narrow}}, ""},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			s := newSketch()
+			a := s.conv("a", s.input("x"))
+			p := s.plan(t, Options{Rules: tt.rules}, s.conv("b", a))
+			notes := strings.Join(p.Notes, "; ")
+			if named := strings.Contains(notes, "decides nothing"); named != (tt.want != "") || !strings.Contains(notes, tt.want) {
+				t.Errorf("notes %q, want %s", notes, tt.want)
+			}
+		})
+	}
+}
