@@ -133,6 +133,9 @@ func showInspection(streams *ioStreams, in *measure.Inspection, all bool) error 
 	if open := openInputs(in); open != "" {
 		fmt.Fprintln(streams.Out, open)
 	}
+	if in.Preprocessing != nil {
+		fmt.Fprintf(streams.Out, "the input is made of sound: %s\n", in.Preprocessing)
+	}
 	for _, finding := range in.Findings {
 		fmt.Fprintln(streams.Out, finding)
 	}

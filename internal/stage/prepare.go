@@ -66,6 +66,13 @@ func Prepare(ctx context.Context, spec *v1alpha1.OptimizationPipelineSpec, sourc
 		return nil, err
 	}
 	p.original = p.Network
+	switch heard, err := p.Data.HeardJSON(); {
+	case err != nil:
+		_ = p.Close()
+		return nil, err
+	case heard != nil:
+		p.Network = p.Network.WithMetadata(dataset.FeaturesMetadata, heard)
+	}
 	if p.Network, err = (&lineage.Run{Data: p.Data}).Reach(ctx, p.Network); err != nil {
 		_ = p.Close()
 		return nil, fault.As(fault.Model, classify(err))

@@ -24,6 +24,8 @@ type Dataset struct {
 	Digest string
 	// ClassNames are the names of the classes, nil if they have none.
 	ClassNames []string
+	// Heard says how inputs are made of sound, of those that are features of it.
+	Heard []Heard
 	// Notes say what the reader decided where neither data nor Spec did.
 	Notes []string
 
@@ -271,6 +273,9 @@ func (d *Dataset) assemble(found *parts, spec *Spec) error {
 		made, err := newPipeline(one, s.shape(), variation(found, k))
 		if err != nil {
 			return err
+		}
+		if l, ok := s.(*listener); ok && l.extractor != nil {
+			d.Heard = append(d.Heard, heardAs(inputs[k].name(), l, made))
 		}
 		names, steps = append(names, inputs[k].name()), append(steps, made)
 	}

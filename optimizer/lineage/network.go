@@ -310,6 +310,16 @@ func (n *Network) Model() *tflite.Model { return n.model }
 // Given is the lineage's first network as its file was.
 func (n *Network) Given() *tflite.Model { return n.from.given }
 
+// WithMetadata is the first network of a lineage with a metadata entry more, which all that is made of it has too.
+func (n *Network) WithMetadata(name string, data []byte) *Network {
+	out, from := *n, *n.from
+	from.given, from.model = from.given.Clone(), n.model.Clone()
+	from.given.SetMetadata(name, data)
+	from.model.SetMetadata(name, data)
+	out.from, out.model = &from, from.model
+	return &out
+}
+
 // Int8 says that the lineage's first network was given quantized.
 func (n *Network) Int8() bool { return n.from.int8 }
 

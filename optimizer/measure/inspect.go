@@ -2,11 +2,13 @@ package measure
 
 import (
 	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
 	"slices"
 
+	"espalier.dev/espalier/optimizer/dataset"
 	"espalier.dev/espalier/optimizer/exec/integer"
 	"espalier.dev/espalier/optimizer/ir"
 	"espalier.dev/espalier/optimizer/op"
@@ -29,7 +31,9 @@ type Inspection struct {
 	Tensors     []Tensor   `json:"tensors"`
 	Findings    []string   `json:"findings,omitempty"` // what the weights are held to: zeros, clusters
 	Metadata    []string   `json:"metadata,omitempty"` // names of metadata entries
-	Subgraphs   int        `json:"subgraphs"`
+	// Preprocessing says how the features of the inputs are computed (dataset.Heard), where the file has it.
+	Preprocessing json.RawMessage `json:"preprocessing,omitempty"`
+	Subgraphs     int             `json:"subgraphs"`
 	// Signatures of the file, those of other subgraphs too.
 	Signatures []Signature `json:"signatures,omitempty"`
 }
@@ -144,6 +148,9 @@ func Inspect(model []byte) (*Inspection, error) {
 	}
 	for _, entry := range m.ModelT.Metadata {
 		out.Metadata = append(out.Metadata, entry.Name)
+		if data, _ := m.Metadata(entry.Name); entry.Name == dataset.FeaturesMetadata && json.Valid(data) {
+			out.Preprocessing = data
+		}
 	}
 	for i := range g.Nodes {
 		n := &g.Nodes[i]
