@@ -158,7 +158,7 @@ func (s *webSplit) scan(data io.ReaderAt, size int64) error {
 	var one webSample
 	for n := 0; ; n++ {
 		header, err := in.Next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return s.add(&one)
 		}
 		if err != nil {
