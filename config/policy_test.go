@@ -64,6 +64,8 @@ func TestTheSamplePoliciesRefuseWhatTheySay(t *testing.T) {
 		"an image by digest":             {"template: {image: '" + image + "'}", ""},
 		"an image by tag":                {"template: {image: 'registry.example.com/espalier:1'}", "by digest"},
 		"a stage's image":                {"stages: [{name: prune, prune: {sparsity: '0.5'}, template: {image: docker.io/tenant/own}}]", "by digest"},
+		"a measurement of one's own":     {"measurements: [{name: cycles, command: [x], image: '" + strings.Replace(image, "registry", "hostile", 1) + "'}]", "images of measurements"},
+		"a measurement":                  {"measurements: [{name: cycles, command: [x], image: '" + image + "'}]", ""},
 		"another secret":                 {"artifacts: {uri: s3://compressed/default/, credentialsSecretRef: {name: payroll}}", "begin with espalier-"},
 		"another secret for a model":     {"model: {uri: s3://models/m.tflite, credentialsSecretRef: {name: payroll}}", "begin with espalier-"},
 		"another secret for trust":       {"dataset: {uri: s3://datasets/d.npz, s3: {caSecretRef: {name: payroll}}}", "begin with espalier-"},

@@ -288,6 +288,13 @@ func TestDiagnoses(t *testing.T) {
 	event := func(reason, message string) func() (string, string) {
 		return func() (string, string) { return diagnoseEvent(reason, message) }
 	}
+	beside := func() (string, string) {
+		waiting := corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "ErrImagePull", Message: "not found"}}
+		return diagnosePending(&corev1.Pod{Status: corev1.PodStatus{
+			InitContainerStatuses: []corev1.ContainerStatus{{Name: "lend-espalier"}, {Name: "measure-vela", Image: "img", State: waiting}},
+			ContainerStatuses:     []corev1.ContainerStatus{{Name: containerName, State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "PodInitializing"}}}},
+		}})
+	}
 	const pull = "image img cannot be had: not found; check spec.template.image and imagePullSecrets"
 	tests := map[string]struct {
 		diagnose    func() (string, string)
@@ -298,6 +305,7 @@ func TestDiagnoses(t *testing.T) {
 		"an image, first word":             {wait("ErrImagePull", "not found"), "ImagePullBackOff", pull},
 		"an image, second word":            {wait("ImagePullBackOff", `Back-off pulling image "img": ErrImagePull: not found`), "ImagePullBackOff", pull},
 		"an image, of an older Kubernetes": {wait("ImagePullBackOff", `Back-off pulling image "img"`), "ImagePullBackOff", "image img cannot be had; check"},
+		"the image of a measurement":       {beside, "ImagePullBackOff", "check the image of measure-vela and spec.measurements"},
 		"an image's name":                  {wait("InvalidImageName", "bad"), "ImagePullBackOff", "bad"},
 		"a configuration":                  {wait("CreateContainerConfigError", "x"), "CreateContainerConfigError", "x"},
 		"a word that is none":              {wait("some thing", "x"), "NotStarted", "some thing x"},

@@ -17,6 +17,15 @@ func diagnosePending(pod *corev1.Pod) (reason, message string) {
 			return corev1.PodReasonSchedulingGated, "its pod is held back by scheduling gates"
 		}
 	}
+	for i := range pod.Status.InitContainerStatuses {
+		s := &pod.Status.InitContainerStatuses[i]
+		if s.State.Waiting == nil {
+			continue
+		}
+		if reason, message := diagnoseWaiting(s.State.Waiting, s.Image); reason != "" {
+			return reason, strings.Replace(message, "check spec.template.image", "check the image of "+s.Name+" and spec.measurements", 1)
+		}
+	}
 	for i := range pod.Status.ContainerStatuses {
 		if s := &pod.Status.ContainerStatuses[i]; s.State.Waiting != nil {
 			return diagnoseWaiting(s.State.Waiting, s.Image)

@@ -107,6 +107,7 @@ func (a attempt) job() (*batchv1.Job, error) {
 			},
 		},
 	}
+	a.measuring(&job.Spec.Template.Spec, template)
 	if a.reads {
 		a.read(job)
 	}
@@ -186,7 +187,7 @@ func podFailurePolicy() *batchv1.PodFailurePolicy {
 	}}
 }
 
-// podSpec is one container under restricted pod security.
+// podSpec is the stage's container under restricted pod security.
 func podSpec(t v1alpha1.PodTemplate, m mounts, container corev1.Container) corev1.PodSpec {
 	spec := corev1.PodSpec{
 		Containers: []corev1.Container{container}, Volumes: m.volumes(cacheLimit(t)),
@@ -240,11 +241,16 @@ func (a attempt) container(t v1alpha1.PodTemplate, m mounts) (corev1.Container, 
 		Name: containerName, Image: image, ImagePullPolicy: t.ImagePullPolicy, Args: []string{"stage"},
 		Env: environment(t, order, resources), Resources: resources, VolumeMounts: m.volumeMounts(),
 		TerminationMessagePath: stage.TerminationPath, TerminationMessagePolicy: corev1.TerminationMessageReadFile,
-		SecurityContext: &corev1.SecurityContext{
-			AllowPrivilegeEscalation: ptr.To(false), ReadOnlyRootFilesystem: ptr.To(true),
-			Capabilities: &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
-		},
+		SecurityContext: restricted(),
 	}, nil
+}
+
+// restricted is what restricted pod security asks of a container, and a file system that is not written to.
+func restricted() *corev1.SecurityContext {
+	return &corev1.SecurityContext{
+		AllowPrivilegeEscalation: ptr.To(false), ReadOnlyRootFilesystem: ptr.To(true),
+		Capabilities: &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
+	}
 }
 
 // order is what the container is told, as JSON. A dollar is escaped: $(NAME) in a variable's value is Kubernetes's.
@@ -325,8 +331,10 @@ func with(maps ...map[string]string) map[string]string {
 
 // checkSpec reports what a cluster cannot do though `espalier run` can.
 func checkSpec(spec *v1alpha1.OptimizationPipelineSpec) error {
-	if len(spec.Measurements) > 0 {
-		return errors.New("spec.measurements is not for clusters yet, which run no programs of a pipeline's: have espalier run --allow-commands measure, and leave it out here")
+	for i := range spec.Measurements {
+		if m := &spec.Measurements[i]; m.Image == "" {
+			return fmt.Errorf("spec.measurements[%d] %s has no image: in a cluster name the one that has its command, by its digest", i, m.Name)
+		}
 	}
 	if spec.Artifacts == nil {
 		return errors.New("spec.artifacts is missing: in a cluster stages keep what they make there; name an s3://, gs://, azblob:// or pvc:// address")

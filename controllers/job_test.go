@@ -309,9 +309,9 @@ func TestSpecsThatNoClusterCanRunAreRefused(t *testing.T) {
 		"a model beside the manifest":      {func(s *v1alpha1.OptimizationPipelineSpec) { s.Model.URI = "m.tflite" }, "spec.model.uri"},
 		"a dataset beside the manifest":    {func(s *v1alpha1.OptimizationPipelineSpec) { s.Dataset.URI = "d.npz" }, "spec.dataset.uri"},
 		"a search":                         {func(s *v1alpha1.OptimizationPipelineSpec) { s.Stages, s.Search = nil, &v1alpha1.Search{} }, ""},
-		"measurements": {func(s *v1alpha1.OptimizationPipelineSpec) {
+		"a measurement without an image": {func(s *v1alpha1.OptimizationPipelineSpec) {
 			s.Measurements = []v1alpha1.Measurement{{Name: "n", Command: []string{"x"}}}
-		}, "espalier run --allow-commands"},
+		}, "spec.measurements[0] n has no image"},
 		"a model that the image itself has": {func(s *v1alpha1.OptimizationPipelineSpec) { s.Model.URI = "file:///m.tflite" }, ""},
 	}
 	for name, tt := range tests {

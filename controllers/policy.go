@@ -53,6 +53,9 @@ func (p Policy) check(spec *v1alpha1.OptimizationPipelineSpec, own string) error
 	secrets := hasSecrets(spec)
 	for _, t := range effective {
 		trusted, identity := p.trusts(t.Image, own), t.ServiceAccountName != "" && t.ServiceAccountName != "default"
+		if err := p.measuredBy(spec, own, identity); err != nil {
+			return err
+		}
 		if secrets && !trusted {
 			return noSecrets(t.Image)
 		}
@@ -115,12 +118,16 @@ func (p Policy) template(field string, t v1alpha1.PodTemplate, own string) error
 		{"serviceAccountName", t.ServiceAccountName, "--allowed-service-accounts", append(slices.Clone(p.ServiceAccounts), "default")},
 		{"runtimeClassName", t.RuntimeClassName, "--allowed-runtime-classes", p.RuntimeClasses},
 	} {
-		matches := func(pattern string) bool { return pattern == named.value || weight.MatchName(pattern, named.value) }
-		if named.value != "" && !slices.ContainsFunc(named.allowed, matches) {
+		if named.value != "" && !matchesAny(named.allowed, named.value) {
 			return fmt.Errorf("%s.%s %q is not allowed in this installation: leave it out, or have it added to the manager's %s", field, named.field, named.value, named.flag)
 		}
 	}
 	return p.ids(field+".securityContext", t.SecurityContext)
+}
+
+// matchesAny reports whether a name is among those that are allowed, by itself or by a pattern.
+func matchesAny(allowed []string, name string) bool {
+	return slices.ContainsFunc(allowed, func(pattern string) bool { return pattern == name || weight.MatchName(pattern, name) })
 }
 
 func (p Policy) ids(field string, c *v1alpha1.SecurityContext) error {

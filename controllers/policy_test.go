@@ -78,24 +78,35 @@ func TestAPipelineNamesOnlyWhatTheInstallationAllows(t *testing.T) {
 			identified("", "AZURE_STORAGE_ACCOUNT")(s)
 			s.Stages[0].Template.Env[0].Value = "own.example/x"
 		}, `AZURE_STORAGE_ACCOUNT "own.example/x" is no name of a storage account`},
-		"a host in code of the author's own": {Policy{Images: []string{"tenant/*"}, ServiceAccounts: []string{"stages"}}, identified("tenant/own:1", "AZURE_AUTHORITY_HOST"), ""},
-		"a priority":                         {Policy{}, func(s *spec) { s.Template.PriorityClassName = "system-cluster-critical" }, "--allowed-priority-classes"},
-		"a priority that is allowed":         {named, func(s *spec) { s.Template.PriorityClassName = "batch-low" }, ""},
-		"a stage's priority":                 {named, func(s *spec) { s.Stages[0].Template.PriorityClassName = "system-node-critical" }, "spec.stages[0].template.priorityClassName"},
-		"a service account":                  {Policy{}, func(s *spec) { s.Template.ServiceAccountName = "payroll" }, "--allowed-service-accounts"},
-		"the default service account":        {Policy{}, func(s *spec) { s.Template.ServiceAccountName = "default" }, ""},
-		"a service account as allowed":       {named, func(s *spec) { s.Template.ServiceAccountName = "stages" }, ""},
-		"a runtime class":                    {Policy{}, func(s *spec) { s.Template.RuntimeClassName = "runc" }, "--allowed-runtime-classes"},
-		"a runtime class as allowed":         {named, func(s *spec) { s.Template.RuntimeClassName = "gvisor" }, ""},
-		"a system user":                      {images, security(v1alpha1.SecurityContext{RunAsUser: ptr.To[int64](999)}), "runAsUser 999 is not allowed"},
-		"a system group":                     {images, security(v1alpha1.SecurityContext{RunAsGroup: ptr.To[int64](6)}), "runAsGroup 6"},
-		"root's group among others":          {images, security(v1alpha1.SecurityContext{SupplementalGroups: []int64{2000, 0}}), "supplementalGroups 0"},
-		"files for a system group":           {images, security(v1alpha1.SecurityContext{FSGroup: ptr.To[int64](10)}), "fsGroup 10"},
-		"a user and a group":                 {images, security(v1alpha1.SecurityContext{RunAsUser: ptr.To[int64](1000), FSGroup: ptr.To[int64](4294967295)}), ""},
-		"an ID of a narrower range":          {named, security(v1alpha1.SecurityContext{RunAsUser: ptr.To[int64](601)}), "from 500 to 600"},
-		"a mounted secret as a dataset":      {Policy{}, func(s *spec) { s.Dataset.URI = "file:///secrets/artifacts/credentials" }, "holds no models"},
-		"the process's memory as a model":    {Policy{}, func(s *spec) { s.Model.URI = "file:///opt/../proc/self/environ" }, "holds no models"},
-		"a model of the image's":             {Policy{}, func(s *spec) { s.Model.URI = "file:///models/m.tflite" }, ""},
+		"a host in code of the author's own":     {Policy{Images: []string{"tenant/*"}, ServiceAccounts: []string{"stages"}}, identified("tenant/own:1", "AZURE_AUTHORITY_HOST"), ""},
+		"a measurement in an image of one's own": {images, func(s *spec) { s.Measurements = []v1alpha1.Measurement{{Image: "tenant/own:1"}} }, `spec.measurements[0].image "tenant/own:1" is not allowed`},
+		"a measurement in an image by a pattern, beside secrets": {images, func(s *spec) {
+			secret(s)
+			s.Measurements = []v1alpha1.Measurement{{Image: "registry/team-a/own:1"}}
+		}, ""},
+		"a measurement in anybody's image, beside an identity": {Policy{Images: []string{"tenant/*"}, ServiceAccounts: []string{"stages"}}, func(s *spec) {
+			s.Template.ServiceAccountName, s.Measurements = "stages", []v1alpha1.Measurement{{Image: "tenant/own:1"}}
+		}, "every container of a pod has the identity"},
+		"a measurement as allowed, beside an identity": {Policy{Images: []string{"tenant/own:1"}, ServiceAccounts: []string{"stages"}}, func(s *spec) {
+			s.Template.ServiceAccountName, s.Measurements = "stages", []v1alpha1.Measurement{{Image: "tenant/own:1"}}
+		}, ""},
+		"a priority":                      {Policy{}, func(s *spec) { s.Template.PriorityClassName = "system-cluster-critical" }, "--allowed-priority-classes"},
+		"a priority that is allowed":      {named, func(s *spec) { s.Template.PriorityClassName = "batch-low" }, ""},
+		"a stage's priority":              {named, func(s *spec) { s.Stages[0].Template.PriorityClassName = "system-node-critical" }, "spec.stages[0].template.priorityClassName"},
+		"a service account":               {Policy{}, func(s *spec) { s.Template.ServiceAccountName = "payroll" }, "--allowed-service-accounts"},
+		"the default service account":     {Policy{}, func(s *spec) { s.Template.ServiceAccountName = "default" }, ""},
+		"a service account as allowed":    {named, func(s *spec) { s.Template.ServiceAccountName = "stages" }, ""},
+		"a runtime class":                 {Policy{}, func(s *spec) { s.Template.RuntimeClassName = "runc" }, "--allowed-runtime-classes"},
+		"a runtime class as allowed":      {named, func(s *spec) { s.Template.RuntimeClassName = "gvisor" }, ""},
+		"a system user":                   {images, security(v1alpha1.SecurityContext{RunAsUser: ptr.To[int64](999)}), "runAsUser 999 is not allowed"},
+		"a system group":                  {images, security(v1alpha1.SecurityContext{RunAsGroup: ptr.To[int64](6)}), "runAsGroup 6"},
+		"root's group among others":       {images, security(v1alpha1.SecurityContext{SupplementalGroups: []int64{2000, 0}}), "supplementalGroups 0"},
+		"files for a system group":        {images, security(v1alpha1.SecurityContext{FSGroup: ptr.To[int64](10)}), "fsGroup 10"},
+		"a user and a group":              {images, security(v1alpha1.SecurityContext{RunAsUser: ptr.To[int64](1000), FSGroup: ptr.To[int64](4294967295)}), ""},
+		"an ID of a narrower range":       {named, security(v1alpha1.SecurityContext{RunAsUser: ptr.To[int64](601)}), "from 500 to 600"},
+		"a mounted secret as a dataset":   {Policy{}, func(s *spec) { s.Dataset.URI = "file:///secrets/artifacts/credentials" }, "holds no models"},
+		"the process's memory as a model": {Policy{}, func(s *spec) { s.Model.URI = "file:///opt/../proc/self/environ" }, "holds no models"},
+		"a model of the image's":          {Policy{}, func(s *spec) { s.Model.URI = "file:///models/m.tflite" }, ""},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -321,6 +321,11 @@ func (w *world) outcome(order *stage.Order) string {
 				bytes = "1000"
 			}
 			o.Leaf = &v1alpha1.Leaf{Digest: digest("leaf", order.InputHash), Samples: 1000, Metrics: []v1alpha1.MetricValue{{Name: "Accuracy", Value: "0.9"}, {Name: "CompressedBytes", Value: bytes}}}
+			for i := range order.Spec.Measurements {
+				for _, g := range order.Spec.Measurements[i].Gives() {
+					o.Leaf.Metrics = append(o.Leaf.Metrics, v1alpha1.MetricValue{Name: g.Name, Value: bytes})
+				}
+			}
 			if w.latency > 0 {
 				o.Leaf.Metrics = append(o.Leaf.Metrics, v1alpha1.MetricValue{Name: "LatencyMicros", Value: strconv.Itoa(w.latency)})
 			}

@@ -12,7 +12,7 @@ type Measurement struct {
 	// +kubebuilder:validation:Pattern=`^[a-z]([a-z0-9_]*[a-z0-9])?$`
 	Name string `json:"name,omitempty"`
 	// command is the program and its arguments; the leaf's path is added. `espalier run` starts it where the manifest lies, if it is
-	// told to by --allow-commands. Clusters run none yet.
+	// told to by --allow-commands; in a cluster it is of the image, and starts in the image's working directory.
 	// +required
 	// +listType=atomic
 	// +kubebuilder:validation:MinItems=1
@@ -20,6 +20,12 @@ type Measurement struct {
 	// +kubebuilder:validation:items:MinLength=1
 	// +kubebuilder:validation:items:MaxLength=1024
 	Command []string `json:"command,omitempty"`
+	// image that has the command, by its digest, so that values are of one image for good. Needed in a cluster, where a container of it runs
+	// beside the stage's, as no root and without secrets, claims or a token; `espalier run` does not look at it.
+	// +optional
+	// +kubebuilder:validation:MaxLength=1024
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[^@ ]+@sha256:[0-9a-f]{64}$')",message="name the image by its digest, such as registry.example.com/vela@sha256:0123…"
+	Image string `json:"image,omitempty"`
 	// unit of the metric, for people.
 	// +optional
 	// +kubebuilder:validation:MaxLength=16

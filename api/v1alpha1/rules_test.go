@@ -174,6 +174,11 @@ var ruleExamples = []ruleExample{
 		accepted: []edit{at("measurements", []any{object{"name": "bytes", "command": []any{"v"}, "unit": "B"}})},
 	},
 	{
+		places: specPlace, below: ".measurements[].image", message: "name the image by its digest, such as registry.example.com/vela@sha256:0123…",
+		rejected: []edit{at("measurements", []any{object{"name": "vela", "command": []any{"v"}, "image": "registry.example.com/vela:5"}})},
+		accepted: []edit{at("measurements", []any{object{"name": "vela", "command": []any{"v"}, "image": "registry.example.com/vela@sha256:" + strings.Repeat("0", 64)}})},
+	},
+	{
 		places: specPlace, below: ".measurements", message: "measurements give at most 6 metrics",
 		rejected: []edit{measuringToo(object{"name": "board", "command": []any{"b"}, "metrics": []any{object{"name": "a"}, object{"name": "b"}, object{"name": "c"}, object{"name": "d"}, object{"name": "e"}}})},
 		accepted: []edit{measuringToo(object{"name": "board", "command": []any{"b"}, "metrics": []any{object{"name": "a"}, object{"name": "b"}, object{"name": "c"}, object{"name": "d"}}})},

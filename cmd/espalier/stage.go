@@ -10,12 +10,14 @@ import (
 	"github.com/spf13/cobra"
 
 	"espalier.dev/espalier/internal/fault"
+	"espalier.dev/espalier/internal/measurement"
 	"espalier.dev/espalier/internal/stage"
 )
 
 // stageOptions are the flags of `espalier stage`.
 type stageOptions struct {
 	job         stage.Job
+	measure     measurement.Exchange
 	termination string
 	streams     *ioStreams
 }
@@ -35,11 +37,13 @@ result is in the store is not run again. SIGTERM saves a training under way to t
 	flags.StringVar(&o.job.Claims, "claims", stage.ClaimsPath, "folder where claims are mounted, each under its name")
 	flags.StringVar(&o.job.Secrets, "secrets", stage.SecretsPath, "folder where secrets are mounted, by location")
 	flags.StringVar(&o.job.Cache, "cache", stage.CachePath, "folder for what is fetched, and for temporary files")
+	flags.StringVar(&o.measure.Requests, "requests", measurement.RequestsPath, "folder where the containers of measurements find requests")
+	flags.StringVar(&o.measure.Answers, "answers", measurement.AnswersPath, "folder where their folders with answers are")
 	flags.StringVar(&o.termination, "termination", stage.TerminationPath, "file for the outcome")
 	flags = cmd.Flags()
 	flags.IntVar(&o.job.Workers, "workers", 0, "goroutines for training and measuring; 0: one a processor; changes no result")
 	flags.DurationVar(&o.job.CheckpointEvery, "checkpoint-every", 0, "how often a training under way is saved (default 30s)")
-	cmd.AddCommand(&cobra.Command{
+	cmd.AddCommand(newLendCommand(), newMeasureCommand(), &cobra.Command{
 		Use:   "read",
 		Short: "Read a stage's result from the store",
 		Long: `Answer the order of ` + stage.OrderEnv + ` as the stage itself does, from what the store has. Nothing is run, and nothing is written or
@@ -53,8 +57,36 @@ removed; a result that is not there is an error. The operator has this done wher
 	return cmd
 }
 
+// newLendCommand copies this program to where containers of other images find it.
+func newLendCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "lend FOLDER",
+		Short: "Copy this program to a folder, for the containers of measurements",
+		Args:  cobra.ExactArgs(1),
+		RunE:  func(_ *cobra.Command, args []string) error { return fault.As(fault.Storage, measurement.Lend(args[0])) },
+	}
+}
+
+// newMeasureCommand serves in the container of a measurement.
+func newMeasureCommand() *cobra.Command {
+	var requests, scratch string
+	cmd := &cobra.Command{
+		Use:   "measure NAME",
+		Short: "Run the program of a measurement whenever the stage beside asks for it",
+		Long: `Wait in the container of a measurement for requests of the stage beside it, run the program that they name on the leaf that comes with
+them, and leave what it prints as the answer, until SIGTERM.`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return fault.As(fault.Storage, measurement.Serve(cmd.Context(), args[0], requests, scratch))
+		},
+	}
+	cmd.Flags().StringVar(&requests, "requests", measurement.RequestsPath, "folder where requests and leaves are")
+	cmd.Flags().StringVar(&scratch, "scratch", measurement.ScratchPath, "folder for answers and temporary files")
+	return cmd
+}
+
 func (o *stageOptions) run(ctx context.Context) error {
-	o.job.Tool, o.job.Guard = tool(), guarded
+	o.job.Tool, o.job.Guard, o.job.Measure = tool(), guarded, &o.measure
 	o.job.Log = slog.New(slog.NewJSONHandler(o.streams.Err, nil))
 	order, err := stage.ParseOrder(os.Getenv(stage.OrderEnv))
 	if err != nil {

@@ -18,6 +18,7 @@ var (
 	errMissing = errors.New("there is no such command: install it, name it by its path, or mend the path")
 	errLong    = fmt.Errorf("it prints more than %d KiB on standard output: only the JSON goes there, all else to standard error", MaxOutput>>10)
 	errTime    = errors.New("it took longer than timeoutSeconds and was killed: raise that, or make it faster")
+	errEnded   = errors.New("its container ended while it ran, perhaps out of memory: have the installation's limits of stages raised, or have it take less")
 )
 
 // exitError is an exit code.

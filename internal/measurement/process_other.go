@@ -7,3 +7,5 @@ import "os/exec"
 func grouped(*exec.Cmd) {}
 
 func finish(*exec.Cmd) {}
+
+const noWait = 0

@@ -19,3 +19,6 @@ func finish(cmd *exec.Cmd) {
 		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
 	}
 }
+
+// noWait has the opening of a pipe not wait for who writes to it.
+const noWait = syscall.O_NONBLOCK

@@ -11,6 +11,7 @@ import (
 	"espalier.dev/espalier/api/v1alpha1"
 	"espalier.dev/espalier/internal/artifact"
 	"espalier.dev/espalier/internal/fault"
+	"espalier.dev/espalier/internal/measurement"
 	"espalier.dev/espalier/internal/walk"
 	"espalier.dev/espalier/optimizer"
 	"espalier.dev/espalier/optimizer/kernel"
@@ -24,6 +25,8 @@ type Job struct {
 	Workers int
 	// ReadOnly has orders carried out from what the store has: a result that is not there is an error, and nothing is run or written.
 	ReadOnly bool
+	// Measure has the programs of measurements run.
+	Measure measurement.Runner
 	// Tool says in the report what made it.
 	Tool string
 	// Log gets what happens, and a heartbeat.
@@ -132,6 +135,7 @@ func (j *Job) stage(ctx context.Context, order *Order, sources *Sources, store *
 	progress := &progressLog{log: log}
 	runner := &Runner{
 		Spec: &order.Spec, Store: store, Pinned: order.Pinned, Workers: j.Workers, ReadOnly: j.ReadOnly, Progress: progress.tell,
+		Measure:         j.Measure,
 		CheckpointEvery: j.CheckpointEvery, Grace: order.grace() * 4 / 5,
 		Warn: func(_ string, err error) { log.Warn("goes on", "error", err.Error()) }, Say: log.Info, Guard: j.Guard,
 	}
@@ -181,7 +185,7 @@ func checkHash(order *Order) error {
 	if parent == "" {
 		parent = order.Pinned.ModelDigest
 	}
-	hash := walk.StageHash(&order.Spec, order.Stage, walk.Versions{Algorithm: optimizer.AlgorithmVersion}, *order.Pinned, parent)
+	hash := walk.AttemptHash(&order.Spec, walk.StageHash(&order.Spec, order.Stage, walk.Versions{Algorithm: optimizer.AlgorithmVersion}, *order.Pinned, parent))
 	if hash != order.InputHash {
 		return fault.As(fault.Spec, fmt.Errorf("%w: the operator names this stage's result %s, this image %s: give template.image the operator's version, or none", errVersion, order.InputHash, hash))
 	}

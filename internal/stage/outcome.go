@@ -23,14 +23,15 @@ const (
 	ReasonDataset     = walk.ReasonInvalidDataset
 	ReasonStorage     = "StorageFailed" // such as a full disk
 	ReasonTraining    = "TrainingDiverged"
-	ReasonInterrupted = "Interrupted" // stopped by SIGTERM, the checkpoint is in the store
+	ReasonMeasurement = "MeasurementFailed" // a program of spec.measurements
+	ReasonInterrupted = "Interrupted"       // stopped by SIGTERM, the checkpoint is in the store
 	ReasonInternal    = "InternalError"
 )
 
 // Reasons are all that an outcome may give.
 var Reasons = []string{
 	walk.ReasonInputChanged, walk.ReasonResultsLost, ReasonVersion, ReasonDenied, ReasonNotFound, ReasonUnavailable, ReasonDamaged, ReasonCache, ReasonSpec,
-	ReasonModel, ReasonDataset, ReasonStorage, ReasonTraining, ReasonInterrupted, ReasonInternal,
+	ReasonModel, ReasonDataset, ReasonStorage, ReasonTraining, ReasonMeasurement, ReasonInterrupted, ReasonInternal,
 }
 
 // Reason is a word for why a stage failed.
@@ -54,6 +55,7 @@ func Reason(err error) string {
 	}
 	classes := map[fault.Class]string{
 		fault.Spec: ReasonSpec, fault.Model: ReasonModel, fault.Dataset: ReasonDataset, fault.Storage: ReasonStorage, fault.Training: ReasonTraining,
+		fault.Measurement: ReasonMeasurement,
 	}
 	if reason, ok := classes[fault.ClassOf(err)]; ok {
 		return reason

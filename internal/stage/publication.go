@@ -234,5 +234,5 @@ func (p *Publication) result(ctx context.Context, s *v1alpha1.StageStatus) (*Res
 	}
 	versions := walk.Versions{Algorithm: status.AlgorithmVersion}
 	hash := walk.StageHash(&p.Pipeline.Spec, s.Name, versions, *status.Baseline, status.Baseline.ModelDigest)
-	return artifact.GetResult[Result](ctx, p.Store, hash)
+	return artifact.GetResult[Result](ctx, p.Store, walk.AttemptHash(&p.Pipeline.Spec, hash))
 }

@@ -51,7 +51,11 @@ func (b *reportBuilder) build() (*report.Data, error) {
 	}
 	for i := range p.Spec.Measurements {
 		m := &p.Spec.Measurements[i]
-		b.data.Notes = append(b.data.Notes, fmt.Sprintf("%s: measured by %s", Given(m), strings.Join(m.Command, " ")))
+		note := fmt.Sprintf("%s: measured by %s", Given(m), strings.Join(m.Command, " "))
+		if m.Image != "" {
+			note += ", of image " + m.Image
+		}
+		b.data.Notes = append(b.data.Notes, note)
 	}
 	return &b.data, nil
 }

@@ -66,7 +66,7 @@ func (w *walk) parent(s *Stage) *Stage {
 func (w *walk) identify(s *Stage) {
 	if s.Name == Baseline {
 		if w.facts.Versions != nil {
-			s.InputHash = BaselineHash(w.spec, *w.facts.Versions)
+			s.InputHash = AttemptHash(w.spec, BaselineHash(w.spec, *w.facts.Versions))
 		}
 		return
 	}
@@ -82,7 +82,7 @@ func (w *walk) identify(s *Stage) {
 		s.Parent = w.facts.Baseline.ModelDigest
 	}
 	if w.facts.Versions != nil {
-		s.InputHash = StageHash(w.spec, s.Name, *w.facts.Versions, *w.facts.Baseline, s.Parent)
+		s.InputHash = AttemptHash(w.spec, StageHash(w.spec, s.Name, *w.facts.Versions, *w.facts.Baseline, s.Parent))
 	}
 }
 

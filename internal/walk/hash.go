@@ -182,6 +182,15 @@ func measuredBy(m *v1alpha1.Measurement, program string) measured {
 	return out
 }
 
+// AttemptHash names what an attempt of a stage makes in a cluster: its result, and what the measurements' images give of its leaf.
+func AttemptHash(spec *v1alpha1.OptimizationPipelineSpec, result string) string {
+	images := make([]string, len(spec.Measurements))
+	for i := range spec.Measurements {
+		images[i] = spec.Measurements[i].Image
+	}
+	return MeasuredHash(result, spec.Measurements, images)
+}
+
 // SensitivityHash names what every layer of the network tolerates in the store, given what the baseline pinned.
 func SensitivityHash(spec *v1alpha1.OptimizationPipelineSpec, v Versions, pinned v1alpha1.Baseline) (string, error) {
 	in, err := StageInputs(spec, Baseline)

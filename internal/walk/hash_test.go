@@ -356,3 +356,26 @@ func TestASearchIsNamedByWhatItsTrialsFollowFrom(t *testing.T) {
 		}
 	}
 }
+
+func TestMeasurementsNameWhatAnAttemptMakes(t *testing.T) {
+	const result = "sha256:1"
+	spec := chain()
+	if got := AttemptHash(spec, result); got != result {
+		t.Errorf("without measurements it is %s, want the result's own", got)
+	}
+	seconds, names := int32(5), map[string]string{}
+	for name, m := range map[string]v1alpha1.Measurement{
+		"one":             {Name: "a", Command: []string{"x"}, Image: "i"},
+		"another command": {Name: "a", Command: []string{"y"}, Image: "i"},
+		"another image":   {Name: "a", Command: []string{"x"}, Image: "j"},
+		"other metrics":   {Name: "b", Command: []string{"x"}, Image: "i"},
+	} {
+		spec.Measurements = []v1alpha1.Measurement{m}
+		before := AttemptHash(spec, result)
+		spec.Measurements[0].TimeoutSeconds, spec.Measurements[0].Retries, spec.Measurements[0].Unit = &seconds, &seconds, "B"
+		if got := AttemptHash(spec, result); got != before || got == result || names[got] != "" {
+			t.Errorf("%s: %s, that of %q too, or changed by what no value follows from", name, got, names[got])
+		}
+		names[before] = name
+	}
+}

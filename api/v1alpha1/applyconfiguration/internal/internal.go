@@ -365,6 +365,9 @@ var schemaYAML = typed.YAMLObject(`types:
           elementType:
             scalar: string
           elementRelationship: atomic
+    - name: image
+      type:
+        scalar: string
     - name: metrics
       type:
         list:

@@ -14,8 +14,11 @@ type MeasurementApplyConfiguration struct {
 	// name of the measurement and, without metrics, of the metric that it gives.
 	Name *string `json:"name,omitempty"`
 	// command is the program and its arguments; the leaf's path is added. `espalier run` starts it where the manifest lies, if it is
-	// told to by --allow-commands. Clusters run none yet.
+	// told to by --allow-commands; in a cluster it is of the image, and starts in the image's working directory.
 	Command []string `json:"command,omitempty"`
+	// image that has the command, by its digest, so that values are of one image for good. Needed in a cluster, where a container of it runs
+	// beside the stage's, as no root and without secrets, claims or a token; `espalier run` does not look at it.
+	Image *string `json:"image,omitempty"`
 	// unit of the metric, for people.
 	Unit *string `json:"unit,omitempty"`
 	// metrics that it gives. Default: one, of the measurement's name.
@@ -47,6 +50,14 @@ func (b *MeasurementApplyConfiguration) WithCommand(values ...string) *Measureme
 	for i := range values {
 		b.Command = append(b.Command, values[i])
 	}
+	return b
+}
+
+// WithImage sets the Image field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Image field is set to the value of the last call.
+func (b *MeasurementApplyConfiguration) WithImage(value string) *MeasurementApplyConfiguration {
+	b.Image = &value
 	return b
 }
 
