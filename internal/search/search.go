@@ -212,7 +212,10 @@ func (s *search) try(stage v1alpha1.Stage, price float64, why string) tried {
 		return tried{}
 	}
 	t, missed := tried{name: stage.Name, holds: true}, walk.Judge(s.Spec.Constraints, result.Leaf)
-	t.bytes, _ = strconv.ParseFloat(walk.Value(result.Leaf.Metrics, v1alpha1.CompressedBytes), 64)
+	if t.bytes, err = strconv.ParseFloat(walk.Value(result.Leaf.Metrics, v1alpha1.CompressedBytes), 64); err != nil {
+		s.plan.Ended = fmt.Sprintf("the leaf of %s has no size to go by: %s", stage.Name, err)
+		return tried{}
+	}
 	for _, m := range missed {
 		t.holds = t.holds && falls(m.Constraint)
 	}

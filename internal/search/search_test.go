@@ -198,6 +198,13 @@ func TestAFailedTrialHoldsNothing(t *testing.T) {
 	}
 }
 
+func TestALeafWithoutASizeEndsTheSearch(t *testing.T) {
+	plan := played(t, goal(nil), func(Trial) *v1alpha1.Leaf { return leaf("0", "many", "32") }, 1)
+	if len(plan.Trials) != 1 || !strings.Contains(plan.Ended, "the leaf of trial-01 has no size to go by") {
+		t.Errorf("%s: %s", prices(plan), plan.Ended)
+	}
+}
+
 func TestNetworksWithoutWeightsToShareEndTheSearch(t *testing.T) {
 	plan := Next(Input{Spec: goal(nil), Layers: []sensitivity.Layer{{Name: "clustered", Weights: 5}}})
 	if len(plan.Trials) > 0 || !strings.Contains(plan.Ended, "no layer has weights") {

@@ -44,6 +44,9 @@ func (l *Walk) search(ctx context.Context) (walk.Decision, error) {
 		before := len(l.plan.Trials)
 		plan := search.Next(search.Input{Spec: &given.Spec, Layers: l.layers, Results: l.trials()})
 		l.plan = &plan
+		if err := stuck(before, &plan); err != nil {
+			return d, err
+		}
 		for _, t := range plan.Trials[before:] {
 			l.view.Say("search   %s %s", t.Stage.Name, t.Why)
 		}
@@ -51,6 +54,14 @@ func (l *Walk) search(ctx context.Context) (walk.Decision, error) {
 			l.view.Say("search   ended: %s", plan.Ended)
 		}
 	}
+}
+
+// stuck is an error where a plan tries nothing more and has not ended: the same would be planned again and again.
+func stuck(before int, plan *search.Plan) error {
+	if plan.Ended != "" || len(plan.Trials) > before {
+		return nil
+	}
+	return fmt.Errorf("the search waits for the last of its %d trials, which is not made", before)
 }
 
 // mayGoOn reports whether trials may help: the baseline is there, nothing ended the walk for good, and no leaf is taken as the first.

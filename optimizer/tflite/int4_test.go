@@ -30,6 +30,15 @@ func TestInt4IsTwoAByteLowerHalfFirst(t *testing.T) {
 	}
 }
 
+func TestInt8sAreAsManyAsAskedForAndThere(t *testing.T) {
+	data := []byte{1, 0xff, 3}
+	for n, want := range map[int][]int8{0: {}, 2: {1, -1}, 3: {1, -1, 3}, 9: {1, -1, 3}} {
+		if diff := cmp.Diff(want, Int8s(schema.TensorTypeINT8, data, n)); diff != "" {
+			t.Errorf("%d: %s", n, diff)
+		}
+	}
+}
+
 // Versions of operators with int4 weights are those that have the kernels, whatever the file says (op_version.cc; FULLY_CONNECTED without a
 // bias is version 6 there, of which no kernel knows int4).
 func TestVersionsOfInt4Weights(t *testing.T) {

@@ -155,12 +155,13 @@ func IsInt8s(t schema.TensorType) bool {
 	return t == schema.TensorTypeINT8 || t == schema.TensorTypeINT4
 }
 
-// Int8s returns the n values of INT8 or INT4 data; INT4 has two a byte, the first in the lower half.
+// Int8s returns the n values of INT8 or INT4 data, or as many as there are; INT4 has two a byte, the first in the lower half.
 func Int8s(t schema.TensorType, data []byte, n int) []int8 {
-	if t == schema.TensorTypeINT8 {
-		n = len(data)
+	most := len(data)
+	if t == schema.TensorTypeINT4 {
+		most *= 2
 	}
-	out := make([]int8, min(n, 2*len(data)))
+	out := make([]int8, min(n, most))
 	for i := range out {
 		if t == schema.TensorTypeINT8 {
 			out[i] = int8(data[i])
