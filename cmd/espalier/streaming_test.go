@@ -61,6 +61,7 @@ func TestNetworksWithStateAreShownMeasuredAndCompressed(t *testing.T) {
 				{"run", at("pipeline.yaml"), "-o", at("out")},
 				{"evaluate", at("out/leaves/cqat.tflite"), "--dataset", at("data.npz")},
 				append([]string{"compare", at("model.tflite"), at("out/leaves/cqat.tflite"), "--dataset", at("data.npz")}, tc.flags...),
+				{"bundle", at("out/leaves/cqat.tflite"), "--target", "cortex-m4", "--dataset", at("data.npz"), "-o", at("firmware")},
 			} {
 				out, said, code := espalier(t.Context(), command...)
 				if code != 0 {

@@ -7,6 +7,7 @@ import (
 	"espalier.dev/espalier/optimizer/dataset"
 	"espalier.dev/espalier/optimizer/exec/integer"
 	"espalier.dev/espalier/optimizer/ir"
+	"espalier.dev/espalier/optimizer/stream"
 	"espalier.dev/espalier/optimizer/tflite"
 	"espalier.dev/espalier/optimizer/tflite/schema"
 )
@@ -14,7 +15,8 @@ import (
 // Vector is one run of the leaf: raw bytes of every input, and what every output must then hold. State is as it is before the first run.
 type Vector struct{ Inputs, Outputs [][]byte }
 
-// vectors runs the first n samples of a source, or seeded noise where there is none, each with the state that the file begins with.
+// vectors runs the first n samples of a source, or seeded noise where there is none, each with the state that the file begins with. Of a
+// sequence it runs the first step.
 func vectors(m *tflite.Model, source dataset.Source, n int, options ...integer.Option) ([]Vector, error) {
 	exec, err := integer.Compile(m, 0, options...)
 	if err != nil {
@@ -23,12 +25,16 @@ func vectors(m *tflite.Model, source dataset.Source, n int, options ...integer.O
 	if source != nil {
 		n = min(n, source.Len())
 	}
+	step, err := stream.Open(m)
+	if err != nil {
+		return nil, fmt.Errorf("test vectors: %w", err)
+	}
 	draw := rand.New(rand.NewPCG(1, 0))
 	out := make([]Vector, n)
 	for i := range out {
 		exec.Reset()
 		if source != nil {
-			err = sample(exec, source, i)
+			err = sample(exec, step, source, i)
 		} else {
 			err = noise(exec, draw)
 		}
@@ -44,14 +50,18 @@ func vectors(m *tflite.Model, source dataset.Source, n int, options ...integer.O
 	return out, nil
 }
 
-// sample sets the inputs to sample i, in every place of the batch that the file has.
-func sample(run *integer.Executor, source dataset.Source, i int) error {
+// sample sets the inputs to sample i, in every place of the batch that the file has; of a network with state to its first step, and inputs that
+// are states to zero.
+func sample(run *integer.Executor, step *stream.Step, source dataset.Source, i int) error {
 	x := make([][]float32, len(source.Inputs()))
 	for k, input := range source.Inputs() {
 		x[k] = make([]float32, input.Size())
 	}
 	if err := source.Read(i, x); err != nil {
 		return err
+	}
+	if step != nil {
+		x = first(run, step, x)
 	}
 	for k := range x {
 		all := make([]float32, 0, run.Batch()*len(x[k]))
@@ -63,6 +73,21 @@ func sample(run *integer.Executor, source dataset.Source, i int) error {
 		}
 	}
 	return nil
+}
+
+// first is the first step of a sequence, by input of the run.
+func first(run *integer.Executor, step *stream.Step, x [][]float32) [][]float32 {
+	var out [][]float32
+	for k, t := range run.Graph().Inputs {
+		size := run.Graph().Tensors[t].Numel()
+		switch {
+		case step.Holds(k):
+			out = append(out, make([]float32, size))
+		case len(x) > 0:
+			out, x = append(out, x[0][:min(size, len(x[0]))]), x[1:]
+		}
+	}
+	return out
 }
 
 // noise sets every input to random codes, to zeros and ones where it has integers that are no codes, and to what the QUANTIZE behind it can

@@ -66,6 +66,11 @@ func Open(m *tflite.Model) (*Step, error) {
 	return s, nil
 }
 
+// Holds reports whether the file's input of an index is a state.
+func (s *Step) Holds(input int) bool {
+	return slices.ContainsFunc(s.States, func(st State) bool { return !st.variable && int32(st.Input) == s.inputs[input] })
+}
+
 // assigns reports whether the primary subgraph sets a variable.
 func assigns(m *tflite.Model) bool {
 	return slices.ContainsFunc(m.Subgraph().Operators, func(o *schema.OperatorT) bool {
