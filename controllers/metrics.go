@@ -121,7 +121,7 @@ func measureSelected(values []v1alpha1.MetricValue) {
 		switch v1alpha1.Metric(m.Name) {
 		case v1alpha1.Accuracy, v1alpha1.AccuracyDrop, v1alpha1.Agreement, v1alpha1.AUC, v1alpha1.Sparsity:
 			selectedShare.WithLabelValues(m.Name).Observe(value)
-		case v1alpha1.FileBytes, v1alpha1.CompressedBytes, v1alpha1.ArenaBytes:
+		case v1alpha1.FileBytes, v1alpha1.FlashBytes, v1alpha1.CompressedBytes, v1alpha1.ArenaBytes:
 			selectedBytes.WithLabelValues(m.Name).Observe(value)
 		case v1alpha1.LatencyMicros:
 			selectedLatency.Observe(value / 1e6)

@@ -29,6 +29,7 @@ func TestAQuantizeStageOverridesLeafOptionsFieldByField(t *testing.T) {
 		"no layers":                 {&Stage{Quantize: &Quantize{KeepFloat: []string{}}}, with(func(o *LeafOptions) { o.KeepFloat = []string{} })},
 		"other activations":         {&Stage{Quantize: &Quantize{Activations: "Int8"}}, with(func(o *LeafOptions) { o.Activations = "Int8" })},
 		"other weights":             {&Stage{Quantize: &Quantize{Weights: "Int4"}}, with(func(o *LeafOptions) { o.Weights = "Int4" })},
+		"another encoding":          {&Stage{Quantize: &Quantize{Encode: "Auto"}}, with(func(o *LeafOptions) { o.Encode = "Auto" })},
 		"other rules":               {&Stage{Quantize: &Quantize{Rules: []LeafRule{{Layers: "b", Activations: "Int16"}}}}, with(func(o *LeafOptions) { o.Rules = []LeafRule{{Layers: "b", Activations: "Int16"}} })},
 		"no rules":                  {&Stage{Quantize: &Quantize{Rules: []LeafRule{}}}, with(func(o *LeafOptions) { o.Rules = []LeafRule{} })},
 		"other samples":             {&Stage{Quantize: &Quantize{Calibration: Calibration{Samples: &few}}}, with(func(o *LeafOptions) { o.Calibration.Samples = &few })},

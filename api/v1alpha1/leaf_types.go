@@ -44,6 +44,12 @@ type LeafOptions struct {
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=64
 	Rules []LeafRule `json:"rules,omitempty"`
+	// encode holds weights of 8 bits encoded in the file, which TFLM's DECODE operator decodes as it runs: LUT, Huffman, Prune, or Auto,
+	// for each tensor the smallest, where the file gets smaller by it. The device needs memory for what is decoded, and LiteRT does not
+	// run such a file. It needs a target with TFLM. Default None.
+	// +optional
+	// +kubebuilder:validation:Enum=None;Auto;LUT;Huffman;Prune
+	Encode string `json:"encode,omitempty"`
 }
 
 // LeafRule changes how layers are quantized.
@@ -65,6 +71,9 @@ type LeafRule struct {
 	// +kubebuilder:validation:Enum=Int8;Int4
 	Weights string `json:"weights,omitempty"`
 }
+
+// Encoded reports whether weights lie encoded in the file.
+func (o LeafOptions) Encoded() bool { return o.Encode != "" && o.Encode != "None" }
 
 // EffectiveLeaf merges the pipeline's leaf options with those of a quantize stage, field by field; the stage's win. A nil stage is the
 // baseline.
@@ -91,13 +100,14 @@ func (s *OptimizationPipelineSpec) EffectiveLeaf(stage *Stage) LeafOptions {
 	if q.Rules != nil {
 		o.Rules = q.Rules
 	}
+	overrideText(&o.Encode, q.Encode)
 	return o
 }
 
 // With returns the stage's settings with the leaf options that hold for it.
 func (q Quantize) With(o LeafOptions) Quantize {
 	q.Calibration, q.InputOutput, q.PerTensorDense, q.KeepFloat, q.Reconstruct = o.Calibration, o.InputOutput, o.PerTensorDense, o.KeepFloat, o.Reconstruct
-	q.Activations, q.Weights, q.Rules = o.Activations, o.Weights, o.Rules
+	q.Activations, q.Weights, q.Rules, q.Encode = o.Activations, o.Weights, o.Rules, o.Encode
 	return q
 }
 
@@ -116,6 +126,9 @@ func (o LeafOptions) Defaulted() LeafOptions {
 	}
 	if len(o.Rules) == 0 {
 		o.Rules = nil
+	}
+	if !o.Encoded() {
+		o.Encode = ""
 	}
 	return o
 }

@@ -57,7 +57,7 @@ var (
 // measuringToo names another measurement beside vela.
 func measuringToo(other object) edit { return at("measurements", []any{vela, other}) }
 
-const knownMetrics = "a metric is Accuracy, AccuracyDrop, Agreement, AUC, MeanIoU, F1, MeanSquaredError, RelativeError, Sparsity, Clusters, FileBytes, CompressedBytes, ArenaBytes or LatencyMicros, or one that measurements give, whose names have small letters, digits and _"
+const knownMetrics = "a metric is Accuracy, AccuracyDrop, Agreement, AUC, MeanIoU, F1, MeanSquaredError, RelativeError, Sparsity, Clusters, FileBytes, FlashBytes, CompressedBytes, ArenaBytes or LatencyMicros, or one that measurements give, whose names have small letters, digits and _"
 
 var ruleExamples = []ruleExample{
 	{
@@ -135,7 +135,7 @@ var ruleExamples = []ruleExample{
 	},
 	{
 		places: specPlace, below: ".constraints[]", guard: "has(self.output) && self.output != ''",
-		message:  "Sparsity, Clusters, FileBytes, CompressedBytes, ArenaBytes and LatencyMicros are of the whole model: leave output out",
+		message:  "Sparsity, Clusters, FileBytes, FlashBytes, CompressedBytes, ArenaBytes and LatencyMicros are of the whole model: leave output out",
 		rejected: []edit{at("constraints.1", object{"metric": "FileBytes", "max": 2, "output": "box"})}, accepted: []edit{at("constraints.1", object{"metric": "F1", "min": 1, "output": "box"})},
 	},
 	{

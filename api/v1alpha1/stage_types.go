@@ -225,6 +225,10 @@ type Quantize struct {
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=64
 	Rules []LeafRule `json:"rules,omitzero"`
+	// encode holds weights of 8 bits encoded in the file of the leaf. Default: the pipeline's.
+	// +optional
+	// +kubebuilder:validation:Enum=None;Auto;LUT;Huffman;Prune
+	Encode string `json:"encode,omitempty"`
 }
 
 // Calibration observes activations on some samples.

@@ -36,7 +36,7 @@ func newCheckCommand(streams *ioStreams) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			m, err := tflite.Read(content)
+			m, err := tflite.ReadStored(content)
 			if err != nil {
 				return fault.As(fault.Model, fmt.Errorf("%s: %w", args[0], err))
 			}

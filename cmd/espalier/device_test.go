@@ -166,6 +166,18 @@ func TestATargetThatIsNotThereIsNamed(t *testing.T) {
 	}
 }
 
+// FlashBytes is of targets whose runtime reads the file itself.
+func TestABoundOnFlashThatIsNotTheFilesIsRefused(t *testing.T) {
+	for _, text := range []string{"", "  target: {runtime: LiteRT}\n", "  target: {runtime: TFLM, device: ethos-u55}\n"} {
+		path := project(t)
+		write(t, path, []byte(strings.Replace(manifest, "  stages:", text+"  constraints: [{metric: FlashBytes, max: 1000000}]\n  stages:", 1)))
+		_, stderr, code := espalier(context.Background(), "run", path, "-o", filepath.Join(t.TempDir(), "out"))
+		if code != 2 || !strings.Contains(stderr, "FlashBytes is of a target whose runtime reads the file where it lies in flash: name one with TFLM") {
+			t.Errorf("%q: exit code %d: %s", text, code, stderr)
+		}
+	}
+}
+
 func TestABoundOnAnArenaThatNobodyKnowsIsRefused(t *testing.T) {
 	path := project(t)
 	write(t, path, []byte(strings.Replace(manifest, "  stages:", "  target: {runtime: TFLM, device: ethos-u55}\n  constraints: [{metric: ArenaBytes, max: 1000000}]\n  stages:", 1)))

@@ -61,7 +61,7 @@ func readSignature(path, key string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	m, err := tflite.Read(content)
+	m, err := tflite.ReadStored(content)
 	if err != nil {
 		return nil, fault.As(fault.Model, fmt.Errorf("%s: %w", path, err))
 	}

@@ -68,7 +68,7 @@ func memoryOn(content []byte, device string) (*target.Memory, error) {
 	if !t.PlansGreedily() {
 		return nil, nil
 	}
-	m, err := tflite.Read(content)
+	m, err := tflite.ReadStored(content)
 	if err != nil {
 		return nil, fault.As(fault.Model, err)
 	}
@@ -136,6 +136,9 @@ func showInspection(streams *ioStreams, in *measure.Inspection, all bool) error 
 	if in.Preprocessing != nil {
 		fmt.Fprintf(streams.Out, "the input is made of sound: %s\n", in.Preprocessing)
 	}
+	if encoded := encodedTensors(in); encoded != "" {
+		fmt.Fprintln(streams.Out, encoded)
+	}
 	for _, finding := range in.Findings {
 		fmt.Fprintln(streams.Out, finding)
 	}
@@ -143,6 +146,22 @@ func showInspection(streams *ioStreams, in *measure.Inspection, all bool) error 
 		fmt.Fprintln(streams.Out, "cannot be run here:", in.Unsupported)
 	}
 	return nil
+}
+
+// encodedTensors is a line of how constants lie in the file where they are encoded, "" where none is.
+func encodedTensors(in *measure.Inspection) string {
+	var parts []string
+	before, after := 0, 0
+	for _, t := range in.Tensors {
+		if t.Encoding != "" {
+			parts = append(parts, fmt.Sprintf("%d %s %d", t.Index, t.Encoding, t.StoredBytes))
+			before, after = before+t.Bytes, after+t.StoredBytes
+		}
+	}
+	if parts == nil {
+		return ""
+	}
+	return fmt.Sprintf("encoded, and decoded by TFLM as it runs, LiteRT does not run the file: %d bytes in place of %d (tensor, kind, bytes: %s)", after, before, strings.Join(parts, ", "))
 }
 
 // dimensions are a tensor's sizes, ? where the file leaves one open.

@@ -353,6 +353,9 @@ func TestBadInputIsOneLineWithARemedyAndNothingIsWritten(t *testing.T) {
 			write(t, filepath.Join(folder, "pipeline.yaml"), []byte(strings.Replace(text, "clusters: 8", "clusters: 8, scope: Channel", 1)))
 		}, 2, []string{"spec.stages[2]", "dense/kernel", "scope Tensor"}},
 		"a metric that nothing gives":             {replace("  stages:", "  constraints: [{metric: AUC, min: \"0.9\"}]\n  stages:"), 2, []string{"spec.constraints[0]", "AUC", "two classes"}},
+		"encoded weights for LiteRT":              {replace("  stages:", "  leaf: {encode: Auto}\n  stages:"), 2, []string{"spec.leaf: encode Auto: LiteRT does not decode weights", "leave encode out"}},
+		"encoded weights of a stage":              {replace("quantize: {}", "quantize: {encode: LUT}"), 2, []string{"spec.stages[1]", "encode LUT: LiteRT does not decode weights"}},
+		"encoded weights for an NPU":              {replace("  stages:", "  target: {device: edgetpu}\n  leaf: {encode: Auto}\n  stages:"), 2, []string{"spec.leaf: encode Auto: edgetpu does not decode weights"}},
 		"class weights of other classes":          {replace("batchSize", `classWeights: [1, 2, 3], batchSize`), 2, []string{"spec.stages[0]", "3 numbers", "4 classes"}},
 		"a sparsity that its pattern contradicts": {replace(`{sparsity: "0.5"}`, `{sparsity: "0.75", pattern: "2:4"}`), 2, []string{"spec.stages[0]", "2:4", "write 0.5"}},
 		"a shift out of the image":                {replace("{uri: data.npz}", "{uri: data.npz, augmentation: {shift: {height: 9, width: 0}}}"), 2, []string{"spec.dataset.augmentation.shift.height", "8 pixels"}},

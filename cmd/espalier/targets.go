@@ -15,8 +15,8 @@ func newTargetsCommand(streams *ioStreams) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "targets",
 		Short: "List the devices that a leaf can be checked for",
-		Long: "List the devices of the catalogue: their runtime, the kernels that compute there, the granularity of quantized weights, and how\n" +
-			"the runtime rounds. With -o json also memory plan, notes and the sources of every entry.",
+		Long: "List the devices of the catalogue: their runtime, the kernels that compute there, the granularity of quantized weights, how\n" +
+			"the runtime rounds, and which encodings of weights it decodes. With -o json also memory plan, notes and the sources of every entry.",
 		Example: "  espalier targets\n  espalier targets -o json | jq '.[] | select(.runtime == \"TFLM\") | .name'",
 		Args:    cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
@@ -24,15 +24,23 @@ func newTargetsCommand(streams *ioStreams) *cobra.Command {
 				return printJSON(streams.Out, target.All())
 			}
 			return table(streams, func(w *tabwriter.Writer) {
-				fmt.Fprintln(w, "TARGET\tRUNTIME\tKERNELS\tWEIGHTS\tROUNDING\tDEVICE")
+				fmt.Fprintln(w, "TARGET\tRUNTIME\tKERNELS\tWEIGHTS\tROUNDING\tENCODINGS\tDEVICE")
 				for _, t := range target.All() {
-					fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", t.Name, t.Runtime, t.Kernels, strings.Join(t.Weights, ", "), t.Rounding, t.Title)
+					fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", t.Name, t.Runtime, t.Kernels, strings.Join(t.Weights, ", "), t.Rounding, encodingsOf(t), t.Title)
 				}
 			})
 		},
 	}
 	format.addFlag(cmd)
 	return cmd
+}
+
+// encodingsOf are the kinds of encoded weights that a target decodes, "-" for none.
+func encodingsOf(t *target.Target) string {
+	if len(t.Encodings) == 0 {
+		return "-"
+	}
+	return strings.Join(t.Encodings, ", ")
 }
 
 // targetFlag declares --target on a command.

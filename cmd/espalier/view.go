@@ -192,7 +192,7 @@ type column struct {
 
 // columns of the table of leaves, before those of measurements; those that nothing was measured for are left out.
 var columns = []column{
-	{"ACCURACY", "Accuracy", 9}, {"DROP", "AccuracyDrop", 9}, {"AUC", "AUC", 9}, {"MEANIOU", "MeanIoU", 9}, {"F1", "F1", 9}, {"MSE", "MeanSquaredError", 9}, {"RELERROR", "RelativeError", 9}, {"AGREEMENT", "Agreement", 10}, {"COMPRESSED", "CompressedBytes", 11}, {"FILE", "FileBytes", 9},
+	{"ACCURACY", "Accuracy", 9}, {"DROP", "AccuracyDrop", 9}, {"AUC", "AUC", 9}, {"MEANIOU", "MeanIoU", 9}, {"F1", "F1", 9}, {"MSE", "MeanSquaredError", 9}, {"RELERROR", "RelativeError", 9}, {"AGREEMENT", "Agreement", 10}, {"COMPRESSED", "CompressedBytes", 11}, {"FILE", "FileBytes", 9}, {"FLASH", "FlashBytes", 9},
 	{"ZEROS", "Sparsity", 9}, {"CODES", "Clusters", 6}, {"µs", "LatencyMicros", 8},
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"espalier.dev/espalier/api/v1alpha1"
 	"espalier.dev/espalier/optimizer/cluster"
+	"espalier.dev/espalier/optimizer/encode"
 	"espalier.dev/espalier/optimizer/lineage"
 	"espalier.dev/espalier/optimizer/prune"
 	"espalier.dev/espalier/optimizer/quantize"
@@ -96,6 +97,10 @@ func TestTheManifestsDefaultsAreTheLibrarys(t *testing.T) {
 	}
 	if want := []lineage.LeafRule{{Layers: "head*", Weights: lineage.Weights8}}; packed.Weights != lineage.Weights4 || !cmp.Equal(want, packed.Rules) {
 		t.Errorf("int4 but for a layer: %+v", packed)
+	}
+	encoded, err := leafOptions(v1alpha1.LeafOptions{Encode: "Huffman"})
+	if err != nil || !cmp.Equal([]encode.Kind{encode.Huffman}, encoded.Encode.Kinds()) {
+		t.Errorf("encoded: %+v, %v", encoded, err)
 	}
 	percentile, err := leafOptions(v1alpha1.LeafOptions{Calibration: v1alpha1.Calibration{Method: "Percentile"}.Defaulted()})
 	if err != nil {

@@ -216,12 +216,22 @@ func (s settings) words(done *train.Result) string {
 
 // Target is the device that a pipeline's leaves are for; nil where it names none.
 func Target(spec *v1alpha1.OptimizationPipelineSpec) (*target.Target, error) {
+	flash := func(m v1alpha1.Metric) bool { return m == v1alpha1.FlashBytes }
+	wanted := slices.ContainsFunc(spec.Constraints, func(c v1alpha1.Constraint) bool { return flash(c.Metric) }) ||
+		flash(spec.Selection.Objective) || spec.Search != nil && flash(spec.Search.Minimize)
+	errFlash := fault.As(fault.Spec, errors.New("FlashBytes is of a target whose runtime reads the file where it lies in flash: name one with TFLM, such as spec.target: {runtime: TFLM, device: cortex-m4}, or take FileBytes"))
 	if spec.Target == (v1alpha1.Target{}) {
+		if wanted {
+			return nil, errFlash
+		}
 		return nil, nil
 	}
 	t, err := target.Find(target.Runtime(spec.Target.Runtime), spec.Target.Device)
 	if err != nil {
 		return nil, fault.As(fault.Spec, fmt.Errorf("spec.target: %w", err))
+	}
+	if wanted && !t.ReadsFromFlash() {
+		return nil, errFlash
 	}
 	bounds := func(c v1alpha1.Constraint) bool { return c.Metric == v1alpha1.ArenaBytes }
 	if t.Runtime != target.LiteRT && !t.PlansGreedily() && slices.ContainsFunc(spec.Constraints, bounds) {

@@ -374,7 +374,31 @@ func (c *checker) checkLeaf(o v1alpha1.LeafOptions) error {
 	if err != nil {
 		return err
 	}
+	if err := c.checkEncoding(leaf.Encode); err != nil {
+		return err
+	}
 	return leaf.Check(c.network)
+}
+
+// checkEncoding reports an encoding that the target does not decode.
+func (c *checker) checkEncoding(e lineage.Encoding) error {
+	if len(e.Kinds()) == 0 {
+		return nil
+	}
+	t, err := Target(c.spec)
+	if err != nil {
+		return err
+	}
+	name := "LiteRT"
+	if t != nil {
+		name = t.Name
+	}
+	for _, k := range e.Kinds() {
+		if t == nil || !t.Decodes(k) {
+			return fmt.Errorf("encode %s: %s does not decode weights: name a target that does (espalier targets lists them under ENCODINGS), or leave encode out", e, name)
+		}
+	}
+	return nil
 }
 
 // network is what a stage works on.

@@ -19,7 +19,8 @@ var advice = map[v1alpha1.Metric]string{
 	v1alpha1.RelativeError:    "try more epochs, less sparsity or more clusters",
 	v1alpha1.Sparsity:         "raise the sparsity of the prune stage",
 	v1alpha1.Clusters:         "lower clusters, or put a cluster stage before the quantize stage",
-	v1alpha1.FileBytes:        "only a smaller network takes fewer bytes uncompressed: prune.structure Channels makes it so",
+	v1alpha1.FileBytes:        "only a smaller network takes fewer bytes uncompressed: prune.structure Channels makes it so; or, for a target with TFLM, weights that are encoded (leaf.encode: Auto)",
+	v1alpha1.FlashBytes:       "have weights encoded (leaf.encode: Auto), with more sparsity or fewer clusters; else only a smaller network takes less",
 	v1alpha1.CompressedBytes:  "try more sparsity, fewer clusters or a higher entropy weight",
 	v1alpha1.ArenaBytes:       "only a network with smaller activations needs less arena: prune.structure Channels makes it so",
 	v1alpha1.LatencyMicros:    "only a smaller network, or a faster node, is quicker: prune.structure Channels makes it so",
@@ -50,6 +51,8 @@ func searchAdvice(m v1alpha1.Metric) string {
 	switch m {
 	case v1alpha1.FileBytes, v1alpha1.ArenaBytes, v1alpha1.LatencyMicros:
 		return advice[m]
+	case v1alpha1.FlashBytes:
+		return "have weights encoded (leaf.encode: Auto); else only a smaller network takes less"
 	case v1alpha1.CompressedBytes, v1alpha1.Sparsity, v1alpha1.Clusters:
 		return "try a looser constraint on it or on the answers, a higher search.maxTrials, or more training.epochs"
 	}

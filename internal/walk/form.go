@@ -25,6 +25,7 @@ var assumed = map[string]string{
 	"quantize.preserve":               `"Auto"`,
 	"quantize.inputOutput":            `"Int8"`,
 	"quantize.reconstruct":            `false`,
+	"quantize.encode":                 `"None"`,
 	"quantize.calibration":            `{}`,
 	"quantize.calibration.method":     `"MinMax"`,
 	"quantize.calibration.samples":    `512`,
@@ -33,6 +34,7 @@ var assumed = map[string]string{
 	"dataset.preprocessing.audio.gainControl": `true`,
 
 	"leaf.reconstruct":            `false`,
+	"leaf.encode":                 `"None"`,
 	"leaf.calibration":            `{}`,
 	"leaf.calibration.method":     `"MinMax"`,
 	"leaf.calibration.samples":    `512`,

@@ -123,6 +123,8 @@ func TestHashesOfLeafOptions(t *testing.T) {
 		"int16":                     {chain(own, leaf(v1alpha1.LeafOptions{Activations: "Int16"})), false, false, false},
 		"a layer of int16":          {chain(own, leaf(v1alpha1.LeafOptions{Rules: []v1alpha1.LeafRule{{Layers: "a", Activations: "Int16"}}})), false, false, false},
 		"int4":                      {chain(own, leaf(v1alpha1.LeafOptions{Weights: "Int4"})), false, false, false},
+		"encoded":                   {chain(own, leaf(v1alpha1.LeafOptions{Encode: "Auto"})), false, false, false},
+		"not encoded":               {chain(own, leaf(v1alpha1.LeafOptions{Encode: "None"})), true, true, true},
 		"int8 whatever the model's": {chain(own, leaf(v1alpha1.LeafOptions{InputOutput: "Int8"})), false, true, false},
 	}
 	for name, tt := range tests {

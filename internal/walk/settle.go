@@ -77,8 +77,8 @@ func (w *walk) ends(s *Stage) bool {
 }
 
 // hopeless ends the walk where a constraint fails on the first leaf that no stage can change: all plain int8 leaves of one graph
-// share file size and arena. A percent is left for what quantize stages add or drop. A stage that makes another kind of leaf may help, or one
-// that takes channels out.
+// share file size and arena, unless their weights are encoded. A percent is left for what quantize stages add or drop. A stage that makes
+// another kind of leaf may help, or one that takes channels out.
 func (w *walk) hopeless(baseline *Stage) bool {
 	plain := leafForm(w.spec.EffectiveLeaf(nil))
 	for i := range w.spec.Stages {
@@ -89,7 +89,7 @@ func (w *walk) hopeless(baseline *Stage) bool {
 	}
 	for _, s := range w.d.Verdicts[baseline.Name] {
 		why := ""
-		fixed := s.Constraint.Metric == v1alpha1.FileBytes || s.Constraint.Metric == v1alpha1.ArenaBytes
+		fixed := !plain.Encoded() && slices.Contains([]v1alpha1.Metric{v1alpha1.FileBytes, v1alpha1.FlashBytes, v1alpha1.ArenaBytes}, s.Constraint.Metric)
 		switch {
 		case fixed && s.above && s.relative().Cmp(big.NewRat(1, 100)) >= 0:
 			why = "every int8 leaf of this network has about the same, so no stage can help; " + advice[s.Constraint.Metric]

@@ -217,6 +217,10 @@ func TestDecide(t *testing.T) {
 				s.Stages[0].Prune = &v1alpha1.Prune{Structure: v1alpha1.PruneChannels, Channels: new(v1alpha1.Decimal("0.5"))}
 			}), stages: with(nil), wantStart: "prune", wantReason: ReasonProgressing, wantProgress: "0/5",
 		},
+		"files with encoded weights differ in size": {
+			spec: chain(need(flash), func(s *v1alpha1.OptimizationPipelineSpec) { s.Leaf.Encode = "Auto" }), stages: with(nil),
+			wantStart: "prune", wantReason: ReasonProgressing, wantProgress: "0/5",
+		},
 		"another calibration does not change what is fixed": {
 			spec: chain(need(flash), func(s *v1alpha1.OptimizationPipelineSpec) { s.Stages[1].Quantize.Calibration.Method = "MSE" }), stages: with(nil),
 			wantFinished: true, wantReason: ReasonCannotBeMet, wantProgress: "0/5", wantMessage: "FileBytes is 600",

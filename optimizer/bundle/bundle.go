@@ -76,14 +76,18 @@ func Make(leaf []byte, o Options) (*Bundle, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := target.Check(m, o.Target).Err(); err != nil {
-		return nil, fmt.Errorf("the leaf %w", err)
-	}
-	memory, err := target.MemoryOf(m, o.Target)
+	stored, err := tflite.ReadStored(leaf)
 	if err != nil {
 		return nil, err
 	}
-	kernels, err := resolver(m)
+	if err := target.Check(stored, o.Target).Err(); err != nil {
+		return nil, fmt.Errorf("the leaf %w", err)
+	}
+	memory, err := target.MemoryOf(stored, o.Target)
+	if err != nil {
+		return nil, err
+	}
+	kernels, err := resolver(stored)
 	if err != nil {
 		return nil, err
 	}

@@ -281,3 +281,18 @@ func TestNamesOfFilesCompile(t *testing.T) {
 		t.Errorf("%v: %s", err, out)
 	}
 }
+
+// Encoded weights bring their DECODE operator along, and the arena that what is decoded takes.
+func TestABundleOfEncodedWeightsDecodesThem(t *testing.T) {
+	content, err := os.ReadFile("../exec/integer/testdata/encoded/conv_16_codes_Huffman.tflite")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := made(t, content, Options{Name: "encoded", Vectors: 2})
+	if diff := cmp.Diff([]string{"AddConv2D", "AddDecode"}, b.Kernels); diff != "" {
+		t.Error(diff)
+	}
+	if b.Memory.Planned < 1872 || b.Vectors != 2 {
+		t.Errorf("activations of %d bytes, %d vectors", b.Memory.Planned, b.Vectors)
+	}
+}

@@ -9,6 +9,7 @@ import (
 	"espalier.dev/espalier/optimizer/answer"
 	"espalier.dev/espalier/optimizer/channel"
 	"espalier.dev/espalier/optimizer/cluster"
+	"espalier.dev/espalier/optimizer/encode"
 	"espalier.dev/espalier/optimizer/exec/float"
 	"espalier.dev/espalier/optimizer/ir"
 	"espalier.dev/espalier/optimizer/leaf"
@@ -40,6 +41,26 @@ const (
 	Weights4 Weights = "Int4" // of convolutions and fully connected layers with activations of 8 bits
 )
 
+// Encoding is how int8 weights lie in a leaf's file; "": as they are.
+type Encoding string
+
+// The encodings; each of the others is the name of an encode.Kind.
+const (
+	EncodeNone Encoding = "None"
+	EncodeAuto Encoding = "Auto" // of each tensor the smallest
+)
+
+// Kinds are those that weights may be encoded in.
+func (e Encoding) Kinds() []encode.Kind {
+	var kinds []encode.Kind
+	for _, k := range encode.Kinds {
+		if e == EncodeAuto || string(e) == k.String() {
+			kinds = append(kinds, k)
+		}
+	}
+	return kinds
+}
+
 // LeafRule gives the layers that a glob names other activations, other weights, or both.
 type LeafRule struct {
 	Layers      string
@@ -62,6 +83,8 @@ type LeafOptions struct {
 	Samples        int // of the training split to calibrate on; 0: DefaultSamples
 	// Reconstruct rounds weights by the error of their layer's output, and sets biases to what makes up for it.
 	Reconstruct bool
+	// Encode has weights lie encoded in the file, where it gets smaller, for TFLM's DECODE operator.
+	Encode Encoding
 }
 
 // DefaultSamples are those that calibration takes where LeafOptions do not say.
@@ -104,6 +127,9 @@ func (o LeafOptions) String() string {
 	}
 	if o.Reconstruct {
 		words = append(words, "reconstructed layer by layer")
+	}
+	if len(o.Encode.Kinds()) > 0 {
+		words = append(words, fmt.Sprintf("encoded %s", o.Encode))
 	}
 	return strings.Join(words, ", ")
 }
@@ -392,11 +418,15 @@ func (r *Run) leaf(ctx context.Context, out *Outcome) (err error) {
 	if out.Verification, err = leaf.Verify(ctx, emitted.Model, checks); err != nil {
 		return wrap("the emitted leaf does not agree with the network", err)
 	}
-	out.SNR, err = leaf.SNR(ctx, out.Network.model, q.plan, emitted, r.feed(checked), min(snrSamples, len(checked)))
-	if err != nil || n.from.stream == nil {
+	if out.SNR, err = leaf.SNR(ctx, out.Network.model, q.plan, emitted, r.feed(checked), min(snrSamples, len(checked))); err != nil {
 		return err
 	}
-	return r.toStep(ctx, n, out, q, weights)
+	if n.from.stream != nil {
+		if err := r.toStep(ctx, n, out, q, weights); err != nil {
+			return err
+		}
+	}
+	return r.encode(out)
 }
 
 // shapes are those that the leaf's inputs, outputs and weights have: the original's, without the channels that were cut.
@@ -414,6 +444,32 @@ func (n *Network) shapes(emitted *leaf.Emitted) map[int][]int {
 		}
 	}
 	return shapes
+}
+
+// encode has the weights of an outcome's leaf lie encoded in its file, if that was asked for.
+func (r *Run) encode(out *Outcome) error {
+	kinds := r.Leaf.Encode.Kinds()
+	if len(kinds) == 0 {
+		return nil
+	}
+	made, err := leaf.Encode(out.Leaf, kinds...)
+	if err != nil {
+		return err
+	}
+	out.Leaf, out.Promises = made.Model, byIndex(made.Tensor, out.Promises)
+	out.Notes = append(out.Notes, made.Notes...)
+	return nil
+}
+
+// byIndex moves promises to the tensors that theirs have become.
+func byIndex(moved []int, promises map[int]weight.State) map[int]weight.State {
+	out := map[int]weight.State{}
+	for t, state := range promises {
+		if moved[t] >= 0 {
+			out[moved[t]] = state
+		}
+	}
+	return out
 }
 
 // classifies reports whether the first output chooses one class a sample, by the largest of its values.

@@ -109,7 +109,7 @@ func (r *Run) Baseline(ctx context.Context, n *Network) (*Outcome, error) {
 		out.Leaf = n.Given()
 		out.Promises = n.promises()
 		out.Notes = append(out.Notes, "the network is int8 already: it is the first leaf, unchanged, and its integers and activation ranges are kept")
-		return out, nil
+		return out, r.encode(out)
 	}
 	if err := r.describe(ctx, n); err != nil {
 		return nil, err

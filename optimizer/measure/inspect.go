@@ -85,6 +85,9 @@ type Tensor struct {
 	ScaleMax       float64 `json:"scaleMax,omitempty"`
 	// ZeroPoint of the tensor, or of its first channel.
 	ZeroPoint int `json:"zeroPoint,omitempty"`
+	// Encoding is how a constant lies in the file, where TFLM's DECODE operator decodes it: LUT, Huffman, Prune.
+	Encoding    string `json:"encoding,omitempty"`
+	StoredBytes int    `json:"storedBytes,omitempty"` // that it takes so, with table and metadata
 }
 
 // Constant reports whether the tensor's values are in the file.
@@ -173,6 +176,12 @@ func Inspect(model []byte) (*Inspection, error) {
 			return nil, err
 		}
 		out.Tensors = append(out.Tensors, t)
+	}
+	for _, e := range m.Encoded {
+		if e.Subgraph == 0 {
+			t := &out.Tensors[e.Tensor]
+			t.Encoding, t.StoredBytes = e.Kind.String(), e.Bytes
+		}
 	}
 	return out, nil
 }

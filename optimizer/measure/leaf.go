@@ -75,6 +75,9 @@ func Leaf(ctx context.Context, model []byte, source dataset.Source, o LeafOption
 	}
 	r := &Result{Answers: answers, Metrics: answers.Metrics(o.Original)}
 	maps.Copy(r.Metrics, file)
+	if o.Target != nil && o.Target.ReadsFromFlash() {
+		r.Metrics[FlashBytes] = float64(len(model))
+	}
 	switch {
 	case arena > 0:
 		r.Metrics[ArenaBytes] = float64(arena)
@@ -104,7 +107,7 @@ func arenaOn(model []byte, t *target.Target) (int, error) {
 	if t == nil {
 		return 0, nil
 	}
-	m, err := tflite.Read(model)
+	m, err := tflite.ReadStored(model)
 	if err != nil {
 		return 0, err
 	}

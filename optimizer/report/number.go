@@ -25,7 +25,7 @@ func human(name measure.Name, value string) string {
 		return signed(fmt.Sprintf("%.2f pp", 100*v))
 	case measure.Sparsity:
 		return fmt.Sprintf("%.1f %%", 100*v)
-	case measure.FileBytes, measure.CompressedBytes, measure.ArenaBytes:
+	case measure.FileBytes, measure.FlashBytes, measure.CompressedBytes, measure.ArenaBytes:
 		return grouped(int(v)) + " B"
 	case measure.LatencyMicros:
 		return short(v) + " µs"
@@ -82,6 +82,8 @@ func label(name measure.Name) string {
 		return "Mean IoU"
 	case measure.FileBytes:
 		return "File"
+	case measure.FlashBytes:
+		return "Flash"
 	case measure.CompressedBytes:
 		return "Compressed"
 	case measure.ArenaBytes:

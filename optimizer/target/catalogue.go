@@ -10,6 +10,7 @@ import (
 
 	"sigs.k8s.io/yaml"
 
+	"espalier.dev/espalier/optimizer/encode"
 	"espalier.dev/espalier/optimizer/tflite/schema"
 )
 
@@ -41,6 +42,14 @@ type Target struct {
 	Cycles  map[string]float64 `json:"cyclesPerMultiplication,omitempty"`
 	Notes   []string           `json:"notes,omitempty"`
 	Sources []string           `json:"sources"`
+}
+
+// ReadsFromFlash reports whether the runtime reads the file where it lies in flash; a compiler writes another.
+func (t *Target) ReadsFromFlash() bool { return t.Runtime == TFLM && t.Accelerator == nil }
+
+// Decodes reports whether the runtime decodes weights of a kind.
+func (t *Target) Decodes(k encode.Kind) bool {
+	return slices.ContainsFunc(t.Encodings, func(e string) bool { return strings.EqualFold(e, k.String()) })
 }
 
 // Accelerator is the part of a device that computes some operators only.

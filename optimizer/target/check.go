@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"espalier.dev/espalier/optimizer/encode"
 	"espalier.dev/espalier/optimizer/tflite"
 	"espalier.dev/espalier/optimizer/tflite/schema"
 )
@@ -97,6 +98,10 @@ func Check(m *tflite.Model, t *Target) *Report {
 // place finds where an operator runs: on the accelerator if that takes it, else on the processor.
 func (t *Target) place(n *node) Placement {
 	p := Placement{Place: OnProcessor}
+	if n.custom == encode.Operator && len(t.Encodings) == 0 {
+		p.Place, p.Reason, p.Remedy = Nowhere, "weights are encoded, which only TFLM on a processor decodes", "make the leaf without encode"
+		return p
+	}
 	if t.Accelerator != nil {
 		if p.Reason, p.Remedy = t.Accelerator.table().refuses(n); p.Reason == "" {
 			p.Place = OnAccelerator

@@ -1,6 +1,8 @@
 package target
 
 import (
+	"espalier.dev/espalier/optimizer/encode"
+	"espalier.dev/espalier/optimizer/tflite"
 	"espalier.dev/espalier/optimizer/tflite/schema"
 )
 
@@ -105,6 +107,9 @@ const cellState = 19
 // memoryOf returns what an operator's kernel of a library takes: those of TFLM's reference kernels, which the other libraries' are told from.
 // known is false where it is a guess.
 func memoryOf(n *node, library string) (k kernelMemory, known bool) {
+	if n.name() == customPrefix+encode.Operator {
+		return decodeMemory(n), true
+	}
 	f, known := fixed[n.code]
 	if !known {
 		f = guess
@@ -184,6 +189,28 @@ func memoryOf(n *node, library string) (k kernelMemory, known bool) {
 		espNN(n, &k)
 	}
 	return k, known
+}
+
+// decodeStates are what DECODE keeps for each tensor that it decodes, by kind.
+var decodeStates = map[encode.Kind]int{encode.LUT: 36, encode.Huffman: 28, encode.Prune: 40}
+
+// decodeMemory is what DECODE keeps: a pointer for each tensor that it decodes, and the state of its kind, with zero points that are not 0.
+func decodeMemory(n *node) (k kernelMemory) {
+	k.prepared = append(k.prepared, 4*len(n.op.Outputs))
+	for i := range n.op.Outputs {
+		kind, known := encode.Prune, false
+		if ancillary := n.in(2*i + 1); ancillary != nil {
+			kind, known, _ = encode.KindOf(n.model.Data(ancillary))
+		}
+		if !known {
+			kind = encode.Prune
+		}
+		k.prepared = append(k.prepared, decodeStates[kind])
+		if l, err := tflite.LayoutOf(n.out(i)); err == nil && kind == encode.Prune && l.Channels > 1 && l.Zero != nil {
+			k.prepared = append(k.prepared, l.Channels)
+		}
+	}
+	return k
 }
 
 // svdfFilters is the number of filters of an SVDF's batch: as many as its feature weights have rows, for every sample.

@@ -19,6 +19,8 @@ type Model struct {
 	Unsigned bool
 	// Archive is the zip archive of associated files, such as labels.txt, that TFLite's metadata tools append to a model; nil without.
 	Archive []byte
+	// Encoded are the constants that the file has encoded for TFLM's DECODE operator. What is written holds them as they are.
+	Encoded []Encoding
 }
 
 // maxElements bounds the elements of one tensor; LiteRT addresses them with int32.
@@ -39,8 +41,18 @@ func ReadFile(path string) (*Model, error) {
 
 // Read verifies data as a whole and unpacks it. The model shares memory with data, which must not be changed afterwards. Data
 // that lies behind the FlatBuffer (Buffer.offset and size, as converters write large models) is found too, and becomes ordinary
-// buffer data.
+// buffer data. So do the constants that DECODE operators of TFLM decode, whose operators and encoded tensors the model then lacks
+// (Model.Encoded).
 func Read(data []byte) (*Model, error) {
+	m, err := ReadStored(data)
+	if err != nil {
+		return nil, err
+	}
+	return m, m.decode()
+}
+
+// ReadStored is Read for what a runtime sees of the file: its DECODE operators and the tensors that they read stay.
+func ReadStored(data []byte) (*Model, error) {
 	if err := verifyLayout(data); err != nil {
 		return nil, err
 	}
@@ -51,6 +63,7 @@ func Read(data []byte) (*Model, error) {
 	for _, c := range m.OperatorCodes { // old files fill only the deprecated field, new ones both
 		c.BuiltinCode = max(c.BuiltinCode, schema.BuiltinOperator(c.DeprecatedBuiltinCode))
 	}
+	m.bareEncoded()
 	if err := m.Check(); err != nil {
 		return nil, err
 	}
@@ -90,7 +103,7 @@ func (m *Model) loadOutside(data []byte) error {
 
 // Clone returns a deep copy, but for bytes such as constants: nothing changes these in place (SetData replaces them), and both share them.
 func (m *Model) Clone() *Model {
-	return &Model{deepCopy(m.ModelT), m.Unsigned, m.Archive}
+	return &Model{deepCopy(m.ModelT), m.Unsigned, m.Archive, slices.Clone(m.Encoded)}
 }
 
 // Subgraph returns the primary subgraph.

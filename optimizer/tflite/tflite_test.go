@@ -313,6 +313,7 @@ func FuzzRead(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(good)
+	f.Add(encodedFile())
 	for _, n := range []int{0, 4, 8, 40, len(good) / 2, len(good) - 1} {
 		f.Add(good[:n])
 	}

@@ -36,15 +36,20 @@ func New() *Builder {
 
 // Model returns the model; it is checked by writing and reading it once.
 func (b *Builder) Model() *tflite.Model {
-	data, err := b.m.Marshal()
-	if err != nil {
-		panic(err)
-	}
-	m, err := tflite.Read(data)
+	m, err := tflite.Read(b.File())
 	if err != nil {
 		panic(err)
 	}
 	return m
+}
+
+// File returns the model's file.
+func (b *Builder) File() []byte {
+	data, err := b.m.Marshal()
+	if err != nil {
+		panic(err)
+	}
+	return data
 }
 
 // Input adds a float32 input.

@@ -305,6 +305,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: calibration
       type:
         namedType: dev.espalier.espalier.api.v1alpha1.Calibration
+    - name: encode
+      type:
+        scalar: string
     - name: inputOutput
       type:
         scalar: string
@@ -783,6 +786,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: calibration
       type:
         namedType: dev.espalier.espalier.api.v1alpha1.Calibration
+    - name: encode
+      type:
+        scalar: string
     - name: inputOutput
       type:
         scalar: string

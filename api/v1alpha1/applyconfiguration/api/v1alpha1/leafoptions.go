@@ -32,6 +32,10 @@ type LeafOptionsApplyConfiguration struct {
 	// rules give layers other activations or weights, by name; of each the first that matches and says so counts, and one that matches
 	// nothing is an error.
 	Rules []LeafRuleApplyConfiguration `json:"rules,omitempty"`
+	// encode holds weights of 8 bits encoded in the file, which TFLM's DECODE operator decodes as it runs: LUT, Huffman, Prune, or Auto,
+	// for each tensor the smallest, where the file gets smaller by it. The device needs memory for what is decoded, and LiteRT does not
+	// run such a file. It needs a target with TFLM. Default None.
+	Encode *string `json:"encode,omitempty"`
 }
 
 // LeafOptionsApplyConfiguration constructs a declarative configuration of the LeafOptions type for use with
@@ -108,5 +112,13 @@ func (b *LeafOptionsApplyConfiguration) WithRules(values ...*LeafRuleApplyConfig
 		}
 		b.Rules = append(b.Rules, *values[i])
 	}
+	return b
+}
+
+// WithEncode sets the Encode field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Encode field is set to the value of the last call.
+func (b *LeafOptionsApplyConfiguration) WithEncode(value string) *LeafOptionsApplyConfiguration {
+	b.Encode = &value
 	return b
 }

@@ -29,6 +29,8 @@ type QuantizeApplyConfiguration struct {
 	Weights *string `json:"weights,omitempty"`
 	// rules give layers other activations or weights, instead of those of the pipeline; [] is none.
 	Rules []LeafRuleApplyConfiguration `json:"rules,omitempty"`
+	// encode holds weights of 8 bits encoded in the file of the leaf. Default: the pipeline's.
+	Encode *string `json:"encode,omitempty"`
 }
 
 // QuantizeApplyConfiguration constructs a declarative configuration of the Quantize type for use with
@@ -121,5 +123,13 @@ func (b *QuantizeApplyConfiguration) WithRules(values ...*LeafRuleApplyConfigura
 		}
 		b.Rules = append(b.Rules, *values[i])
 	}
+	return b
+}
+
+// WithEncode sets the Encode field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Encode field is set to the value of the last call.
+func (b *QuantizeApplyConfiguration) WithEncode(value string) *QuantizeApplyConfiguration {
+	b.Encode = &value
 	return b
 }
