@@ -2,6 +2,7 @@ package stage
 
 import (
 	"bytes"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -22,6 +23,12 @@ func TestAnEditedResultIsNotBelieved(t *testing.T) {
 		"a smaller file":      {func(r *Result) { r.Metrics[0].Value = "100" }, "FileBytes"},
 		"a smaller archive":   {func(r *Result) { r.Metrics[1].Value = "1" }, "CompressedBytes"},
 		"no sizes":            {func(r *Result) { r.Metrics = nil }, "FileBytes"},
+		"no room for sizes": {func(r *Result) {
+			r.Metrics = nil
+			for i := range v1alpha1.MaxMetrics {
+				r.Metrics = append(r.Metrics, v1alpha1.MetricValue{Name: fmt.Sprintf("Accuracy/%d", i), Value: "1"})
+			}
+		}, ""},
 		"another technique's": {func(r *Result) { r.Technique = "prune" }, "technique prune"},
 	}
 	for name, tt := range tests {
