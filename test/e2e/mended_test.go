@@ -41,7 +41,7 @@ import (
 // The tests of this file run beside each other, when all others are over, and nothing of theirs is emulated. The operator is upgraded before
 // them: it walks the pipelines of the first of these namespaces, and another operator, which has three places, those of the others.
 var (
-	roomy = []string{"digest", "evicted-twice", "janitor", "late", "made-again", "node-lost", "removed"}
+	roomy = []string{"digest", "evicted-twice", "janitor", "late", "made-again", "measured", "node-lost", "removed", "searched", "unmeasured"}
 	crowd = []string{"crowd-image", "crowd-next", "crowd-quota", "crowd-secret"}
 )
 
@@ -72,7 +72,7 @@ var upgraded = sync.OnceValues(func() (image string, err error) {
 	if image, err = push(name, "upgrade", binary("amd64"), binary("arm64")); err != nil {
 		return "", err
 	}
-	args, err := json.Marshal([]string{"manager", "--leader-elect", "--allowed-images=" + host + "/late:1", "--namespace=" + strings.Join(roomy, ",")})
+	args, err := json.Marshal([]string{"manager", "--leader-elect", "--allowed-images=" + host + "/late:1," + host + "/weigh@*", "--namespace=" + strings.Join(roomy, ",")})
 	if err != nil {
 		return "", err
 	}

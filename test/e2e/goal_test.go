@@ -1,0 +1,89 @@
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/utils/ptr"
+
+	"espalier.dev/espalier/api/v1alpha1"
+	"espalier.dev/espalier/internal/stage"
+	"espalier.dev/espalier/internal/walk"
+)
+
+// TestAMeasurementRunsBesideAStage has a program of another image measure leaves, and one that its image has not.
+func TestAMeasurementRunsBesideAStage(t *testing.T) {
+	host, _, _ := strings.Cut(mended(t, "measured", "unmeasured"), "/")
+	program := filepath.Join(folder, "weigh")
+	build := exec.CommandContext(t.Context(), "go", "build", "-o", program, "./test/e2e/testdata/weigh")
+	build.Dir, build.Env = root, append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	image, err := push(host+"/weigh:1", "weigh-image", program)
+	if err != nil {
+		t.Fatal(err)
+	}
+	measured := func(namespace, command string) *v1alpha1.OptimizationPipeline {
+		return plain(t, namespace, func(s *v1alpha1.OptimizationPipelineSpec) {
+			most := v1alpha1.Decimal("1000000")
+			s.Measurements = []v1alpha1.Measurement{{Name: "weight", Image: image, Command: []string{command}, Retries: ptr.To[int32](0), TimeoutSeconds: ptr.To[int32](20)}}
+			s.Constraints = []v1alpha1.Constraint{{Metric: "weight", Max: &most}}
+			s.RunPolicy.Retries, s.Selection.Strategy = ptr.To[int32](0), v1alpha1.SelectBest
+		})
+	}
+	p, lacks := measured("measured", "/weigh"), measured("unmeasured", "/absent")
+	ready(t, p)
+	for _, name := range []string{walk.Baseline, p.Spec.Stages[0].Name} {
+		if m := stageOf(p, name).Leaf.Metrics; metric(m, "weight") == "" || metric(m, "weight") != metric(m, "FileBytes") {
+			t.Errorf("%s: %v", name, m)
+		}
+	}
+	for _, pod := range pods(t, p, p.Spec.Stages[0].Name) {
+		if i := slices.IndexFunc(pod.Status.InitContainerStatuses, func(s corev1.ContainerStatus) bool { return s.Name == "measure-weight" }); i < 0 ||
+			pod.Status.InitContainerStatuses[i].State.Terminated == nil || pod.Status.InitContainerStatuses[i].RestartCount != 0 || pod.Status.Phase != corev1.PodSucceeded {
+			t.Errorf("pod %s: %s, %+v", pod.Name, pod.Status.Phase, pod.Status.InitContainerStatuses)
+		}
+	}
+	took, c := says(t, lacks, stage.ReasonMeasurement, 3*time.Minute)
+	t.Logf("%s after %s: %s", c.Reason, took, c.Message)
+	if !strings.Contains(c.Message, "weight") {
+		t.Errorf("%s", c.Message)
+	}
+}
+
+// TestASearchRunsAsOneStage has a goal and no stages.
+func TestASearchRunsAsOneStage(t *testing.T) {
+	mended(t, "searched")
+	p := plain(t, "searched", func(s *v1alpha1.OptimizationPipelineSpec) {
+		least := v1alpha1.Decimal("0.9")
+		s.Stages, s.Training.Epochs = nil, ptr.To[int32](0)
+		s.Constraints = []v1alpha1.Constraint{{Metric: v1alpha1.Agreement, Min: &least}}
+		s.Search = &v1alpha1.Search{Minimize: v1alpha1.CompressedBytes, MaxTrials: ptr.To[int32](6)}
+	})
+	ready(t, p)
+	if p.Status.Selected.Stage != walk.Search || len(jobs(t, p, walk.Search)) != 1 {
+		t.Fatalf("selected %+v of %d Jobs", p.Status.Selected, len(jobs(t, p, walk.Search)))
+	}
+	home := p.Spec.Artifacts.URI + "/" + stage.Home(p.Namespace, p.Name) + "/"
+	found, err := v1alpha1.Decode(read(t, stored(home+stage.FoundFile)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	edit(t, p, func(s *v1alpha1.OptimizationPipelineSpec) {
+		s.Search, s.Stages, s.Selection = nil, found.Spec.Stages, found.Spec.Selection
+	})
+	before := p.Status.Selected.Digest
+	ready(t, p)
+	if last := stageOf(p, p.Status.Selected.Stage); p.Status.Selected.Digest != before || !last.Reused {
+		t.Errorf("what was found makes %+v: %+v", p.Status.Selected, last)
+	}
+	t.Log(fmt.Sprint(len(found.Spec.Stages), " stages found"))
+}
