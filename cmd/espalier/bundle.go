@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
@@ -16,6 +17,7 @@ import (
 	"espalier.dev/espalier/api/v1alpha1"
 	"espalier.dev/espalier/internal/fault"
 	"espalier.dev/espalier/internal/stage"
+	"espalier.dev/espalier/internal/walk"
 	"espalier.dev/espalier/optimizer/bundle"
 	"espalier.dev/espalier/optimizer/measure"
 	"espalier.dev/espalier/optimizer/target"
@@ -63,8 +65,14 @@ func newBundleCommand(streams *ioStreams) *cobra.Command {
 			if name == "" {
 				o.Name = strings.TrimSuffix(filepath.Base(args[0]), filepath.Ext(args[0]))
 			}
-			if o.History, o.Results, err = historyOf(leaf, args[0], result); err != nil {
+			known, err := historyOf(leaf, args[0], result)
+			if err != nil {
 				return fault.As(fault.Spec, err)
+			}
+			o.History, o.Results = known.history, known.results
+			if data.pipeline == "" && data.spec == "" && data.path != "" && known.result != "" {
+				data.pipeline = known.result
+				fmt.Fprintf(streams.Err, "note     the dataset is prepared as %s says\n", known.result)
 			}
 			if data.path != "" {
 				opened, source, err := data.open(streams, leaf)
@@ -80,6 +88,9 @@ func newBundleCommand(streams *ioStreams) *cobra.Command {
 				o.Results = nil
 				for _, v := range measured.Metrics.Values() {
 					text := v.Value
+					if v.Name == measure.Clusters { // which the leaf alone does not tell
+						text = cmp.Or(known.clusters, text)
+					}
 					if v.Name.OfAnswers() {
 						text += fmt.Sprintf(" on %d samples", source.Len())
 					}
@@ -120,48 +131,59 @@ func writeBundle(b *bundle.Bundle, out string) error {
 	return tflite.WriteWhole(out, content)
 }
 
+// known is what a run's result tells of a leaf.
+type known struct {
+	result   string // the file; "" where there is none that knows the leaf
+	history  []string
+	results  []bundle.Result
+	clusters string
+}
+
 // historyOf is what a run's result tells of a leaf: nothing where there is none, an error where the one that was named does not know it.
-func historyOf(leaf []byte, path, result string) (history []string, results []bundle.Result, err error) {
+func historyOf(leaf []byte, path, result string) (k known, err error) {
 	named := result != ""
 	if !named {
 		result = filepath.Join(filepath.Dir(path), "..", "result.json")
 	}
 	content, err := os.ReadFile(result)
 	if errors.Is(err, fs.ErrNotExist) && !named {
-		return nil, nil, nil
+		return k, nil
 	}
 	var pipeline *v1alpha1.OptimizationPipeline
 	if err == nil {
 		pipeline, _, err = stage.ReadResult(content)
 	}
 	if err != nil {
-		return nil, nil, fmt.Errorf("--result: %s: %w: name the result.json of the run that made the leaf", result, err)
+		return k, fmt.Errorf("--result: %s: %w: name the result.json of the run that made the leaf", result, err)
 	}
 	digest := fmt.Sprintf("sha256:%x", sha256.Sum256(leaf))
 	at := slices.IndexFunc(pipeline.Status.Stages, func(s v1alpha1.StageStatus) bool { return s.Leaf != nil && s.Leaf.Digest == digest })
 	switch {
 	case at < 0 && named:
-		return nil, nil, fmt.Errorf("--result: %s knows no leaf with the content of %s: name the result.json of the run that made it", result, path)
+		return k, fmt.Errorf("--result: %s knows no leaf with the content of %s: name the result.json of the run that made it", result, path)
 	case at < 0:
-		return nil, nil, nil
+		return k, nil
 	}
+	k.result = result
 	found := pipeline.Status.Stages[at]
 	for _, v := range found.Leaf.Metrics {
 		text := v.Value
 		if measure.Name(v.Name).OfAnswers() {
 			text += " on the validation split"
 		}
-		results = append(results, bundle.Result{Name: v.Name, Value: text})
+		k.results = append(k.results, bundle.Result{Name: v.Name, Value: text})
 	}
+	k.clusters = walk.Value(found.Leaf.Metrics, v1alpha1.Clusters)
 	for name := found.Name; name != "" && name != v1alpha1.FromModel; {
 		line, input := stageLine(pipeline, name)
-		history, name = append(history, line), input
+		k.history, name = append(k.history, line), input
 	}
 	if b := pipeline.Status.Baseline; b != nil {
-		history = append(history, fmt.Sprintf("from the model %s, with the dataset %s", b.ModelDigest, b.DatasetDigest))
+		k.history = append(k.history, fmt.Sprintf("from the model %s, with the dataset %s", b.ModelDigest, b.DatasetDigest))
 	}
-	slices.Reverse(history)
-	return append(history, "algorithm "+pipeline.Status.AlgorithmVersion), results, nil
+	slices.Reverse(k.history)
+	k.history = append(k.history, "algorithm "+pipeline.Status.AlgorithmVersion)
+	return k, nil
 }
 
 // stageLine says what a stage did, and what it worked on.

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 
+	"espalier.dev/espalier/api/v1alpha1"
+	"espalier.dev/espalier/internal/walk"
 	"espalier.dev/espalier/optimizer/target"
 	"espalier.dev/espalier/optimizer/tflite"
 )
@@ -184,5 +186,37 @@ func TestABoundOnAnArenaThatNobodyKnowsIsRefused(t *testing.T) {
 	_, stderr, code := espalier(context.Background(), "run", path, "-o", filepath.Join(t.TempDir(), "out"))
 	if code != 2 || !strings.Contains(stderr, "the arena of ethos-u55 is not in the catalogue: leave ArenaBytes out") {
 		t.Errorf("exit code %d: %s", code, stderr)
+	}
+}
+
+// TestABundleMeasuresAsTheRunDid has samples that are not as the network takes them, and clusters that the leaf alone does not tell.
+func TestABundleMeasuresAsTheRunDid(t *testing.T) {
+	path := project(t)
+	text := string(read(t, path))
+	write(t, path, []byte(strings.Replace(text, "{uri: data.npz", `{preprocessing: {scale: "0.5"}, uri: data.npz`, 1)))
+	if string(read(t, path)) == text {
+		t.Fatal("the manifest's dataset is written otherwise")
+	}
+	out := filepath.Join(t.TempDir(), "out")
+	if _, stderr, code := espalier(context.Background(), "run", path, "-o", out); code != 0 && code != 5 {
+		t.Fatalf("exit code %d: %s", code, stderr)
+	}
+	leaf, data, result := filepath.Join(out, "leaves", "pcqat.tflite"), filepath.Join(filepath.Dir(path), "data.npz"), filepath.Join(out, "result.json")
+	measured, stderr, code := espalier(context.Background(), "evaluate", leaf, "--dataset", data, "--pipeline", result)
+	if code != 0 {
+		t.Fatalf("exit code %d: %s", code, stderr)
+	}
+	firmware := filepath.Join(out, "firmware")
+	if _, stderr, code = espalier(context.Background(), "bundle", leaf, "--target", "cortex-m4", "-o", firmware, "--dataset", data); code != 0 || !strings.Contains(stderr, "prepared as "+result+" says") {
+		t.Fatalf("exit code %d: %s", code, stderr)
+	}
+	p := decode(t, result)
+	clusters := walk.Value(p.Status.Stages[len(p.Status.Stages)-1].Leaf.Metrics, v1alpha1.Clusters)
+	_, accuracy, _ := strings.Cut(measured, "Accuracy")
+	card := string(read(t, filepath.Join(firmware, "MODEL_CARD.md")))
+	for _, want := range []string{"| Accuracy | " + strings.Fields(accuracy)[0] + " on ", "| Clusters | " + clusters + " |"} {
+		if !strings.Contains(card, want) {
+			t.Errorf("the card does not say %q:\n%s\n%s", want, card, measured)
+		}
 	}
 }

@@ -30,6 +30,18 @@ func (f *stateFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringArrayVar((*[]string)(f), "state", nil, "an input and an output that are state, as INPUT=OUTPUT, once a pair; a leaf says so itself, variables need none")
 }
 
+// pairs are those of model.states.
+func (f stateFlags) pairs() (pairs []v1alpha1.StatePair, err error) {
+	for _, pair := range f {
+		in, out, ok := strings.Cut(pair, "=")
+		if !ok {
+			return nil, fmt.Errorf("--state %q: want INPUT=OUTPUT", pair)
+		}
+		pairs = append(pairs, v1alpha1.StatePair{Input: in, Output: out})
+	}
+	return pairs, nil
+}
+
 // write writes the pairs into a model's content that says nothing of its own.
 func (f stateFlags) write(content []byte) ([]byte, error) {
 	m, err := tflite.Read(content)
@@ -40,12 +52,8 @@ func (f stateFlags) write(content []byte) ([]byte, error) {
 		return content, nil
 	}
 	source := v1alpha1.NetworkSource{}
-	for _, pair := range f {
-		in, out, ok := strings.Cut(pair, "=")
-		if !ok {
-			return nil, fault.As(fault.Spec, fmt.Errorf("--state %q: want INPUT=OUTPUT", pair))
-		}
-		source.States = append(source.States, v1alpha1.StatePair{Input: in, Output: out})
+	if source.States, err = f.pairs(); err != nil {
+		return nil, fault.As(fault.Spec, err)
 	}
 	content, err = stage.WithStates(content, source)
 	if err != nil {

@@ -19,6 +19,7 @@ import (
 type searchOptions struct {
 	model, dataset, preparation, target, minimize, minutes string
 	constraints                                            []string
+	states                                                 stateFlags
 	trials                                                 int
 	epochs                                                 int
 	outFlags
@@ -48,11 +49,12 @@ has spec.search. The folder gets the same files: result.json is the manifest wit
 	flags.StringVar(&o.dataset, "dataset", "", "dataset, as the manifest's dataset.uri")
 	flags.StringVar(&o.preparation, "dataset-spec", "", `how it is prepared, as in the manifest: '{preprocessing: {scale: "1/255"}}', or @FILE`)
 	flags.StringArrayVar(&o.constraints, "constraint", []string{"{metric: AccuracyDrop, max: 0.01}"}, "what the leaf has to meet, as in the manifest; may be repeated, and without labels begin with '{metric: Agreement, min: 0.97}'")
-	flags.StringVar(&o.minimize, "minimize", string(v1alpha1.CompressedBytes), "metric to have least of; none: the first leaf that meets every constraint is taken")
-	flags.StringVar(&o.target, "target", "", "device that the leaf is for; `espalier targets` lists them")
+	flags.StringVar(&o.minimize, "minimize", string(v1alpha1.CompressedBytes), "metric to have least of, or the word none: then the first leaf that meets every constraint is taken")
+	flags.StringVar(&o.target, "target", "", "device that the leaf is for, one of espalier targets")
 	flags.IntVar(&o.trials, "trials", v1alpha1.DefaultTrials, "leaves that are tried at most")
 	flags.StringVar(&o.minutes, "minutes", fmt.Sprint(v1alpha1.DefaultSearchMinutes), "minutes after which no further trial begins")
 	flags.IntVar(&o.epochs, "epochs", v1alpha1.DefaultEpochs, "epochs that trials are trained; 0: none is")
+	o.states.add(cmd)
 	o.add(cmd)
 	_ = cmd.MarkFlagRequired("dataset")
 	return cmd
@@ -80,7 +82,15 @@ func (o *searchOptions) pipeline(epochs bool) (*v1alpha1.OptimizationPipeline, e
 	if o.minimize != "none" {
 		search["minimize"] = o.minimize
 	}
-	spec := map[string]any{"model": map[string]any{"uri": o.model}, "dataset": dataset, "constraints": constraints, "search": search}
+	model := map[string]any{"uri": o.model}
+	states, err := o.states.pairs()
+	if err != nil {
+		return nil, err
+	}
+	if len(states) > 0 {
+		model["states"] = states
+	}
+	spec := map[string]any{"model": model, "dataset": dataset, "constraints": constraints, "search": search}
 	if o.target != "" {
 		t, err := target.Lookup(o.target)
 		if err != nil {

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"syscall"
 	"time"
 
 	"espalier.dev/espalier/api/v1alpha1"
@@ -16,6 +17,7 @@ import (
 // How a run of a program may fail. What is missing fails the same way every time.
 var (
 	errMissing = errors.New("there is no such command: install it, name it by its path, or mend the path")
+	errProgram = errors.New("it is no program that can be started: make it executable (chmod +x), and have a script begin with #! and an interpreter that is there")
 	errLong    = fmt.Errorf("it prints more than %d KiB on standard output: only the JSON goes there, all else to standard error", MaxOutput>>10)
 	errTime    = errors.New("it took longer than timeoutSeconds and was killed: raise that, or make it faster")
 	errEnded   = errors.New("its container ended while it ran, perhaps out of memory: have the installation's limits of stages raised, or have it take less")
@@ -32,7 +34,7 @@ func (e *exitError) Error() string {
 }
 
 // Final reports whether an error stays whatever is tried again.
-func Final(err error) bool { return errors.Is(err, errMissing) }
+func Final(err error) bool { return errors.Is(err, errMissing) || errors.Is(err, errProgram) }
 
 // timeout of one run of a measurement's program.
 func timeout(m *v1alpha1.Measurement) time.Duration {
@@ -60,12 +62,20 @@ func run(ctx context.Context, command []string, dir, scratch string, limit time.
 		err = context.Cause(ctx)
 	case errors.Is(err, exec.ErrWaitDelay): // something that it started has its output still open
 		err = nil
-	case errors.Is(err, exec.ErrNotFound), errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrPermission):
+	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.ENOEXEC), errors.Is(err, fs.ErrNotExist) && there(cmd.Path):
+		err = errProgram
+	case errors.Is(err, exec.ErrNotFound), errors.Is(err, fs.ErrNotExist):
 		err = errMissing
 	case errors.As(err, &exit):
 		err = &exitError{exit.ExitCode()}
 	}
 	return out.kept, tail.String(), err
+}
+
+// there reports whether a program's file is there, so that what is not is its interpreter.
+func there(file string) bool {
+	_, err := os.Stat(file)
+	return err == nil
 }
 
 // bounded keeps what is written up to a limit, and says when it is full. It is a writer and no more: io.Copy would have a buffer's ReadFrom

@@ -40,7 +40,7 @@ type answer struct {
 }
 
 // failures are those that an answer may name.
-var failures = map[string]error{"missing": errMissing, "long": errLong, "time": errTime, "ended": errEnded, "exit": nil}
+var failures = map[string]error{"missing": errMissing, "program": errProgram, "long": errLong, "time": errTime, "ended": errEnded, "exit": nil}
 
 const (
 	answerFile  = "espalier-answer.json"
@@ -203,6 +203,8 @@ func serve(ctx context.Context, r request, requests, scratch string) (*answer, e
 		a.Failure, a.Code = "exit", exit.code
 	case errors.Is(err, errMissing):
 		a.Failure = "missing"
+	case errors.Is(err, errProgram):
+		a.Failure = "program"
 	case errors.Is(err, errLong):
 		a.Failure = "long"
 	case errors.Is(err, errTime):

@@ -4,8 +4,10 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -66,11 +68,20 @@ func digest(sum io.Writer, file string) error {
 // find is the file of a command's program.
 func (l *Local) find(name string) (string, error) {
 	file := name
-	if strings.ContainsRune(name, filepath.Separator) && !filepath.IsAbs(name) {
-		file = filepath.Join(l.Dir, name)
+	if strings.ContainsRune(name, filepath.Separator) {
+		folder, err := filepath.Abs(l.Dir)
+		if err != nil {
+			return "", err
+		}
+		if file = name; !filepath.IsAbs(name) {
+			file = filepath.Join(folder, name)
+		}
 	}
 	file, err := exec.LookPath(file)
-	if err != nil {
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		return "", fmt.Errorf("%s: %w", name, errProgram)
+	case err != nil:
 		return "", fmt.Errorf("%s: %w", name, errMissing)
 	}
 	return filepath.Abs(file)

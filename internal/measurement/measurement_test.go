@@ -118,7 +118,9 @@ func TestACommandIsRunAndItsFailuresAreToldWithARemedy(t *testing.T) {
 		"there is no such file":                         {script: good, change: func(m *v1alpha1.Measurement) { m.Command[0] = "./other" }, err: []string{"./other", "no such command"}},
 		"there is no such program":                      {script: good, change: func(m *v1alpha1.Measurement) { m.Command[0] = "espalier-no-such-tool" }, err: []string{"espalier-no-such-tool", "install it"}},
 		"it is a folder":                                {script: good, change: func(m *v1alpha1.Measurement) { m.Command[0] = "./" }, err: []string{"no such command"}},
-		"it is there, but what it is to be read by not": {script: good, change: func(m *v1alpha1.Measurement) { m.Command = []string{"./bad"} }, err: []string{"no such command"}, tries: 1},
+		"it is there, but what it is to be read by not": {script: good, change: func(m *v1alpha1.Measurement) { m.Command = []string{"./bad"} }, err: []string{"begin with #!"}, tries: 1},
+		"it may not be started":                         {script: good, change: func(m *v1alpha1.Measurement) { m.Command = []string{"./plain"} }, err: []string{"./plain", "chmod +x"}},
+		"it is no program":                              {script: good, change: func(m *v1alpha1.Measurement) { m.Command = []string{"./text"} }, err: []string{"begin with #!"}},
 	}
 	pause = time.Millisecond
 	for name, tt := range tests {
@@ -127,6 +129,11 @@ func TestACommandIsRunAndItsFailuresAreToldWithARemedy(t *testing.T) {
 			script(t, dir, "echo >> tries\n"+tt.script)
 			if err := os.WriteFile(filepath.Join(dir, "bad"), []byte("#!/no/such/shell\n"), 0o755); err != nil {
 				t.Fatal(err)
+			}
+			for file, mode := range map[string]os.FileMode{"plain": 0o644, "text": 0o755} {
+				if err := os.WriteFile(filepath.Join(dir, file), []byte("text\n"), mode); err != nil {
+					t.Fatal(err)
+				}
 			}
 			m := &v1alpha1.Measurement{Name: "n", Command: []string{"./tool"}, TimeoutSeconds: &limit}
 			if tt.change != nil {
@@ -150,6 +157,17 @@ func TestACommandIsRunAndItsFailuresAreToldWithARemedy(t *testing.T) {
 				t.Errorf("%d tries, want %d", len(tries), tt.tries)
 			}
 		})
+	}
+}
+
+func TestACommandBesideTheManifestOfThisFolderIsFound(t *testing.T) {
+	dir := t.TempDir()
+	script(t, dir, `echo '{"metrics": {"n": 5}}'`)
+	t.Chdir(dir)
+	for _, folder := range []string{".", "", dir} {
+		if _, err := Measure(t.Context(), &Local{Dir: folder}, &v1alpha1.Measurement{Name: "n", Command: []string{"./tool"}}, []byte("leaf")); err != nil {
+			t.Errorf("%q: %v", folder, err)
+		}
 	}
 }
 

@@ -154,6 +154,7 @@ func TestPackedDatasetsThatCannotBeRead(t *testing.T) {
 	}
 	whole, archive := of("images.parquet"), tarBytes("a.png", string(grayPNG(2, 2, 7)))
 	png, clip := string(grayPNG(2, 2, 7)), string(wavBytes(8000, 1, 2))
+	cut := tarBytes("a.png", png, "a.cls", "1")
 	huge := tarBytes("a.png", png, "a.cls", "1")
 	copy(huge[124:], "77777777777\x00")
 	sum := 0
@@ -179,6 +180,8 @@ func TestPackedDatasetsThatCannotBeRead(t *testing.T) {
 		"a label that is none":  {map[string][]byte{"d.parquet": whole}, Spec{Labels: "kind"}, []string{`column "kind"`, "image, label"}},
 		"another table beside":  {map[string][]byte{"train.parquet": whole, "test.parquet": of("clips.parquet")}, Spec{}, []string{"test.parquet", "no column image", "train.parquet"}},
 		"half a tar":            {map[string][]byte{"d.tar": archive[:540]}, Spec{}, []string{"d.tar", "ends before"}},
+		"a tar cut in its end":  {map[string][]byte{"d.tar": cut[:len(cut)-1024]}, Spec{}, []string{"d.tar", "2 files", "truncated"}},
+		"a tar cut in a file":   {map[string][]byte{"d.tar": cut[:len(cut)-1100]}, Spec{}, []string{"d.tar"}},
 		"no tar":                {map[string][]byte{"d.tar": bytes.Repeat([]byte("no tar"), 200)}, Spec{}, []string{"d.tar", "no tar?"}},
 		"a size beyond the end": {map[string][]byte{"d.tar": huge}, Spec{}, []string{"d.tar", "a.png", "ends before"}},
 		"an empty tar":          {map[string][]byte{"d.tar": tarBytes()}, Spec{}, []string{"d.tar", "no samples"}},

@@ -158,8 +158,11 @@ func (s *webSplit) scan(data io.ReaderAt, size int64) error {
 	var one webSample
 	for n := 0; ; n++ {
 		header, err := in.Next()
-		if errors.Is(err, io.EOF) {
+		if errors.Is(err, io.EOF) && ended(data, size) {
 			return s.add(&one)
+		}
+		if errors.Is(err, io.EOF) {
+			return fmt.Errorf("ends after %d files without the mark that ends a tar: truncated? Copy it, or make it, again", n)
 		}
 		if err != nil {
 			return fmt.Errorf("file %d: %w: damaged, or no tar?", n, damaged(err))
@@ -186,6 +189,13 @@ func (s *webSplit) scan(data io.ReaderAt, size int64) error {
 		}
 		one.files[extension] = place{file: int32(len(s.data) - 1), offset: at.at, length: header.Size}
 	}
+}
+
+// ended reports whether a tar ends as tars do: in blocks of 512 bytes, the last of them zero.
+func ended(data io.ReaderAt, size int64) bool {
+	var last [512]byte
+	_, err := data.ReadAt(last[:], size-int64(len(last)))
+	return size%int64(len(last)) == 0 && (err == nil || errors.Is(err, io.EOF)) && last == [512]byte{}
 }
 
 // checkEntry reports whether an entry of a tar is a file whose bytes follow. Nothing is unpacked, but what means to get elsewhere is refused.

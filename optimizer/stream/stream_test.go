@@ -143,6 +143,19 @@ func TestSamplesThatAreNoSequencesAreRefused(t *testing.T) {
 	}
 }
 
+// TestStepsOfOneDimensionAreTakenFlatOrOneBehindTheOther has an explicit state that counts steps of one dimension.
+func TestStepsOfOneDimensionAreTakenFlatOrOneBehindTheOther(t *testing.T) {
+	for _, tc := range []struct {
+		sample []int
+		steps  int // 0: refused
+	}{{[]int{12}, 2}, {[]int{2, 6}, 2}, {[]int{2, 1, 6}, 2}, {[]int{12, 1}, 2}, {[]int{6, 2}, 0}, {[]int{3, 4}, 0}} {
+		steps, err := stream.Whole(model(t, "gru_f32"), [][]int{tc.sample})
+		if (err == nil) != (tc.steps > 0) || steps != tc.steps {
+			t.Errorf("%v: %d steps, %v", tc.sample, steps, err)
+		}
+	}
+}
+
 func TestStatesThatDoNotFitAreRefused(t *testing.T) {
 	for name, tc := range map[string]struct {
 		pairs []tflite.StatePair

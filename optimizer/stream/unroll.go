@@ -109,9 +109,13 @@ func scaled(t schema.TensorType) bool {
 	return t == schema.TensorTypeFLOAT32 || t == schema.TensorTypeINT8 || t == schema.TensorTypeINT16
 }
 
-// follows reports whether a sample's shape is that of steps one behind the other: it ends as a step's does.
+// follows reports whether a sample's shape is that of steps one behind the other: it ends as a step's does. Of a step of one dimension it is
+// flat, or has steps of that many values.
 func follows(sample []int, step []int32) bool {
 	have := slices.DeleteFunc(slices.Clone(sample), func(d int) bool { return d == 1 })
+	if len(step) == 1 {
+		return len(have) <= 1 || have[len(have)-1] == int(step[0])
+	}
 	want := ints(slices.DeleteFunc(slices.Clone(step[1:]), func(d int32) bool { return d == 1 }))
 	return len(have) >= len(want) && slices.Equal(have[len(have)-len(want):], want)
 }
