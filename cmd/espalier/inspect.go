@@ -136,6 +136,9 @@ func showInspection(streams *ioStreams, in *measure.Inspection, all bool) error 
 	if in.Preprocessing != nil {
 		fmt.Fprintf(streams.Out, "the input is made of sound: %s\n", in.Preprocessing)
 	}
+	if len(in.States) > 0 {
+		fmt.Fprintf(streams.Out, "keeps state from one step to the next: %s\n", strings.Join(in.States, ", "))
+	}
 	if encoded := encodedTensors(in); encoded != "" {
 		fmt.Fprintln(streams.Out, encoded)
 	}

@@ -60,12 +60,16 @@ func TestNetworksWithStateAreShownMeasuredAndCompressed(t *testing.T) {
 				append([]string{"evaluate", at("model.tflite"), "--dataset", at("data.npz")}, tc.flags...),
 				{"run", at("pipeline.yaml"), "-o", at("out")},
 				{"evaluate", at("out/leaves/cqat.tflite"), "--dataset", at("data.npz")},
+				{"inspect", at("out/leaves/cqat.tflite")},
 				append([]string{"compare", at("model.tflite"), at("out/leaves/cqat.tflite"), "--dataset", at("data.npz")}, tc.flags...),
 				{"bundle", at("out/leaves/cqat.tflite"), "--target", "cortex-m4", "--dataset", at("data.npz"), "-o", at("firmware")},
 			} {
 				out, said, code := espalier(t.Context(), command...)
 				if code != 0 {
 					t.Fatalf("%s: exit code %d\n%s", strings.Join(command, " "), code, said)
+				}
+				if command[0] == "inspect" && command[1] != at("model.tflite") && !strings.Contains(out, "keeps state from one step to the next: ") {
+					t.Errorf("%s: %s", strings.Join(command, " "), out)
 				}
 				if command[0] == "evaluate" && !strings.Contains(out, "Accuracy") {
 					t.Errorf("%s: %s", strings.Join(command, " "), out)

@@ -3,6 +3,7 @@ package measurement
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -95,7 +96,7 @@ func TestAContainerThatEndedSaysSoWhenItIsBack(t *testing.T) {
 	}
 	stop() // as if memory had run out
 	serving(t, e, scratch)
-	if err := <-result; err != errEnded {
+	if err := <-result; !errors.Is(err, errEnded) {
 		t.Errorf("%v, want %v", err, errEnded)
 	}
 }
@@ -122,7 +123,7 @@ func TestAnAnswerOfAStrangerIsNotFollowedAnywhere(t *testing.T) {
 			}
 			one := int32(1)
 			output, err := e.Run(t.Context(), &v1alpha1.Measurement{Name: "n", Command: []string{"x"}, TimeoutSeconds: &one}, nil)
-			if output != nil || err != errSilent {
+			if output != nil || !errors.Is(err, errSilent) {
 				t.Errorf("%q, %v, want %v", output, err, errSilent)
 			}
 		})
@@ -134,7 +135,7 @@ func TestAnAnswerOfAStrangerIsNotFollowedAnywhere(t *testing.T) {
 		if err := json.Unmarshal([]byte(text), &a); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := a.result(); err != want {
+		if _, err := a.result(); !errors.Is(err, want) {
 			t.Errorf("%s: %v, want %v", text, err, want)
 		}
 	}

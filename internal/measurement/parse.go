@@ -140,7 +140,7 @@ func read(output []byte) ([]printed, error) {
 			return nil, wrong("it does not end")
 		}
 	}
-	if token() != io.EOF {
+	if err, ended := token().(error); !ended || !errors.Is(err, io.EOF) {
 		return nil, wrong("more follows: what is for people belongs on standard error")
 	}
 	return out, nil

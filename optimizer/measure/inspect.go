@@ -12,6 +12,7 @@ import (
 	"espalier.dev/espalier/optimizer/exec/integer"
 	"espalier.dev/espalier/optimizer/ir"
 	"espalier.dev/espalier/optimizer/op"
+	"espalier.dev/espalier/optimizer/stream"
 	"espalier.dev/espalier/optimizer/tflite"
 	"espalier.dev/espalier/optimizer/tflite/schema"
 	"espalier.dev/espalier/optimizer/weight"
@@ -34,6 +35,8 @@ type Inspection struct {
 	// Preprocessing says how the features of the inputs are computed (dataset.Heard), where the file has it.
 	Preprocessing json.RawMessage `json:"preprocessing,omitempty"`
 	Subgraphs     int             `json:"subgraphs"`
+	// States are the names of what the network keeps from one step to the next: variables, or inputs that the file pairs with outputs.
+	States []string `json:"states,omitempty"`
 	// Signatures of the file, those of other subgraphs too.
 	Signatures []Signature `json:"signatures,omitempty"`
 }
@@ -153,6 +156,11 @@ func Inspect(model []byte) (*Inspection, error) {
 		out.Metadata = append(out.Metadata, entry.Name)
 		if data, _ := m.Metadata(entry.Name); entry.Name == dataset.FeaturesMetadata && json.Valid(data) {
 			out.Preprocessing = data
+		}
+	}
+	if step, err := stream.Open(m); err == nil && step != nil { // what it cannot do with state, a run says
+		for _, s := range step.States {
+			out.States = append(out.States, s.Name)
 		}
 	}
 	for i := range g.Nodes {
