@@ -15,6 +15,7 @@ import (
 //   - a per-channel bias whose quantized dimension names the weights' axis gets dimension 0;
 //   - a quantized tensor without zero points gets zeros;
 //   - int8 weights of an operator with float activations (hybrid, dynamic-range quantization) become float;
+//   - float weights that a DEPTHWISE_CONV_2D and operators of other kinds share become two tensors: in int8 their scales are along other axes;
 //   - float16 or int8 constants behind a DEQUANTIZE become the float32 constants that it computes, so that they train.
 //
 // What cannot be rewritten is a FormatError that says what to do instead.
@@ -36,11 +37,12 @@ func Normalise(m *Model) (notes []string, err error) {
 			return nil, err
 		}
 		m.addBiases(g, counts)
+		m.divideWeights(g, counts)
 	}
 	if counts[noteFolded]+counts[noteTable] > 0 {
 		Compact(m) // of what was dequantized
 	}
-	for _, kind := range []string{noteUint8, noteBias, noteZero, noteHybrid, noteTable, noteFolded, noteBiasless} {
+	for _, kind := range []string{noteUint8, noteBias, noteZero, noteHybrid, noteTable, noteFolded, noteBiasless, noteDivided} {
 		if n := counts[kind]; n > 0 {
 			notes = append(notes, fmt.Sprintf(kind, n))
 		}
@@ -55,6 +57,7 @@ const (
 	noteHybrid   = "%d integer weights of float operators dequantized (hybrid quantization)"
 	noteTable    = "%d int8 tables of a float network dequantized (hybrid quantization)"
 	noteBiasless = "%d convolutions without a bias have one of zeros: LiteRT wants it"
+	noteDivided  = "%d weights of depthwise convolutions are those of other operators too, which have scales along another axis: a copy of its own each"
 	noteFolded   = "%d constants behind a DEQUANTIZE stored as float32 (float16 or integer weights)"
 )
 
@@ -213,6 +216,35 @@ func (m *Model) addBiases(g *schema.SubGraphT, counts map[string]int) {
 		g.Tensors = append(g.Tensors, bias)
 		o.Inputs = append(slices.Clone(o.Inputs[:2]), int32(len(g.Tensors)-1))
 		counts[noteBiasless]++
+	}
+}
+
+// divideWeights gives a DEPTHWISE_CONV_2D weights of its own where operators of other kinds have them too.
+func (m *Model) divideWeights(g *schema.SubGraphT, counts map[string]int) {
+	depthwise := func(o *schema.OperatorT) bool {
+		code, _ := m.Op(o)
+		return code == schema.BuiltinOperatorDEPTHWISE_CONV_2D && len(o.Inputs) > 1
+	}
+	copies := map[int32]int32{}
+	for _, o := range g.Operators {
+		if !depthwise(o) || o.Inputs[1] < 0 {
+			continue
+		}
+		w := o.Inputs[1]
+		t := g.Tensors[w]
+		others := func(o *schema.OperatorT) bool { return !depthwise(o) && slices.Contains(o.Inputs, w) }
+		if t.Type != schema.TensorTypeFLOAT32 || !m.IsConst(t) || !slices.ContainsFunc(g.Operators, others) {
+			continue
+		}
+		if _, there := copies[w]; !there {
+			own := *t
+			own.Name, own.Buffer = t.Name+"_depthwise", m.AddBuffer(slices.Clone(m.Data(t)))
+			g.Tensors = append(g.Tensors, &own)
+			copies[w] = int32(len(g.Tensors) - 1)
+			counts[noteDivided]++
+		}
+		o.Inputs = slices.Clone(o.Inputs)
+		o.Inputs[1] = copies[w]
 	}
 }
 

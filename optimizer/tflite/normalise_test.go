@@ -202,11 +202,13 @@ func TestNormaliseSaysWhatItMended(t *testing.T) {
 	}
 }
 
+// convolution is a CONV_2D of one channel.
+func convolution(b *tflitetest.Builder, name string, inputs ...int32) int32 {
+	return b.Op(name, schema.BuiltinOperatorCONV_2D, schema.BuiltinOptionsConv2DOptions,
+		&schema.Conv2DOptionsT{StrideH: 1, StrideW: 1, DilationHFactor: 1, DilationWFactor: 1}, []int32{1, 4, 4, 1}, inputs...)
+}
+
 func TestNormaliseLeavesConvolutionsThatHaveABias(t *testing.T) {
-	convolution := func(b *tflitetest.Builder, name string, inputs ...int32) int32 {
-		return b.Op(name, schema.BuiltinOperatorCONV_2D, schema.BuiltinOptionsConv2DOptions,
-			&schema.Conv2DOptionsT{StrideH: 1, StrideW: 1, DilationHFactor: 1, DilationWFactor: 1}, []int32{1, 4, 4, 1}, inputs...)
-	}
 	b := tflitetest.New()
 	x := b.Unary("t", schema.BuiltinOperatorTANH, b.Input("x", 1, 4, 4, 1))
 	wide := b.Input("wide", 1, 4, 4, 1)
@@ -290,5 +292,28 @@ func TestFiniteIsAskedOfFloatsAlone(t *testing.T) {
 	b.Output(b.Op("y", schema.BuiltinOperatorDEQUANTIZE, schema.BuiltinOptionsNONE, nil, []int32{1, 2}, half))
 	if err := tflite.CheckFinite(b.Model()); err == nil || !strings.Contains(err.Error(), `tensor 0 "half": element 1 is NaN`) {
 		t.Errorf("half a NaN: %v", err)
+	}
+}
+
+// TestWeightsThatADepthwiseConvolutionSharesBecomeTwo has scales along other axes in int8.
+func TestWeightsThatADepthwiseConvolutionSharesBecomeTwo(t *testing.T) {
+	b := tflitetest.New()
+	x := b.Input("x", 1, 4, 4, 2)
+	w := b.Const("w", []float32{1, 2, 3, 4, 5, 6, 7, 8}, 1, 2, 2, 2)
+	deep := b.Op("deep", schema.BuiltinOperatorDEPTHWISE_CONV_2D, schema.BuiltinOptionsDepthwiseConv2DOptions,
+		&schema.DepthwiseConv2DOptionsT{StrideW: 1, StrideH: 1, DepthMultiplier: 1}, []int32{1, 4, 4, 2}, x, w, b.Const("twobias", []float32{0, 0}, 2))
+	b.Output(convolution(b, "wide", deep, w, b.Const("bias", []float32{0}, 1)))
+	m := b.Model()
+	notes, err := tflite.Normalise(m)
+	if err != nil || len(notes) != 1 || !strings.Contains(notes[0], "a copy of its own each") {
+		t.Fatalf("%q, %v", notes, err)
+	}
+	ops := m.Subgraph().Operators
+	own, given := ops[0].Inputs[1], ops[1].Inputs[1]
+	if own == given || !cmp.Equal(m.Data(m.Subgraph().Tensors[own]), m.Data(m.Subgraph().Tensors[given])) || m.Subgraph().Tensors[own].Buffer == m.Subgraph().Tensors[given].Buffer {
+		t.Errorf("tensors %d and %d", own, given)
+	}
+	if notes, err = tflite.Normalise(m); err != nil || len(notes) != 0 {
+		t.Errorf("again: %q, %v", notes, err)
 	}
 }
