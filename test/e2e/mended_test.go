@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -85,12 +86,25 @@ var upgraded = sync.OnceValues(func() (image string, err error) {
 			return "", fmt.Errorf("kubectl %s: %w\n%s", command[0], err, out)
 		}
 	}
+	if err := alone(); err != nil {
+		return "", err
+	}
 	other, err := push(name, "other", filepath.Join(folder, "nodes", cloudNode, "pause"))
 	if err == nil && other == image {
 		err = fmt.Errorf("%s is still %s", name, image)
 	}
 	return image, err
 })
+
+// alone waits for the operator before the upgrade to be gone: a rollout counts no pod that is ending, though it may still decide.
+func alone() error {
+	for end := time.Now().Add(2 * time.Minute); time.Now().Before(end); time.Sleep(200 * time.Millisecond) {
+		if out, err := kubectl(context.Background(), "-n", "espalier-system", "get", "pods", "-o", "name"); err == nil && strings.Count(out, "pod/") == 1 {
+			return nil
+		}
+	}
+	return errors.New("the operator before the upgrade is still there")
+}
 
 // push makes an image of programs and gives it a name in a registry. It returns it by its digest.
 func push(name, layout string, programs ...string) (string, error) {
