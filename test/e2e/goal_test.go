@@ -52,9 +52,9 @@ func TestAMeasurementRunsBesideAStage(t *testing.T) {
 			t.Errorf("pod %s: %s, %+v", pod.Name, pod.Status.Phase, pod.Status.InitContainerStatuses)
 		}
 	}
-	took, c := says(t, lacks, stage.ReasonMeasurement, 3*time.Minute)
+	took, c := says(t, lacks, walk.ReasonInvalidSpec, 2*time.Minute)
 	t.Logf("%s after %s: %s", c.Reason, took, c.Message)
-	if !strings.Contains(c.Message, "weight") {
+	if !strings.Contains(c.Message, "measurement weight: there is no such command") {
 		t.Errorf("%s", c.Message)
 	}
 }
