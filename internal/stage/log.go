@@ -32,15 +32,19 @@ func heartbeat(log *slog.Logger) (stop func()) {
 	return sync.OnceFunc(func() { close(done) })
 }
 
-// progressLog logs a training's progress: every epoch, and now and then between. It is for one goroutine.
+// progressLog logs the progress of trainings, one after the other: every epoch, and now and then between. It is for one goroutine.
 type progressLog struct {
 	log   *slog.Logger
+	stage string
 	found bool // a learning rate, and it was said
 	epoch int
 	last  time.Time
 }
 
-func (l *progressLog) tell(_ string, p train.Progress) {
+func (l *progressLog) tell(stage string, p train.Progress) {
+	if stage != l.stage { // another trial of a search
+		*l = progressLog{log: l.log, stage: stage}
+	}
 	if p.Resumed > 0 && l.last.IsZero() {
 		l.log.Info("resumed", "step", p.Resumed, "steps", p.Steps)
 	}
