@@ -162,16 +162,7 @@ func TestRecordingsThatCannotBeRead(t *testing.T) {
 		"an array of no rate": {map[string][]byte{"x.npy": npyBytes("<i2", []int{1, 3}, []int16{1, 2, 3})}, &AudioSteps{Features: MFCC}, []string{"sampleRate"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			d, err := Open(folder(t, test.files), Spec{Network: hears(3), Preprocessing: Preprocessing{Audio: test.steps}})
-			if err == nil {
-				d.Close()
-				t.Fatal("is read")
-			}
-			for _, want := range test.says {
-				if !strings.Contains(err.Error(), want) {
-					t.Errorf("%q lacks %q", err, want)
-				}
-			}
+			refused(t, folder(t, test.files), Spec{Network: hears(3), Preprocessing: Preprocessing{Audio: test.steps}}, test.says)
 		})
 	}
 }
@@ -251,5 +242,20 @@ func TestBitmapsAreRead(t *testing.T) {
 	var s sample
 	if err := decodeImage(file.Bytes(), &s); err != nil || !slices.Equal(s.shape, []int{1, 2, 3}) || !slices.Equal(s.values, []float32{10, 20, 30, 40, 50, 60}) {
 		t.Errorf("%v %v, %v", s.shape, s.values, err)
+	}
+}
+
+// refused opens a dataset that cannot be read, and looks for what is said of it.
+func refused(t *testing.T, root string, spec Spec, says []string) {
+	t.Helper()
+	d, err := Open(root, spec)
+	if err == nil {
+		d.Close()
+		t.Fatal("is read")
+	}
+	for _, want := range says {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("%q lacks %q", err, want)
+		}
 	}
 }

@@ -285,15 +285,21 @@ func condition(p *v1alpha1.OptimizationPipeline, kind string) string {
 // pods of a pipeline's stage; of all its stages with "".
 func pods(t *testing.T, p *v1alpha1.OptimizationPipeline, stage string) []corev1.Pod {
 	t.Helper()
+	var list corev1.PodList
+	children(t, &list, p, stage)
+	return list.Items
+}
+
+// children lists what belongs to a pipeline's stage; to all its stages with "".
+func children(t *testing.T, list client.ObjectList, p *v1alpha1.OptimizationPipeline, stage string) {
+	t.Helper()
 	labels := client.MatchingLabels{"espalier.dev/pipeline": p.Name}
 	if stage != "" {
 		labels["espalier.dev/stage"] = stage
 	}
-	var list corev1.PodList
-	if err := kube.List(t.Context(), &list, client.InNamespace(p.Namespace), labels); err != nil {
+	if err := kube.List(t.Context(), list, client.InNamespace(p.Namespace), labels); err != nil {
 		t.Fatal(err)
 	}
-	return list.Items
 }
 
 // binary is the one in the image of an architecture.

@@ -182,14 +182,8 @@ func unharmed(t *testing.T, p *v1alpha1.OptimizationPipeline, name string, attem
 // jobs of a pipeline's stage; of all its stages with "".
 func jobs(t *testing.T, p *v1alpha1.OptimizationPipeline, stage string) []batchv1.Job {
 	t.Helper()
-	labels := client.MatchingLabels{"espalier.dev/pipeline": p.Name}
-	if stage != "" {
-		labels["espalier.dev/stage"] = stage
-	}
 	var list batchv1.JobList
-	if err := kube.List(t.Context(), &list, client.InNamespace(p.Namespace), labels); err != nil {
-		t.Fatal(err)
-	}
+	children(t, &list, p, stage)
 	return list.Items
 }
 
