@@ -15,15 +15,6 @@ import (
 	"espalier.dev/espalier/optimizer/measure"
 )
 
-// measuredHash names a stage's result with what measurements give of its leaf.
-func (r *Runner) measuredHash(trained string) (string, error) {
-	programs, err := r.programs()
-	if err != nil {
-		return "", err
-	}
-	return walk.MeasuredHash(trained, r.Spec.Measurements, programs), nil
-}
-
 // programs tell what runs each measurement from others.
 func (r *Runner) programs() ([]string, error) {
 	if len(r.Spec.Measurements) == 0 {
@@ -44,7 +35,7 @@ func (r *Runner) programs() ([]string, error) {
 }
 
 // measured has a stage's leaf measured, which is made first if it is not there, and commits the result with what that gave.
-func (r *Runner) measured(ctx context.Context, s settings, trained, hash, parent string) (*Result, error) {
+func (r *Runner) measured(ctx context.Context, s settings, trained, hash, parent string, programs []string) (*Result, error) {
 	result, err := r.committed(ctx, s, trained)
 	if errors.Is(err, artifact.ErrNotFound) {
 		result, err = r.trained(ctx, s, trained, parent)
@@ -55,10 +46,6 @@ func (r *Runner) measured(ctx context.Context, s settings, trained, hash, parent
 	leaf, err := r.Store.GetBlob(ctx, result.Leaf)
 	if err != nil {
 		return nil, fault.As(fault.Storage, err)
-	}
-	programs, err := r.programs()
-	if err != nil {
-		return nil, err
 	}
 	var given []v1alpha1.MetricValue
 	for i := range r.Spec.Measurements {

@@ -69,9 +69,11 @@ func (r *Runner) Run(ctx context.Context, name, parent string) (result *Result, 
 	if err != nil {
 		return nil, "", false, err
 	}
-	if hash, err = r.measuredHash(trained); err != nil {
+	programs, err := r.programs()
+	if err != nil {
 		return nil, "", false, err
 	}
+	hash = walk.MeasuredHash(trained, r.Spec.Measurements, programs) // with what measurements give of the leaf
 	result, err = r.committed(ctx, s, hash)
 	switch {
 	case err == nil && (!s.searches() || r.ReadOnly):
@@ -84,7 +86,7 @@ func (r *Runner) Run(ctx context.Context, name, parent string) (result *Result, 
 		result, reused, err = r.search(ctx, hash)
 		return result, hash, reused, err
 	case hash != trained:
-		result, err = r.measured(ctx, s, trained, hash, parent)
+		result, err = r.measured(ctx, s, trained, hash, parent, programs)
 		return result, hash, false, err
 	}
 	result, err = r.trained(ctx, s, hash, parent)
