@@ -217,6 +217,7 @@ func TestSearchIsRunOfAGoal(t *testing.T) {
 		"--constraint|{metric: Accurate, min: 0.5}":       "Accurate",
 		"--dataset-spec|{uri: elsewhere}":                 "--dataset names the dataset",
 		"--dataset-spec|@" + filepath.Join(out, "absent"): "names a file of YAML",
+		"--constraint|null":                               "spec.constraints[0].metric",
 		"--target|cortex-m99":                             "no target is named",
 		"--trials|33":                                     "maxTrials",
 		"--minimize|Accuracy":                             "search.minimize",
@@ -224,6 +225,15 @@ func TestSearchIsRunOfAGoal(t *testing.T) {
 		flag, value, _ := strings.Cut(flags, "|")
 		if _, stderr, code := espalier(context.Background(), "search", model, "--dataset", data, flag, value, "-o", out); code != 2 || !strings.Contains(stderr, want) {
 			t.Errorf("%s %s: exit code %d: %s", flag, value, code, stderr)
+		}
+	}
+}
+
+func TestAnEmptySectionOfASearchSaysNothing(t *testing.T) {
+	for _, text := range []string{"", "null", "~", "{}"} {
+		o := &searchOptions{model: "model.tflite", dataset: "data.npz", preparation: text, minimize: "none", minutes: "60", trials: 3, constraints: []string{"{metric: F1, min: 0.5}"}}
+		if p, err := o.pipeline(false); err != nil || p.Spec.Dataset.URI != "data.npz" || p.Spec.Search == nil {
+			t.Errorf("%q: %v, %+v", text, err, p)
 		}
 	}
 }
