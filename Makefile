@@ -76,14 +76,14 @@ race: ## the concurrent packages under the race detector (needs a C compiler)
 fuzz: ## run every fuzz target for FUZZTIME
 	@./hack/fuzz.sh $(FUZZTIME)
 
-bin/gremlins: hack/mutate/go.mod hack/mutate/go.sum # which changes the code to see whether a test notices
+bin/gremlins: hack/gremlins/go.mod hack/gremlins/go.sum # which knows what to change in code to see whether a test notices
 	@mkdir -p bin
-	cd hack/mutate && GOOS= GOARCH= go build -trimpath -ldflags '-s -w' -o ../../$@ github.com/go-gremlins/gremlins/cmd/gremlins
+	cd hack/gremlins && GOOS= GOARCH= go build -trimpath -ldflags '-s -w' -o ../../$@ github.com/go-gremlins/gremlins/cmd/gremlins
 
 MUTATED := ./optimizer/... ./internal/walk ./internal/artifact ./api/v1alpha1
 .PHONY: mutate
-mutate: bin/gremlins ## change the code of PKG (default: all that decides) piece by piece, and say which changes no test notices (hours; PKG=./optimizer/op: a minute)
-	@./hack/mutate.sh $(or $(PKG),$(MUTATED))
+mutate: bin/gremlins ## change the code of PKG (default: all that decides) piece by piece, and say which changes no test notices (hours; SAMPLE=60: so many changes of each package)
+	@nice -n 10 go run ./hack/mutate -sample $(or $(SAMPLE),0) -timeout $(or $(TIMEOUT),10) $(or $(PKG),$(MUTATED))
 
 .PHONY: bench
 bench: ## run the Go benchmarks

@@ -1,5 +1,5 @@
-// The mutation tool of make mutate, in a module of its own so that the product's go.mod stays lean.
-module espalier.dev/espalier/hack/mutate
+// The tool that finds the mutants of make mutate, in a module of its own so that the product's go.mod stays lean.
+module espalier.dev/espalier/hack/gremlins
 
 go 1.26.0
 
