@@ -469,7 +469,7 @@ var expectations = map[string]func(t *testing.T, name string){
 				t.Errorf("exit code %d\n%s", w.code, w.tail())
 			}
 		})
-		t.Run("a class the test folder lacks", func(t *testing.T) { odd("missingtestclass").says("test has no images of class blue") })
+		t.Run("a class the test folder lacks", func(t *testing.T) { odd("missingtestclass").says("test has no samples of class blue") })
 	},
 	"83-csv-and-wav": func(t *testing.T, name string) {
 		entries, err := os.ReadDir(filepath.Join(cases, name))

@@ -62,6 +62,8 @@ def parquet(out):
         "name": pa.array([f"row {i}" for i in rows]),
         "y": pa.array([0.5 * i for i in rows], pa.float64()),
     })
+    halves = np.arange(12, dtype=np.float16) / 4
+    pq.write_table(pa.table({"x": pa.FixedSizeListArray.from_arrays(pa.array(halves), 2), "label": [i % 2 for i in range(6)]}), out / "halves.parquet")
     pq.write_table(lists, out / "lists.parquet", row_group_size=5, compression="brotli")
     pq.write_table(numbers, out / "withtext.parquet")
     pq.write_table(pa.table({"a": pa.array([1.0, None, 3.0]), "label": pa.array([0, 1, 0])}), out / "gaps.parquet")

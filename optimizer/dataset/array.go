@@ -97,6 +97,8 @@ type array struct {
 	dims  []int // of the whole array; at least one
 	data  io.ReaderAt
 	start int64 // of the elements in data
+	// label says where row i comes from, for messages; nil: from the array that title names
+	label func(i int) string
 }
 
 // maxElements bounds one sample; a model's tensors are addressed with int32.
@@ -141,9 +143,15 @@ func byteSize(title string, k kind, dims []int) (int64, error) {
 	return int64(total), nil
 }
 
-func (a *array) len() int          { return a.dims[0] }
-func (a *array) shape() []int      { return a.dims[1:] }
-func (a *array) name(i int) string { return fmt.Sprintf("%s: sample %d", a.title, i) }
+func (a *array) len() int     { return a.dims[0] }
+func (a *array) shape() []int { return a.dims[1:] }
+
+func (a *array) name(i int) string {
+	if a.label != nil {
+		return a.label(i)
+	}
+	return fmt.Sprintf("%s: sample %d", a.title, i)
+}
 
 // buffers are reused for the bytes of samples.
 var buffers = sync.Pool{New: func() any { return new([]byte) }}

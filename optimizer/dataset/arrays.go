@@ -18,6 +18,7 @@ func arraysParts(f *files, path string, spec *Spec) (*parts, error) {
 		return nil, err
 	}
 	found, tables := catalogue{}, map[string]*table{}
+	var notes []string
 	for _, name := range slices.Sorted(maps.Keys(named)) {
 		file := filepath.Join(folder, named[name])
 		e := &entry{name: name, file: named[name]}
@@ -31,9 +32,9 @@ func arraysParts(f *files, path string, spec *Spec) (*parts, error) {
 			e.open = func() (*array, error) { return f.openRaw(file, &spec.Stored) }
 			e.dims, e.kind = append([]int{0}, spec.Stored.Shape...), littleKinds[spec.Stored.Type]
 		case ".csv":
-			t, err := readTable(file)
+			t, said, err := f.readTable(file)
 			if err == nil {
-				tables[name] = t
+				tables[name], notes = t, append(notes, said...)
 				continue
 			}
 			e.open = func() (*array, error) { return nil, err } // if it is needed
@@ -47,6 +48,7 @@ func arraysParts(f *files, path string, spec *Spec) (*parts, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
+	made.notes = append(made.notes, notes...)
 	return made, nil
 }
 

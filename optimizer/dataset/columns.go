@@ -194,16 +194,31 @@ func (f *files) scanColumns(path string, spec *Spec, first *columns) (*columns, 
 // errEmptyLabel is returned where a label is missing, which would else be a class of its own.
 var errEmptyLabel = errors.New("the label is empty: fill it in, or take the row out")
 
-// number reads a field as a finite number.
+// number reads a field as a finite number; truth values are 1 and 0.
 func number(field string) (float32, error) {
-	v, err := strconv.ParseFloat(strings.TrimSpace(field), 32)
+	v, err := finiteNumber(strings.TrimSpace(field), 32)
+	return float32(v), err
+}
+
+// decimalComma is a number as it is written in much of Europe.
+var decimalComma = regexp.MustCompile(`^[+-]?\d+,\d+$`)
+
+// finiteNumber reads a trimmed field as a number of so many bits.
+func finiteNumber(field string, bits int) (float64, error) {
+	v, err := strconv.ParseFloat(field, bits)
 	switch {
-	case strings.TrimSpace(field) == "":
+	case err == nil && !math.IsNaN(v) && !math.IsInf(v, 0):
+		return v, nil
+	case field == "":
 		return 0, errors.New("is empty: fill it in, or take the row out")
-	case err != nil || math.IsNaN(v) || math.IsInf(v, 0):
-		return 0, fmt.Errorf("%.40q is no number: encode it as one, or take the column out", field)
+	case strings.EqualFold(field, "true"):
+		return 1, nil
+	case strings.EqualFold(field, "false"):
+		return 0, nil
+	case decimalComma.MatchString(field):
+		return 0, fmt.Errorf("%.40q has a decimal comma: write numbers with a point", field)
 	}
-	return float32(v), nil
+	return 0, fmt.Errorf("%.40q is no number: encode it as one, or take the column out", field)
 }
 
 // words keeps the words of a file once each: a field that is kept as it was read keeps its whole row in memory.
@@ -576,14 +591,8 @@ func (f *files) eachRow(c *columns, do func(row []string, line int) error) error
 		return err
 	}
 	in := bufio.NewReaderSize(opened, 1<<16)
-	if mark, err := in.Peek(3); err == nil && string(mark) == "\ufeff" {
-		if _, err := in.Discard(3); err != nil {
-			return err
-		}
-	}
-	if c.comma == 0 {
-		head, _ := in.Peek(1 << 15) // less where the file is shorter
-		c.comma = separator(head)
+	if err := c.dialect(in); err != nil {
+		return err
 	}
 	reader := csv.NewReader(in)
 	reader.Comma, reader.ReuseRecord, reader.TrimLeadingSpace = c.comma, true, c.comma != '\t'
@@ -604,11 +613,35 @@ func (f *files) eachRow(c *columns, do func(row []string, line int) error) error
 	}
 }
 
-// separator is the one of comma, semicolon and tab that is most in the first line.
-func separator(head []byte) rune {
-	line, _, _ := bytes.Cut(head, []byte("\n"))
+// dialect reads past what a table may begin with, a mark of UTF-8 and Excel's line sep=;, and settles what separates its fields.
+func (c *columns) dialect(in *bufio.Reader) error {
+	head, _ := in.Peek(1 << 15) // less where the file is shorter
+	if bytes.HasPrefix(head, []byte("\xff\xfe")) || bytes.HasPrefix(head, []byte("\xfe\xff")) {
+		return errors.New("is UTF-16: save it as UTF-8")
+	}
+	skip := 0
+	if bytes.HasPrefix(head, []byte("\ufeff")) {
+		skip = len("\ufeff")
+	}
+	line, _, more := bytes.Cut(head[skip:], []byte("\n"))
+	if !more && bytes.IndexByte(head, '\r') >= 0 && bytes.IndexByte(head, '\r') < len(bytes.TrimSpace(head)) {
+		return errors.New("ends its lines with carriage returns alone, as old Macs did: save it with line feeds")
+	}
+	if said := bytes.TrimSpace(line); len(said) == len("sep=;") && bytes.EqualFold(said[:4], []byte("sep=")) {
+		c.comma = rune(said[4])
+		skip += len(line) + 1
+	}
+	if c.comma == 0 {
+		c.comma = separator(line)
+	}
+	_, err := in.Discard(skip)
+	return err
+}
+
+// separator is the one of comma, semicolon, tab and bar that is most in the first line.
+func separator(line []byte) rune {
 	best := ','
-	for _, r := range []rune{';', '\t'} {
+	for _, r := range ";\t|" {
 		if bytes.Count(line, []byte(string(r))) > bytes.Count(line, []byte(string(best))) {
 			best = r
 		}

@@ -290,12 +290,15 @@ func (d *Dataset) assemble(found *parts, spec *Spec) error {
 		}
 		return v
 	})
+	if err != nil {
+		return err
+	}
 	if v, ok := d.Train.(*view); ok && augment != nil {
 		varied := *v // where splits are the same samples, only training varies
 		varied.augment = augment
 		d.Train = &varied
 	}
-	return err
+	return nil
 }
 
 // of returns what the Spec says of input k alone: integers stay as they are, and of several inputs only those are prepared that

@@ -102,9 +102,14 @@ func FuzzImage(f *testing.F) {
 }
 
 func FuzzCSV(f *testing.F) {
-	seeds(f, []byte("file,label\na,1\n"), []byte("1\n2\n"), []byte("dog\ncat\n"), []byte("a,b\n0.5,2\n"))
+	seeds(f, []byte("file,label\na,1\n"), []byte("1\n2\n"), []byte("dog\ncat\n"), []byte("a,b\n0.5,2\n"), []byte("sep=;\n;y\n0;1\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		parsed, err := parseTable(bytes.NewReader(data))
+		path := filepath.Join(t.TempDir(), "y.csv")
+		if err := os.WriteFile(path, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		var f files
+		parsed, _, err := f.readTable(path)
 		if err != nil {
 			return
 		}

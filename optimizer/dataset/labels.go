@@ -285,9 +285,12 @@ func (l *labelling) beyond(a *array, top int32) error {
 	if l.names != nil {
 		return tooManyNames(l.names, o)
 	}
-	low, second := top, int32(-1)
-	if err := eachClass(a, func(_ int, v int32) error {
+	low, second, at := top, int32(-1), -1
+	if err := eachClass(a, func(sample int, v int32) error {
 		low = min(low, v)
+		if v == top && at < 0 {
+			at = sample
+		}
 		if v < top {
 			second = max(second, v)
 		}
@@ -295,14 +298,17 @@ func (l *labelling) beyond(a *array, top int32) error {
 	}); err != nil && numel(a.shape()) == 1 {
 		return err
 	}
-	remedy := "is it the right dataset?"
+	where, remedy := a.title, "is it the right dataset?"
+	if at >= 0 {
+		where = a.name(at)
+	}
 	switch k := int32(o.width()); {
 	case low > 0 && top-low < k:
 		remedy = fmt.Sprintf("they begin with %d, classes with 0: subtract %d from %s", low, low, a.title)
 	case second >= 0 && second < k && top == 255:
 		remedy = fmt.Sprintf("if %d marks what is to be ignored, give it the class that is behind it, or leave those samples out: nothing is ignored", top)
 	}
-	return fmt.Errorf("has labels up to %d (%s); output %s has the %s; %s", top, a.title, o.Names[0], classesOf(o.width()), remedy)
+	return fmt.Errorf("has labels up to %d (%s); output %s has the %s; %s", top, where, o.Names[0], classesOf(o.width()), remedy)
 }
 
 // classesOf lists the numbers of so many classes.
@@ -325,11 +331,11 @@ func eachClass(a *array, f func(sample int, class int32) error) error {
 			} else {
 				a.kind.decode(one, raw[i:i+a.kind.size])
 				if v = int64(one[0]); float32(v) != one[0] {
-					return fmt.Errorf("%s: label %v of sample %d is no class; target Values is regression", a.title, one[0], sample)
+					return fmt.Errorf("%s: label %v is no class; target Values is regression", a.name(sample), one[0])
 				}
 			}
 			if v < 0 || v >= maxClasses {
-				return fmt.Errorf("%s: label %d of sample %d is outside 0 … %d; target Values is regression", a.title, v, sample, maxClasses-1)
+				return fmt.Errorf("%s: label %d is outside 0 … %d: take the sample out, or give it a class; target Values is regression", a.name(sample), v, maxClasses-1)
 			}
 			if err := f(sample, int32(v)); err != nil {
 				return err

@@ -77,7 +77,7 @@ func TestNothingIsLeftOutInSilence(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer d.Close()
-		if notes := strings.Join(d.Notes, "; "); !strings.Contains(notes, "test has no images of class dog") {
+		if notes := strings.Join(d.Notes, "; "); !strings.Contains(notes, "test has no samples of class dog") {
 			t.Errorf("notes %q", notes)
 		}
 	})

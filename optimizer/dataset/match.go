@@ -236,7 +236,11 @@ func (p *parts) open(inputs, targets []*stem, split int) (*part, error) {
 			return nil, err
 		}
 		if a.len() != out.len() {
-			return nil, fmt.Errorf("%s has %d entries for %d samples", a.title, a.len(), out.len())
+			hint := ""
+			if a.len() == out.len()+1 && strings.Contains(strings.ToLower(e.file), ".csv") {
+				hint = ": if its first row is a heading, call it `label`"
+			}
+			return nil, fmt.Errorf("%s has %d entries for %d samples%s", a.title, a.len(), out.len(), hint)
 		}
 		out.raw = append(out.raw, a)
 		p.files = append(p.files, e.file)

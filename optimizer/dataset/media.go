@@ -53,6 +53,9 @@ func mediaParts(f *files, root string, m *media, spec *Spec) (*parts, error) {
 		}
 	}
 	found := &parts{single: folders == [3]string{}}
+	if len(spec.Samples) > 0 {
+		found.notes = append(found.notes, fmt.Sprintf("dataset.samples is left out: the %s of a folder have no names of arrays", m.what))
+	}
 	if found.single {
 		folders[0] = "."
 	}
@@ -97,7 +100,7 @@ func mediaParts(f *files, root string, m *media, spec *Spec) (*parts, error) {
 	}
 	for i, tree := range trees {
 		if tree != nil {
-			found.notes = append(found.notes, tree.lacks(m.what, folders[i], trees[:])...)
+			found.notes = append(found.notes, tree.notes(m.what, folders[i], found.names)...)
 		}
 	}
 	slots := []**part{&found.train, &found.validation, &found.test}
@@ -183,6 +186,7 @@ type mediaTree struct {
 	classes []string // that have files
 	folders []string // that a class's files may lie in
 	others  []string // files of formats that are not read
+	strays  []string // other files in the folders of classes
 }
 
 // walk finds the files below root/folder. The first folder below it is the class.
@@ -198,6 +202,10 @@ func (m *media) walk(root, folder string) (*mediaTree, error) {
 		within = filepath.ToSlash(within)
 		if !folder && slices.Contains(m.unread, strings.ToLower(filepath.Ext(path))) {
 			tree.others = append(tree.others, within)
+		}
+		if !folder && !m.reads(path) && strings.Contains(within, "/") && !slices.Contains(m.unread, strings.ToLower(filepath.Ext(path))) {
+			below, _ := filepath.Rel(root, path)
+			tree.strays = append(tree.strays, filepath.ToSlash(below))
 		}
 		if folder || !m.reads(path) {
 			return nil
@@ -222,24 +230,21 @@ func (m *media) walk(root, folder string) (*mediaTree, error) {
 	return tree, err
 }
 
-// lacks names the classes, of this split or another, that the split has no files of.
-func (t *mediaTree) lacks(what, folder string, all []*mediaTree) []string {
-	var without []string
-	for _, tree := range all {
-		if tree == nil {
-			continue
-		}
-		for _, class := range append(slices.Clone(tree.folders), tree.classes...) {
-			if !slices.Contains(t.classes, class) && !slices.Contains(without, class) {
-				without = append(without, class)
-			}
+// notes names what the walk passed over: files that are not read, and the folders of classes that have none of names.
+func (t *mediaTree) notes(what, folder string, names []string) []string {
+	var out []string
+	if n := len(t.strays); n > 0 {
+		out = append(out, fmt.Sprintf("%s among the %s left out: %s", several(n, "other files"), what, short(t.strays)))
+	}
+	if len(t.classes) == 0 {
+		return out
+	}
+	for _, class := range t.folders {
+		if !slices.Contains(names, class) {
+			out = append(out, fmt.Sprintf("the folder %s holds no %s: it is no class", path.Join(folder, class), what))
 		}
 	}
-	if len(t.paths) == 0 || len(t.classes) == 0 || len(without) == 0 {
-		return nil
-	}
-	slices.Sort(without)
-	return []string{fmt.Sprintf("%s has no %s of class %s", folder, what, strings.Join(without, ", "))}
+	return out
 }
 
 func (t *mediaTree) part(samples store, names []string, spec *Spec) *part {

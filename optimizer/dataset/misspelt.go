@@ -15,6 +15,9 @@ func unequal(err error, row []string, columns int) error {
 	if !errors.Is(err, csv.ErrFieldCount) || !errors.As(err, &at) {
 		return err
 	}
+	if columns == 1 {
+		return fmt.Errorf("line %d has %d columns, the first row 1: take a title or comment above the headings out, put quotes around texts with a comma", at.Line, len(row))
+	}
 	return fmt.Errorf("line %d has %d columns, the first row %d: every row has the same; a comma in a text wants quotes around it", at.Line, len(row), columns)
 }
 

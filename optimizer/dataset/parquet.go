@@ -1,6 +1,7 @@
 package dataset
 
 import (
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -79,12 +80,12 @@ func (p *parquetLayout) stems() []*stem {
 func columnsOf(file *parquet.File) []parquetColumn {
 	var out []parquetColumn
 	for _, c := range file.Root().Columns() {
-		out = append(out, describeColumn(c))
+		out = append(out, describeColumn(file, c))
 	}
 	return out
 }
 
-func describeColumn(c *parquet.Column) parquetColumn {
+func describeColumn(file *parquet.File, c *parquet.Column) parquetColumn {
 	d := parquetColumn{name: c.Name(), leaf: c}
 	for lists := 0; !d.leaf.Leaf(); {
 		below := d.leaf.Columns()
@@ -110,6 +111,10 @@ func describeColumn(c *parquet.Column) parquetColumn {
 		if logical == nil || integer != nil { // else a date or a fixed-point number
 			d.form, d.unsigned = numberValues, integer != nil && !integer.IsSigned
 		}
+	case parquet.FixedLenByteArray:
+		if isHalf(file, d.leaf) {
+			d.form = numberValues
+		}
 	case parquet.ByteArray:
 		switch {
 		case logical == nil:
@@ -126,6 +131,22 @@ func describeColumn(c *parquet.Column) parquetColumn {
 		d.form = listValues
 	}
 	return d
+}
+
+// isHalf reports whether a leaf of fixed bytes is floats of 16 bits, which the package that decodes it has no type for.
+func isHalf(file *parquet.File, leaf *parquet.Column) bool {
+	leaves := 0
+	for _, s := range file.Metadata().Schema {
+		if !s.Type.Valid { // a group
+			continue
+		}
+		if leaves == leaf.Index() {
+			_, half := s.LogicalType.Value.(*format.Float16Type)
+			return half && s.TypeLength.V == 2
+		}
+		leaves++
+	}
+	return false
 }
 
 // settle says what the columns of the first file are for.
@@ -268,6 +289,9 @@ func (p *parquetLayout) named(k int, all []parquetColumn) (*parquetInput, error)
 			return out, nil
 		}
 	}
+	if name := p.spec.declared(k); name != "" {
+		return nil, fmt.Errorf("has no column %q for input %s (dataset.samples); there are %s", name, in.name(), short(names))
+	}
 	return nil, fmt.Errorf("which column is for input %s? dataset.samples: {%s: COLUMN} names it; there are %s", in.name(), in.name(), short(names))
 }
 
@@ -321,6 +345,8 @@ func (c *parquetColumn) number(v parquet.Value) (float64, error) {
 		n = float64(v.Float())
 	case parquet.Double:
 		n = v.Double()
+	case parquet.FixedLenByteArray:
+		n = float64(half(binary.LittleEndian.Uint16(v.ByteArray())))
 	default:
 		return 0, errors.New("is empty: fill it in, or take the row out")
 	}

@@ -68,7 +68,7 @@ func (f *files) readParquets(folder string, names []string, p *parquetLayout) (*
 		h.inputs = append(h.inputs, a)
 	}
 	for k := range p.labels {
-		h.labels = append(h.labels, s.labels[k].array(filepath.Join(folder, names[0]), p.columns[k]))
+		h.labels = append(h.labels, s.labels[k].array(filepath.Join(folder, names[0]), p.columns[k], s.rowName))
 	}
 	return h, nil
 }

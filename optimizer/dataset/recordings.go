@@ -251,6 +251,7 @@ const maxSamples = 1 << 26
 // heard is what clips have in common.
 type heard struct {
 	rate              int
+	lengths           []int // of all, in samples
 	shortest, longest int
 }
 
@@ -271,12 +272,40 @@ func survey(all []clips, rate int) (*heard, error) {
 			if n > maxSamples {
 				return nil, fmt.Errorf("%s would have %d samples at %d a second; at most %d are supported: cut it into clips", s.name(i), n, h.rate, maxSamples)
 			}
-			if h.longest = max(h.longest, n); h.shortest == 0 || n < h.shortest {
-				h.shortest = n
-			}
+			h.lengths = append(h.lengths, n)
 		}
 	}
+	h.shortest, h.longest = slices.Min(h.lengths), slices.Max(h.lengths)
 	return h, nil
+}
+
+// fitted says how many recordings lose their ends, or are padded, where an input is made of n samples, and what else could be meant.
+func (h *heard) fitted(n int, in *Input) string {
+	longer, shorter := 0, 0
+	for _, length := range h.lengths {
+		if length > n {
+			longer++
+		} else if length < n {
+			shorter++
+		}
+	}
+	text := fmt.Sprintf("input %s is made of %s", in.name(), h.samples(n))
+	if longer > 0 {
+		text += fmt.Sprintf("; %d of %d recordings are longer and lose up to %s at their ends", longer, len(h.lengths), h.samples(h.longest-n))
+	}
+	if shorter > 0 {
+		text += fmt.Sprintf("; %d of %d are shorter and padded with up to %s of silence", shorter, len(h.lengths), h.samples(n-h.shortest))
+	}
+	text += " (preprocessing.audio.samples)"
+	if rate := h.rate * n / h.longest; h.shortest == h.longest && h.rate*n%h.longest == 0 && rate >= 1000 {
+		text += fmt.Sprintf("; sampleRate: %d makes all %d samples of a recording %d: is that the rate the network was trained at?", rate, h.longest, n)
+	}
+	return text
+}
+
+// samples is a number of samples and how long they last.
+func (h *heard) samples(n int) string {
+	return fmt.Sprintf("%s (%.3g s)", several(n, "samples"), float64(n)/float64(h.rate))
 }
 
 // length settles how long a clip is: as the steps say, else as the network's input wants it, else as all are.
@@ -313,8 +342,7 @@ func (h *heard) length(steps *AudioSteps, e *audio.Extractor, in *Input) (int, [
 	}
 	var note []string
 	if steps.Samples == 0 && (h.shortest != n || h.longest != n) {
-		note = append(note, fmt.Sprintf("recordings of %d to %d samples are cut, or padded with silence, to the %d that input %s needs (preprocessing.audio.samples)",
-			h.shortest, h.longest, n, in.name()))
+		note = append(note, h.fitted(n, in))
 	}
 	return n, note, nil
 }

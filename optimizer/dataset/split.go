@@ -121,6 +121,7 @@ func (d *Dataset) divide(found *parts, spec *Spec, views func(p *part, index []i
 	if found.test != nil {
 		d.set(&d.Test, views(found.test, nil))
 	}
+	d.noteClasses(spec.onlyOutput())
 	d.substitute(found.single)
 	return nil
 }

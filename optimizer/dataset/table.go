@@ -3,13 +3,11 @@ package dataset
 import (
 	"bytes"
 	"encoding/binary"
-	"encoding/csv"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"math"
-	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -27,111 +25,97 @@ type table struct {
 // labelColumns are the headings of the label among other columns.
 var labelColumns = []string{"label", "labels", "class", "target", "y"}
 
-// maxTable bounds a file of labels, which is read as a whole.
-const maxTable = 1 << 30
+// maxTable bounds the numbers of a .csv file that is read as one array.
+const maxTable = 1 << 27
 
-// readTable reads labels: one a row, or several numbers a row to predict. A first row of headings is optional; where one of
-// several columns is headed label, class, target or y, the others are ignored.
-func readTable(path string) (*table, error) {
-	file, err := os.Open(path)
+// readTable reads an array of a .csv file: numbers, one or several a row, or one name of a class a row. A first row of headings is optional; where
+// one of several columns is headed label, class, target or y, the others are ignored, and so is a first one without a heading, the row numbers
+// that pandas writes.
+func (f *files) readTable(path string) (*table, []string, error) {
+	c := &columns{path: path}
+	t, err := f.readArray(c)
 	if err != nil {
-		return nil, err
-	}
-	defer file.Close()
-	t, err := parseTable(io.LimitReader(file, maxTable))
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return nil, nil, fmt.Errorf("%s: %w", path, err)
 	}
 	t.title = path
-	return t, nil
+	return t, c.notes, nil
 }
 
-func parseTable(r io.Reader) (*table, error) {
-	reader := csv.NewReader(r)
-	reader.TrimLeadingSpace = true
-	var rows [][]string
-	for {
-		row, err := reader.Read()
-		if err == io.EOF {
-			break
-		}
-		if err != nil {
-			return nil, unequal(err, row, reader.FieldsPerRecord)
-		}
-		rows = append(rows, row)
-	}
-	if len(rows) == 0 {
+func (f *files) readArray(c *columns) (*table, error) {
+	head, err := f.firstRows(c)
+	switch {
+	case err != nil:
+		return nil, err
+	case len(head) == 0:
 		return nil, errors.New("is empty")
 	}
-	rows[0][0] = strings.TrimPrefix(rows[0][0], "\ufeff")
-	rows = withoutHeadings(rows)
-	if len(rows) == 0 {
+	first, last := 0, len(head[0])
+	label := headed(head[0], labelColumns)
+	heads := label >= 0 || len(head) > 1 && slices.ContainsFunc(head[1], isNumber) && hasHeadings(head, "") // words over words are names of classes
+	switch {
+	case label >= 0:
+		first, last = label, label+1
+	case heads && head[0][0] == "" && last > 1:
+		first = 1
+	}
+	if heads && counted(head[0][first:last]) == last-first {
+		c.notes = append(c.notes, filepath.Base(c.path)+": the first row, 0, 1, 2 …, is taken for the numbers of the columns")
+	}
+	t, known := &table{columns: last - first, integer: true}, words{}
+	var texts []string // of one column, until all of it is numbers
+	err = f.eachRow(c, func(row []string, line int) error {
+		if heads {
+			heads = false
+			return nil
+		}
+		if len(t.numbers)+t.columns > maxTable {
+			return fmt.Errorf("has more than %d numbers: save it as .npy", maxTable)
+		}
+		for k, field := range row[first:last] {
+			field = strings.TrimSpace(field)
+			if t.columns == 1 {
+				if field == "" {
+					return fmt.Errorf("line %d: %w", line, errEmptyLabel)
+				}
+				texts = append(texts, known.keep(field))
+				continue
+			}
+			v, err := finiteNumber(field, 64)
+			if err != nil {
+				return fmt.Errorf("line %d, column %d: %w; where one column is the label, head it `label`", line, first+k+1, err)
+			}
+			t.add(field, v)
+		}
+		return nil
+	})
+	switch {
+	case err != nil:
+		return nil, err
+	case t.columns == 1 && len(texts) > 0:
+		return tableOf(texts), nil
+	case len(t.numbers) == 0:
 		return nil, errors.New("has headings and no rows")
 	}
-	return numbersOrNames(rows)
+	return t, nil
 }
 
-// tableOf is the labels of one column.
+// add adds a number as a field holds it.
+func (t *table) add(field string, v float64) {
+	t.integer = t.integer && v == math.Trunc(v) && math.Abs(v) < 1<<53 && !strings.ContainsAny(field, ".eE")
+	t.numbers = append(t.numbers, v)
+}
+
+// tableOf is the labels of one column: numbers if all are, else names.
 func tableOf(fields []string) *table {
-	rows := make([][]string, len(fields))
-	for i := range fields {
-		rows[i] = fields[i : i+1]
+	t := &table{columns: 1, integer: true}
+	for _, field := range fields {
+		v, err := strconv.ParseFloat(field, 64)
+		if err != nil || math.IsNaN(v) || math.IsInf(v, 0) {
+			return &table{columns: 1, names: fields}
+		}
+		t.add(field, v)
 	}
-	t, _ := numbersOrNames(rows) // one column without gaps is always one or the other
 	return t
-}
-
-// numbersOrNames reads rows of numbers; one column may hold names. Rows count from 1 below the headings.
-func numbersOrNames(rows [][]string) (*table, error) {
-	t := &table{columns: len(rows[0]), integer: true}
-	for i, row := range rows {
-		for _, field := range row {
-			v, err := strconv.ParseFloat(strings.TrimSpace(field), 64)
-			if err != nil || math.IsNaN(v) || math.IsInf(v, 0) {
-				if t.columns > 1 {
-					return nil, fmt.Errorf("row %d: %q is no number; head the label's column `label`", i, field)
-				}
-				return namesOf(rows)
-			}
-			t.integer = t.integer && v == math.Trunc(v) && math.Abs(v) < 1<<53 && !strings.ContainsAny(field, ".eE")
-			t.numbers = append(t.numbers, v)
-		}
-	}
-	return t, nil
-}
-
-// withoutHeadings drops a first row of headings, and all columns but the label's where a heading names it.
-func withoutHeadings(rows [][]string) [][]string {
-	if i := headed(rows[0], labelColumns); i >= 0 {
-		out := rows[1:]
-		for j, row := range out {
-			out[j] = row[i : i+1]
-		}
-		return out
-	}
-	if !isHeading(rows[0]) { // all words over a row with numbers
-		return rows
-	}
-	if len(rows) > 1 {
-		for _, field := range rows[1] {
-			if isNumber(field) {
-				return rows[1:]
-			}
-		}
-	}
-	return rows
-}
-
-func namesOf(rows [][]string) (*table, error) {
-	t, known := &table{columns: 1}, words{}
-	for i, row := range rows {
-		name := strings.TrimSpace(row[0])
-		if name == "" {
-			return nil, fmt.Errorf("row %d: %w", i+1, errEmptyLabel)
-		}
-		t.names = append(t.names, known.keep(name))
-	}
-	return t, nil
 }
 
 // encodeTables calls add for each table's array. Names of classes become their positions in the sorted names of the tables that differ

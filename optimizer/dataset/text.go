@@ -63,7 +63,7 @@ func encodeText(arrays []*array) ([]string, error) {
 	names := slices.Sorted(maps.Keys(distinct))
 	if numbers := numbersOf(texts); numbers != nil {
 		for i, a := range arrays {
-			arrays[i] = memory(a.title, Int64, a.dims, numbers[i])
+			arrays[i] = a.numbered(numbers[i])
 		}
 		return nil, nil
 	}
@@ -73,9 +73,16 @@ func encodeText(arrays []*array) ([]string, error) {
 			at, _ := slices.BinarySearch(names, name)
 			places[j] = int64(at)
 		}
-		arrays[i] = memory(a.title, Int64, a.dims, places)
+		arrays[i] = a.numbered(places)
 	}
 	return names, nil
+}
+
+// numbered is an array of numbers in place of one of texts.
+func (a *array) numbered(values []int64) *array {
+	out := memory(a.title, Int64, a.dims, values)
+	out.label = a.label
+	return out
 }
 
 // numbersOf reads texts that are all whole numbers as such; nil if one is not.

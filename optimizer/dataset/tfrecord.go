@@ -251,7 +251,7 @@ func (f *files) readRecords(folder string, names []string, layout *recordLayout)
 		p.inputs = append(p.inputs, &recordStore{recordSet: s, recordFeature: feature, stored: &stored})
 	}
 	for _, name := range layout.labels {
-		p.raw = append(p.raw, labels[name].array(folder, name))
+		p.raw = append(p.raw, labels[name].array(folder, name, s.name))
 	}
 	return p, nil
 }
@@ -465,14 +465,18 @@ func (l *labelList) add(name string, value feature) error {
 	return nil
 }
 
-func (l *labelList) array(folder, name string) *array {
-	title := fmt.Sprintf("%s: %s %q", folder, cmp.Or(l.what, "feature"), name)
-	switch {
+// array makes an array of the labels; where says where sample i comes from.
+func (l *labelList) array(folder, name string, where func(i int) string) *array {
+	what := fmt.Sprintf("%s %q", cmp.Or(l.what, "feature"), name)
+	var out *array
+	switch title := folder + ": " + what; {
 	case len(l.names) > 0:
-		return texts(title, l.names)
+		out = texts(title, l.names)
 	case len(l.ints) > 0:
-		return memory(title, Int64, []int{l.count, l.width}, l.ints)
+		out = memory(title, Int64, []int{l.count, l.width}, l.ints)
 	default:
-		return memory(title, Float32, []int{l.count, l.width}, l.floats)
+		out = memory(title, Float32, []int{l.count, l.width}, l.floats)
 	}
+	out.label = func(i int) string { return where(i) + ", " + what }
+	return out
 }

@@ -115,7 +115,7 @@ func (f *files) readTars(folder string, names []string, w *webLayout) (*harvest,
 		h.inputs = append(h.inputs, in.packing.store(&packed{title: folder, data: s.data, places: s.places[k], label: name}, s.from[k]))
 	}
 	for k, l := range w.labels {
-		h.labels = append(h.labels, s.labels[k].array(folder, l.String()))
+		h.labels = append(h.labels, s.labels[k].array(folder, l.String(), name))
 	}
 	return h, nil
 }
