@@ -58,12 +58,17 @@ func Fetch(ctx context.Context, uri string, o Options, cache Cache) (Fetched, er
 		return Fetched{}, err
 	}
 	defer b.Close()
+	return a.fetch(ctx, b, cache)
+}
+
+// fetch brings what the address names in its bucket.
+func (a address) fetch(ctx context.Context, b *blob.Bucket, cache Cache) (Fetched, error) {
 	objects, err := a.list(ctx, b)
 	if errors.Is(err, ErrNotFound) {
-		return Fetched{}, fmt.Errorf("%s: %w: there is neither an object of that name nor one below it", uri, err)
+		return Fetched{}, fmt.Errorf("%s: %w: there is neither an object of that name nor one below it", a.uri, err)
 	}
 	if err != nil {
-		return Fetched{}, explain(uri, err)
+		return Fetched{}, explain(a.uri, err)
 	}
 	f := &fetch{address: a, bucket: b, objects: objects, cache: cache}
 	return f.run(ctx)

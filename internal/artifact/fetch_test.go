@@ -36,8 +36,8 @@ func TestLocalAddressesAreFetchedWhereTheyAre(t *testing.T) {
 	}
 }
 
-// fetchesFoldersOnce checks Fetch of folders and files against a store at uri.
-func fetchesFoldersOnce(t *testing.T, s *Store, uri string, o Options) {
+// fetchesFoldersOnce checks that folders and files of a store at uri are fetched.
+func fetchesFoldersOnce(t *testing.T, s *Store, uri string, fetch func(uri string, cache Cache) (Fetched, error)) {
 	t.Helper()
 	for name, content := range map[string]string{"team/mnist/train.idx": "train", "team/mnist/test/a.idx": "test", "team/mnist2/no.idx": "no"} {
 		if _, err := s.Publish(t.Context(), name, []byte(content)); err != nil {
@@ -45,7 +45,7 @@ func fetchesFoldersOnce(t *testing.T, s *Store, uri string, o Options) {
 		}
 	}
 	cache := Cache{Dir: filepath.Join(t.TempDir(), "cache"), MaxBytes: 9}
-	first, err := Fetch(t.Context(), uri+"/team/mnist", o, cache)
+	first, err := fetch(uri+"/team/mnist", cache)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,11 +63,11 @@ func fetchesFoldersOnce(t *testing.T, s *Store, uri string, o Options) {
 	if err := os.WriteFile(filepath.Join(first.Path, "mark"), nil, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	again, err := Fetch(t.Context(), uri+"/team/mnist/", o, cache)
+	again, err := fetch(uri+"/team/mnist/", cache)
 	if err != nil || again.Digest != first.Digest {
 		t.Errorf("with a slash: %+v, %v", again, err)
 	}
-	again, err = Fetch(t.Context(), uri+"/team/mnist", o, cache)
+	again, err = fetch(uri+"/team/mnist", cache)
 	if err != nil || again != first {
 		t.Errorf("again: %+v, %v, want %+v", again, err, first)
 	}
@@ -77,18 +77,28 @@ func fetchesFoldersOnce(t *testing.T, s *Store, uri string, o Options) {
 	if _, err := s.Publish(t.Context(), "team/mnist/train.idx", []byte("other")); err != nil {
 		t.Fatal(err)
 	}
-	if changed, err := Fetch(t.Context(), uri+"/team/mnist", o, cache); err != nil || changed.Digest == first.Digest {
+	if changed, err := fetch(uri+"/team/mnist", cache); err != nil || changed.Digest == first.Digest {
 		t.Errorf("after a change: %+v, %v", changed, err)
 	}
-	if _, err := Fetch(t.Context(), uri+"/team/mnist", o, Cache{Dir: t.TempDir(), MaxBytes: 8}); !errors.Is(err, ErrTooLarge) || !strings.Contains(err.Error(), "template.cacheSizeLimit") {
+	if _, err := fetch(uri+"/team/mnist", Cache{Dir: t.TempDir(), MaxBytes: 8}); !errors.Is(err, ErrTooLarge) || !strings.Contains(err.Error(), "template.cacheSizeLimit") {
 		t.Errorf("more than there is room for: %v", err)
 	}
-	if _, err := Fetch(t.Context(), uri+"/team/nothing", o, cache); !errors.Is(err, ErrNotFound) {
+	if _, err := fetch(uri+"/team/nothing", cache); !errors.Is(err, ErrNotFound) {
 		t.Errorf("a folder that is not there: %v", err)
 	}
-	if whole, err := Fetch(t.Context(), uri, o, Cache{Dir: t.TempDir()}); err != nil || whole.Bytes != 11 {
+	if whole, err := fetch(uri, Cache{Dir: t.TempDir()}); err != nil || whole.Bytes != 11 {
 		t.Errorf("the whole bucket: %+v, %v", whole, err)
 	}
+}
+
+func TestABucketFetchesFoldersOnce(t *testing.T) {
+	b := memblob.OpenBucket(nil)
+	defer b.Close()
+	s := &Store{objects: &bucket{b, "mem://data"}, address: "mem://data"}
+	fetchesFoldersOnce(t, s, "mem://data", func(uri string, cache Cache) (Fetched, error) {
+		key := strings.TrimPrefix(strings.TrimPrefix(uri, "mem://data"), "/")
+		return address{uri: uri, scheme: "mem", bucket: "data", key: key}.fetch(t.Context(), b, cache)
+	})
 }
 
 func TestAFetchThatFailsLeavesNothing(t *testing.T) {

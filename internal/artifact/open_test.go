@@ -1,10 +1,12 @@
 package artifact
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestAddressesAreTakenApart(t *testing.T) {
@@ -68,6 +70,7 @@ func TestOpenSaysWhatIsMissing(t *testing.T) {
 		"S3 without keys":              {"s3://b", Options{CredentialsDir: empty}, "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"},
 		"Google without an account":    {"gs://b", Options{CredentialsDir: empty}, "GOOGLE_APPLICATION_CREDENTIALS"},
 		"Azure without an account":     {"azblob://c", Options{CredentialsDir: empty}, "AZURE_STORAGE_ACCOUNT"},
+		"Azure with no secret":         {"azblob://c", Options{}, "set AZURE_STORAGE_ACCOUNT in template.env"},
 		"an endpoint without a scheme": {"s3://b", Options{S3: S3Options{Endpoint: "minio:9000"}}, "s3.endpoint"},
 		"an address that is none":      {"ftp://b", Options{}, "not known"},
 	}
@@ -106,6 +109,75 @@ func TestOpenOpensFoldersOfEveryKind(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(root, "claim", "team")); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestAStoreForReadingMakesAndChangesNothing(t *testing.T) {
+	root := t.TempDir()
+	writer, err := Open(t.Context(), "pvc://models/team", Options{ClaimRoot: root})
+	if err != nil {
+		t.Fatal(err)
+	}
+	leaf, err := writer.PutBlob(t.Context(), []byte("leaf"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, uri := range []string{"pvc://models/team/", "pvc://models/absent"} {
+		s, err := Open(t.Context(), uri, Options{ClaimRoot: root, ReadOnly: true})
+		if err != nil || s.String() != strings.TrimSuffix(uri, "/") {
+			t.Fatalf("%s: %v, %v", uri, s, err)
+		}
+		if _, err := s.PutBlob(t.Context(), []byte("another")); err == nil || !strings.Contains(err.Error(), "opened for reading") {
+			t.Errorf("%s: written: %v", uri, err)
+		}
+		if data, err := s.GetBlob(t.Context(), leaf); uri == "pvc://models/team/" && (err != nil || string(data) != "leaf") {
+			t.Errorf("read %q, %v", data, err)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(root, "models", "absent")); err == nil {
+		t.Error("a folder was made")
+	}
+	if _, err := Open(t.Context(), "ftp://b", Options{ReadOnly: true}); !errors.Is(err, ErrBadAddress) {
+		t.Errorf("an address that is none: %v", err)
+	}
+	if _, err := Open(t.Context(), "s3://b", Options{ReadOnly: true, CredentialsDir: t.TempDir()}); !errors.Is(err, ErrDenied) {
+		t.Errorf("a bucket without keys: %v", err)
+	}
+}
+
+func TestKeysOfS3AreReadFromTheSecret(t *testing.T) {
+	for name, tt := range map[string]struct {
+		id, key, token string
+		refused        bool
+	}{
+		"both":             {id: "a", key: "b"},
+		"both and a token": {id: "a", key: " b\n", token: "c"},
+		"no key":           {id: "a", refused: true},
+		"no id":            {key: "b", refused: true},
+		"none":             {token: "c", refused: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			for file, value := range map[string]string{"AWS_ACCESS_KEY_ID": tt.id, "AWS_SECRET_ACCESS_KEY": tt.key, "AWS_SESSION_TOKEN": tt.token} {
+				if value != "" {
+					writeFile(t, filepath.Join(dir, file), value)
+				}
+			}
+			before := time.Now()
+			got, err := fileCredentials(dir).Retrieve(t.Context())
+			if tt.refused {
+				if !errors.Is(err, ErrDenied) {
+					t.Errorf("got %v, want ErrDenied", err)
+				}
+				return
+			}
+			if err != nil || got.AccessKeyID != tt.id || got.SecretAccessKey != strings.TrimSpace(tt.key) || got.SessionToken != tt.token {
+				t.Errorf("got %+v, %v", got, err)
+			}
+			if in := got.Expires.Sub(before); !got.CanExpire || in < 5*time.Minute || in > 6*time.Minute {
+				t.Errorf("read again in %s, want five minutes", in)
+			}
+		})
 	}
 }
 

@@ -150,7 +150,9 @@ func TestS3FetchesFoldersOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	fetchesFoldersOnce(t, s, "s3://data", s3Options(server))
+	fetchesFoldersOnce(t, s, "s3://data", func(uri string, cache Cache) (Fetched, error) {
+		return Fetch(t.Context(), uri, s3Options(server), cache)
+	})
 }
 
 // through reaches a server by a bad wire.

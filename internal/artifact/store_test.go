@@ -218,6 +218,9 @@ func TestNamesCannotLeaveTheStore(t *testing.T) {
 		if _, err := s.Publish(t.Context(), name, []byte("x")); err == nil {
 			t.Errorf("%q was published", name)
 		}
+		if _, err := s.GetPublished(t.Context(), name); err == nil || errors.Is(err, ErrNotFound) {
+			t.Errorf("%q was looked for: %v", name, err)
+		}
 	}
 	if files := filesBelow(t, filepath.Dir(folder)); len(files) > 0 {
 		t.Errorf("written: %v", files)
