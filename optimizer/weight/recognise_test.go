@@ -210,3 +210,130 @@ func TestFewCodesUnderOneScaleAreNoClusters(t *testing.T) {
 		t.Errorf("with a scale per channel: %v, scope %q", ok, s.Scope)
 	}
 }
+
+func TestZerosOfIntegersCountFromThresholds(t *testing.T) {
+	by := Thresholds{Zeros: 0.25, Peak: 2}
+	for name, test := range map[string]struct {
+		codes []int8
+		want  bool
+	}{
+		"as many as need be":          {[]int8{0, 9, 9, 9}, true},
+		"too few":                     {[]int8{0, 9, 9, 9, 9}, false},
+		"none":                        {[]int8{9, 9}, false},
+		"none where none need be":     {nil, false},
+		"as many as of neighbours":    {[]int8{0, 0, 1, 1}, false},
+		"twice as many as ones":       {[]int8{0, 0, 1, 9}, true},
+		"twice as many as minus ones": {[]int8{0, 0, -1, 9}, true},
+		"twos are no neighbours":      {[]int8{0, 2, 2, -2}, true},
+	} {
+		if got := by.pruned(test.codes); got != test.want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
+
+// Zero of the mask is one of the values that may be.
+func TestAsManyClustersAsMayBeAreRecognised(t *testing.T) {
+	by := Thresholds{Zeros: 0.05, Peak: 4, Spread: 0.3, Clusters: 8, Members: 4}
+	for name, test := range map[string]struct {
+		distinct int
+		pruned   bool
+		want     int
+	}{
+		"eight":                 {8, false, 8},
+		"nine":                  {9, false, 0},
+		"seven and pruned ones": {7, true, 8},
+		"eight and pruned ones": {8, true, 0},
+	} {
+		values, codes := make([]float32, 360), make([]int8, 360)
+		for i := range values {
+			if codes[i] = int8(i%test.distinct*13 - 50); test.pruned && i%5 == 0 {
+				codes[i] = 0
+			}
+			values[i] = float32(codes[i]) / 4
+		}
+		if s, _ := Recognise(values, []int{4, 90}, 0, by); s.Clusters != test.want || (s.Mask != nil) != test.pruned {
+			t.Errorf("%s: %d clusters among values, mask %v", name, s.Clusters, s.Mask != nil)
+		}
+		if s, _ := RecogniseCodes(codes, []float32{0.25}, []int{4, 90}, 0, by); s.Clusters != test.want || (s.Mask != nil) != test.pruned {
+			t.Errorf("%s: %d clusters among codes, mask %v", name, s.Clusters, s.Mask != nil)
+		}
+	}
+}
+
+func TestValuesAreContainedWithinRounding(t *testing.T) {
+	set := []float64{-2, 1, 3}
+	for v, want := range map[float64]bool{-3: false, -2: true, -2 - 1e-6: true, -2 + 1e-6: true, 0: false, 1: true, 1.00001: false, 1 + 3e-6: true, 3 + 1e-6: true, 4: false} {
+		if got := contains(set, v); got != want {
+			t.Errorf("%v: %v", v, got)
+		}
+	}
+	if contains(nil, 0) {
+		t.Error("nothing contains 0")
+	}
+}
+
+func TestARowIsLaidOverASet(t *testing.T) {
+	for name, test := range map[string]struct {
+		set, row []float64
+		scale    float64
+		hits     int
+	}{
+		"all of it":                  {[]float64{-4, 1, 8}, []float64{-2, 0.5, 4}, 0.5, 3},
+		"most of it":                 {[]float64{-4, 1, 8}, []float64{-2, 0.7, 4}, 0.5, 2},
+		"the largest of the set":     {[]float64{1, 2, 4}, []float64{1, 2}, 0.5, 2},
+		"scales are positive":        {[]float64{-4, -1}, []float64{1, 4}, 1, 0},
+		"a zero is no scale":         {[]float64{0, 2}, []float64{0, 1}, 0.5, 2},
+		"nothing but zeros":          {[]float64{0, 2}, []float64{0}, 1, 1},
+		"zeros where the set has no": {[]float64{1, 2}, []float64{0}, 1, 0},
+	} {
+		if scale, hits := layOver(test.set, test.row); scale != test.scale || hits != test.hits {
+			t.Errorf("%s: scale %v, %d hits, want %v, %d", name, scale, hits, test.scale, test.hits)
+		}
+	}
+}
+
+func TestValuesBecomeIntegers(t *testing.T) {
+	for name, test := range map[string]struct {
+		values  []float64
+		nonzero bool
+		want    []int8
+	}{
+		"none":                              {nil, false, nil},
+		"zero":                              {[]float64{0}, false, []int8{0}},
+		"exact multiples":                   {[]float64{-127, -3, 0, 2}, false, []int8{-127, -3, 0, 2}},
+		"exact multiples of a largest of 5": {[]float64{-0.5, 0.1, 0.2}, false, []int8{-125, 25, 50}},
+		"no multiples":                      {[]float64{-1, 0, math.Pi / 4}, false, []int8{-127, 0, 100}},
+		"two that round to one":             {[]float64{0.3001, 0.3002, 100}, false, []int8{0, 1, 127}},
+		"zero left to the mask":             {[]float64{-0.0001, 0.0001, 100}, true, []int8{-1, 1, 127}},
+	} {
+		if diff := cmp.Diff(test.want, integers(test.values, test.nonzero)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+	for name, test := range map[string]struct {
+		values []float64
+		want   bool
+	}{
+		"multiples, zero one of them": {[]float64{-1, 0, 0.5}, true},
+		"no multiple":                 {[]float64{0.25}, false},
+		"as good as a multiple":       {[]float64{0.5 + 4e-4}, true},
+		"one multiple twice":          {[]float64{0.5, 0.5 + 1e-4}, false},
+		"a zero that is none":         {[]float64{1e-4}, false},
+	} {
+		if got := whole(test.values, 0.5); got != test.want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
+
+func TestRoundingToBits(t *testing.T) {
+	for _, c := range []struct {
+		x, want float64
+		n       int
+	}{{1, 1, 8}, {257, 258, 8}, {259, 260, 8}, {0.3, 0.3125, 3}, {7, 8, 2}, {0, 0, 8}} {
+		if got := roundBits(c.x, c.n); got != c.want {
+			t.Errorf("%v to %d bits is %v, want %v", c.x, c.n, got, c.want)
+		}
+	}
+}

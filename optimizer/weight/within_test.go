@@ -67,6 +67,36 @@ func TestEqualCodesStayEqual(t *testing.T) {
 	}
 }
 
+// 127 codes are enough for the largest weight to be one of them, however many small ones would gain by another scale.
+func TestEightBitsClipNothing(t *testing.T) {
+	values := make([]float32, 100_000)
+	for i := range values {
+		values[i] = float32(0.02 * math.Sin(float64(i)))
+	}
+	values[7] = 4
+	w := must(New("w", []int{1, len(values)}, 0, values))(t)
+	if got, want := w.Scales(true, nil)[0], CompactScale(float32(4)/127); got != want {
+		t.Errorf("scale %v, want %v", got, want)
+	}
+}
+
+func TestScalesHaveTheirFloor(t *testing.T) {
+	w := must(New("w", []int{2, 2}, 0, []float32{127, 1, 254, 1}))(t)
+	for name, test := range map[string]struct {
+		perChannel  bool
+		floor, want []float32
+	}{
+		"none":                            {true, nil, []float32{1, 2}},
+		"by channel":                      {true, []float32{1.5, 1}, []float32{1.5, 2}},
+		"one scale has the highest floor": {false, []float32{3, 4}, []float32{4}},
+		"one scale above its floor":       {false, []float32{0.5, 1}, []float32{2}},
+	} {
+		if diff := cmp.Diff(test.want, w.Scales(test.perChannel, test.floor)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+}
+
 // With few codes the scale is that of the least squared error: one outlier does not take the resolution of all the others.
 func TestFewCodesClipOutliers(t *testing.T) {
 	values := make([]float32, 400)
