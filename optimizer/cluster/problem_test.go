@@ -1,0 +1,196 @@
+package cluster
+
+import (
+	"math"
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"espalier.dev/espalier/optimizer/weight"
+)
+
+var nearly = cmpopts.EquateApprox(0, 1e-9)
+
+func TestPointsAreSortedMergedAndRelativeToTheirMean(t *testing.T) {
+	for name, test := range map[string]struct {
+		values, weights []float32
+		limit           int
+		mean            float64
+		count, mass     []float64
+		centers         []float64
+	}{
+		"plain":                {[]float32{5, 1, 1, 3}, nil, 9, 2.5, []float64{0, 2, 3, 4}, []float64{0, 2, 3, 4}, []float64{1, 3, 5}},
+		"weighted":             {[]float32{5, 1, 1, 3}, []float32{1, 2, 1, 4}, 9, 2.5, []float64{0, 2, 3, 4}, []float64{0, 3, 7, 8}, []float64{1, 3, 5}},
+		"as many as may be":    {[]float32{5, 1, 1, 3}, nil, 3, 2.5, []float64{0, 2, 3, 4}, []float64{0, 2, 3, 4}, []float64{1, 3, 5}},
+		"in bins":              {[]float32{8, 0, 1, 2, 7}, nil, 2, 3.6, []float64{0, 3, 5}, []float64{0, 3, 5}, []float64{1, 7.5}},
+		"in bins, weighted":    {[]float32{8, 0, 2}, []float32{1, 3, 1}, 2, 2, []float64{0, 2, 3}, []float64{0, 4, 5}, []float64{0.5, 8}},
+		"a bin without values": {[]float32{9, 0, 1, 8}, nil, 3, 4.5, []float64{0, 2, 4}, []float64{0, 2, 4}, []float64{0.5, 8.5}},
+		"weights of nothing":   {[]float32{1, 2}, []float32{0, 0}, 9, 0, []float64{0, 1, 2}, []float64{0, 0, 0}, []float64{0, 0}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newPoints(test.values, test.weights, test.limit)
+			if math.Abs(p.mean-test.mean) > 1e-12 || !cmp.Equal(p.count, test.count) || !cmp.Equal(p.mass, test.mass, nearly) {
+				t.Errorf("mean %v, counts %v, masses %v, want %v, %v, %v", p.mean, p.count, p.mass, test.mean, test.count, test.mass)
+			}
+			var centers []float64
+			for i := range p.len() {
+				centers = append(centers, p.center(i, i+1))
+			}
+			if diff := cmp.Diff(test.centers, centers, nearly); diff != "" {
+				t.Errorf("centers (-want +got):\n%s", diff)
+			}
+		})
+	}
+	p := newPoints([]float32{1, 1, 3, 5}, nil, 9)
+	if got := p.squares(0, 3); math.Abs(got-11) > 1e-12 { // of 1, 1, 3, 5 about 2.5
+		t.Errorf("squared error %v, want 11", got)
+	}
+	if got := p.bits(0, 1); got != 2 { // two of four, a bit each
+		t.Errorf("%v bits, want 2", got)
+	}
+}
+
+func TestBitsOfAResultAreItsEntropy(t *testing.T) {
+	// channels lie on the last axis: 4, 4, 4, 4 and 8, -8, -8, -8
+	values := []float32{4, 8, 4, -8, 4, -8, 4, -8}
+	w, err := weight.New("w", []int{4, 2}, 1, values)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := apply(t, w, Options{Clusters: 2, Scope: weight.PerChannel})
+	quarter := (math.Log2(4) + 3*math.Log2(4./3)) / 4
+	if want := (Result{Codes: 2, SNR: got.SNR, Bits: quarter / 2}); !cmp.Equal(want, got, nearly) {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+	if got.SNR < 40 {
+		t.Errorf("SNR %.1f dB although there are as many codes as values", got.SNR)
+	}
+	shared := tensor(t, []float32{1, 1, 2, 4, 1, 1, 2, 4}, 1, nil)
+	if got := apply(t, shared, Options{Clusters: 8, Scope: weight.PerTensor}); got.Codes != 3 || math.Abs(got.Bits-1.5) > 1e-12 {
+		t.Errorf("%d codes of %v bits, want 3 of 1.5", got.Codes, got.Bits)
+	}
+}
+
+func TestCostIsTheSquaredErrorAndThePriceOfBits(t *testing.T) {
+	p := &problem{gain: []float64{1, 2}}
+	s := &set{
+		x: []float32{1, 2, 8, 6}, channel: []int32{0, 0, 1, 1}, weight: []float32{1, 1, 1, 3}, lambda: 0.5,
+		center: []float64{1, 4}, share: []float64{0.25, 0.75},
+	}
+	// members 1, 1, 4·2 and 4·2; squares 0, 1, 0 and 3·4; bits 2, 2 and twice log₂(4/3)
+	want := 13 + 0.5*(2+2+2*math.Log2(4./3))
+	if got := p.cost(s); math.Abs(got-want) > 1e-12 {
+		t.Errorf("cost %v, want %v", got, want)
+	}
+	if got := s.unit(p.gain); got != 2.5 {
+		t.Errorf("mean squared gain %v, want 2.5", got)
+	}
+}
+
+func TestScalesOfChannelsThatSayNothing(t *testing.T) {
+	for name, test := range map[string]struct {
+		scale []float32
+		dead  []bool
+		want  []float32
+	}{
+		"the smallest of the others": {[]float32{2, 0, 0.5}, make([]bool, 3), []float32{2, 0.5, 0.5}},
+		"a dead one far smaller":     {[]float32{2, 0, 0.5}, []bool{false, true, false}, []float32{2, 0.5 / 256, 0.5}},
+		"none says anything":         {[]float32{0, 0}, []bool{true, false}, []float32{1. / 256, 1}},
+	} {
+		p := &problem{dead: test.dead}
+		p.finish(test.scale)
+		if diff := cmp.Diff(test.want, test.scale); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+	values := layer(4, 3, 40)
+	mask := slices.Repeat([]uint8{1}, 120)
+	clear(values[:40]) // dead, not pruned
+	clear(mask[40:80]) // pruned
+	w := tensor(t, values, 3, mask)
+	apply(t, w, Options{Clusters: 8})
+	if w.Scale[0] != w.Scale[2]/256 || w.Scale[1] != w.Scale[2] {
+		t.Errorf("scales %v, want those of the dead and the pruned channel 1/256 of and equal to the last", w.Scale)
+	}
+}
+
+func TestABitCostsTheSameInCodesAsInWeights(t *testing.T) {
+	values := normal(400, 3)
+	w := tensor(t, values, 4, nil)
+	apply(t, w, Options{Clusters: 8, Scope: weight.PerTensor, Entropy: 1})
+	var squares float64
+	for _, v := range values {
+		squares += float64(v) * float64(v)
+	}
+	rms := math.Sqrt(squares / 400)
+	lambda := Lambda(1, Solve(values, nil, 8, 0).Cost/400) // in squares of weights
+	want := lambda / (rms * rms) / math.Pow(float64(w.Scale[0])/rms, 2)
+	if got := float64(w.State().Lambda); math.Abs(got/want-1) > 0.02 { // scales have 8 bits
+		t.Errorf("a bit costs %v squared codes, want %v", got, want)
+	}
+}
+
+// In 4 bits there are 15 codes, and centers are moved to them with the unit of least cost.
+func TestFourBitsClusterInEveryScope(t *testing.T) {
+	const channels = 6
+	values := layer(9, channels, 200)
+	values[3] = 40 // an outlier that is better clipped
+	for _, scope := range []weight.Scope{weight.Shared, weight.PerTensor, weight.PerChannel} {
+		for _, mask := range [][]uint8{nil, halfMask(values)} {
+			w := tensor(t, values, channels, mask)
+			w.Most = weight.MaxCode4
+			r := apply(t, w, Options{Clusters: 8, Scope: scope, Entropy: 0.5})
+			codes := make([]int8, w.Len())
+			if err := w.Codes(codes); err != nil {
+				t.Fatal(err)
+			}
+			if low, high := slices.Min(codes), slices.Max(codes); low < -7 || high > 7 || max(-low, high) < 4 {
+				t.Errorf("%s: codes from %d to %d", scope, low, high)
+			}
+			if r.Codes > 8 || r.SNR < 6 {
+				t.Errorf("%s, pruned %v: %+v", scope, mask != nil, r)
+			}
+		}
+	}
+}
+
+func TestSnappingChoosesTheUnitOfLeastCost(t *testing.T) {
+	x := append(normal(500, 7), 12) // 12 clips to 9 or less
+	for _, lambda := range []float64{0, 0.05} {
+		w := tensor(t, x, 1, nil)
+		w.Most = weight.MaxCode4
+		p := &problem{tensor: w, Options: Options{Scope: weight.PerTensor}, gain: []float64{1}}
+		part := Solve(x, nil, 8, lambda)
+		fresh := func() *set {
+			s := &set{x: x, channel: make([]int32, len(x)), lambda: lambda, center: slices.Clone(part.Center)}
+			for _, n := range part.Count {
+				s.share = append(s.share, float64(n)/float64(len(x)))
+			}
+			return s
+		}
+		s := fresh()
+		whole := s.largest() / 7
+		unit, err := p.snap(s, whole)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range s.center {
+			if q := c / unit; math.Abs(q-math.Round(q)) > 1e-9 || math.Abs(q) > 7+1e-9 {
+				t.Errorf("center %v is no code times %v", c, unit)
+			}
+		}
+		least := math.Inf(1)
+		for k := 5; k <= 16; k++ {
+			other := fresh()
+			if err := p.round(other, whole*float64(k)/16); err != nil {
+				t.Fatal(err)
+			}
+			least = min(least, p.cost(other))
+		}
+		if got := p.cost(s); math.Abs(got-least) > 1e-9 || unit > whole || unit <= whole/4 {
+			t.Errorf("λ %v: unit %v of %v costs %v, the best %v", lambda, unit, whole, got, least)
+		}
+	}
+}
