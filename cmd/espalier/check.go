@@ -9,8 +9,10 @@ import (
 
 	"espalier.dev/espalier/internal/fault"
 	"espalier.dev/espalier/optimizer/ir"
+	"espalier.dev/espalier/optimizer/rewrite"
 	"espalier.dev/espalier/optimizer/target"
 	"espalier.dev/espalier/optimizer/tflite"
+	"espalier.dev/espalier/optimizer/tflite/schema"
 )
 
 func newCheckCommand(streams *ioStreams) *cobra.Command {
@@ -21,7 +23,8 @@ func newCheckCommand(streams *ioStreams) *cobra.Command {
 		Use:   "check MODEL --target TARGET",
 		Short: "Say which operators of a .tflite do not run on a device, and what to change",
 		Long: "Say where each operator of a model runs on a device: which do not run at all, which not on the accelerator, why, and what to\n" +
-			"change. The exit code is 0 where everything runs, and 5 where an operator runs nowhere.",
+			"change. Of a float model it says too which operators leaves for the device have written by others. The exit code is 0 where\n" +
+			"everything runs, and 5 where an operator runs nowhere.",
 		Example: "  espalier check leaf.tflite --target cortex-m4\n  espalier check -o json leaf.tflite --target ethos-u55 | jq '.operators[] | select(.place != \"accelerator\")'",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
@@ -42,13 +45,20 @@ func newCheckCommand(streams *ioStreams) *cobra.Command {
 			}
 			note := asLeaf(m)
 			report := target.Check(m, t)
+			rewrites := rewritten(m, t)
 			if format == outputJSON {
 				err = printJSON(streams.Out, struct {
 					*target.Report
-					Note string `json:"note,omitempty"`
-				}{report, note})
-			} else if err = showCheck(streams, report, t, all); err == nil && note != "" {
-				_, err = fmt.Fprintln(streams.Out, note)
+					Rewrites []rewrite.Change `json:"rewrites,omitempty"`
+					Note     string           `json:"note,omitempty"`
+				}{report, rewrites, note})
+			} else if err = showCheck(streams, report, t, all); err == nil {
+				for _, c := range rewrites {
+					fmt.Fprintf(streams.Out, "in leaves for %s %s\n", t.Name, c)
+				}
+				if note != "" {
+					fmt.Fprintln(streams.Out, note)
+				}
 			}
 			if err == nil && !report.Runs {
 				return fault.As(fault.Constraints, errSilent)
@@ -76,6 +86,29 @@ func asLeaf(m *tflite.Model) (note string) {
 	}
 	m.ModelT = leaf.ModelT
 	return fmt.Sprintf("the file leaves the batch open: this is of its leaves, which are written for a batch of 1 with %d operators in place of %d", len(m.Subgraph().Operators), operators)
+}
+
+// rewritten are the operators that leaves of a float model have written by others; none of a model that cannot be read as such, or is
+// quantized.
+func rewritten(m *tflite.Model, t *target.Target) []rewrite.Change {
+	quantized := slices.ContainsFunc(m.Subgraph().Tensors, func(t *schema.TensorT) bool {
+		return t.Quantization != nil && len(t.Quantization.Scale) > 0
+	})
+	if quantized {
+		return nil
+	}
+	float := m.Clone()
+	if _, err := tflite.Normalise(float); err != nil {
+		return nil
+	}
+	if _, err := ir.Specialize(float, nil); err != nil {
+		return nil
+	}
+	_, changes, err := rewrite.For(float, t)
+	if err != nil {
+		return nil
+	}
+	return changes
 }
 
 func showCheck(streams *ioStreams, r *target.Report, t *target.Target, all bool) error {

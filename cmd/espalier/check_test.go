@@ -10,6 +10,7 @@ import (
 	"espalier.dev/espalier/internal/fault"
 	"espalier.dev/espalier/internal/testmaterial"
 	"espalier.dev/espalier/optimizer/measure"
+	"espalier.dev/espalier/optimizer/rewrite"
 	"espalier.dev/espalier/optimizer/target"
 )
 
@@ -31,6 +32,15 @@ func TestCheckNamesWhatDoesNotRun(t *testing.T) {
 	out, err = call("check", "-o", "json", gelu, "--target", "litert")
 	var r target.Report
 	if err != nil || json.Unmarshal([]byte(out), &r) != nil || !r.Runs || len(r.Operators) != 1 {
+		t.Errorf("%v\n%s", err, out)
+	}
+	out, err = call("check", testmaterial.Path(t, "models/ops/gelu_f32.tflite"), "--target", "cortex-m4")
+	if fault.ExitCode(err) != 5 || !strings.Contains(out, "in leaves for cortex-m4 operator 0 GELU (") || !strings.Contains(out, "is written as MUL, MUL, ADD, MUL, LOGISTIC, MUL: TFLM has no kernel for it") {
+		t.Errorf("exit code %d\n%s", fault.ExitCode(err), out)
+	}
+	out, err = call("check", "-o", "json", testmaterial.Path(t, "models/ops/gelu_f32.tflite"), "--target", "tflm")
+	var written struct{ Rewrites []rewrite.Change }
+	if fault.ExitCode(err) != 5 || json.Unmarshal([]byte(out), &written) != nil || len(written.Rewrites) != 1 || written.Rewrites[0].Name != "GELU" {
 		t.Errorf("%v\n%s", err, out)
 	}
 	if _, err := call("check", gelu, "--target", "cortex-m99"); fault.ExitCode(err) != 2 || !strings.Contains(err.Error(), "cortex-m4") {

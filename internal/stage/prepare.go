@@ -77,7 +77,21 @@ func Prepare(ctx context.Context, spec *v1alpha1.OptimizationPipelineSpec, sourc
 		_ = p.Close()
 		return nil, fault.As(fault.Model, classify(err))
 	}
+	if err := p.forTarget(ctx, spec); err != nil {
+		_ = p.Close()
+		return nil, err
+	}
 	return p, nil
+}
+
+// forTarget has operators that the pipeline's device lacks written by others.
+func (p *Prepared) forTarget(ctx context.Context, spec *v1alpha1.OptimizationPipelineSpec) error {
+	t, err := Target(spec)
+	if err != nil || t == nil {
+		return err
+	}
+	p.Network, err = (&lineage.Run{Data: p.Data}).For(ctx, p.Network, t)
+	return fault.As(fault.Model, classify(err))
 }
 
 // WithStates is a model's content in which the inputs and outputs that a source pairs as state are written down; without pairs it is as

@@ -424,6 +424,9 @@ func (r *Runner) setUp(ctx context.Context, s settings, hash string) (*lineage.R
 	if run.Leaf, err = leafOptions(s.leaf); err != nil {
 		return nil, err
 	}
+	if run.Leaf.Target, err = Target(r.Spec); err != nil {
+		return nil, err
+	}
 	if r.Progress != nil {
 		run.Progress = func(p train.Progress) { r.Progress(s.name, p) }
 	}

@@ -3,6 +3,7 @@ package lineage
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -14,6 +15,7 @@ import (
 	"espalier.dev/espalier/optimizer/ir"
 	"espalier.dev/espalier/optimizer/leaf"
 	"espalier.dev/espalier/optimizer/quantize"
+	"espalier.dev/espalier/optimizer/target"
 	"espalier.dev/espalier/optimizer/weight"
 )
 
@@ -85,7 +87,13 @@ type LeafOptions struct {
 	Reconstruct bool
 	// Encode has weights lie encoded in the file, where it gets smaller, for TFLM's DECODE operator.
 	Encode Encoding
+	// Target is the device that leaves are for; nil: any. Operators of which it has a kernel for floats only stay float, and all weights have
+	// one scale where it takes no more.
+	Target *target.Target
 }
+
+// perTensor reports whether all weights have one scale.
+func (o LeafOptions) perTensor() bool { return o.Target != nil && o.Target.PerTensor() }
 
 // DefaultSamples are those that calibration takes where LeafOptions do not say.
 const DefaultSamples = 512
@@ -157,6 +165,9 @@ func (o LeafOptions) Check(n *Network) error {
 // unchanged reports whether an int8 original is already the leaf that the options ask for.
 func (o LeafOptions) unchanged(n *Network) bool {
 	same := (o.Activations == "" || o.Activations == n.from.activations) && (o.Weights == "" || o.Weights == n.from.weights)
+	if o.perTensor() && slices.ContainsFunc(slices.Collect(maps.Values(n.from.integers)), func(w quantize.Weights) bool { return len(w.Scale) > 1 }) {
+		return false
+	}
 	return (o.IO == "" || o.IO == n.from.io) && len(o.KeepFloat) == 0 && !o.PerTensorDense && same && len(o.Rules) == 0
 }
 
@@ -199,7 +210,7 @@ func (o LeafOptions) quantization(n *Network) quantize.Options {
 	if io == "" {
 		io = n.from.io
 	}
-	q := quantize.Options{KeepFloat: o.KeepFloat, PerTensorDense: o.PerTensorDense, Known: n.ranges(), Float: n.floatOperators()}
+	q := quantize.Options{KeepFloat: o.KeepFloat, PerTensorDense: o.PerTensorDense, PerTensor: o.perTensor(), Known: n.ranges(), Float: n.floatOperators()}
 	if s := n.from.stream; s != nil {
 		q.Alike = s.alike()
 		q.Known = known(q.Known, q.Alike)
@@ -213,7 +224,7 @@ func (o LeafOptions) quantization(n *Network) quantize.Options {
 
 // plan plans the quantization of a network. A kernel that the original gave one scale keeps one.
 func (r *Run) plan(n *Network) (*quantize.Plan, error) {
-	plan, err := quantize.PlanOf(n.model, r.Leaf.quantization(n))
+	plan, err := r.planFor(n)
 	if err != nil {
 		return nil, err
 	}
@@ -264,7 +275,7 @@ func (o LeafOptions) CheckAfter(n *Network, c Cluster, own LeafOptions) error {
 
 // oneScale are the kernels whose integers PerTensorDense gives one scale.
 func (o LeafOptions) oneScale(n *Network) (map[int]bool, error) {
-	if !o.PerTensorDense {
+	if !o.PerTensorDense && !o.perTensor() {
 		return nil, nil
 	}
 	plan, err := quantize.PlanOf(n.model, o.quantization(n))

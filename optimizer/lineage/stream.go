@@ -150,7 +150,7 @@ func (s *streaming) write(n *Network, q *quantized, weights map[int]quantize.Wei
 
 // options are the decisions of a plan of the unrolled network, for the step.
 func (s *streaming) options(q *quantized) quantize.Options {
-	o := quantize.Options{PerTensorDense: q.plan.Options.PerTensorDense, Known: map[int]quantize.Params{}, Float: map[int]bool{}, Packed: q.plan.Int4()}
+	o := quantize.Options{PerTensorDense: q.plan.Options.PerTensorDense, PerTensor: q.plan.Options.PerTensor, Known: map[int]quantize.Params{}, Float: map[int]bool{}, Packed: q.plan.Int4()}
 	packed := map[int]bool{}
 	for t := range o.Packed {
 		packed[s.tensor[t]] = o.Packed[t]

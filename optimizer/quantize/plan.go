@@ -33,6 +33,8 @@ type Options struct {
 	// PerTensorDense gives FULLY_CONNECTED weights one scale instead of one per output channel, for runtimes older than the
 	// per-channel kernels (TensorFlow Lite before 2.17, TFLM before 2024).
 	PerTensorDense bool
+	// PerTensor gives all weights one scale, for devices that take no more.
+	PerTensor bool
 	// Width is that of activations, Bits those of weights, where no rule gives a layer others: the first that matches its name, as
 	// KeepFloat does, and has a width, or bits.
 	Width Width
@@ -44,6 +46,8 @@ type Options struct {
 	Known map[int]Params
 	// Float are nodes that stay float, by index: those that ImportInt8 found float.
 	Float map[int]bool
+	// Refused are nodes that stay float too, by index, and why: those of which a device has a kernel for floats only.
+	Refused map[int]string
 	// Alike are classes of tensors that share one quantization whatever connects them, by tensor index; None for the others. Nil: none.
 	Alike []int
 }
@@ -229,6 +233,9 @@ func (p *Plan) whyFloat(n *ir.Node) string {
 	if p.Options.Float[n.Index] {
 		return fmt.Sprintf("%s is float in the imported model", n)
 	}
+	if why, refused := p.Options.Refused[n.Index]; refused {
+		return fmt.Sprintf("%s stays float: %s", n, why)
+	}
 	if r.Int8.Rule == op.Float {
 		return fmt.Sprintf("%s stays float: %s", n, r.Int8.Why)
 	}
@@ -401,7 +408,7 @@ func (p *Plan) findLayers() {
 		}
 		layer := Layer{
 			Node: i, Input: n.Inputs[r.Find(op.Data)], Weight: n.Inputs[r.Find(op.Weight)], Bias: None, Output: n.Outputs[0], Axis: r.Weights.Axis,
-			PerChannel: r.Weights.Kind != op.Dense || !p.Options.PerTensorDense,
+			PerChannel: !p.Options.PerTensor && (r.Weights.Kind != op.Dense || !p.Options.PerTensorDense),
 		}
 		if bias := p.Graph.Input(n, r.Find(op.Bias)); bias != nil {
 			layer.Bias = bias.Index

@@ -233,6 +233,16 @@ type watched struct {
 	masks   map[int]bool  // tensors that hold nothing but 0 and ±1
 }
 
+// Agree reports whether a network and another form of it answer samples 0 … n−1 of the feed alike, to half a code of an int8 output.
+func Agree(ctx context.Context, m, form *tflite.Model, feed Feed, n int) (bool, error) {
+	want, err := watch(ctx, m, nil, feed, n)
+	if err != nil {
+		return false, err
+	}
+	got, err := watch(ctx, form, nil, feed, n)
+	return err == nil && want.answers(got), err
+}
+
 // watch runs samples and looks at the outputs and some tensors.
 func watch(ctx context.Context, m *tflite.Model, tensors []int, feed Feed, n int) (*watched, error) {
 	net, err := float.Compile(m, 0)

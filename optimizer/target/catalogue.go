@@ -47,6 +47,9 @@ type Target struct {
 // ReadsFromFlash reports whether the runtime reads the file where it lies in flash; a compiler writes another.
 func (t *Target) ReadsFromFlash() bool { return t.Runtime == TFLM && t.Accelerator == nil }
 
+// PerTensor reports whether weights may have one scale only.
+func (t *Target) PerTensor() bool { return len(t.Weights) == 1 && t.Weights[0] == "per-tensor" }
+
 // Decodes reports whether the runtime decodes weights of a kind.
 func (t *Target) Decodes(k encode.Kind) bool {
 	return slices.ContainsFunc(t.Encodings, func(e string) bool { return strings.EqualFold(e, k.String()) })

@@ -1,0 +1,73 @@
+package lineage
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"espalier.dev/espalier/optimizer/quantize"
+	"espalier.dev/espalier/optimizer/rewrite"
+	"espalier.dev/espalier/optimizer/target"
+)
+
+// For has the operators of a lineage's first network whose form in a leaf runs nowhere on a device written by others that do (rewrite.For).
+// What is written has to answer up to reachSamples training samples as before, to half an int8 code. A quantized network stays as it is, and
+// one that keeps state too: the check of the leaf says what does not run.
+func (r *Run) For(ctx context.Context, n *Network, t *target.Target) (*Network, error) {
+	if n.Int8() || n.from.stream != nil {
+		return n, nil
+	}
+	model, changes, err := rewrite.For(n.model, t)
+	if err != nil || len(changes) == 0 {
+		return n, err
+	}
+	drawn := r.draw(reachSamples)
+	same, err := quantize.Agree(ctx, n.model, model, r.feed(drawn), len(drawn))
+	if err != nil {
+		return nil, err
+	}
+	from, out := *n.from, *n
+	from.notes = slices.Clone(from.notes)
+	if !same {
+		from.notes = append(from.notes, fmt.Sprintf("operators that %s lacks are not written by others: the network would answer otherwise by more than half an int8 code", t.Name))
+		out.from = &from
+		return &out, nil
+	}
+	for _, c := range changes {
+		from.notes = append(from.notes, fmt.Sprintf("for %s %s", t.Name, c))
+	}
+	from.model, from.rewritten = model, true
+	out.model, out.from, out.ids = model, &from, identityIDs(len(model.Subgraph().Tensors))
+	return &out, nil
+}
+
+// planFor plans the quantization of a network. Operators without weights whose quantized form runs nowhere on the leaf's device stay float
+// where that runs.
+func (r *Run) planFor(n *Network) (*quantize.Plan, error) {
+	options := r.Leaf.quantization(n)
+	plan, err := quantize.PlanOf(n.model, options)
+	if err != nil || r.Leaf.Target == nil || n.Int8() {
+		return plan, err
+	}
+	refused, err := rewrite.Refused(n.model, r.Leaf.Target, options)
+	if err != nil {
+		return nil, err
+	}
+	options.Refused = map[int]string{}
+	for i, p := range refused {
+		if node := &plan.Graph.Nodes[i]; plan.Nodes[i].Int8 && quantize.RuleOf(node).Weights == nil {
+			options.Refused[i] = fmt.Sprintf("%s, on %s", p.Reason, r.Leaf.Target.Name)
+		}
+	}
+	if len(options.Refused) == 0 {
+		return plan, nil
+	}
+	still, err := rewrite.Refused(n.model, r.Leaf.Target, options)
+	if err != nil {
+		return nil, err
+	}
+	for i := range still {
+		delete(options.Refused, i)
+	}
+	return quantize.PlanOf(n.model, options)
+}

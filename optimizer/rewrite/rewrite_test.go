@@ -1,0 +1,257 @@
+package rewrite
+
+import (
+	"math"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+
+	"espalier.dev/espalier/optimizer/exec/float"
+	"espalier.dev/espalier/optimizer/ir"
+	"espalier.dev/espalier/optimizer/target"
+	"espalier.dev/espalier/optimizer/tflite"
+	"espalier.dev/espalier/optimizer/tflite/schema"
+	"espalier.dev/espalier/optimizer/tflite/tflitetest"
+)
+
+// written are networks of an operator each. tolerance is how far what is written may be off, of values of about 1.
+type written struct {
+	op        schema.BuiltinOperator
+	tolerance float64
+	build     func(b *tflitetest.Builder, x int32) int32 // x is [1, 4, 6, 5]
+}
+
+func networks() map[string]written {
+	unary := func(code schema.BuiltinOperator) func(*tflitetest.Builder, int32) int32 {
+		return func(b *tflitetest.Builder, x int32) int32 { return b.Unary("y", code, x) }
+	}
+	gelu := func(approximate bool) func(*tflitetest.Builder, int32) int32 {
+		return func(b *tflitetest.Builder, x int32) int32 {
+			return b.Op("y", schema.BuiltinOperatorGELU, schema.BuiltinOptionsGeluOptions, &schema.GeluOptionsT{Approximate: approximate}, b.Shape(x), x)
+		}
+	}
+	prelu := func(slopes ...float32) func(*tflitetest.Builder, int32) int32 {
+		return func(b *tflitetest.Builder, x int32) int32 {
+			return b.Op("y", schema.BuiltinOperatorPRELU, schema.BuiltinOptionsNONE, nil, b.Shape(x), x, b.Const("slopes", slopes, 1, 1, 5))
+		}
+	}
+	pow := func(e float32) func(*tflitetest.Builder, int32) int32 {
+		return func(b *tflitetest.Builder, x int32) int32 {
+			positive := b.Unary("positive", schema.BuiltinOperatorEXP, x)
+			return b.Op("y", schema.BuiltinOperatorPOW, schema.BuiltinOptionsPowOptions, &schema.PowOptionsT{}, b.Shape(x), positive, b.Const("e", []float32{e}, 1))
+		}
+	}
+	tile := func(times ...int32) func(*tflitetest.Builder, int32) int32 {
+		return func(b *tflitetest.Builder, x int32) int32 {
+			x = b.MeanHW("mean", x)
+			x = b.Op("wide", schema.BuiltinOperatorRESHAPE, schema.BuiltinOptionsReshapeOptions, &schema.ReshapeOptionsT{NewShape: []int32{1, 1, 5}}, []int32{1, 1, 5}, x, b.Ints("wide/shape", 1, 1, 5))
+			shape := slices.Clone(b.Shape(x))
+			for i, n := range times {
+				shape[i] *= n
+			}
+			return b.Op("y", schema.BuiltinOperatorTILE, schema.BuiltinOptionsTileOptions, &schema.TileOptionsT{}, shape, x, b.Ints("times", times...))
+		}
+	}
+	return map[string]written{
+		"GELU":                       {schema.BuiltinOperatorGELU, 3e-4, gelu(false)},
+		"GELU by TANH":               {schema.BuiltinOperatorGELU, 1e-5, gelu(true)},
+		"HARD_SWISH":                 {schema.BuiltinOperatorHARD_SWISH, 1e-5, unary(schema.BuiltinOperatorHARD_SWISH)},
+		"RELU_N1_TO_1":               {schema.BuiltinOperatorRELU_N1_TO_1, 0, unary(schema.BuiltinOperatorRELU_N1_TO_1)},
+		"RELU_0_TO_1":                {schema.BuiltinOperatorRELU_0_TO_1, 0, unary(schema.BuiltinOperatorRELU_0_TO_1)},
+		"SIGN":                       {schema.BuiltinOperatorSIGN, 0, unary(schema.BuiltinOperatorSIGN)},
+		"SQUARE":                     {schema.BuiltinOperatorSQUARE, 0, unary(schema.BuiltinOperatorSQUARE)},
+		"PRELU":                      {schema.BuiltinOperatorPRELU, 1e-6, prelu(0.1, 0, 0.5, 1.5, 0.25)},
+		"PRELU with negative slopes": {schema.BuiltinOperatorPRELU, 1e-6, prelu(0.1, -0.3, 0.5, 1.5, 0.25)},
+		"a square by POW":            {schema.BuiltinOperatorPOW, 1e-4, pow(2)},
+		"a cube by POW":              {schema.BuiltinOperatorPOW, 1e-4, pow(3)},
+		"a fourth power by POW":      {schema.BuiltinOperatorPOW, 1e-3, pow(4)},
+		"a root by POW":              {schema.BuiltinOperatorPOW, 1e-5, pow(0.5)},
+		"an inverse root by POW":     {schema.BuiltinOperatorPOW, 1e-5, pow(-0.5)},
+		"TILE of dimensions of 1":    {schema.BuiltinOperatorTILE, 0, tile(1, 7, 1)},
+		"TILE of other dimensions":   {schema.BuiltinOperatorTILE, 0, tile(1, 1, 3)},
+		"TILE of both, often":        {schema.BuiltinOperatorTILE, 0, tile(1, 3, 23)},
+		"LEAKY_RELU": {schema.BuiltinOperatorLEAKY_RELU, 1e-6, func(b *tflitetest.Builder, x int32) int32 {
+			return b.Op("y", schema.BuiltinOperatorLEAKY_RELU, schema.BuiltinOptionsLeakyReluOptions, &schema.LeakyReluOptionsT{Alpha: 0.2}, b.Shape(x), x)
+		}},
+		"SQUARED_DIFFERENCE": {schema.BuiltinOperatorSQUARED_DIFFERENCE, 1e-5, func(b *tflitetest.Builder, x int32) int32 {
+			return b.Op("y", schema.BuiltinOperatorSQUARED_DIFFERENCE, schema.BuiltinOptionsNONE, nil, b.Shape(x), x, b.Const("c", []float32{1, 2, 3, 4, 5}, 5))
+		}},
+		"SELECT of elements": {schema.BuiltinOperatorSELECT, 0, func(b *tflitetest.Builder, x int32) int32 {
+			more := b.Op("more", schema.BuiltinOperatorGREATER, schema.BuiltinOptionsNONE, nil, b.Shape(x), x, b.Const("zero", []float32{0}, 1))
+			b.SetType(more, schema.TensorTypeBOOL)
+			return b.Op("y", schema.BuiltinOperatorSELECT, schema.BuiltinOptionsNONE, nil, b.Shape(x), more, x, b.Unary("tanh", schema.BuiltinOperatorTANH, x))
+		}},
+		"SELECT of rows": {schema.BuiltinOperatorSELECT, 0, func(b *tflitetest.Builder, x int32) int32 {
+			mean := b.Op("mean", schema.BuiltinOperatorMEAN, schema.BuiltinOptionsReducerOptions, &schema.ReducerOptionsT{}, []int32{1}, x, b.Ints("axes", 1, 2, 3))
+			more := b.Op("more", schema.BuiltinOperatorGREATER, schema.BuiltinOptionsNONE, nil, []int32{1}, mean, b.Const("zero", []float32{0}, 1))
+			b.SetType(more, schema.TensorTypeBOOL)
+			return b.Op("y", schema.BuiltinOperatorSELECT, schema.BuiltinOptionsNONE, nil, b.Shape(x), more, x, b.Unary("tanh", schema.BuiltinOperatorTANH, x))
+		}},
+		"ONE_HOT": {schema.BuiltinOperatorONE_HOT, 0, func(b *tflitetest.Builder, x int32) int32 {
+			class := b.Op("class", schema.BuiltinOperatorARG_MAX, schema.BuiltinOptionsArgMaxOptions, &schema.ArgMaxOptionsT{OutputType: schema.TensorTypeINT32}, []int32{1, 4, 6}, x, b.Ints("axis", 3))
+			b.SetType(class, schema.TensorTypeINT32)
+			return b.Op("y", schema.BuiltinOperatorONE_HOT, schema.BuiltinOptionsOneHotOptions, &schema.OneHotOptionsT{Axis: 2}, []int32{1, 4, 5, 6}, class,
+				b.Scalar(b.Ints("depth", 5)), b.Scalar(b.Const("on", []float32{2}, 1)), b.Scalar(b.Const("off", []float32{-1}, 1)))
+		}},
+		"CONCATENATION of many": {schema.BuiltinOperatorCONCATENATION, 0, func(b *tflitetest.Builder, x int32) int32 {
+			parts := []int32{x}
+			for range 11 {
+				parts = append(parts, b.Unary("part", schema.BuiltinOperatorTANH, parts[len(parts)-1]))
+			}
+			return b.Concat("y", 3, parts...)
+		}},
+		"REDUCE_ANY": {schema.BuiltinOperatorREDUCE_ANY, 0, func(b *tflitetest.Builder, x int32) int32 {
+			more := b.Op("more", schema.BuiltinOperatorGREATER, schema.BuiltinOptionsNONE, nil, b.Shape(x), x, b.Const("one", []float32{1}, 1))
+			some := b.Op("some", schema.BuiltinOperatorREDUCE_ANY, schema.BuiltinOptionsReducerOptions, &schema.ReducerOptionsT{KeepDims: true}, []int32{1, 4, 6, 1}, more, b.Ints("axes", 3))
+			b.SetType(more, schema.TensorTypeBOOL)
+			b.SetType(some, schema.TensorTypeBOOL)
+			return b.Op("y", schema.BuiltinOperatorSELECT_V2, schema.BuiltinOptionsNONE, nil, b.Shape(x), some, x, b.Unary("tanh", schema.BuiltinOperatorTANH, x))
+		}},
+		"a slice of five dimensions": {schema.BuiltinOperatorSTRIDED_SLICE, 0, func(b *tflitetest.Builder, x int32) int32 {
+			x = b.Op("split", schema.BuiltinOperatorRESHAPE, schema.BuiltinOptionsReshapeOptions, &schema.ReshapeOptionsT{NewShape: []int32{1, 4, 2, 3, 5}}, []int32{1, 4, 2, 3, 5}, x, b.Ints("split/shape", 1, 4, 2, 3, 5))
+			return b.Op("y", schema.BuiltinOperatorSTRIDED_SLICE, schema.BuiltinOptionsStridedSliceOptions, &schema.StridedSliceOptionsT{ShrinkAxisMask: 2, BeginMask: 0b11101, EndMask: 0b11101},
+				[]int32{1, 2, 3, 5}, x, b.Ints("begin", 0, 2, 0, 0, 0), b.Ints("end", 0, 3, 0, 0, 0), b.Ints("strides", 1, 1, 1, 1, 1))
+		}},
+		"a transposition of seven dimensions": {schema.BuiltinOperatorTRANSPOSE, 0, func(b *tflitetest.Builder, x int32) int32 {
+			split := []int32{1, 2, 2, 2, 3, 5, 1}
+			x = b.Op("split", schema.BuiltinOperatorRESHAPE, schema.BuiltinOptionsReshapeOptions, &schema.ReshapeOptionsT{NewShape: split}, split, x, b.Ints("split/shape", split...))
+			return b.Op("y", schema.BuiltinOperatorTRANSPOSE, schema.BuiltinOptionsTransposeOptions, &schema.TransposeOptionsT{}, []int32{1, 3, 5, 2, 2, 2, 1}, x, b.Ints("perm", 0, 4, 5, 1, 2, 3, 6))
+		}},
+		"EXPAND_DIMS behind a RESHAPE": {schema.BuiltinOperatorEXPAND_DIMS, 0, func(b *tflitetest.Builder, x int32) int32 {
+			x = b.Op("flat", schema.BuiltinOperatorRESHAPE, schema.BuiltinOptionsReshapeOptions, &schema.ReshapeOptionsT{NewShape: []int32{1, 24, 5}}, []int32{1, 24, 5}, x, b.Ints("flat/shape", 1, 24, 5))
+			return b.Op("y", schema.BuiltinOperatorEXPAND_DIMS, schema.BuiltinOptionsExpandDimsOptions, &schema.ExpandDimsOptionsT{}, []int32{1, 24, 1, 5}, x, b.Ints("axis", 2))
+		}},
+	}
+}
+
+// model is a convolution, the operator, and one more behind it.
+func (w written) model() *tflite.Model {
+	b := tflitetest.New()
+	x := b.Conv("conv", b.Input("x", 1, 4, 6, 5), tflitetest.Weights(1, 125*9/5), tflitetest.Weights(2, 5), 5, 3, 3, 1, schema.PaddingSAME, tflitetest.None)
+	b.Output(b.Unary("end", schema.BuiltinOperatorTANH, w.build(b, x)))
+	return b.Model()
+}
+
+// answers runs samples, as many as the network takes at once.
+func answers(t *testing.T, m *tflite.Model, batch int) [][]float32 {
+	t.Helper()
+	net, err := float.Compile(m, batch)
+	if err != nil {
+		t.Fatal(err)
+	}
+	exec := net.NewExec(false)
+	rng := rand.New(rand.NewPCG(1, 2))
+	for _, in := range net.Graph.Inputs {
+		for i := range exec.Tensor(in) {
+			exec.Tensor(in)[i] = float32(rng.NormFloat64())
+		}
+	}
+	exec.Forward()
+	var out [][]float32
+	for _, o := range net.Graph.Outputs {
+		out = append(out, slices.Clone(exec.Tensor(o)))
+	}
+	return out
+}
+
+func TestWhatIsWrittenComputesTheSame(t *testing.T) {
+	covered := map[schema.BuiltinOperator]bool{}
+	for name, w := range networks() {
+		m := w.model()
+		g, err := ir.Parse(m, 0)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		at := slices.IndexFunc(g.Nodes, func(n ir.Node) bool { return n.Op == w.op })
+		covered[w.op] = true
+		out := m.Clone()
+		wr := &writer{m: out, g: g, n: &g.Nodes[at], operator: out.Subgraph().Operators[at]}
+		if !rules[w.op](wr) {
+			t.Errorf("%s is not written by others", name)
+			continue
+		}
+		wr.replace()
+		dropUnread(out)
+		if err := out.Check(); err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		for _, o := range wr.written {
+			if code, _ := out.Op(o); code == w.op && len(o.Inputs) == len(m.Subgraph().Operators[at].Inputs) && w.op != schema.BuiltinOperatorTRANSPOSE && w.op != schema.BuiltinOperatorSTRIDED_SLICE {
+				t.Errorf("%s is written as itself", name)
+			}
+		}
+		for i, tensor := range m.Subgraph().Tensors {
+			if out.Subgraph().Tensors[i].Name != tensor.Name {
+				t.Errorf("%s: tensor %d moved", name, i)
+			}
+		}
+		for _, batch := range []int{1, 3} {
+			want, got := answers(t, m, batch), answers(t, out, batch)
+			for o := range want {
+				for i, v := range want[o] {
+					if d := math.Abs(float64(got[o][i] - v)); !(d <= w.tolerance) {
+						t.Errorf("%s, batch %d: value %d is %g, of the operator itself %g", name, batch, i, got[o][i], v)
+						break
+					}
+				}
+			}
+		}
+	}
+	for code := range rules {
+		if !covered[code] && code != schema.BuiltinOperatorRESHAPE && code != schema.BuiltinOperatorSQUEEZE && code != schema.BuiltinOperatorSLICE {
+			t.Errorf("no network has %s", code)
+		}
+	}
+}
+
+func TestWhatTFLMLacksIsWrittenForIt(t *testing.T) {
+	tflm, err := target.Lookup("cortex-m4")
+	if err != nil {
+		t.Fatal(err)
+	}
+	lacks := []string{
+		"GELU", "GELU by TANH", "RELU_N1_TO_1", "RELU_0_TO_1", "SIGN", "a square by POW", "TILE of dimensions of 1", "TILE of both, often", "SELECT of elements", "SELECT of rows", "ONE_HOT",
+		"CONCATENATION of many", "REDUCE_ANY", "a slice of five dimensions", "a transposition of seven dimensions",
+	}
+	for name, w := range networks() {
+		m := w.model()
+		out, changes, err := For(m, tflm)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if !slices.Contains(lacks, name) {
+			if w.op != schema.BuiltinOperatorPOW && w.op != schema.BuiltinOperatorTILE && (out != m || len(changes) > 0) {
+				t.Errorf("%s, which runs there, is written anew: %v", name, changes)
+			}
+			continue
+		}
+		if len(changes) != 1 || changes[0].Name != w.op.String() || changes[0].Reason == "" || len(changes[0].As) == 0 {
+			t.Errorf("%s: %+v", name, changes)
+		}
+		if refused, err := Refused(out, tflm, Options(tflm)); err != nil || len(refused) > 0 {
+			t.Errorf("%s: still refused: %v, %v", name, refused, err)
+		}
+	}
+}
+
+func TestWhatCannotBeWrittenStays(t *testing.T) {
+	tflm, err := target.Lookup("tflm")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := tflitetest.New()
+	x := b.Conv("conv", b.Input("x", 1, 4, 6, 5), tflitetest.Weights(1, 225), nil, 5, 3, 3, 1, schema.PaddingSAME, tflitetest.None)
+	y := b.Op("powered", schema.BuiltinOperatorPOW, schema.BuiltinOptionsPowOptions, &schema.PowOptionsT{}, b.Shape(x), x, b.Const("e", []float32{1.7}, 1))
+	b.Output(b.Op("gelu", schema.BuiltinOperatorGELU, schema.BuiltinOptionsGeluOptions, &schema.GeluOptionsT{}, b.Shape(x), y))
+	m, changes, err := For(b.Model(), tflm)
+	if err != nil || len(changes) != 1 || changes[0].Name != "GELU" || !strings.Contains(changes[0].String(), "operator 2 GELU (gelu) is written as MUL, MUL, ADD, MUL, LOGISTIC, MUL: TFLM has no kernel for it") {
+		t.Fatalf("%v, %v", changes, err)
+	}
+	refused, err := Refused(m, tflm, Options(tflm))
+	if err != nil || len(refused) != 1 || refused[1].Name != "POW" {
+		t.Errorf("%v, %v", refused, err)
+	}
+}
