@@ -238,7 +238,7 @@ func Target(spec *v1alpha1.OptimizationPipelineSpec) (*target.Target, error) {
 		return nil, errFlash
 	}
 	bounds := func(c v1alpha1.Constraint) bool { return c.Metric == v1alpha1.ArenaBytes }
-	if t.Runtime != target.LiteRT && !t.PlansGreedily() && slices.ContainsFunc(spec.Constraints, bounds) {
+	if t.PlansMemoryUnseen() && slices.ContainsFunc(spec.Constraints, bounds) {
 		return nil, fault.As(fault.Spec, fmt.Errorf("spec.constraints: the arena of %s is not in the catalogue: leave ArenaBytes out", t.Name))
 	}
 	return t, nil

@@ -97,3 +97,32 @@ func TestWhatADeviceHasForFloatsOnlyStaysFloat(t *testing.T) {
 		}
 	}
 }
+
+// Weights of a leaf for a device that takes one scale have one, whatever the network came as and whatever was done to it.
+func TestWeightsHaveOneScaleWhereADeviceTakesNoMore(t *testing.T) {
+	d := device(t, "stm32mp2")
+	float := read(t, networks()["convolution and dense"])
+	for name, n := range map[string]*Network{"float": float, "int8": quantized8(t, float, true)} {
+		run := fast(n)
+		run.Leaf.Target = d
+		check := func(what string, out *Outcome, err error) {
+			t.Helper()
+			if err != nil {
+				t.Fatalf("%s: %s: %v", name, what, err)
+			}
+			for _, p := range target.Check(out.Leaf, d).Operators {
+				if p.Place != target.OnAccelerator {
+					t.Errorf("%s: %s: %s", name, what, p)
+				}
+			}
+		}
+		out, err := run.Baseline(context.Background(), n)
+		check("baseline", out, err)
+		at := n
+		for _, technique := range []Technique{half, eight, qat} {
+			out, err := run.Apply(context.Background(), at, technique)
+			check(technique.String(), out, err)
+			at = out.Network
+		}
+	}
+}

@@ -81,7 +81,7 @@ func Leaf(ctx context.Context, model []byte, source dataset.Source, o LeafOption
 	switch {
 	case arena > 0:
 		r.Metrics[ArenaBytes] = float64(arena)
-	case o.Target != nil && o.Target.Runtime != target.LiteRT: // its compiler plans memory, and only that knows
+	case o.Target != nil && o.Target.PlansMemoryUnseen():
 		delete(r.Metrics, ArenaBytes)
 	}
 	if o.LatencyBudget < 0 {

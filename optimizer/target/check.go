@@ -119,7 +119,10 @@ func (t *Target) place(n *node) Placement {
 func (t *Table) refuses(n *node) (reason, remedy string) {
 	s := t.Operators[n.name()]
 	if s == nil {
-		return t.missing(n)
+		if reason, remedy := t.missing(n); reason != "" {
+			return reason, remedy
+		}
+		s = &Support{Types: []TypePattern{{input: "*", weights: "*", output: "*"}}}
 	}
 	at := n.subject()
 	if s.Input != nil {
@@ -221,6 +224,8 @@ func (l Limit) broken(v float64) string {
 		return "it pads channels"
 	case l.Of == "depth reduced with no side of 1":
 		return "it reduces channels, and neither height nor width nor channels is 1"
+	case l.Of == "height and width reduced alone":
+		return "it reduces others than height and width, or one of them"
 	case l.Of == "constant bias":
 		return "its bias is computed, and must be a constant"
 	case l.Of == "equal quantization":

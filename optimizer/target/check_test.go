@@ -293,3 +293,67 @@ func TestNothingBehindTheCutIsOnTheEdgeTPU(t *testing.T) {
 		t.Errorf("%+v", r.Operators)
 	}
 }
+
+func TestLimitsOfOtherAcceleratorsAreNamed(t *testing.T) {
+	i8, f32 := schema.TensorTypeINT8, schema.TensorTypeFLOAT32
+	quantized := func(shape ...int32) *schema.TensorT { return scaled(tensor(i8, 0, shape...), 1) }
+	conv := func(scales int, stride int32) *tflite.Model {
+		kernel := scaled(tensor(i8, 1, 4, 3, 3, 2), scales)
+		return oneOperator(schema.BuiltinOperatorCONV_2D, &schema.BuiltinOptionsT{Type: schema.BuiltinOptionsConv2DOptions, Value: &schema.Conv2DOptionsT{
+			StrideH: stride, StrideW: stride, DilationHFactor: 1, DilationWFactor: 1,
+		}}, quantized(1, 20, 20, 2), kernel, quantized(1, 5, 5, 4))
+	}
+	depthwise := func(width, multiplier, stride, dilation int32) *tflite.Model {
+		kernel := scaled(tensor(i8, 1, 1, 3, width, 2*multiplier), 1)
+		return oneOperator(schema.BuiltinOperatorDEPTHWISE_CONV_2D, &schema.BuiltinOptionsT{Type: schema.BuiltinOptionsDepthwiseConv2DOptions, Value: &schema.DepthwiseConv2DOptionsT{
+			StrideH: stride, StrideW: stride, DilationHFactor: dilation, DilationWFactor: dilation, DepthMultiplier: multiplier,
+		}}, quantized(1, 20, 20, 2), kernel, quantized(1, 5, 5, 2*multiplier))
+	}
+	mean := func(axis ...int32) *tflite.Model {
+		m := oneOperator(schema.BuiltinOperatorMEAN, nil, quantized(1, 4, 4, 8), tensor(schema.TensorTypeINT32, 1, int32(len(axis))), quantized(1, 8))
+		m.Buffers[1].Data = tflite.Int32Bytes(axis)
+		return m
+	}
+	norm := func(activation schema.ActivationFunctionType) *tflite.Model {
+		return oneOperator(schema.BuiltinOperatorL2_NORMALIZATION, &schema.BuiltinOptionsT{Type: schema.BuiltinOptionsL2NormOptions, Value: &schema.L2NormOptionsT{FusedActivationFunction: activation}}, quantized(1, 8), quantized(1, 8))
+	}
+	enlarged := func(side int32) *tflite.Model {
+		return oneOperator(schema.BuiltinOperatorRESIZE_BILINEAR, nil, quantized(1, 4, 4, 2), tensor(schema.TensorTypeINT32, 1, 2), quantized(1, side, 4, 2))
+	}
+	for _, c := range []struct {
+		device, name string
+		model        *tflite.Model
+		want         string
+	}{
+		{"stm32mp2", "one scale", conv(1, 1), ""},
+		{"stm32mp2", "a scale per channel", conv(4, 1), "scales of weights is 4, must be at most 1"},
+		{"stm32mp2", "floats", oneOperator(schema.BuiltinOperatorTANH, nil, tensor(f32, 0, 1, 8), tensor(f32, 0, 1, 8)), "bits of data is 32, must be at most 8"},
+		{"stm32mp2", "bytes", oneOperator(schema.BuiltinOperatorTANH, nil, quantized(1, 8), quantized(1, 8)), ""},
+		{"stm32n6", "a scale per channel", conv(4, 1), ""},
+		{"stm32n6", "a mean over pixels", mean(1, 2), ""},
+		{"stm32n6", "a mean over channels", mean(-1), "it reduces others than height and width"},
+		{"stm32n6", "a mean over rows", mean(1), "or one of them"},
+		{"stm32n6", "a softmax", oneOperator(schema.BuiltinOperatorSOFTMAX, nil, quantized(1, 8), quantized(1, 8)), "no kernel"},
+		{"hexagon", "a convolution", conv(4, 3), ""},
+		{"hexagon", "a stride of 4", conv(4, 4), "stride height is 4, must be at most 3"},
+		{"hexagon", "depthwise", depthwise(3, 1, 2, 1), ""},
+		{"hexagon", "depthwise of width 5", depthwise(5, 1, 1, 1), "kernel width is 5, must be 3"},
+		{"hexagon", "depthwise with more channels", depthwise(3, 2, 1, 1), "depth multiplier is 2"},
+		{"hexagon", "depthwise with stride and dilation", depthwise(3, 1, 2, 2), "stride where it dilates is 2"},
+		{"hexagon", "a norm", norm(schema.ActivationFunctionTypeNONE), ""},
+		{"hexagon", "a norm with its activation", norm(schema.ActivationFunctionTypeRELU), "fused activation is 1"},
+		{"hexagon", "a small image", enlarged(65), ""},
+		{"hexagon", "a large image", enlarged(66), "largest side of the output is 66, must be at most 65"},
+		{"hexagon", "five dimensions", oneOperator(schema.BuiltinOperatorRELU, nil, quantized(1, 1, 1, 1, 8), quantized(1, 1, 1, 1, 8)), "dimensions of inputs and outputs is 5"},
+	} {
+		d, err := Lookup(c.device)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := Check(c.model, d)
+		p := r.Operators[0]
+		if !r.Runs || (p.Place == OnAccelerator) != (c.want == "") || !strings.Contains(p.Reason, c.want) {
+			t.Errorf("%s: %s: %s, %q", c.device, c.name, p.Place, p.Reason)
+		}
+	}
+}

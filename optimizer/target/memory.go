@@ -57,6 +57,9 @@ const (
 // PlansGreedily says that the target's runtime lays out its memory as MemoryOf does.
 func (t *Target) PlansGreedily() bool { return t.Memory.Plan == "greedy" }
 
+// PlansMemoryUnseen says that only the compiler of an accelerator knows how memory is laid out.
+func (t *Target) PlansMemoryUnseen() bool { return t.Memory.Plan == "unknown" }
+
 // MemoryOf returns the memory that a model takes on a target whose runtime is TFLM.
 func MemoryOf(m *tflite.Model, t *Target) (*Memory, error) {
 	if !t.PlansGreedily() {

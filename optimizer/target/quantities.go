@@ -171,6 +171,57 @@ var quantities = map[string]quantity{
 		}
 		return 1
 	}),
+	"stride where it dilates": ofWindow(func(w window) int {
+		if w.dilation != [2]int{1, 1} {
+			return max(w.stride[0], w.stride[1])
+		}
+		return 1
+	}),
+	"depth multiplier": func(n *node) (float64, bool) {
+		x, y := n.in(n.subject()), n.out(0)
+		if x == nil || y == nil || len(x.Shape) != 4 || len(y.Shape) != 4 || x.Shape[3] < 1 {
+			return 0, false
+		}
+		return float64(y.Shape[3] / x.Shape[3]), true
+	},
+	"bits of data": func(n *node) (float64, bool) {
+		x := n.in(n.subject())
+		if x == nil {
+			return 0, false
+		}
+		bits, ok := tflite.TypeSize(x.Type)
+		return float64(bits), ok
+	},
+	"dimensions of inputs and outputs": func(n *node) (float64, bool) {
+		most := 0
+		for _, list := range [][]int32{n.op.Inputs, n.op.Outputs} {
+			for _, i := range list {
+				if i >= 0 {
+					most = max(most, len(n.subgraph.Tensors[i].Shape))
+				}
+			}
+		}
+		return float64(most), true
+	},
+	"largest side of the output": func(n *node) (float64, bool) {
+		y := n.out(0)
+		if y == nil || len(y.Shape) != 4 {
+			return 0, false
+		}
+		return float64(max(y.Shape[1], y.Shape[2])), true
+	},
+	"height and width reduced alone": func(n *node) (float64, bool) {
+		x := n.in(0)
+		if x == nil {
+			return 0, false
+		}
+		for axis := range x.Shape {
+			if spatial := axis == 1 || axis == 2; reduces(n, axis) != spatial {
+				return 0, true
+			}
+		}
+		return 1, len(x.Shape) == 4
+	},
 	"kernel where it pads": ofWindow(func(w window) int {
 		if w.same {
 			return max(w.kernel[0], w.kernel[1])
@@ -314,7 +365,7 @@ func reduces(n *node, axis int) bool {
 	return x != nil && (slices.Contains(n.ints(1), int32(axis)) || slices.Contains(n.ints(1), int32(axis-len(x.Shape))))
 }
 
-// fusedActivation is 1 where a pool or CONCATENATION bounds its values too.
+// fusedActivation is 1 where a pool, CONCATENATION or L2_NORMALIZATION bounds its values too.
 func fusedActivation(n *node) (float64, bool) {
 	if n.op.BuiltinOptions == nil {
 		return 0, false
@@ -324,6 +375,8 @@ func fusedActivation(n *node) (float64, bool) {
 	case *schema.Pool2DOptionsT:
 		activation = o.FusedActivationFunction
 	case *schema.ConcatenationOptionsT:
+		activation = o.FusedActivationFunction
+	case *schema.L2NormOptionsT:
 		activation = o.FusedActivationFunction
 	}
 	if activation != schema.ActivationFunctionTypeNONE {
