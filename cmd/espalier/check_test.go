@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -98,6 +99,8 @@ func TestAnOpenBatchIsCheckedAsLeavesHaveIt(t *testing.T) {
 	}
 }
 
+func size(t *testing.T, file string) int { t.Helper(); return len(read(t, file)) }
+
 // The autoencoder's dense layers round otherwise in TFLM than in LiteRT (issue: about 130 of 640 values).
 func TestWhereADeviceAnswersOtherwiseIsCounted(t *testing.T) {
 	float, leaf := testmaterial.Path(t, "models/ad01_fp32.tflite"), testmaterial.Path(t, "models/ad01_int8.tflite")
@@ -136,8 +139,18 @@ func TestWhereADeviceAnswersOtherwiseIsCounted(t *testing.T) {
 	if out, err = call("evaluate", leaf, "--dataset", data, "--target", "litert"); err != nil || strings.Contains(out, "differs from LiteRT") {
 		t.Errorf("%v\n%s", err, out)
 	}
-	if _, err = call("compare", float, leaf, "--target", "cortex-m4"); fault.ExitCode(err) != 2 || !strings.Contains(err.Error(), "needs --dataset") {
-		t.Errorf("without samples: %v", err)
+	out, err = call("compare", float, leaf, "--target", "cortex-m4")
+	if text := strings.Join(strings.Fields(out), " "); err != nil || !strings.Contains(text, "CORTEX-M4 A B runs there yes yes ArenaBytes ") || !strings.Contains(text, fmt.Sprintf("FlashBytes %d %d", size(t, float), size(t, leaf))) {
+		t.Errorf("without samples: %v\n%s", err, out)
+	}
+	lacks := testmaterial.Path(t, "models/ops/gelu_int8.tflite")
+	if out, err = call("compare", leaf, lacks, "--target", "cortex-m4"); err != nil || !strings.Contains(strings.Join(strings.Fields(out), " "), "runs there yes no: GELU") {
+		t.Errorf("%v\n%s", err, out)
+	}
+	var placed struct{ Target targetFigures }
+	if out, err = call("compare", float, leaf, "--target", "ethos-u55", "-o", "json"); err != nil || json.Unmarshal([]byte(out), &placed) != nil ||
+		placed.Target.A.Accelerated != 0 || placed.Target.B.Accelerated == 0 || placed.Target.B.ArenaBytes != 0 {
+		t.Errorf("%v\n%s", err, out)
 	}
 	if out, err = call("compare", float, leaf, "--dataset", data, "--layer-samples", "2", "--target", "cortex-m4"); err != nil ||
 		!strings.Contains(out, "metrics are of 3 samples; outputs and activations, value by value, of the first 2 of 3 samples") || !strings.Contains(out, "(of all 3 samples)") {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -35,9 +34,6 @@ func newCompareCommand(streams *ioStreams) *cobra.Command {
 			device, err := data.target(name)
 			if err != nil {
 				return err
-			}
-			if name != "" && data.path == "" {
-				return fault.As(fault.Spec, errors.New("--target says in how many answers the device differs, and needs --dataset"))
 			}
 			a, err := readSignature(args[0], signature)
 			if err == nil {
@@ -78,13 +74,22 @@ func newCompareCommand(streams *ioStreams) *cobra.Command {
 					fmt.Fprintf(streams.Err, "note     %s has no error.json: the error of each layer needs --dataset\n", explorer)
 				}
 			}
+			figures, err := data.figures(device, a, b)
+			if err != nil {
+				return err
+			}
 			if format == outputJSON {
 				return printJSON(streams.Out, struct {
 					*measure.Comparison
 					Divergence *measure.Divergence `json:"divergence,omitempty"`
-				}{comparison, divergence})
+					Target     *targetFigures      `json:"target,omitempty"`
+				}{comparison, divergence, figures})
 			}
-			if err := showComparison(streams, comparison); err != nil || divergence == nil {
+			err = showComparison(streams, comparison)
+			if err == nil && figures != nil {
+				err = figures.show(streams)
+			}
+			if err != nil || divergence == nil {
 				return err
 			}
 			_, err = fmt.Fprintf(streams.Out, "\nas %s computes, B differs from LiteRT in %s (of %s)\n", device.Name, describeDivergence(divergence), firstOf(divergence.Samples, comparison.Samples))
@@ -117,7 +122,6 @@ func describeDivergence(d *measure.Divergence) string {
 	return fmt.Sprintf("%d of %d samples, %d of %d values", d.SamplesDiffer, d.Samples, d.ValuesDiffer, d.Values)
 }
 
-// writeOverlays writes a comparison's overlays into a folder, which is made where it is not there.
 // firstOf says which samples a figure is of.
 func firstOf(n, all int) string {
 	if n == all {
@@ -126,6 +130,7 @@ func firstOf(n, all int) string {
 	return fmt.Sprintf("the first %d of %d samples", n, all)
 }
 
+// writeOverlays writes a comparison's overlays into a folder, which is made where it is not there.
 func writeOverlays(c *measure.Comparison, b []byte, folder string) error {
 	overlays, err := c.Overlays(b)
 	if err != nil {

@@ -48,6 +48,9 @@ type activity struct {
 func newView(streams *ioStreams, spec *v1alpha1.OptimizationPipelineSpec) *view {
 	v := &view{streams: streams, spec: spec, active: map[string]*activity{}, unmeasured: map[string]bool{}, below: map[string]bool{}, names: 14,
 		columns: slices.Clone(columns)}
+	if spec.Target == (v1alpha1.Target{}) { // the arena is LiteRT's
+		v.columns = slices.DeleteFunc(v.columns, func(c column) bool { return c.metric == string(v1alpha1.ArenaBytes) })
+	}
 	for i := range spec.Measurements {
 		for _, g := range spec.Measurements[i].Gives() {
 			v.columns = append(v.columns, column{strings.ToUpper(g.Name), g.Name, max(9, len(g.Name)+1)})
@@ -192,7 +195,7 @@ type column struct {
 
 // columns of the table of leaves, before those of measurements; those that nothing was measured for are left out.
 var columns = []column{
-	{"ACCURACY", "Accuracy", 9}, {"DROP", "AccuracyDrop", 9}, {"AUC", "AUC", 9}, {"MEANIOU", "MeanIoU", 9}, {"F1", "F1", 9}, {"MSE", "MeanSquaredError", 9}, {"RELERROR", "RelativeError", 9}, {"AGREEMENT", "Agreement", 10}, {"COMPRESSED", "CompressedBytes", 11}, {"FILE", "FileBytes", 9}, {"FLASH", "FlashBytes", 9},
+	{"ACCURACY", "Accuracy", 9}, {"DROP", "AccuracyDrop", 9}, {"AUC", "AUC", 9}, {"MEANIOU", "MeanIoU", 9}, {"F1", "F1", 9}, {"MSE", "MeanSquaredError", 9}, {"RELERROR", "RelativeError", 9}, {"AGREEMENT", "Agreement", 10}, {"COMPRESSED", "CompressedBytes", 11}, {"FILE", "FileBytes", 9}, {"FLASH", "FlashBytes", 9}, {"ARENA", "ArenaBytes", 9},
 	{"ZEROS", "Sparsity", 9}, {"CODES", "Clusters", 6}, {"µs", "LatencyMicros", 8},
 }
 

@@ -54,6 +54,30 @@ func TestTheTableFitsTheTerminal(t *testing.T) {
 	}
 }
 
+func TestTheTableHasColumnsOfTheDevice(t *testing.T) {
+	result := &stage.Result{Metrics: []v1alpha1.MetricValue{
+		{Name: "Accuracy", Value: "0.912345678"}, {Name: "AccuracyDrop", Value: "-0.0123456"}, {Name: "Agreement", Value: "0.987654321"}, {Name: "CompressedBytes", Value: "1234567"},
+		{Name: "FileBytes", Value: "2345678"}, {Name: "FlashBytes", Value: "2345670"}, {Name: "ArenaBytes", Value: "96123"}, {Name: "npu_cycles", Value: "123456789"}, {Name: "LatencyMicros", Value: "1234.75"},
+	}}
+	spec := &v1alpha1.OptimizationPipelineSpec{Target: v1alpha1.Target{Runtime: "TFLM"}, Measurements: []v1alpha1.Measurement{{Name: "npu_cycles"}}}
+	for _, width := range []int{0, 80, 100, 130} {
+		for _, s := range []*v1alpha1.OptimizationPipelineSpec{spec, {}} {
+			var out bytes.Buffer
+			newView(&ioStreams{Out: &out, Err: io.Discard, width: width}, s).Leaf("prune", result, false)
+			for _, line := range strings.Split(out.String(), "\n") {
+				if width > 0 && utf8.RuneCountInString(line) > width {
+					t.Errorf("%d columns: a line of %d:\n%s", width, utf8.RuneCountInString(line), out.String())
+				}
+			}
+			for _, figure := range []string{"ARENA", "96123", "NPU_CYCLES", "123456789"} {
+				if strings.Contains(out.String(), figure) != (s == spec) {
+					t.Errorf("%d columns: %s, with a device %v:\n%s", width, figure, s == spec, out.String())
+				}
+			}
+		}
+	}
+}
+
 func TestALongVerdictStandsBelowItsRow(t *testing.T) {
 	row, verdict := strings.Repeat("x", 60), strings.Repeat("Accuracy is 0.91, at least 0.95 is asked for; ", 4)
 	for _, width := range []int{80, 100, 130} {

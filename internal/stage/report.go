@@ -13,6 +13,7 @@ import (
 	"espalier.dev/espalier/internal/walk"
 	"espalier.dev/espalier/optimizer/measure"
 	"espalier.dev/espalier/optimizer/report"
+	"espalier.dev/espalier/optimizer/target"
 	"espalier.dev/espalier/optimizer/tflite"
 )
 
@@ -21,6 +22,7 @@ type reportBuilder struct {
 	*Publication
 	ctx      context.Context
 	original *tflite.Model
+	target   *target.Target // nil: none is named
 	data     report.Data
 }
 
@@ -37,6 +39,19 @@ func (b *reportBuilder) build() (*report.Data, error) {
 	}
 	for _, c := range p.Spec.Constraints {
 		b.data.Constraints = append(b.data.Constraints, constraintOf(c))
+	}
+	var err error
+	if b.target, err = Target(&p.Spec); err != nil {
+		return nil, err
+	}
+	if b.target != nil {
+		b.data.Device = &report.Device{Name: b.target.Name, Title: b.target.Title}
+	}
+	b.data.Units = map[measure.Name]string{}
+	for i := range p.Spec.Measurements {
+		for _, g := range p.Spec.Measurements[i].Gives() {
+			b.data.Units[measure.Name(g.Name)] = g.Unit
+		}
 	}
 	b.searched()
 	for i := range p.Status.Stages {
@@ -176,10 +191,14 @@ func (b *reportBuilder) files(s *report.Stage, status *v1alpha1.StageStatus, res
 	if err != nil {
 		return err
 	}
+	runs, err := b.runs(result.Leaf)
+	if err != nil {
+		return err
+	}
 	s.Leaf = &report.Leaf{
 		Technique: result.LeafKind, Metrics: valuesOf(status.Leaf.Metrics), Test: valuesOf(result.Test),
 		Intervals: intervalsOf(b.Pipeline.Spec.Constraints, status.Leaf), TestIntervals: intervalsOf(b.Pipeline.Spec.Constraints, result.testStatus()), Samples: int(status.Leaf.Samples),
-		File: &report.File{Path: LeafFile(s.Name), Digest: result.Leaf, Bytes: size},
+		Runs: runs, File: &report.File{Path: LeafFile(s.Name), Digest: result.Leaf, Bytes: size},
 	}
 	if s.Leaf.Layers, err = report.Layers(leaf, b.original); err != nil {
 		return err
@@ -188,6 +207,30 @@ func (b *reportBuilder) files(s *report.Stage, status *v1alpha1.StageStatus, res
 		s.Leaf.Layers[i].OutputSNR = result.outputSNR(s.Leaf.Layers[i].Output)
 	}
 	return nil
+}
+
+// runs says how many of a leaf's operators run on the target, "" without one.
+func (b *reportBuilder) runs(digest string) (string, error) {
+	if b.target == nil {
+		return "", nil
+	}
+	content, err := b.Store.GetBlob(b.ctx, digest)
+	if err != nil {
+		return "", err
+	}
+	m, err := tflite.ReadStored(content)
+	if err != nil {
+		return "", err
+	}
+	all := target.Check(m, b.target).Operators
+	count := map[target.Place]int{}
+	for _, o := range all {
+		count[o.Place]++
+	}
+	if b.target.Accelerator != nil {
+		return fmt.Sprintf("%d of %d on %s", count[target.OnAccelerator], len(all), b.target.Accelerator.Title), nil
+	}
+	return fmt.Sprintf("%d of %d", len(all)-count[target.Nowhere], len(all)), nil
 }
 
 func (b *reportBuilder) read(digest string) (*tflite.Model, int, error) {

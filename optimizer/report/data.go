@@ -14,6 +14,10 @@ type Data struct {
 	Model       Input        `json:"model"`
 	Dataset     Input        `json:"dataset"`
 	Constraints []Constraint `json:"constraints,omitempty"`
+	// Device is what leaves are for; nil where none is named. Arena and flash are its runtime's.
+	Device *Device `json:"device,omitempty"`
+	// Units are those of metrics that measurements of one's own give, where they have any.
+	Units map[measure.Name]string `json:"units,omitempty"`
 	// Stages in the order of the walk. The first is the implicit baseline: its Metrics are the original's, its leaf is the
 	// level-0 PTQ leaf.
 	Stages    []Stage    `json:"stages"`
@@ -47,6 +51,12 @@ type Input struct {
 	URI    string   `json:"uri,omitempty"`
 	Digest string   `json:"digest,omitempty"`
 	Facts  []string `json:"facts,omitempty"` // such as "60,000 training samples", "5 operators"
+}
+
+// Device is a device of the catalogue: "cortex-m4", "Arm Cortex-M4 …".
+type Device struct {
+	Name  string `json:"name"`
+	Title string `json:"title"`
 }
 
 // Constraint bounds a metric; Min and Max are decimals, one of them may be empty.
@@ -110,6 +120,7 @@ type Leaf struct {
 	Samples       int         `json:"samples,omitempty"`
 	Missed        []Shortfall `json:"missed,omitempty"`
 	Selected      bool        `json:"selected,omitempty"`
+	Runs          string      `json:"runs,omitempty"` // how much of it runs on the device: "14 of 14", "12 of 14 on Ethos-U55"
 	Layers        []Layer     `json:"layers,omitempty"`
 }
 

@@ -124,8 +124,12 @@ func limits(constraints []Constraint, leaf *Leaf) []limit {
 func (d *Data) headFigures(leaf *Leaf) []figure {
 	var out []figure
 	original := d.Stages[0].Metrics
+	most := 5
+	if d.Device != nil || len(d.Units) > 0 {
+		most = 7
+	}
 	add := func(name measure.Name, note string) {
-		if text := value(leaf.Metrics, name); text != "" && len(out) < 5 {
+		if text := value(leaf.Metrics, name); text != "" && len(out) < most {
 			out = append(out, figure{Value: human(name, text), Label: heading(name), Note: note})
 		}
 	}
@@ -135,6 +139,15 @@ func (d *Data) headFigures(leaf *Leaf) []figure {
 		note = "original " + human(quality, of)
 	}
 	add(quality, note)
+	if d.Device != nil {
+		add(measure.FlashBytes, "as it lies in flash")
+		add(measure.ArenaBytes, "as "+d.Device.Name+" takes it")
+	}
+	for _, m := range leaf.Metrics {
+		if unit, measured := d.Units[m.Name]; measured {
+			add(m.Name, unit)
+		}
+	}
 	add(measure.CompressedBytes, smaller(value(original, measure.CompressedBytes), value(leaf.Metrics, measure.CompressedBytes)))
 	add(measure.FileBytes, smaller(value(original, measure.FileBytes), value(leaf.Metrics, measure.FileBytes)))
 	add(measure.Sparsity, "of prunable weights are zero")

@@ -252,6 +252,23 @@ func TestIntervalsStandBeneathTheirFigures(t *testing.T) {
 	}
 }
 
+func TestADeviceHasColumns(t *testing.T) {
+	values := []measure.Value{{Name: measure.Accuracy, Value: "0.9"}, {Name: measure.FlashBytes, Value: "46176"}, {Name: measure.ArenaBytes, Value: "24164"}, {Name: "npu_cycles", Value: "123456"}}
+	d := &Data{Pipeline: "p", Device: &Device{"ethos-u55", "Arm Ethos-U55"}, Units: map[measure.Name]string{"npu_cycles": "cycles"}, Verdict: Verdict{Outcome: Met, Stage: "baseline"},
+		Stages: []Stage{{Name: "baseline", State: StateCompleted, Metrics: values[:1], Leaf: &Leaf{Technique: "PTQ", Metrics: values, Runs: "12 of 14 on Ethos-U55"}}}}
+	page := render(t, d)
+	wellFormed(t, page)
+	for _, want := range []string{"npu_cycles, cycles</th>", "Runs on ethos-u55</th>", "12 of 14 on Ethos-U55", "are those of Arm Ethos-U55", "as ethos-u55 takes it", "123,456", "<dt>target</dt>"} {
+		if !strings.Contains(page, want) {
+			t.Errorf("the page lacks %q", want)
+		}
+	}
+	d.Device, d.Units = nil, nil
+	if page := render(t, d); strings.Contains(page, "Runs on") || strings.Contains(page, "takes it") {
+		t.Error("without a device there are columns of one")
+	}
+}
+
 func TestDensity(t *testing.T) {
 	d := LayerDensity([]float32{1, 0.5, 0, -1, 10, 5, 0, 0}, []int{2, 4}, 0)
 	if d.Zeros != 3 || d.Counts[254] != 2 || d.Counts[0] != 1 || d.Counts[127+64] != 2 || d.total() != 8 || d.Discrete {

@@ -40,18 +40,21 @@ func (d *Data) comparison() comparison {
 	var t comparison
 	var confidences []string
 	for _, name := range names {
-		t.Heads = append(t.Heads, label(name))
+		t.Heads = append(t.Heads, d.title(name))
+	}
+	if d.Device != nil {
+		t.Heads = append(t.Heads, "Runs on "+d.Device.Name)
 	}
 	best := d.best(names)
 	if len(d.Stages) > 0 && len(d.Stages[0].Metrics) > 0 {
-		t.Rows = append(t.Rows, comparisonRow{Name: "original", Class: "float", Cells: cells(names, d.Stages[0].Metrics, nil, nil)})
+		t.Rows = append(t.Rows, comparisonRow{Name: "original", Class: "float", Cells: d.placed(cells(names, d.Stages[0].Metrics, nil, nil), nil)})
 	}
 	for i := range d.Stages {
 		s := &d.Stages[i]
 		if s.Leaf == nil {
 			continue
 		}
-		r := comparisonRow{Name: s.Name, Technique: s.Leaf.Technique, Class: d.leafNode(s, "").status, Cells: cells(names, s.Leaf.Metrics, s.Leaf, best)}
+		r := comparisonRow{Name: s.Name, Technique: s.Leaf.Technique, Class: d.leafNode(s, "").status, Cells: d.placed(cells(names, s.Leaf.Metrics, s.Leaf, best), s.Leaf)}
 		if s.Leaf.File != nil {
 			r.Link = relative(s.Leaf.File.Path)
 		}
@@ -80,6 +83,26 @@ func (d *Data) comparison() comparison {
 	}
 	t.Confidence = strings.Join(confidences, " or ")
 	return t
+}
+
+// title is a metric's heading, with its unit where a measurement gives it.
+func (d *Data) title(name measure.Name) string {
+	if unit := d.Units[name]; unit != "" {
+		return label(name) + ", " + unit
+	}
+	return label(name)
+}
+
+// placed are the cells of a row with how much of the leaf runs on the device, where there is one.
+func (d *Data) placed(row []cell, leaf *Leaf) []cell {
+	if d.Device == nil {
+		return row
+	}
+	text := "–"
+	if leaf != nil && leaf.Runs != "" {
+		text = leaf.Runs
+	}
+	return append(row, cell{Text: text})
 }
 
 func cells(names []measure.Name, values []measure.Value, leaf *Leaf, best map[measure.Name]string) []cell {
