@@ -17,11 +17,12 @@ import (
 
 // searchOptions are the flags of `espalier search`.
 type searchOptions struct {
-	model, dataset, preparation, target, minimize, minutes string
-	constraints                                            []string
-	states                                                 stateFlags
-	trials                                                 int
-	epochs                                                 int
+	model, dataset, preparation, leaf, target, minimize, minutes string
+
+	constraints []string
+	states      stateFlags
+	trials      int
+	epochs      int
 	outFlags
 	streams *ioStreams
 }
@@ -50,6 +51,7 @@ has spec.search. The folder gets the same files: result.json is the manifest wit
 	flags.StringVar(&o.preparation, "dataset-spec", "", `how it is prepared, as in the manifest: '{preprocessing: {scale: "1/255"}}', or @FILE`)
 	flags.StringArrayVar(&o.constraints, "constraint", []string{"{metric: AccuracyDrop, max: 0.01}"}, "what the leaf has to meet, as in the manifest; may be repeated, and without labels begin with '{metric: Agreement, min: 0.97}'")
 	flags.StringVar(&o.minimize, "minimize", string(v1alpha1.CompressedBytes), "metric to have least of, or the word none: then the first leaf that meets every constraint is taken")
+	flags.StringVar(&o.leaf, "leaf", "", "how leaves are quantized and stored, as in the manifest: '{encode: Auto}', or @FILE")
 	flags.StringVar(&o.target, "target", "", "device that the leaf is for, one of espalier targets")
 	flags.IntVar(&o.trials, "trials", v1alpha1.DefaultTrials, "leaves that are tried at most")
 	flags.StringVar(&o.minutes, "minutes", fmt.Sprint(v1alpha1.DefaultSearchMinutes), "minutes after which no further trial begins")
@@ -91,6 +93,11 @@ func (o *searchOptions) pipeline(epochs bool) (*v1alpha1.OptimizationPipeline, e
 		model["states"] = states
 	}
 	spec := map[string]any{"model": model, "dataset": dataset, "constraints": constraints, "search": search}
+	if o.leaf != "" {
+		if spec["leaf"], err = section("--leaf", o.leaf); err != nil {
+			return nil, err
+		}
+	}
 	if o.target != "" {
 		t, err := target.Lookup(o.target)
 		if err != nil {

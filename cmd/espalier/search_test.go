@@ -56,6 +56,18 @@ func measured(s *v1alpha1.StageStatus, name v1alpha1.Metric) float64 {
 	return v
 }
 
+func TestASearchSaysHowLeavesAreStored(t *testing.T) {
+	o := searchOptions{model: "m.tflite", dataset: "d.npz", target: "cortex-m4", leaf: "{encode: Auto}", minimize: "none", minutes: "1", trials: 2, constraints: []string{"{metric: FlashBytes, max: 9}"}}
+	p, err := o.pipeline(false)
+	if err != nil || !p.Spec.Leaf.Encoded() {
+		t.Errorf("%v: %+v", err, p)
+	}
+	o.leaf = "{encode: Zip}"
+	if _, err := o.pipeline(false); err == nil || !strings.Contains(err.Error(), "spec.leaf.encode") {
+		t.Error(err)
+	}
+}
+
 func TestAGoalFindsALeafThatItsStagesMakeAgain(t *testing.T) {
 	path := project(t)
 	write(t, path, []byte(goalOf(t)+"  training: {epochs: 1, batchSize: 32, learningRate: \"3e-3\"}\n"))

@@ -38,16 +38,33 @@ var unmeasured = map[v1alpha1.Metric]string{
 	v1alpha1.RelativeError:    "it needs an output of numbers or an embedding",
 }
 
-// remedyFor is what to try when a constraint on a metric is missed.
-func remedyFor(m v1alpha1.Metric) string {
+// encodedAdvice is advice on a leaf whose weights are encoded.
+var encodedAdvice = map[v1alpha1.Metric]string{
+	v1alpha1.FileBytes:  "its weights are encoded, and take less with more sparsity or fewer clusters; else only a smaller network does: prune.structure Channels makes it so",
+	v1alpha1.FlashBytes: "its weights are encoded, and take less with more sparsity or fewer clusters; else only a smaller network does: prune.structure Channels makes it so",
+	v1alpha1.ArenaBytes: "weights that are not encoded (leaf.encode: None) need less of it; else only a network with smaller activations does: prune.structure Channels makes it so",
+}
+
+// remedyFor is what to try when a constraint on a metric is missed; encoded is of the leaf's weights.
+func remedyFor(m v1alpha1.Metric, encoded bool) string {
 	if m.Measured() {
 		return "its measurement says it of the leaf: try another technique, or a looser constraint"
+	}
+	if encoded && encodedAdvice[m] != "" {
+		return encodedAdvice[m]
 	}
 	return advice[m]
 }
 
 // searchAdvice is advice where a search chooses the stages, so that there are none to change.
-func searchAdvice(m v1alpha1.Metric) string {
+func searchAdvice(m v1alpha1.Metric, encoded bool) string {
+	smaller := m == v1alpha1.FileBytes || m == v1alpha1.FlashBytes
+	switch {
+	case encoded && smaller:
+		return "its weights are encoded: try a looser constraint on it or on the answers, a higher search.maxTrials, or a smaller network"
+	case encoded && m == v1alpha1.ArenaBytes:
+		return encodedAdvice[m]
+	}
 	switch m {
 	case v1alpha1.FileBytes, v1alpha1.ArenaBytes, v1alpha1.LatencyMicros:
 		return advice[m]
@@ -57,7 +74,7 @@ func searchAdvice(m v1alpha1.Metric) string {
 		return "try a looser constraint on it or on the answers, a higher search.maxTrials, or more training.epochs"
 	}
 	if m.Measured() {
-		return remedyFor(m)
+		return remedyFor(m, encoded)
 	}
 	return "try leaf: {activations: Int16} if the leaf is of 8 bits, a looser constraint, a higher search.maxTrials, or more training.epochs"
 }
@@ -65,11 +82,11 @@ func searchAdvice(m v1alpha1.Metric) string {
 // Needs says what a metric needs of a dataset where it could not be measured, "" where nothing is known.
 func Needs(m v1alpha1.Metric) string { return unmeasured[m] }
 
-// advise is what to do about a shortfall.
-func (s Shortfall) advise(searched bool) string {
-	remedy := remedyFor(s.Constraint.Metric)
+// advise is what to do about a shortfall of a leaf that a search made or not, with encoded weights or not.
+func (s Shortfall) advise(searched, encoded bool) string {
+	remedy := remedyFor(s.Constraint.Metric, encoded)
 	if searched {
-		remedy = searchAdvice(s.Constraint.Metric)
+		remedy = searchAdvice(s.Constraint.Metric, encoded)
 	}
 	if need := unmeasured[s.Constraint.Metric]; s.Value == "" && need != "" {
 		return need
@@ -236,8 +253,9 @@ func (w *walk) unmet(t tally) {
 	w.d.Message = "no leaf came about"
 	if w.d.Nearest != "" {
 		w.d.Message = fmt.Sprintf("no leaf meets every constraint; %s is nearest", w.d.Nearest)
+		encoded := w.spec.EffectiveLeaf(w.spec.Stage(w.d.Nearest)).Encoded()
 		for i, s := range w.d.Verdicts[w.d.Nearest] {
-			w.d.Message += fmt.Sprintf("%s %s (%s)", []string{":", ";"}[min(i, 1)], s, s.advise(w.spec.Search != nil))
+			w.d.Message += fmt.Sprintf("%s %s (%s)", []string{":", ";"}[min(i, 1)], s, s.advise(w.spec.Search != nil, encoded))
 		}
 	}
 	if len(t.failed) > 0 {

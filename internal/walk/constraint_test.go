@@ -114,7 +114,7 @@ func TestAConfidenceBindsTheEndOfTheInterval(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			got, ask := "", ""
 			if missed := Judge([]v1alpha1.Constraint{tt.constraint}, tt.leaf); len(missed) > 0 {
-				got, ask = missed[0].String(), missed[0].advise(false)
+				got, ask = missed[0].String(), missed[0].advise(false, false)
 			}
 			if got != tt.want || ask != tt.ask {
 				t.Errorf("got %q (%s)\nwant %q (%s)", got, ask, tt.want, tt.ask)
@@ -125,8 +125,24 @@ func TestAConfidenceBindsTheEndOfTheInterval(t *testing.T) {
 
 func TestASearchIsNotToldOfStages(t *testing.T) {
 	for metric := range advice {
-		if got := (Shortfall{Constraint: v1alpha1.Constraint{Metric: metric}, Value: "1", By: "1"}).advise(true); got == "" || strings.Contains(got, "stage") || strings.Contains(got, "clusters") {
-			t.Errorf("%s: %q", metric, got)
+		for _, encoded := range []bool{false, true} {
+			if got := (Shortfall{Constraint: v1alpha1.Constraint{Metric: metric}, Value: "1", By: "1"}).advise(true, encoded); got == "" || strings.Contains(got, "stage") || strings.Contains(got, "clusters") {
+				t.Errorf("%s, encoded %v: %q", metric, encoded, got)
+			}
+		}
+	}
+}
+
+func TestNobodyIsToldToEncodeWhatIsEncoded(t *testing.T) {
+	for metric := range advice {
+		for _, searched := range []bool{false, true} {
+			missed := Shortfall{Constraint: v1alpha1.Constraint{Metric: metric}, Value: "1", By: "1"}
+			if got := missed.advise(searched, true); strings.Contains(got, "Auto") {
+				t.Errorf("%s, searched %v: %q", metric, searched, got)
+			}
+			if got := missed.advise(searched, false); strings.Contains(got, "None") {
+				t.Errorf("%s, searched %v: %q", metric, searched, got)
+			}
 		}
 	}
 }

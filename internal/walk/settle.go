@@ -112,7 +112,7 @@ func (w *walk) beyondTrials(s Shortfall) string {
 	trains := w.spec.Training.Trains()
 	switch m := s.Constraint.Metric; m {
 	case v1alpha1.FileBytes, v1alpha1.ArenaBytes:
-		if s.above && !trains { // no quantize stage adds or drops anything
+		if s.above && !trains && !w.spec.EffectiveLeaf(nil).Encoded() { // no quantize stage adds or drops anything
 			return "every leaf of a search without training has the same; " + advice[m]
 		}
 	case v1alpha1.LatencyMicros:

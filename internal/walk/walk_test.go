@@ -221,6 +221,11 @@ func TestDecide(t *testing.T) {
 			spec: chain(need(flash), func(s *v1alpha1.OptimizationPipelineSpec) { s.Leaf.Encode = "Auto" }), stages: with(nil),
 			wantStart: "prune", wantReason: ReasonProgressing, wantProgress: "0/5",
 		},
+		"nothing satisfies though weights are encoded": {
+			spec:         chain(need(flash), func(s *v1alpha1.OptimizationPipelineSpec) { s.Leaf.Encode = "Auto" }),
+			stages:       with(stages{"prune": leaf("150", "0"), "pqat": leaf("140", "0"), "cluster": leaf("110", "0"), "pcqat": leaf("120", "0"), "only": leaf("130", "0")}),
+			wantFinished: true, wantReason: ReasonNotMet, wantProgress: "5/5", wantMessage: "(its weights are encoded, and take less with more sparsity or fewer clusters;",
+		},
 		"another calibration does not change what is fixed": {
 			spec: chain(need(flash), func(s *v1alpha1.OptimizationPipelineSpec) { s.Stages[1].Quantize.Calibration.Method = "MSE" }), stages: with(nil),
 			wantFinished: true, wantReason: ReasonCannotBeMet, wantProgress: "0/5", wantMessage: "FileBytes is 600",
