@@ -102,8 +102,8 @@ func (v *view) yieldsAt(c child) (at time.Time, stuck bool) {
 	return at, true
 }
 
-// is reports whether the Job is one of a name, or reads what that one left.
-func (c child) is(name string) bool { return c.job.Name == name || c.reads() == name }
+// is reports whether the Job is one of a name, or follows it.
+func (c child) is(name string) bool { return c.job.Name == name || c.follows() == name }
 
 // waitsSince is since when the Job could have had a container that runs.
 func (c child) waitsSince() time.Time {
@@ -198,7 +198,7 @@ func (r *Reconciler) stop(ctx context.Context, c child) error {
 // Kueue would not follow is left alone: it moves a Job to another queue only while it holds it back, and changes a priority class only into
 // another one.
 func (r *Reconciler) requeue(ctx context.Context, v *view, c child) error {
-	if !c.inFlight() || c.deleting() || c.reads() != "" {
+	if !c.inFlight() || c.deleting() || c.reads() {
 		return nil
 	}
 	spec, changed := &v.pipeline.Spec, map[string]string{}
@@ -223,7 +223,7 @@ func (r *Reconciler) requeue(ctx context.Context, v *view, c child) error {
 	return nil
 }
 
-// candidate is a stage to start, with the Job that does it, or that reads what the attempt before left in the store.
+// candidate is a stage to start, with the Job that does it, or that the attempt before lacks.
 type candidate struct {
 	ticket
 	stage *walk.Stage
@@ -233,21 +233,27 @@ type candidate struct {
 // held is what is known of a stage that was not started after all.
 func (c *candidate) held() walk.Fact {
 	f := walk.Fact{State: v1alpha1.StageQueued, Attempt: c.stage.Attempt - 1, InputHash: c.stage.InputHash}
-	if c.reads {
+	if c.follows {
 		f.Attempt = c.stage.Attempt
 	}
 	return f
 }
 
-// unread returns the attempt before the one to start, if what it made may be in the store. It is read first.
-func (v *view) unread(s *walk.Stage) (walk.Stage, bool) {
+// unfinished returns the attempt before the one to start, if that is not over: what it made may be in the store and is read first, or its leaf
+// has to be measured.
+func (v *view) unfinished(s *walk.Stage) (walk.Stage, following, bool) {
 	before := *s
 	before.Attempt--
-	failure := v.facts.Stages[s.Name].LastFailure
-	found := slices.ContainsFunc(v.seen.children, func(c child) bool {
-		return c.stage() == s.Name && c.attempt() == before.Attempt && c.job.Annotations[InputHashAnnotation] == s.InputHash && c.readable() && c.reader == nil
-	})
-	return before, found && (failure == nil || failure.Attempt < before.Attempt)
+	if failure := v.facts.Stages[s.Name].LastFailure; failure != nil && failure.Attempt >= before.Attempt {
+		return before, following{}, false
+	}
+	for _, c := range v.seen.children {
+		if c.stage() == s.Name && c.attempt() == before.Attempt && c.job.Annotations[InputHashAnnotation] == s.InputHash {
+			next, lacks := c.lacks()
+			return before, next, lacks && (next.reads || v.pipeline.Spec.MeasuresInJob(next.measures)) // else it was edited, and the next attempt measures beside the stage
+		}
+	}
+	return before, following{}, false
 }
 
 // prepare builds the Jobs of the stages that are to start. One that makes no Job, and one that was set back a short while ago, takes no
@@ -264,11 +270,11 @@ func (r *Reconciler) prepare(ctx context.Context, v *view) ([]candidate, error) 
 			v.lookAgain(b.until.Sub(v.now))
 			continue
 		}
-		before, reads := v.unread(c.stage)
-		if reads {
+		before, after, follows := v.unfinished(c.stage)
+		if follows {
 			c.stage = &before
 		}
-		job, err := r.build(v, c.stage, reads)
+		job, err := r.build(v, c.stage, after)
 		if err != nil {
 			v.facts.Stages[name] = walk.Fact{
 				State: v1alpha1.StageFailed, Attempt: c.stage.Attempt, InputHash: c.stage.InputHash, Reason: walk.ReasonInvalidSpec, Message: err.Error(),
@@ -283,7 +289,7 @@ func (r *Reconciler) prepare(ctx context.Context, v *view) ([]candidate, error) 
 		c.job, c.ticket = job, ticket{
 			ticketKey: ticketKey{client.ObjectKeyFromObject(v.pipeline), name}, created: v.pipeline.CreationTimestamp.Time, index: i,
 			priority: min(v.pipeline.Spec.Priority, r.Policy.MaxPriority),
-			exempt:   job.Labels[QueueLabel] != "" && r.queues.there(v.now), claims: exclusive, reads: reads,
+			exempt:   job.Labels[QueueLabel] != "" && r.queues.there(v.now), claims: exclusive, follows: follows,
 		}
 		out = append(out, c)
 	}
@@ -294,7 +300,7 @@ func (r *Reconciler) prepare(ctx context.Context, v *view) ([]candidate, error) 
 // came about.
 func (r *Reconciler) start(ctx context.Context, v *view, c *candidate) (walk.Fact, error) {
 	held, job := c.held(), c.job
-	started := walk.Fact{State: v1alpha1.StageQueued, Attempt: c.stage.Attempt, InputHash: c.stage.InputHash, Job: cmp.Or(job.Labels[ReaderLabel], job.Name)}
+	started := walk.Fact{State: v1alpha1.StageQueued, Attempt: c.stage.Attempt, InputHash: c.stage.InputHash, Job: jobName(v.pipeline, c.stage.Name, c.stage.InputHash, c.stage.Attempt)}
 	var ok bool
 	if held.Reason, held.Message, ok = r.places.acquire(c.ticket, job.Name); !ok {
 		if c.stage.Reason == walk.ReasonRetrying {
@@ -344,13 +350,16 @@ func malformed(err error) bool {
 }
 
 // build makes the Job of a stage that the installation allows.
-func (r *Reconciler) build(v *view, s *walk.Stage, reads bool) (*batchv1.Job, error) {
+func (r *Reconciler) build(v *view, s *walk.Stage, after following) (*batchv1.Job, error) {
 	if err := r.Policy.check(&v.pipeline.Spec, r.Image); err != nil {
 		return nil, err
 	}
 	a := v.attempt(s)
 	a.own, a.image = r.Image, cmp.Or(r.Pinned, r.Image)
-	a.reads, a.defaults = reads, r.Resources
+	a.after, a.defaults = after, r.Resources
+	if after.pinned != nil {
+		a.pinned = after.pinned
+	}
 	spec := &v.pipeline.Spec
 	a.foreign = !r.Policy.trusts(spec.EffectiveTemplate(spec.Stage(s.Name)).Image, r.Image)
 	a.shared = r.Policy.SharedStore
@@ -429,9 +438,9 @@ func (v *view) unseen() []string {
 	for _, name := range v.seen.pending {
 		out = append(out, stageStatus(&v.pipeline.Status, name).Job)
 	}
-	for _, c := range v.seen.children {
-		if c.reader != nil && c.reader.job.UID == "" {
-			out = append(out, c.reader.job.Name)
+	for _, c := range v.seen.all() {
+		if c.job.UID == "" {
+			out = append(out, c.job.Name)
 		}
 	}
 	return out

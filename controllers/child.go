@@ -26,6 +26,8 @@ type child struct {
 	pods   []*corev1.Pod // newest first
 	ran    *metav1.Time  // since when the status has it run; nil: it never did
 	reader *child        // the Job that reads what it left in the store; nil where there is none
+
+	measurers []child // Jobs that measure the leaf that it made
 }
 
 // Reasons that a Job or pod gives a stage, besides Kubernetes's own words for them (OOMKilled, Evicted, ImagePullBackOff …).
@@ -84,8 +86,44 @@ func (c child) inFlight() bool {
 	return c.condition(batchv1.JobComplete) == nil && c.condition(batchv1.JobFailed) == nil
 }
 
-// reads is the name of the Job whose result this one reads, "" of a Job that runs a stage.
-func (c child) reads() string { return c.job.Labels[ReaderLabel] }
+// reads reports whether the Job reads the result of another.
+func (c child) reads() bool { return c.job.Labels[ReaderLabel] != "" }
+
+// measures is the measurement that the Job makes of the leaf of another, "" of any other Job.
+func (c child) measures() string {
+	if c.job.Labels[MeasuresLabel] == "" {
+		return ""
+	}
+	return c.job.Labels[MeasurementLabel]
+}
+
+// follows is the name of the Job that this one follows, "" of a Job that runs a stage.
+func (c child) follows() string {
+	return cmp.Or(c.job.Labels[ReaderLabel], c.job.Labels[MeasuresLabel])
+}
+
+// measurer is the Job that makes a measurement of the leaf, nil where there is none.
+func (c child) measurer(name string) *child {
+	i := slices.IndexFunc(c.measurers, func(m child) bool { return m.measures() == name })
+	if i < 0 {
+		return nil
+	}
+	return &c.measurers[i]
+}
+
+// unseen are the Jobs that follow this one, and were made so lately that nobody has seen them yet.
+func (c child) unseen() []child {
+	var out []child
+	for _, f := range append(slices.Clone(c.measurers), c) {
+		if f.reader != nil && f.reader.job.UID == "" {
+			out = append(out, *f.reader)
+		}
+		if f.job.UID == "" {
+			out = append(out, f)
+		}
+	}
+	return out
+}
 
 // elsewhere reports whether another controller than Kubernetes's has the Job run, in another cluster for instance: its pods are not known here.
 func (c child) elsewhere() bool {
@@ -123,6 +161,9 @@ func (c child) queued() bool {
 // fact is what the Job and its pods say of the stage.
 func (c child) fact() walk.Fact {
 	f := walk.Fact{Attempt: c.attempt(), InputHash: c.job.Annotations[InputHashAnnotation], Job: c.job.Name, Started: c.started()}
+	if c.awaits() != "" {
+		return c.measured(f)
+	}
 	switch succeeded := c.succeeded(); {
 	case succeeded != nil:
 		c.completed(&f, succeeded)
@@ -145,6 +186,109 @@ func (c child) fact() walk.Fact {
 // nothing is the fact of an attempt that came to nothing, or of which nothing is known: the stage may start again, and did not fail.
 func (c child) nothing() walk.Fact {
 	return walk.Fact{Attempt: c.attempt(), InputHash: c.job.Annotations[InputHashAnnotation]}
+}
+
+// ended is the pod that says well what the Job came to: its own, or that of its reader; nil where none does.
+func (c child) ended() *corev1.Pod {
+	if pod := c.succeeded(); pod != nil || c.reader == nil {
+		return pod
+	}
+	return c.reader.succeeded()
+}
+
+// said is what the Job came to, nil where that is not known or cannot be used.
+func (c child) said() *stage.Outcome {
+	pod := c.ended()
+	if pod == nil {
+		return nil
+	}
+	o, err := stage.ParseOutcome(terminated(pod).Message)
+	if err != nil || checkOutcome(o, c.stage(), c.job.Annotations[InputHashAnnotation]) != nil {
+		return nil
+	}
+	return o
+}
+
+// awaits is the measurement that has to follow the Job before its attempt is over, "" for none.
+func (c child) awaits() string {
+	pod := c.ended()
+	if pod == nil || !strings.Contains(terminated(pod).Message, `"awaits"`) { // which spares reading it
+		return ""
+	}
+	if o := c.said(); o != nil {
+		return o.Awaits
+	}
+	return ""
+}
+
+// awaited is the last Job of the attempt that came to something, and the measurement that has to follow it, "" for none. measurer is the Job
+// that makes that; nil: there is none yet.
+func (c child) awaited() (last child, measurement string, measurer *child) {
+	last = c
+	for range len(c.measurers) + 1 { // no measurement is made twice
+		name := last.awaits()
+		if name == "" {
+			return last, "", nil
+		}
+		m := c.measurer(name)
+		if m == nil || m.said() == nil {
+			return last, name, m
+		}
+		last = *m
+	}
+	return last, "", nil
+}
+
+// lacks is what has to follow a stage's Job for its attempt to be over, and has not begun.
+func (c child) lacks() (next following, lacks bool) {
+	if c.readable() && c.reader == nil {
+		return following{job: c.job.Name, reads: true}, true
+	}
+	switch _, measurement, m := c.awaited(); {
+	case measurement == "":
+		return following{}, false
+	case m == nil:
+		return following{job: c.job.Name, measures: measurement, pinned: c.baseline()}, true
+	case m.readable() && m.reader == nil:
+		return following{job: m.job.Name, reads: true, measures: measurement}, true
+	}
+	return following{}, false
+}
+
+// measured is what the Jobs that measure the leaf say of the attempt.
+func (c child) measured(f walk.Fact) walk.Fact {
+	last, measurement, m := c.awaited()
+	switch {
+	case measurement == "":
+		last.completed(&f, last.ended())
+		return f
+	case m == nil:
+		return c.nothing() // before it is measured
+	}
+	by := m.fact()
+	if by.State == "" {
+		return c.nothing()
+	}
+	f.State, f.Retry, f.Started, f.Ended, f.Reason, f.Message = by.State, by.Retry, by.Started, by.Ended, by.Reason, by.Message
+	if by.State != v1alpha1.StageFailed {
+		f.Message = fmt.Sprintf("measurement %s is made of its leaf by Job %s", measurement, m.job.Name)
+		if by.Message != "" {
+			f.Message += "; " + by.Message
+		}
+	}
+	return f
+}
+
+// underWayNow is the Job of the attempt that is not over: this one, or the last that follows it.
+func (c child) underWayNow() child {
+	at := c
+	if _, _, m := c.awaited(); m != nil {
+		at = *m
+	}
+	if at.reader != nil {
+		at = *at.reader
+	}
+	return at
 }
 
 // read is what the Job that reads the result says of it.
@@ -228,6 +372,9 @@ func (c child) completed(f *walk.Fact, pod *corev1.Pod) {
 	if err == nil {
 		err = checkOutcome(outcome, c.stage(), f.InputHash)
 	}
+	if err == nil && outcome.Awaits != "" {
+		err = errors.New("it awaits a measurement that was made")
+	}
 	if err != nil {
 		f.State, f.Retry, f.Reason = v1alpha1.StageFailed, true, reasonBadOutcome
 		f.Message = fmt.Sprintf("its container ended well but its answer cannot be used: %s; is %s an image of espalier?", err, image(pod))
@@ -239,15 +386,11 @@ func (c child) completed(f *walk.Fact, pod *corev1.Pod) {
 
 // baseline returns what a baseline's Job pinned, nil where it is not over.
 func (c child) baseline() *v1alpha1.Baseline {
-	pod := c.succeeded()
-	if pod == nil && c.reader != nil {
-		pod = c.reader.succeeded()
-	}
-	if pod == nil {
+	if c.stage() != walk.Baseline {
 		return nil
 	}
-	outcome, err := stage.ParseOutcome(terminated(pod).Message)
-	if err != nil || checkOutcome(outcome, walk.Baseline, c.job.Annotations[InputHashAnnotation]) != nil {
+	outcome := c.said()
+	if outcome == nil {
 		return nil
 	}
 	return outcome.Baseline
@@ -402,10 +545,7 @@ func (c child) abandoned(limit time.Duration, now time.Time) bool {
 
 // leave makes an attempt that is abandoned one that came to nothing.
 func (c child) leave(f walk.Fact, limit time.Duration, now time.Time) walk.Fact {
-	at := c
-	if c.reader != nil {
-		at = *c.reader
-	}
+	at := c.underWayNow()
 	underWay := f.State == v1alpha1.StageRunning || f.State == v1alpha1.StageStopping
 	if !underWay || !at.abandoned(limit, now) {
 		return f
@@ -468,9 +608,10 @@ func ran(pod *corev1.Pod) bool {
 }
 
 var (
-	digestPattern = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
-	reasonPattern = regexp.MustCompile(`^[A-Z][A-Za-z0-9]{0,62}$`) // of Kubernetes
-	metricPattern = regexp.MustCompile(`^[A-Za-z][^\pC\pZ]*$`)     // of an output with its name: MeanSquaredError/box
+	digestPattern      = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
+	reasonPattern      = regexp.MustCompile(`^[A-Z][A-Za-z0-9]{0,62}$`) // of Kubernetes
+	measurementPattern = regexp.MustCompile(`^[a-z][a-z0-9_]{0,26}$`)
+	metricPattern      = regexp.MustCompile(`^[A-Za-z][^\pC\pZ]*$`) // of an output with its name: MeanSquaredError/box
 )
 
 // checkOutcome reports an answer that is not of this attempt, or that no status could hold.
@@ -486,6 +627,9 @@ func checkOutcome(o *stage.Outcome, name, inputHash string) error {
 	}
 	if o.Leaf.Samples < 0 || o.Leaf.Changed < 0 || o.Leaf.Changed > o.Leaf.Samples {
 		return errors.New("the samples that its leaf changed are not among those it was measured on")
+	}
+	if o.Awaits != "" && !measurementPattern.MatchString(o.Awaits) {
+		return errors.New("what it awaits is no measurement")
 	}
 	if o.Model != "" && !digestPattern.MatchString(o.Model) {
 		return errors.New("its model is no digest")

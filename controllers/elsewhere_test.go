@@ -137,8 +137,8 @@ func TestWhatRanInAnotherClusterIsReadFromTheStore(t *testing.T) {
 	}
 	readers := 0
 	for _, job := range w.jobs("p", "") {
-		of := (child{job: &job}).reads()
-		if of == "" {
+		reader := child{job: &job}
+		if !reader.reads() {
 			continue
 		}
 		readers++

@@ -35,6 +35,8 @@ const (
 	QueueLabel           = "kueue.x-k8s.io/queue-name"     // a LocalQueue of Kueue
 	ForeignAnnotation    = "espalier.dev/foreign-image"    // of a Job: its image is not the installation's
 	ReaderLabel          = "espalier.dev/reads"            // of a Job: the one whose result it reads
+	MeasuresLabel        = "espalier.dev/measures"         // of a Job: the one whose leaf it measures
+	MeasurementLabel     = "espalier.dev/measurement"      // of such a Job: the measurement
 	PriorityLabel        = "kueue.x-k8s.io/priority-class" // a WorkloadPriorityClass of Kueue
 )
 
@@ -62,7 +64,7 @@ type attempt struct {
 	foreign  bool      // the image that it names is not the installation's
 	first    bool      // nothing was published yet
 	defaults Resources // where the template says nothing
-	reads    bool      // the result of an attempt that is over, instead of running one
+	after    following // what an attempt lacks, instead of one
 }
 
 // jobName is the name of an attempt's Job: at most 63 characters, readable, and another for another pipeline, input or attempt.
@@ -78,7 +80,7 @@ func (a attempt) job() (*batchv1.Job, error) {
 	spec := &a.pipeline.Spec
 	settings := spec.Stage(a.stage.Name)
 	template := spec.EffectiveTemplate(settings)
-	mounts := mountsOf(spec, a.stage.Name, a.reads)
+	mounts := mountsOf(spec, a.stage.Name, a.after)
 	container, err := a.container(template, mounts)
 	if err != nil {
 		return nil, err
@@ -108,26 +110,45 @@ func (a attempt) job() (*batchv1.Job, error) {
 		},
 	}
 	a.measuring(&job.Spec.Template.Spec, template)
-	if a.reads {
+	switch {
+	case a.after.reads:
 		a.read(job)
+	case a.after.measures != "":
+		a.measure(job)
 	}
 	return job, nil
+}
+
+// following is a Job that follows one of an attempt: it reads what that left in the store, or measures the leaf that the attempt made. The
+// zero following is none.
+type following struct {
+	job      string // the one that it follows
+	reads    bool
+	measures string             // the measurement that it makes or, where it reads, that the Job made
+	pinned   *v1alpha1.Baseline // by the baseline whose leaf it measures
+}
+
+// name is the Job's.
+func (f following) name(p *v1alpha1.OptimizationPipeline, stage, inputHash string, number int32) string {
+	what := ""
+	if f.reads {
+		what = "\nread"
+	}
+	if f.measures != "" {
+		what += "\nmeasure " + f.measures
+	}
+	return jobName(p, stage, inputHash+what, number)
 }
 
 // readerTTL is how long a Job that read a result is kept: its answer is in the status within moments.
 const readerTTL = 10 * time.Minute
 
-// readerName is the name of the Job that reads the result of a stage's attempt.
-func readerName(p *v1alpha1.OptimizationPipeline, stage, inputHash string, number int32) string {
-	return jobName(p, stage, inputHash+"\nread", number)
-}
-
 // read makes of a stage's Job one that reads what the attempt left in the store: in no queue, which might send it elsewhere, with next to
 // nothing, and on any node that the installation's image runs on. What a template asks for is for the stage, and there may be no such node here.
 func (a attempt) read(job *batchv1.Job) {
 	pod := &job.Spec.Template.Spec
-	job.Labels = with(job.Spec.Template.Labels, map[string]string{ReaderLabel: job.Name})
-	job.Name = readerName(a.pipeline, a.stage.Name, a.stage.InputHash, a.stage.Attempt)
+	job.Labels = with(job.Spec.Template.Labels, map[string]string{ReaderLabel: a.after.job})
+	job.Name = a.after.name(a.pipeline, a.stage.Name, a.stage.InputHash, a.stage.Attempt)
 	job.Spec.TTLSecondsAfterFinished = ptr.To(int32(readerTTL.Seconds()))
 	container := &pod.Containers[0]
 	container.Args = append(container.Args, "read")
@@ -135,8 +156,27 @@ func (a attempt) read(job *batchv1.Job) {
 	if a.foreign {
 		return
 	}
-	pod.NodeSelector = map[string]string{corev1.LabelOSStable: "linux"}
-	pod.Affinity = &corev1.Affinity{NodeAffinity: &corev1.NodeAffinity{RequiredDuringSchedulingIgnoredDuringExecution: &corev1.NodeSelector{
+	pod.NodeSelector, pod.Affinity = map[string]string{corev1.LabelOSStable: "linux"}, anyNode()
+}
+
+// measure makes of a stage's Job one that measures the leaf that the attempt made: where the measurement says, with next to nothing beside what
+// that takes. It counts and queues as the stage does.
+func (a attempt) measure(job *batchv1.Job) {
+	pod, m := &job.Spec.Template.Spec, a.pipeline.Spec.Measurement(a.after.measures)
+	job.Labels = with(job.Labels, map[string]string{MeasuresLabel: a.after.job, MeasurementLabel: m.Name})
+	job.Name = a.after.name(a.pipeline, a.stage.Name, a.stage.InputHash, a.stage.Attempt)
+	ttl := v1alpha1.Or(a.pipeline.Spec.RunPolicy.TTLSecondsAfterFinished, v1alpha1.DefaultTTL)
+	job.Spec.TTLSecondsAfterFinished = ptr.To(max(ttl, int32(readerTTL.Seconds())))
+	pod.Containers[0].Resources = little(pod.Containers[0].Resources)
+	pod.NodeSelector, pod.Affinity, pod.Tolerations = m.Job.NodeSelector, anyNode(), m.Job.Tolerations
+	if len(pod.NodeSelector) == 0 {
+		pod.NodeSelector = map[string]string{corev1.LabelOSStable: "linux"}
+	}
+}
+
+// anyNode is a node that the installation's image runs on.
+func anyNode() *corev1.Affinity {
+	return &corev1.Affinity{NodeAffinity: &corev1.NodeAffinity{RequiredDuringSchedulingIgnoredDuringExecution: &corev1.NodeSelector{
 		NodeSelectorTerms: []corev1.NodeSelectorTerm{{MatchExpressions: []corev1.NodeSelectorRequirement{
 			{Key: corev1.LabelArchStable, Operator: corev1.NodeSelectorOpIn, Values: []string{"amd64", "arm64"}},
 		}}},
@@ -261,7 +301,10 @@ func (a attempt) order(t v1alpha1.PodTemplate) (string, error) {
 		Spec: *a.pipeline.Spec.DeepCopy(), CacheBytes: cacheLimit(t).Value(),
 		GraceSeconds: v1alpha1.Or(t.TerminationGracePeriodSeconds, v1alpha1.DefaultTermination), Status: a.status, SharedStore: a.shared,
 	}
-	if a.stage.Name == walk.Baseline {
+	switch {
+	case !a.after.reads && a.after.measures != "":
+		order.Measure = a.after.measures
+	case a.stage.Name == walk.Baseline:
 		order.Pinned, order.First = nil, a.first
 	}
 	order.Spec.Template = v1alpha1.PodTemplate{}
@@ -332,8 +375,12 @@ func with(maps ...map[string]string) map[string]string {
 // checkSpec reports what a cluster cannot do though `espalier run` can.
 func checkSpec(spec *v1alpha1.OptimizationPipelineSpec) error {
 	for i := range spec.Measurements {
-		if m := &spec.Measurements[i]; m.Image == "" {
+		m := &spec.Measurements[i]
+		if m.Image == "" {
 			return fmt.Errorf("spec.measurements[%d] %s has no image: in a cluster name the one that has its command, by its digest", i, m.Name)
+		}
+		if m.Job != nil && (spec.Search != nil || spec.Stage(walk.Search) != nil) {
+			return fmt.Errorf("spec.measurements[%d] %s has a Job of its own, and the trials of a search are all made in one: leave job out, so that it is measured beside them", i, m.Name)
 		}
 	}
 	if spec.Artifacts == nil {

@@ -23,12 +23,17 @@ const (
 	requestsVolume = "measure--requests"
 )
 
-// measuring adds to the pod of a stage what measures its leaf: a container for every measurement, of the measurement's image, which runs beside
-// the stage's and ends with it. It has no secrets, no claims and no token; the stage hands it the leaf in a volume that it can only read, and
+// measuring adds to the pod of a stage what measures its leaf: a container for every measurement without a Job of its own, of the measurement's
+// image, which runs beside the stage's and ends with it; to that of such a Job, the one that it is for. It has no secrets, no claims and no token; the stage hands it the leaf in a volume that it can only read, and
 // reads its answer from one that is its own. The program that waits for the leaf there is this image's, lent by an init container.
 func (a attempt) measuring(pod *corev1.PodSpec, t v1alpha1.PodTemplate) {
-	ms := a.pipeline.Spec.Measurements
-	if len(ms) == 0 || a.reads || a.stage.Name == walk.Publish {
+	if a.after.reads || a.stage.Name == walk.Publish {
+		return
+	}
+	ms := slices.DeleteFunc(slices.Clone(a.pipeline.Spec.Measurements), func(m v1alpha1.Measurement) bool {
+		return a.after.measures == "" && m.Job != nil || a.after.measures != "" && m.Name != a.after.measures
+	})
+	if len(ms) == 0 {
 		return
 	}
 	volume := func(name string, limit *resource.Quantity) {
@@ -50,11 +55,15 @@ func (a attempt) measuring(pod *corev1.PodSpec, t v1alpha1.PodTemplate) {
 		name := measurePrefix + strings.ReplaceAll(ms[i].Name, "_", "-")
 		volume(name, cacheLimit(t))
 		own.VolumeMounts = append(own.VolumeMounts, corev1.VolumeMount{Name: name, MountPath: path.Join(measurement.AnswersPath, ms[i].Name), ReadOnly: true})
+		var asked corev1.ResourceRequirements
+		if ms[i].Job != nil {
+			asked = ms[i].Job.Resources
+		}
 		pod.InitContainers = append(pod.InitContainers, corev1.Container{
 			Name: name, Image: ms[i].Image, RestartPolicy: ptr.To(corev1.ContainerRestartPolicyAlways), // beside the stage, and ended with it
 			Command:      []string{path.Join(measurement.ToolsPath, measurement.Tool), "stage", "measure", ms[i].Name},
 			Env:          []corev1.EnvVar{{Name: "HOME", Value: measurement.ScratchPath}},
-			Resources:    a.defaults.beside(corev1.ResourceRequirements{}),
+			Resources:    a.defaults.beside(asked),
 			VolumeMounts: []corev1.VolumeMount{tools, requests, {Name: name, MountPath: measurement.ScratchPath}}, SecurityContext: restricted(),
 			TerminationMessagePolicy: corev1.TerminationMessageReadFile,
 		})

@@ -41,13 +41,14 @@ var credentialKeys = map[string]struct{ keys, optional []string }{
 }
 
 // mountsOf collects what a stage needs: the artifacts, and unless it only publishes, model and dataset. Only the artifacts are written. Who
-// only reads what a stage made writes nothing, and needs model and dataset for the baseline alone, whose result is named after them.
-func mountsOf(spec *v1alpha1.OptimizationPipelineSpec, name string, reads bool) mounts {
+// only reads what a stage made writes nothing, and needs model and dataset for the baseline alone, whose result is named after them. Who
+// measures its leaf needs neither.
+func mountsOf(spec *v1alpha1.OptimizationPipelineSpec, name string, after following) mounts {
 	var m mounts
 	if spec.Artifacts != nil {
-		m.add("artifacts", spec.Artifacts.Location, !reads)
+		m.add("artifacts", spec.Artifacts.Location, !after.reads)
 	}
-	if name == walk.Baseline || name != walk.Publish && !reads {
+	if after.reads && name == walk.Baseline || after == (following{}) && name != walk.Publish {
 		m.add("model", spec.ModelLocation(), false)
 		m.add("dataset", spec.DatasetLocation(), false)
 	}

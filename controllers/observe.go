@@ -35,9 +35,10 @@ func ownerUID(o client.Object) []string {
 
 // observation is what was seen of a pipeline's Jobs.
 type observation struct {
-	children []child  // by stage, then by attempt
-	pending  []string // stages whose Job was just created
-	lost     []string // stages whose Job is gone, though nobody here stopped it
+	children  []child  // by stage, then by attempt
+	followers []child  // Jobs that follow others, some of which may be gone
+	pending   []string // stages whose Job was just created
+	lost      []string // stages whose Job is gone, though nobody here stopped it
 }
 
 // origin is where a look gets what it sees.
@@ -62,20 +63,17 @@ func (r *Reconciler) observe(ctx context.Context, p *v1alpha1.OptimizationPipeli
 	if err := reader.List(ctx, &jobs, client.InNamespace(p.Namespace), match); err != nil {
 		return nil, fmt.Errorf("list the Jobs: %w", err)
 	}
-	readers := map[string]*child{} // by the Job whose result they read
-	for _, reading := range []bool{true, false} {
-		for i := range jobs.Items {
-			job := &jobs.Items[i]
-			of := child{job: job}.reads()
-			if !metav1.IsControlledBy(job, p) || reading != (of != "") {
+	for _, of := range byOrder(jobs.Items) { // readers first, then what measures, then the stages'
+		for _, job := range of {
+			if !metav1.IsControlledBy(job, p) {
 				continue
 			}
-			c, err := r.child(ctx, p, job, readers[job.Name], from)
+			c, err := r.child(ctx, p, job, o.followers, from)
 			if err != nil {
 				return nil, err
 			}
-			if reading {
-				readers[of] = &c
+			if c.follows() != "" {
+				o.followers = append(o.followers, c)
 			} else {
 				o.children = append(o.children, c)
 			}
@@ -102,9 +100,18 @@ func (r *Reconciler) observe(ctx context.Context, p *v1alpha1.OptimizationPipeli
 
 // child is a Job with its pods. After the API server was away the cache may have Jobs again long before it has pods: of a Job that is
 // over and whose outcome no pod of the cache tells, the pods are asked for. That costs a call once, as the outcome is then recorded.
-func (r *Reconciler) child(ctx context.Context, p *v1alpha1.OptimizationPipeline, job *batchv1.Job, reader *child, from origin) (child, error) {
+func (r *Reconciler) child(ctx context.Context, p *v1alpha1.OptimizationPipeline, job *batchv1.Job, followers []child, from origin) (child, error) {
 	r.created.forget(client.ObjectKeyFromObject(job))
-	c := child{job: job, ran: ranSince(p, job), reader: reader}
+	c := child{job: job, ran: ranSince(p, job)}
+	for i := range followers {
+		switch f := &followers[i]; {
+		case f.follows() != job.Name:
+		case f.reads():
+			c.reader = f
+		default:
+			c.measurers = append(c.measurers, *f)
+		}
+	}
 	var err error
 	if from == cached {
 		c.pods, err = podsOf(ctx, r.Client, job, client.MatchingFields{ownerIndex: string(job.UID)})
@@ -112,16 +119,50 @@ func (r *Reconciler) child(ctx context.Context, p *v1alpha1.OptimizationPipeline
 	if err == nil && (from == live || c.unexplained() && c.reader == nil && !recorded(p, c)) {
 		c.pods, err = podsOf(ctx, r.Live, job, client.MatchingLabels{batchv1.ControllerUidLabel: string(job.UID)})
 	}
-	if err == nil && c.reader == nil && c.readable() {
-		name := readerName(p, c.stage(), job.Annotations[InputHashAnnotation], c.attempt())
-		now := r.Clock.Now()
-		if r.created.recent(types.NamespacedName{Namespace: job.Namespace, Name: name}, now) { // the cache will have it
-			c.reader = &child{job: &batchv1.Job{ObjectMeta: metav1.ObjectMeta{
-				Namespace: job.Namespace, Name: name, Labels: with(job.Labels, map[string]string{ReaderLabel: job.Name}), CreationTimestamp: metav1.NewTime(now),
-			}}}
-		}
+	if err == nil && c.follows() == "" {
+		r.justMade(p, &c)
 	}
 	return c, err
+}
+
+// justMade adds to a stage's Job the one that was just created to follow it, which the cache will have.
+func (r *Reconciler) justMade(p *v1alpha1.OptimizationPipeline, c *child) {
+	next, lacks := c.lacks()
+	if !lacks {
+		return
+	}
+	name, now := next.name(p, c.stage(), c.job.Annotations[InputHashAnnotation], c.attempt()), r.Clock.Now()
+	if !r.created.recent(types.NamespacedName{Namespace: c.job.Namespace, Name: name}, now) {
+		return
+	}
+	made := child{job: &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Namespace: c.job.Namespace, Name: name, CreationTimestamp: metav1.NewTime(now)}}}
+	at := c
+	if next.job != c.job.Name {
+		at = c.measurer(next.measures)
+	}
+	if next.reads {
+		made.job.Labels = with(c.job.Labels, map[string]string{ReaderLabel: next.job})
+		at.reader = &made
+		return
+	}
+	made.job.Labels = with(c.job.Labels, map[string]string{MeasuresLabel: next.job, MeasurementLabel: next.measures})
+	c.measurers = append(c.measurers, made)
+}
+
+// byOrder are Jobs in the order in which they have to be known: those that read, those that measure, those of stages.
+func byOrder(jobs []batchv1.Job) [3][]*batchv1.Job {
+	var out [3][]*batchv1.Job
+	for i := range jobs {
+		at := 2
+		switch c := (child{job: &jobs[i]}); {
+		case c.reads():
+			at = 0
+		case c.measures() != "":
+			at = 1
+		}
+		out[at] = append(out[at], &jobs[i])
+	}
+	return out
 }
 
 // ranSince is since when the status has a Job run, nil where it does not.
@@ -132,13 +173,12 @@ func ranSince(p *v1alpha1.OptimizationPipeline, job *batchv1.Job) *metav1.Time {
 	return nil
 }
 
-// all are the Jobs, with those that read results.
+// all are the Jobs, with those that follow others.
 func (o *observation) all() []child {
-	var out []child
+	out := slices.Concat(o.children, o.followers)
 	for _, c := range o.children {
-		out = append(out, c)
-		if c.reader != nil {
-			out = append(out, *c.reader)
+		for _, f := range c.unseen() {
+			out = append(out, f)
 		}
 	}
 	return out
@@ -167,7 +207,7 @@ func podsOf(ctx context.Context, from client.Reader, job *batchv1.Job, match cli
 func recorded(p *v1alpha1.OptimizationPipeline, c child) bool {
 	s := stageStatus(&p.Status, c.stage())
 	over := s.State == v1alpha1.StageCompleted || s.State == v1alpha1.StageFailed
-	return c.attempt() < s.Attempt || over && s.Job == c.job.Name
+	return c.attempt() < s.Attempt || over && c.is(s.Job)
 }
 
 // missing accounts for a stage's Job that the status says is under way and that the cache does not have.
@@ -192,7 +232,7 @@ func (r *Reconciler) missing(ctx context.Context, p *v1alpha1.OptimizationPipeli
 	case err != nil:
 		return fmt.Errorf("look for Job %s: %w", s.Job, err)
 	case metav1.IsControlledBy(&job, p):
-		c, err := r.child(ctx, p, &job, nil, live)
+		c, err := r.child(ctx, p, &job, o.followers, live)
 		if err != nil {
 			return err
 		}
@@ -256,6 +296,10 @@ func (o *observation) apply(facts *walk.Facts, p *v1alpha1.OptimizationPipeline,
 		return
 	}
 	fact := c.leave(c.fact(), p.Spec.RunPolicy.NodeLost(), now)
+	if _, name, m := c.awaited(); name != "" && m == nil && c.of(p.Generation, rerun) && !p.Spec.MeasuresInJob(name) {
+		fact = walk.Fact{State: v1alpha1.StageFailed, Attempt: c.attempt(), InputHash: fact.InputHash, Job: c.job.Name, Retry: true, Ended: ptr.To(metav1.NewTime(now)), Reason: reasonBadOutcome,
+			Message: "it awaits a measurement that has no Job of its own"}
+	}
 	unknown := fact.State == v1alpha1.StageCompleted || fact.State == ""
 	if unknown && known.LastFailure != nil && c.attempt() <= known.LastFailure.Attempt {
 		return // what it made is not in the store any more, or could not be read

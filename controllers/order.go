@@ -16,13 +16,13 @@ type ticket struct {
 	exempt   bool      // a queue counts it
 	claims   []string  // it mounts and may not share
 	woken    bool      // its pipeline was, and is about to ask again
-	reads    bool      // what an attempt left in the store, instead of starting one
+	follows  bool      // an attempt that it ends, instead of starting one
 }
 
 // urgency puts what ends a walk, and what ends a step, before what begins another, within a priority.
 func (t ticket) urgency(o ticket) int {
 	begins := func(t ticket) int {
-		if t.stage == publishStage || t.reads {
+		if t.stage == publishStage || t.follows {
 			return 0
 		}
 		return 1

@@ -104,7 +104,7 @@ func noSecrets(image string) error {
 }
 
 func hasSecrets(spec *v1alpha1.OptimizationPipelineSpec) bool {
-	return len(mountsOf(spec, "", false).secrets) > 0
+	return len(mountsOf(spec, "", following{}).secrets) > 0
 }
 
 // template checks one pod template.

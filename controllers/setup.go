@@ -163,7 +163,7 @@ func slimMeta(o metav1.Object) metav1.ObjectMeta {
 		Name: o.GetName(), Namespace: o.GetNamespace(), UID: o.GetUID(), ResourceVersion: o.GetResourceVersion(), OwnerReferences: o.GetOwnerReferences(),
 		CreationTimestamp: o.GetCreationTimestamp(), DeletionTimestamp: o.GetDeletionTimestamp(), Labels: map[string]string{}, Annotations: map[string]string{},
 	}
-	for _, key := range []string{PipelineLabel, StageLabel, AttemptLabel, QueueLabel, PriorityLabel, ReaderLabel} {
+	for _, key := range []string{PipelineLabel, StageLabel, AttemptLabel, QueueLabel, PriorityLabel, ReaderLabel, MeasuresLabel, MeasurementLabel} {
 		if value, ok := o.GetLabels()[key]; ok {
 			out.Labels[key] = value
 		}

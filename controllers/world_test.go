@@ -312,6 +312,12 @@ func (w *world) outcome(order *stage.Order) string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	o := w.store[order.InputHash]
+	awaits := ""
+	if own := inJobs(&order.Spec); o == nil && order.Stage != walk.Publish && len(own) > 0 {
+		if i := slices.Index(own, order.Measure) + 1; i < len(own) { // of a stage's own Job -1
+			awaits = own[i]
+		}
+	}
 	if o == nil || order.Stage == walk.Publish {
 		w.computed[order.InputHash]++
 		o = &stage.Outcome{InputHash: order.InputHash}
@@ -338,9 +344,12 @@ func (w *world) outcome(order *stage.Order) string {
 		}
 		stored := *o
 		stored.Reused = true
-		w.store[order.InputHash] = &stored
+		if awaits == "" {
+			w.store[order.InputHash] = &stored
+		}
 	}
 	answer := *o
+	answer.Awaits = awaits
 	answer.Stage = order.Stage
 	switch {
 	case order.Stage == walk.Publish:
@@ -353,6 +362,17 @@ func (w *world) outcome(order *stage.Order) string {
 		w.t.Error(err)
 	}
 	return string(data)
+}
+
+// inJobs are the measurements that have Jobs of their own.
+func inJobs(spec *v1alpha1.OptimizationPipelineSpec) []string {
+	var out []string
+	for _, m := range spec.Measurements {
+		if m.Job != nil {
+			out = append(out, m.Name)
+		}
+	}
+	return out
 }
 
 // home is where a pipeline publishes.

@@ -1,5 +1,7 @@
 package v1alpha1
 
+import corev1 "k8s.io/api/core/v1"
+
 // Measurement is a program that measures a leaf where only it can: a compiler's estimate, a board. It is run once a leaf, with the path of
 // the leaf's file as its last argument, and prints one JSON object: {"metrics": {"npu_cycles": 123}}, with a finite number for every metric
 // that it is to give, or null where the leaf has none. Nothing else is on its standard output; what it says on standard error is for people.
@@ -21,11 +23,15 @@ type Measurement struct {
 	// +kubebuilder:validation:items:MaxLength=1024
 	Command []string `json:"command,omitempty"`
 	// image that has the command, by its digest, so that values are of one image for good. Needed in a cluster, where a container of it runs
-	// beside the stage's, as no root and without secrets, claims or a token; `espalier run` does not look at it.
+	// beside the stage's, or in a Job of its own, as no root and without secrets, claims or a token; `espalier run` does not look at it.
 	// +optional
 	// +kubebuilder:validation:MaxLength=1024
 	// +kubebuilder:validation:XValidation:rule="self.matches('^[^@ ]+@sha256:[0-9a-f]{64}$')",message="name the image by its digest, such as registry.example.com/vela@sha256:0123…"
 	Image string `json:"image,omitempty"`
+	// job has a cluster measure in a Job of its own, on nodes that the stages need not run on: one with a board, or where a compiler is
+	// licensed. {} is any node. Default: beside the stage.
+	// +optional
+	Job *MeasurementJob `json:"job,omitempty"`
 	// unit of the metric, for people.
 	// +optional
 	// +kubebuilder:validation:MaxLength=16
@@ -49,6 +55,22 @@ type Measurement struct {
 	Retries *int32 `json:"retries,omitempty"`
 }
 
+// MeasurementJob says where a measurement's own Job runs, and with what. The rest of its pod is as that of the stage whose leaf it measures.
+type MeasurementJob struct {
+	// nodeSelector of the pod. Default: any node that the stage runner's image runs on, of linux on amd64 or arm64.
+	// +optional
+	// +kubebuilder:validation:MaxProperties=32
+	NodeSelector map[string]string `json:"nodeSelector,omitempty"`
+	// tolerations of the pod, as kubectl explain pod.spec.tolerations says.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=32
+	Tolerations []corev1.Toleration `json:"tolerations,omitempty"`
+	// resources of the measurement's container, such as the one by which a device plugin hands out a board. Default: what stages have.
+	// +optional
+	Resources corev1.ResourceRequirements `json:"resources,omitempty,omitzero"`
+}
+
 // MeasuredMetric is a metric that a measurement gives.
 type MeasuredMetric struct {
 	// name of the metric, for constraints and selection.objective.
@@ -67,6 +89,22 @@ const (
 	DefaultMeasurementTimeout = 600
 	DefaultMeasurementRetries = 1
 )
+
+// Measurement is the measurement of a name, nil where there is none.
+func (s *OptimizationPipelineSpec) Measurement(name string) *Measurement {
+	for i := range s.Measurements {
+		if s.Measurements[i].Name == name {
+			return &s.Measurements[i]
+		}
+	}
+	return nil
+}
+
+// MeasuresInJob reports whether a measurement has a Job of its own.
+func (s *OptimizationPipelineSpec) MeasuresInJob(name string) bool {
+	m := s.Measurement(name)
+	return m != nil && m.Job != nil
+}
 
 // Gives are the metrics that the measurement gives.
 func (m *Measurement) Gives() []MeasuredMetric {

@@ -248,7 +248,7 @@ func TestEveryPatternOfTheSchemaIsSaidInWords(t *testing.T) {
 
 // embedded reports whether a path is within a type of Kubernetes's own.
 func embedded(path string) bool {
-	for _, name := range []string{".template.resources", ".template.affinity", ".template.tolerations", ".cacheSizeLimit", "status.conditions"} {
+	for _, name := range []string{".template.resources", ".template.affinity", ".template.tolerations", ".job.resources", ".job.tolerations", ".cacheSizeLimit", "status.conditions"} {
 		if strings.Contains(path, name) {
 			return true
 		}

@@ -135,7 +135,7 @@ func (j *Job) stage(ctx context.Context, order *Order, sources *Sources, store *
 	progress := &progressLog{log: log}
 	runner := &Runner{
 		Spec: &order.Spec, Store: store, Pinned: order.Pinned, Workers: j.Workers, ReadOnly: j.ReadOnly, Progress: progress.tell,
-		Measure:         j.Measure,
+		Measure: j.Measure, Elsewhere: true, Measures: order.Measure,
 		CheckpointEvery: j.CheckpointEvery, Grace: order.grace() * 4 / 5,
 		Warn: func(_ string, err error) { log.Warn("goes on", "error", err.Error()) }, Say: log.Info, Guard: j.Guard,
 	}
@@ -159,6 +159,10 @@ func (j *Job) stage(ctx context.Context, order *Order, sources *Sources, store *
 		}
 	}()
 	result, hash, reused, err := runner.Run(ctx, order.Stage, order.Parent)
+	var awaits *awaitsError
+	if errors.As(err, &awaits) {
+		result, outcome.Awaits, err = awaits.result, awaits.measurement, nil
+	}
 	if err != nil {
 		return err
 	}

@@ -37,7 +37,11 @@ func (r *Runner) programs() ([]string, error) {
 // measured has a stage's leaf measured, which is made first if it is not there, and commits the result with what that gave.
 func (r *Runner) measured(ctx context.Context, s settings, trained, hash, parent string, programs []string) (*Result, error) {
 	result, err := r.committed(ctx, s, trained)
-	if errors.Is(err, artifact.ErrNotFound) {
+	switch {
+	case !errors.Is(err, artifact.ErrNotFound):
+	case r.readsOnly():
+		err = fault.As(fault.Storage, fmt.Errorf("%w: %w", errNoResult, err))
+	default:
 		result, err = r.trained(ctx, s, trained, parent)
 	}
 	if err != nil {
@@ -47,16 +51,17 @@ func (r *Runner) measured(ctx context.Context, s settings, trained, hash, parent
 	if err != nil {
 		return nil, fault.As(fault.Storage, err)
 	}
-	var given []v1alpha1.MetricValue
-	for i := range r.Spec.Measurements {
-		values, err := r.valuesOf(ctx, &r.Spec.Measurements[i], programs[i], result.Leaf, leaf)
-		if err != nil {
+	values := make([][]v1alpha1.MetricValue, len(r.Spec.Measurements))
+	for _, i := range r.hereFirst() {
+		if values[i], err = r.valuesOf(ctx, &r.Spec.Measurements[i], programs[i], result, leaf); err != nil {
 			return nil, err
 		}
-		given = append(given, values...)
+	}
+	if r.ReadOnly {
+		return nil, fault.As(fault.Storage, errNoResult)
 	}
 	with := *result
-	with.Metrics = joined(result.Metrics, given, r.Spec.Constraints)
+	with.Metrics = joined(result.Metrics, slices.Concat(values...), r.Spec.Constraints)
 	committed, err := artifact.PutResult(ctx, r.Store, hash, &with)
 	if err != nil {
 		return nil, fault.As(fault.Storage, err)
@@ -65,14 +70,48 @@ func (r *Runner) measured(ctx context.Context, s settings, trained, hash, parent
 	return committed, nil
 }
 
+// hereFirst are the indices of the measurements, those that are made here first.
+func (r *Runner) hereFirst() []int {
+	var here, elsewhere []int
+	for i := range r.Spec.Measurements {
+		if r.here(&r.Spec.Measurements[i]) {
+			here = append(here, i)
+		} else {
+			elsewhere = append(elsewhere, i)
+		}
+	}
+	return append(here, elsewhere...)
+}
+
+// here reports whether a measurement's program can be run here.
+func (r *Runner) here(m *v1alpha1.Measurement) bool {
+	switch {
+	case r.ReadOnly:
+		return false
+	case r.Measures != "":
+		return m.Name == r.Measures
+	}
+	return !r.Elsewhere || m.Job == nil
+}
+
+// awaitsError says that a stage is over but for a measurement, which is made of its leaf in a Job of its own.
+type awaitsError struct {
+	measurement string
+	result      *Result
+}
+
+func (e *awaitsError) Error() string {
+	return "measurement " + e.measurement + " is made in a Job of its own, and was not yet"
+}
+
 // given is what a measurement gave of a leaf, in the store.
 type given struct {
 	Metrics []v1alpha1.MetricValue `json:"metrics"`
 }
 
 // valuesOf is what a measurement gives of a leaf: what the store has, or else what its program says now.
-func (r *Runner) valuesOf(ctx context.Context, m *v1alpha1.Measurement, program, digest string, leaf []byte) ([]v1alpha1.MetricValue, error) {
-	hash, err := walk.MeasurementHash(digest, m, program)
+func (r *Runner) valuesOf(ctx context.Context, m *v1alpha1.Measurement, program string, result *Result, leaf []byte) ([]v1alpha1.MetricValue, error) {
+	hash, err := walk.MeasurementHash(result.Leaf, m, program)
 	if err != nil {
 		return nil, err
 	}
@@ -80,8 +119,14 @@ func (r *Runner) valuesOf(ctx context.Context, m *v1alpha1.Measurement, program,
 	if err == nil {
 		return known.Metrics, nil
 	}
-	if !errors.Is(err, artifact.ErrNotFound) {
+	switch {
+	case !errors.Is(err, artifact.ErrNotFound):
 		return nil, fault.As(fault.Storage, err)
+	case r.here(m):
+	case m.Job != nil:
+		return nil, &awaitsError{m.Name, result}
+	default:
+		return nil, fault.As(fault.Storage, fmt.Errorf("%w: what measurement %s gave is missing: %w", errNoResult, m.Name, err))
 	}
 	values, err := measurement.Measure(ctx, r.Measure, m, leaf)
 	if err != nil {

@@ -55,6 +55,8 @@ type Order struct {
 	// First says that the pipeline has published nothing yet: what the baseline finds in its place is an earlier pipeline's, whose leaf it
 	// withdraws.
 	First bool `json:"first,omitempty"`
+	// Measure names the measurement that this Job is for: the stage's result is in the store, and its leaf is measured. Empty: a stage's Job.
+	Measure string `json:"measure,omitempty"`
 	// Spec is the pipeline's. Template and the like are left out.
 	Spec v1alpha1.OptimizationPipelineSpec `json:"spec"`
 	// CacheBytes bounds what is fetched; 0: no bound.
@@ -106,6 +108,8 @@ type Outcome struct {
 	LearningRate string `json:"learningRate,omitempty"`
 	// Epochs are those that it trained, where the validation loss decided how many.
 	Epochs int32 `json:"epochs,omitempty"`
+	// Awaits names a measurement that has to be made of the leaf in a Job of its own before the stage is over.
+	Awaits string `json:"awaits,omitempty"`
 	// Baseline is what the baseline pinned and measured.
 	Baseline *v1alpha1.Baseline `json:"baseline,omitempty"`
 	// Lost are the stages, with their attempts, whose results publish did not find in the store.

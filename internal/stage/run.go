@@ -36,6 +36,10 @@ type Runner struct {
 	ReadOnly bool
 	// Measure runs the programs of spec.measurements; nil where there are none.
 	Measure measurement.Runner
+	// Elsewhere has measurements with a Job of their own made there: a stage that needs one is not over, which is an *awaitsError.
+	Elsewhere bool
+	// Measures names the measurement that is made here, of a leaf that is in the store, and nothing else is; "": stages are run.
+	Measures string
 	// Progress is told how far a stage's training has come.
 	Progress func(stage string, p train.Progress)
 	// Warn, if set, is told of what went wrong and does not matter.
@@ -80,7 +84,7 @@ func (r *Runner) Run(ctx context.Context, name, parent string) (result *Result, 
 		return result, hash, true, nil
 	case err != nil && !errors.Is(err, artifact.ErrNotFound):
 		return nil, hash, false, err
-	case r.ReadOnly:
+	case r.ReadOnly && hash == trained:
 		return nil, hash, false, fault.As(fault.Storage, fmt.Errorf("%w: %w", errNoResult, err))
 	case s.searches(): // what it tried before is in the store
 		result, reused, err = r.search(ctx, hash)
@@ -102,7 +106,7 @@ func (r *Runner) committed(ctx context.Context, s settings, hash string) (*Resul
 	if err != nil {
 		return nil, fault.As(fault.Storage, err)
 	}
-	if result.Stage = s.name; r.ReadOnly || s.searches() {
+	if result.Stage = s.name; r.readsOnly() || s.searches() {
 		return result, nil
 	}
 	return result, r.timed(ctx, result)
@@ -115,6 +119,9 @@ func (r *Runner) trained(ctx context.Context, s settings, hash, parent string) (
 	}
 	return r.compute(ctx, s, hash, parent)
 }
+
+// readsOnly reports whether stages are not run here.
+func (r *Runner) readsOnly() bool { return r.ReadOnly || r.Measures != "" }
 
 // errNoResult says that there is nothing to read.
 var errNoResult = errors.New("the store does not have the stage's result")

@@ -56,6 +56,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.MeasuredMetricApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("Measurement"):
 		return &apiv1alpha1.MeasurementApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("MeasurementJob"):
+		return &apiv1alpha1.MeasurementJobApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("MetricInterval"):
 		return &apiv1alpha1.MetricIntervalApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("MetricValue"):

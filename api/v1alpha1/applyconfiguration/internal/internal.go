@@ -371,6 +371,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: image
       type:
         scalar: string
+    - name: job
+      type:
+        namedType: dev.espalier.espalier.api.v1alpha1.MeasurementJob
     - name: metrics
       type:
         list:
@@ -391,6 +394,23 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: unit
       type:
         scalar: string
+- name: dev.espalier.espalier.api.v1alpha1.MeasurementJob
+  map:
+    fields:
+    - name: nodeSelector
+      type:
+        map:
+          elementType:
+            scalar: string
+    - name: resources
+      type:
+        namedType: io.k8s.api.core.v1.ResourceRequirements
+    - name: tolerations
+      type:
+        list:
+          elementType:
+            namedType: io.k8s.api.core.v1.Toleration
+          elementRelationship: atomic
 - name: dev.espalier.espalier.api.v1alpha1.Metric
   scalar: string
 - name: dev.espalier.espalier.api.v1alpha1.MetricInterval

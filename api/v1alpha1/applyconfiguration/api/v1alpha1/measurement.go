@@ -17,8 +17,11 @@ type MeasurementApplyConfiguration struct {
 	// told to by --allow-commands; in a cluster it is of the image, and starts in the image's working directory.
 	Command []string `json:"command,omitempty"`
 	// image that has the command, by its digest, so that values are of one image for good. Needed in a cluster, where a container of it runs
-	// beside the stage's, as no root and without secrets, claims or a token; `espalier run` does not look at it.
+	// beside the stage's, or in a Job of its own, as no root and without secrets, claims or a token; `espalier run` does not look at it.
 	Image *string `json:"image,omitempty"`
+	// job has a cluster measure in a Job of its own, on nodes that the stages need not run on: one with a board, or where a compiler is
+	// licensed. {} is any node. Default: beside the stage.
+	Job *MeasurementJobApplyConfiguration `json:"job,omitempty"`
 	// unit of the metric, for people.
 	Unit *string `json:"unit,omitempty"`
 	// metrics that it gives. Default: one, of the measurement's name.
@@ -58,6 +61,14 @@ func (b *MeasurementApplyConfiguration) WithCommand(values ...string) *Measureme
 // If called multiple times, the Image field is set to the value of the last call.
 func (b *MeasurementApplyConfiguration) WithImage(value string) *MeasurementApplyConfiguration {
 	b.Image = &value
+	return b
+}
+
+// WithJob sets the Job field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Job field is set to the value of the last call.
+func (b *MeasurementApplyConfiguration) WithJob(value *MeasurementJobApplyConfiguration) *MeasurementApplyConfiguration {
+	b.Job = value
 	return b
 }
 
