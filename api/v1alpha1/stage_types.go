@@ -212,6 +212,9 @@ type Quantize struct {
 	// reconstruct rounds weights by the error of their layer's output, before training. Default: the pipeline's.
 	// +optional
 	Reconstruct *bool `json:"reconstruct,omitempty"`
+	// equalize scales channels against each other, before training. Default: the pipeline's.
+	// +optional
+	Equalize *bool `json:"equalize,omitempty"`
 	// activations to train with: Int8, or Int16 with weights of 8 bits (16x8). Default: the pipeline's.
 	// +optional
 	// +kubebuilder:validation:Enum=Int8;Int16

@@ -367,6 +367,11 @@ func (in *LeafOptions) DeepCopyInto(out *LeafOptions) {
 		*out = new(bool)
 		**out = **in
 	}
+	if in.Equalize != nil {
+		in, out := &in.Equalize, &out.Equalize
+		*out = new(bool)
+		**out = **in
+	}
 	if in.Rules != nil {
 		in, out := &in.Rules, &out.Rules
 		*out = make([]LeafRule, len(*in))
@@ -1005,6 +1010,11 @@ func (in *Quantize) DeepCopyInto(out *Quantize) {
 	}
 	if in.Reconstruct != nil {
 		in, out := &in.Reconstruct, &out.Reconstruct
+		*out = new(bool)
+		**out = **in
+	}
+	if in.Equalize != nil {
+		in, out := &in.Equalize, &out.Equalize
 		*out = new(bool)
 		**out = **in
 	}

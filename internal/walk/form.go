@@ -25,6 +25,7 @@ var assumed = map[string]string{
 	"quantize.preserve":               `"Auto"`,
 	"quantize.inputOutput":            `"Int8"`,
 	"quantize.reconstruct":            `false`,
+	"quantize.equalize":               `false`,
 	"quantize.encode":                 `"None"`,
 	"quantize.calibration":            `{}`,
 	"quantize.calibration.method":     `"MinMax"`,
@@ -34,6 +35,7 @@ var assumed = map[string]string{
 	"dataset.preprocessing.audio.gainControl": `true`,
 
 	"leaf.reconstruct":            `false`,
+	"leaf.equalize":               `false`,
 	"leaf.encode":                 `"None"`,
 	"leaf.calibration":            `{}`,
 	"leaf.calibration.method":     `"MinMax"`,

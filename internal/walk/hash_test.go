@@ -119,6 +119,8 @@ func TestHashesOfLeafOptions(t *testing.T) {
 		"what the stage overrides":  {chain(own, leaf(v1alpha1.LeafOptions{KeepFloat: []string{"b"}})), false, true, false},
 		"what it leaves alone":      {chain(own, leaf(v1alpha1.LeafOptions{PerTensorDense: ptr(true)})), false, false, false},
 		"other integers":            {chain(own, leaf(v1alpha1.LeafOptions{Reconstruct: ptr(true)})), false, false, false},
+		"equalized":                 {chain(own, leaf(v1alpha1.LeafOptions{Equalize: ptr(true)})), false, false, false},
+		"not equalized":             {chain(own, leaf(v1alpha1.LeafOptions{Equalize: ptr(false)})), true, true, true},
 		"what it says already":      {chain(leaf(v1alpha1.LeafOptions{InputOutput: "Float32", KeepFloat: []string{"a*"}})), false, true, false},
 		"int16":                     {chain(own, leaf(v1alpha1.LeafOptions{Activations: "Int16"})), false, false, false},
 		"a layer of int16":          {chain(own, leaf(v1alpha1.LeafOptions{Rules: []v1alpha1.LeafRule{{Layers: "a", Activations: "Int16"}}})), false, false, false},

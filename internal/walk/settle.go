@@ -137,7 +137,7 @@ func (w *walk) beyondTrials(s Shortfall) string {
 
 // leafForm is what decides a leaf's size: all options but how ranges and integers are found.
 func leafForm(o v1alpha1.LeafOptions) v1alpha1.LeafOptions {
-	o.Calibration, o.Reconstruct = v1alpha1.Calibration{}, nil
+	o.Calibration, o.Reconstruct, o.Equalize = v1alpha1.Calibration{}, nil, nil
 	return o.Defaulted()
 }
 

@@ -241,10 +241,6 @@ func (w *Work) cut(s *channel.Structure, cuts channel.Cuts) error {
 	if err != nil {
 		return err
 	}
-	fresh, err := w.run.open(n)
-	if err != nil {
-		return err
-	}
 	for _, k := range w.Kernels {
 		if c := cuts[k.Tensor]; len(c) > 0 {
 			w.Note("weights %q: %v, now %v", k.Name, k.Shape, channel.Shape(k.Shape, c))
@@ -259,8 +255,7 @@ func (w *Work) cut(s *channel.Structure, cuts channel.Cuts) error {
 		return err
 	}
 	w.Note("multiplications: %d, now %d (%.1f %%)", before, after, 100*float64(after)/float64(max(1, before)))
-	w.Kernels, w.Tensors, w.network, w.net = fresh.Kernels, fresh.Tensors, fresh.network, fresh.net
-	return nil
+	return w.reopen(n)
 }
 
 func multiplications(m *tflite.Model) (int64, error) {

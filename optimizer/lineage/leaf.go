@@ -85,6 +85,8 @@ type LeafOptions struct {
 	Samples        int // of the training split to calibrate on; 0: DefaultSamples
 	// Reconstruct rounds weights by the error of their layer's output, and sets biases to what makes up for it.
 	Reconstruct bool
+	// Equalize scales channels first, such that their quantization leaves the least error in the outputs (package equalize).
+	Equalize bool
 	// Encode has weights lie encoded in the file, where it gets smaller, for TFLM's DECODE operator.
 	Encode Encoding
 	// Target is the device that leaves are for; nil: any. Operators of which it has a kernel for floats only stay float, and all weights have
@@ -132,6 +134,9 @@ func (o LeafOptions) String() string {
 	}
 	if o.Calibration.Method != quantize.MinMax {
 		words = append(words, fmt.Sprintf("calibrated by %s", o.Calibration.Method))
+	}
+	if o.Equalize {
+		words = append(words, "channels equalized")
 	}
 	if o.Reconstruct {
 		words = append(words, "reconstructed layer by layer")
@@ -361,9 +366,9 @@ func axisOf(n *Network, tensor int) int {
 	return 0
 }
 
-// reconstruct is quantized with integers and biases by the error of layers' outputs. The outcome's network stays as it is.
-func (r *Run) reconstruct(ctx context.Context, out *Outcome) (*Network, error) {
-	w, err := r.open(out.Network)
+// reconstruct is quantized with integers and biases by the error of layers' outputs. The network stays as it is; notes go to the outcome.
+func (r *Run) reconstruct(ctx context.Context, n *Network, out *Outcome) (*Network, error) {
+	w, err := r.open(n)
 	if err != nil {
 		return nil, err
 	}
@@ -382,8 +387,16 @@ func (r *Run) reconstruct(ctx context.Context, out *Outcome) (*Network, error) {
 // measures how far it is from the float network.
 func (r *Run) leaf(ctx context.Context, out *Outcome) (err error) {
 	n := out.Network
+	if n.final == nil && r.Leaf.Equalize {
+		var note string
+		if n, note, err = r.equalize(ctx, n); err != nil {
+			return err
+		}
+		out.Notes = append(out.Notes, note)
+	}
+	before := n.model // with the channels that the leaf has
 	if n.final == nil && r.Leaf.Reconstruct {
-		if n, err = r.reconstruct(ctx, out); err != nil {
+		if n, err = r.reconstruct(ctx, n, out); err != nil {
 			return err
 		}
 	}
@@ -429,7 +442,7 @@ func (r *Run) leaf(ctx context.Context, out *Outcome) (err error) {
 	if out.Verification, err = leaf.Verify(ctx, emitted.Model, checks); err != nil {
 		return wrap("the emitted leaf does not agree with the network", err)
 	}
-	if out.SNR, err = leaf.SNR(ctx, out.Network.model, q.plan, emitted, r.feed(checked), min(snrSamples, len(checked))); err != nil {
+	if out.SNR, err = leaf.SNR(ctx, before, q.plan, emitted, r.feed(checked), min(snrSamples, len(checked))); err != nil {
 		return err
 	}
 	if n.from.stream != nil {

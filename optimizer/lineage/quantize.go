@@ -29,6 +29,11 @@ func (Quantize) Check(*Network) error { return nil }
 
 // Apply makes the network.
 func (q Quantize) Apply(ctx context.Context, n *Network, w *Work) (*Network, error) {
+	if w.run.Leaf.Equalize {
+		if err := w.equalize(ctx); err != nil {
+			return nil, err
+		}
+	}
 	if q.Free {
 		if err := w.forget(); err != nil {
 			return nil, err
@@ -42,6 +47,16 @@ func (q Quantize) Apply(ctx context.Context, n *Network, w *Work) (*Network, err
 		return nil, err
 	}
 	return w.quantized(plan, ranges)
+}
+
+// equalize goes on with the network that has its channels equalized.
+func (w *Work) equalize(ctx context.Context) error {
+	n, note, err := w.run.equalize(ctx, w.network)
+	if err != nil {
+		return err
+	}
+	w.Note("%s", note)
+	return w.reopen(n)
 }
 
 // quantize gives weights their integers and activations their ranges, and has the network compute with them.

@@ -80,6 +80,16 @@ func (r *Run) open(n *Network) (*Work, error) {
 	return w, nil
 }
 
+// reopen goes on with another network, whose weights are those that the work is on now.
+func (w *Work) reopen(n *Network) error {
+	fresh, err := w.run.open(n)
+	if err != nil {
+		return err
+	}
+	w.Kernels, w.Tensors, w.network, w.net = fresh.Kernels, fresh.Tensors, fresh.network, fresh.net
+	return nil
+}
+
 // Note records a decision for the report.
 func (w *Work) Note(format string, args ...any) {
 	w.notes = append(w.notes, fmt.Sprintf(format, args...))

@@ -308,6 +308,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: encode
       type:
         scalar: string
+    - name: equalize
+      type:
+        scalar: boolean
     - name: inputOutput
       type:
         scalar: string
@@ -809,6 +812,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: encode
       type:
         scalar: string
+    - name: equalize
+      type:
+        scalar: boolean
     - name: inputOutput
       type:
         scalar: string

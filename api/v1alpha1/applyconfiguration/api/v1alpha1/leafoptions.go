@@ -23,6 +23,10 @@ type LeafOptionsApplyConfiguration struct {
 	// reconstruct rounds weights by the error of their layer's output on up to 512 training samples without their labels, and sets
 	// biases to what makes up for it. Default false.
 	Reconstruct *bool `json:"reconstruct,omitempty"`
+	// equalize scales channels against each other before quantization, which changes the float network in nothing, such that the quantized
+	// outputs have the least error on up to 512 training samples without their labels. It helps where channels of one activation differ
+	// much in size, as behind depthwise convolutions. RELU6 stays. Default false.
+	Equalize *bool `json:"equalize,omitempty"`
 	// activations of leaves: Int8, or Int16 with weights of 8 bits (16x8), which is nearer to float and takes twice the memory of
 	// activations. Operators without an int16 kernel stay float. Default: as the model's, else Int8.
 	Activations *string `json:"activations,omitempty"`
@@ -83,6 +87,14 @@ func (b *LeafOptionsApplyConfiguration) WithKeepFloat(values ...string) *LeafOpt
 // If called multiple times, the Reconstruct field is set to the value of the last call.
 func (b *LeafOptionsApplyConfiguration) WithReconstruct(value bool) *LeafOptionsApplyConfiguration {
 	b.Reconstruct = &value
+	return b
+}
+
+// WithEqualize sets the Equalize field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Equalize field is set to the value of the last call.
+func (b *LeafOptionsApplyConfiguration) WithEqualize(value bool) *LeafOptionsApplyConfiguration {
+	b.Equalize = &value
 	return b
 }
 

@@ -23,6 +23,8 @@ type QuantizeApplyConfiguration struct {
 	KeepFloat []string `json:"keepFloat,omitempty"`
 	// reconstruct rounds weights by the error of their layer's output, before training. Default: the pipeline's.
 	Reconstruct *bool `json:"reconstruct,omitempty"`
+	// equalize scales channels against each other, before training. Default: the pipeline's.
+	Equalize *bool `json:"equalize,omitempty"`
 	// activations to train with: Int8, or Int16 with weights of 8 bits (16x8). Default: the pipeline's.
 	Activations *string `json:"activations,omitempty"`
 	// weights to train with: Int8, or Int4, which takes half the space. Default: the pipeline's.
@@ -94,6 +96,14 @@ func (b *QuantizeApplyConfiguration) WithKeepFloat(values ...string) *QuantizeAp
 // If called multiple times, the Reconstruct field is set to the value of the last call.
 func (b *QuantizeApplyConfiguration) WithReconstruct(value bool) *QuantizeApplyConfiguration {
 	b.Reconstruct = &value
+	return b
+}
+
+// WithEqualize sets the Equalize field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Equalize field is set to the value of the last call.
+func (b *QuantizeApplyConfiguration) WithEqualize(value bool) *QuantizeApplyConfiguration {
+	b.Equalize = &value
 	return b
 }
 

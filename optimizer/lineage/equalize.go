@@ -1,0 +1,244 @@
+package lineage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"sync"
+
+	"espalier.dev/espalier/optimizer/answer"
+	"espalier.dev/espalier/optimizer/equalize"
+	"espalier.dev/espalier/optimizer/exec/float"
+	"espalier.dev/espalier/optimizer/measure"
+	"espalier.dev/espalier/optimizer/panics"
+	"espalier.dev/espalier/optimizer/quantize"
+	"espalier.dev/espalier/optimizer/tflite"
+)
+
+// mixes are what equalization tries, beside leaving channels as they are.
+var mixes = []equalize.Mix{
+	{Activation: 1},
+	{Activation: 0.75, Reader: 0.25},
+	{Activation: 0.5, Reader: 0.5},
+	{Activation: 0.25, Reader: 0.75},
+	{Activation: 0.5},
+	{Maker: 0.5, Reader: 0.5},
+}
+
+const (
+	// equalizeSamples are those that every try is judged on, of a large network fewer, and at least leastTried.
+	equalizeSamples = 64
+	leastTried      = 16
+	// equalizeWork bounds the multiplications of all tries, a minute on two processors.
+	equalizeWork = 1e12
+	// better is the share of the error that a try has to save: less is chance.
+	better = 0.99
+	// exactly is the error, as a share of the outputs' squares, up to which two float networks are one.
+	exactly = 1e-8
+)
+
+// equalize returns the network with its channels scaled such that the leaf has the least error of the outputs, found by trying; the network
+// itself where nothing helps.
+func (r *Run) equalize(ctx context.Context, n *Network) (*Network, string, error) {
+	switch {
+	case n.Int8():
+		return n, "equalize does nothing here: the network is quantized already, and keeps its integers", nil
+	case n.from.stream != nil:
+		return n, "equalize does nothing here: the network keeps state, whose channels stay as they are", nil
+	}
+	e, err := r.newEqualization(ctx, n)
+	if err != nil {
+		return nil, "", wrap("equalize", err)
+	}
+	m, note, err := e.search(ctx)
+	if err != nil {
+		return nil, "", wrap("equalize", err)
+	}
+	if m == nil {
+		return n, note, nil
+	}
+	return n.next(m, n.ids, n.States(), n.cuts), note, nil
+}
+
+// equalization is a search for the factors of channels.
+type equalization struct {
+	r         *Run
+	n         *Network
+	structure *equalize.Structure
+	sizes     *equalize.Sizes
+	plan      *quantize.Plan
+	drawn     []int
+	outputs   []int       // tensors that are compared
+	wanted    [][]float32 // by sample, what they are
+	energy    float64
+}
+
+func (r *Run) newEqualization(ctx context.Context, n *Network) (*equalization, error) {
+	plan, err := r.plan(n)
+	if err != nil {
+		return nil, err
+	}
+	keep, single := map[int]bool{}, map[int]bool{}
+	for t, s := range n.States() {
+		keep[t] = s.Clustered()
+	}
+	for _, l := range plan.Layers {
+		single[l.Weight] = !l.PerChannel
+	}
+	e := &equalization{r: r, n: n, plan: plan, structure: equalize.Find(plan.Graph, keep), outputs: answer.LossTensors(r.Outputs, plan.Graph)}
+	drawn := r.draw(reconstructSamples)
+	if e.sizes, err = e.structure.Measure(ctx, n.model, single, r.feed(drawn), len(drawn)); err != nil {
+		return nil, err
+	}
+	tries := float64(len(mixes)*(1+e.structure.Classes())) * 3 * float64(measure.Multiplications(plan.Graph))
+	e.drawn = drawn[:min(len(drawn), max(leastTried, min(equalizeSamples, int(equalizeWork/max(tries, 1)))))]
+	net, err := float.Compile(n.model, 1)
+	if err != nil {
+		return nil, err
+	}
+	if e.wanted, err = e.answers(ctx, net); err != nil {
+		return nil, err
+	}
+	for _, values := range e.wanted {
+		for _, v := range values {
+			e.energy += float64(v) * float64(v)
+		}
+	}
+	return e, nil
+}
+
+// search tries mixes for all channels, then for each class by itself. The model is nil if none is better than the one that is.
+func (e *equalization) search(ctx context.Context) (*tflite.Model, string, error) {
+	const nothing = "equalize does nothing here: "
+	classes := e.structure.Classes()
+	if classes == 0 {
+		return nil, nothing + "no channel can be scaled without changing the network", nil
+	}
+	at := make([]equalize.Mix, classes)
+	_, start, err := e.try(ctx, at)
+	if err != nil {
+		return nil, "", err
+	}
+	var made *tflite.Model
+	least := start
+	attempt := func(tried []equalize.Mix) error {
+		m, noise, err := e.try(ctx, tried)
+		if err == nil && m != nil && noise < better*least {
+			made, least, at = m, noise, slices.Clone(tried)
+		}
+		return err
+	}
+	for _, mix := range mixes {
+		if err := attempt(slices.Repeat([]equalize.Mix{mix}, classes)); err != nil {
+			return nil, "", err
+		}
+	}
+	for class := range classes {
+		for _, mix := range append([]equalize.Mix{equalize.None}, mixes...) {
+			tried := slices.Clone(at)
+			if tried[class] = mix; mix == at[class] {
+				continue
+			}
+			if err := attempt(tried); err != nil {
+				return nil, "", err
+			}
+		}
+	}
+	if made == nil {
+		return nil, nothing + "no factors of the channels lower the error of the outputs", nil
+	}
+	scaled := 0
+	for _, f := range e.structure.Factors(e.sizes, at) {
+		if f != 1 {
+			scaled++
+		}
+	}
+	return made, fmt.Sprintf("channels equalized, %d of %d that can be scaled: outputs of the quantized network at %.1f dB, %.1f dB before", scaled, len(e.sizes.Most), e.decibel(least), e.decibel(start)), nil
+}
+
+func (e *equalization) decibel(noise float64) float64 {
+	return 10 * math.Log10(e.energy/max(noise, e.energy*1e-12, math.SmallestNonzeroFloat64))
+}
+
+// try makes the model with mixes by class and returns the squared error that its quantization leaves in the outputs; a nil model if its
+// float outputs are others.
+func (e *equalization) try(ctx context.Context, mixes []equalize.Mix) (*tflite.Model, float64, error) {
+	m, err := e.structure.Apply(e.n.model, e.structure.Factors(e.sizes, mixes))
+	if err != nil {
+		return nil, 0, err
+	}
+	net, err := float.Compile(m, 1)
+	if err != nil {
+		return nil, 0, err
+	}
+	if noise, err := e.noise(ctx, net); err != nil || !(noise <= exactly*e.energy) {
+		return nil, 0, err
+	}
+	statistics, err := quantize.Calibrate(ctx, net, e.plan, e.r.Leaf.Calibration, e.r.feed(e.drawn), len(e.drawn))
+	if err != nil {
+		return nil, 0, err
+	}
+	params := e.plan.Params(statistics.Ranges)
+	given, err := e.plan.Stored(m)
+	if err != nil {
+		return nil, 0, err
+	}
+	weights, _, err := e.plan.Integers(m, params, given)
+	if err != nil {
+		return nil, 0, err
+	}
+	simulation, err := e.plan.Simulate(m, params, weights, 1)
+	if err != nil {
+		return nil, 0, err
+	}
+	noise, err := e.noise(ctx, simulation)
+	return m, noise, err
+}
+
+// noise is the squared distance of a network's outputs from those that are wanted.
+func (e *equalization) noise(ctx context.Context, net *float.Network) (float64, error) {
+	answers, err := e.answers(ctx, net)
+	var sum float64
+	for i, values := range answers {
+		for k, v := range values {
+			d := float64(v) - float64(e.wanted[i][k])
+			sum += d * d
+		}
+	}
+	return sum, err
+}
+
+// answers are by sample the outputs of a network.
+func (e *equalization) answers(ctx context.Context, net *float.Network) ([][]float32, error) {
+	answers := make([][]float32, len(e.drawn))
+	feed := e.r.feed(e.drawn)
+	failed := make([]error, min(len(e.drawn), runners))
+	var group sync.WaitGroup
+	var lost panics.Relay
+	for l := range failed {
+		exec := net.NewForwardExec(e.outputs...)
+		group.Go(func() {
+			defer lost.Catch()
+			for i := l; i < len(answers) && failed[l] == nil; i += len(failed) {
+				if failed[l] = ctx.Err(); failed[l] != nil {
+					return
+				}
+				if failed[l] = feed.Batch(exec, i, 1); failed[l] != nil {
+					return
+				}
+				exec.Forward()
+				for _, t := range e.outputs {
+					answers[i] = append(answers[i], exec.Tensor(t)...)
+				}
+			}
+		})
+	}
+	group.Wait()
+	lost.Throw()
+	return answers, errors.Join(failed...)
+}
+
+// runners is how many executors run side by side.
+const runners = 4

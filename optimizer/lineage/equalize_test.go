@@ -1,0 +1,128 @@
+package lineage
+
+import (
+	"context"
+	"math"
+	"strings"
+	"testing"
+
+	"espalier.dev/espalier/optimizer/tflite"
+	"espalier.dev/espalier/optimizer/tflite/schema"
+	"espalier.dev/espalier/optimizer/tflite/tflitetest"
+)
+
+// uneven is a network whose first activation has channels that are up to a hundred times smaller than others, and count as much: a
+// depthwise convolution makes up for it.
+func uneven(act tflitetest.Act) *tflite.Model {
+	first, bias, second := gauss(1, 8*9*2, 0.3), gauss(7, 8, 0.1), gauss(4, 9*8, 0.4)
+	for c := range 8 {
+		by := float32(math.Pow(10, -2*float64(c)/7))
+		for i := range 18 {
+			first[c*18+i] *= by
+		}
+		bias[c] *= by
+		for i := range 9 {
+			second[i*8+c] /= by
+		}
+	}
+	b := tflitetest.New()
+	y := b.Conv("first", b.Input("x", 1, 6, 6, 2), first, bias, 8, 3, 3, 1, schema.PaddingSAME, act)
+	y = b.Depthwise("depthwise", y, second, gauss(5, 8, 0.1), 3, 3, 1, schema.PaddingSAME, tflitetest.ReLU)
+	b.Output(b.Softmax("softmax", b.Dense("dense", b.Flatten("flat", y), gauss(3, 4*6*6*8, 0.2), gauss(8, 4, 0.1), 4, tflitetest.None)))
+	return b.Model()
+}
+
+// decibels are those of the last layer of a network's leaf.
+func decibels(t *testing.T, run *Run, n *Network, equalize, reconstruct bool) (last float64, out *Outcome) {
+	t.Helper()
+	run.Leaf.Equalize, run.Leaf.Reconstruct = equalize, reconstruct
+	if err := run.describe(context.Background(), n); err != nil {
+		t.Fatal(err)
+	}
+	out = &Outcome{Network: n}
+	if err := run.leaf(context.Background(), out); err != nil {
+		t.Fatal(err)
+	}
+	for _, layer := range out.SNR {
+		if strings.HasPrefix(layer.Name, "dense") {
+			last = layer.Decibel
+		}
+	}
+	return last, out
+}
+
+func TestEqualizedLeavesAreNearerToTheNetwork(t *testing.T) {
+	for name, act := range map[string]tflitetest.Act{"RELU": tflitetest.ReLU, "RELU6": tflitetest.ReLU6} {
+		t.Run(name, func(t *testing.T) {
+			n := read(t, uneven(act))
+			run := untrained(n)
+			plain, _ := decibels(t, run, n, false, false)
+			both, _ := decibels(t, run, n, true, true)
+			equalized, out := decibels(t, run, n, true, false)
+			if equalized < plain+10 || both < plain+10 {
+				t.Errorf("%.1f dB, with reconstruct %.1f, %.1f without equalize", equalized, both, plain)
+			}
+			if said := strings.Join(out.Notes, "\n"); !strings.Contains(said, "channels equalized, 15 of 16") {
+				t.Errorf("notes: %s", said)
+			}
+		})
+	}
+}
+
+// On any network, float, pruned or clustered, the leaf passes its checks and keeps what the network is held to, and is hardly ever noisier;
+// an int8 network keeps its integers.
+func TestEqualizedLeavesKeepWhatTheyAreHeldTo(t *testing.T) {
+	for name, m := range networks() {
+		n := read(t, m)
+		run := untrained(n)
+		for _, before := range []Technique{nil, half, eight} {
+			from := n
+			if before != nil {
+				run.Leaf = LeafOptions{}
+				out, err := run.Apply(context.Background(), n, before)
+				if err != nil {
+					t.Fatalf("%s: %v", name, err)
+				}
+				from = out.Network
+			}
+			plain, _ := decibels(t, run, from, false, false)
+			equalized, out := decibels(t, run, from, true, false)
+			if equalized < plain-1 {
+				t.Errorf("%s: %.1f dB, %.1f without equalize", name, equalized, plain)
+			}
+			for at, state := range from.States() {
+				if got := out.Promises[at]; got.Pruned() != state.Pruned() || state.Clusters != got.Clusters {
+					t.Errorf("%s: tensor %d is promised %d zeros and %d clusters, held to %d and %d", name, at, got.Pruned(), got.Clusters, state.Pruned(), state.Clusters)
+				}
+			}
+		}
+	}
+	given := quantized8(t, read(t, networks()["convolution and dense"]), true)
+	run := untrained(given)
+	run.Leaf.Equalize = true
+	if made, note, err := run.equalize(context.Background(), given); err != nil || made != given || !strings.Contains(note, "keeps its integers") {
+		t.Errorf("an int8 network: %q, %v", note, err)
+	}
+}
+
+func TestAQuantizeStageStartsFromEqualizedChannels(t *testing.T) {
+	n := read(t, uneven(tflitetest.ReLU))
+	run := fast(n)
+	run.Leaf.Equalize, run.Leaf.Reconstruct = true, true
+	baseline, err := run.Baseline(context.Background(), n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	run.Training.Epochs = 0
+	stage, err := run.Apply(context.Background(), n, qat)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(marshal(t, baseline.Leaf)) != string(marshal(t, stage.Leaf)) {
+		t.Error("the baseline's leaf and that of a quantize stage without training differ")
+	}
+	run.Training.Epochs = 1
+	if _, err := run.Apply(context.Background(), n, qat); err != nil {
+		t.Error(err)
+	}
+}
