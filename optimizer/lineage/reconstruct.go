@@ -77,7 +77,7 @@ func unreconstructed(kernels []weight.Kernel, layers []*reconstruct.Layer, notes
 		told := func(note string) bool { return strings.Contains(note, strconv.Quote(k.Name)) }
 		done := func(l *reconstruct.Layer) bool { return l.Weight == k.Tensor }
 		if !slices.ContainsFunc(layers, done) && !slices.ContainsFunc(notes, told) {
-			out = append(out, fmt.Sprintf("weights %q are not of a convolution or fully connected layer with samples of its own, and are not reconstructed", k.Name))
+			out = append(out, fmt.Sprintf("weights %q are not of a convolution, transposed convolution or fully connected layer with samples of its own, and are not reconstructed", k.Name))
 		}
 	}
 	return out

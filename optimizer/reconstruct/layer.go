@@ -25,6 +25,7 @@ type Layer struct {
 	Outputs      int // of a group
 	Taps         int // weights of an output
 	depthwise    bool
+	data         int // the slot of the nodes' input
 }
 
 // Layers lists the layers of a graph whose weights can be reconstructed, in order of execution, and says of the others why they cannot.
@@ -71,10 +72,8 @@ func newLayer(g *ir.Graph, n *ir.Node) *Layer {
 		return nil
 	}
 	w := &g.Tensors[n.Inputs[1]]
-	if w.Const == nil || w.Type != schema.TensorTypeFLOAT32 || !g.Tensors[n.Inputs[0]].Batched {
-		return nil
-	}
 	l := &Layer{Name: w.Name, Weight: w.Index, Bias: None, Nodes: []int{n.Index}}
+	bias := 2
 	switch attr := n.Attr.(type) {
 	case ir.Conv:
 		if attr.Depthwise {
@@ -84,10 +83,15 @@ func newLayer(g *ir.Graph, n *ir.Node) *Layer {
 		}
 	case ir.FullyConnected:
 		l.Groups, l.Outputs, l.Taps = 1, attr.Out, attr.In
+	case ir.TransposeConv:
+		l.Groups, l.Outputs, l.Taps, l.data, bias = 1, w.Shape[0], w.Shape[1]*w.Shape[2]*w.Shape[3], 2, 3
 	default:
 		return nil
 	}
-	if bias := g.Input(n, 2); bias != nil && bias.Const != nil {
+	if w.Const == nil || w.Type != schema.TensorTypeFLOAT32 || !g.Tensors[n.Inputs[l.data]].Batched {
+		return nil
+	}
+	if bias := g.Input(n, bias); bias != nil && bias.Const != nil {
 		l.Bias = bias.Index
 	}
 	return l
@@ -107,6 +111,7 @@ func (l *Layer) At(group, o, tap int) int {
 // patches gives the inputs of output pixels of a node.
 type patches struct {
 	window   *kernel.Window // nil: rows lie in the input as they are
+	spread   *ir.Window     // of a transposed convolution
 	channels int
 	rows     int // of one image, or of one sample of a dense layer
 	size     int // of one image in the input
@@ -118,7 +123,11 @@ type patches struct {
 func newPatches(g *ir.Graph, l *Layer, node int) patches {
 	n := &g.Nodes[node]
 	p := patches{groups: l.Groups, width: l.Taps * l.Groups}
-	x := g.Tensors[n.Inputs[0]].Shape
+	x := g.Tensors[n.Inputs[l.data]].Shape
+	if attr, ok := n.Attr.(ir.TransposeConv); ok {
+		p.spread, p.channels, p.rows, p.size, p.each = &attr.Window, x[3], attr.OutH*attr.OutW, x[1]*x[2]*x[3], l.Taps
+		return p
+	}
 	if attr, ok := n.Attr.(ir.Conv); ok {
 		w := kernel.Window(attr.Window)
 		p.window, p.channels, p.rows, p.size = &w, x[3], attr.OutH*attr.OutW, x[1]*x[2]*x[3]
@@ -132,11 +141,35 @@ func newPatches(g *ir.Graph, l *Layer, node int) patches {
 
 // row writes the inputs of row r of an image, all groups', to dst.
 func (p *patches) row(dst, image []float32, r int) {
+	if p.spread != nil {
+		p.spreadRow(dst, image, r)
+		return
+	}
 	if p.window == nil {
 		copy(dst, image[r*p.width:(r+1)*p.width])
 		return
 	}
 	kernel.Im2col(dst, image, *p.window, p.channels, r, 1)
+}
+
+// spreadRow writes what output pixel r of a transposed convolution is summed up from: at every position of the kernel the input pixel that
+// reaches it, nothing where there is none.
+func (p *patches) spreadRow(dst, image []float32, r int) {
+	w := p.spread
+	clear(dst[:p.width])
+	for i := range w.KH {
+		y := r/w.OutW + w.PadTop - i
+		if y < 0 || y%w.StrideH != 0 || y/w.StrideH >= w.InH {
+			continue
+		}
+		for j := range w.KW {
+			x := r%w.OutW + w.PadLeft - j
+			if x < 0 || x%w.StrideW != 0 || x/w.StrideW >= w.InW {
+				continue
+			}
+			copy(dst[(i*w.KW+j)*p.channels:], image[(y/w.StrideH*w.InW+x/w.StrideW)*p.channels:][:p.channels])
+		}
+	}
 }
 
 // group copies what a group reads of a row to dst, in the order of its weights.

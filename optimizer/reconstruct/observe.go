@@ -136,7 +136,7 @@ func newLane(target, now *float.Network, l *Layer, samples int) *lane {
 	la := &lane{layer: l, size: now.MicroBatch, room: chunk}
 	total := 0
 	for i, node := range l.Nodes {
-		inputs[i] = graph.Nodes[node].Inputs[0]
+		inputs[i] = graph.Nodes[node].Inputs[l.data]
 		la.patches = append(la.patches, newPatches(graph, l, node))
 		total += samples * la.patches[i].rows
 	}
@@ -188,7 +188,7 @@ func (la *lane) run(ctx context.Context, feed quantize.Feed, first, samples int)
 			e.ForwardBefore(la.layer.Nodes[len(la.layer.Nodes)-1])
 		}
 		for i, node := range la.layer.Nodes {
-			input := la.now.Network().Graph.Nodes[node].Inputs[0]
+			input := la.now.Network().Graph.Nodes[node].Inputs[la.layer.data]
 			la.images(&la.patches[i], la.target.Tensor(input), la.now.Tensor(input), from, count)
 		}
 		la.flush()

@@ -23,7 +23,7 @@ func normal(n int, seed uint64, spread float64) []float32 {
 	return v
 }
 
-// network is conv → depthwise → grouped conv → dense twice with the same weights; seed chooses the first two kernels.
+// network is conv → depthwise → grouped conv → transposed conv → dense twice with the same weights; seed chooses the first two kernels.
 func network(seed uint64) *tflite.Model {
 	b := tflitetest.New()
 	x := b.Input("x", 1, 6, 5, 2)
@@ -32,6 +32,9 @@ func network(seed uint64) *tflite.Model {
 	grouped := b.Const("grouped/kernel", normal(6*4*2, 5, 0.5), 6, 2, 2, 2)
 	x = b.Op("grouped", schema.BuiltinOperatorCONV_2D, schema.BuiltinOptionsConv2DOptions,
 		&schema.Conv2DOptionsT{Padding: schema.PaddingVALID, StrideH: 1, StrideW: 1, DilationHFactor: 1, DilationWFactor: 1}, []int32{1, 2, 2, 6}, x, grouped, -1)
+	x = b.Op("transposed", schema.BuiltinOperatorTRANSPOSE_CONV, schema.BuiltinOptionsTransposeConvOptions,
+		&schema.TransposeConvOptionsT{Padding: schema.PaddingSAME, StrideH: 2, StrideW: 1}, []int32{1, 4, 2, 6},
+		b.Ints("transposed/shape", 1, 4, 2, 6), b.Const("transposed/kernel", normal(6*3*2*6, 9, 0.5), 6, 3, 2, 6), x, b.Const("transposed/bias", normal(6, 10, 0.2), 6))
 	x = b.MeanHW("mean", x)
 	w, bias := b.Const("dense/kernel", normal(36, 6, 0.4), 6, 6), b.Const("dense/bias", normal(6, 8, 0.1), 6)
 	for _, name := range []string{"first", "second"} {
@@ -59,6 +62,9 @@ func at(x []float32, w ir.Window, channels, y, x0, c int) float64 {
 
 // rows are the inputs of one group of a node in one sample, pixel by pixel, the constant first, computed as the definition has it.
 func rows(g *ir.Graph, l *Layer, node, group int, x []float32) [][]float64 {
+	if attr, ok := g.Nodes[node].Attr.(ir.TransposeConv); ok {
+		return spreadRows(attr, g.Tensors[g.Nodes[node].Inputs[2]].Shape[3], x)
+	}
 	attr, ok := g.Nodes[node].Attr.(ir.Conv)
 	if !ok {
 		row := []float64{1}
@@ -86,6 +92,31 @@ func rows(g *ir.Graph, l *Layer, node, group int, x []float32) [][]float64 {
 	return all
 }
 
+// spreadRows are those of a transposed convolution: every input pixel goes to the output pixels under the kernel.
+func spreadRows(attr ir.TransposeConv, channels int, x []float32) [][]float64 {
+	all := make([][]float64, attr.OutH*attr.OutW)
+	for r := range all {
+		all[r] = make([]float64, 1+attr.KH*attr.KW*channels)
+		all[r][0] = 1
+	}
+	for iy := range attr.InH {
+		for ix := range attr.InW {
+			for ky := range attr.KH {
+				for kx := range attr.KW {
+					oy, ox := iy*attr.StrideH-attr.PadTop+ky, ix*attr.StrideW-attr.PadLeft+kx
+					if oy < 0 || ox < 0 || oy >= attr.OutH || ox >= attr.OutW {
+						continue
+					}
+					for c := range channels {
+						all[oy*attr.OutW+ox][1+(ky*attr.KW+kx)*channels+c] = float64(x[(iy*attr.InW+ix)*channels+c])
+					}
+				}
+			}
+		}
+	}
+	return all
+}
+
 func TestObserveTakesTheMomentsOfTheDefinition(t *testing.T) {
 	target, err := float.Compile(network(1), 4)
 	if err != nil {
@@ -96,7 +127,7 @@ func TestObserveTakesTheMomentsOfTheDefinition(t *testing.T) {
 		t.Fatal(err)
 	}
 	layers, notes := Layers(now.Graph)
-	if len(layers) != 4 || len(notes) != 0 {
+	if len(layers) != 5 || len(notes) != 0 {
 		t.Fatalf("%d layers, notes %q", len(layers), notes)
 	}
 	single := func(n *float.Network, sample, tensor int) []float32 {
@@ -122,7 +153,7 @@ func TestObserveTakesTheMomentsOfTheDefinition(t *testing.T) {
 			h, g, count := make([]float64, n*n), make([]float64, l.Outputs*n), 0.0
 			for sample := range seen {
 				for _, node := range l.Nodes {
-					input := now.Graph.Nodes[node].Inputs[0]
+					input := now.Graph.Nodes[node].Inputs[l.data]
 					given, wanted := rows(now.Graph, l, node, k, single(now, sample, input)), rows(now.Graph, l, node, k, single(target, sample, input))
 					for r, x := range given {
 						count++
