@@ -15,7 +15,23 @@ type Int8Scratch struct {
 	groups []byte // of neighbouring pixels, of a depthwise convolution
 	sums   []int32
 	doubts []simd.Doubt
-	owner  any // layer whose padding image holds
+	owner  any        // layer whose padding image holds
+	halves []byte     // of int16 inputs: see Int16Dense
+	wide   [2][]int32 // their sums
+}
+
+// results is where a layer's results go: codes, or the sums themselves as they come.
+type results struct {
+	codes []int8
+	sums  []int32
+}
+
+// from is what begins at result i.
+func (y results) from(i int) results {
+	if y.sums != nil {
+		return results{sums: y.sums[i:]}
+	}
+	return results{codes: y.codes[i:]}
 }
 
 // grow returns a buffer of n elements at the start of a cache line, b itself if it is long enough.
@@ -41,17 +57,26 @@ type Int8Dense struct {
 
 // NewInt8Dense packs weights [n, k], n being len(q.Bias); it keeps a reference to them.
 func NewInt8Dense(weights []int8, k int, q Requant) *Int8Dense {
-	n := len(q.Bias)
-	d := &Int8Dense{n: n, k: k, weights: weights[:n*k], zero: q.WeightZero}
-	sums := newOutputSums(n)
-	for j := range n {
-		for _, v := range d.weights[j*k : (j+1)*k] {
+	d := newDense(weights, len(q.Bias), k, q.WeightZero)
+	d.requant = newLayerRequantizer(q, d.outputSums(), q.InputZero+int32(simd.IntXor))
+	return d
+}
+
+// newDense packs weights [n, k] with a zero point.
+func newDense(weights []int8, n, k int, zero int32) *Int8Dense {
+	d := &Int8Dense{n: n, k: k, weights: weights[:n*k], zero: zero}
+	d.pack()
+	return d
+}
+
+func (d *Int8Dense) outputSums() outputSums {
+	sums := newOutputSums(d.n)
+	for j := range d.n {
+		for _, v := range d.weights[j*d.k : (j+1)*d.k] {
 			sums.add(j, int32(v)-d.zero)
 		}
 	}
-	d.requant = newLayerRequantizer(q, sums, q.InputZero+int32(simd.IntXor))
-	d.pack()
-	return d
+	return sums
 }
 
 // outputs is the number of outputs with those that fill the last register. Where weights have a zero point, output n is the sum of the
@@ -132,12 +157,17 @@ func (d *Int8Dense) Run(s *Int8Scratch, y, x []int8, rows, ldx int) {
 		d.runPortable(y, x, rows, ldx)
 		return
 	}
+	d.runPacked(s, results{codes: y}, x, rows, ldx)
+}
+
+// runPacked is Run by assembly.
+func (d *Int8Dense) runPacked(s *Int8Scratch, y results, x []int8, rows, ldx int) {
 	chunk := d.chunk()
 	for at := 0; at < rows; at += chunk {
 		n := min(chunk, rows-at)
 		s.rows = grow(s.rows, n*d.rowBytes()+64)
 		loadRuns(s.rows, x[at*ldx:], d.k, n, d.rowBytes(), ldx, simd.IntXor)
-		d.multiply(s, y[at*d.n:], n)
+		d.multiply(s, y.from(at*d.n), n)
 	}
 }
 
@@ -164,7 +194,7 @@ func loadRuns(dst []byte, src []int8, n, count, dstStep, srcStep, xor int) {
 }
 
 // multiply computes n rows of y from s.rows.
-func (d *Int8Dense) multiply(s *Int8Scratch, y []int8, n int) {
+func (d *Int8Dense) multiply(s *Int8Scratch, y results, n int) {
 	outputs, size := d.outputs(), d.rowBytes()
 	s.sums = grow(s.sums, n*outputs)
 	p := simd.Int8Args{LDA: size, LDC: 4 * outputs, Steps: d.steps, Segments: 1}
@@ -186,8 +216,8 @@ func (d *Int8Dense) multiply(s *Int8Scratch, y []int8, n int) {
 	d.finish(s, y, n)
 }
 
-// finish turns the sums of n rows into codes.
-func (d *Int8Dense) finish(s *Int8Scratch, y []int8, n int) {
+// finish turns the sums of n rows into results.
+func (d *Int8Dense) finish(s *Int8Scratch, y results, n int) {
 	outputs := d.outputs()
 	if d.zero != 0 {
 		for i := range n {

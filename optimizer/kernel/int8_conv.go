@@ -16,9 +16,12 @@ type Int8Conv struct {
 
 // NewInt8Conv packs weights [n, KH, KW, c], n being len(q.Bias); it keeps a reference to them.
 func NewInt8Conv(weights []int8, w Window, c int, q Requant) *Int8Conv {
-	l := &Int8Conv{dense: NewInt8Dense(weights, w.KH*w.KW*c, q), w: w, c: c}
-	l.image = newPadded(w, c, (w.OutW-1)*w.StrideW+(w.KW-1)*w.DilationW+1, int8(q.InputZero))
-	return l
+	return newConv(NewInt8Dense(weights, w.KH*w.KW*c, q), w, c, int8(q.InputZero))
+}
+
+// newConv makes a convolution of its product; zero is what padding holds.
+func newConv(d *Int8Dense, w Window, c int, zero int8) *Int8Conv {
+	return &Int8Conv{dense: d, w: w, c: c, image: newPadded(w, c, (w.OutW-1)*w.StrideW+(w.KW-1)*w.DilationW+1, zero)}
 }
 
 // Run computes one image y [OutH, OutW, n] from x [InH, InW, c].
@@ -28,13 +31,30 @@ func (l *Int8Conv) Run(s *Int8Scratch, y, x []int8) { l.RunRows(s, y, x, 0, l.w.
 func (l *Int8Conv) RunRows(s *Int8Scratch, y, x []int8, from, to int) {
 	d, w := l.dense, l.w
 	x, y = x[:w.InH*w.InW*l.c], y[:w.OutH*w.OutW*d.n]
+	switch {
+	case len(y) == 0 || from >= to:
+	case d.packed != nil:
+		l.runPacked(s, results{codes: y}, x, from, to)
+	case l.pointwise():
+		d.Run(s, y[from*w.OutW*d.n:], x[from*w.OutW*l.c:], (to-from)*w.OutW, l.c)
+	default:
+		l.runPortable(s, y, x, from*w.OutW, to*w.OutW)
+	}
+}
+
+// pointwise reports whether every output pixel is made of the input pixel at its place.
+func (l *Int8Conv) pointwise() bool {
+	w := l.w
+	return w.KH == 1 && w.KW == 1 && w.StrideH == 1 && w.StrideW == 1 && w.PadTop == 0 && w.PadLeft == 0 && w.OutH == w.InH && w.OutW == w.InW
+}
+
+// runPacked is RunRows by assembly, of at least one output pixel.
+func (l *Int8Conv) runPacked(s *Int8Scratch, y results, x []int8, from, to int) {
+	d, w := l.dense, l.w
 	from, to = from*w.OutW, to*w.OutW
 	switch {
-	case len(y) == 0:
-	case w.KH == 1 && w.KW == 1 && w.StrideH == 1 && w.StrideW == 1 && w.PadTop == 0 && w.PadLeft == 0 && w.OutH == w.InH && w.OutW == w.InW:
-		d.Run(s, y[from*d.n:], x[from*l.c:], to-from, l.c)
-	case d.packed == nil:
-		l.runPortable(s, y, x, from, to)
+	case l.pointwise():
+		d.runPacked(s, y.from(from*d.n), x[from*l.c:], to-from, l.c)
 	case l.inPlace():
 		l.image.fill(s, l, x)
 		l.runInPlace(s, y, from/w.OutW, to/w.OutW)
@@ -45,7 +65,7 @@ func (l *Int8Conv) RunRows(s *Int8Scratch, y, x []int8, from, to int) {
 		for first := from; first < to; first += chunk {
 			n := min(chunk, to-first)
 			l.gather(s, first, n)
-			d.multiply(s, y[first*d.n:], n)
+			d.multiply(s, y.from(first*d.n), n)
 		}
 	}
 }
@@ -56,7 +76,7 @@ func (l *Int8Conv) inPlace() bool {
 }
 
 // runInPlace computes output rows from to to−1 from the padded image.
-func (l *Int8Conv) runInPlace(s *Int8Scratch, y []int8, from, to int) {
+func (l *Int8Conv) runInPlace(s *Int8Scratch, y results, from, to int) {
 	d, w := l.dense, l.w
 	outputs, line := d.outputs(), l.image.cols*l.c
 	chunk := max(4<<10/outputs/w.OutW, 1) // rows whose sums stay in the L1 cache
@@ -76,7 +96,7 @@ func (l *Int8Conv) runInPlace(s *Int8Scratch, y []int8, from, to int) {
 				}
 			}
 		}
-		d.finish(s, y[from*w.OutW*d.n:], rows*w.OutW)
+		d.finish(s, y.from(from*w.OutW*d.n), rows*w.OutW)
 	}
 }
 

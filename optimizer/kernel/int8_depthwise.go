@@ -26,17 +26,26 @@ type Int8Depthwise struct {
 
 // NewInt8Depthwise packs weights [KH, KW, c·mult]; it keeps a reference to them.
 func NewInt8Depthwise(weights []int8, w Window, c, mult int, q Requant) *Int8Depthwise {
-	l := &Int8Depthwise{w: w, c: c, mult: mult, outs: c * mult, weights: weights[:w.KH*w.KW*c*mult], wZero: q.WeightZero}
-	sums := newOutputSums(l.outs)
-	for i, v := range l.weights {
-		sums.add(i%l.outs, int32(v)-l.wZero)
-	}
-	l.requant = newLayerRequantizer(q, sums, q.InputZero+int32(simd.IntXor))
-	l.zero = int8(q.InputZero)
+	l := newDepthwise(weights, w, c, mult, q.WeightZero, int8(q.InputZero))
+	l.requant = newLayerRequantizer(q, l.outputSums(), q.InputZero+int32(simd.IntXor))
+	return l
+}
+
+// newDepthwise packs weights with a zero point; zero is what padding holds.
+func newDepthwise(weights []int8, w Window, c, mult int, wZero int32, zero int8) *Int8Depthwise {
+	l := &Int8Depthwise{w: w, c: c, mult: mult, outs: c * mult, weights: weights[:w.KH*w.KW*c*mult], wZero: wZero, zero: zero}
 	if simd.IntLanes > 0 && w.OutH > 0 && w.OutW > 0 && l.outs > 0 {
 		l.pack()
 	}
 	return l
+}
+
+func (l *Int8Depthwise) outputSums() outputSums {
+	sums := newOutputSums(l.outs)
+	for i, v := range l.weights {
+		sums.add(i%l.outs, int32(v)-l.wZero)
+	}
+	return sums
 }
 
 // groupsOfRow returns how many groups a row of taps makes and the step in pixels from one to the next: neighbours only if there is
@@ -110,6 +119,12 @@ func (l *Int8Depthwise) RunRows(s *Int8Scratch, y, x []int8, from, to int) {
 		l.runPortable(s, y, x, from*w.OutW, to*w.OutW)
 		return
 	}
+	l.runPacked(s, results{codes: y}, x, from, to)
+}
+
+// runPacked is RunRows by assembly.
+func (l *Int8Depthwise) runPacked(s *Int8Scratch, y results, x []int8, from, to int) {
+	w := l.w
 	if l.mult > 1 {
 		x = l.expand(s, x)
 	}
@@ -131,7 +146,7 @@ func (l *Int8Depthwise) RunRows(s *Int8Scratch, y, x []int8, from, to int) {
 				Y: &s.sums[0], X: unsafe.Pointer(&s.groups[0]), W: unsafe.Pointer(&l.packed[at/lanes*len(l.taps)*size]),
 				Pixels: &l.pixels[0], Taps: &l.taps[0], Count: (rows*w.OutW + 7) / 8, TapCount: len(l.taps),
 			})
-			l.requant.run(s, y[first*w.OutW*l.outs+at:], l.outs, s.sums, lanes, rows*w.OutW, at, min(lanes, l.outs-at))
+			l.requant.run(s, y.from(first*w.OutW*l.outs+at), l.outs, s.sums, lanes, rows*w.OutW, at, min(lanes, l.outs-at))
 		}
 	}
 }

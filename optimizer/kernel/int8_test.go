@@ -110,7 +110,7 @@ func TestCodesOnBordersAreExact(t *testing.T) {
 				}
 			}
 			got := mem.int8s(rows * n)
-			r.run(&s, got, n, acc, step, rows, 0, n)
+			r.run(&s, results{codes: got}, n, acc, step, rows, 0, n)
 			for i, code := range got {
 				if want := r.code(acc[i/n*step+i%n], i%n); code != want {
 					t.Fatalf("row %d of %d, output %d of %d, sum %d, multiplier %d, shift %d: %d, want %d", i/n, rows, i%n, n, acc[i/n*step+i%n], q.Multiplier[i%n], q.Shift[i%n], code, want)

@@ -142,11 +142,18 @@ func (r *requantizer) column(block []int32, lane, j int) {
 
 func repeatByte(v int32) uint64 { return uint64(uint8(v)) * 0x0101010101010101 }
 
-// run writes the codes of rows×n sums to dst. Rows of sums start accStep apart, a multiple of simd.IntLanes.
-func (r *requantizer) run(s *Int8Scratch, dst []int8, dstStep int, acc []int32, accStep, rows, at, n int) {
+// run writes the results of rows×n sums to y. Rows of sums start accStep apart, a multiple of simd.IntLanes.
+func (r *requantizer) run(s *Int8Scratch, y results, dstStep int, acc []int32, accStep, rows, at, n int) {
 	if rows <= 0 || n <= 0 {
 		return
 	}
+	if y.sums != nil {
+		for i := range rows {
+			copy(y.sums[i*dstStep:][:n], acc[i*accStep:])
+		}
+		return
+	}
+	dst := y.codes
 	_, _ = dst[(rows-1)*dstStep+n-1], acc[(rows-1)*accStep+n-1]
 	if r.fast != nil {
 		r.runFast(s, dst, dstStep, acc, accStep, rows, at, n)

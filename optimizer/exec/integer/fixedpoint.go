@@ -43,12 +43,18 @@ func (m multiplier) of(x int32) int32 {
 // ofWide returns x times the multiplier cut to 16 bits, rounded once. It is for sums of products with int16 activations. Of a multiplier of 2¹⁴ or
 // more the shifts are negative; LiteRT leaves them to the processor, and 64-bit ones, of Arm and of x86, take them modulo 64.
 func (m multiplier) ofWide(x int64) int32 {
-	reduced := int64(math.MaxInt16)
+	reduced, half, shift := m.wide()
+	return int32((x*reduced + half) >> (shift & 63))
+}
+
+// wide is what ofWide multiplies by, adds, and shifts by.
+func (m multiplier) wide() (reduced, half int64, shift uint8) {
+	reduced = math.MaxInt16
 	if m.value < 0x7fff0000 {
 		reduced = int64((m.value + 1<<15) >> 16)
 	}
-	shift := 15 - m.shift
-	return int32((x*reduced + 1<<((shift-1)&63)) >> (shift & 63))
+	right := 15 - m.shift
+	return reduced, 1 << ((right - 1) & 63), uint8(right & 63)
 }
 
 // highMul returns the high half of 2·a·b, rounded to nearest, halves up; −2³¹·−2³¹ saturates.

@@ -39,7 +39,36 @@ type fullyConnected16 struct{ *fullyConnectedKernel }
 
 func buildFullyConnected16(c *compiler) (runner, error) {
 	k, err := c.newFullyConnected()
-	return fullyConnected16{k}, err
+	if err != nil {
+		return nil, err
+	}
+	if !c.reference {
+		if packed := kernel.NewInt16Dense(k.w, k.outputs, k.depth); packed != nil {
+			return &fullyConnectedProduct16{k, packed, k.rescale16(packed.Offset)}, nil
+		}
+	}
+	return fullyConnected16{k}, nil
+}
+
+// fullyConnectedProduct16 is FULLY_CONNECTED of int16 by package kernel.
+type fullyConnectedProduct16 struct {
+	*fullyConnectedKernel
+	packed *kernel.Int16Dense
+	codes  *rescale16
+}
+
+func (k *fullyConnectedProduct16) run(m *memory) error {
+	k.runRows(m, &m.scratch, 0, k.fullyConnectedKernel.rows)
+	return nil
+}
+
+func (k *fullyConnectedProduct16) rows() (count, products int) {
+	return k.fullyConnectedKernel.rows, 2 * k.depth * k.outputs
+}
+
+func (k *fullyConnectedProduct16) runRows(m *memory, s *kernel.Int8Scratch, from, to int) {
+	x, y := m.int16s(k.x), m.int16s(k.y)
+	k.codes.of(y[from*k.outputs:to*k.outputs], k.packed.Run(s, x[from*k.depth:], to-from), 0)
 }
 
 func (k fullyConnected16) run(m *memory) error {

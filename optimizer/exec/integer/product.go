@@ -108,6 +108,47 @@ func (r *rescale) code16(acc int64, c int) int16 {
 	return clamp16(r.multipliers[c].ofWide(acc), r.lo, r.hi)
 }
 
+// rescale16 makes int16 codes of the sums of package kernel, as code16 does.
+type rescale16 struct {
+	*rescale
+	offset        []int64 // by channel: what the sums lack, and the bias
+	reduced, half []int64 // see multiplier.ofWide
+	shift         []uint8
+}
+
+// rescale16 is for sums that lack an offset by channel.
+func (w *weights) rescale16(offset []int64) *rescale16 {
+	r := &rescale16{rescale: &w.rescale, offset: offset}
+	for c := range offset {
+		r.offset[c] += w.wide[c]
+	}
+	for _, m := range w.multipliers {
+		reduced, half, shift := m.wide()
+		r.reduced, r.half, r.shift = append(r.reduced, reduced), append(r.half, half), append(r.shift, shift)
+	}
+	return r
+}
+
+// of writes the codes of sums from one on to y.
+func (r *rescale16) of(y []int16, sums kernel.Int16Sums, from int) {
+	n := len(r.offset)
+	high, low := sums.High[from:][:len(y)], sums.Low[from:][:len(y)]
+	for ; len(y) > 0; y, high, low = y[n:], high[n:], low[n:] {
+		high, low := high[:n], low[:n]
+		if r.real != nil {
+			for c, offset := range r.offset {
+				y[c] = r.code16(int64(high[c])<<8+int64(low[c])+offset, c)
+			}
+			continue
+		}
+		reduced, half, shift, y := r.reduced[:n], r.half[:n], r.shift[:n], y[:n]
+		for c, offset := range r.offset {
+			acc := int64(high[c])<<8 + int64(low[c]) + offset
+			y[c] = clamp16(int32((acc*reduced[c]+half[c])>>(shift[c]&63)), r.lo, r.hi)
+		}
+	}
+}
+
 // requant is what package kernel wants to know of the constants; ok is false for those only the plain loop knows: sums so deep that they
 // may leave 32 bits where the plain loop's wrap.
 func (w *weights) requant(depth int) (q kernel.Requant, ok bool) {
