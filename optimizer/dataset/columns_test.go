@@ -132,12 +132,34 @@ func TestTables(t *testing.T) {
 }
 
 func TestSamplesOfANetworkWithoutABatchAreTold(t *testing.T) {
-	err := FitShape([]int{20, 3}, []int{3}, "")
+	err := FitShape(Array{Shape: []int{20, 3}}, []int{3}, "")
 	if err == nil || !strings.Contains(err.Error(), "taken for the batch") || !strings.Contains(err.Error(), "a first dimension of 1") {
 		t.Errorf("%v", err)
 	}
-	if err := FitShape([]int{20, 4}, []int{3}, ""); err == nil || !strings.Contains(err.Error(), "resize") {
+	if err := FitShape(Array{Shape: []int{20, 4}}, []int{3}, ""); err == nil || !strings.Contains(err.Error(), "resize") {
 		t.Errorf("%v", err)
+	}
+}
+
+func TestTheRemedyOfAShapeSuitsWhatTheSamplesAre(t *testing.T) {
+	for _, test := range []struct {
+		a    Array
+		want []int
+		says string
+		not  string
+	}{
+		{Array{Shape: []int{49, 40}, Features: LogMel}, []int{40, 49}, "melBands", "reshape"},
+		{Array{Shape: []int{49, 10}, Features: MFCC}, []int{98, 5, 1}, "coefficients", "reshape"},
+		{Array{Shape: []int{49, 10}}, []int{490}, "reshape: [490]", "audio"},
+		{Array{Shape: []int{8, 8, 1}}, []int{8, 8, 3}, "channels: RGB", "resize"},
+		{Array{Shape: []int{8, 8, 3}}, []int{8, 8, 1}, "channels: Gray", "resize"},
+	} {
+		if err := FitShape(test.a, test.want, ""); err == nil || !strings.Contains(err.Error(), test.says) || strings.Contains(err.Error(), test.not) {
+			t.Errorf("%v: %v", test.a, err)
+		}
+	}
+	if err := FitShape(Array{Shape: []int{49, 10}, Features: MFCC}, []int{49, 10, 1}, ""); err != nil {
+		t.Error(err)
 	}
 }
 

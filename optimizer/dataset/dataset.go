@@ -88,7 +88,7 @@ func (d *Dataset) Fit(inputs [][]int) error {
 			if len(inputs) > 1 {
 				what = " " + in.Name
 			}
-			if err := FitShape(in.Shape, inputs[k], what); err != nil {
+			if err := FitShape(in, inputs[k], what); err != nil {
 				return err
 			}
 		}
@@ -96,10 +96,15 @@ func (d *Dataset) Fit(inputs [][]int) error {
 	return nil
 }
 
-// FitShape checks that samples of a shape are what an input takes; input is " " and its name, or nothing.
-func FitShape(have, want []int, input string) error {
+// FitShape checks that an array's samples are what an input takes, which is of a shape; input is " " and its name, or nothing.
+func FitShape(a Array, want []int, input string) error {
+	have := a.Shape
 	if slices.Equal(withoutOnes(have), withoutOnes(want)) {
 		return nil
+	}
+	if a.Features != "" { // whose order a reshape would spoil
+		return fmt.Errorf("%s features have shape %v, the model's input%s is %v: preprocessing.audio has to be as in its training, frameLength and frameStep for the one number, %s for the other",
+			a.Features, have, input, want, map[bool]string{true: "coefficients", false: "melBands"}[a.Features == MFCC])
 	}
 	if numel(have) == numel(want) {
 		return fmt.Errorf("samples have shape %v, the model's input%s is %v: preprocessing.reshape: %s",
@@ -110,6 +115,11 @@ func FitShape(have, want []int, input string) error {
 			"a network without a batch has to be converted with one, a first dimension of 1", have, input, want)
 	}
 	remedy := "preprocessing.resize, crop and channels change it"
+	if n := len(have) - 1; n == 2 && len(want) == 3 && slices.Equal(have[:n], want[:n]) && have[n] == 1 && want[n] == 3 {
+		remedy = "they are gray: preprocessing.channels: RGB"
+	} else if n == 2 && len(want) == 3 && slices.Equal(have[:n], want[:n]) && have[n] == 3 && want[n] == 1 {
+		remedy = "they have colours: preprocessing.channels: Gray"
+	}
 	if len(withoutOnes(have)) < 2 {
 		remedy = "are some of the values no part of the samples, or missing? (dataset.samples and dataset.labels say which are what)"
 	}
@@ -260,6 +270,16 @@ func (d *Dataset) assemble(found *parts, spec *Spec) error {
 		}
 		if dropped := spec.arithmetic(); inputs[k].Integer && len(inputs) == 1 && dropped != "" {
 			d.note("the network's input %q takes integers, which stay as they are: %s is not applied to it", inputs[k].name(), dropped)
+		}
+		if _, sound := s.(clips); sound && len(spec.Made) > 0 && spec.asStored() {
+			made, err := madeOf(spec.Made, &inputs[k])
+			if err != nil {
+				return err
+			}
+			if made != nil {
+				one.Preprocessing = *made
+				d.note("input %s is made of sound as the model's file says: %s", inputs[k].name(), made.Audio.Features)
+			}
 		}
 		notes, err := found.listen(k, &inputs[k], one.Preprocessing.Audio)
 		if err != nil {

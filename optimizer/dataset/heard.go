@@ -1,6 +1,10 @@
 package dataset
 
-import "encoding/json"
+import (
+	"encoding/json"
+	"fmt"
+	"strconv"
+)
 
 // FeaturesMetadata is the metadata entry of models and leaves that says how the features of their inputs are computed: the JSON of Dataset.Heard.
 const FeaturesMetadata = "espalier.preprocessing"
@@ -48,4 +52,48 @@ func (d *Dataset) HeardJSON() ([]byte, error) {
 	return json.Marshal(struct {
 		Inputs []Heard `json:"inputs"`
 	}{d.Heard})
+}
+
+// madeOf is the preprocessing that a model's file says makes an input of sound; nil where it says nothing of the input.
+func madeOf(metadata []byte, in *Input) (*Preprocessing, error) {
+	var about struct {
+		Inputs []Heard `json:"inputs"`
+	}
+	if err := json.Unmarshal(metadata, &about); err != nil {
+		return nil, fmt.Errorf("the model's metadata %s cannot be read: name the features in preprocessing.audio", FeaturesMetadata)
+	}
+	for _, h := range about.Inputs {
+		if in.is(h.Input) && h.Features != "" {
+			return h.preprocessing(), nil
+		}
+	}
+	return nil, nil
+}
+
+// preprocessing is what makes the input so.
+func (h *Heard) preprocessing() *Preprocessing {
+	steps := &AudioSteps{SampleRate: h.SampleRate, Samples: h.Samples, Features: h.Features, FrameLength: h.FrameLength, FrameStep: h.FrameStep, MelBands: h.MelBands,
+		LowerHertz: decimal(h.LowerHertz), UpperHertz: decimal(h.UpperHertz)}
+	if h.Features == MicroFrontend {
+		steps.GainControl = &h.GainControl
+	} else {
+		steps.FFTLength, steps.Power, steps.LogOffset, steps.Coefficients = h.FFTLength, h.Power, decimal(h.LogOffset), h.Coefficients
+	}
+	p := &Preprocessing{Audio: steps, Mean: decimals(h.Mean), Std: decimals(h.Std), Reshape: h.Shape}
+	if len(h.Scale) > 0 { // one number for all, as a manifest has it
+		p.Scale = decimal(h.Scale[0])
+	}
+	if len(h.Offset) > 0 {
+		p.Offset = decimal(h.Offset[0])
+	}
+	return p
+}
+
+func decimal(v float64) Number { return Number(strconv.FormatFloat(v, 'g', -1, 64)) }
+
+func decimals(values []float64) (out []Number) {
+	for _, v := range values {
+		out = append(out, decimal(v))
+	}
+	return out
 }

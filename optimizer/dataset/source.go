@@ -22,6 +22,8 @@ type Array struct {
 	Name  string
 	Shape []int // after preprocessing, without a batch dimension
 	Type  Type  // as stored; empty if it varies or is an image's
+	// Features that the samples are, of sound; empty if they are something else.
+	Features Features
 }
 
 // Size is the values of a sample.
@@ -177,6 +179,9 @@ func (v *view) Inputs() []Array {
 		out[k] = Array{Name: v.names[k], Shape: append([]int(nil), steps.shape...)}
 		if a, ok := v.inputs[k].(*array); ok {
 			out[k].Type = a.kind.name
+		}
+		if l, ok := v.inputs[k].(*listener); ok && l.extractor != nil {
+			out[k].Features = Features(l.extractor.Kind)
 		}
 	}
 	return out

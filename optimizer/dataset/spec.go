@@ -34,6 +34,8 @@ type Spec struct {
 	Split Split `json:"split,omitzero"`
 	// Network says what the arrays are for; nil: one input of any shape.
 	Network *Network `json:"-"`
+	// Made is what a model's file says of how its inputs are made (FeaturesMetadata), for recordings where Stored, Preprocessing and Augmentation are empty.
+	Made []byte `json:"-"`
 }
 
 // Format is a way to store a dataset.

@@ -165,12 +165,12 @@ func sampleSizes(g *ir.Graph, source dataset.Source) (inputs []int, outputs int,
 	for k, t := range g.Inputs {
 		in := g.Tensors[t]
 		inputs = append(inputs, in.Numel()/batch)
-		if n := arrays[k].Size(); n != inputs[k] {
-			shape := in.Shape
-			if len(shape) > 0 && in.Batched {
-				shape = shape[1:]
-			}
-			return nil, 0, dataset.FitShape(arrays[k].Shape, shape, " "+in.Name)
+		shape := in.Shape
+		if len(shape) > 0 && in.Batched {
+			shape = shape[1:]
+		}
+		if err := dataset.FitShape(arrays[k], shape, " "+in.Name); err != nil {
+			return nil, 0, err
 		}
 	}
 	out := g.Tensors[g.Outputs[0]]
