@@ -83,7 +83,7 @@ bin/gremlins: hack/gremlins/go.mod hack/gremlins/go.sum # which knows what to ch
 MUTATED := ./optimizer/... ./internal/walk ./internal/artifact ./api/v1alpha1
 .PHONY: mutate
 mutate: bin/gremlins ## change the code of PKG (default: all that decides) piece by piece, and say which changes no test notices (hours; SAMPLE=60: so many changes of each package)
-	@nice -n 10 go run ./hack/mutate -sample $(or $(SAMPLE),0) -timeout $(or $(TIMEOUT),10) $(or $(PKG),$(MUTATED))
+	@nice -n 10 go run ./hack/mutate -sample $(or $(SAMPLE),0) -timeout $(or $(TIMEOUT),10) -also '$(ALSO)' $(or $(PKG),$(MUTATED))
 
 .PHONY: bench
 bench: ## run the Go benchmarks

@@ -25,9 +25,9 @@ import "os"
 var mutant__ = os.Getenv("` + variable + `")
 `
 
-// build compiles the package's tests with all the mutants in it, which all lie in functions that can be copied. What does not compile is marked
-// and left out.
-func build(ctx context.Context, p listed, scratch, binary string, mutants []*mutant) error {
+// build compiles the tests of a package with all the mutants of p in it, which all lie in functions that can be copied. What does not compile
+// is marked and left out.
+func build(ctx context.Context, p, tester listed, scratch, binary string, mutants []*mutant) error {
 	for {
 		files := map[string]string{filepath.Join(p.Dir, "mutant__.go"): fmt.Sprintf(picked, p.Name)}
 		byFile := map[*source][]*mutant{}
@@ -39,7 +39,7 @@ func build(ctx context.Context, p listed, scratch, binary string, mutants []*mut
 		for file, mutants := range byFile {
 			files[file.path] = copies(file, mutants)
 		}
-		said, err := compile(ctx, p, scratch, binary, files)
+		said, err := compile(ctx, tester, scratch, binary, files)
 		if err == nil {
 			return nil
 		}
@@ -67,8 +67,8 @@ func refused(said string) map[int]bool {
 	return guilty
 }
 
-// compile builds the tests of the package with other texts for some of its files, and returns what the compiler said.
-func compile(ctx context.Context, p listed, scratch, binary string, files map[string]string) (string, error) {
+// compile builds the tests of a package with other texts for some files, and returns what the compiler said.
+func compile(ctx context.Context, tester listed, scratch, binary string, files map[string]string) (string, error) {
 	overlay := struct{ Replace map[string]string }{map[string]string{}}
 	for path, text := range files {
 		copied := filepath.Join(scratch, filepath.Base(path))
@@ -86,7 +86,7 @@ func compile(ctx context.Context, p listed, scratch, binary string, files map[st
 		return "", err
 	}
 	build := exec.CommandContext(ctx, "go", "test", "-c", "-vet=off", "-ldflags=-w", "-gcflags=-e", "-overlay", file, "-o", binary, ".")
-	build.Dir = p.Dir
+	build.Dir = tester.Dir
 	return output(build)
 }
 

@@ -6,7 +6,7 @@
 // gets a copy for each of its mutants, and an environment variable picks which one runs. A mutant then costs no more than the tests that reach
 // it, the quick ones first. One whose package does not compile with it is no mutant. One is killed where a test fails, not covered where none
 // runs its line, and endless where the tests take TIMEOUT times the processor time that they took before and are ended: those count as neither
-// killed nor left out. The score is the share of all mutants that are killed. Of a sample it is an estimate, with its 95 % interval.
+// killed nor left out. The tests of other packages (-also) are tried on what those of the mutant's own leave. The score is the share of all mutants that are killed. Of a sample it is an estimate, with its 95 % interval.
 package main
 
 import (
@@ -22,6 +22,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -34,10 +35,11 @@ var leftOut = regexp.MustCompile(`/(schema|internal/gen|internal/simd|applyconfi
 func main() {
 	sample := flag.Int("sample", 0, "try so many mutants of each package, one drawn from each stretch of its code (0: all)")
 	patience := flag.Float64("timeout", 10, "a mutant is endless once its tests took so many times the processor time that they took before")
+	also := flag.String("also", "", "packages whose tests, too, may notice what those of a mutant's own package do not")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := run(ctx, flag.Args(), *sample, *patience); err != nil {
+	if err := run(ctx, flag.Args(), strings.Fields(*also), *sample, *patience); err != nil {
 		fmt.Fprintln(os.Stderr, "mutate:", err)
 		os.Exit(1)
 	}
@@ -49,32 +51,53 @@ type listed struct {
 	GoFiles, TestGoFiles, XTestGoFiles []string
 }
 
-func run(ctx context.Context, patterns []string, sample int, patience float64) error {
-	list, err := output(exec.CommandContext(ctx, "go", append([]string{"list", "-json=Dir,ImportPath,Name,GoFiles,TestGoFiles,XTestGoFiles"}, patterns...)...))
+func run(ctx context.Context, patterns, also []string, sample int, patience float64) error {
+	packages, err := list(ctx, patterns)
 	if err != nil {
 		return err
+	}
+	var testers []listed
+	if len(also) > 0 {
+		if testers, err = list(ctx, also); err != nil {
+			return err
+		}
 	}
 	if err := os.MkdirAll(out, 0o755); err != nil {
 		return err
 	}
-	for decoder := json.NewDecoder(strings.NewReader(list)); ; {
-		var p listed
-		if err := decoder.Decode(&p); errors.Is(err, io.EOF) {
-			return nil
-		} else if err != nil {
-			return err
-		}
-		if len(p.TestGoFiles)+len(p.XTestGoFiles) == 0 || leftOut.MatchString(p.ImportPath) {
+	for _, p := range packages {
+		if leftOut.MatchString(p.ImportPath) {
 			continue
 		}
-		if err := mutate(ctx, p, sample, patience); err != nil {
+		others := slices.DeleteFunc(slices.Clone(testers), func(t listed) bool { return t.ImportPath == p.ImportPath })
+		if err := mutate(ctx, p, others, sample, patience); err != nil {
 			return fmt.Errorf("%s: %w", p.ImportPath, err)
+		}
+	}
+	return nil
+}
+
+// list returns the packages that have tests.
+func list(ctx context.Context, patterns []string) (packages []listed, err error) {
+	text, err := output(exec.CommandContext(ctx, "go", append([]string{"list", "-json=Dir,ImportPath,Name,GoFiles,TestGoFiles,XTestGoFiles"}, patterns...)...))
+	if err != nil {
+		return nil, err
+	}
+	for decoder := json.NewDecoder(strings.NewReader(text)); ; {
+		var p listed
+		if err := decoder.Decode(&p); errors.Is(err, io.EOF) {
+			return packages, nil
+		} else if err != nil {
+			return nil, err
+		}
+		if len(p.TestGoFiles)+len(p.XTestGoFiles) > 0 {
+			packages = append(packages, p)
 		}
 	}
 }
 
 // mutate tries the mutants of a package and prints what became of them.
-func mutate(ctx context.Context, p listed, sample int, patience float64) error {
+func mutate(ctx context.Context, p listed, also []listed, sample int, patience float64) error {
 	scratch, err := os.MkdirTemp("", "mutate-")
 	if err != nil {
 		return err
@@ -84,13 +107,18 @@ func mutate(ctx context.Context, p listed, sample int, patience float64) error {
 	if err != nil {
 		return err
 	}
-	tests, err := trace(ctx, p, scratch)
-	if err != nil {
-		return err
-	}
 	mutants := draw(all, sample)
-	if err := try(ctx, p, scratch, mutants, tests, patience); err != nil {
-		return err
+	for i, m := range mutants {
+		m.identifier = i + 1
+	}
+	for _, tester := range append([]listed{p}, also...) {
+		tests, err := trace(ctx, p, tester, scratch)
+		if err != nil {
+			return err
+		}
+		if err := (trial{p, tester, tests, scratch, patience}).try(ctx, mutants); err != nil {
+			return err
+		}
 	}
 
 	here, err := os.Getwd()

@@ -157,16 +157,16 @@ func TestMutantsOfEveryFormOfFunctionMeetTheirFate(t *testing.T) {
 	} {
 		offset := strings.Index(code, c.in) + strings.Index(c.in, c.from)
 		position := file.set.Position(file.set.File(file.tree.Pos()).Pos(offset))
-		m := &mutant{file: file, offset: offset, line: position.Line, col: position.Column, from: c.from, to: c.to}
+		m := &mutant{file: file, offset: offset, line: position.Line, col: position.Column, from: c.from, to: c.to, identifier: len(mutants) + 1}
 		mutants = append(mutants, m)
 		want[m.String()] = c.outcome
 	}
 
-	s, err := trace(t.Context(), p, t.TempDir())
+	s, err := trace(t.Context(), p, p, t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := try(t.Context(), p, t.TempDir(), mutants, s, 1); err != nil {
+	if err := (trial{p, p, s, t.TempDir(), 1}).try(t.Context(), mutants); err != nil {
 		t.Fatal(err)
 	}
 	got := map[string]outcome{}

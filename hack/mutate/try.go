@@ -39,16 +39,16 @@ type suite struct {
 	known []block // whether run or not
 }
 
-// trace runs each test of the package alone to see what it reaches.
-func trace(ctx context.Context, p listed, scratch string) (suite, error) {
+// trace runs each test of a package, which may be p itself, alone to see what it reaches of p.
+func trace(ctx context.Context, p, tester listed, scratch string) (suite, error) {
 	binary, profile := filepath.Join(scratch, "cover.test"), filepath.Join(scratch, "profile")
-	build := exec.CommandContext(ctx, "go", "test", "-c", "-vet=off", "-cover", "-covermode=set", "-o", binary, ".")
-	build.Dir = p.Dir
+	build := exec.CommandContext(ctx, "go", "test", "-c", "-vet=off", "-covermode=set", "-coverpkg="+p.ImportPath, "-o", binary, ".")
+	build.Dir = tester.Dir
 	if _, err := output(build); err != nil {
 		return suite{}, err
 	}
 	list := exec.CommandContext(ctx, binary, "-test.list", "^(Test|Fuzz|Example)")
-	list.Dir = p.Dir
+	list.Dir = tester.Dir
 	names, err := output(list)
 	if err != nil {
 		return suite{}, err
@@ -56,7 +56,7 @@ func trace(ctx context.Context, p listed, scratch string) (suite, error) {
 	var s suite
 	for _, name := range strings.Fields(names) {
 		alone := exec.CommandContext(ctx, binary, "-test.run", "^"+name+"$", "-test.coverprofile", profile)
-		alone.Dir = p.Dir
+		alone.Dir = tester.Dir
 		if _, err := output(alone); err != nil {
 			return suite{}, err
 		}
@@ -119,40 +119,50 @@ func (s suite) reaching(m *mutant) []test {
 // together is how many mutants one binary has at most: a function with hundreds of mutants is compiled hundreds of times.
 const together = 400
 
-// try finds out what becomes of every mutant.
-func try(ctx context.Context, p listed, scratch string, mutants []*mutant, s suite, patience float64) error {
-	binary := filepath.Join(scratch, "mutants.test")
+// trial is the tests of a package, which may be p itself, tried on mutants of p.
+type trial struct {
+	p, tester listed
+	tests     suite
+	scratch   string
+	patience  float64
+}
+
+// try finds out what becomes of every mutant that no other test has killed.
+func (t trial) try(ctx context.Context, mutants []*mutant) error {
+	binary := filepath.Join(t.scratch, "mutants.test")
 	var inside []*mutant
-	for i, m := range mutants {
-		m.identifier = i + 1
+	for _, m := range mutants {
+		if m.outcome != "" && m.outcome != survived && m.outcome != notCovered || m.outcome != "" && len(t.tests.reaching(m)) == 0 {
+			continue
+		}
 		if copiable(m.file.function(m.offset)) {
 			inside = append(inside, m)
 			continue
 		}
-		if _, err := compile(ctx, p, scratch, binary, map[string]string{m.file.path: m.changed(0, len(m.file.text))}); err != nil {
+		if _, err := compile(ctx, t.tester, t.scratch, binary, map[string]string{m.file.path: m.changed(0, len(m.file.text))}); err != nil {
 			m.outcome = notViable
 			continue
 		}
-		if err := decide(ctx, p, scratch, binary, m, s.reaching(m), patience); err != nil {
+		if err := t.decide(ctx, binary, m, t.tests.reaching(m)); err != nil {
 			return err
 		}
 	}
 	for batch := range slices.Chunk(inside, together) {
-		if err := build(ctx, p, scratch, binary, batch); err != nil {
+		if err := build(ctx, t.p, t.tester, t.scratch, binary, batch); err != nil {
 			return err
 		}
 		unchanged := &mutant{}
-		if err := decide(ctx, p, scratch, binary, unchanged, s.tests, patience); err != nil {
+		if err := t.decide(ctx, binary, unchanged, t.tests.tests); err != nil {
 			return err
 		}
-		if len(s.tests) > 0 && unchanged.outcome != survived {
+		if len(t.tests.tests) > 0 && unchanged.outcome != survived {
 			return errors.New("tests fail with copies of functions in which nothing is changed")
 		}
 		for _, m := range batch {
 			if m.outcome == notViable {
 				continue
 			}
-			if err := decide(ctx, p, scratch, binary, m, s.reaching(m), patience); err != nil {
+			if err := t.decide(ctx, binary, m, t.tests.reaching(m)); err != nil {
 				return err
 			}
 		}
@@ -167,7 +177,7 @@ const start = 200 * time.Millisecond
 const quick = time.Second
 
 // decide runs the tests that reach a mutant, the quick ones first and the others one by one, until one fails.
-func decide(ctx context.Context, p listed, scratch, binary string, m *mutant, tests []test, patience float64) error {
+func (t trial) decide(ctx context.Context, binary string, m *mutant, tests []test) error {
 	if len(tests) == 0 {
 		m.outcome = notCovered
 		return nil
@@ -182,7 +192,7 @@ func decide(ctx context.Context, p listed, scratch, binary string, m *mutant, te
 	}
 	for _, group := range groups {
 		var err error
-		if m.outcome, err = fate(ctx, p, scratch, binary, m, group, patience); err != nil || m.outcome != survived {
+		if m.outcome, err = t.fate(ctx, binary, m, group); err != nil || m.outcome != survived {
 			return err
 		}
 	}
@@ -191,20 +201,20 @@ func decide(ctx context.Context, p listed, scratch, binary string, m *mutant, te
 
 // fate runs tests together against a mutant. The limit is of processor time, so that a busy machine makes no mutant endless; one that waits
 // instead of working is ended after ten times that on the clock. What asks for all the memory there is fails.
-func fate(ctx context.Context, p listed, scratch, binary string, m *mutant, tests []test, patience float64) (outcome, error) {
+func (t trial) fate(ctx context.Context, binary string, m *mutant, tests []test) (outcome, error) {
 	var names []string
 	var took time.Duration
-	for _, t := range tests {
-		names = append(names, t.name)
-		took += t.took
+	for _, test := range tests {
+		names = append(names, test.name)
+		took += test.took
 	}
-	limit := int(math.Ceil(patience * (took + start).Seconds()))
+	limit := int(math.Ceil(t.patience * (took + start).Seconds()))
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(limit)*10*time.Second)
 	defer cancel()
 	run := exec.CommandContext(ctx, "sh", "-c", `ulimit -t "$0" && ulimit -v 16000000 && exec "$@"`, strconv.Itoa(limit),
 		binary, "-test.failfast", "-test.timeout", "0", "-test.run", "^("+strings.Join(names, "|")+")$")
-	run.Dir = p.Dir
-	run.Env = append(os.Environ(), variable+"="+strconv.Itoa(m.identifier), "TMPDIR="+scratch, "GOMEMLIMIT=4GiB")
+	run.Dir = t.tester.Dir
+	run.Env = append(os.Environ(), variable+"="+strconv.Itoa(m.identifier), "TMPDIR="+t.scratch, "GOMEMLIMIT=4GiB")
 	_, err := output(run)
 	switch exit := (*exec.ExitError)(nil); {
 	case err == nil:
