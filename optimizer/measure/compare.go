@@ -194,7 +194,7 @@ func (c *Comparison) pair(left, right *loaded) [][2]int {
 	var pairs [][2]int
 	inA, inB := left.names(), right.names()
 	for i, t := range left.graph.Tensors {
-		if inA[t.Name] != i || t.Name == "" {
+		if k, ok := inA[t.Name]; !ok || k != i {
 			continue
 		}
 		j, ok := inB[t.Name]
