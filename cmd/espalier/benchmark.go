@@ -18,6 +18,8 @@ import (
 	"espalier.dev/espalier/optimizer/kernel"
 	"espalier.dev/espalier/optimizer/lineage"
 	"espalier.dev/espalier/optimizer/measure"
+	"espalier.dev/espalier/optimizer/stream"
+	"espalier.dev/espalier/optimizer/tflite"
 	"espalier.dev/espalier/optimizer/tflite/schema"
 	"espalier.dev/espalier/optimizer/train"
 )
@@ -30,6 +32,8 @@ type benchmarkOptions struct {
 	budget    time.Duration
 	workers   int
 	threads   int
+	steps     int
+	states    stateFlags
 	format    output
 }
 
@@ -41,7 +45,9 @@ func newBenchmarkCommand(streams *ioStreams) *cobra.Command {
 		Long: `Measure on random samples: the speed does not depend on their values. Timings of one machine compare only with those of the same run.
 
 Shares of time are of processor time, sampled a hundred times a second: by kernel, which is a function of package optimizer/kernel or
-the package of other code, and by phase of a training step.`,
+the package of other code, and by phase of a training step.
+
+Of a network that keeps state a sample is a sequence of --steps steps, and latency is that of one step.`,
 		Example: `  espalier benchmark model.tflite --technique pqat --batch 64
   espalier benchmark leaf.tflite --inference`,
 		Args: cobra.ExactArgs(1),
@@ -50,7 +56,10 @@ the package of other code, and by phase of a training step.`,
 			if err != nil {
 				return err
 			}
-			network, err := lineage.Read(content)
+			if content, err = o.states.write(content); err != nil {
+				return err
+			}
+			network, err := o.read(content)
 			if err != nil {
 				return fault.As(fault.Model, fmt.Errorf("%s: %w", args[0], err))
 			}
@@ -66,8 +75,26 @@ the package of other code, and by phase of a training step.`,
 	cmd.Flags().DurationVar(&o.budget, "time", 3*time.Second, "how long to measure")
 	cmd.Flags().IntVar(&o.workers, "workers", 0, "goroutines for training; 0: one a processor")
 	cmd.Flags().IntVar(&o.threads, "threads", 1, "goroutines for the inference of one sample, where an int8 operator is large enough to share")
+	cmd.Flags().IntVar(&o.steps, "steps", 16, "steps of a sample, of a network that keeps state")
+	o.states.add(cmd)
 	o.format.addFlag(cmd)
 	return cmd
+}
+
+// read reads the network; samples of one that keeps state are sequences.
+func (o *benchmarkOptions) read(content []byte) (*lineage.Network, error) {
+	if o.steps < 1 {
+		return nil, fault.As(fault.Spec, fmt.Errorf("--steps %d: want at least 1", o.steps))
+	}
+	m, err := tflite.Read(content)
+	if err != nil {
+		return nil, err
+	}
+	step, err := stream.Open(m)
+	if err != nil || step == nil {
+		return lineage.Read(content) // which says what is wrong with the state
+	}
+	return lineage.Read(content, step.Samples(o.steps)...)
 }
 
 func (o *benchmarkOptions) latency(ctx context.Context, streams *ioStreams, content []byte, n *lineage.Network) error {

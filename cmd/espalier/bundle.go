@@ -81,7 +81,11 @@ func newBundleCommand(streams *ioStreams) *cobra.Command {
 				}
 				defer opened.Close()
 				o.Source = source
-				measured, err := measure.Leaf(cmd.Context(), leaf, source, measure.LeafOptions{Target: o.Target, LatencyBudget: -1})
+				sequence, err := asked(streams, leaf, source)
+				if err != nil {
+					return err
+				}
+				measured, err := measure.Leaf(cmd.Context(), sequence, source, measure.LeafOptions{Target: o.Target, LatencyBudget: -1})
 				if err != nil {
 					return unmeasured(fmt.Errorf("%s: %w", args[0], err))
 				}

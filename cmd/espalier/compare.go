@@ -58,6 +58,11 @@ func newCompareCommand(streams *ioStreams) *cobra.Command {
 				defer opened.Close()
 				source = split
 			}
+			for _, content := range []*[]byte{&a, &b} {
+				if *content, err = asked(streams, *content, source); err != nil {
+					return err
+				}
+			}
 			comparison, err := measure.Compare(cmd.Context(), a, b, source, samples, measure.Options{})
 			if err != nil {
 				return unmeasured(err)

@@ -318,8 +318,8 @@ var expectations = map[string]func(t *testing.T, name string){
 		w.shares(name)
 	},
 	"08-streaming-state-int8": func(t *testing.T, name string) {
-		walkCase(t, name, "pipeline.yaml").refused(3, "keeps state", "samples of 1 steps", "give longer sequences")
-		walkCase(t, name, "p2.yaml").refused(3, "keeps state", "samples of 1 steps", "give longer sequences")
+		walkCase(t, name, "pipeline.yaml").refused(3, "keeps state", "samples of 1 step ", "give longer sequences")
+		walkCase(t, name, "p2.yaml").refused(3, "keeps state", "samples of 1 step ", "give longer sequences")
 	},
 	"10-two-inputs": func(t *testing.T, name string) { // its data has one: the other is named
 		walkCase(t, name, "pipeline.yaml").refused(4, "input", "samples")

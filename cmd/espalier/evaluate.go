@@ -40,6 +40,9 @@ func newEvaluateCommand(streams *ioStreams) *cobra.Command {
 				return err
 			}
 			defer opened.Close()
+			if content, err = asked(streams, content, source); err != nil {
+				return err
+			}
 			options := measure.LeafOptions{LatencyBudget: 300 * time.Millisecond}
 			options.Workers = workers
 			if options.Target, err = data.target(device); err != nil {
@@ -49,6 +52,9 @@ func newEvaluateCommand(streams *ioStreams) *cobra.Command {
 				other, err := readSignature(original, signature)
 				if err == nil {
 					other, err = states.write(other)
+				}
+				if err == nil {
+					other, err = asked(streams, other, source)
 				}
 				if err != nil {
 					return err

@@ -14,6 +14,7 @@ import (
 	"espalier.dev/espalier/internal/fault"
 	"espalier.dev/espalier/internal/stage"
 	"espalier.dev/espalier/optimizer/dataset"
+	"espalier.dev/espalier/optimizer/stream"
 	"espalier.dev/espalier/optimizer/tflite"
 )
 
@@ -141,6 +142,29 @@ func (f *dataFlags) open(streams *ioStreams, model []byte) (*dataset.Dataset, da
 		fmt.Fprintf(streams.Err, "note     %s\n", note)
 	}
 	return data, source, nil
+}
+
+// asked is a model's content that says at which steps of the sequences of a source it is asked, where the source's targets tell; of other
+// networks, and without a source, it is as it was.
+func asked(streams *ioStreams, content []byte, source dataset.Source) ([]byte, error) {
+	if source == nil {
+		return content, nil
+	}
+	m, err := tflite.Read(content)
+	if err != nil {
+		return nil, fault.As(fault.Model, err)
+	}
+	targets := dataset.TargetShapes(source)
+	each, steps := stream.EachStep(m, dataset.Shapes(source), targets)
+	if steps == 1 {
+		fmt.Fprintf(streams.Err, "note     the network keeps state, and a sample is one step: it begins with zeros, and what it leaves is never read; give sequences, [steps, …]\n")
+	}
+	if steps == 0 || len(targets) == 0 || each == m.EachStep() {
+		return content, nil
+	}
+	m.SetEachStep(each)
+	content, err = m.Marshal()
+	return content, fault.As(fault.Model, err)
 }
 
 // preparation is how the dataset is prepared.

@@ -69,6 +69,9 @@ func (o *sensitivityOptions) run(ctx context.Context) error {
 		return err
 	}
 	defer data.Close()
+	if content, err = asked(o.streams, content, source); err != nil {
+		return err
+	}
 	network, err := lineage.ReadSignature(content, o.signature, dataset.Shapes(source)...)
 	run := &lineage.Run{Data: data}
 	if err == nil {

@@ -18,6 +18,7 @@ import (
 	"espalier.dev/espalier/optimizer/ir"
 	"espalier.dev/espalier/optimizer/lineage"
 	"espalier.dev/espalier/optimizer/measure"
+	"espalier.dev/espalier/optimizer/stream"
 	"espalier.dev/espalier/optimizer/tflite"
 )
 
@@ -117,6 +118,16 @@ func WithStates(content []byte, source v1alpha1.NetworkSource) ([]byte, error) {
 	return m.Marshal()
 }
 
+// eachStep is a model's content that says that it answers at each step of a sequence.
+func eachStep(content []byte) ([]byte, error) {
+	m, err := tflite.Read(content)
+	if err != nil {
+		return nil, err
+	}
+	m.SetEachStep(true)
+	return m.Marshal()
+}
+
 // read reads the network; samples are the shapes of the dataset's.
 func (p *Prepared) read(spec *v1alpha1.OptimizationPipelineSpec, samples ...[]int) error {
 	var err error
@@ -161,6 +172,11 @@ func (p *Prepared) open(ctx context.Context, spec *v1alpha1.OptimizationPipeline
 	}
 	if err := sources.checkPin(fault.Dataset, "dataset", spec.Dataset.ModelSource, p.Data.Digest); err != nil {
 		return err
+	}
+	if each, _ := stream.EachStep(given, dataset.Shapes(p.Data.Train), dataset.TargetShapes(p.Data.Train)); each {
+		if p.content, err = eachStep(p.content); err != nil {
+			return fault.As(fault.Model, err)
+		}
 	}
 	if p.Network == nil {
 		if err := p.read(spec, dataset.Shapes(p.Data.Train)...); err != nil {

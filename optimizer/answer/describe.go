@@ -272,7 +272,7 @@ func (d *describer) place(k int) error {
 
 // told decides what the output is by its target.
 func (o *draft) told(t *Target) error {
-	rows := t.Classes > 0 || !t.Numbers && t.Whole && t.Least >= 0 && t.Size() == o.rows && o.width > 1 && t.Most < float64(o.width)
+	rows := t.Classes > 0 || t.Size() == o.rows && o.width > 1 && t.wholeBelow(o.width)
 	switch {
 	case o.choice.Loss == None:
 		o.untrained()
@@ -297,6 +297,11 @@ func (o *draft) told(t *Target) error {
 		return nil
 	}
 	return o.mismatch(t)
+}
+
+// wholeBelow reports whether a target is class numbers below n, said to be or not.
+func (t *Target) wholeBelow(n int) bool {
+	return t.Classes > 0 && t.Classes <= n || t.Classes == 0 && !t.Numbers && t.Whole && t.Least >= 0 && t.Most < float64(n)
 }
 
 // anomalies reports whether a target may be the labels of an autoencoder's samples.
@@ -330,6 +335,9 @@ func (o *draft) sigmoid(t *Target) error {
 			return o.tooMany(t, o.width)
 		}
 		o.Kind, o.Classes, o.Positions, o.Indexed = Classes, o.width, 1, true
+		return nil
+	case t.Size() == o.rows && o.rows > 1 && o.width > 1 && t.wholeBelow(o.width):
+		o.Kind, o.Classes, o.Positions, o.Indexed = PositionClasses, o.width, o.rows, true
 		return nil
 	case t.Size() != o.Size:
 		return o.mismatch(t)

@@ -118,10 +118,7 @@ func (c catalogue) list(drop func(*stem) bool) string {
 			out = append(out, s.String())
 		}
 	}
-	switch {
-	case len(out) == 0:
-		return "nothing"
-	case len(out) > 20:
+	if len(out) > 20 {
 		out = append(out[:20], "…")
 	}
 	return strings.Join(out, ", ")

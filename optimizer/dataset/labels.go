@@ -186,6 +186,9 @@ func (l *labelling) classes(width int) (class, positions bool, err error) {
 	if o != nil && o.size() > 0 && o.size() != o.width() { // a row for every position: the output's own values
 		return false, false, nil
 	}
+	if o != nil && o.Steps && width != o.size() { // a label a step: what they are is told beside the whole sequence
+		return false, false, nil
+	}
 	for _, a := range l.arrays {
 		_, bad, err := oneHot(a)
 		if err != nil {

@@ -101,8 +101,13 @@ func (c catalogue) ambiguous(spec *Spec, open []int, taken func(*stem) bool) err
 		inputs = append(inputs, list[k].String())
 		example = append(example, list[k].name()+": ARRAY")
 	}
+	free := c.list(taken)
+	if free == "" {
+		return fmt.Errorf("no array is left for %s %s of the network: add x_train_%s; or, where an output is handed on as that input from step to step, say so: model.states: [{input: %s, output: OUTPUT}], --state %s=OUTPUT",
+			plural(len(open), "input", "inputs"), strings.Join(inputs, ", "), list[open[0]].name(), list[open[0]].name(), list[open[0]].name())
+	}
 	return fmt.Errorf("neither name nor shape tells which array is for %s %s of the network; there are %s: name the arrays x_train_%s, or say dataset.samples: {%s}",
-		plural(len(open), "input", "inputs"), strings.Join(inputs, ", "), c.list(taken), list[open[0]].name(), strings.Join(example, ", "))
+		plural(len(open), "input", "inputs"), strings.Join(inputs, ", "), free, list[open[0]].name(), strings.Join(example, ", "))
 }
 
 func plural(n int, one, many string) string {

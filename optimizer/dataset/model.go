@@ -32,6 +32,7 @@ func NetworkOf(m *tflite.Model) *Network {
 		return out
 	}
 	state := statesOf(m)
+	steps := len(state) > 0 || m.Assigns()
 	for _, t := range g.Inputs {
 		if state[t] {
 			continue
@@ -45,7 +46,7 @@ func NetworkOf(m *tflite.Model) *Network {
 			continue
 		}
 		n.Outputs = append(n.Outputs, Output{
-			Names: names(t, func(s *schema.SignatureDefT) []*schema.TensorMapT { return s.Outputs }), Shape: sampleShape(g.Tensors[t])})
+			Names: names(t, func(s *schema.SignatureDefT) []*schema.TensorMapT { return s.Outputs }), Shape: sampleShape(g.Tensors[t]), Steps: steps})
 	}
 	return n
 }

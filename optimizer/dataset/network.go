@@ -25,6 +25,7 @@ type Output struct {
 	Names  []string
 	Shape  []int  // of one sample; −1 where the size is open
 	Target string // the array that it is told by, where the user says so
+	Steps  bool   // the network keeps state: a sample is a sequence of steps, each of which may have a target of its own
 }
 
 // Tell says which target an output is told by; an output that there is not is left to others to refuse.

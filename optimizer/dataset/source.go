@@ -66,6 +66,15 @@ func Shapes(s Source) [][]int {
 	return out
 }
 
+// TargetShapes are the shapes of a source's targets; that of one number, or of one class, is empty.
+func TargetShapes(s Source) [][]int {
+	var out [][]int
+	for _, t := range s.Targets() {
+		out = append(out, t.Shape)
+	}
+	return out
+}
+
 // Sample makes room for the inputs of one sample.
 func Sample(s Source) [][]float32 {
 	var out [][]float32

@@ -80,6 +80,12 @@ func ReadSignature(data []byte, key string, samples ...[]int) (*Network, error) 
 	if err := tflite.CheckFinite(normal); err != nil {
 		return nil, err
 	}
+	plain := !computesFloat(normal)
+	recurrent, err := quantize.FloatRecurrent(normal)
+	if err != nil {
+		return nil, err
+	}
+	notes = append(notes, recurrent...)
 	decided, err := ir.Specialize(normal, samples)
 	if err != nil {
 		return nil, err
@@ -94,7 +100,7 @@ func ReadSignature(data []byte, key string, samples ...[]int) (*Network, error) 
 		notes = append(notes, fmt.Sprintf("the network keeps state: trained, calibrated and checked as the %d steps that a sample has, each sample beginning with zeros; leaves are one step, as the file is", unrolled.Steps))
 	}
 	if at := ir.KeepsState(normal); at != "" {
-		return nil, fmt.Errorf("%s keeps state that no variable and no input shows: such networks are inspected, evaluated and compared, not optimized; give a model that keeps it in variables, or whose state is an input and an output", at)
+		return nil, fmt.Errorf("%s keeps state that no variable and no input shows: networks with a quantized SVDF are inspected, evaluated and compared, not optimized; give the float model", at)
 	}
 	rewritten := selected || len(notes) > 0
 	if signature != "" {
@@ -118,6 +124,9 @@ func ReadSignature(data []byte, key string, samples ...[]int) (*Network, error) 
 		}
 		if moved, err = o.importInt8(normal); err != nil {
 			return nil, err
+		}
+		if plain && len(recurrent) > 0 {
+			o.float = map[int]bool{} // what is float comes of quantized layers
 		}
 	}
 	n := &Network{model: o.model, from: o, states: map[ID]weight.State{}}
@@ -233,6 +242,15 @@ func computesInt8(m *tflite.Model) bool {
 		return slices.ContainsFunc(o.Outputs, func(t int32) bool {
 			return t >= 0 && (g.Tensors[t].Type == schema.TensorTypeINT8 || g.Tensors[t].Type == schema.TensorTypeINT16)
 		})
+	})
+}
+
+// computesFloat reports whether any operator of a model gives floats, but for those that only convert to them.
+func computesFloat(m *tflite.Model) bool {
+	g := m.Subgraph()
+	return slices.ContainsFunc(g.Operators, func(o *schema.OperatorT) bool {
+		code, _ := m.Op(o)
+		return code != schema.BuiltinOperatorDEQUANTIZE && slices.ContainsFunc(o.Outputs, func(t int32) bool { return t >= 0 && g.Tensors[t].Type == schema.TensorTypeFLOAT32 })
 	})
 }
 

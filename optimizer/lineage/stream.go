@@ -40,7 +40,7 @@ func openStream(m *tflite.Model, samples [][]int) (s *streaming, unrolled *strea
 		return nil, nil, &ir.OpenError{Input: t.Name, Signature: t.Shape, Reason: "the network keeps state from step to step, and samples tell how many steps a sequence has"}
 	}
 	if o := unrolled.Unreached(step); o != "" {
-		return nil, nil, fmt.Errorf("the network keeps state, of which samples of %d steps show nothing: no answer depends on %s; give longer sequences, [steps %s]", unrolled.Steps, o,
+		return nil, nil, fmt.Errorf("the network keeps state, of which samples of %d %s show nothing: no answer depends on %s; give longer sequences, [steps %s]", unrolled.Steps, map[bool]string{true: "step", false: "steps"}[unrolled.Steps == 1], o,
 			strings.Trim(fmt.Sprint(step.Model.Subgraph().Tensors[step.Model.Subgraph().Inputs[0]].Shape[1:]), "[]"))
 	}
 	s = &streaming{step: step, model: step.Model, place: identity(len(step.Model.Subgraph().Tensors)), tensor: unrolled.Tensor, operator: unrolled.Operator}

@@ -3,10 +3,13 @@ package lineage
 import (
 	"context"
 	"errors"
+	"os"
 	"slices"
 	"strings"
 	"testing"
 
+	"espalier.dev/espalier/optimizer/answer"
+	"espalier.dev/espalier/optimizer/dataset"
 	"espalier.dev/espalier/optimizer/ir"
 	"espalier.dev/espalier/optimizer/measure"
 	"espalier.dev/espalier/optimizer/tflite"
@@ -17,6 +20,12 @@ const streams = "../exec/integer/testdata/streaming/"
 
 // streamed reads a network with state of the integer executor's goldens, for samples of eight steps.
 func streamed(t *testing.T, name string, states []tflite.StatePair) *Network {
+	t.Helper()
+	return streamedAt(t, name, states, false)
+}
+
+// streamedAt is streamed of a network that is asked at each step, or at the last alone.
+func streamedAt(t *testing.T, name string, states []tflite.StatePair, each bool) *Network {
 	t.Helper()
 	m, err := tflite.ReadFile(streams + name + ".tflite")
 	if err != nil {
@@ -39,6 +48,7 @@ func streamed(t *testing.T, name string, states []tflite.StatePair) *Network {
 			shape = append(shape, int(d))
 		}
 	}
+	m.SetEachStep(each)
 	content, err := m.Marshal()
 	if err != nil {
 		t.Fatal(err)
@@ -58,7 +68,7 @@ func TestNetworksWithStateGoThroughTheTree(t *testing.T) {
 		classes int
 	}{
 		"ring_f32": {nil, 3}, "ring_int8": {nil, 3}, "mixed_f32": {nil, 2}, "mixed_int8": {nil, 2}, "frames_f32": {frames, 4}, "frames_int8": {frames, 4},
-		"gru_f32": {[]tflite.StatePair{{Input: "h", Output: "h_next"}}, 3}, "delay_f32": {nil, 2},
+		"gru_f32": {[]tflite.StatePair{{Input: "h", Output: "h_next"}}, 3}, "delay_f32": {nil, 2}, "../recurrent/svdf_f32": {nil, 5}, "../recurrent/svdf_int8": {nil, 5},
 	} {
 		t.Run(name, func(t *testing.T) {
 			n := streamed(t, name, tc.states)
@@ -105,6 +115,53 @@ func TestNetworksWithStateGoThroughTheTree(t *testing.T) {
 			}
 			if float != 1 {
 				t.Errorf("with inputs of float the leaf takes %d, and all but its state should be", float)
+			}
+		})
+	}
+}
+
+// labelled is samples with a class at each of eight steps.
+type labelled struct{ *memory }
+
+func (l labelled) Targets() []dataset.Target {
+	return []dataset.Target{{Name: "y", Shape: []int{8}, Kind: dataset.Class, Classes: l.classes}}
+}
+
+func (l labelled) Truth(i int, y [][]float32) error {
+	for k := range y[0] {
+		y[0][k] = float32((i + k/3) % l.classes)
+	}
+	return nil
+}
+
+// Loss, ranges and checks are of the answers at all steps; a leaf is one step and remembers that.
+func TestNetworksAnswerAtEachStep(t *testing.T) {
+	for name, tc := range map[string]struct {
+		states  []tflite.StatePair
+		classes int
+	}{
+		"ring_f32": {nil, 3}, "mixed_f32": {nil, 2}, "mixed_int8": {nil, 2}, "gru_f32": {[]tflite.StatePair{{Input: "h", Output: "h_next"}}, 3}, "../recurrent/svdf_f32": {nil, 5},
+	} {
+		t.Run(name, func(t *testing.T) {
+			n := streamedAt(t, name, tc.states, true)
+			run := fast(n)
+			made := labelled{samples(24, tc.classes, numbers(n)...).Train.(*memory)}
+			run.Data = &dataset.Dataset{Train: made, Test: made}
+			for _, technique := range []Technique{half, Quantize{}, eight, Quantize{}} {
+				out, err := run.Apply(context.Background(), n, technique)
+				if err != nil {
+					t.Fatalf("%s: %v", technique, err)
+				}
+				if o := run.Outputs[0]; o.Kind != answer.PositionClasses || o.Positions != 8 || o.Target != 0 || o.Loss == answer.MeanSquaredError && !strings.Contains(name, "svdf") {
+					t.Fatalf("the output is %+v", o)
+				}
+				checkStepLeaf(t, n, out.Leaf)
+				if !out.Leaf.EachStep() {
+					t.Errorf("%s: the leaf does not remember that it answers at each step", technique)
+				}
+				if !out.Network.Final() {
+					n = out.Network
+				}
 			}
 		})
 	}
@@ -167,4 +224,40 @@ func numbers(n *Network) (shape []int) {
 		shape = append(shape, int(d))
 	}
 	return shape
+}
+
+// A quantized LSTM is the first leaf as it is; what techniques make of the network has its steps, quantized anew, and none of them in float.
+func TestQuantizedLSTMsGoThroughTheTree(t *testing.T) {
+	for _, name := range []string{"lstm_int8"} {
+		content, err := os.ReadFile("../exec/integer/testdata/recurrent/" + name + ".tflite")
+		if err != nil {
+			t.Fatal(err)
+		}
+		n, err := Read(content)
+		if err != nil {
+			t.Fatal(err)
+		}
+		run := fast(n)
+		made := unlabelled{samples(24, 1, numbers(n)...).Train.(*memory)}
+		run.Data = &dataset.Dataset{Train: made, Test: made}
+		baseline, err := run.Baseline(context.Background(), n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if code, _ := baseline.Leaf.Op(baseline.Leaf.Subgraph().Operators[0]); code != schema.BuiltinOperatorUNIDIRECTIONAL_SEQUENCE_LSTM {
+			t.Errorf("%s: the first leaf begins with %s", name, code)
+		}
+		for _, technique := range []Technique{half, Quantize{}, eight, Quantize{}} {
+			out, err := run.Apply(context.Background(), n, technique)
+			if err != nil {
+				t.Fatalf("%s: %s: %v", name, technique, err)
+			}
+			if computesFloat(out.Leaf) {
+				t.Errorf("%s: %s: the leaf computes in float", name, technique)
+			}
+			if !out.Network.Final() {
+				n = out.Network
+			}
+		}
+	}
 }

@@ -4,7 +4,7 @@ import "espalier.dev/espalier/optimizer/tflite/schema"
 
 const (
 	asSteps  = "a quantized one is not supported, give the float model; that is written as its steps when it is read"
-	asRun    = "a quantized one is run as it is, not trained: give the float model, which is written as its steps when it is read"
+	asRun    = "it is written as its steps when the model is read; a quantized one is run as it is, and techniques work on the steps of the float one that it stands for"
 	stepwise = "its steps are quantized one by one"
 )
 

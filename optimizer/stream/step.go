@@ -26,21 +26,26 @@ type State struct {
 	variable      bool
 }
 
-// Open reads the steps of a network; nil if it keeps no state, or only where no variable or input shows it (SVDF). m is not changed.
+// Open reads the steps of a network; nil if it keeps no state. m is not changed.
 func Open(m *tflite.Model) (*Step, error) {
 	pairs, err := m.States()
 	if err != nil {
 		return nil, err
 	}
-	if len(pairs) == 0 && !assigns(m) {
+	if len(pairs) == 0 && !m.Assigns() && !remembers(m) {
 		return nil, nil
 	}
 	s := &Step{Model: m.Clone()}
 	for _, p := range pairs {
 		s.States = append(s.States, State{Name: m.Subgraph().Tensors[p[0]].Name, Input: p[0], Output: p[1]})
 	}
-	if assigns(m) {
+	if m.Assigns() {
 		if err := s.openVariables(); err != nil {
+			return nil, err
+		}
+	}
+	if remembers(s.Model) {
+		if err := s.openMemories(); err != nil {
 			return nil, err
 		}
 	}
@@ -69,14 +74,6 @@ func Open(m *tflite.Model) (*Step, error) {
 // Holds reports whether the file's input of an index is a state.
 func (s *Step) Holds(input int) bool {
 	return slices.ContainsFunc(s.States, func(st State) bool { return !st.variable && int32(st.Input) == s.inputs[input] })
-}
-
-// assigns reports whether the primary subgraph sets a variable.
-func assigns(m *tflite.Model) bool {
-	return slices.ContainsFunc(m.Subgraph().Operators, func(o *schema.OperatorT) bool {
-		code, _ := m.Op(o)
-		return code == schema.BuiltinOperatorASSIGN_VARIABLE
-	})
 }
 
 func without(list []int32, t int) []int32 {

@@ -15,6 +15,7 @@ import (
 	"espalier.dev/espalier/optimizer/exec/integer"
 	"espalier.dev/espalier/optimizer/stream"
 	"espalier.dev/espalier/optimizer/tflite"
+	"espalier.dev/espalier/optimizer/tflite/schema"
 )
 
 const goldens = "../exec/integer/testdata/streaming/"
@@ -58,6 +59,161 @@ func TestUnrolledNetworksGiveWhatTheirStepsGive(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// Asked at each step, a network gives what LiteRT's reference kernels gave at each of them; of an end in a SOFTMAX or LOGISTIC that is one
+// operator for all steps, behind which a loss can attach.
+func TestNetworksAnswerAtEachStep(t *testing.T) {
+	for name, steps := range map[string]int{"ring_int8": 40, "ring_f32": 12, "mixed_int8": 25, "frames_int8": 40, "gru_f32": 20, "delay_f32": 20} {
+		t.Run(name, func(t *testing.T) {
+			inputs, outputs := raw(t, name, "input_0"), raw(t, name, "output_0")
+			m := model(t, name)
+			m.SetEachStep(true)
+			if _, err := stream.Whole(m, [][]int{samplesOf(m, steps)}); err != nil {
+				t.Fatal(err)
+			}
+			e, err := integer.Compile(m, 2)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := e.SetInputBytes(0, bytes.Repeat(inputs[:len(inputs)/1000*steps], 2)); err != nil {
+				t.Fatal(err)
+			}
+			if err := e.Run(); err != nil {
+				t.Fatal(err)
+			}
+			if got, want := e.OutputBytes(0), bytes.Repeat(outputs[:len(outputs)/1000*steps], 2); !equal(got, want, strings.HasSuffix(name, "f32")) {
+				t.Errorf("got % x, want % x", got, want)
+			}
+			if shape := m.Subgraph().Tensors[m.Subgraph().Outputs[0]].Shape; len(shape) < 3 || shape[1] != int32(steps) {
+				t.Errorf("an output of %v for %d steps", shape, steps)
+			}
+			ends := 0
+			for _, o := range m.Subgraph().Operators {
+				if code, _ := m.Op(o); code == schema.BuiltinOperatorSOFTMAX || code == schema.BuiltinOperatorLOGISTIC && name != "gru_f32" {
+					ends++
+				}
+			}
+			if want := 1; name != "delay_f32" && ends != want {
+				t.Errorf("%d SOFTMAX or LOGISTIC at the end, want %d", ends, want)
+			}
+		})
+	}
+}
+
+func TestTargetsTellAtWhichStepsANetworkAnswers(t *testing.T) {
+	for name, tc := range map[string]struct {
+		network string
+		targets [][]int
+		want    bool
+	}{
+		"one class a sequence":        {"ring_int8", [][]int{{}}, false},
+		"a row of a single step":      {"ring_int8", [][]int{{3}}, false},
+		"a class a step":              {"ring_int8", [][]int{{5}}, true},
+		"a row a step":                {"ring_int8", [][]int{{5, 3}}, true},
+		"one number for the last":     {"mixed_int8", [][]int{{1}}, false},
+		"yes or no a step":            {"mixed_int8", [][]int{{5}}, true},
+		"of another number of steps":  {"mixed_int8", [][]int{{4}}, false},
+		"one of each":                 {"mixed_int8", [][]int{{5}, {}}, false},
+		"none":                        {"mixed_int8", nil, false},
+		"of a network that has pairs": {"gru_f32", [][]int{{5, 1}}, true},
+	} {
+		m := model(t, tc.network)
+		if got, steps := stream.EachStep(m, [][]int{samplesOf(m, 5)}, tc.targets); got != tc.want || steps != 5 {
+			t.Errorf("%s: %t, %d steps", name, got, steps)
+		}
+	}
+}
+
+// A state that is zero throughout shows in no answer, even where every operator of the step does.
+func TestStatesThatNoStepReadsAreUnreached(t *testing.T) {
+	for name, tc := range map[string]struct {
+		network string
+		steps   int
+		reached bool
+	}{
+		"one step of a recurrent unit": {"gru_f32", 1, false},
+		"two":                          {"gru_f32", 2, true},
+		"two steps of what is remembered for two": {"delay_f32", 2, false},
+		"three": {"delay_f32", 3, true},
+		"one step of rings that the answer depends upon": {"ring_f32", 1, false},
+	} {
+		m := model(t, tc.network)
+		s, u, err := stream.Sequence(m, [][]int{samplesOf(m, tc.steps)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := u.Unreached(s); (got == "") != tc.reached {
+			t.Errorf("%s: unreached is %q", name, got)
+		}
+	}
+}
+
+// The answers are those of LiteRT's reference kernel over 300 steps.
+func TestAFloatSVDFIsAStateAndAConvolution(t *testing.T) {
+	inputs, outputs := rawOf(t, "../exec/integer/testdata/recurrent/svdf_f32.npz", "input_0", true), rawOf(t, "../exec/integer/testdata/recurrent/svdf_f32.npz", "output_0", true)
+	for _, each := range []bool{false, true} {
+		m, err := tflite.ReadFile("../exec/integer/testdata/recurrent/svdf_f32.tflite")
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.SetEachStep(each)
+		if _, err := stream.Whole(m, [][]int{{300, 6}}); err != nil {
+			t.Fatal(err)
+		}
+		e, err := integer.Compile(m, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := e.SetInputBytes(0, inputs); err != nil {
+			t.Fatal(err)
+		}
+		if err := e.Run(); err != nil {
+			t.Fatal(err)
+		}
+		want := outputs
+		if !each {
+			want = outputs[len(outputs)/300*299:]
+		}
+		if got := e.OutputBytes(0); !equal(got, want, true) {
+			t.Errorf("each step %t: other answers than the kernel's", each)
+		}
+	}
+}
+
+// A quantized SVDF stays what it is, in as many operators as there are steps: its answers are those of LiteRT's reference kernel, bit for bit.
+func TestQuantizedSVDFsOfASequenceShareTheirMemory(t *testing.T) {
+	inputs, outputs := rawOf(t, "../exec/integer/testdata/recurrent/svdf_int8.npz", "input_0", false), rawOf(t, "../exec/integer/testdata/recurrent/svdf_int8.npz", "output_0", false)
+	for _, each := range []bool{false, true} {
+		m, err := tflite.ReadFile("../exec/integer/testdata/recurrent/svdf_int8.tflite")
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.SetEachStep(each)
+		if steps, err := stream.Whole(m, [][]int{{300, 6}}); err != nil || steps != 300 {
+			t.Fatalf("%d steps: %v", steps, err)
+		}
+		e, err := integer.Compile(m, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := outputs
+		if !each {
+			want = outputs[len(outputs)/300*299:]
+		}
+		for range 2 {
+			e.Reset()
+			if err := e.SetInputBytes(0, inputs); err != nil {
+				t.Fatal(err)
+			}
+			if err := e.Run(); err != nil {
+				t.Fatal(err)
+			}
+			if got := e.OutputBytes(0); !bytes.Equal(got, want) {
+				t.Errorf("each step %t: other answers than the kernel's", each)
+			}
+		}
 	}
 }
 
@@ -206,12 +362,17 @@ func samplesOf(m *tflite.Model, steps int) []int {
 // raw reads an array of a golden as its bytes.
 func raw(t *testing.T, name, key string) []byte {
 	t.Helper()
-	r, err := npz.Open(filepath.Join(goldens, name+".npz"))
+	return rawOf(t, filepath.Join(goldens, name+".npz"), key, strings.HasSuffix(name, "f32"))
+}
+
+func rawOf(t *testing.T, path, key string, float bool) []byte {
+	t.Helper()
+	r, err := npz.Open(path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer r.Close()
-	if strings.HasSuffix(name, "f32") {
+	if float {
 		var values []float32
 		if err := r.Read(key+".npy", &values); err != nil {
 			t.Fatal(err)

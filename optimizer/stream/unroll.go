@@ -22,10 +22,16 @@ type Unrolled struct {
 	// Tensor and Operator say what each of Model's stands for, by index in the Step's model; None for what only cuts the input up or
 	// makes the first state.
 	Tensor, Operator []int
+	heard            []bool // by state: something depends on what an earlier step left of it
 }
 
-// Unreached names an operator of the step that no answer depends on within so few steps; "" if there is none.
+// Unreached names a state of the step, or an operator, that no answer depends on within so few steps; "" if there is none.
 func (u *Unrolled) Unreached(s *Step) string {
+	for i, st := range s.States {
+		if !u.heard[i] {
+			return fmt.Sprintf("what a step leaves in the state %q", st.Name)
+		}
+	}
 	for i, o := range s.Model.Subgraph().Operators {
 		if !slices.Contains(u.Operator, i) && len(o.Outputs) > 0 {
 			code, _ := s.Model.Op(o)
@@ -65,6 +71,21 @@ func Whole(m *tflite.Model, samples [][]int) (steps int, err error) {
 func (s *Step) data() []int32 {
 	in := s.Model.Subgraph().Inputs
 	return in[:len(in)-len(s.States)]
+}
+
+// Samples are the shapes of samples of n steps, an input's without the batch.
+func (s *Step) Samples(n int) [][]int {
+	var samples [][]int
+	for _, i := range s.data() {
+		shape := []int{n}
+		for d, size := range s.Model.Subgraph().Tensors[i].Shape {
+			if d > 0 {
+				shape = append(shape, int(size))
+			}
+		}
+		samples = append(samples, shape)
+	}
+	return samples
 }
 
 // steps is how many a sample has: every input's sample is a whole number of what a step takes, the same for all.
@@ -159,14 +180,21 @@ func (s *Step) unroll(n int, samples [][]int) (*Unrolled, error) {
 	operators := u.sub.Operators
 	u.sub.Operators = nil
 	u.sub.Outputs = u.sub.Outputs[:len(u.sub.Outputs)-len(s.States)]
+	u.Model.SetEachStep(false)
+	answers, err := s.answers(u.sub.Outputs)
+	if err != nil {
+		return nil, err
+	}
 	pieces := u.cut(samples)
 	held := make([]int32, len(s.States)) // what each state holds
 	for i := range s.States {
 		held[i] = u.first(pieces[0][0], s.States[i].Input)
 	}
+	first := slices.Clone(held)
+	left := make([][]int32, len(s.States))       // what a step found of each state that an earlier one had left
 	variable := make([]bool, len(u.sub.Tensors)) // by tensor of the step: another at every step
 	for i := range variable {
-		variable[i] = !u.Model.IsConst(u.sub.Tensors[i])
+		variable[i] = !u.Model.IsConst(u.sub.Tensors[i]) && !u.sub.Tensors[i].IsVariable
 	}
 	for k := range n {
 		at := map[int32]int32{-1: -1} // by tensor of the step
@@ -175,6 +203,9 @@ func (s *Step) unroll(n int, samples [][]int) (*Unrolled, error) {
 		}
 		for i, st := range s.States {
 			at[int32(st.Input)] = held[i]
+			if !slices.Contains(first, held[i]) {
+				left[i] = append(left[i], held[i])
+			}
 		}
 		place := func(t int32) int32 {
 			if to, ok := at[t]; ok {
@@ -195,13 +226,22 @@ func (s *Step) unroll(n int, samples [][]int) (*Unrolled, error) {
 		for i, st := range s.States {
 			held[i] = place(int32(st.Output))
 		}
+		for i := range answers {
+			answers[i].parts = append(answers[i].parts, place(answers[i].from))
+		}
 		for i, t := range u.sub.Outputs {
-			if k == n-1 {
+			if k == n-1 && answers == nil {
 				u.sub.Outputs[i] = place(t)
 			}
 		}
 	}
-	u.dropDead()
+	for i := range answers {
+		u.sub.Outputs[i] = u.together(&answers[i], operators)
+	}
+	used := u.dropDead()
+	for _, tensors := range left {
+		u.heard = append(u.heard, slices.ContainsFunc(tensors, func(t int32) bool { return used[t] }))
+	}
 	return u.Unrolled, u.Model.Check()
 }
 
@@ -293,13 +333,13 @@ func (u *unroller) cut(samples [][]int) (pieces [][]int32) {
 	return pieces
 }
 
-// moveSignature has signatures name another tensor for an input.
+// moveSignature has signatures name another tensor for an input or an output.
 func (u *unroller) moveSignature(from, to int32) {
 	for _, s := range u.Model.SignatureDefs {
 		if s.SubgraphIndex != 0 {
 			continue
 		}
-		for _, e := range s.Inputs {
+		for _, e := range slices.Concat(s.Inputs, s.Outputs) {
 			if int32(e.TensorIndex) == from {
 				e.TensorIndex = uint32(to)
 			}
@@ -341,16 +381,16 @@ func (u *unroller) first(x int32, state int) int32 {
 	return y
 }
 
-// dropDead removes operators whose results nothing uses, as the state that the last step leaves.
-func (u *unroller) dropDead() {
-	used := map[int32]bool{}
+// dropDead removes operators whose results nothing uses, as the state that the last step leaves. It returns what is used.
+func (u *unroller) dropDead() (used map[int32]bool) {
+	used = map[int32]bool{}
 	for _, t := range u.sub.Outputs {
 		used[t] = true
 	}
 	var operators []*schema.OperatorT
 	var of []int
 	for i, o := range slices.Backward(u.sub.Operators) {
-		if !slices.ContainsFunc(o.Outputs, func(t int32) bool { return used[t] }) {
+		if !isMemory(u.Model, o) && !slices.ContainsFunc(o.Outputs, func(t int32) bool { return used[t] }) {
 			continue
 		}
 		for _, t := range o.Inputs {
@@ -361,4 +401,5 @@ func (u *unroller) dropDead() {
 	slices.Reverse(operators)
 	slices.Reverse(of)
 	u.sub.Operators, u.Operator = operators, of
+	return used
 }

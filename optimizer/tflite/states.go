@@ -12,6 +12,34 @@ import (
 // StatesName is the metadata entry that pairs the inputs and outputs by which a network hands its state on.
 const StatesName = "espalier.states"
 
+// answersName is the metadata entry that says at which steps of a sequence a network with state is asked.
+const answersName = "espalier.answers"
+
+// eachStep is its only value.
+const eachStep = `"EachStep"`
+
+// SetEachStep records whether a network with state is asked at each step of a sequence; else at the last alone.
+func (m *Model) SetEachStep(each bool) {
+	m.DeleteMetadata(answersName)
+	if each {
+		m.SetMetadata(answersName, []byte(eachStep))
+	}
+}
+
+// EachStep reports whether that was recorded.
+func (m *Model) EachStep() bool {
+	data, _ := m.Metadata(answersName)
+	return string(data) == eachStep
+}
+
+// Assigns reports whether the primary subgraph sets a variable, by which a network keeps state.
+func (m *Model) Assigns() bool {
+	return slices.ContainsFunc(m.Subgraph().Operators, func(o *schema.OperatorT) bool {
+		code, _ := m.Op(o)
+		return code == schema.BuiltinOperatorASSIGN_VARIABLE
+	})
+}
+
 // StatePair is state that a network hands on from step to step: what Output gives is the next step's Input. Both are names, of the
 // signature or of tensors.
 type StatePair struct {

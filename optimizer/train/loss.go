@@ -274,12 +274,13 @@ func softmax(p []float64, z []float32, beta float64) (logSum float64) {
 // binaryCrossEntropy is the mean over outputs of log(1 + exp z) − y·z. Its gradient is σ(z) − y.
 func (o *objective) binaryCrossEntropy(z, target, dz []float32, share float64) float64 {
 	loss, n := 0.0, float64(len(z))
+	width := len(z) / len(target) // of a row, where the target is a class for each
 	for i, v := range z {
 		y := 0.0
 		switch {
 		case !o.indexed:
 			y = float64(target[i])
-		case i == int(target[0]):
+		case i%width == int(target[i/width]):
 			y = 1
 		}
 		y = y*(1-o.smoothing) + o.smoothing/2

@@ -30,6 +30,7 @@ func TestLossGradientsMatchDifferences(t *testing.T) {
 		{"binary cross-entropy, smoothed", objective{scale: 1, answers: true, kind: logistic, outputs: 1, beta: 1, smoothing: 0.2, weights: []float64{3, 1}}, truth{target: []float32{0}}},
 		{"binary cross-entropy by class", objective{scale: 1, answers: true, indexed: true, kind: logistic, outputs: 5, beta: 1}, truth{target: []float32{2}}},
 		{"binary cross-entropy with probabilities", objective{scale: 1, answers: true, kind: logistic, outputs: 5, beta: 1}, truth{target: shares}},
+		{"binary cross-entropy by class at two positions", objective{scale: 1, answers: true, indexed: true, kind: logistic, outputs: 6, rows: 2, beta: 1}, truth{target: []float32{2, 0}}},
 		{"cross-entropy at two positions", objective{scale: 1, answers: true, indexed: true, kind: categorical, outputs: 6, rows: 2, beta: 1}, truth{target: []float32{2, 0}}},
 		{"cross-entropy at two positions, one-hot", objective{scale: 1, answers: true, kind: categorical, outputs: 6, rows: 2, beta: 1}, truth{target: []float32{0, 0, 1, 1, 0, 0}}},
 		{"squared error of probabilities", objective{scale: 1, answers: true, indexed: true, kind: squared, outputs: 5, beta: 1}, truth{target: []float32{3}}},

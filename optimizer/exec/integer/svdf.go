@@ -29,13 +29,14 @@ func buildSVDF(c *compiler) (runner, error) {
 		}
 	}
 	k := &svdfKernel{
-		x: x.Index, y: c.n.Outputs[0], time: time.Index, bias: -1, name: fmt.Sprintf("state of operator %d", c.n.Index),
+		x: x.Index, y: c.n.Outputs[0], time: time.Index, bias: -1,
 		batch: x.Shape[0], inputs: x.Shape[1], filters: features.Shape[0], memory: time.Shape[1], rank: attr.Rank,
 	}
 	size := k.batch * k.filters * k.memory
 	if state == nil || state.Const != nil || state.Producer >= 0 || state.Numel() != size {
 		return nil, c.unsupported("its state %s is no variable of %d elements", state, size)
 	}
+	k.name = fmt.Sprintf("state %d", state.Index) // operators that share it are steps of one sequence
 	if bias := c.in(3); bias != nil {
 		k.bias = bias.Index
 	}
