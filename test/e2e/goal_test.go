@@ -21,16 +21,7 @@ import (
 // TestAMeasurementRunsBesideAStage has a program of another image measure leaves, and one that its image has not.
 func TestAMeasurementRunsBesideAStage(t *testing.T) {
 	host, _, _ := strings.Cut(mended(t, "measured", "unmeasured"), "/")
-	program := filepath.Join(folder, "weigh")
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", program, "./test/e2e/testdata/weigh")
-	build.Dir, build.Env = root, append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	image, err := push(host+"/weigh:1", "weigh-image", program)
-	if err != nil {
-		t.Fatal(err)
-	}
+	image := weighing(t, host)
 	measured := func(namespace, command string) *v1alpha1.OptimizationPipeline {
 		return plain(t, namespace, func(s *v1alpha1.OptimizationPipelineSpec) {
 			most := v1alpha1.Decimal("1000000")
@@ -56,6 +47,53 @@ func TestAMeasurementRunsBesideAStage(t *testing.T) {
 	t.Logf("%s after %s: %s", c.Reason, took, c.Message)
 	if !strings.Contains(c.Message, "measurement weight: there is no such command") {
 		t.Errorf("%s", c.Message)
+	}
+}
+
+// weighing is the image of a program that measures leaves, for nodes of both kinds.
+func weighing(t *testing.T, registry string) string {
+	t.Helper()
+	var programs []string
+	for _, arch := range []string{"amd64", "arm64"} {
+		program := filepath.Join(t.TempDir(), "weigh-"+arch)
+		build := exec.CommandContext(t.Context(), "go", "build", "-o", program, "./test/e2e/testdata/weigh")
+		build.Dir, build.Env = root, append(os.Environ(), "CGO_ENABLED=0", "GOARCH="+arch)
+		if out, err := build.CombinedOutput(); err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		programs = append(programs, program)
+	}
+	image, err := push(registry+"/weigh:1", t.Name(), programs...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return image
+}
+
+// TestAMeasurementRunsOnAnotherNodeThanItsStage has leaves measured where the stages do not run.
+func TestAMeasurementRunsOnAnotherNodeThanItsStage(t *testing.T) {
+	host, _, _ := strings.Cut(mended(t, "gateway"), "/")
+	image := weighing(t, host)
+	p := plain(t, "gateway", func(s *v1alpha1.OptimizationPipelineSpec) {
+		most := v1alpha1.Decimal("1000000")
+		s.Measurements = []v1alpha1.Measurement{{Name: "weight", Image: image, Command: []string{"/weigh"},
+			Job: &v1alpha1.MeasurementJob{NodeSelector: map[string]string{corev1.LabelHostname: edgeNode}}}}
+		s.Constraints = []v1alpha1.Constraint{{Metric: "weight", Max: &most}}
+		s.Selection.Strategy = v1alpha1.SelectBest
+	})
+	ready(t, p)
+	for _, name := range []string{walk.Baseline, p.Spec.Stages[0].Name} {
+		if m := stageOf(p, name).Leaf.Metrics; metric(m, "weight") == "" || metric(m, "weight") != metric(m, "FileBytes") {
+			t.Errorf("%s: %v", name, m)
+		}
+		for _, pod := range pods(t, p, name) {
+			if pod.Spec.NodeName == edgeNode != (len(pod.Spec.InitContainers) > 0) {
+				t.Errorf("pod %s on %s has %d init containers", pod.Name, pod.Spec.NodeName, len(pod.Spec.InitContainers))
+			}
+		}
+		if n := len(jobs(t, p, name)); n != 2 {
+			t.Errorf("%s took %d Jobs", name, n)
+		}
 	}
 }
 
