@@ -232,9 +232,12 @@ type noise struct {
 func newNoise(network *lineage.Network, n int) *noise {
 	g := network.Model().Subgraph()
 	s := &noise{n: n, classes: 1}
-	for i, d := range g.Tensors[g.Outputs[0]].Shape {
-		if i > 0 {
-			s.classes *= int(d)
+	if shape := g.Tensors[g.Outputs[0]].Shape; len(shape) > 1 {
+		s.classes = int(shape[len(shape)-1])
+		for _, d := range shape[1 : len(shape)-1] {
+			if d != 1 { // an answer at every position, of which a label a sample says nothing
+				s.classes = 0
+			}
 		}
 	}
 	rng := rand.New(rand.NewPCG(1, 1))

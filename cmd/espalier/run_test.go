@@ -516,6 +516,7 @@ func TestInspectEvaluateCompareBenchmark(t *testing.T) {
 		"compare":             {[]string{"compare", model, model, "--dataset", data}, "equal"},
 		"benchmark":           {[]string{"benchmark", model, "--technique", "pqat", "--batch", "8", "--time", "100ms"}, "samples/s"},
 		"benchmark inference": {[]string{"benchmark", model, "--inference", "--time", "50ms"}, "p99"},
+		"benchmark of masks":  {[]string{"benchmark", filepath.Join(cases, "03-unet-per-pixel-classes", "model.tflite"), "--batch", "2", "--time", "10ms"}, "samples/s"},
 		"version":             {[]string{"version", "-o", "json"}, `"kernelClass"`},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -12,9 +12,9 @@ import (
 	"espalier.dev/espalier/optimizer/tflite/schema"
 )
 
-// What networks write for "never": the padding of a maximum, the bound of a clip that does not clip, a mask before a softmax. As
-// numbers they are −Inf, −3.4e38 or −1e9, and would decide the range of the int8 activation they meet, which leaves nothing for the
-// values that count.
+// What networks write for "never": the padding of a maximum, the bound of a clip that does not clip, a mask before a softmax or before a
+// maximum over time. As numbers they are −Inf, −3.4e38 or −1e9, and would decide the range of the int8 activation they meet, which leaves
+// nothing for the values that count.
 const (
 	farAway = 100 // constants that come nowhere near it are not looked at
 	// masked is how far below the scores a mask keeps a whole row: a softmax gives e⁻¹⁰ for all that is masked in it, less than a
@@ -133,7 +133,7 @@ func loses(g *ir.Graph, t int, n *ir.Node) (never, bool) {
 		f.other, f.what = n.Inputs[1-slot], "which never wins"
 		f.bound = atLeast
 		if n.Op == schema.BuiltinOperatorMINIMUM {
-			f.bound = func(met Range) (lo, hi float64) { return -math.MaxFloat32, float64(met.Max) }
+			f.bound = atMost
 		}
 		return f, g.Tensors[f.other].Const == nil
 	case schema.BuiltinOperatorPADV2:
@@ -142,11 +142,18 @@ func loses(g *ir.Graph, t int, n *ir.Node) (never, bool) {
 	case schema.BuiltinOperatorADD, schema.BuiltinOperatorSUB:
 		margin, ok := softmaxMargin(g, n.Outputs[0])
 		f.other, f.what = n.Inputs[1-slot], "a mask before a softmax"
+		if onlyTo(g, n.Outputs[0], byMaximum, nil) {
+			margin, ok, f.what = 0, true, "a mask before a maximum"
+		}
 		f.bound = func(met Range) (lo, hi float64) { // however high a masked score, it stays under the lowest of those that count
 			return float64(met.Min) - float64(met.Max) - margin, math.MaxFloat32
 		}
+		if onlyTo(g, n.Outputs[0], byMinimum, nil) {
+			ok, f.what = true, "a mask before a minimum"
+			f.bound = func(met Range) (lo, hi float64) { return -math.MaxFloat32, float64(met.Max) - float64(met.Min) }
+		}
 		if added := f.bound; n.Op == schema.BuiltinOperatorSUB {
-			f.bound = func(met Range) (lo, hi float64) { lo, _ = added(met); return -math.MaxFloat32, -lo }
+			f.bound = func(met Range) (lo, hi float64) { lo, hi = added(met); return -hi, -lo }
 		}
 		return f, ok && (slot == 1 || n.Op == schema.BuiltinOperatorADD) && g.Tensors[f.other].Const == nil
 	case schema.BuiltinOperatorSELECT, schema.BuiltinOperatorSELECT_V2:
@@ -156,6 +163,10 @@ func loses(g *ir.Graph, t int, n *ir.Node) (never, bool) {
 		f.other = n.Inputs[3-slot]
 		if onlyTo(g, n.Outputs[0], byMaximum, nil) {
 			f.what, f.bound = "which never wins a maximum", atLeast
+			return f, true
+		}
+		if onlyTo(g, n.Outputs[0], byMinimum, nil) {
+			f.what, f.bound = "which never wins a minimum", atMost
 			return f, true
 		}
 		margin, ok := softmaxMargin(g, n.Outputs[0])
@@ -184,8 +195,13 @@ func loses(g *ir.Graph, t int, n *ir.Node) (never, bool) {
 
 func atLeast(met Range) (lo, hi float64) { return float64(met.Min), math.MaxFloat32 }
 
+func atMost(met Range) (lo, hi float64) { return -math.MaxFloat32, float64(met.Max) }
+
 var (
-	byMaximum = map[schema.BuiltinOperator]bool{schema.BuiltinOperatorMAX_POOL_2D: true, schema.BuiltinOperatorREDUCE_MAX: true}
+	byMaximum = map[schema.BuiltinOperator]bool{
+		schema.BuiltinOperatorMAX_POOL_2D: true, schema.BuiltinOperatorREDUCE_MAX: true, schema.BuiltinOperatorARG_MAX: true,
+	}
+	byMinimum = map[schema.BuiltinOperator]bool{schema.BuiltinOperatorREDUCE_MIN: true, schema.BuiltinOperatorARG_MIN: true}
 	bySoftmax = map[schema.BuiltinOperator]bool{schema.BuiltinOperatorSOFTMAX: true}
 	// movers hand values on as they are.
 	movers = map[schema.BuiltinOperator]bool{

@@ -27,6 +27,11 @@ func TestConstantsThatStandForInfinityComeWithinReach(t *testing.T) {
 		"a mask":                    {schema.BuiltinOperatorADD, schema.BuiltinOperatorSOFTMAX, -1e9, -2 - 3 - 10 - ln4},
 		"a sum that is no mask":     {schema.BuiltinOperatorADD, schema.BuiltinOperatorRELU, -1e9, -1e9},
 		"a mask taken away":         {schema.BuiltinOperatorSUB, schema.BuiltinOperatorSOFTMAX, 1e9, 2 + 3 + 10 + ln4},
+		"a mask before a maximum":   {schema.BuiltinOperatorADD, schema.BuiltinOperatorREDUCE_MAX, -1e4, -2 - 3},
+		"taken away before it":      {schema.BuiltinOperatorSUB, schema.BuiltinOperatorREDUCE_MAX, 1e4, 2 + 3},
+		"a mask before a minimum":   {schema.BuiltinOperatorADD, schema.BuiltinOperatorREDUCE_MIN, 1e9, 3 + 2},
+		"of a choice":               {schema.BuiltinOperatorADD, schema.BuiltinOperatorARG_MAX, -1e9, -2 - 3},
+		"no mask of a minimum":      {schema.BuiltinOperatorADD, schema.BuiltinOperatorREDUCE_MIN, -1e9, -1e9},
 		"a score that is far off":   {schema.BuiltinOperatorADD, schema.BuiltinOperatorSOFTMAX, -5, -5},
 	}
 	for name, tt := range tests {
@@ -35,9 +40,16 @@ func TestConstantsThatStandForInfinityComeWithinReach(t *testing.T) {
 			x := b.Input("x", 1, 4)
 			c := b.Const("c", []float32{tt.constant, tt.constant, 0, 0}, 4)
 			y := b.Op("y", tt.op, schema.BuiltinOptionsNONE, nil, []int32{1, 4}, x, c)
-			if tt.then == schema.BuiltinOperatorSOFTMAX {
+			switch tt.then {
+			case schema.BuiltinOperatorSOFTMAX:
 				b.Output(b.Softmax("z", y))
-			} else {
+			case schema.BuiltinOperatorREDUCE_MAX, schema.BuiltinOperatorREDUCE_MIN:
+				b.Output(b.Op("z", tt.then, schema.BuiltinOptionsReducerOptions, &schema.ReducerOptionsT{}, []int32{1}, y, b.Ints("axis", 1)))
+			case schema.BuiltinOperatorARG_MAX:
+				z := b.Op("z", tt.then, schema.BuiltinOptionsArgMaxOptions, &schema.ArgMaxOptionsT{OutputType: schema.TensorTypeINT32}, []int32{1}, y, b.Ints("axis", 1))
+				b.SetType(z, schema.TensorTypeINT32)
+				b.Output(z)
+			default:
 				b.Output(b.Unary("z", tt.then, y))
 			}
 			m := b.Model()

@@ -43,6 +43,8 @@ func short(v float64) string {
 	switch a := math.Abs(v); {
 	case v == 0:
 		return "0"
+	case !(a < 1e15): // beyond what an integer says for certain
+		return strings.ReplaceAll(strconv.FormatFloat(v, 'g', 3, 64), "-", minus)
 	case a >= 1000:
 		return grouped(int(math.Round(v)))
 	case a >= 100:

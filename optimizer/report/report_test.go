@@ -207,6 +207,7 @@ func TestHuman(t *testing.T) {
 		{measure.Accuracy, "0.961", "96.10 %"}, {measure.AccuracyDrop, "0.0123", "1.23 pp"}, {measure.AccuracyDrop, "-0.0017", "−0.17 pp"},
 		{measure.CompressedBytes, "84211", "84,211 B"}, {measure.FileBytes, "512", "512 B"}, {measure.Sparsity, "0.5", "50.0 %"}, {measure.Clusters, "16", "16"},
 		{measure.LatencyMicros, "310.25", "310 µs"}, {measure.LatencyMicros, "1234567", "1,234,567 µs"}, {measure.AUC, "0.87", "0.8700"}, {measure.MeanSquaredError, "0.001234", "0.00123"}, {measure.Accuracy, "?", "?"},
+		{measure.MeanSquaredError, "1e15", "1e+15"}, {measure.MeanSquaredError, "-2.5e30", "−2.5e+30"}, {measure.MeanSquaredError, "999999999999999", "999,999,999,999,999"},
 	}
 	for _, tt := range tests {
 		if got := human(tt.name, tt.value); got != tt.want {
