@@ -3,6 +3,9 @@ package train
 import (
 	"errors"
 	"fmt"
+	"slices"
+
+	"espalier.dev/espalier/optimizer/dataset"
 )
 
 // With a rate that was found, training that diverges goes back to the end of the last good epoch, or the start, with backFactor times
@@ -34,6 +37,71 @@ func (r *run) overshot(loss float64) error {
 		return nil
 	}
 	return &DivergedError{Loss: loss, From: r.test.Start, What: "loss"}
+}
+
+// dead reports an epoch after which the network answers all samples alike, where the learning rate was found and it did not before: a
+// rate that is too high leaves units that are never active, and no gradient to wake them.
+func (r *run) dead(src dataset.Source, order []int) error {
+	if r.test == nil || len(r.test.Backs) == mostBacks {
+		return nil
+	}
+	alike, err := r.alike(src, order)
+	if err != nil || !alike {
+		return err
+	}
+	now := r.snapshot()
+	if err := r.restore(r.good); err != nil {
+		return err
+	}
+	if alike, err = r.alike(src, order); err != nil || alike {
+		return errors.Join(err, r.restore(now))
+	}
+	return &DivergedError{Loss: r.epochSum.score(r.heads[0]).Loss, What: same}
+}
+
+const (
+	lookedAt = 64 // samples that tell whether a network answers all alike
+	// Two answers are one if the sum of squares of what they differ by is less than indifferent of theirs. mostAlike is the share of samples
+	// answered as the one before from which on all are taken to be: a few may still wake a unit.
+	indifferent = 1e-10
+	mostAlike   = 0.9
+)
+
+// alike reports whether the network gives nearly all of several samples one answer, by the loss tensor of its first output.
+func (t *Trainer) alike(src dataset.Source, samples []int) (bool, error) {
+	samples = samples[:min(len(samples), lookedAt)]
+	if len(samples) < 2 {
+		return false, nil
+	}
+	t.refresh()
+	tensor := t.heads[0].tensor
+	e := t.task.Network.NewForwardExec(tensor)
+	var last []float32
+	repeated := 0
+	for from := 0; from < len(samples); from += t.task.Network.MicroBatch {
+		part := samples[from:min(from+t.task.Network.MicroBatch, len(samples))]
+		if err := t.workers[0].read(t.heads, e, src, part); err != nil {
+			return false, err
+		}
+		e.Forward()
+		for answer := range slices.Chunk(e.Tensor(tensor), len(e.Tensor(tensor))/len(part)) {
+			if last != nil && isOne(last, answer) {
+				repeated++
+			}
+			last = append(last[:0], answer...)
+		}
+	}
+	return float64(repeated) >= mostAlike*float64(len(samples)-1), nil
+}
+
+// isOne reports whether two answers are the same.
+func isOne(a, b []float32) bool {
+	var differ, all float64
+	for i, v := range a {
+		d := float64(v) - float64(b[i])
+		differ, all = differ+d*d, all+float64(v)*float64(v)
+	}
+	return differ <= indifferent*all
 }
 
 // goBack restores the last good state after a divergence, with a smaller rate. Any other error, and one too many, it returns.

@@ -12,7 +12,7 @@ import (
 type DivergedError struct {
 	Loss  float64 // of the batch
 	Layer string  // the first whose output or gradient is not finite, such as `operator 3 CONV_2D "conv/Relu"`; "" if the loss itself is not
-	What  string  // output, gradient, loss
+	What  string  // output, gradient, loss; same: the network answers all samples alike
 	From  float64 // where the loss is a number: what it was at first
 	Grown float64 // and how many times the layer's weights grew
 	Backs int     // how often training had gone back to a smaller rate, where the rate was found
@@ -26,9 +26,13 @@ func (e *DivergedError) Error() string {
 	return fmt.Sprintf("training diverged: %s; try a lower learning rate (learningRate left out finds one), a warm-up or clipping gradients", e.cause())
 }
 
+const same = "answers"
+
 // cause says what was met.
 func (e *DivergedError) cause() string {
 	switch {
+	case e.What == same:
+		return fmt.Sprintf("the network came to answer all samples alike, at a loss of %.4g", e.Loss)
 	case e.Grown > 1.1:
 		return fmt.Sprintf("the loss rose from %.4g to %.4g, and the %s grew most, %.3g times", e.From, e.Loss, e.Layer, e.Grown)
 	case e.From > 0:

@@ -14,7 +14,7 @@ import (
 // Trial is one rate of a RangeTest.
 type Trial struct {
 	Rate float64 `json:"rate"`
-	// Loss after the trial's steps; −1 if training diverged.
+	// Loss after the trial's steps; −1 if training diverged, or left a network that answers all samples alike.
 	Loss float64 `json:"loss"`
 	// Norm is the greatest of its gradients' norms.
 	Norm float64 `json:"norm"`
@@ -142,6 +142,10 @@ func (r *run) findRate(ctx context.Context) (err error) {
 	if test.Start, err = r.lossOf(src, scored); err != nil {
 		return err
 	}
+	dull, err := r.alike(src, scored)
+	if err != nil {
+		return err
+	}
 	for _, rate := range triedRates {
 		if hook := r.task.Hooks.Progress; hook != nil {
 			hook(Progress{Epochs: r.config.Epochs, Steps: r.Steps(), Accuracy: -1, Rate: rate, Finding: true})
@@ -149,6 +153,15 @@ func (r *run) findRate(ctx context.Context) (err error) {
 		trial := Trial{Rate: rate}
 		if err := r.trial(ctx, src, trained, scored, &trial, test); err != nil {
 			return err
+		}
+		if trial.Loss >= 0 && !dull {
+			dead, err := r.alike(src, scored)
+			if err != nil {
+				return err
+			}
+			if dead {
+				trial.Loss = -1
+			}
 		}
 		test.Trials = append(test.Trials, trial)
 		if err := r.restore(start); err != nil {

@@ -58,6 +58,9 @@ func (r *run) epochs(ctx context.Context) error {
 			}
 		}
 		if failed == nil {
+			failed = r.dead(src, order)
+		}
+		if failed == nil {
 			failed = r.endEpoch(epoch)
 		}
 		if failed != nil {
