@@ -141,6 +141,11 @@ func networks() map[string]*tflite.Model {
 			y := b.Op("minus", schema.BuiltinOperatorSUB, schema.BuiltinOptionsSubOptions, &schema.SubOptionsT{}, b.Shape(x), c, x)
 			return b.Op("times", schema.BuiltinOperatorMUL, schema.BuiltinOptionsMulOptions, &schema.MulOptionsT{}, b.Shape(x), c, y)
 		}),
+		"a transposed convolution": image(conv, func(b *tflitetest.Builder, x int32) int32 {
+			shape := []int32{1, 12, 12, 4}
+			return b.Op("transposed", schema.BuiltinOperatorTRANSPOSE_CONV, schema.BuiltinOptionsTransposeConvOptions, &schema.TransposeConvOptionsT{Padding: schema.PaddingSAME, StrideW: 2, StrideH: 2},
+				shape, b.Ints("shape", shape...), b.Const("transposed/kernel", gauss(4, 4*9*8, 0.3), 4, 3, 3, 8), x, b.Const("transposed/bias", gauss(5, 4, 0.1), 4))
+		}),
 		"dense layers only": flat(),
 	}
 }
