@@ -392,6 +392,57 @@ func TestPlanByRules(t *testing.T) {
 	}
 }
 
+// Wide layers keep whole lanes of channels.
+func TestWideLayersKeepMultiples(t *testing.T) {
+	one := func(width int32) func(b net, x int32) int32 {
+		return func(b net, x int32) int32 { return b.conv("a", x, width) }
+	}
+	for name, test := range map[string]struct {
+		build func(b net, x int32) int32
+		share float64
+		kept  string // units by group
+	}{
+		"the nearest below":             {one(32), 0.4, "a 16 of 32"},
+		"the nearest above":             {one(32), 0.3, "a 24 of 32"},
+		"of two as near the more":       {one(32), 0.375, "a 24 of 32"},
+		"at least one":                  {one(64), 0.95, "a 8 of 64"},
+		"all where that is nearest":     {one(20), 0.05, ""},
+		"a width that is no multiple":   {one(20), 0.2, "a 16 of 20"},
+		"narrow layers keep any number": {one(15), 0.3, "a 10 of 15"},
+		"units of many channels": {func(b net, x int32) int32 {
+			return b.grouped("g", b.conv("a", x, 64), 64, 4)
+		}, 0.4, "a 10 of 16, g 10 of 16"}, // 40 channels
+		"the narrowest counts": {func(b net, x int32) int32 {
+			return b.depthwise("d", b.conv("a", x, 16), 2)
+		}, 0.4, "a+d 8 of 16"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			seed = 0
+			b := net{tflitetest.New()}
+			flat := b.Flatten("flat", test.build(b, b.Input("x", 1, 6, 6, 3)))
+			b.Output(b.Dense("last", flat, gauss(4*b.Shape(flat)[1]), gauss(4), 4, tflitetest.None))
+			s, err := Couple(b.Model())
+			if err != nil {
+				t.Fatal(err)
+			}
+			targets, notes, err := s.NewPlan(Options{Share: test.share})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for _, target := range targets {
+				got = append(got, fmt.Sprintf("%s %d of %d", short(target.Names), len(target.Units)-target.Cut, len(target.Units)))
+			}
+			if d := cmp.Diff(test.kept, strings.Join(got, ", ")); d != "" {
+				t.Error(d)
+			}
+			if said := strings.Contains(strings.Join(notes, "\n"), `"a/kernel": all 20 stay`); said != (test.kept == "") {
+				t.Errorf("notes: %q", notes)
+			}
+		})
+	}
+}
+
 func TestNothingToCut(t *testing.T) {
 	s, err := Couple(build("a mean over channels"))
 	if err != nil {

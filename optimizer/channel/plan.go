@@ -71,9 +71,15 @@ func (s *Structure) NewPlan(o Options) (targets []Target, notes []string, err er
 			continue
 		}
 		n := len(g.Units)
-		if cut := min(int(math.Round(share*float64(n))), n-1); cut > 0 {
-			targets = append(targets, Target{g, cut})
+		cut := min(int(math.Round(share*float64(n))), n-1)
+		if cut <= 0 {
+			continue
 		}
+		if cut = n - g.even(n-cut); cut == 0 {
+			notes = append(notes, fmt.Sprintf("channels of %s: all %d stay, since a multiple of %d of them are kept", named(g.Names), n*g.each, lanes))
+			continue
+		}
+		targets = append(targets, Target{g, cut})
 	}
 	for _, stay := range s.Stays {
 		match(stay.Name)
@@ -88,6 +94,24 @@ func (s *Structure) NewPlan(o Options) (targets []Target, notes []string, err er
 		return nil, nil, fmt.Errorf("no channels can be cut: %s", strings.Join(notes[:min(len(notes), 4)], "; "))
 	}
 	return targets, notes, nil
+}
+
+// Kernels work on lanes channels at once, and on a rest as slowly as on as many again: layers of at least wide channels keep a multiple of them.
+const lanes, wide = 8, 16
+
+// even is how many units are kept for so many: those nearest that make whole lanes of channels, or all.
+func (g Group) even(kept int) int {
+	n := len(g.Units)
+	if n*g.each < wide {
+		return kept
+	}
+	step := lanes / gcd(lanes, g.each)
+	below := kept / step * step
+	above := min(below+step, n)
+	if below > 0 && kept-below < above-kept {
+		return below
+	}
+	return above
 }
 
 // names are those of all weights with channels of their own.

@@ -31,6 +31,8 @@ type Group struct {
 	Weights []int // the tensors whose output channels they are, in order of execution
 	Names   []string
 	Units   []int // in order of the first tensor's channels
+
+	each int // channels of its narrowest tensor that a unit stands for
 }
 
 // Stay is weights whose output channels cannot be cut.
@@ -116,6 +118,24 @@ func (s *Structure) group(kernels []weight.Kernel) {
 		}
 	}
 	s.Groups = slices.DeleteFunc(s.Groups, func(g Group) bool { return len(g.Units) < 2 })
+	axis := map[int]int{}
+	for _, k := range kernels {
+		axis[k.Tensor] = k.Axis
+	}
+	for i := range s.Groups {
+		g := &s.Groups[i]
+		for _, t := range g.Weights {
+			channels := 0
+			for _, unit := range s.along[place{t, axis[t]}] {
+				if slices.Contains(g.Units, s.units.find(unit)) {
+					channels++
+				}
+			}
+			if each := channels / len(g.Units); g.each == 0 || each < g.each {
+				g.each = each
+			}
+		}
+	}
 }
 
 // Units returns by axis of a tensor the unit of every index, as Group has them; nil for a tensor that stays.
