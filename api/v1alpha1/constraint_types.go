@@ -14,7 +14,7 @@ import (
 // +kubebuilder:validation:XValidation:rule="!(has(self.min) || has(self.max)) || (self.metric in ['Accuracy', 'Agreement', 'AUC', 'MeanIoU', 'F1', 'Sparsity'] ? has(self.min) : has(self.max) || self.metric.matches('^[a-z]'))",message="more of Accuracy, Agreement, AUC, MeanIoU, F1 and Sparsity is better: bound them by min; less of every other metric is: bound it by max"
 // +kubebuilder:validation:XValidation:rule="!has(self.min) || !has(self.max) || double(self.min) <= double(self.max)",message="min must not be above max"
 // +kubebuilder:validation:XValidation:rule="!(self.metric in ['Accuracy', 'AccuracyDrop', 'Agreement', 'AUC', 'MeanIoU', 'F1', 'Sparsity']) || ((!has(self.min) || double(self.min) <= 1.0) && (!has(self.max) || double(self.max) <= 1.0))",message="Accuracy, AccuracyDrop, Agreement, AUC, MeanIoU, F1 and Sparsity are shares, at most 1: write 0.95 for 95 %"
-// +kubebuilder:validation:XValidation:rule="!has(self.output) || size(self.output) == 0 || !(self.metric in ['Sparsity', 'Clusters', 'FileBytes', 'FlashBytes', 'CompressedBytes', 'ArenaBytes', 'LatencyMicros'])",message="Sparsity, Clusters, FileBytes, FlashBytes, CompressedBytes, ArenaBytes and LatencyMicros are of the whole model: leave output out"
+// +kubebuilder:validation:XValidation:rule="!has(self.output) || size(self.output) == 0 || !(self.metric in ['Sparsity', 'Clusters', 'FileBytes', 'FlashBytes', 'CompressedBytes', 'ArenaBytes', 'Multiplications', 'LatencyMicros'])",message="Sparsity, Clusters, FileBytes, FlashBytes, CompressedBytes, ArenaBytes, Multiplications and LatencyMicros are of the whole model: leave output out"
 // +kubebuilder:validation:XValidation:rule="!has(self.output) || size(self.output) == 0 || !self.metric.matches('^[a-z]')",message="what measurements give is of the whole leaf: leave output out"
 // +kubebuilder:validation:XValidation:rule="!has(self.confidence) || (self.metric in ['Accuracy', 'AccuracyDrop', 'Agreement'] && (!has(self.output) || size(self.output) == 0))",message="only Accuracy, AccuracyDrop and Agreement of the main output have a confidence: leave it out, or output"
 type Constraint struct {
@@ -24,9 +24,9 @@ type Constraint struct {
 	// mean over labels; MeanSquaredError; RelativeError, the error as a share of the target's own spread, without a target of the original's
 	// answers; Sparsity, the share of zeros in the weights that are pruned by default; Clusters, the most distinct codes of a clustered
 	// tensor, 255 where none is; FileBytes; FlashBytes, what the model takes of the flash of a target with TFLM, encoded weights as they lie
-	// there; CompressedBytes, of the file under DEFLATE level 9; ArenaBytes, the memory of activations; LatencyMicros, the median of one sample on one thread of the node it ran on; or the name of one that measurements give.
+	// there; CompressedBytes, of the file under DEFLATE level 9; ArenaBytes, the memory of activations; Multiplications of convolutions and matrix products for one sample; LatencyMicros, the median of one sample on one thread of the node it ran on; or the name of one that measurements give.
 	// +required
-	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z]([a-z0-9_]*[a-z0-9])?$') || self in ['Accuracy', 'AccuracyDrop', 'Agreement', 'AUC', 'MeanIoU', 'F1', 'MeanSquaredError', 'RelativeError', 'Sparsity', 'Clusters', 'FileBytes', 'FlashBytes', 'CompressedBytes', 'ArenaBytes', 'LatencyMicros']",message="a metric is Accuracy, AccuracyDrop, Agreement, AUC, MeanIoU, F1, MeanSquaredError, RelativeError, Sparsity, Clusters, FileBytes, FlashBytes, CompressedBytes, ArenaBytes or LatencyMicros, or one that measurements give, whose names have small letters, digits and _"
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z]([a-z0-9_]*[a-z0-9])?$') || self in ['Accuracy', 'AccuracyDrop', 'Agreement', 'AUC', 'MeanIoU', 'F1', 'MeanSquaredError', 'RelativeError', 'Sparsity', 'Clusters', 'FileBytes', 'FlashBytes', 'CompressedBytes', 'ArenaBytes', 'Multiplications', 'LatencyMicros']",message="a metric is Accuracy, AccuracyDrop, Agreement, AUC, MeanIoU, F1, MeanSquaredError, RelativeError, Sparsity, Clusters, FileBytes, FlashBytes, CompressedBytes, ArenaBytes, Multiplications or LatencyMicros, or one that measurements give, whose names have small letters, digits and _"
 	Metric Metric `json:"metric,omitempty"`
 	// output names the output of the model that the metric is of, as the lines before the first stage do. Default: the main output,
 	// the first with labels.
@@ -68,6 +68,7 @@ const (
 	FlashBytes       Metric = "FlashBytes"
 	CompressedBytes  Metric = "CompressedBytes"
 	ArenaBytes       Metric = "ArenaBytes"
+	Multiplications  Metric = "Multiplications"
 	LatencyMicros    Metric = "LatencyMicros"
 )
 
@@ -117,7 +118,7 @@ type Selection struct {
 	// objective of strategy Best: least, or of Accuracy, Agreement, AUC, MeanIoU, F1 and Sparsity most; of what a measurement gives,
 	// least. Default CompressedBytes.
 	// +optional
-	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z]([a-z0-9_]*[a-z0-9])?$') || self in ['Accuracy', 'AccuracyDrop', 'Agreement', 'AUC', 'MeanIoU', 'F1', 'MeanSquaredError', 'RelativeError', 'Sparsity', 'Clusters', 'FileBytes', 'FlashBytes', 'CompressedBytes', 'ArenaBytes', 'LatencyMicros']",message="a metric is Accuracy, AccuracyDrop, Agreement, AUC, MeanIoU, F1, MeanSquaredError, RelativeError, Sparsity, Clusters, FileBytes, FlashBytes, CompressedBytes, ArenaBytes or LatencyMicros, or one that measurements give, whose names have small letters, digits and _"
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z]([a-z0-9_]*[a-z0-9])?$') || self in ['Accuracy', 'AccuracyDrop', 'Agreement', 'AUC', 'MeanIoU', 'F1', 'MeanSquaredError', 'RelativeError', 'Sparsity', 'Clusters', 'FileBytes', 'FlashBytes', 'CompressedBytes', 'ArenaBytes', 'Multiplications', 'LatencyMicros']",message="a metric is Accuracy, AccuracyDrop, Agreement, AUC, MeanIoU, F1, MeanSquaredError, RelativeError, Sparsity, Clusters, FileBytes, FlashBytes, CompressedBytes, ArenaBytes, Multiplications or LatencyMicros, or one that measurements give, whose names have small letters, digits and _"
 	Objective Metric `json:"objective,omitempty"`
 }
 

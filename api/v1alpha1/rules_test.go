@@ -57,7 +57,7 @@ var (
 // measuringToo names another measurement beside vela.
 func measuringToo(other object) edit { return at("measurements", []any{vela, other}) }
 
-const knownMetrics = "a metric is Accuracy, AccuracyDrop, Agreement, AUC, MeanIoU, F1, MeanSquaredError, RelativeError, Sparsity, Clusters, FileBytes, FlashBytes, CompressedBytes, ArenaBytes or LatencyMicros, or one that measurements give, whose names have small letters, digits and _"
+const knownMetrics = "a metric is Accuracy, AccuracyDrop, Agreement, AUC, MeanIoU, F1, MeanSquaredError, RelativeError, Sparsity, Clusters, FileBytes, FlashBytes, CompressedBytes, ArenaBytes, Multiplications or LatencyMicros, or one that measurements give, whose names have small letters, digits and _"
 
 var ruleExamples = []ruleExample{
 	{
@@ -112,8 +112,8 @@ var ruleExamples = []ruleExample{
 		rejected: []edit{at("stages", nil), at("search", object{"maxMinutes": 0})}, accepted: []edit{at("stages", nil), at("search", object{"maxMinutes": "0.5"})},
 	},
 	{
-		places: specPlace, below: ".search.minimize", message: "a search makes CompressedBytes less and no other metric: write CompressedBytes, and bound other metrics by constraints",
-		rejected: []edit{at("stages", nil), at("search", object{"minimize": "AUC"})}, accepted: []edit{at("stages", nil), at("search", object{"minimize": "CompressedBytes"})},
+		places: specPlace, below: ".search.minimize", message: "a search makes FileBytes, FlashBytes, CompressedBytes, ArenaBytes, Multiplications or LatencyMicros less, or what a measurement gives: bound other metrics by constraints",
+		rejected: []edit{at("stages", nil), at("search", object{"minimize": "AUC"})}, accepted: []edit{at("stages", nil), at("search", object{"minimize": "Multiplications"})},
 	},
 	{
 		places: specPlace, below: ".constraints[]", message: "a constraint needs min or max",
@@ -135,7 +135,7 @@ var ruleExamples = []ruleExample{
 	},
 	{
 		places: specPlace, below: ".constraints[]", guard: "has(self.output) && self.output != ''",
-		message:  "Sparsity, Clusters, FileBytes, FlashBytes, CompressedBytes, ArenaBytes and LatencyMicros are of the whole model: leave output out",
+		message:  "Sparsity, Clusters, FileBytes, FlashBytes, CompressedBytes, ArenaBytes, Multiplications and LatencyMicros are of the whole model: leave output out",
 		rejected: []edit{at("constraints.1", object{"metric": "FileBytes", "max": 2, "output": "box"})}, accepted: []edit{at("constraints.1", object{"metric": "F1", "min": 1, "output": "box"})},
 	},
 	{
@@ -158,6 +158,11 @@ var ruleExamples = []ruleExample{
 		places: specPlace, message: "an objective that begins with a small letter is one that measurements give: name it there, or write the metric as Accuracy and CompressedBytes are written",
 		guard:    "has(self.selection) && has(self.selection.objective)",
 		rejected: []edit{measuring, at("selection", object{"strategy": "Best", "objective": "watts"})}, accepted: []edit{measuring, at("selection", object{"strategy": "Best", "objective": "bytes"})},
+	},
+	{
+		places: specPlace, message: "minimize that begins with a small letter is of a metric that measurements give: name it there, or write the metric as Accuracy and CompressedBytes are written",
+		guard:    "has(self.search) && has(self.search.minimize)",
+		rejected: []edit{measuring, at("stages", nil), at("search", object{"minimize": "watts"})}, accepted: []edit{measuring, at("stages", nil), at("search", object{"minimize": "bytes"})},
 	},
 	{
 		places: specPlace, below: ".constraints[].metric",

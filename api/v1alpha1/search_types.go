@@ -4,10 +4,11 @@ package v1alpha1
 // decided from what every layer tolerates and from what the leaves before it gave, most of them without training. What training there is,
 // is as the pipeline's training says; with 0 epochs there is none. In a cluster one stage, search, makes all of them.
 type Search struct {
-	// minimize is the metric to have least of among the leaves that meet every constraint: CompressedBytes, which is what trials lower.
-	// Default: the first leaf that meets them is taken, and ends the search.
+	// minimize is the metric to have least of among the leaves that meet every constraint. Trials lower CompressedBytes, and FileBytes and
+	// FlashBytes of encoded weights, by codes and zeros; ArenaBytes, Multiplications, LatencyMicros and other files by fewer channels; what a
+	// measurement gives by both. Default: the first leaf that meets the constraints is taken, and ends the search.
 	// +optional
-	// +kubebuilder:validation:XValidation:rule="self == 'CompressedBytes'",message="a search makes CompressedBytes less and no other metric: write CompressedBytes, and bound other metrics by constraints"
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z]([a-z0-9_]*[a-z0-9])?$') || self in ['FileBytes', 'FlashBytes', 'CompressedBytes', 'ArenaBytes', 'Multiplications', 'LatencyMicros']",message="a search makes FileBytes, FlashBytes, CompressedBytes, ArenaBytes, Multiplications or LatencyMicros less, or what a measurement gives: bound other metrics by constraints"
 	Minimize Metric `json:"minimize,omitempty"`
 	// maxTrials bounds how many leaves are made and measured, besides the baseline's. Default 24.
 	// +optional

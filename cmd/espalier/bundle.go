@@ -154,8 +154,9 @@ func historyOf(leaf []byte, path, result string) (k known, err error) {
 		return k, nil
 	}
 	var pipeline *v1alpha1.OptimizationPipeline
+	var searched *stage.Searched
 	if err == nil {
-		pipeline, _, err = stage.ReadResult(content)
+		pipeline, searched, err = stage.ReadResult(content)
 	}
 	if err != nil {
 		return k, fmt.Errorf("--result: %s: %w: name the result.json of the run that made the leaf", result, err)
@@ -167,6 +168,9 @@ func historyOf(leaf []byte, path, result string) (k known, err error) {
 		return k, fmt.Errorf("--result: %s knows no leaf with the content of %s: name the result.json of the run that made it", result, path)
 	case at < 0:
 		return k, nil
+	}
+	if searched != nil { // whose stages are the trials
+		pipeline.Spec.Stages = searched.Stages()
 	}
 	k.result = result
 	found := pipeline.Status.Stages[at]

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -84,7 +85,22 @@ func (o *runOptions) run(ctx context.Context) error {
 	if err := o.mayMeasure(&pipeline.Spec); err != nil {
 		return err
 	}
+	if err := o.placed(pipeline); err != nil {
+		return err
+	}
 	return o.walk(ctx, o.streams, pipeline, filepath.Dir(o.manifest))
+}
+
+// placed refuses the result of a run whose model is not beside it: its paths are as the manifest has them, whose place it does not know.
+func (o *runOptions) placed(p *v1alpha1.OptimizationPipeline) error {
+	uri := p.Spec.Model.URI
+	if len(p.Status.Stages) == 0 || v1alpha1.Scheme(uri) != "" || filepath.IsAbs(uri) {
+		return nil
+	}
+	if _, err := os.Stat(filepath.Join(filepath.Dir(o.manifest), uri)); !errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return fault.As(fault.Spec, fmt.Errorf("%s: model %s is not beside it: the paths in a run's result are relative to the manifest that was run; run that manifest, or a copy of this file in its folder", o.manifest, uri))
 }
 
 // mayMeasure refuses a manifest whose measurements would run commands that nobody here agreed to.

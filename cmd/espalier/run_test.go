@@ -644,7 +644,7 @@ func TestRulesFromSensitivityRun(t *testing.T) {
 		Layers []struct{ Prune, Cluster []any }
 		Plans  []any
 	}
-	if err := json.Unmarshal([]byte(stdout), &found); err != nil || code != 0 || len(found.Layers) != 2 || len(found.Plans) != 2 || len(found.Layers[0].Prune) != 10 {
+	if err := json.Unmarshal([]byte(stdout), &found); err != nil || code != 0 || len(found.Layers) != 2 || len(found.Plans) != 3 || len(found.Layers[0].Prune) != 10 {
 		t.Errorf("as JSON: exit code %d, %v, %+v", code, err, found)
 	}
 	if _, stderr, code = espalier(context.Background(), "sensitivity", model, "--dataset", data, "--sparsity", "0.55"); code != 2 || !strings.Contains(stderr, "rules are written for one of") {

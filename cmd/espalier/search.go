@@ -50,7 +50,7 @@ has spec.search. The folder gets the same files: result.json is the manifest wit
 	flags.StringVar(&o.dataset, "dataset", "", "dataset, as the manifest's dataset.uri")
 	flags.StringVar(&o.preparation, "dataset-spec", "", `how it is prepared, as in the manifest: '{preprocessing: {scale: "1/255"}}', or @FILE`)
 	flags.StringArrayVar(&o.constraints, "constraint", []string{"{metric: AccuracyDrop, max: 0.01}"}, "what the leaf has to meet, as in the manifest; may be repeated, and without labels begin with '{metric: Agreement, min: 0.97}'")
-	flags.StringVar(&o.minimize, "minimize", string(v1alpha1.CompressedBytes), "metric to have least of, or the word none: then the first leaf that meets every constraint is taken")
+	flags.StringVar(&o.minimize, "minimize", string(v1alpha1.CompressedBytes), "metric to have least of: CompressedBytes, FileBytes, FlashBytes, ArenaBytes, Multiplications or LatencyMicros; or the word none: then the first leaf that meets every constraint is taken")
 	flags.StringVar(&o.leaf, "leaf", "", "how leaves are quantized and stored, as in the manifest: '{encode: Auto}', or @FILE")
 	flags.StringVar(&o.target, "target", "", "device that the leaf is for, one of espalier targets")
 	flags.IntVar(&o.trials, "trials", v1alpha1.DefaultTrials, "leaves that are tried at most")

@@ -259,3 +259,44 @@ func TestAModelsFileNamesItsPipeline(t *testing.T) {
 		}
 	}
 }
+
+// Where codes do not lower what is minimized, channels are taken out, and the model card of the leaf says so.
+func TestASearchForLessArithmeticTakesChannelsOut(t *testing.T) {
+	path := project(t)
+	text := strings.Replace(goalOf(t), "minimize: CompressedBytes, maxTrials: 24", "minimize: Multiplications, maxTrials: 3", 1)
+	text = strings.Replace(text, "{metric: AccuracyDrop, max: 0.01}", "{metric: AccuracyDrop, max: 0.9}", 1)
+	write(t, path, []byte(text+"  training: {epochs: 0}\n"))
+	out := filepath.Join(t.TempDir(), "out")
+	p, s, stdout, stderr := searched(t, path, out)
+	baseline, found := p.Status.Stages[0], walk.Value(p.Status.Selected.Metrics, v1alpha1.Multiplications)
+	if less, err := strconv.ParseFloat(found, 64); err != nil || less > 0.7*measured(&baseline, v1alpha1.Multiplications) || s.Trials[0].Channels != 0.25 {
+		t.Errorf("%s multiplications: %+v\n%s", found, s.Trials, stderr)
+	}
+	if !strings.Contains(stdout, "MULTS") {
+		t.Errorf("the table does not show them:\n%s", stdout)
+	}
+	k, err := historyOf(read(t, filepath.Join(out, "leaves", p.Status.Selected.Stage+".tflite")), filepath.Join(out, "leaves", "x.tflite"), "")
+	if err != nil || len(k.history) < 2 || !strings.Contains(strings.Join(k.history, "\n"), `prune {"structure":"Channels"`) {
+		t.Errorf("the card says %q: %v", k.history, err)
+	}
+}
+
+// The result of stages names its model as the manifest does, whose folder it does not know.
+func TestAResultIsRunWhereItsModelIs(t *testing.T) {
+	path := project(t)
+	out := filepath.Join(t.TempDir(), "out")
+	content := strings.Replace(goalOf(t), "  search: {minimize: CompressedBytes, maxTrials: 24, maxMinutes: 60}", "  training: {epochs: 0}\n  stages: [{name: p, prune: {sparsity: 0.5}}]", 1)
+	write(t, path, []byte(content))
+	if _, stderr, code := espalier(context.Background(), "run", path, "-o", out); code > 5 || code == 2 {
+		t.Fatal(stderr)
+	}
+	result := filepath.Join(out, "result.json")
+	if _, stderr, code := espalier(context.Background(), "run", result, "-o", t.TempDir()); code != 2 || !strings.Contains(stderr, "is not beside it: the paths in a run's result are relative to the manifest") {
+		t.Errorf("exit code %d: %s", code, stderr)
+	}
+	beside := filepath.Join(filepath.Dir(path), "result.json")
+	write(t, beside, read(t, result))
+	if _, stderr, code := espalier(context.Background(), "run", beside, "-o", t.TempDir()); code == 2 {
+		t.Error(stderr)
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"text/tabwriter"
 
@@ -23,7 +24,7 @@ type sensitivityOptions struct {
 	model, signature, page string
 	data                   dataFlags
 	states                 stateFlags
-	sparsity               float64
+	sparsity, channels     float64
 	clusters               int
 	format                 output
 	streams                *ioStreams
@@ -33,10 +34,10 @@ func newSensitivityCommand(streams *ioStreams) *cobra.Command {
 	o := &sensitivityOptions{streams: streams}
 	cmd := &cobra.Command{
 		Use:   "sensitivity MODEL --dataset DATA",
-		Short: "Show what zeros, codes and int8 cost each layer, and the rules that follow",
+		Short: "Show what zeros, codes, int8 and fewer channels cost each layer, and the rules that follow",
 		Long: `Show how far the outputs are expected to be off, as a share of their variance, when the weights of one layer are pruned, clustered or
-quantized and nothing is trained: from one pass over up to 256 training samples, without labels. Then print the prune and cluster stages whose rules give every layer
-its own level: as many zeros, or bits, in all as with one level, where they cost least.`,
+quantized, or some of its channels are taken out, and nothing is trained: from one pass over up to 256 training samples, without labels. Then print the stages whose rules give every layer
+its own level: as many zeros, bits, or multiplications, in all as with one level, where they cost least.`,
 		Example: "  espalier sensitivity model.tflite --dataset data.npz --sparsity 0.7 --html sensitivity.html",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -51,6 +52,7 @@ its own level: as many zeros, or bits, in all as with one level, where they cost
 	cmd.Flags().StringVar(&o.signature, "signature", "", "signature to look at, of a model with several; default: serving_default, else the file's first")
 	cmd.Flags().StringVar(&o.page, "html", "", "file to write the heat map to, for a browser")
 	cmd.Flags().Float64Var(&o.sparsity, "sparsity", 0.5, "zeros in all that rules are written for: one of the levels looked at, which -o json lists")
+	cmd.Flags().Float64Var(&o.channels, "channels", 0.25, "share of the channels to take out that rules are written for: one of the levels looked at, which -o json lists")
 	cmd.Flags().IntVar(&o.clusters, "clusters", 16, "clusters that rules are written for: one of the levels looked at, which -o json lists")
 	return cmd
 }
@@ -107,7 +109,11 @@ func (o *sensitivityOptions) plan(found *reporting.Sensitivity) error {
 	for _, p := range []struct {
 		technique string
 		level     float64
-	}{{"prune", o.sparsity}, {"cluster", float64(o.clusters)}} {
+	}{{"prune", o.sparsity}, {"cluster", float64(o.clusters)}, {"channels", o.channels}} {
+		if p.technique == "channels" && !slices.ContainsFunc(found.Layers, func(l sensitivity.Layer) bool { return l.Channels != nil }) {
+			found.Notes = append(found.Notes, "no channels can be taken out of this network")
+			continue
+		}
 		plan, err := sensitivity.Allocate(found.Layers, p.technique, p.level)
 		if err != nil {
 			return fault.As(fault.Spec, err)
@@ -117,10 +123,11 @@ func (o *sensitivityOptions) plan(found *reporting.Sensitivity) error {
 	return nil
 }
 
-// shownSparsities and shownClusters are the levels that a terminal has room for.
+// shownSparsities, shownClusters and shownChannels are the levels that a terminal has room for.
 var (
 	shownSparsities = []float64{0.3, 0.5, 0.7, 0.8, 0.9}
 	shownClusters   = []float64{64, 32, 16, 8, 4}
+	shownChannels   = []float64{0.25, 0.5, 0.75}
 )
 
 func (o *sensitivityOptions) show(found *reporting.Sensitivity) error {
@@ -132,6 +139,9 @@ func (o *sensitivityOptions) show(found *reporting.Sensitivity) error {
 		for _, n := range shownClusters {
 			fmt.Fprintf(w, "\t%.0f CODES", n)
 		}
+		for _, c := range shownChannels {
+			fmt.Fprintf(w, "\t%.0f%% CHANNELS OUT", 100*c)
+		}
 		fmt.Fprintln(w)
 		for _, l := range found.Layers {
 			name := shorten(l.Name, 40)
@@ -141,6 +151,7 @@ func (o *sensitivityOptions) show(found *reporting.Sensitivity) error {
 			fmt.Fprintf(w, "%s\t%s\t%d\t%.2g", name, l.Op, l.Weights, l.Int8)
 			cells(w, l.Prune, shownSparsities)
 			cells(w, l.Cluster, shownClusters)
+			cells(w, l.Channels, shownChannels)
 			fmt.Fprintln(w)
 		}
 	})
@@ -148,7 +159,7 @@ func (o *sensitivityOptions) show(found *reporting.Sensitivity) error {
 		return err
 	}
 	out := o.streams.Out
-	fmt.Fprintf(out, "\nexpected squared error of the outputs as a share of their variance, one layer at a time, untrained, over %d samples; int8 is of the weights alone, activations stay float; * left alone unless a rule names it\n", found.Samples)
+	fmt.Fprintf(out, "\nexpected squared error of the outputs as a share of their variance, one layer at a time, untrained, over %d samples; int8 is of the weights alone, activations stay float; * left alone unless a rule names it; channels of layers that hang together are at the first of them\n", found.Samples)
 	for _, note := range found.Notes {
 		fmt.Fprintln(out, "note:", note)
 	}

@@ -48,6 +48,9 @@ type activity struct {
 func newView(streams *ioStreams, spec *v1alpha1.OptimizationPipelineSpec) *view {
 	v := &view{streams: streams, spec: spec, active: map[string]*activity{}, unmeasured: map[string]bool{}, below: map[string]bool{}, names: 14,
 		columns: slices.Clone(columns)}
+	if !narrows(spec) {
+		v.columns = slices.DeleteFunc(v.columns, func(c column) bool { return c.metric == string(v1alpha1.Multiplications) })
+	}
 	if spec.Target == (v1alpha1.Target{}) { // the arena is LiteRT's
 		v.columns = slices.DeleteFunc(v.columns, func(c column) bool { return c.metric == string(v1alpha1.ArenaBytes) })
 	}
@@ -63,6 +66,14 @@ func newView(streams *ioStreams, spec *v1alpha1.OptimizationPipelineSpec) *view 
 		v.bars = mpb.New(mpb.WithOutput(streams.Err), mpb.WithWidth(40), mpb.WithRefreshRate(150*time.Millisecond))
 	}
 	return v
+}
+
+// narrows reports whether the multiplications of a pipeline's leaves may differ, or matter.
+func narrows(spec *v1alpha1.OptimizationPipelineSpec) bool {
+	return spec.Search != nil && spec.Search.Minimize != v1alpha1.CompressedBytes || spec.Selection.Objective == v1alpha1.Multiplications ||
+		slices.ContainsFunc(spec.Stages, func(s v1alpha1.Stage) bool {
+			return s.Prune != nil && s.Prune.Structure == v1alpha1.PruneChannels
+		}) || slices.ContainsFunc(spec.Constraints, func(c v1alpha1.Constraint) bool { return c.Metric == v1alpha1.Multiplications })
 }
 
 // inputs says what was read and decided before the first stage.
@@ -196,7 +207,7 @@ type column struct {
 // columns of the table of leaves, before those of measurements; those that nothing was measured for are left out.
 var columns = []column{
 	{"ACCURACY", "Accuracy", 9}, {"DROP", "AccuracyDrop", 9}, {"AUC", "AUC", 9}, {"MEANIOU", "MeanIoU", 9}, {"F1", "F1", 9}, {"MSE", "MeanSquaredError", 9}, {"RELERROR", "RelativeError", 9}, {"AGREEMENT", "Agreement", 10}, {"COMPRESSED", "CompressedBytes", 11}, {"FILE", "FileBytes", 9}, {"FLASH", "FlashBytes", 9}, {"ARENA", "ArenaBytes", 9},
-	{"ZEROS", "Sparsity", 9}, {"CODES", "Clusters", 6}, {"µs", "LatencyMicros", 8},
+	{"ZEROS", "Sparsity", 9}, {"CODES", "Clusters", 6}, {"MULTS", "Multiplications", 10}, {"µs", "LatencyMicros", 8},
 }
 
 // Leaf prints the row of a stage that is done.

@@ -1,6 +1,7 @@
 package search
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -36,8 +37,10 @@ type Plan struct {
 // Trial is a stage that a search tries.
 type Trial struct {
 	Stage v1alpha1.Stage `json:"stage"`
-	// Price of a bit, as the entropy weight of the average layer.
+	// Price of a bit, as the entropy weight of the average layer; 0: the stage does not cluster.
 	Price float64 `json:"price"`
+	// Channels is the share of the channels that the stage takes out; 0: none.
+	Channels float64 `json:"channels,omitempty"`
 	// Why it is tried, as the end of a sentence that begins with its name.
 	Why string `json:"why"`
 }
@@ -56,17 +59,54 @@ func (p *Plan) Tries(stage string) bool {
 	return slices.ContainsFunc(p.Trials, func(t Trial) bool { return t.Stage.Name == stage })
 }
 
-// Prices are tried by steps until one holds and the next does not, then halfway between those (of their logarithms), until they are less
-// than a fineness apart.
 const (
-	firstPrice            = 10.0
-	untrainedStep         = 3.0
-	trainedStep           = 2.0
-	leastPrice, mostPrice = 0.3, 900.0
-	fineness              = 1.2
+	untrainedStep = 3.0 // of prices
+	trainedStep   = 2.0
 	// codes that layers may have: a price leaves them fewer.
 	codes = 32
 )
+
+// scale is what levels a frontier may lie at. They are tried by steps until one holds and the next does not, then halfway between those,
+// until they are less than a fineness apart: of prices, factors; of shares of the channels, differences.
+type scale struct {
+	name, names        string
+	first, least, most float64
+	fineness           float64
+	factors            bool
+}
+
+var (
+	prices = scale{"price", "prices", 10, 0.3, 900, 1.2, true}
+	shares = scale{"share of the channels to take out", "shares", 0.25, 0.125, 0.75, 0.125, false}
+)
+
+func (s *scale) up(v, step float64) float64 {
+	if s.factors {
+		return v * step
+	}
+	return v + step
+}
+
+func (s *scale) down(v, step float64) float64 {
+	if s.factors {
+		return v / step
+	}
+	return max(v-step, v/2)
+}
+
+func (s *scale) between(low, high float64) float64 {
+	if s.factors {
+		return math.Sqrt(low * high)
+	}
+	return (low + high) / 2
+}
+
+func (s *scale) apart(low, high float64) bool {
+	if s.factors {
+		return high > s.fineness*low
+	}
+	return high-low > s.fineness
+}
 
 // tilts are how much prices may differ by layer, in the order they are tried.
 var tilts = []float64{0.5, 0, 1}
@@ -74,10 +114,6 @@ var tilts = []float64{0.5, 0, 1}
 // Next decides what is tried next.
 func Next(in Input) Plan {
 	s := &search{Input: in}
-	if len(allocation{price: 1}.entropies(s.Layers)) == 0 {
-		s.plan.Ended = "no layer has weights that could share codes"
-		return s.plan
-	}
 	s.run()
 	if t := s.Spec.Training; s.plan.Ended != "" && t.Trains() && !slices.ContainsFunc(s.plan.Trials, Trial.trains) {
 		s.plan.Ended += "; no trial trained"
@@ -96,6 +132,7 @@ type search struct {
 	Input
 	plan    Plan
 	from    string  // what trials work on
+	gone    float64 // share of the weights that went with channels, about
 	seconds float64 // that the trials took
 	waiting bool    // for the result of the last trial
 }
@@ -104,21 +141,29 @@ type search struct {
 func (s *search) over() bool { return s.waiting || s.plan.Ended != "" }
 
 func (s *search) run() {
+	s.from = v1alpha1.FromModel
+	if s.narrows() && !s.narrow() || s.over() {
+		return
+	}
+	if len(allocation{price: 1}.entropies(s.Layers)) == 0 {
+		s.plan.Ended = "no layer has weights that could share codes"
+		return
+	}
 	if s.from = s.zeros(); s.from == "" {
 		if !s.waiting {
 			s.plan.Ended = "the zeros that a constraint asks for could not be made"
 		}
 		return
 	}
-	f := frontier{tilt: tilts[0], step: untrainedStep}
+	f := frontier{scale: &prices, tilt: tilts[0], step: untrainedStep}
 	s.advance(&f, s.untrained)
 	for _, tilt := range tilts[1:] { // the same price takes about as many bits at any tilt
 		if s.over() || f.high == 0 {
 			break
 		}
-		other := frontier{tilt: tilt, step: math.Sqrt(fineness), low: f.high}
-		if t := s.untrained(&other, f.high, fmt.Sprintf("may hold where %.3g %s does not", f.high, tilted(f.tilt))); t.holds && (f.low == 0 || t.bytes < f.bytes) {
-			other.bytes = t.bytes
+		other := frontier{scale: &prices, tilt: tilt, step: math.Sqrt(prices.fineness), low: f.high}
+		if t := s.untrained(&other, f.high, fmt.Sprintf("may hold where %.3g %s does not", f.high, tilted(f.tilt))); t.holds && (f.low == 0 || t.size < f.size) {
+			other.size = t.size
 			s.advance(&other, s.untrained)
 			f = other
 		}
@@ -147,11 +192,12 @@ func tilted(tilt float64) string {
 func (s *search) zeros() string {
 	for _, c := range s.Spec.Constraints {
 		if c.Metric == v1alpha1.Sparsity && c.Min != nil {
-			stage := v1alpha1.Stage{From: v1alpha1.FromModel, Prune: &v1alpha1.Prune{Sparsity: s.sparsity(*c.Min), Reconstruct: true}}
-			return s.try(stage, 0, "makes the zeros that a constraint asks for").name
+			none := int32(0)
+			stage := v1alpha1.Stage{From: s.from, Prune: &v1alpha1.Prune{Sparsity: s.sparsity(*c.Min), Reconstruct: true}, Training: v1alpha1.Training{Epochs: &none}}
+			return s.try(Trial{Stage: stage, Why: "makes the zeros that a constraint asks for"}).name
 		}
 	}
-	return v1alpha1.FromModel
+	return s.from
 }
 
 // sparsity is what a stage has to say for a leaf to have at least so many zeros: every layer has a whole number of them, the nearest to its
@@ -168,7 +214,7 @@ func (s *search) sparsity(least v1alpha1.Decimal) v1alpha1.Decimal {
 		return least
 	}
 	const places = 1e6
-	enough := math.Ceil(places*(share+0.5*float64(layers)/float64(weights))) / places
+	enough := math.Ceil(places*(share+0.5*float64(layers)/((1-s.gone)*float64(weights)))) / places
 	return v1alpha1.Decimal(strconv.FormatFloat(min(enough, 1-1/places), 'f', -1, 64))
 }
 
@@ -176,11 +222,12 @@ func (s *search) sparsity(least v1alpha1.Decimal) v1alpha1.Decimal {
 type tried struct {
 	name  string // "" where it is not known yet, or there was no leaf
 	holds bool   // it meets what is asked of its answers
-	bytes float64
+	small bool   // and of what only fewer channels lower
+	size  float64
 }
 
 // try plans a trial, and says what came of it where that is known.
-func (s *search) try(stage v1alpha1.Stage, price float64, why string) tried {
+func (s *search) try(trial Trial) tried {
 	if s.over() {
 		return tried{}
 	}
@@ -200,9 +247,9 @@ func (s *search) try(stage v1alpha1.Stage, price float64, why string) tried {
 		s.plan.Ended = fmt.Sprintf("the trials took the %g minutes of maxMinutes", minutes)
 		return tried{}
 	}
-	stage.Name = fmt.Sprintf("trial-%02d", len(s.plan.Trials)+1)
-	s.plan.Trials = append(s.plan.Trials, Trial{Stage: stage, Price: price, Why: why})
-	result, known := s.Results[stage.Name]
+	trial.Stage.Name = fmt.Sprintf("trial-%02d", len(s.plan.Trials)+1)
+	s.plan.Trials = append(s.plan.Trials, trial)
+	result, known := s.Results[trial.Stage.Name]
 	if !known {
 		s.waiting = true
 		return tried{}
@@ -211,82 +258,113 @@ func (s *search) try(stage v1alpha1.Stage, price float64, why string) tried {
 	if result.Leaf == nil {
 		return tried{}
 	}
-	t, missed := tried{name: stage.Name, holds: true}, walk.Judge(s.Spec.Constraints, result.Leaf)
-	if t.bytes, err = strconv.ParseFloat(walk.Value(result.Leaf.Metrics, v1alpha1.CompressedBytes), 64); err != nil {
-		s.plan.Ended = fmt.Sprintf("the leaf of %s has no size to go by: %s", stage.Name, err)
+	t, missed := tried{name: trial.Stage.Name, holds: true, small: true}, walk.Judge(s.Spec.Constraints, result.Leaf)
+	objective := cmp.Or(s.Spec.Search.Minimize, v1alpha1.CompressedBytes)
+	value := walk.Value(result.Leaf.Metrics, objective)
+	if value == "" && objective.Measured() { // its measurement found none of this leaf
+		return tried{name: t.name}
+	}
+	if t.size, err = strconv.ParseFloat(value, 64); err != nil {
+		s.plan.Ended = fmt.Sprintf("the leaf of %s has no %s to go by: %s", trial.Stage.Name, objective, err)
 		return tried{}
 	}
 	for _, m := range missed {
-		t.holds = t.holds && falls(m.Constraint)
+		switch c := m.Constraint; {
+		case s.narrowed(c.Metric):
+			t.small = false
+		case !s.falls(c) && !(c.Metric == v1alpha1.Sparsity && trial.Channels > 0): // whose zeros come later
+			t.holds = false
+		}
 	}
 	if len(missed) == 0 && s.Spec.Search.Minimize == "" {
-		s.plan.Ended = stage.Name + " meets every constraint"
+		s.plan.Ended = trial.Stage.Name + " meets every constraint"
 	}
 	return t
 }
 
 // falls reports whether a higher price brings the metric nearer to its bound. What a measurement gives and max bounds, such as bytes or
 // cycles, is taken for something that it does.
-func falls(c v1alpha1.Constraint) bool {
-	return c.Metric == v1alpha1.CompressedBytes || c.Metric == v1alpha1.Clusters || c.Metric.Measured() && c.Max != nil
+func (s *search) falls(c v1alpha1.Constraint) bool {
+	return s.priced(c.Metric) && (!c.Metric.Measured() || c.Max != nil)
 }
 
-// frontier is where prices whose leaves hold end.
+// priced reports whether a price lowers a metric.
+func (s *search) priced(m v1alpha1.Metric) bool {
+	file := m == v1alpha1.FlashBytes || m == v1alpha1.FileBytes
+	return m == v1alpha1.CompressedBytes || m == v1alpha1.Clusters || m.Measured() || file && s.Spec.EffectiveLeaf(nil).Encoded()
+}
+
+// narrowed reports whether only fewer channels lower a metric.
+func (s *search) narrowed(m v1alpha1.Metric) bool {
+	switch m {
+	case v1alpha1.ArenaBytes, v1alpha1.Multiplications, v1alpha1.LatencyMicros:
+		return true
+	case v1alpha1.FileBytes, v1alpha1.FlashBytes:
+		return !s.priced(m)
+	}
+	return false
+}
+
+// frontier is where levels whose leaves hold end.
 type frontier struct {
+	*scale
 	tilt, step float64
-	low, high  float64 // the highest price that holds and the lowest that does not; 0: none yet
-	bytes      float64 // of the smallest leaf that holds
+	low, high  float64 // the highest level that holds and the lowest that does not; 0: none yet
+	size       float64 // of the smallest leaf that holds
 	before     string  // how low holds, where trials now are made otherwise
 }
 
-// ended says what a frontier came to where it has no next price.
+// ended says what a frontier came to where it has no next level.
 func (f *frontier) ended() string {
 	switch {
 	case f.low == 0:
-		return fmt.Sprintf("no price holds, down to %.3g, and less than %g is not tried", f.high, leastPrice)
+		return fmt.Sprintf("no %s holds, down to %.3g, and less than %g is not tried", f.name, f.high, f.least)
 	case f.high == 0:
-		return fmt.Sprintf("price %.3g holds%s, and more than %g is not tried", f.low, f.before, mostPrice)
+		return fmt.Sprintf("%s %.3g holds%s, and more than %g is not tried", f.name, f.low, f.before, f.most)
 	}
-	return fmt.Sprintf("price %.3g holds%s and %.3g does not, which is as near as prices are tried", f.low, f.before, f.high)
+	return fmt.Sprintf("%s %.3g holds%s and %.3g does not, which is as near as %s are tried", f.name, f.low, f.before, f.high, f.names)
 }
 
-// at says which price a trial has, before why.
-func (f *frontier) at(price float64) string {
-	return fmt.Sprintf("has price %.3g %s, and ", price, tilted(f.tilt))
+// at says which level a trial has, before why.
+func (f *frontier) at(level float64) string {
+	if f.scale == &shares {
+		return fmt.Sprintf("takes out %.3g of the channels %s, and ", level, tilted(f.tilt))
+	}
+	return fmt.Sprintf("has price %.3g %s, and ", level, tilted(f.tilt))
 }
 
-// next is the price to try next, 0 where none is left.
-func (f *frontier) next() (price float64, why string) {
+// next is the level to try next, 0 where none is left.
+func (f *frontier) next() (level float64, why string) {
 	switch {
 	case f.low == 0 && f.high == 0:
-		return firstPrice, "is the first"
-	case f.high == 0 && f.low*f.step <= mostPrice:
-		return f.low * f.step, fmt.Sprintf("goes on from %.3g, which holds%s", f.low, f.before)
-	case f.low == 0 && f.high/f.step >= leastPrice:
-		return f.high / f.step, fmt.Sprintf("goes back from %.3g, which does not hold", f.high)
-	case f.low > 0 && f.high > fineness*f.low:
-		return math.Sqrt(f.low * f.high), fmt.Sprintf("lies between %.3g, which holds%s, and %.3g, which does not", f.low, f.before, f.high)
+		return f.first, "is the first"
+	case f.high == 0 && f.up(f.low, f.step) <= f.most:
+		return f.up(f.low, f.step), fmt.Sprintf("goes on from %.3g, which holds%s", f.low, f.before)
+	case f.low == 0 && f.down(f.high, f.step) >= f.least:
+		return f.down(f.high, f.step), fmt.Sprintf("goes back from %.3g, which does not hold", f.high)
+	case f.low > 0 && f.apart(f.low, f.high):
+		return f.between(f.low, f.high), fmt.Sprintf("lies between %.3g, which holds%s, and %.3g, which does not", f.low, f.before, f.high)
 	}
 	return 0, ""
 }
 
 // advance moves a frontier as far as trials carry it.
-func (s *search) advance(f *frontier, try func(f *frontier, price float64, why string) tried) {
+func (s *search) advance(f *frontier, try func(f *frontier, level float64, why string) tried) {
 	for !s.over() {
-		price, why := f.next()
-		if price == 0 {
+		level, why := f.next()
+		if level == 0 {
 			return
 		}
-		t := try(f, price, why)
+		t := try(f, level, why)
 		switch {
 		case s.over():
 		case t.holds:
-			if f.low == 0 || t.bytes < f.bytes {
-				f.bytes = t.bytes
+			if f.low == 0 || t.size < f.size {
+				f.size = t.size
 			}
-			f.low, f.before = price, ""
+			f.low, f.before = level, ""
 		default:
-			f.high = price
+			f.high = level
 		}
 	}
 }
@@ -294,16 +372,16 @@ func (s *search) advance(f *frontier, try func(f *frontier, price float64, why s
 // untrained tries a price without training.
 func (s *search) untrained(f *frontier, price float64, why string) tried {
 	none := int32(0)
-	return s.try(v1alpha1.Stage{From: s.from, Cluster: s.cluster(f, price), Training: v1alpha1.Training{Epochs: &none}}, price, f.at(price)+why)
+	return s.try(Trial{Stage: v1alpha1.Stage{From: s.from, Cluster: s.cluster(f, price), Training: v1alpha1.Training{Epochs: &none}}, Price: price, Why: f.at(price) + why})
 }
 
 // trained tries a price with training, and where that is not enough, with training in int8 too.
 func (s *search) trained(f *frontier, price float64, why string) tried {
-	t := s.try(v1alpha1.Stage{From: s.from, Cluster: s.cluster(f, price)}, price, "trains, "+f.at(price)+why)
+	t := s.try(Trial{Stage: v1alpha1.Stage{From: s.from, Cluster: s.cluster(f, price)}, Price: price, Why: "trains, " + f.at(price) + why})
 	if t.holds || t.name == "" {
 		return t
 	}
-	return s.try(v1alpha1.Stage{From: t.name, Quantize: &v1alpha1.Quantize{}}, price, "trains "+t.name+" in int8, since it does not hold")
+	return s.try(Trial{Stage: v1alpha1.Stage{From: t.name, Quantize: &v1alpha1.Quantize{}}, Price: price, Why: "trains " + t.name + " in int8, since it does not hold"})
 }
 
 func (s *search) cluster(f *frontier, price float64) *v1alpha1.Cluster {

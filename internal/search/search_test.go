@@ -59,7 +59,13 @@ func leaf(drop, bytes, clusters string) *v1alpha1.Leaf {
 // played runs a search to its end, and checks that every plan begins with the one before it.
 func played(t *testing.T, spec *v1alpha1.OptimizationPipelineSpec, of device, seconds float64) Plan {
 	t.Helper()
-	in, before := Input{Spec: spec, Layers: layers, Results: map[string]Result{}}, Plan{}
+	return playedOn(t, Input{Spec: spec, Layers: layers, Results: map[string]Result{}}, of, seconds)
+}
+
+// playedOn is played with other layers, and with results that are there already.
+func playedOn(t *testing.T, in Input, of device, seconds float64) Plan {
+	t.Helper()
+	before := Plan{}
 	for range 100 {
 		plan := Next(in)
 		if n := len(before.Trials); len(plan.Trials) < n || n > 0 && cmp.Diff(before.Trials, plan.Trials[:n]) != "" {
@@ -80,14 +86,17 @@ func played(t *testing.T, spec *v1alpha1.OptimizationPipelineSpec, of device, se
 	return Plan{}
 }
 
-func prices(p Plan) string {
+func course(p Plan) string {
 	var out []string
 	for _, t := range p.Trials {
 		text := strconv.FormatFloat(t.Price, 'g', 3, 64)
+		if t.Channels > 0 {
+			text = strconv.FormatFloat(t.Channels, 'g', 3, 64) + "c"
+		}
 		switch {
 		case t.Stage.Quantize != nil:
 			text += "q"
-		case t.Stage.Prune != nil:
+		case t.Stage.Prune != nil && t.Channels == 0:
 			text += "p"
 		case t.Stage.Training.Epochs == nil:
 			text += "t"
@@ -132,7 +141,7 @@ func TestASearchGoesToTheHighestPriceThatHolds(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			plan := played(t, goal(tt.change), tt.of, 60)
-			if got := prices(plan); got != tt.want || plan.Ended != tt.ended {
+			if got := course(plan); got != tt.want || plan.Ended != tt.ended {
 				t.Errorf("prices %s, want %s; ended: %s, want %s", got, tt.want, plan.Ended, tt.ended)
 			}
 		})
@@ -179,7 +188,7 @@ func TestAnotherTiltIsTakenWhereItsLeafIsSmallerAndHolds(t *testing.T) {
 				}
 				return leaf(drop, fmt.Sprint(int(size)), "32")
 			}, 1)
-			if got := prices(plan); got != tt.want {
+			if got := course(plan); got != tt.want {
 				t.Errorf("prices %s, want %s", got, tt.want)
 			}
 		})
@@ -193,15 +202,15 @@ func TestAFailedTrialHoldsNothing(t *testing.T) {
 		}
 		return leaf("0", "100", "32")
 	}, 1)
-	if got, want := prices(plan), "10 30 17.3 13.2 11.5 11.5 11.5"; got != want {
+	if got, want := course(plan), "10 30 17.3 13.2 11.5 11.5 11.5"; got != want {
 		t.Errorf("prices %s, want %s", got, want)
 	}
 }
 
 func TestALeafWithoutASizeEndsTheSearch(t *testing.T) {
 	plan := played(t, goal(nil), func(Trial) *v1alpha1.Leaf { return leaf("0", "many", "32") }, 1)
-	if len(plan.Trials) != 1 || !strings.Contains(plan.Ended, "the leaf of trial-01 has no size to go by") {
-		t.Errorf("%s: %s", prices(plan), plan.Ended)
+	if len(plan.Trials) != 1 || !strings.Contains(plan.Ended, "the leaf of trial-01 has no CompressedBytes to go by") {
+		t.Errorf("%s: %s", course(plan), plan.Ended)
 	}
 }
 

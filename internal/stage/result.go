@@ -320,6 +320,7 @@ func (r *Runner) values(m measure.Metrics) []v1alpha1.MetricValue {
 	for _, c := range r.Spec.Constraints {
 		bound[c.Metric.Of(c.Output)] = true
 	}
+	bound[string(r.Spec.Selection.Objective)] = true
 	for _, v := range m.Values() {
 		if v.Name.Output() == "" {
 			add(string(v.Name), m[v.Name])

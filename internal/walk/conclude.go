@@ -23,6 +23,7 @@ var advice = map[v1alpha1.Metric]string{
 	v1alpha1.FlashBytes:       "have weights encoded (leaf.encode: Auto), with more sparsity or fewer clusters; else only a smaller network takes less",
 	v1alpha1.CompressedBytes:  "try more sparsity, fewer clusters or a higher entropy weight",
 	v1alpha1.ArenaBytes:       "only a network with smaller activations needs less arena: prune.structure Channels makes it so",
+	v1alpha1.Multiplications:  "only fewer channels take fewer multiplications: prune.structure Channels makes it so",
 	v1alpha1.LatencyMicros:    "only a smaller network, or a faster node, is quicker: prune.structure Channels makes it so",
 }
 
@@ -63,13 +64,13 @@ func searchAdvice(m v1alpha1.Metric, encoded bool) string {
 	case encoded && smaller:
 		return "its weights are encoded: try a looser constraint on it or on the answers, a higher search.maxTrials, or a smaller network"
 	case encoded && m == v1alpha1.ArenaBytes:
-		return encodedAdvice[m]
+		return "weights that are not encoded (leaf.encode: None) need less of it; else try a looser constraint on the answers, or more training.epochs, so that more channels can go"
 	}
 	switch m {
-	case v1alpha1.FileBytes, v1alpha1.ArenaBytes, v1alpha1.LatencyMicros:
-		return advice[m]
+	case v1alpha1.FileBytes, v1alpha1.ArenaBytes, v1alpha1.Multiplications, v1alpha1.LatencyMicros:
+		return "only a smaller network takes less: try a looser constraint on the answers, a higher search.maxTrials, or more training.epochs, so that more channels can go"
 	case v1alpha1.FlashBytes:
-		return "have weights encoded (leaf.encode: Auto); else only a smaller network takes less"
+		return "have weights encoded (leaf.encode: Auto); else only fewer channels take less: try a looser constraint on the answers, or more training.epochs"
 	case v1alpha1.CompressedBytes, v1alpha1.Sparsity, v1alpha1.Clusters:
 		return "try a looser constraint on it or on the answers, a higher search.maxTrials, or more training.epochs"
 	}

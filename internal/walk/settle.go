@@ -89,7 +89,7 @@ func (w *walk) hopeless(baseline *Stage) bool {
 	}
 	for _, s := range w.d.Verdicts[baseline.Name] {
 		why := ""
-		fixed := !plain.Encoded() && slices.Contains([]v1alpha1.Metric{v1alpha1.FileBytes, v1alpha1.FlashBytes, v1alpha1.ArenaBytes}, s.Constraint.Metric)
+		fixed := w.spec.Search == nil && !plain.Encoded() && slices.Contains([]v1alpha1.Metric{v1alpha1.FileBytes, v1alpha1.FlashBytes, v1alpha1.ArenaBytes}, s.Constraint.Metric)
 		switch {
 		case fixed && s.above && s.relative().Cmp(big.NewRat(1, 100)) >= 0:
 			why = "every int8 leaf of this network has about the same, so no stage can help; " + advice[s.Constraint.Metric]
@@ -106,19 +106,11 @@ func (w *walk) hopeless(baseline *Stage) bool {
 	return false
 }
 
-// beyondTrials says why no trial of a search can make up for what the baseline misses; "" where one may. Trials choose other weights for the
-// graph that is there, and untrained ones have them answer as the original does.
+// beyondTrials says why no trial of a search can make up for what the baseline misses; "" where one may. Untrained trials answer at best as
+// the original does.
 func (w *walk) beyondTrials(s Shortfall) string {
 	trains := w.spec.Training.Trains()
-	switch m := s.Constraint.Metric; m {
-	case v1alpha1.FileBytes, v1alpha1.ArenaBytes:
-		if s.above && !trains && !w.spec.EffectiveLeaf(nil).Encoded() { // no quantize stage adds or drops anything
-			return "every leaf of a search without training has the same; " + advice[m]
-		}
-	case v1alpha1.LatencyMicros:
-		if s.above && s.relative().Cmp(big.NewRat(1, 1)) >= 0 { // less may be the node's noise
-			return "trials change weights alone, and no weight makes it twice as quick; " + advice[m]
-		}
+	switch s.Constraint.Metric {
 	case v1alpha1.Accuracy, v1alpha1.AUC, v1alpha1.MeanIoU, v1alpha1.F1, v1alpha1.MeanSquaredError:
 		if trains || w.facts.Baseline == nil {
 			return ""

@@ -440,17 +440,15 @@ func TestASearchEndsBeforeTrialsThatCannotHelp(t *testing.T) {
 		epochs int32
 		want   string // "": trials go on
 	}{
-		"file size, by less than a percent, without training": {bound("FileBytes", "", "599"), 0, "FileBytes is 600, 1 above max 599: every leaf of a search without training has the same; only a smaller network"},
-		"file size, by less than a percent, with training":    {bound("FileBytes", "", "599"), 1, ""},
-		"twice the time":                          {bound("LatencyMicros", "", "40"), 1, "LatencyMicros is 80, 40 above max 40: trials change weights alone"},
-		"less than twice the time":                {bound("LatencyMicros", "", "41"), 1, ""},
-		"an accuracy that the original lacks":     {bound("Accuracy", "0.95", ""), 0, "Accuracy is 0.89, 0.06 below min 0.95: the original itself has 0.9, and trials without training only come near its answers; bound it by less"},
-		"that training may bring":                 {bound("Accuracy", "0.95", ""), 1, ""},
-		"that is nearly there":                    {bound("Accuracy", "0.901", ""), 0, ""},
-		"that the original has":                   {bound("Accuracy", "0.895", ""), 0, ""},
-		"an error that the original is not below": {bound("MeanSquaredError", "", "1"), 0, "the original itself has 2"},
-		"what the original was not measured by":   {bound("AUC", "0.9", ""), 0, ""},
-		"what trials are for":                     {bound("CompressedBytes", "", "20"), 0, ""},
+		"a file size that fewer channels may have": {bound("FileBytes", "", "300"), 0, ""},
+		"a time that fewer channels may take":      {bound("LatencyMicros", "", "40"), 1, ""},
+		"an accuracy that the original lacks":      {bound("Accuracy", "0.95", ""), 0, "Accuracy is 0.89, 0.06 below min 0.95: the original itself has 0.9, and trials without training only come near its answers; bound it by less"},
+		"that training may bring":                  {bound("Accuracy", "0.95", ""), 1, ""},
+		"that is nearly there":                     {bound("Accuracy", "0.901", ""), 0, ""},
+		"that the original has":                    {bound("Accuracy", "0.895", ""), 0, ""},
+		"an error that the original is not below":  {bound("MeanSquaredError", "", "1"), 0, "the original itself has 2"},
+		"what the original was not measured by":    {bound("AUC", "0.9", ""), 0, ""},
+		"what trials are for":                      {bound("CompressedBytes", "", "20"), 0, ""},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -463,6 +461,9 @@ func TestASearchEndsBeforeTrialsThatCannotHelp(t *testing.T) {
 				t.Errorf("%s: %s", d.Reason, d.Message)
 			}
 			spec.Search, spec.Stages = nil, chain().Stages
+			if tt.of.Metric == v1alpha1.FileBytes {
+				return
+			}
 			if d := Decide(spec, Facts{Stages: stages{"baseline": of}, Baseline: &v1alpha1.Baseline{Metrics: original}}, noon); d.Reason != ReasonProgressing {
 				t.Errorf("of stages: %s: %s", d.Reason, d.Message)
 			}

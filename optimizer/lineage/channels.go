@@ -12,6 +12,7 @@ import (
 	"espalier.dev/espalier/optimizer/ir"
 	"espalier.dev/espalier/optimizer/measure"
 	"espalier.dev/espalier/optimizer/op"
+	"espalier.dev/espalier/optimizer/sensitivity"
 	"espalier.dev/espalier/optimizer/tflite"
 	"espalier.dev/espalier/optimizer/weight"
 )
@@ -81,7 +82,17 @@ func (c Channels) Apply(ctx context.Context, n *Network, w *Work) (*Network, err
 // gates are by unit the mean squared gradients of a factor of 1 on its channels: the Fisher information of taking it out (Theis et al.,
 // arXiv 1801.05787), with labels drawn from the network's own answers, so that it needs none.
 func (w *Work) gates(ctx context.Context, s *channel.Structure) (map[int]float64, error) {
-	of := map[int][]int{} // units of the channels that weights and biases make
+	of, importance := w.makers(s), map[int]float64{}
+	samples, err := w.gradients(ctx, likelihoodGradient, func(grads *float.Grads) { w.addGates(importance, of, grads) })
+	for unit := range importance {
+		importance[unit] /= float64(samples)
+	}
+	return importance, err
+}
+
+// makers are by tensor the units of the channels that weights and biases make.
+func (w *Work) makers(s *channel.Structure) map[int][]int {
+	of := map[int][]int{}
 	for _, g := range s.Groups {
 		for _, t := range g.Weights {
 			of[t] = s.Units(t)[axisOf(w.network, t)]
@@ -90,30 +101,59 @@ func (w *Work) gates(ctx context.Context, s *channel.Structure) (map[int]float64
 			}
 		}
 	}
-	importance := map[int]float64{}
-	samples, err := w.gradients(ctx, likelihoodGradient, func(grads *float.Grads) {
-		gate := map[int]float64{}
-		for i, p := range w.net.Params {
-			units := of[p.Tensor]
-			if units == nil || grads.Param[i] == nil {
-				continue
-			}
-			inner := 1
-			if p.Kind != float.Bias {
-				inner = numelOf(p.Shape[axisOf(w.network, p.Tensor)+1:])
-			}
-			for k, g := range grads.Param[i] {
-				gate[units[k/inner%len(units)]] += float64(g) * float64(p.Value[k])
-			}
+	return of
+}
+
+// addGates adds by unit the square of a sample's gradient of a factor of 1 on its channels.
+func (w *Work) addGates(importance map[int]float64, of map[int][]int, grads *float.Grads) {
+	gate := map[int]float64{}
+	for i, p := range w.net.Params {
+		units := of[p.Tensor]
+		if units == nil || grads.Param[i] == nil {
+			continue
 		}
-		for unit, g := range gate {
-			importance[unit] += g * g
+		inner := 1
+		if p.Kind != float.Bias {
+			inner = numelOf(p.Shape[axisOf(w.network, p.Tensor)+1:])
 		}
-	})
-	for unit := range importance {
-		importance[unit] /= float64(samples)
+		for k, g := range grads.Param[i] {
+			gate[units[k/inner%len(units)]] += float64(g) * float64(p.Value[k])
+		}
 	}
-	return importance, err
+	for unit, g := range gate {
+		importance[unit] += g * g
+	}
+}
+
+// channelLevels are what shares of the channels cost, by the first weights of those whose channels hang together, and the multiplications of
+// all of these. importance is by unit what the outputs lose without it.
+func (w *Work) channelLevels(s *channel.Structure, importance map[int]float64) (levels map[int][]sensitivity.Level, multiplications map[int]int64, err error) {
+	levels, multiplications = map[int][]sensitivity.Level{}, map[int]int64{}
+	for _, g := range s.Groups {
+		for _, t := range g.Weights {
+			for _, n := range w.net.Graph.Tensors[t].Consumers {
+				multiplications[g.Weights[0]] += measure.OfNode(w.net.Graph, &w.net.Graph.Nodes[n])
+			}
+		}
+	}
+	for _, share := range sensitivity.Channels {
+		targets, _, err := s.NewPlan(channel.Options{Share: share})
+		if err != nil {
+			return nil, nil, err
+		}
+		removed := s.Choose(targets, importance)
+		for _, g := range s.Groups {
+			level, left := sensitivity.Level{Level: share}, len(g.Units)
+			for _, unit := range g.Units {
+				if removed[unit] {
+					level.Error, left = level.Error+importance[unit], left-1
+				}
+			}
+			level.Bits = float64(left) / float64(len(g.Units))
+			levels[g.Weights[0]] = append(levels[g.Weights[0]], level)
+		}
+	}
+	return levels, multiplications, nil
 }
 
 // biasOf is the bias beside weights, −1: none.
@@ -263,7 +303,7 @@ func multiplications(m *tflite.Model) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	return measure.Multiplications(g), nil
+	return measure.CountMultiplications(g), nil
 }
 
 // without is the network without what cuts leave out.

@@ -7,6 +7,9 @@ import (
 	"gonum.org/v1/gonum/stat"
 
 	"espalier.dev/espalier/optimizer/answer"
+	"espalier.dev/espalier/optimizer/channel"
+	"espalier.dev/espalier/optimizer/exec/float"
+	"espalier.dev/espalier/optimizer/kernel"
 	"espalier.dev/espalier/optimizer/sensitivity"
 )
 
@@ -24,11 +27,33 @@ func (r *Run) Sensitivity(ctx context.Context, n *Network) (layers []sensitivity
 	if err != nil {
 		return nil, nil, err
 	}
-	slopes, err := w.squaredGradients(ctx, func(o *answer.Output, gradient, z []float32, sample int) {
+	s := &channel.Structure{}
+	if n.from.stream == nil { // else channels stay
+		if s, err = channel.Couple(n.model); err != nil {
+			return nil, nil, err
+		}
+	}
+	slopes, gates, of := map[int][]float32{}, map[int]float64{}, w.makers(s)
+	samples, err := w.gradients(ctx, func(o *answer.Output, gradient, z []float32, sample int) {
 		outputGradient(o, gradient, spread[o.Index], sample)
+	}, func(grads *float.Grads) {
+		w.addSquares(slopes, grads)
+		w.addGates(gates, of, grads)
 	})
 	if err != nil {
 		return nil, nil, err
+	}
+	for _, square := range slopes {
+		kernel.Scale(square, 1/float32(samples))
+	}
+	for unit := range gates {
+		gates[unit] /= float64(samples)
+	}
+	channels, multiplications := map[int][]sensitivity.Level{}, map[int]int64{}
+	if len(s.Groups) > 0 {
+		if channels, multiplications, err = w.channelLevels(s, gates); err != nil {
+			return nil, nil, err
+		}
 	}
 	for _, k := range w.Kernels {
 		if slopes[k.Tensor] == nil {
@@ -38,6 +63,7 @@ func (r *Run) Sensitivity(ctx context.Context, n *Network) (layers []sensitivity
 		if err != nil {
 			return nil, nil, err
 		}
+		l.Channels, l.Multiplications = channels[k.Tensor], multiplications[k.Tensor]
 		layers = append(layers, l)
 	}
 	return layers, w.notes, nil

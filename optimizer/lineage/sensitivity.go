@@ -25,21 +25,24 @@ type seed func(o *answer.Output, gradient, z []float32, sample int)
 // squaredGradients returns, by weight of every kernel, the mean squared gradient of a loss over training samples.
 func (w *Work) squaredGradients(ctx context.Context, loss seed) (map[int][]float32, error) {
 	out := map[int][]float32{}
-	samples, err := w.gradients(ctx, loss, func(grads *float.Grads) {
-		for i, p := range w.net.Params {
-			if _, ok := w.Tensors[p.Tensor]; !ok || grads.Param[i] == nil {
-				continue
-			}
-			if out[p.Tensor] == nil {
-				out[p.Tensor] = make([]float32, len(p.Value))
-			}
-			kernel.MulAdd(out[p.Tensor], grads.Param[i], grads.Param[i])
-		}
-	})
+	samples, err := w.gradients(ctx, loss, func(grads *float.Grads) { w.addSquares(out, grads) })
 	for _, square := range out {
 		kernel.Scale(square, 1/float32(samples))
 	}
 	return out, err
+}
+
+// addSquares adds the squares of a sample's gradients by weight of every kernel.
+func (w *Work) addSquares(squares map[int][]float32, grads *float.Grads) {
+	for i, p := range w.net.Params {
+		if _, ok := w.Tensors[p.Tensor]; !ok || grads.Param[i] == nil {
+			continue
+		}
+		if squares[p.Tensor] == nil {
+			squares[p.Tensor] = make([]float32, len(p.Value))
+		}
+		kernel.MulAdd(squares[p.Tensor], grads.Param[i], grads.Param[i])
+	}
 }
 
 // gradients calls each with the gradients of a loss at one training sample after the other, and returns how many there were.

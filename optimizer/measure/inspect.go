@@ -165,7 +165,7 @@ func Inspect(model []byte) (*Inspection, error) {
 	}
 	for i := range g.Nodes {
 		n := &g.Nodes[i]
-		o := Operator{Index: n.Index, Name: n.Op.String(), Version: n.Version, Inputs: n.Inputs, Outputs: n.Outputs, Multiplications: multiplications(g, n)}
+		o := Operator{Index: n.Index, Name: n.Op.String(), Version: n.Version, Inputs: n.Inputs, Outputs: n.Outputs, Multiplications: OfNode(g, n)}
 		if n.Custom != "" {
 			o.Name = n.Custom
 		}
@@ -248,22 +248,22 @@ func (out *Inspection) countWrittenOut(m *tflite.Model) error {
 	if _, err := integer.Compile(m, 0); err != nil {
 		return err
 	}
-	out.Multiplications = Multiplications(g)
+	out.Multiplications = CountMultiplications(g)
 	out.Sparsity, err = sparsity(m)
 	return err
 }
 
-// Multiplications of a network for one sample: those of convolutions and matrix products, biases aside.
-func Multiplications(g *ir.Graph) int64 {
+// CountMultiplications counts those of a network for one sample: of convolutions and matrix products, biases aside.
+func CountMultiplications(g *ir.Graph) int64 {
 	all := int64(0)
 	for i := range g.Nodes {
-		all += multiplications(g, &g.Nodes[i])
+		all += OfNode(g, &g.Nodes[i])
 	}
 	return all
 }
 
-// multiplications of one operator for one sample: those of convolutions and matrix products, biases aside.
-func multiplications(g *ir.Graph, n *ir.Node) int64 {
+// OfNode are the multiplications of one operator for one sample.
+func OfNode(g *ir.Graph, n *ir.Node) int64 {
 	if a, ok := n.Attr.(ir.Multiplier); ok {
 		return a.Multiplications(g, n) / int64(max(1, g.Batch))
 	}

@@ -26,11 +26,12 @@ const (
 	FlashBytes       Name = "FlashBytes"      // of a target with TFLM: the file as it lies in flash, encoded weights and all
 	CompressedBytes  Name = "CompressedBytes" // of the file under DEFLATE level 9
 	ArenaBytes       Name = "ArenaBytes"      // activations for one sample
+	Multiplications  Name = "Multiplications" // of convolutions and matrix products, for one sample
 	LatencyMicros    Name = "LatencyMicros"   // median of one sample on one thread of this machine
 )
 
 // Names are the metrics in the order they are shown.
-var Names = []Name{Accuracy, AccuracyDrop, Agreement, AUC, MeanIoU, F1, MeanSquaredError, RelativeError, Sparsity, Clusters, FileBytes, FlashBytes, CompressedBytes, ArenaBytes, LatencyMicros}
+var Names = []Name{Accuracy, AccuracyDrop, Agreement, AUC, MeanIoU, F1, MeanSquaredError, RelativeError, Sparsity, Clusters, FileBytes, FlashBytes, CompressedBytes, ArenaBytes, Multiplications, LatencyMicros}
 
 // Metrics are the figures of a model; those that it cannot have, such as Accuracy without labels, are absent.
 type Metrics map[Name]float64
@@ -74,7 +75,7 @@ func (n Name) Metric() Name {
 
 // OfAnswers reports whether the metric is of answers to samples. The others are of the file, or of the machine.
 func (n Name) OfAnswers() bool {
-	return !slices.Contains([]Name{Sparsity, Clusters, FileBytes, FlashBytes, CompressedBytes, ArenaBytes, LatencyMicros}, n.Metric())
+	return !slices.Contains([]Name{Sparsity, Clusters, FileBytes, FlashBytes, CompressedBytes, ArenaBytes, Multiplications, LatencyMicros}, n.Metric())
 }
 
 // Format writes a metric as a decimal of at most six places.

@@ -29,6 +29,8 @@ func human(name measure.Name, value string) string {
 		return grouped(int(v)) + " B"
 	case measure.LatencyMicros:
 		return short(v) + " µs"
+	case measure.Multiplications:
+		return grouped(int(v))
 	case measure.Clusters:
 		return strconv.Itoa(int(v))
 	case measure.AUC:

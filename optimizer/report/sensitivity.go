@@ -49,8 +49,11 @@ func WriteSensitivity(w io.Writer, s *Sensitivity) error {
 
 // PlanTitle names what a plan is held to: "50 % zeros".
 func PlanTitle(p sensitivity.Plan) string {
-	if p.Technique == "prune" {
+	switch p.Technique {
+	case "prune":
 		return strconv.FormatFloat(100*p.Level, 'f', -1, 64) + " % zeros"
+	case "channels":
+		return strconv.FormatFloat(100*p.Level, 'f', -1, 64) + " % of the channels out"
 	}
 	return strconv.FormatFloat(p.Level, 'f', -1, 64) + " clusters"
 }
@@ -61,7 +64,10 @@ func PlanText(p sensitivity.Plan) string {
 		return "No rules do better than one level for all layers."
 	}
 	unit := "zeros in all"
-	if p.Technique == "cluster" {
+	switch p.Technique {
+	case "channels":
+		unit = "multiplications in all, about,"
+	case "cluster":
 		unit = fmt.Sprintf("bits in all (%.2f a weight, %.2f with one level)", p.Bits, p.EvenBits)
 	}
 	return fmt.Sprintf("As many %s as with one level for all layers, at an expected error of %.3g instead of %.3g before any training.", unit, p.Error, p.Even)
@@ -74,7 +80,15 @@ func PlanStage(p sensitivity.Plan) string {
 	if p.Technique == "cluster" {
 		field, level = "clusters", func(v float64) string { return strconv.Itoa(int(v)) }
 	}
-	fmt.Fprintf(&b, "- name: %s\n  %s:\n    %s: %s\n", p.Technique, p.Technique, field, level(p.Base))
+	section := p.Technique
+	if p.Technique == "channels" {
+		section, field = "prune", "channels"
+	}
+	fmt.Fprintf(&b, "- name: %s\n  %s:\n", p.Technique, section)
+	if p.Technique == "channels" {
+		b.WriteString("    structure: Channels\n    reconstruct: true\n")
+	}
+	fmt.Fprintf(&b, "    %s: %s\n", field, level(p.Base))
 	if len(p.Rules) > 0 {
 		b.WriteString("    rules:\n")
 	}
@@ -107,7 +121,7 @@ func heatScale(layers []sensitivity.Layer) (low, step float64) {
 
 func errorsOf(l sensitivity.Layer) []float64 {
 	out := []float64{l.Int8}
-	for _, v := range slices.Concat(l.Prune, l.Cluster) {
+	for _, v := range slices.Concat(l.Prune, l.Cluster, l.Channels) {
 		out = append(out, v.Error)
 	}
 	return out
@@ -123,21 +137,25 @@ func heatClass(error, low, step float64) int {
 // heat draws the map: a row a layer, a column a level.
 func heat(layers []sensitivity.Layer, low, step float64) template.HTML {
 	const left, width, height, top, gap = 230.0, 40.0, 24.0, 44.0, 14.0
-	prunes, clusters := sensitivity.Sparsities, sensitivity.Clusters
+	prunes, clusters, channels := sensitivity.Sparsities, sensitivity.Clusters, sensitivity.Channels
+	groups := []int{len(prunes), len(prunes) + len(clusters), len(prunes) + len(clusters) + len(channels)} // where one ends
 	at := func(column int) float64 {
 		x := left + float64(column)*width
-		if column >= len(prunes) {
-			x += gap
-		}
-		if column >= len(prunes)+len(clusters) {
-			x += gap
+		for _, end := range groups {
+			if column >= end {
+				x += gap
+			}
 		}
 		return x
 	}
-	columns := len(prunes) + len(clusters) + 1
+	columns := groups[2] + 1
 	d := svg("heat", "expected error by layer and level", at(columns), top+height*float64(len(layers))+4, false)
 	d.text("group", at(0), 14, "zeros")
 	d.text("group", at(len(prunes)), 14, "codes")
+	d.text("group", at(groups[1]), 14, "channels out")
+	for i, s := range channels {
+		d.text("head middle", at(groups[1]+i)+width/2, 34, fmt.Sprintf("%.0f %%", 100*s))
+	}
 	for i, s := range prunes {
 		d.text("head middle", at(i)+width/2, 34, fmt.Sprintf("%.0f %%", 100*s))
 	}
@@ -178,6 +196,10 @@ func heat(layers []sensitivity.Layer, low, step float64) template.HTML {
 		for k, n := range clusters {
 			error, known := level(l.Cluster, k)
 			cell(len(prunes)+k, fmt.Sprintf("%d codes", n), error, known)
+		}
+		for k, s := range channels {
+			error, known := level(l.Channels, k)
+			cell(groups[1]+k, fmt.Sprintf("%.0f %% of the channels out", 100*s), error, known)
 		}
 		cell(columns-1, "int8", l.Int8, true)
 	}

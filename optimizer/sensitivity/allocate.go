@@ -1,6 +1,7 @@
 package sensitivity
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"sort"
@@ -8,14 +9,15 @@ import (
 
 // Plan is a level for each layer that comes to as much as one level for all, at least expected error.
 type Plan struct {
-	// Technique is prune or cluster, Level the one for all that the plan is held to.
+	// Technique is prune, cluster or channels, Level the one for all that the plan is held to.
 	Technique string  `json:"technique"`
 	Level     float64 `json:"level"`
 	// Base is the level of the layers without a rule.
 	Base float64 `json:"base"`
 	// Rules are the other layers' levels.
 	Rules []Rule `json:"rules,omitempty"`
-	// Error is the expected increase with the rules, Even that with one level for all; Bits are those of a weight, on average.
+	// Error is the expected increase with the rules, Even that with one level for all; Bits are those of a weight, on average, or the share
+	// of the multiplications of layers with channels left.
 	Error    float64 `json:"error"`
 	Even     float64 `json:"evenError"`
 	Bits     float64 `json:"bits"`
@@ -31,10 +33,16 @@ type Rule struct {
 // MostRules is how many a stage may have.
 const MostRules = 64
 
-// technique finds the levels of a layer.
+// techniques find the levels of a layer.
 var techniques = map[string]func(Layer) []Level{
 	"prune":   func(l Layer) []Level { return l.Prune },
 	"cluster": func(l Layer) []Level { return l.Cluster },
+	"channels": func(l Layer) []Level {
+		if l.Channels == nil {
+			return nil
+		}
+		return append([]Level{{Bits: 1}}, l.Channels...) // that none is taken out is a level too
+	},
 }
 
 // Allocate plans levels for the layers that a stage works on without being told, so that they take as many bits in all as with one level.
@@ -46,6 +54,9 @@ func Allocate(layers []Layer, technique string, level float64) (Plan, error) {
 	weights, budget := 0.0, 0.0
 	for _, l := range layers {
 		levels := techniques[technique](l)
+		if technique == "channels" { // which all layers lose, and which are paid by what they are multiplied with
+			l.Kept, l.Weights = false, int(l.Multiplications)
+		}
 		if l.Kept || len(levels) == 0 {
 			continue
 		}
@@ -58,6 +69,9 @@ func Allocate(layers []Layer, technique string, level float64) (Plan, error) {
 		weights, budget, plan.Even = weights+n, budget+n*even.Bits, plan.Even+even.Error
 	}
 	if chosen == nil {
+		if technique == "channels" {
+			return plan, errors.New("no layer has channels that can be taken out")
+		}
 		return plan, fmt.Errorf("there is no layer to %s that is not left alone or clustered already", technique)
 	}
 	plan.EvenBits = budget / weights

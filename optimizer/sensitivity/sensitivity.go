@@ -13,10 +13,11 @@ import (
 	"espalier.dev/espalier/optimizer/weight"
 )
 
-// Sparsities and Clusters are the levels that are tried.
+// Sparsities, Clusters and Channels are the levels that are tried.
 var (
 	Sparsities = []float64{0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95}
 	Clusters   = []int{64, 48, 32, 24, 16, 12, 8, 6, 4}
+	Channels   = []float64{0.125, 0.25, 0.375, 0.5, 0.625, 0.75} // share taken out
 )
 
 // Layer is a kernel, and what levels cost it.
@@ -32,13 +33,17 @@ type Layer struct {
 	Prune   []Level `json:"prune,omitempty"`
 	Cluster []Level `json:"cluster,omitempty"`
 	Int8    float64 `json:"int8"`
+	// Channels is what taking channels out costs, those that matter least. Of layers whose channels hang together the first has it, for all of
+	// them, and Multiplications are what all of them take for one sample.
+	Channels        []Level `json:"channels,omitempty"`
+	Multiplications int64   `json:"multiplications,omitempty"`
 }
 
 // Level is a level of a technique.
 type Level struct {
-	Level float64 `json:"level"` // share of zeros, or number of clusters
+	Level float64 `json:"level"` // share of zeros or of channels that are out, or number of clusters
 	Error float64 `json:"error"` // expected increase
-	Bits  float64 `json:"bits"`  // of a weight, on average: entropy of the codes of a clustered layer, the share that is not zero of a pruned one
+	Bits  float64 `json:"bits"`  // of a weight, on average: entropy of the codes of a clustered layer, the share that is not zero of a pruned one; of channels the share that is left
 }
 
 // Of tries all levels on a layer's weights. slopes are the mean squared gradients of the outputs by weight, in units of their spread.

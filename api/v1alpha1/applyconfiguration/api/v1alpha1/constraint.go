@@ -20,7 +20,7 @@ type ConstraintApplyConfiguration struct {
 	// mean over labels; MeanSquaredError; RelativeError, the error as a share of the target's own spread, without a target of the original's
 	// answers; Sparsity, the share of zeros in the weights that are pruned by default; Clusters, the most distinct codes of a clustered
 	// tensor, 255 where none is; FileBytes; FlashBytes, what the model takes of the flash of a target with TFLM, encoded weights as they lie
-	// there; CompressedBytes, of the file under DEFLATE level 9; ArenaBytes, the memory of activations; LatencyMicros, the median of one sample on one thread of the node it ran on; or the name of one that measurements give.
+	// there; CompressedBytes, of the file under DEFLATE level 9; ArenaBytes, the memory of activations; Multiplications of convolutions and matrix products for one sample; LatencyMicros, the median of one sample on one thread of the node it ran on; or the name of one that measurements give.
 	Metric *apiv1alpha1.Metric `json:"metric,omitempty"`
 	// output names the output of the model that the metric is of, as the lines before the first stage do. Default: the main output,
 	// the first with labels.
