@@ -232,6 +232,8 @@ func (l Limit) broken(v float64) string {
 		return "its inputs are quantized otherwise than its output"
 	case l.Of == "scale factor" && v == 0:
 		return "it scales height and width by different factors"
+	case l.Of == "scale factors of powers of two":
+		return "it scales height or width by no power of two"
 	case l.Of == "quantized inputs and outputs":
 		return "its input or output has no scale"
 	case l.Min != nil && v < *l.Min:

@@ -2,7 +2,9 @@ package target
 
 import (
 	"bytes"
+	"compress/gzip"
 	"encoding/json"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -193,29 +195,37 @@ func TestLimitsOfAcceleratorsAreNamed(t *testing.T) {
 	}
 	kernel := quantized(4, 3, 3, 2)
 	kernel.Buffer = 1
-	conv := func(stride, dilation int32, padding schema.Padding) *tflite.Model {
+	of := func(side, stride, dilation int32, padding schema.Padding) *tflite.Model {
 		m := oneOperator(schema.BuiltinOperatorCONV_2D, &schema.BuiltinOptionsT{Type: schema.BuiltinOptionsConv2DOptions, Value: &schema.Conv2DOptionsT{
 			StrideH: stride, StrideW: stride, DilationHFactor: dilation, DilationWFactor: dilation, Padding: padding,
-		}}, quantized(1, 20, 20, 2), kernel, quantized(1, 5, 5, 4))
+		}}, quantized(1, side, side, 2), kernel, quantized(1, 5, 5, 4))
 		m.Buffers[1].Data = make([]byte, 72)
 		return m
+	}
+	conv := func(stride, dilation int32, padding schema.Padding) *tflite.Model {
+		return of(17, stride, dilation, padding)
 	}
 	heavy := oneOperator(schema.BuiltinOperatorFULLY_CONNECTED, nil, quantized(1, 70000), quantized(1, 70000), quantized(1, 1))
 	heavy.Subgraphs[0].Tensors[1].Buffer = 1
 	heavy.Buffers[1].Data = bytes.Repeat([]byte{0x81}, 70000) // −127 each
-	scaled := func(h, w int32) *tflite.Model {
-		return oneOperator(schema.BuiltinOperatorRESIZE_BILINEAR, &schema.BuiltinOptionsT{Type: schema.BuiltinOptionsResizeBilinearOptions, Value: &schema.ResizeBilinearOptionsT{}},
+	resized := func(h, w int32, centres bool) *tflite.Model {
+		return oneOperator(schema.BuiltinOperatorRESIZE_BILINEAR, &schema.BuiltinOptionsT{Type: schema.BuiltinOptionsResizeBilinearOptions, Value: &schema.ResizeBilinearOptionsT{HalfPixelCenters: centres}},
 			quantized(1, 4, 4, 2), tensor(schema.TensorTypeINT32, 1, 2), quantized(1, h, w, 2))
 	}
+	scaled := func(h, w int32) *tflite.Model { return resized(h, w, false) }
 	for name, c := range map[string]struct {
 		model *tflite.Model
 		want  string
 	}{
 		"a stride of 4 that pads":      {conv(4, 1, schema.PaddingSAME), "stride where it pads or dilates is 4, must be at most 3"},
 		"a stride of 4 without":        {conv(4, 1, schema.PaddingVALID), ""},
+		"a stride of 4 that fits":      {of(20, 4, 1, schema.PaddingSAME), ""},
 		"a stride of 2 with dilation":  {conv(2, 2, schema.PaddingVALID), ""},
 		"weights that add up too high": {heavy, "sum of absolute weights is 8890000"},
 		"doubling":                     {scaled(8, 8), ""},
+		"doubling between centres":     {resized(8, 8, true), ""},
+		"fourfold between centres":     {resized(16, 16, true), "scale factor between centres of pixels is 4, must be 1 or 2"},
+		"fourfold":                     {scaled(16, 16), ""},
 		"tripling":                     {scaled(12, 12), "scale factor is 3, must be 1 or 2 or 4 or 8"},
 		"different factors":            {scaled(8, 16), "different factors"},
 	} {
@@ -356,4 +366,66 @@ func TestLimitsOfOtherAcceleratorsAreNamed(t *testing.T) {
 			t.Errorf("%s: %s: %s, %q", c.device, c.name, p.Place, p.Reason)
 		}
 	}
+}
+
+// Networks of real width, without their weights, and where Vela 5.2 leaves their operators on the processor (hack/peers/placement).
+func TestPlacementAgreesWithVelaOnWholeNetworks(t *testing.T) {
+	content, err := os.ReadFile("testdata/placement.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want map[string]map[string][]string
+	if err := json.Unmarshal(content, &want); err != nil {
+		t.Fatal(err)
+	}
+	hollow := map[string]*tflite.Model{}
+	for name, models := range want {
+		d, err := Lookup(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(models) < 26 {
+			t.Errorf("%s: %d networks", name, len(models))
+		}
+		for file, left := range models {
+			m := hollow[file]
+			if m == nil {
+				m = unzipped(t, filepath.Join("testdata/placement", file+".gz"))
+				hollow[file] = m
+			}
+			got := []string{}
+			for _, p := range Check(m, d).Operators {
+				if p.Place != OnAccelerator {
+					got = append(got, p.Name+" "+p.Layer)
+				}
+			}
+			slices.Sort(got)
+			if diff := cmp.Diff(left, got); diff != "" {
+				t.Errorf("%s %s: (-vela +check)\n%s", name, file, diff)
+			}
+		}
+	}
+}
+
+// unzipped reads a compressed model.
+func unzipped(t *testing.T, path string) *tflite.Model {
+	t.Helper()
+	file, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	in, err := gzip.NewReader(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	content, err := io.ReadAll(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := tflite.ReadStored(content)
+	if err != nil {
+		t.Fatalf("%s: %v", path, err)
+	}
+	return m
 }

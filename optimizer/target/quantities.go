@@ -77,7 +77,7 @@ func (n *node) subject() int {
 // window is what an operator slides over an image.
 type window struct {
 	kernel, stride, dilation [2]int // height, width
-	same                     bool   // padding is SAME
+	same                     bool   // padding is SAME, and there is some
 }
 
 // window returns the window of convolutions and pools.
@@ -104,7 +104,22 @@ func (n *node) window() (w window, ok bool) {
 	default:
 		return w, false
 	}
+	w.same = w.same && n.pads(w)
 	return w, true
+}
+
+// pads reports whether a window with padding SAME reaches beyond the image.
+func (n *node) pads(w window) bool {
+	x, y := n.in(n.subject()), n.out(0)
+	if x == nil || y == nil || len(x.Shape) != 4 || len(y.Shape) != 4 {
+		return true
+	}
+	for i := range 2 {
+		if reach := (int(y.Shape[i+1])-1)*w.stride[i] + (w.kernel[i]-1)*w.dilation[i] + 1; reach > int(x.Shape[i+1]) {
+			return true
+		}
+	}
+	return false
 }
 
 // quantity takes a number of an operator; ok is false where the operator does not have it.
@@ -171,6 +186,30 @@ var quantities = map[string]quantity{
 		}
 		return 1
 	}),
+	"axis behind batch dimensions": func(n *node) (float64, bool) {
+		x := n.in(0)
+		if n.op.BuiltinOptions == nil || x == nil {
+			return 0, false
+		}
+		o, ok := n.op.BuiltinOptions.Value.(*schema.GatherOptionsT)
+		if !ok {
+			return 0, false
+		}
+		axis := int(o.Axis)
+		if axis < 0 {
+			axis += len(x.Shape)
+		}
+		return float64(axis - int(o.BatchDims)), true
+	},
+	"largest dimension reduced": ofReduced(func(a, b int) int { return max(a, b) }),
+	"elements reduced":          ofReduced(func(a, b int) int { return a * b }),
+	"pixels": func(n *node) (float64, bool) {
+		x := n.in(n.subject())
+		if x == nil || len(x.Shape) != 4 {
+			return 0, false
+		}
+		return float64(x.Shape[1]) * float64(x.Shape[2]), true
+	},
 	"stride where it dilates": ofWindow(func(w window) int {
 		if w.dilation != [2]int{1, 1} {
 			return max(w.stride[0], w.stride[1])
@@ -306,13 +345,15 @@ var quantities = map[string]quantity{
 		}
 		return 0, true
 	},
-	"scale factor":       scaleFactor,
-	"equal quantization": equalQuantization,
-	"constant input 0":   constant(0),
-	"constant input 1":   constant(1),
-	"constant input 2":   constant(2),
-	"batch":              dimension(0),
-	"channels":           dimension(-1),
+	"scale factor":                           scaleFactor,
+	"scale factor between centres of pixels": scaleFactorOfCentres,
+	"scale factors of powers of two":         scalesByPowersOfTwo,
+	"equal quantization":                     equalQuantization,
+	"constant input 0":                       constant(0),
+	"constant input 1":                       constant(1),
+	"constant input 2":                       constant(2),
+	"batch":                                  dimension(0),
+	"channels":                               dimension(-1),
 	"inputs": func(n *node) (float64, bool) {
 		return float64(len(n.op.Inputs)), true
 	},
@@ -359,6 +400,23 @@ var quantities = map[string]quantity{
 	"sum of absolute weights": largestWeightSum,
 }
 
+// ofReduced is a quantity of the dimensions that an operator with its axes as input 1 reduces.
+func ofReduced(of func(a, b int) int) quantity {
+	return func(n *node) (float64, bool) {
+		x := n.in(0)
+		if x == nil {
+			return 0, false
+		}
+		out := 1
+		for axis, d := range x.Shape {
+			if reduces(n, axis) {
+				out = of(out, int(d))
+			}
+		}
+		return float64(out), true
+	}
+}
+
 // reduces says whether an operator with the axes it reduces as input 1 reduces this one.
 func reduces(n *node, axis int) bool {
 	x := n.in(0)
@@ -395,41 +453,48 @@ func largestWeightSum(n *node) (float64, bool) {
 	if err != nil || len(values) == 0 || len(t.Shape) == 0 {
 		return 0, false
 	}
-	channels := int(t.Shape[0])
-	channelOf := func(i int) int { return i / (len(values) / channels) }
+	// Weights of a depthwise convolution lie channel by channel at each place, others channel after channel.
+	channels, step := int(t.Shape[0]), 1
 	if op.Lookup(n.code).Weights.Kind == op.Depthwise {
 		channels = int(t.Shape[len(t.Shape)-1])
-		channelOf = func(i int) int { return i % channels }
+		step = channels
 	}
 	if channels < 1 || len(values)%channels != 0 {
 		return 0, false
 	}
+	each := len(values) / channels
 	sums := make([]float64, channels)
-	for i, v := range values {
+	for c := range sums {
 		zero := int64(0)
 		if q := t.Quantization; q != nil && len(q.ZeroPoint) > 0 {
-			zero = q.ZeroPoint[channelOf(i)%len(q.ZeroPoint)]
+			zero = q.ZeroPoint[c%len(q.ZeroPoint)]
 		}
-		sums[channelOf(i)] += math.Abs(float64(int64(v) - zero))
+		first := c * each
+		if step > 1 {
+			first = c
+		}
+		sum := int64(0)
+		for k := range each {
+			d := int64(values[first+k*step]) - zero
+			sum += max(d, -d)
+		}
+		sums[c] = float64(sum)
 	}
 	return slices.Max(sums), true
 }
 
-// scaleFactor is by how much an image is made larger, 1 where it has one pixel; 0 where the two directions differ.
-func scaleFactor(n *node) (float64, bool) {
+// scaling is by how much a RESIZE makes an image taller and wider, and whether it takes pixels at their centres.
+func (n *node) scaling() (h, w float64, centres, ok bool) {
 	x, y := n.in(0), n.out(0)
 	if x == nil || y == nil || len(x.Shape) != 4 || len(y.Shape) != 4 || n.op.BuiltinOptions == nil {
-		return 0, false
+		return 0, 0, false, false
 	}
 	corners := false
 	switch o := n.op.BuiltinOptions.Value.(type) {
 	case *schema.ResizeBilinearOptionsT:
-		corners = o.AlignCorners
+		corners, centres = o.AlignCorners, o.HalfPixelCenters
 	case *schema.ResizeNearestNeighborOptionsT:
-		corners = o.AlignCorners
-	}
-	if x.Shape[1] == 1 && x.Shape[2] == 1 {
-		return 1, true
+		corners, centres = o.AlignCorners, o.HalfPixelCenters
 	}
 	factor := func(axis int) float64 {
 		from, to := float64(x.Shape[axis]), float64(y.Shape[axis])
@@ -441,8 +506,19 @@ func scaleFactor(n *node) (float64, bool) {
 		}
 		return to / from
 	}
-	h, w := factor(1), factor(2)
+	return factor(1), factor(2), centres, true
+}
+
+// scaleFactor is by how much an image is made larger, 1 where it has one pixel; 0 where the two directions differ.
+func scaleFactor(n *node) (float64, bool) {
+	h, w, _, ok := n.scaling()
+	if !ok {
+		return 0, false
+	}
+	x, y := n.in(0), n.out(0)
 	switch {
+	case x.Shape[1] == 1 && x.Shape[2] == 1:
+		return 1, true
 	case h == w, y.Shape[2] == 1:
 		return h, true
 	case y.Shape[1] == 1:
@@ -450,6 +526,28 @@ func scaleFactor(n *node) (float64, bool) {
 	default:
 		return 0, true
 	}
+}
+
+// scaleFactorOfCentres is the scale factor of a RESIZE that takes pixels at their centres.
+func scaleFactorOfCentres(n *node) (float64, bool) {
+	if _, _, centres, ok := n.scaling(); !ok || !centres {
+		return 0, false
+	}
+	return scaleFactor(n)
+}
+
+// scalesByPowersOfTwo is 1 where both directions of an image become larger by a power of two.
+func scalesByPowersOfTwo(n *node) (float64, bool) {
+	h, w, _, ok := n.scaling()
+	if !ok {
+		return 0, false
+	}
+	for _, factor := range []float64{h, w} {
+		if mantissa, _ := math.Frexp(factor); mantissa != 0.5 || factor < 1 {
+			return 0, true
+		}
+	}
+	return 1, true
 }
 
 // equalQuantization is 1 where an operator's inputs have the scale and zero point of its output.

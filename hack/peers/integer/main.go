@@ -1,12 +1,15 @@
 // Command integer runs a .tflite through optimizer/integer for a peer's script: it reads samples from standard input, each the
 // raw little-endian bytes of every model input in order, and writes the raw bytes of every output in order.
 //
-//	go run ./hack/peers/integer leaf.tflite < samples > answers
+//	go run ./hack/peers/integer [-tflm] leaf.tflite < samples > answers
+//
+// With -tflm it computes as TensorFlow Lite Micro does.
 package main
 
 import (
 	"bufio"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -16,23 +19,29 @@ import (
 )
 
 func main() {
-	if len(os.Args) != 2 {
-		fmt.Fprintln(os.Stderr, "usage: integer MODEL < samples > answers")
+	tflm := flag.Bool("tflm", false, "compute as TensorFlow Lite Micro does")
+	flag.Parse()
+	if flag.NArg() != 1 {
+		fmt.Fprintln(os.Stderr, "usage: integer [-tflm] MODEL < samples > answers")
 		os.Exit(2)
 	}
-	if err := run(os.Args[1], os.Stdin, os.Stdout); err != nil {
+	var options []integer.Option
+	if *tflm {
+		options = append(options, integer.TFLM())
+	}
+	if err := run(flag.Arg(0), os.Stdin, os.Stdout, options...); err != nil {
 		fmt.Fprintln(os.Stderr, "integer:", err)
 		os.Exit(1)
 	}
 }
 
 // run answers samples until the input ends.
-func run(path string, in io.Reader, out io.Writer) error {
+func run(path string, in io.Reader, out io.Writer, options ...integer.Option) error {
 	m, err := tflite.ReadFile(path)
 	if err != nil {
 		return err
 	}
-	e, err := integer.Compile(m, 1)
+	e, err := integer.Compile(m, 1, options...)
 	if err != nil {
 		return err
 	}

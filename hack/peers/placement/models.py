@@ -113,13 +113,6 @@ def recurrent(size):
     return tf.keras.Model(inputs, layers.Dense(12, activation="softmax")(x))
 
 
-def lstm(size):
-    """An LSTM that the converter makes one operator of."""
-    inputs = layers.Input((20, 40), batch_size=1)
-    x = layers.LSTM(48, return_sequences=True)(inputs)
-    return tf.keras.Model(inputs, layers.Dense(12, activation="softmax")(x))
-
-
 def parametric(size):
     """PReLU, ELU, swish and odd pools."""
     x = inputs = layers.Input((size, size, 3), batch_size=1)
@@ -130,6 +123,31 @@ def parametric(size):
     x = layers.ZeroPadding2D(((1, 0), (0, 1)))(x)
     x = layers.MaxPooling2D(2)(x)
     return tf.keras.Model(inputs, layers.Dense(10, activation="softmax")(layers.Flatten()(x)))
+
+
+def strides(size):
+    """Strides, windows and factors at and beyond what accelerators take."""
+    x = inputs = layers.Input((size, size, 3), batch_size=1)
+    x = layers.Conv2D(16, 3, padding="same")(x)
+    heads = [
+        layers.DepthwiseConv2D(5, strides=4, padding="same")(x),
+        layers.DepthwiseConv2D(3, strides=3)(x),
+        layers.Conv2D(8, 7, strides=4)(x),
+        layers.MaxPooling2D(4, strides=4, padding="same")(x),
+        layers.MaxPooling2D(5, strides=4)(x),
+        layers.AveragePooling2D(9, strides=3, padding="same")(x),
+        layers.AveragePooling2D(6, strides=6, padding="same")(x),
+        layers.Conv2DTranspose(4, 3, strides=3)(x),
+        layers.Conv2DTranspose(4, 4, strides=2, padding="same")(x),
+        layers.UpSampling2D(3, interpolation="nearest")(x),
+        layers.UpSampling2D((2, 4), interpolation="nearest")(x),
+        layers.UpSampling2D(3, interpolation="bilinear")(x),
+        layers.UpSampling2D((2, 4), interpolation="bilinear")(x),
+        layers.UpSampling2D(8, interpolation="bilinear")(x),
+        layers.Softmax()(x),
+    ]
+    heads = [layers.GlobalMaxPooling2D()(h) for h in heads]
+    return tf.keras.Model(inputs, layers.Dense(10)(layers.Concatenate()(heads)))
 
 
 NETWORKS = {
@@ -157,8 +175,8 @@ NETWORKS = {
     "transformer": transformer,
     "temporal": temporal,
     "recurrent": recurrent,
-    "lstm": lstm,
     "parametric": parametric,
+    "strides": strides,
 }
 
 

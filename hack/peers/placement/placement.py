@@ -5,12 +5,13 @@
 
 needs a virtual environment with ethos-u-vela, whose `vela` is found beside this python, and the binary ESPALIER. Of each model and each of
 ethos-u55, ethos-u65 and ethos-u85 it reads the file that Vela writes: what is no command stream there runs on the processor. It prints the operators on
-which the two disagree and, by target, how many models and operators were compared. --json records Vela's answer by target and file, for the
-tests of optimizer/target.
+which the two disagree and, by target, how many models and operators were compared. --json records Vela's answer by target and file, and --keep the
+models without their weights, for the tests of optimizer/target.
 """
 
 import argparse
 import collections
+import gzip
 import json
 import pathlib
 import subprocess
@@ -36,6 +37,22 @@ def operators(content):
             made = graph.Tensors(operator.Outputs(0)).Name().decode() if operator.OutputsLength() else ""
             out.append(None if name == "CUSTOM" else f"{name} {made}")
     return out
+
+
+def hollow(content):
+    """Returns a .tflite with zeros in place of large constants and one value for the scales of channels, compressed."""
+    content = bytearray(content)
+    model = Model.Model.GetRootAsModel(content, 0)
+    for i in range(model.BuffersLength()):
+        if model.Buffers(i).DataLength() > 256:
+            model.Buffers(i).DataAsNumpy()[:] = 0  # a view of content
+    for s in range(model.SubgraphsLength()):
+        graph = model.Subgraphs(s)
+        for i in range(graph.TensorsLength()):
+            quantization = graph.Tensors(i).Quantization()
+            if quantization is not None and quantization.ScaleLength() > 1:
+                quantization.ScaleAsNumpy()[:] = 1
+    return gzip.compress(bytes(content), mtime=0)
 
 
 def vela(path, accelerator):
@@ -65,9 +82,13 @@ def main():
     parser.add_argument("espalier")
     parser.add_argument("model", nargs="+", type=pathlib.Path)
     parser.add_argument("--json", type=pathlib.Path)
+    parser.add_argument("--keep", type=pathlib.Path, metavar="FOLDER")
     args = parser.parse_args()
     answers, totals, apart = collections.defaultdict(dict), collections.Counter(), 0
     for path in args.model:
+        if args.keep:
+            args.keep.mkdir(parents=True, exist_ok=True)
+            (args.keep / f"{path.name}.gz").write_bytes(hollow(path.read_bytes()))
         for target, accelerator in TARGETS.items():
             left, why = vela(path, accelerator)
             if left is None:
