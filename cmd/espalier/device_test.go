@@ -220,3 +220,35 @@ func TestABundleMeasuresAsTheRunDid(t *testing.T) {
 		}
 	}
 }
+
+// An attention network with a GELU, which TFLM lacks: its leaves for a device have it written by others, and run there.
+func TestANetworkWithAnOperatorThatADeviceLacksHasLeavesForIt(t *testing.T) {
+	folder := t.TempDir()
+	for _, name := range []string{"model.tflite", "data.npz", "pipeline.yaml"} {
+		content, err := os.ReadFile(filepath.Join("../../test/testdata/cases/36-attention-layernorm", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if name == "pipeline.yaml" {
+			content = []byte(strings.Replace(string(content), "  stages:", "  target: {runtime: TFLM, device: cortex-m4}\n  stages:", 1))
+		}
+		write(t, filepath.Join(folder, name), content)
+	}
+	out := filepath.Join(folder, "out")
+	if _, stderr, code := espalier(context.Background(), "run", filepath.Join(folder, "pipeline.yaml"), "-o", out); code != 0 {
+		t.Fatal(stderr)
+	}
+	leaves, err := filepath.Glob(filepath.Join(out, "leaves", "*.tflite"))
+	if err != nil || len(leaves) < 2 {
+		t.Fatalf("%d leaves: %v", len(leaves), err)
+	}
+	for _, leaf := range leaves {
+		if said, err := call("check", leaf, "--target", "cortex-m4"); err != nil {
+			t.Errorf("%s: %v\n%s", filepath.Base(leaf), err, said)
+		}
+	}
+	report, err := os.ReadFile(filepath.Join(out, "report.html"))
+	if err != nil || !strings.Contains(string(report), "is written as MUL, MUL, ADD, MUL, LOGISTIC, MUL: TFLM has no kernel for it") {
+		t.Errorf("the report does not say that the GELU was written by others: %v", err)
+	}
+}
