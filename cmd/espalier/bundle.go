@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
@@ -10,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -85,16 +85,14 @@ func newBundleCommand(streams *ioStreams) *cobra.Command {
 				if err != nil {
 					return err
 				}
-				measured, err := measure.Leaf(cmd.Context(), sequence, source, measure.LeafOptions{Target: o.Target, LatencyBudget: -1})
+				measured, err := measure.Leaf(cmd.Context(), sequence, source, measure.LeafOptions{Target: o.Target, LatencyBudget: -1, Recognise: true})
 				if err != nil {
 					return unmeasured(fmt.Errorf("%s: %w", args[0], err))
 				}
 				o.Results = nil
+				known.correct(measured.Metrics)
 				for _, v := range measured.Metrics.Values() {
 					text := v.Value
-					if v.Name == measure.Clusters { // which the leaf alone does not tell
-						text = cmp.Or(known.clusters, text)
-					}
 					if v.Name.OfAnswers() {
 						text += fmt.Sprintf(" on %d samples", source.Len())
 					}
@@ -140,7 +138,14 @@ type known struct {
 	result   string // the file; "" where there is none that knows the leaf
 	history  []string
 	results  []bundle.Result
-	clusters string
+	clusters float64 // 0 where it does not say
+}
+
+// correct puts in what the leaf alone does not tell: which of its tensors were clustered.
+func (k known) correct(m measure.Metrics) {
+	if k.clusters > 0 {
+		m[measure.Clusters] = k.clusters
+	}
 }
 
 // historyOf is what a run's result tells of a leaf: nothing where there is none, an error where the one that was named does not know it.
@@ -181,7 +186,7 @@ func historyOf(leaf []byte, path, result string) (k known, err error) {
 		}
 		k.results = append(k.results, bundle.Result{Name: v.Name, Value: text})
 	}
-	k.clusters = walk.Value(found.Leaf.Metrics, v1alpha1.Clusters)
+	k.clusters, _ = strconv.ParseFloat(walk.Value(found.Leaf.Metrics, v1alpha1.Clusters), 64) // 0 where it is missing
 	for name := found.Name; name != "" && name != v1alpha1.FromModel; {
 		line, input := stageLine(pipeline, name)
 		k.history, name = append(k.history, line), input

@@ -206,12 +206,15 @@ func TestABundleMeasuresAsTheRunDid(t *testing.T) {
 	if code != 0 {
 		t.Fatalf("exit code %d: %s", code, stderr)
 	}
+	p := decode(t, result)
+	clusters := walk.Value(p.Status.Stages[len(p.Status.Stages)-1].Leaf.Metrics, v1alpha1.Clusters)
+	if _, told, _ := strings.Cut(measured, "Clusters"); strings.Fields(told)[0] != clusters {
+		t.Errorf("the run counted %s clusters:\n%s", clusters, measured)
+	}
 	firmware := filepath.Join(out, "firmware")
 	if _, stderr, code = espalier(context.Background(), "bundle", leaf, "--target", "cortex-m4", "-o", firmware, "--dataset", data); code != 0 || !strings.Contains(stderr, "prepared as "+result+" says") {
 		t.Fatalf("exit code %d: %s", code, stderr)
 	}
-	p := decode(t, result)
-	clusters := walk.Value(p.Status.Stages[len(p.Status.Stages)-1].Leaf.Metrics, v1alpha1.Clusters)
 	_, accuracy, _ := strings.Cut(measured, "Accuracy")
 	card := string(read(t, filepath.Join(firmware, "MODEL_CARD.md")))
 	for _, want := range []string{"| Accuracy | " + strings.Fields(accuracy)[0] + " on ", "| Clusters | " + clusters + " |"} {

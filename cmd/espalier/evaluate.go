@@ -40,10 +40,11 @@ func newEvaluateCommand(streams *ioStreams) *cobra.Command {
 				return err
 			}
 			defer opened.Close()
+			leaf := content
 			if content, err = asked(streams, content, source); err != nil {
 				return err
 			}
-			options := measure.LeafOptions{LatencyBudget: 300 * time.Millisecond}
+			options := measure.LeafOptions{LatencyBudget: 300 * time.Millisecond, Recognise: true}
 			options.Workers = workers
 			if options.Target, err = data.target(device); err != nil {
 				return err
@@ -66,6 +67,9 @@ func newEvaluateCommand(streams *ioStreams) *cobra.Command {
 			result, err := measure.Leaf(cmd.Context(), content, source, options)
 			if err != nil {
 				return unmeasured(fmt.Errorf("%s: %w", args[0], err))
+			}
+			if known, err := historyOf(leaf, args[0], ""); err == nil {
+				known.correct(result.Metrics)
 			}
 			divergence, err := divergenceOn(cmd.Context(), content, source, options.Target)
 			if err != nil {

@@ -84,7 +84,7 @@ func unreachable(class fault.Class, what, uri string, err error) error {
 	case errors.Is(err, artifact.ErrNotFound):
 		remedy := "check spec." + what + ".uri"
 		if v1alpha1.Scheme(uri) == "" {
-			remedy += ", which is relative to the manifest"
+			remedy = "check the path; spec." + what + ".uri of a manifest is relative to the manifest"
 		}
 		return fault.As(class, fmt.Errorf("%s: %w: %s", what, err, remedy))
 	case errors.Is(err, artifact.ErrTooLarge):

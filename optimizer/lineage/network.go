@@ -193,7 +193,7 @@ func (n *Network) recognise(file *tflite.Model, moved []int) error {
 	if err != nil {
 		return err
 	}
-	clustered := map[ID]bool{}
+	clustered := map[int]bool{}
 	n.from.place = map[ID]int{}
 	same := len(file.Subgraph().Tensors) == len(n.from.given.Subgraph().Tensors) // not where tensors were folded away
 	for _, f := range findings {
@@ -202,37 +202,17 @@ func (n *Network) recognise(file *tflite.Model, moved []int) error {
 			if same {
 				n.from.place[n.ids[at]] = f.Tensor
 			}
-			clustered[n.ids[at]] = f.State.Clustered()
+			clustered[at] = f.State.Clustered()
 			n.from.notes = append(n.from.notes, "kept from the input: "+f.String())
 		}
 	}
-	if n.mostly(clustered) {
+	if weight.MostlyClustered(n.Kernels(), clustered) {
 		for id, s := range n.states {
 			s.Found = false
 			n.states[id] = s
 		}
 	}
 	return nil
-}
-
-// mostly reports whether more than half of the weights that are clustered by default are among those given. Then the network was
-// clustered before it came here, and its clusters count; else single kernels hold few values for another reason.
-func (n *Network) mostly(given map[ID]bool) bool {
-	among, all := 0, 0
-	for _, k := range weight.Kernels(n.model) {
-		if k.Op == schema.BuiltinOperatorDEPTHWISE_CONV_2D {
-			continue
-		}
-		size := 1
-		for _, d := range k.Shape {
-			size *= d
-		}
-		all += size
-		if given[n.ids[k.Tensor]] {
-			among += size
-		}
-	}
-	return 2*among > all
 }
 
 // computesInt8 reports whether any operator of a model gives int8, or int16.

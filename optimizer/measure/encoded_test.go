@@ -41,3 +41,23 @@ func TestEncodedWeightsAreMeasuredAsWhatTheyStandFor(t *testing.T) {
 		}
 	}
 }
+
+func TestClustersAreToldByWhatAFileHolds(t *testing.T) {
+	for file, want := range map[string]int{"conv_16_codes_LUT": 16, "fc_16_codes_peer": 16, "conv_sparse_LUT": NoClusters, "depthwise_16_codes_LUT": NoClusters} {
+		model, err := os.ReadFile("../exec/integer/testdata/encoded/" + file + ".tflite")
+		if err != nil {
+			t.Fatal(err)
+		}
+		m, err := specialized(model)
+		if err != nil {
+			t.Fatal(err)
+		}
+		list, err := clusteredIn(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := clusters(m, list); err != nil || got != want {
+			t.Errorf("%s: %d clusters, %v; want %d", file, got, err, want)
+		}
+	}
+}

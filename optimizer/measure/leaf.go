@@ -21,6 +21,8 @@ type LeafOptions struct {
 	Original *Answers
 	// Clustered are the tensors that the leaf's lineage has clustered.
 	Clustered []Clustered
+	// Recognise has clustered tensors told by what the file holds, where no lineage tells.
+	Recognise bool
 	// LatencyBudget bounds the timing. Default 300 ms; negative: no timing, no LatencyMicros.
 	LatencyBudget time.Duration
 	// Target is the device that the leaf is for: it is computed as the target's runtime does, and ArenaBytes is that runtime's, or missing where a compiler plans it. A leaf
@@ -58,6 +60,11 @@ func Leaf(ctx context.Context, model []byte, source dataset.Source, o LeafOption
 	exec, err := integer.Compile(m, 0)
 	if err != nil {
 		return nil, err
+	}
+	if o.Recognise {
+		if o.Clustered, err = clusteredIn(m); err != nil {
+			return nil, err
+		}
 	}
 	file := Metrics{}
 	if err := file.ofFile(model, m, exec, o.Clustered); err != nil {

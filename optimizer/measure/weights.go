@@ -18,6 +18,27 @@ type Clustered struct {
 	PerChannel bool // codes were chosen for each output channel: count within a channel
 }
 
+// clusteredIn recognises the clustered tensors of a file, if most of its weights are.
+func clusteredIn(m *tflite.Model) ([]Clustered, error) {
+	findings, err := weight.Load(m, weight.DefaultThresholds)
+	if err != nil {
+		return nil, err
+	}
+	var list []Clustered
+	tensors := map[int]bool{}
+	for _, f := range findings {
+		if f.State.Clustered() {
+			float := m.Subgraph().Tensors[f.Tensor].Type == schema.TensorTypeFLOAT32 // its values are codes times the channel's scale
+			list = append(list, Clustered{Tensor: f.Tensor, PerChannel: f.State.Scope == weight.PerChannel || float})
+			tensors[f.Tensor] = true
+		}
+	}
+	if !weight.MostlyClustered(weight.Kernels(m), tensors) {
+		return nil, nil
+	}
+	return list, nil
+}
+
 // sparsity returns the share of zeros among the weights of convolutions and fully connected layers. Depthwise kernels and biases
 // do not count, whether they hold zeros or not, so that all leaves of a model have the same denominator. 0 without such weights.
 func sparsity(m *tflite.Model) (float64, error) {

@@ -123,6 +123,26 @@ func Load(m *tflite.Model, by Thresholds) ([]Finding, error) {
 	return findings, nil
 }
 
+// MostlyClustered reports whether more than half of the weights that are clustered by default are in the given tensors. Then the network
+// was clustered, and its clusters count; else single kernels hold few values for another reason.
+func MostlyClustered(kernels []Kernel, clustered map[int]bool) bool {
+	among, all := 0, 0
+	for _, k := range kernels {
+		if k.Depthwise() {
+			continue
+		}
+		size := 1
+		for _, d := range k.Shape {
+			size *= d
+		}
+		all += size
+		if clustered[k.Tensor] {
+			among += size
+		}
+	}
+	return 2*among > all
+}
+
 // recognise finds what a kernel of a foreign file is held to; nil if nothing.
 func (k Kernel) recognise(m *tflite.Model, by Thresholds) (*Finding, error) {
 	t := m.Subgraph().Tensors[k.Tensor]
