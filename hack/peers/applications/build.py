@@ -86,8 +86,12 @@ def narrow(model, divide, keras):
     def clone(layer):
         nonlocal body
         body = body and layer is not classifier
+        if isinstance(layer, keras.Sequential):
+            return keras.Sequential([clone(inner) for inner in layer.layers], name=layer.name)
         config = layer.get_config()
         if body:
+            if config.get("groups", 1) == config.get("filters"):  # depthwise
+                config["groups"] = -(-config["groups"] // divide)
             for key in ("filters", "units", "projection_dim"):
                 if config.get(key):
                     config[key] = -(-config[key] // divide)
