@@ -111,40 +111,45 @@ func (r *rescale) code16(acc int64, c int) int16 {
 // rescale16 makes int16 codes of the sums of package kernel, as code16 does.
 type rescale16 struct {
 	*rescale
-	offset        []int64 // by channel: what the sums lack, and the bias
-	reduced, half []int64 // see multiplier.ofWide
-	shift         []uint8
+	channels []channel16
+}
+
+// channel16 is what sums of a channel lack, the bias among it, and its multiplier (see ofWide).
+type channel16 struct {
+	offset, reduced, half int64
+	shift                 uint8
 }
 
 // rescale16 is for sums that lack an offset by channel.
 func (w *weights) rescale16(offset []int64) *rescale16 {
-	r := &rescale16{rescale: &w.rescale, offset: offset}
-	for c := range offset {
-		r.offset[c] += w.wide[c]
-	}
-	for _, m := range w.multipliers {
-		reduced, half, shift := m.wide()
-		r.reduced, r.half, r.shift = append(r.reduced, reduced), append(r.half, half), append(r.shift, shift)
+	r := &rescale16{rescale: &w.rescale, channels: make([]channel16, len(offset))}
+	for c := range r.channels {
+		channel := &r.channels[c]
+		channel.offset = offset[c] + w.wide[c]
+		if w.real == nil {
+			channel.reduced, channel.half, channel.shift = w.multipliers[c].wide()
+		}
 	}
 	return r
 }
 
 // of writes the codes of sums from one on to y.
 func (r *rescale16) of(y []int16, sums kernel.Int16Sums, from int) {
-	n := len(r.offset)
+	channels, lo, hi := r.channels, r.lo, r.hi
+	n := len(channels)
 	high, low := sums.High[from:][:len(y)], sums.Low[from:][:len(y)]
-	for ; len(y) > 0; y, high, low = y[n:], high[n:], low[n:] {
-		high, low := high[:n], low[:n]
+	for ; len(y) >= n && n > 0; y, high, low = y[n:], high[n:], low[n:] {
+		high, low, y := high[:len(channels)], low[:len(channels)], y[:len(channels)]
 		if r.real != nil {
-			for c, offset := range r.offset {
-				y[c] = r.code16(int64(high[c])<<8+int64(low[c])+offset, c)
+			for c := range channels {
+				y[c] = r.code16(int64(high[c])<<8+int64(low[c])+channels[c].offset, c)
 			}
 			continue
 		}
-		reduced, half, shift, y := r.reduced[:n], r.half[:n], r.shift[:n], y[:n]
-		for c, offset := range r.offset {
-			acc := int64(high[c])<<8 + int64(low[c]) + offset
-			y[c] = clamp16(int32((acc*reduced[c]+half[c])>>(shift[c]&63)), r.lo, r.hi)
+		for c := range channels {
+			k := &channels[c]
+			sum := int64(high[c])<<8 + int64(low[c]) + k.offset
+			y[c] = clamp16(int32((sum*k.reduced+k.half)>>(k.shift&63)), lo, hi)
 		}
 	}
 }
