@@ -30,6 +30,9 @@ func TestPlan(t *testing.T) {
 		"a rule prices bits":                 {16, []Rule{{Layers: "*head*", Entropy: &dear}}, []Target{{k[0], 16, 1}, {k[2], 16, 30}}, 1, ""},
 		"a rule that matches nothing":        {16, []Rule{{Layers: "*haed*"}}, nil, 0, `"net/head/MatMul"`},
 		"everything skipped":                 {16, []Rule{{Layers: "*", Skip: true}}, nil, 0, "nothing to cluster"},
+		"two clusters":                       {2, nil, []Target{{k[0], 2, 1}, {k[2], 2, 1}}, 1, ""},
+		"as many as there are codes":         {255, nil, []Target{{k[0], 255, 1}, {k[2], 255, 1}}, 1, ""},
+		"one more":                           {256, nil, nil, 0, "256 clusters"},
 		"one cluster":                        {1, nil, nil, 0, "1 clusters"},
 		"too many clusters by rule":          {16, []Rule{{Layers: "*", Clusters: 300}}, nil, 0, "300 clusters"},
 	}

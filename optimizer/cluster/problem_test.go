@@ -89,6 +89,22 @@ func TestCostIsTheSquaredErrorAndThePriceOfBits(t *testing.T) {
 	}
 }
 
+// Members of both centers lie in a channel of gain 1 and in one of gain 2: a center is Σ w·g·x / Σ w·g² of its members.
+func TestARoundFitsCentersToTheirMembers(t *testing.T) {
+	p := &problem{gain: []float64{1, 2}}
+	s := &set{
+		x: []float32{1.2, 1.8, 4, 8.4}, channel: []int32{0, 1, 0, 1}, weight: []float32{1, 1, 3, 1},
+		center: []float64{1, 4, 99}, share: []float64{0.25, 0.5, 0.25},
+	}
+	p.fit(s)
+	g := []float64{(1.2 + 3*4*4) / (1 + 3*16.), (1.8 + 8.4*4) / (1 + 16.)} // gains first
+	want := []float64{(g[0]*1.2 + g[1]*1.8) / (g[0]*g[0] + g[1]*g[1]), (3*g[0]*4 + g[1]*8.4) / (3*g[0]*g[0] + g[1]*g[1])}
+	near := cmpopts.EquateApprox(1e-6, 0)
+	if !cmp.Equal(p.gain, g, near) || !cmp.Equal(s.center, want, near) || !cmp.Equal(s.share, []float64{0.5, 0.5}) {
+		t.Errorf("gains %v, centers %v, shares %v, want %v, %v and halves", p.gain, s.center, s.share, g, want)
+	}
+}
+
 func TestScalesOfChannelsThatSayNothing(t *testing.T) {
 	for name, test := range map[string]struct {
 		scale []float32

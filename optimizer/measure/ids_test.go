@@ -51,4 +51,7 @@ func TestAnAnswerThatIsNoNumberIsNamed(t *testing.T) {
 	if err == nil || !strings.HasPrefix(err.Error(), "value 1 of output logarithm is NaN for sample 2: ") {
 		t.Errorf("%v", err)
 	}
+	if _, err = Run(context.Background(), content, ids{{-1, 2}}, Options{}); err == nil || !strings.HasPrefix(err.Error(), "value 0 of output logarithm is NaN for sample 0: ") {
+		t.Errorf("%v", err)
+	}
 }

@@ -285,3 +285,44 @@ func TestTwoScoresGiveOneOfClassOne(t *testing.T) {
 		}
 	}
 }
+
+func TestEverySampleIsAnsweredOnce(t *testing.T) {
+	b := tflitetest.New()
+	b.Output(b.Dense("sum", b.Input("x", 1, 2), []float32{1, 100}, nil, 1, tflitetest.None))
+	samples, want := make(ids, 11), make([]float32, 11)
+	for i := range samples {
+		samples[i] = [2]float32{float32(i), float32(i * i)}
+		want[i] = float32(i + 100*i*i)
+	}
+	for _, o := range []Options{{Workers: 1, Batch: 1}, {Workers: 1, Batch: 4}, {Workers: 3, Batch: 4}, {Workers: 2, Batch: 32}} {
+		answers, err := Run(context.Background(), b.File(), samples, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, answers.columns[0].values); answers.Len() != 11 || diff != "" {
+			t.Errorf("%+v: %d samples (-want +got):\n%s", o, answers.Len(), diff)
+		}
+	}
+}
+
+func TestQuantizationsAreDescribedAsTheyAre(t *testing.T) {
+	b := tflitetest.New()
+	x := b.Input("x", 1, 2)
+	k := b.Raw("codes", schema.TensorTypeINT8, []byte{0xff, 3, 5, 3}, 2, 2)
+	b.Quantize(k, 0, 3, 0.5, 2)
+	b.Output(b.Add("y", x, b.Const("c", []float32{2, -1}, 1, 2), tflitetest.None))
+	m := b.Model()
+	got, err := describe(m, int(k), RoleConstant, []int{2, 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := Tensor{Index: int(k), Name: "codes", Role: RoleConstant, Type: "INT8", Shape: []int{2, 2}, Elements: 4, Bytes: 4,
+		Scales: 2, ScaleMin: 0.5, ScaleMax: 2, ZeroPoint: 3, Distinct: 3, Zeros: 2, Min: -2, Max: 4}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	m.Subgraph().Tensors[k].Quantization.ZeroPoint = nil
+	if got, err = describe(m, int(k), RoleConstant, []int{2, 2}); err != nil || got.ZeroPoint != 0 || got.Min != -0.5 || got.Max != 10 {
+		t.Errorf("without zero points: %+v, %v", got, err)
+	}
+}

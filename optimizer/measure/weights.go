@@ -132,8 +132,10 @@ func codesOf(m *tflite.Model, index int) (*codes, error) {
 		return nil, fmt.Errorf("weights %q are %s: zeros of that type are not known", t.Name, t.Type)
 	}
 	c.zeros = []int64{0}
-	if q := t.Quantization; q != nil && len(q.ZeroPoint) > 0 {
-		c.zeros = q.ZeroPoint
+	if q := t.Quantization; q != nil {
+		if len(q.ZeroPoint) > 0 {
+			c.zeros = q.ZeroPoint
+		}
 		for _, d := range t.Shape[min(int(q.QuantizedDimension)+1, len(t.Shape)):] {
 			c.inner *= int(d)
 		}

@@ -261,6 +261,26 @@ func TestAsManyClustersAsMayBeAreRecognised(t *testing.T) {
 	}
 }
 
+// One row needs half of the values beside those of the other, under a scale of its own.
+func TestRowsShareAsManyValuesAsMayBe(t *testing.T) {
+	rows := [][]float64{{-4, 1, 8}, {-2, 0.75, 1.5, 4}} // halves of −4 and 8, and of 1.5 and 3
+	for limit, want := range map[int][]float64{6: {-4, 1, 1.5, 3, 8}, 5: {-4, 1, 1.5, 3, 8}, 4: nil} {
+		got := sharedSet(rows, limit)
+		for i := range got {
+			got[i] *= 8 / got[len(got)-1] // the longer row begins the set
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("at most %d (-want +got):\n%s", limit, diff)
+		}
+	}
+	if got := sharedSet([][]float64{{1, 2, 4}, {1, 3.3, 5.1}}, 9); got != nil {
+		t.Errorf("rows of which less than half coincides share %v", got)
+	}
+	if got := sharedSet([][]float64{{}, {}}, 9); got != nil {
+		t.Errorf("rows without values share %v", got)
+	}
+}
+
 func TestValuesAreContainedWithinRounding(t *testing.T) {
 	set := []float64{-2, 1, 3}
 	for v, want := range map[float64]bool{-3: false, -2: true, -2 - 1e-6: true, -2 + 1e-6: true, 0: false, 1: true, 1.00001: false, 1 + 3e-6: true, 3 + 1e-6: true, 4: false} {

@@ -214,6 +214,21 @@ func TestCentersTakeTheSumOverTheirMembers(t *testing.T) {
 	}
 }
 
+// A row longer than what is summed side by side, and what is left of it.
+func TestCentersOfLongRowsTakeEveryMember(t *testing.T) {
+	values, dW := make([]float32, 11), make([]float32, 11)
+	for i := range values {
+		values[i], dW[i] = 1, float32(int(1)<<i)
+	}
+	w := must(New("w", []int{1, 11}, 0, values))(t)
+	ok(t, w.SetCodebooks([]float32{0.5}, []*Codebook{must(NewCodebook([]float32{2, 9}, MaxCode, false))(t)}))
+	p := w.Trainables()[1]
+	w.Backward(dW)
+	if diff := cmp.Diff([]float32{2047, 0}, p.Grad); diff != "" { // the scale is the unit
+		t.Errorf("gradient of %s (-want +got):\n%s", p.Name, diff)
+	}
+}
+
 func TestPrunedWeightsTakeNoGradient(t *testing.T) {
 	w := must(New("w", []int{1, 2}, 0, []float32{3, 0.1}))(t)
 	ok(t, w.SetMask([]uint8{1, 0}))
