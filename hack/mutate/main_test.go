@@ -120,6 +120,21 @@ func TestWait(t *testing.T) {
 }
 `
 
+const others = `package q
+
+import (
+	"testing"
+
+	"example.com/p"
+)
+
+func TestClass(t *testing.T) {
+	if p.Class(9) != "some" {
+		t.Error("Class")
+	}
+}
+`
+
 func TestMutantsOfEveryFormOfFunctionMeetTheirFate(t *testing.T) {
 	p := listed{Dir: t.TempDir(), ImportPath: "example.com/p", Name: "p", GoFiles: []string{"p.go"}}
 	for name, text := range map[string]string{"go.mod": "module example.com/p\n\ngo 1.26\n", "p.go": code, "p_test.go": tests} {
@@ -175,6 +190,31 @@ func TestMutantsOfEveryFormOfFunctionMeetTheirFate(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("outcomes (-want +got):\n%s", diff)
+	}
+
+	q := listed{Dir: filepath.Join(p.Dir, "q"), ImportPath: "example.com/p/q", Name: "q"}
+	if err := os.Mkdir(q.Dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(q.Dir, "q_test.go"), []byte(others), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if s, err = trace(t.Context(), p, q, t.TempDir()); err != nil {
+		t.Fatal(err)
+	}
+	if err := (trial{p, q, s, t.TempDir(), 1}).try(t.Context(), mutants); err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range mutants {
+		switch name := m.String(); {
+		case strings.HasSuffix(name, "case n > 9:"): // which these tests notice
+			want[name] = killed
+			fallthrough
+		default:
+			if m.outcome != want[name] {
+				t.Errorf("with the tests of another package: %s is %s, want %s", name, m.outcome, want[name])
+			}
+		}
 	}
 }
 
