@@ -38,8 +38,9 @@ func main() {
 	also := flag.String("also", "", "packages whose tests, too, may notice what those of a mutant's own package do not")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	if err := run(ctx, flag.Args(), strings.Fields(*also), *sample, *patience); err != nil {
+	err := run(ctx, flag.Args(), strings.Fields(*also), *sample, *patience)
+	stop()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "mutate:", err)
 		os.Exit(1)
 	}
