@@ -177,9 +177,7 @@ func ranSince(p *v1alpha1.OptimizationPipeline, job *batchv1.Job) *metav1.Time {
 func (o *observation) all() []child {
 	out := slices.Concat(o.children, o.followers)
 	for _, c := range o.children {
-		for _, f := range c.unseen() {
-			out = append(out, f)
-		}
+		out = append(out, c.unseen()...)
 	}
 	return out
 }
