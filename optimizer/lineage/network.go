@@ -102,6 +102,10 @@ func ReadSignature(data []byte, key string, samples ...[]int) (*Network, error) 
 	if at := ir.KeepsState(normal); at != "" {
 		return nil, fmt.Errorf("%s keeps state that no variable and no input shows: networks with a quantized SVDF are inspected, evaluated and compared, not optimized; give the float model", at)
 	}
+	imitated := streaming == nil && imitatesInt8(normal)
+	if imitated {
+		notes = append(notes, "pairs of QUANTIZE and DEQUANTIZE only imitate int8 in a float network: it is worked on without them, and leaves compute in int8")
+	}
 	rewritten := selected || len(notes) > 0
 	if signature != "" {
 		notes = append(notes, signature)
@@ -115,7 +119,15 @@ func ReadSignature(data []byte, key string, samples ...[]int) (*Network, error) 
 	}
 	o := &origin{given: given, model: normal, io: Int8, notes: notes, rewritten: rewritten, selected: selected, stream: streaming}
 	moved := identity(len(normal.Subgraph().Tensors))
-	if o.int8 = computesInt8(normal); o.int8 {
+	switch {
+	case imitated:
+		imported, err := quantize.ImportInt8(normal)
+		if err != nil {
+			return nil, err
+		}
+		o.model, moved = imported.Model, imported.Tensor
+	case computesInt8(normal):
+		o.int8 = true
 		if ir.OpenSizes(given) {
 			o.given = given.Clone()
 			if _, err := ir.Specialize(o.given, samples); err != nil {
@@ -232,6 +244,28 @@ func computesFloat(m *tflite.Model) bool {
 		code, _ := m.Op(o)
 		return code != schema.BuiltinOperatorDEQUANTIZE && slices.ContainsFunc(o.Outputs, func(t int32) bool { return t >= 0 && g.Tensors[t].Type == schema.TensorTypeFLOAT32 })
 	})
+}
+
+// imitatesInt8 reports whether a model is a float one in which fake quantization, as quantization-aware training has it, became QUANTIZE
+// operators, each read by DEQUANTIZE operators alone.
+func imitatesInt8(m *tflite.Model) bool {
+	g := m.Subgraph()
+	quantized := func(t int32) bool {
+		return t >= 0 && (g.Tensors[t].Type == schema.TensorTypeINT8 || g.Tensors[t].Type == schema.TensorTypeINT16)
+	}
+	if slices.ContainsFunc(g.Inputs, quantized) || slices.ContainsFunc(g.Outputs, quantized) {
+		return false
+	}
+	pairs := false
+	for _, o := range g.Operators {
+		code, _ := m.Op(o)
+		gives := slices.ContainsFunc(o.Outputs, quantized)
+		if gives && (code != schema.BuiltinOperatorQUANTIZE || quantized(o.Inputs[0])) || slices.ContainsFunc(o.Inputs, quantized) && code != schema.BuiltinOperatorDEQUANTIZE {
+			return false
+		}
+		pairs = pairs || gives
+	}
+	return pairs
 }
 
 func identity(n int) []int {
