@@ -561,6 +561,9 @@ func (o *draft) tooMany(t *Target, width int) error {
 
 func (o *draft) mismatch(t *Target) error {
 	what := fmt.Sprintf("%d values a sample", t.Size())
+	if t.Size() == 1 {
+		what = "one value a sample"
+	}
 	if t.Classes > 0 {
 		what = fmt.Sprintf("%d labels a sample", t.Size())
 		if t.Size() == 1 {
@@ -571,7 +574,7 @@ func (o *draft) mismatch(t *Target) error {
 	if o.rows > 1 && o.width > 1 {
 		has = fmt.Sprintf("%d values at each of %d positions", o.width, o.rows)
 	}
-	return misfit("target %s has %s, output %s %s", t.Name, what, o.Name, has)
+	return misfit("target %s has %s, output %s %s: give one that fits, or dataset.target None, which trains on the model's own answers", t.Name, what, o.Name, has)
 }
 
 // scale makes the losses of several outputs comparable: each counts 1 for an answer that knows nothing of its sample.
