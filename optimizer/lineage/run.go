@@ -114,6 +114,13 @@ func (r *Run) Baseline(ctx context.Context, n *Network) (*Outcome, error) {
 	if err := r.describe(ctx, n); err != nil {
 		return nil, err
 	}
+	crowded, err := r.crowded(n)
+	if err != nil {
+		return nil, err
+	}
+	if crowded != "" {
+		out.Warnings = append(out.Warnings, crowded)
+	}
 	if len(n.states) > 0 { // the leaf holds them exactly, the given values perhaps not
 		w, err := r.open(n)
 		if err != nil {
