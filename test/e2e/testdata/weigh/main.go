@@ -1,4 +1,4 @@
-// Command weigh measures a leaf as a compiler for a device would: it prints the bytes of the file that it is given.
+// Command weigh measures a leaf as a compiler for a device would, beside a stage or in a Job of its own: it prints the bytes of the file that it is given.
 package main
 
 import (
