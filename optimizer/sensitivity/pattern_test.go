@@ -16,6 +16,7 @@ func TestPatternNamesOneLayer(t *testing.T) {
 	}{
 		"a name":                       {"a/Conv2D", []string{"a/Conv2D", "b/Conv2D"}, "a/Conv2D"},
 		"a name that fits another":     {"a?", []string{"a?", "ab"}, ""},
+		"a name just long enough":      {strings.Repeat("y", LongestPattern), []string{strings.Repeat("y", LongestPattern)}, strings.Repeat("y", LongestPattern)},
 		"a name too long":              {long + "a/depthwise", []string{long + "a/depthwise", long + "b/depthwise"}, "*" + (long + "a/depthwise")[len(long+"a/depthwise")-255:]},
 		"a name too long with no twin": {strings.Repeat("x", 300), []string{strings.Repeat("x", 300), strings.Repeat("x", 301)}, ""},
 	}
