@@ -91,13 +91,16 @@ type Binary struct {
 	PowersOfTwo bool
 }
 
-// SequenceLSTM is the attribute of a UNIDIRECTIONAL_SEQUENCE_LSTM of int8.
+// SequenceLSTM is the attribute of UNIDIRECTIONAL_SEQUENCE_LSTM.
 type SequenceLSTM struct {
 	TimeMajor   bool
 	CellClip    float32
-	Hidden      int    // the tensor that says how what leaves the cell is quantized, −1: none
-	Unsupported string // why it does not run, ""
+	Hidden      int    // of int8: the tensor that says how what leaves the cell is quantized, −1: none
+	Unsupported string // of int8: why it does not run, ""
 }
+
+// SequenceRNN is the attribute of UNIDIRECTIONAL_SEQUENCE_RNN.
+type SequenceRNN struct{ TimeMajor bool }
 
 // SVDF is the attribute of SVDF: Rank filters make a unit.
 type SVDF struct {

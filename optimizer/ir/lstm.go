@@ -48,16 +48,30 @@ func sequenceLSTM(c *call) error {
 	if err := c.sequence(o.TimeMajor, LSTMWeights+forgetGate, LSTMRecurrent+forgetGate); err != nil {
 		return err
 	}
+	attr := SequenceLSTM{TimeMajor: o.TimeMajor, CellClip: o.CellClip, Hidden: -1}
 	if c.in(0).Type == schema.TensorTypeINT8 {
-		c.n.Attr = c.quantizedLSTM(o)
+		c.quantizedLSTM(&attr, o)
 	}
+	c.n.Attr = attr
 	return nil
 }
 
+// Multiplications are those of the steps that the layer stands for.
+func (a SequenceLSTM) Multiplications(g *Graph, n *Node) int64 {
+	gates := func(first int) []int {
+		return []int{first + inputGate, first + forgetGate, first + cellGate, first + outputGate}
+	}
+	count := stepMultiplications(g, n, a.TimeMajor, gates(LSTMWeights), gates(LSTMRecurrent))
+	if w := g.Input(n, lstmProjection); w != nil {
+		out := g.Output(n, 0)
+		count += int64(out.Shape[0]) * int64(out.Shape[1]) * int64(w.Numel())
+	}
+	return count
+}
+
 // quantizedLSTM describes a layer of int8, which is run as it is.
-func (c *call) quantizedLSTM(o *schema.UnidirectionalSequenceLSTMOptionsT) SequenceLSTM {
+func (c *call) quantizedLSTM(attr *SequenceLSTM, o *schema.UnidirectionalSequenceLSTMOptionsT) {
 	const hidden = 4 // of the intermediate tensors
-	attr := SequenceLSTM{TimeMajor: o.TimeMajor, CellClip: o.CellClip, Hidden: -1}
 	if list := c.Model.Subgraph().Operators[c.n.Index].Intermediates; len(list) > hidden {
 		attr.Hidden = int(list[hidden])
 	}
@@ -73,7 +87,6 @@ func (c *call) quantizedLSTM(o *schema.UnidirectionalSequenceLSTMOptionsT) Seque
 	if o.FusedActivationFunction != schema.ActivationFunctionTypeTANH {
 		attr.Unsupported = "of quantized ones only those that activate by TANH are supported: give the float model"
 	}
-	return attr
 }
 
 // newLSTM reads a layer; nil if it does not compute with floats.
@@ -190,7 +203,13 @@ func sequenceRNN(c *call) error {
 	if err != nil {
 		return err
 	}
+	c.n.Attr = SequenceRNN{TimeMajor: o.TimeMajor}
 	return c.sequence(o.TimeMajor, 1, 2)
+}
+
+// Multiplications are those of the steps that the layer stands for.
+func (a SequenceRNN) Multiplications(g *Graph, n *Node) int64 {
+	return stepMultiplications(g, n, a.TimeMajor, []int{1}, []int{2})
 }
 
 func newRNN(u *unroller) (cell, error) {
@@ -239,4 +258,25 @@ func (c *call) sequence(timeMajor bool, weights, recurrent int) error {
 	x := c.in(0).Shape
 	c.give([]int{x[0], x[1], c.in(recurrent).Shape[1]})
 	return nil
+}
+
+// stepMultiplications are those of a recurrent layer by its weights of the input, at every step, and of the state, at every step but the first
+// of a sequence, whose state is zeros. A layer of one step goes on from the call before.
+func stepMultiplications(g *Graph, n *Node, timeMajor bool, weights, recurrent []int) int64 {
+	x := g.Input(n, 0).Shape
+	sequences, steps := int64(x[0]), int64(x[1])
+	if timeMajor {
+		sequences, steps = steps, sequences
+	}
+	count := int64(0)
+	add := func(slots []int, times int64) {
+		for _, slot := range slots {
+			if w := g.Input(n, slot); w != nil {
+				count += sequences * times * int64(w.Numel())
+			}
+		}
+	}
+	add(weights, steps)
+	add(recurrent, max(1, steps-1))
+	return count
 }

@@ -33,3 +33,8 @@ func svdf(c *call) error {
 	c.give([]int{x.Shape[0], filters / rank})
 	return nil
 }
+
+// Multiplications are one a weight of features and of time, and row of the input.
+func (SVDF) Multiplications(g *Graph, n *Node) int64 {
+	return int64(g.Input(n, 0).Shape[0]) * int64(g.Input(n, 1).Numel()+g.Input(n, 2).Numel())
+}
