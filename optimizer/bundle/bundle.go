@@ -152,7 +152,6 @@ type End struct {
 	Shape      []int32
 	Scale      float32 // 0: not quantized
 	Zero       int64
-	Bytes      int
 }
 
 func ends(m *tflite.Model, tensors []int32) (out []End) {
@@ -165,9 +164,6 @@ func ends(m *tflite.Model, tensors []int32) (out []End) {
 				e.Zero = q.ZeroPoint[0]
 			}
 		}
-		elements, _ := tflite.NumElements(t.Shape)
-		size, _ := tflite.TypeSize(t.Type)
-		e.Bytes = elements * size
 		out = append(out, e)
 	}
 	return out

@@ -416,6 +416,17 @@ func TestCardsTallerThanWhatIsBehindThemPushItDown(t *testing.T) {
 	}
 }
 
+func TestTitlesOfCardsLeaveRoomForTheirTags(t *testing.T) {
+	const title = "abcdefghijklmnopqrstuvwxyz"
+	for tag, want := range map[string]string{"": "abcdefghijklmnopqrstuv…", "quantize": "abcdefghijklmn…"} {
+		var d drawing
+		d.card(&node{title: title, tag: tag}, 0, 0, cardWidth)
+		if !strings.Contains(d.String(), ">"+want+"</text>") {
+			t.Errorf("beside %q: %s, want %s", tag, d.String(), want)
+		}
+	}
+}
+
 func TestColoursOfTheHeatMapAreStepsOfAFactor(t *testing.T) {
 	const low, step = 0.5, 2.0
 	for error, want := range map[float64]int{0: 0, 0.5: 0, 0.6: 0, 0.8: 1, 1: 1, 1.3: 1, 1.6: 2, 2: 2, 64: 7, 1e9: 7} {

@@ -80,7 +80,7 @@ func TestTheBestOfAColumnIsMarked(t *testing.T) {
 		return d.best([]measure.Name{name})[name]
 	}
 	for _, tt := range []struct{ got, want string }{
-		{of(measure.Accuracy, "0.5", "0.9", "0.7"), "0.9"}, {of(measure.FileBytes, "500", "90", "700"), "90"}, {of(measure.FileBytes, "90", "500", "700"), "90"}, {of(measure.FileBytes, "700", "500", "90"), "90"},
+		{of(measure.Accuracy, "0.5", "0.9", "0.7"), "0.9"}, {of(measure.Accuracy, "0.5", "0.9"), "0.9"}, {of(measure.FileBytes, "500", "90", "700"), "90"}, {of(measure.FileBytes, "90", "500", "700"), "90"}, {of(measure.FileBytes, "700", "500", "90"), "90"},
 		{of(measure.Accuracy, "0.5"), ""}, {of(measure.Accuracy, "0.5", ""), ""}, {of(measure.Accuracy, "0.5", "0.5"), ""}, {of(measure.Accuracy), ""}, {of(measure.Accuracy, "0.5", "0.50", "0.6"), "0.6"},
 	} {
 		if tt.got != tt.want {

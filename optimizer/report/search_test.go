@@ -48,7 +48,7 @@ func TestASearchIsDrawnTrialByTrialAndItsPricesLayerByLayer(t *testing.T) {
 }
 
 func TestTimesHasNoExponent(t *testing.T) {
-	for v, want := range map[float64]string{1234: "1234 ×", 12.4: "12 ×", 9.94: "9.9 ×", 0.5: "0.5 ×"} {
+	for v, want := range map[float64]string{1234: "1234 ×", 10: "10 ×", 12.4: "12 ×", 9.94: "9.9 ×", 0.5: "0.5 ×"} {
 		if got := times(v); got != want {
 			t.Errorf("%g: %s, want %s", v, got, want)
 		}
