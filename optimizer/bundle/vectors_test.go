@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"math"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -95,6 +96,19 @@ func TestFiguresOfTheCard(t *testing.T) {
 	} {
 		if tt.got != tt.want {
 			t.Errorf("%q, want %q", tt.got, tt.want)
+		}
+	}
+}
+
+func TestAFolderHoldsTheFiles(t *testing.T) {
+	b := &Bundle{Files: []File{{"a/b.txt", []byte("b")}, {"c.txt", []byte("c")}}}
+	folder := t.TempDir() + "/bundle"
+	if err := b.WriteFolder(folder); err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range b.Files {
+		if got, err := os.ReadFile(folder + "/" + f.Path); err != nil || !slices.Equal(got, f.Content) {
+			t.Errorf("%s: %q, %v", f.Path, got, err)
 		}
 	}
 }
@@ -207,6 +221,11 @@ func TestNoiseFillsWhatAnInputHolds(t *testing.T) {
 		}
 		var all []float64
 		for _, v := range got {
+			for k, input := range v.Inputs {
+				if slices.Max(input) == 0 {
+					t.Errorf("%s: input %d is all zero", name, k)
+				}
+			}
 			all = append(all, tt.read(v.Inputs[0])...)
 		}
 		least, most, room := slices.Min(all), slices.Max(all), (tt.high-tt.low)/50

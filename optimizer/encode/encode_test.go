@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -63,6 +64,95 @@ func TestTablesOfChannelsAreSharedWhereThatIsSmaller(t *testing.T) {
 		e, ok := Of(LUT, c.data, l)
 		if !ok || e.Ancillary[atParams] != c.params || e.Ancillary[atStride] != c.stride || e.Bytes() != c.bytes {
 			t.Errorf("parameters %d, stride %d, %d bytes, want %+v", e.Ancillary[atParams], e.Ancillary[atStride], e.Bytes(), c)
+		}
+	}
+}
+
+func TestTablesNameTheDimensionOfTheirChannels(t *testing.T) {
+	own := make([]byte, 4*64)
+	for i := range own {
+		own[i] = byte(i%4*40 + i/4%2)
+	}
+	for rank, want := range map[int]byte{1: 0<<4 | 1, 2: 1<<4 | 1, 4: 3<<4 | 1, 15: 14<<4 | 1} {
+		e, ok := Of(LUT, own, Layout{Width: 1, Count: len(own), Channels: 4, Last: true, Rank: rank})
+		if !ok || e.Ancillary[atParams] != want || e.Ancillary[atStride] != 2 {
+			t.Errorf("channels last of %d dimensions: %v, parameters %d, want %d", rank, ok, e.Ancillary[atParams], want)
+		}
+	}
+	if _, ok := Of(LUT, own, Layout{Width: 1, Count: len(own), Channels: 4, Last: true, Rank: 16}); ok {
+		t.Error("dimension 15 is that of no table")
+	}
+}
+
+func TestIndicesHaveSevenBitsAtMost(t *testing.T) {
+	for distinct, want := range map[int]bool{64: true, 65: true, 128: true, 129: false} {
+		if _, ok := Of(LUT, weightsEven(512, distinct), Layout{Width: 1, Count: 512, Channels: 1}); ok != want {
+			t.Errorf("%d values: %v", distinct, ok)
+		}
+	}
+}
+
+func TestOfEqualEncodingsTheFirst(t *testing.T) {
+	l := Layout{Width: 1, Count: 16, Channels: 2}
+	data := []byte{3: 5, 15: 5} // as table or as bits and values: two bytes beside the bits
+	for _, kinds := range [][]Kind{{LUT, Prune}, {Prune, LUT}} {
+		if e, ok := Smallest(data, l, kinds...); !ok || e.Kind != kinds[0] || e.Bytes() != 16+2+2 {
+			t.Errorf("%s of %d bytes is taken, want %s", e.Kind, e.Bytes(), kinds[0])
+		}
+	}
+	if e, ok := Of(LUT, []byte{8: 5, 9: 5, 10: 5, 11: 5, 12: 5, 13: 5, 14: 5, 15: 5}, l); !ok || e.Ancillary[atParams] != oneTable<<axisShift|1 || e.Bytes() != 16+2+2 {
+		t.Errorf("a table a channel that is no smaller: parameters %d, %d bytes", e.Ancillary[atParams], e.Bytes())
+	}
+}
+
+func TestCodewordsOfEqualWeightGoByTheirValue(t *testing.T) {
+	for name, c := range map[string]struct {
+		data   []byte
+		want   string
+		params byte // the bits of the first table's index less one, in the upper half
+		tables int
+	}{
+		"four alike":            {[]byte{0, 1, 2, 3}, "00 01 10 11", 1 << 4, 4},
+		"negative ones last":    {[]byte{255, 7, 128, 0}, "11 01 10 00", 1 << 4, 4},
+		"one":                   {[]byte{9, 9, 9}, "1 1 1", 0, 2},
+		"one half, two fourths": {[]byte{0, 0, 1, 2}, "0 0 10 11", 1 << 4, 4}, // as many entries as two tables of a bit
+		"five":                  {[]byte{0, 0, 0, 0, 1, 2, 3, 4}, "0 0 0 0 100 101 110 111", 0, 2 + 4},
+	} {
+		e, ok := Of(Huffman, c.data, Layout{Width: 1, Count: len(c.data), Channels: 1})
+		bits := strings.ReplaceAll(c.want, " ", "")
+		var got strings.Builder
+		for _, b := range e.Data {
+			fmt.Fprintf(&got, "%08b", b)
+		}
+		if !ok || got.String() != bits+strings.Repeat("0", 32-len(bits)) || e.Ancillary[atParams] != c.params || len(e.Ancillary) != headerSize+2*c.tables {
+			t.Errorf("%s: %s, parameters %d, tables of %d bytes, want %+v", name, got.String(), e.Ancillary[atParams], len(e.Ancillary)-headerSize, c)
+		}
+	}
+}
+
+// The decoder reads whole indices: it may look past the last codeword, and no further than a table asks.
+func TestTheLastWordIsAsLongAsTheDecoderReads(t *testing.T) {
+	repeated := func(counts ...int) (out []byte) {
+		for v, n := range counts {
+			out = append(out, bytes.Repeat([]byte{byte(v)}, n)...)
+		}
+		return out
+	}
+	for name, c := range map[string]struct {
+		data  []byte
+		words int
+	}{
+		"31 bits":                            {repeated(16, 15), 1},
+		"a whole word":                       {repeated(16, 16), 1},
+		"a bit more":                         {repeated(17, 16), 2},
+		"a whole word, the last of two bits": {append(repeated(9, 3, 3, 2), 1), 1}, // codewords of 1, 2, 3 and 3 bits, the first table of 2
+		"a whole word, the last of one bit":  {append(repeated(8, 4, 3, 2), 0), 2}, // two are read, and one is put back
+		"a whole word, the last of three":    {repeated(9, 4, 3, 2), 1},
+	} {
+		l := Layout{Width: 1, Count: len(c.data), Channels: 1}
+		e, ok := Of(Huffman, c.data, l)
+		if got, err := Decode(e.Data, e.Ancillary, l); !ok || len(e.Data) != c.words*wordSize || err != nil || !bytes.Equal(got, c.data) {
+			t.Errorf("%s: %d bytes, want %d words (%v)", name, len(e.Data), c.words, err)
 		}
 	}
 }
