@@ -3,6 +3,7 @@ package ir_test
 import (
 	"encoding/binary"
 	"math"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -76,6 +77,8 @@ func TestSpecializeComputesConstants(t *testing.T) {
 		want    [][]float64       // one an output; none: it is left to run
 	}{
 		schema.BuiltinOperatorADD: {
+			{name: "as many as are folded when parsed", inputs: list(n(slices.Repeat([]int32{1}, 64)...), one(2)), kind: whole, want: [][]float64{slices.Repeat([]float64{3}, 64)}},
+			{name: "more than are folded when parsed", inputs: list(n(slices.Repeat([]int32{1}, 65)...), one(2)), kind: whole, want: [][]float64{slices.Repeat([]float64{3}, 65)}},
 			{name: "floats", inputs: list(floats(1, 2), floats(10, 20)), kind: float, want: [][]float64{{11, 22}}},
 			{name: "a row to rows", inputs: list(grid(2, 2, 1, 2, 3, 4), n(10, 20)), kind: whole, want: [][]float64{{11, 22, 13, 24}}},
 			{name: "a scalar to a vector", inputs: list(one(5), n(10, 20)), kind: whole, want: [][]float64{{15, 25}}},
@@ -217,6 +220,8 @@ func TestSpecializeComputesConstants(t *testing.T) {
 			{name: "floats", inputs: list(floats(1, 2, 3), n(1), n(2)), kind: float, want: [][]float64{{2, 3}}},
 		},
 		schema.BuiltinOperatorSTRIDED_SLICE: {
+			{name: "every second", inputs: list(n(1, 2, 3, 4, 5, 6, 7), n(1), n(6), n(2)), kind: whole, want: [][]float64{{2, 4, 6}}},
+			{name: "backwards in rows", inputs: list(grid(2, 5, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10), n(1, 4), n(-3, 0), n(-1, -2)), kind: whole, want: [][]float64{{10, 8, 5, 3}}},
 			{name: "a row backwards", options: with(schema.BuiltinOptionsStridedSliceOptions, &schema.StridedSliceOptionsT{ShrinkAxisMask: 1, BeginMask: 2, EndMask: 2}),
 				inputs: list(shaped(floats(1, 2, 3, 4, 5, 6), 2, 3), n(1, 0), n(2, 0), n(1, -2)), kind: float, want: [][]float64{{6, 4}}},
 			{name: "a column with a new dimension", options: with(schema.BuiltinOptionsStridedSliceOptions, &schema.StridedSliceOptionsT{NewAxisMask: 1, BeginMask: 2, EndMask: 2}),

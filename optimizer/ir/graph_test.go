@@ -255,6 +255,13 @@ func recurrent(op schema.BuiltinOperator, kind schema.BuiltinOptions, options an
 	return b
 }
 
+// state is a variable that begins with zeros.
+func state(b *builder) int32 {
+	t := b.Const("state", nil, 1, 2)
+	b.Tensor(t).Buffer, b.Tensor(t).IsVariable = 0, true
+	return t
+}
+
 func TestSpecializeWritesRecurrentLayersAsSteps(t *testing.T) {
 	const lstm, rnn = schema.BuiltinOperatorUNIDIRECTIONAL_SEQUENCE_LSTM, schema.BuiltinOperatorUNIDIRECTIONAL_SEQUENCE_RNN
 	weights := func(b *builder, inputs []int32, from, to int) {
@@ -345,6 +352,26 @@ func TestSpecializeWritesRecurrentLayersAsSteps(t *testing.T) {
 			all(b, inputs)
 			inputs[19] = b.Input("state", 1, 2)
 		}, sequence...), err: "is given from outside"},
+		"a state that an operator makes": {model: recurrent(lstm, kind, options(schema.UnidirectionalSequenceLSTMOptionsT{}), size, func(b *builder, inputs []int32) {
+			all(b, inputs)
+			inputs[19] = b.Unary("made", schema.BuiltinOperatorTANH, b.Input("state", 1, 2))
+		}, sequence...), err: "is given from outside"},
+		"a state that is a constant": {model: recurrent(lstm, kind, options(schema.UnidirectionalSequenceLSTMOptionsT{}), size, func(b *builder, inputs []int32) {
+			all(b, inputs)
+			inputs[18] = b.Const("state", []float32{1, 2}, 1, 2)
+		}, sequence...), err: "is given from outside"},
+		"a state that something else reads": {model: recurrent(lstm, kind, options(schema.UnidirectionalSequenceLSTMOptionsT{}), size, func(b *builder, inputs []int32) {
+			all(b, inputs)
+			inputs[18] = state(b)
+			b.Output(b.Unary("reader", schema.BuiltinOperatorTANH, inputs[18]))
+		}, sequence...), err: "is given from outside"},
+		"a state of its own": {model: recurrent(lstm, kind, options(schema.UnidirectionalSequenceLSTMOptionsT{}), size, func(b *builder, inputs []int32) {
+			all(b, inputs)
+			inputs[18], inputs[19] = state(b), state(b)
+		}, sequence...),
+			want: "FULLY_CONNECTED UNPACK " +
+				"SPLIT LOGISTIC TANH MUL LOGISTIC TANH MUL " +
+				"FULLY_CONNECTED ADD SPLIT LOGISTIC LOGISTIC TANH MUL MUL ADD LOGISTIC TANH MUL PACK"},
 		"one step": {model: recurrent(lstm, kind, options(schema.UnidirectionalSequenceLSTMOptionsT{}), size, all, 1, 1, 2),
 			err: "it computes one step a call and keeps its state from call to call"},
 		"more steps than are written out": {model: recurrent(lstm, kind, options(schema.UnidirectionalSequenceLSTMOptionsT{}), size, all, 1, 513, 2),
@@ -422,5 +449,100 @@ func TestConstantsThatAreStoredShortBecomeFloats(t *testing.T) {
 				t.Error(diff, g.Nodes[0].Folded)
 			}
 		})
+	}
+}
+
+func TestQuantizedRecurrentLayersStay(t *testing.T) {
+	const lstm, kind = schema.BuiltinOperatorUNIDIRECTIONAL_SEQUENCE_LSTM, schema.BuiltinOptionsUnidirectionalSequenceLSTMOptions
+	weights := func(b *builder, inputs []int32) {
+		for i := 1; i <= 8; i++ {
+			inputs[i] = b.Raw("w", schema.TensorTypeINT8, []byte{1, 2, 3, 4}, 2, 2)
+		}
+		b.SetType(inputs[0], schema.TensorTypeINT8)
+	}
+	filled := func(slot int) func(b *builder, inputs []int32) {
+		return func(b *builder, inputs []int32) {
+			weights(b, inputs)
+			inputs[slot] = b.Const("v", []float32{1, 2}, 2)
+		}
+	}
+	for name, c := range map[string]struct {
+		fill          func(b *builder, inputs []int32)
+		act           tflitetest.Act
+		intermediates []int32
+		hidden        int
+		unsupported   string
+	}{
+		"plain":                   {fill: weights, hidden: -1},
+		"with what leaves a cell": {fill: weights, intermediates: []int32{1, 1, 1, 1, 2}, hidden: 2},
+		"with four of five":       {fill: weights, intermediates: []int32{1, 1, 1, 1}, hidden: -1},
+		"peepholes":               {fill: filled(11), hidden: -1, unsupported: "peephole connections inside a quantized one are not supported: give the float model"},
+		"a projection":            {fill: filled(16), hidden: -1, unsupported: "a projection inside a quantized one are not supported: give the float model"},
+		"layer normalization":     {fill: filled(20), hidden: -1, unsupported: "layer normalization inside a quantized one are not supported: give the float model"},
+		"another activation":      {fill: weights, act: tflitetest.ReLU, hidden: -1, unsupported: "of quantized ones only those that activate by TANH are supported: give the float model"},
+	} {
+		act := schema.ActivationFunctionTypeTANH
+		if c.act != 0 {
+			act = c.act
+		}
+		m := recurrent(lstm, kind, &schema.UnidirectionalSequenceLSTMOptionsT{FusedActivationFunction: act, CellClip: 3}, 24, c.fill, 1, 3, 2).Model()
+		m.Subgraph().Operators[0].Intermediates = c.intermediates
+		g, err := ir.Parse(m, 0)
+		if err != nil {
+			t.Fatal(name, err)
+		}
+		if diff := cmp.Diff(ir.SequenceLSTM{CellClip: 3, Hidden: c.hidden, Unsupported: c.unsupported}, g.Nodes[0].Attr); diff != "" {
+			t.Errorf("%s: %s", name, diff)
+		}
+	}
+}
+
+func TestOpenSizesAreThoseBesidesTheBatch(t *testing.T) {
+	for name, c := range map[string]struct {
+		signature []int32
+		want      bool
+	}{
+		"none": {nil, false}, "the batch": {[]int32{-1, 2, 3}, false}, "a size": {[]int32{1, 2, -1}, true}, "of another rank": {[]int32{-1, -1}, false},
+	} {
+		b := tflitetest.New()
+		x := b.Input("x", 1, 2, 3)
+		b.Output(b.Unary("y", schema.BuiltinOperatorRELU, x))
+		m := b.Model()
+		m.Subgraph().Tensors[x].ShapeSignature = c.signature
+		if got := ir.OpenSizes(m); got != c.want {
+			t.Errorf("%s: %t", name, got)
+		}
+	}
+}
+
+func TestSamplesFitOpenSizesWithAChannelMoreOrLess(t *testing.T) {
+	for name, c := range map[string]struct {
+		signature []int32
+		sample    []int
+		want      []int32 // of the input; none: refused
+	}{
+		"as they are":                 {[]int32{-1, -1, 3}, []int{5, 3}, []int32{1, 5, 3}},
+		"without the channel":         {[]int32{-1, -1, 1}, []int{5}, []int32{1, 5, 1}},
+		"without channels":            {[]int32{-1, -1, 3}, []int{5}, nil},
+		"with a channel":              {[]int32{-1, -1, -1}, []int{5, 4, 1}, []int32{1, 5, 4}},
+		"with channels":               {[]int32{-1, -1, -1}, []int{5, 4, 3}, nil},
+		"of two dimensions more":      {[]int32{-1, -1, -1}, []int{5, 4, 1, 1}, nil},
+		"a channel more than is open": {[]int32{-1, -1, 1}, []int{5, 1, 1}, []int32{1, 5, 1}},
+	} {
+		b := tflitetest.New()
+		x := open(b, b.Input("x", 1, 1, max(c.signature[2], 1)), c.signature...)
+		b.Output(b.Unary("y", schema.BuiltinOperatorRELU, x))
+		m := b.Model()
+		_, err := ir.Specialize(m, [][]int{c.sample})
+		if c.want == nil {
+			var e *ir.OpenError
+			if !errors.As(err, &e) {
+				t.Errorf("%s: %v", name, err)
+			}
+			continue
+		}
+		if diff := cmp.Diff(c.want, m.Subgraph().Tensors[m.Subgraph().Outputs[0]].Shape); diff != "" || err != nil {
+			t.Errorf("%s: %s%v", name, diff, err)
+		}
 	}
 }

@@ -185,6 +185,8 @@ func TestRulesInferShapesAttributesAndBatches(t *testing.T) {
 	}
 	for op, cases := range map[schema.BuiltinOperator][]ruled{
 		schema.BuiltinOperatorCONV_2D: {
+			{name: "of one channel", options: conv2D(1, 1, schema.PaddingVALID), inputs: list(x(1, 1, 1, 1), w(1, 1, 1, 1), w(1)),
+				attr: ir.Conv{Window: ir.Window{KH: 1, KW: 1, StrideH: 1, StrideW: 1, DilationH: 1, DilationW: 1, InH: 1, InW: 1, OutH: 1, OutW: 1}, Groups: 1}, shapes: [][]int{{1, 1, 1, 1}}},
 			{name: "one group", options: conv2D(1, 2, schema.PaddingVALID), inputs: list(x(1, 6, 7, 2), w(4, 2, 3, 2), w(4)),
 				attr: ir.Conv{Window: ir.Window{KH: 2, KW: 3, StrideH: 1, StrideW: 1, DilationH: 2, DilationW: 2, InH: 6, InW: 7, OutH: 4, OutW: 3}, Groups: 1}, shapes: [][]int{{1, 4, 3, 4}}},
 			{name: "grouped", options: conv2D(2, 1, schema.PaddingSAME), inputs: list(x(1, 5, 6, 4), w(6, 2, 3, 2)),
@@ -201,6 +203,9 @@ func TestRulesInferShapesAttributesAndBatches(t *testing.T) {
 			{name: "a window one too high", options: conv2D(1, 1, schema.PaddingVALID), inputs: list(x(1, 1, 3, 4), w(6, 2, 3, 4)), refused: "a window of 2×3 (dilation 1×1) does not fit 1×3 pixels"},
 		},
 		schema.BuiltinOperatorDEPTHWISE_CONV_2D: {
+			{name: "of one channel", options: with(schema.BuiltinOptionsDepthwiseConv2DOptions, &schema.DepthwiseConv2DOptionsT{StrideH: 1, StrideW: 1, DilationHFactor: 1, DilationWFactor: 1}),
+				inputs: list(x(1, 1, 1, 1), w(1, 1, 1, 1)),
+				attr:   ir.Conv{Window: ir.Window{KH: 1, KW: 1, StrideH: 1, StrideW: 1, DilationH: 1, DilationW: 1, InH: 1, InW: 1, OutH: 1, OutW: 1}, Depthwise: true, DepthMultiplier: 1, Groups: 1}, shapes: [][]int{{1, 1, 1, 1}}},
 			{name: "two filters a channel", options: with(schema.BuiltinOptionsDepthwiseConv2DOptions, &schema.DepthwiseConv2DOptionsT{StrideH: 1, StrideW: 2, DilationHFactor: 1, DilationWFactor: 1}),
 				inputs: list(x(1, 4, 6, 3), w(1, 3, 3, 6), w(6)),
 				attr: ir.Conv{Window: ir.Window{KH: 3, KW: 3, StrideH: 1, StrideW: 2, DilationH: 1, DilationW: 1, PadTop: 1, PadBottom: 1, PadRight: 1, InH: 4, InW: 6, OutH: 4, OutW: 3},
@@ -210,6 +215,8 @@ func TestRulesInferShapesAttributesAndBatches(t *testing.T) {
 			{name: "no channels", inputs: list(x(1, 4, 6, 3), w(1, 3, 3, 0)), refused: "weights [1 3 3 0] do not fit input [1 4 6 3]"},
 		},
 		schema.BuiltinOperatorTRANSPOSE_CONV: {
+			{name: "of one channel", options: transposed, inputs: list(n(1, 2, 2, 1), w(1, 1, 1, 1), x(1, 1, 1, 1)),
+				attr: ir.TransposeConv{Window: ir.Window{KH: 1, KW: 1, StrideH: 2, StrideW: 2, DilationH: 1, DilationW: 1, InH: 1, InW: 1, OutH: 2, OutW: 2}}, shapes: [][]int{{1, 2, 2, 1}}},
 			{name: "twice the size", options: transposed, inputs: list(n(1, 6, 8, 5), w(5, 3, 3, 2), x(1, 3, 4, 2), w(5)),
 				attr: ir.TransposeConv{Window: ir.Window{KH: 3, KW: 3, StrideH: 2, StrideW: 2, DilationH: 1, DilationW: 1, PadBottom: 1, PadRight: 1, InH: 3, InW: 4, OutH: 6, OutW: 8}}, shapes: [][]int{{1, 6, 8, 5}}},
 			{name: "an output of three dimensions", options: transposed, inputs: list(n(6, 8, 5), w(5, 3, 3, 2), x(1, 3, 4, 2)), refused: "output shape [6 8 5], weights [5 3 3 2] and input [1 3 4 2] do not fit"},
@@ -221,6 +228,8 @@ func TestRulesInferShapesAttributesAndBatches(t *testing.T) {
 			{name: "another width", options: transposed, inputs: list(n(1, 6, 6, 5), w(5, 3, 3, 2), x(1, 3, 4, 2)), refused: "input is 3×4, an output of 6×6 wants 3×3"},
 		},
 		schema.BuiltinOperatorCONV_3D: {
+			{name: "of one channel", options: conv3D(1, 1, 1, 1, 1, 1, schema.PaddingVALID), inputs: list(x(1, 1, 1, 1, 1), w(1, 1, 1, 1, 1), w(1)),
+				attr: ir.Conv3D{In: [3]int{1, 1, 1}, Out: [3]int{1, 1, 1}, Kernel: [3]int{1, 1, 1}, Stride: [3]int{1, 1, 1}, Dilation: [3]int{1, 1, 1}, Channels: 1, Outputs: 1, Act: ir.Relu6}, shapes: [][]int{{1, 1, 1, 1, 1}}},
 			{name: "VALID", options: conv3D(2, 1, 3, 1, 2, 1, schema.PaddingVALID), inputs: list(x(1, 5, 6, 7, 2), w(2, 3, 1, 2, 4), w(4)),
 				attr: ir.Conv3D{In: [3]int{5, 6, 7}, Out: [3]int{2, 2, 3}, Kernel: [3]int{2, 3, 1}, Stride: [3]int{2, 1, 3}, Dilation: [3]int{1, 2, 1}, Channels: 2, Outputs: 4, Act: ir.Relu6}, shapes: [][]int{{1, 2, 2, 3, 4}}},
 			{name: "SAME", options: conv3D(2, 1, 3, 1, 2, 1, schema.PaddingSAME), inputs: list(x(1, 5, 6, 7, 2), w(2, 3, 1, 2, 4)),
@@ -234,6 +243,7 @@ func TestRulesInferShapesAttributesAndBatches(t *testing.T) {
 			{name: "another bias", options: conv3D(1, 1, 1, 1, 1, 1, schema.PaddingVALID), inputs: list(x(1, 5, 6, 7, 2), w(5, 6, 7, 2, 4), w(3)), refused: `bias tensor 2 "w" has 3 elements for 4 channels`},
 		},
 		schema.BuiltinOperatorFULLY_CONNECTED: {
+			{name: "of one number", inputs: list(x(1, 1), w(1, 1)), attr: ir.FullyConnected{Rows: 1, In: 1, Out: 1}, shapes: [][]int{{1, 1}}},
 			{name: "with its dimensions", options: keep, inputs: list(x(1, 3, 5), w(2, 5)), attr: ir.FullyConnected{KeepDims: true, Rows: 3, In: 5, Out: 2}, shapes: [][]int{{1, 3, 2}}},
 			{name: "with its dimensions, in other rows", options: keep, inputs: list(x(1, 3, 4), w(2, 6)), refused: "weights [2 6] do not fit input [1 3 4]"},
 			{name: "in other rows", inputs: list(x(1, 3, 4), w(2, 6)), attr: ir.FullyConnected{Rows: 2, In: 6, Out: 2}, shapes: [][]int{{2, 2}}},
@@ -300,6 +310,7 @@ func TestRulesInferShapesAttributesAndBatches(t *testing.T) {
 			{name: "a negative shape", inputs: list(n(0), x(), n(-1)), refused: "shape: shape [-1] has a negative dimension"},
 		},
 		schema.BuiltinOperatorSEGMENT_SUM: {
+			{name: "of one row", inputs: list(x(1, 3), n(0)), attr: ir.SegmentSum{IDs: []int{0}, Piece: 3}, shapes: [][]int{{1, 3}}, mixes: "1 ids of [3 3]"},
 			{name: "with a gap", inputs: list(x(4, 3), n(0, 0, 1, 3)), attr: ir.SegmentSum{IDs: []int{0, 0, 1, 3}, Piece: 3}, shapes: [][]int{{4, 3}}, mixes: "4 ids of [12 3]"},
 			{name: "of numbers", inputs: list(x(2), n(0, 0)), attr: ir.SegmentSum{IDs: []int{0, 0}, Piece: 1}, shapes: [][]int{{1}}, mixes: "2 ids of [6]"},
 			{name: "too few ids", inputs: list(x(4, 3), n(0, 0, 1)), refused: "3 ids of [4 3]"},
@@ -384,6 +395,7 @@ func TestRulesInferShapesAttributesAndBatches(t *testing.T) {
 			{name: "of nothing", inputs: list(absent), refused: "input 0 is missing"},
 		},
 		schema.BuiltinOperatorSVDF: {
+			{name: "of one number", options: rank(1), inputs: list(x(1, 1), w(1, 1), w(1, 1)), attr: ir.SVDF{Rank: 1, Act: ir.Relu}, shapes: [][]int{{1, 1}}, fixed: "its state is that of one sequence"},
 			{name: "of rank 2", options: rank(2), inputs: list(x(1, 4), w(6, 4), w(6, 3), w(3)), attr: ir.SVDF{Rank: 2, Act: ir.Relu}, shapes: [][]int{{1, 3}}, fixed: "its state is that of one sequence"},
 			{name: "of rank 0", options: rank(0), inputs: list(x(1, 4), w(6, 4), w(6, 3)), refused: "input [1 4], features [6 4] and time [6 3] do not go together at rank 0"},
 			{name: "of rank 4", options: rank(4), inputs: list(x(1, 4), w(6, 4), w(6, 3)), refused: "input [1 4], features [6 4] and time [6 3] do not go together at rank 4"},
@@ -464,6 +476,7 @@ func TestRulesInferShapesAttributesAndBatches(t *testing.T) {
 			{name: "without amounts", options: mirror(schema.MirrorPadModeSYMMETRIC), inputs: list(x(1, 3)), refused: "input 1 is missing"},
 		},
 		schema.BuiltinOperatorSLICE: {
+			{name: "of what runs", inputs: list(w(2, 3), n(0, 1), n(2, 2)), attr: ir.StridedSlice{Begin: []int{0, 1}, Stride: []int{1, 1}, Count: []int{2, 2}, Shrink: []bool{false, false}}, shapes: [][]int{{2, 2}}, mixes: "it is one for all samples"},
 			{name: "to the end", inputs: list(x(1, 5), n(0, 1), n(1, -1)), attr: ir.StridedSlice{Begin: []int{0, 1}, Stride: []int{1, 1}, Count: []int{1, 4}, Shrink: []bool{false, false}}, shapes: [][]int{{1, 4}}},
 			{name: "nothing at the end", inputs: list(x(1, 5), n(0, 5), n(1, 0)), attr: ir.StridedSlice{Begin: []int{0, 5}, Stride: []int{1, 1}, Count: []int{1, 0}, Shrink: []bool{false, false}}, shapes: [][]int{{1, 0}}},
 			{name: "all", inputs: list(x(1, 5), n(0, 0), n(1, 5)), attr: ir.StridedSlice{Begin: []int{0, 0}, Stride: []int{1, 1}, Count: []int{1, 5}, Shrink: []bool{false, false}}, shapes: [][]int{{1, 5}}},
@@ -529,6 +542,7 @@ func TestRulesInferShapesAttributesAndBatches(t *testing.T) {
 			{name: "too far", inputs: list(x(1, 6), n(6), one(2)), refused: "axis 2 of 2 dimensions"},
 		},
 		schema.BuiltinOperatorGATHER: {
+			{name: "one number a sample", options: gathered(1, 1), inputs: list(x(2, 3), of(integers, x(2))), attr: ir.Gather{Axis: 1, BatchDims: 1}, shapes: [][]int{{2}}},
 			{name: "columns", options: gathered(1, 0), inputs: list(x(1, 3, 4), n(2, 0)), attr: ir.Gather{Axis: 1}, shapes: [][]int{{1, 2, 4}}},
 			{name: "rows of a table", inputs: list(w(7, 4), of(integers, x(1, 3))), attr: ir.Gather{}, shapes: [][]int{{1, 3, 4}}},
 			{name: "a column a sample", options: gathered(1, -1), inputs: list(x(2, 3), of(integers, x(2))), attr: ir.Gather{Axis: 1}, shapes: [][]int{{2, 2}}, mixes: "it gathers across samples"},
@@ -540,12 +554,14 @@ func TestRulesInferShapesAttributesAndBatches(t *testing.T) {
 			{name: "more dimensions than there are", options: gathered(1, 1), inputs: list(x(2, 3), one(1)), refused: "batch_dims 1 of [2 3] and indices [], axis 1"},
 		},
 		schema.BuiltinOperatorDEPTH_TO_SPACE: {
+			{name: "by more than there may be", options: deep(70000), inputs: list(x(1, 1, 1, 0)), refused: "block size 70000 does not fit [1 1 1 0]"},
 			{name: "by 2", options: deep(2), inputs: list(x(1, 3, 4, 8)), attr: ir.BlockSize(2), shapes: [][]int{{1, 6, 8, 2}}},
 			{name: "by 1", options: deep(1), inputs: list(x(1, 3, 4, 8)), attr: ir.BlockSize(1), shapes: [][]int{{1, 3, 4, 8}}},
 			{name: "by 3", options: deep(3), inputs: list(x(1, 3, 4, 6)), refused: "block size 3 does not fit [1 3 4 6]"},
 			{name: "by 0", options: deep(0), inputs: list(x(1, 3, 4, 6)), refused: "block size 0 does not fit [1 3 4 6]"},
 		},
 		schema.BuiltinOperatorSPACE_TO_DEPTH: {
+			{name: "by more than there may be", options: wide(70000), inputs: list(x(1, 0, 0, 2)), refused: "block size 70000 does not fit [1 0 0 2]"},
 			{name: "by 2", options: wide(2), inputs: list(x(1, 6, 8, 2)), attr: ir.BlockSize(2), shapes: [][]int{{1, 3, 4, 8}}},
 			{name: "by 1", options: wide(1), inputs: list(x(1, 6, 8, 2)), attr: ir.BlockSize(1), shapes: [][]int{{1, 6, 8, 2}}},
 			{name: "odd rows", options: wide(2), inputs: list(x(1, 5, 8, 2)), refused: "block size 2 does not fit [1 5 8 2]"},
