@@ -59,7 +59,7 @@ Of a network that keeps state a sample is a sequence of --steps steps, and laten
 			if content, err = o.states.write(content); err != nil {
 				return err
 			}
-			network, err := o.read(content)
+			network, err := o.read(content, cmd.Flags().Changed("steps"))
 			if err != nil {
 				return fault.As(fault.Model, fmt.Errorf("%s: %w", args[0], err))
 			}
@@ -81,8 +81,8 @@ Of a network that keeps state a sample is a sequence of --steps steps, and laten
 	return cmd
 }
 
-// read reads the network; samples of one that keeps state are sequences.
-func (o *benchmarkOptions) read(content []byte) (*lineage.Network, error) {
+// read reads the network; samples of one that keeps state are sequences, and only of such a one steps can be asked for.
+func (o *benchmarkOptions) read(content []byte, stepsAsked bool) (*lineage.Network, error) {
 	if o.steps < 1 {
 		return nil, fault.As(fault.Spec, fmt.Errorf("--steps %d: want at least 1", o.steps))
 	}
@@ -91,6 +91,9 @@ func (o *benchmarkOptions) read(content []byte) (*lineage.Network, error) {
 		return nil, err
 	}
 	step, err := stream.Open(m)
+	if err == nil && step == nil && stepsAsked {
+		return nil, fault.As(fault.Spec, errors.New("keeps no state, so that --steps says nothing: leave it out, or name inputs and outputs that are state with --state"))
+	}
 	if err != nil || step == nil {
 		return lineage.Read(content) // which says what is wrong with the state
 	}

@@ -28,10 +28,11 @@ func newEvaluateCommand(streams *ioStreams) *cobra.Command {
   espalier evaluate out/leaves/pqat.tflite --dataset data.npz --pipeline out/result.json --split validation`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			content, err := readSignature(args[0], signature)
-			if err == nil {
-				content, err = states.write(content)
+			given, err := readSignature(args[0], signature)
+			if err != nil {
+				return err
 			}
+			content, err := states.write(given)
 			if err != nil {
 				return err
 			}
@@ -71,6 +72,8 @@ func newEvaluateCommand(streams *ioStreams) *cobra.Command {
 			if known, err := historyOf(leaf, args[0], ""); err == nil {
 				known.correct(result.Metrics)
 			}
+			// What is measured may have the state that --state names, or the steps that it answers, written into it.
+			result.Metrics[measure.FileBytes], result.Metrics[measure.CompressedBytes] = float64(len(given)), float64(measure.CompressedSize(given))
 			divergence, err := divergenceOn(cmd.Context(), content, source, options.Target)
 			if err != nil {
 				return err

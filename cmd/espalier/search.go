@@ -126,11 +126,17 @@ func section(flag, text string) (map[string]any, error) {
 	if err := v1alpha1.CheckScalars(content); err != nil {
 		return nil, fmt.Errorf("%s: %w", flag, err)
 	}
-	out := map[string]any{}
-	if err := yaml.UnmarshalStrict(content, &out); err != nil {
+	var parsed any
+	if err := yaml.UnmarshalStrict(content, &parsed); err != nil {
 		return nil, fmt.Errorf("%s %q is no section of a manifest, such as {metric: AccuracyDrop, max: 0.01}: %w", flag, text, err)
 	}
-	return out, nil
+	switch out := parsed.(type) {
+	case nil:
+		return map[string]any{}, nil
+	case map[string]any:
+		return out, nil
+	}
+	return nil, fmt.Errorf("%s %q is no section of a manifest, such as {metric: AccuracyDrop, max: 0.01}", flag, text)
 }
 
 // nameOf is a pipeline's name for a model's file.

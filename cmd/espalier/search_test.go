@@ -225,7 +225,9 @@ func TestSearchIsRunOfAGoal(t *testing.T) {
 	}
 	for flags, want := range map[string]string{
 		"--constraint|{metric: Accuracy, min: 010}":       "--constraint: ",
-		"--constraint|AccuracyDrop<=0.01":                 "is no section of a manifest",
+		"--constraint|AccuracyDrop<=0.01":                 "is no section of a manifest, such as {metric: AccuracyDrop, max: 0.01}\n",
+		"--constraint|[{metric: F1, min: 0.5}]":           "is no section of a manifest, such as {metric: AccuracyDrop, max: 0.01}\n",
+		"--constraint|{metric: F1":                        "is no section of a manifest, such as {metric: AccuracyDrop, max: 0.01}: ",
 		"--constraint|{metric: Accurate, min: 0.5}":       "Accurate",
 		"--dataset-spec|{uri: elsewhere}":                 "--dataset names the dataset",
 		"--dataset-spec|@" + filepath.Join(out, "absent"): "names a file of YAML",

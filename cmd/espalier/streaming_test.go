@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"math/rand/v2"
 	"path/filepath"
 	"reflect"
@@ -8,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"espalier.dev/espalier/optimizer/measure"
 	"espalier.dev/espalier/optimizer/tflite"
 )
 
@@ -130,6 +132,19 @@ func TestNetworksWithStateAnswerAtEachStep(t *testing.T) {
 	}
 }
 
+// To measure a network whose state --state names, its file is written with that.
+func TestSizesAreThoseOfTheFileThatIsGiven(t *testing.T) {
+	folder := sequences[[12][1][6]float32](t, "frames_f32", 3, false)
+	model := filepath.Join(folder, "model.tflite")
+	flags := []string{"--dataset", filepath.Join(folder, "data.npz"), "--state", "near_in=near_out", "--state", "far_in=far_out", "-o", "json"}
+	want := float64(len(read(t, model)))
+	var evaluated struct{ Metrics measure.Metrics }
+	out, said, code := espalier(t.Context(), append([]string{"evaluate", model}, flags...)...)
+	if err := json.Unmarshal([]byte(out), &evaluated); err != nil || code != 0 || evaluated.Metrics[measure.FileBytes] != want {
+		t.Errorf("evaluate: exit code %d, %v, %v bytes, want %v\n%s", code, err, evaluated.Metrics[measure.FileBytes], want, said)
+	}
+}
+
 func TestOneStepIsNoSequence(t *testing.T) {
 	folder := sequences[[1][6]float32](t, "gru_f32", 3, false)
 	spec := []string{"--dataset", filepath.Join(folder, "data.npz"), "--state", "h=h_next"}
@@ -141,6 +156,7 @@ func TestOneStepIsNoSequence(t *testing.T) {
 		"evaluate":    {spec, 0, "a sample is one step"},
 		"sensitivity": {spec, 3, "what a step leaves in the state"},
 		"compare":     {spec[:2], 4, "no array is left for input h [8]"},
+		"benchmark":   {[]string{"--steps", "4", "--time", "1ms"}, 2, "keeps no state, so that --steps says nothing: leave it out"},
 	} {
 		args := []string{command, filepath.Join(folder, "model.tflite")}
 		if command == "compare" {

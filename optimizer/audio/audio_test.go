@@ -144,16 +144,16 @@ func TestDecode(t *testing.T) {
 	}
 	whole := wave(formatPCM, 1, 8000, 16, nil, []byte{0, 64, 0, 128})
 	for want, file := range map[string][]byte{
-		"no WAV":      []byte("OggS0000000000"),
-		"truncated":   whole[:len(whole)-1],
-		"format 85":   wave(85, 1, 8000, 16, nil, []byte{0, 64}),
-		"channels":    wave(formatPCM, 0, 8000, 16, nil, []byte{0, 64}),
-		"of 1 Hz":     wave(formatPCM, 1, 1, 16, nil, []byte{0, 64}),
-		"no sound":    wave(formatPCM, 1, 8000, 16, nil, nil),
-		"data chunk":  whole[:36],
-		"ends early":  whole[:30],
-		"damaged":     append(append([]byte{}, whole[:12]...), whole[36:]...),
-		"at most 268": append(whole[:40:40], 255, 255, 255, 127),
+		"no WAV file: remove it, or convert it":           []byte("OggS0000000000"),
+		"truncated? Remove or replace it":                 whole[:len(whole)-1],
+		"format 85":                                       wave(85, 1, 8000, 16, nil, []byte{0, 64}),
+		"channels":                                        wave(formatPCM, 0, 8000, 16, nil, []byte{0, 64}),
+		"of 1 Hz: damaged? Remove or replace it":          wave(formatPCM, 1, 1, 16, nil, []byte{0, 64}),
+		"holds no sound: remove or replace it":            wave(formatPCM, 1, 8000, 16, nil, nil),
+		"its data chunk is missing: remove or replace it": whole[:36],
+		"ends early: truncated? Remove or replace it":     whole[:30],
+		"header: damaged? Remove or replace it":           append(append([]byte{}, whole[:12]...), whole[36:]...),
+		"at most 268":                                     append(whole[:40:40], 255, 255, 255, 127),
 	} {
 		size := int64(len(file))
 		if want == "at most 268" {

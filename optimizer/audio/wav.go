@@ -63,14 +63,14 @@ var encodings = map[[2]int]encoding{
 func ReadHeader(r io.ReaderAt, size int64) (*Header, error) {
 	var head [12]byte
 	if n, _ := r.ReadAt(head[:], 0); n < len(head) || string(head[:4]) != "RIFF" || string(head[8:]) != "WAVE" {
-		return nil, errors.New("is no WAV file")
+		return nil, errors.New("is no WAV file: remove it, or convert it, such as with `ffmpeg -i IN -c:a pcm_s16le OUT.wav`")
 	}
 	h := &Header{}
 	at := int64(12)
 	for range maxChunks {
 		var chunk [8]byte
 		if n, _ := r.ReadAt(chunk[:], at); n < len(chunk) {
-			return nil, errors.New("has no sound: its data chunk is missing")
+			return nil, errors.New("has no sound, its data chunk is missing: remove or replace it")
 		}
 		length := int64(binary.LittleEndian.Uint32(chunk[4:]))
 		at += int64(len(chunk))
@@ -84,7 +84,7 @@ func ReadHeader(r io.ReaderAt, size int64) (*Header, error) {
 		}
 		at += length + length%2
 	}
-	return nil, fmt.Errorf("has no sound in its first %d chunks: damaged?", maxChunks)
+	return nil, fmt.Errorf("has no sound in its first %d chunks: damaged? Remove or replace it", maxChunks)
 }
 
 // readFormat reads a fmt chunk.
@@ -92,7 +92,7 @@ func (h *Header) readFormat(r io.ReaderAt, at, length int64) error {
 	var f [40]byte
 	n, _ := r.ReadAt(f[:min(length, int64(len(f)))], at)
 	if n < 16 {
-		return errors.New("has a header that ends early: truncated?")
+		return errors.New("has a header that ends early: truncated? Remove or replace it")
 	}
 	format := int(binary.LittleEndian.Uint16(f[:]))
 	if format == formatExtensible && n >= 26 {
@@ -105,7 +105,7 @@ func (h *Header) readFormat(r io.ReaderAt, at, length int64) error {
 		return fmt.Errorf("holds samples of format %d with %d bits; convert it to 16-bit PCM, such as with `ffmpeg -i IN -c:a pcm_s16le OUT.wav`", format, bits)
 	}
 	if h.Channels < 1 || h.Channels > 64 || h.Rate < 1000 || h.Rate > 1<<20 {
-		return fmt.Errorf("has %d channels of %d Hz: damaged?", h.Channels, h.Rate)
+		return fmt.Errorf("has %d channels of %d Hz: damaged? Remove or replace it", h.Channels, h.Rate)
 	}
 	return nil
 }
@@ -113,21 +113,21 @@ func (h *Header) readFormat(r io.ReaderAt, at, length int64) error {
 // measure settles how many frames there are. Programs that write to a pipe leave the length open, all ones.
 func (h *Header) measure(at, length, size int64) error {
 	if h.Channels == 0 {
-		return errors.New("has sound before its header: damaged?")
+		return errors.New("has sound before its header: damaged? Remove or replace it")
 	}
 	left := size - at
 	if length >= 1<<31-1 {
 		length = left
 	}
 	if left < length {
-		return fmt.Errorf("ends before its sound does, %d of %d bytes: truncated?", max(0, left), length)
+		return fmt.Errorf("ends before its sound does, %d of %d bytes: truncated? Remove or replace it", max(0, left), length)
 	}
 	if length > maxClip {
 		return fmt.Errorf("has %d bytes of sound; at most %d are supported: cut it into clips", length, int64(maxClip))
 	}
 	h.data, h.Frames = at, int(length)/(h.Channels*h.encoding.size)
 	if h.Frames == 0 {
-		return errors.New("holds no sound")
+		return errors.New("holds no sound: remove or replace it")
 	}
 	return nil
 }

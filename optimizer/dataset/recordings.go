@@ -279,15 +279,25 @@ func survey(all []clips, rate int) (*heard, error) {
 	return h, nil
 }
 
-// fitted says how many recordings lose their ends, or are padded, where an input is made of n samples, and what else could be meant.
-func (h *heard) fitted(n int, in *Input) string {
-	longer, shorter := 0, 0
+// usualRates are those that recordings are made at, or resampled to, in Hz.
+var usualRates = []int{4000, 8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000}
+
+// fitted says how many recordings lose their ends, or are padded, where an input is made of n samples, and what else could be meant; "" where
+// none is. Behind the last frame of features less than a step is left, which no frame would take.
+func (h *heard) fitted(n int, e *audio.Extractor, in *Input) string {
+	longer, shorter, least := 0, 0, 1
+	if e != nil {
+		least = e.FrameStep
+	}
 	for _, length := range h.lengths {
-		if length > n {
+		if length-n >= least {
 			longer++
 		} else if length < n {
 			shorter++
 		}
+	}
+	if longer == 0 && shorter == 0 {
+		return ""
 	}
 	text := fmt.Sprintf("input %s is made of %s", in.name(), h.samples(n))
 	if longer > 0 {
@@ -297,7 +307,7 @@ func (h *heard) fitted(n int, in *Input) string {
 		text += fmt.Sprintf("; %d of %d are shorter and padded with up to %s of silence", shorter, len(h.lengths), h.samples(n-h.shortest))
 	}
 	text += " (preprocessing.audio.samples)"
-	if rate := h.rate * n / h.longest; h.shortest == h.longest && h.rate*n%h.longest == 0 && rate >= 1000 {
+	if rate := h.rate * n / h.longest; h.shortest == h.longest && h.rate*n%h.longest == 0 && slices.Contains(usualRates, rate) {
 		text += fmt.Sprintf("; sampleRate: %d makes all %d samples of a recording %d: is that the rate the network was trained at?", rate, h.longest, n)
 	}
 	return text
@@ -340,11 +350,13 @@ func (h *heard) length(steps *AudioSteps, e *audio.Extractor, in *Input) (int, [
 	if n > maxSamples {
 		return 0, nil, fmt.Errorf("preprocessing.audio.samples %d is more than the %d that are supported", n, maxSamples)
 	}
-	var note []string
-	if steps.Samples == 0 && (h.shortest != n || h.longest != n) {
-		note = append(note, h.fitted(n, in))
+	var notes []string
+	if steps.Samples == 0 {
+		if note := h.fitted(n, e, in); note != "" {
+			notes = append(notes, note)
+		}
 	}
-	return n, note, nil
+	return n, notes, nil
 }
 
 // extractor is what computes the features of clips of a rate, nil where the samples are wanted.

@@ -251,6 +251,9 @@ func count(is bool) int {
 
 // layers compares activations and outputs on the first n samples.
 func (c *Comparison) layers(ctx context.Context, left, right *loaded, pairs [][2]int, source dataset.Source, n int) error {
+	if a, b := len(left.graph.Inputs), len(right.graph.Inputs); a != b {
+		return fmt.Errorf("the models have %d and %d inputs, and the same samples fit one of them only: compare them without a dataset, or, if some are state, name those (--state)", a, b)
+	}
 	inputs, outputs, err := sampleSizes(left.graph, source)
 	if err != nil {
 		return fmt.Errorf("first model: %w", err)

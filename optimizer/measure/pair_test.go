@@ -93,6 +93,11 @@ func TestModelsAreComparedWithoutSamples(t *testing.T) {
 	if c, err = Compare(context.Background(), a, wide.File(), nil, 0, Options{}); err != nil || !cmp.Equal(c.OnlyA, []string{"fc/kernel", "fc/bias", "fc", "y"}) || !cmp.Equal(c.OnlyB, []string{"fc/kernel", "fc"}) {
 		t.Errorf("tensors of other sizes: only in A %q, in B %q, %v", c.OnlyA, c.OnlyB, err)
 	}
+	two := tflitetest.New()
+	two.Output(two.Dense("fc", two.Concat("both", 1, two.Input("x", 1, 2), two.Input("z", 1, 2)), make([]float32, 8), nil, 2, tflitetest.None))
+	if _, err := Compare(context.Background(), a, two.File(), bare{}, 0, Options{}); err == nil || !strings.Contains(err.Error(), "have 1 and 2 inputs, and the same samples fit one of them only: compare them without a dataset") {
+		t.Errorf("models of other inputs: %v", err)
+	}
 	for which, pair := range map[string][2][]byte{"first model": {[]byte("x"), b}, "second model": {a, []byte("x")}} {
 		if _, err := Compare(context.Background(), pair[0], pair[1], nil, 0, Options{}); err == nil || !strings.HasPrefix(err.Error(), which) {
 			t.Errorf("a %s that is none: %v", which, err)
