@@ -6,6 +6,7 @@ import (
 
 	"espalier.dev/espalier/optimizer/ir"
 	"espalier.dev/espalier/optimizer/tflite/schema"
+	"espalier.dev/espalier/optimizer/union"
 )
 
 // couple has units go through an operator.
@@ -215,7 +216,7 @@ func (s *Structure) kernel(n *ir.Node, x, w int) *ir.Tensor {
 }
 
 func (s *Structure) fixed(count int, why string) []int {
-	list := s.units.fresh(count)
+	list := s.units.Grow(count)
 	s.units.fix(list, why)
 	return list
 }
@@ -225,7 +226,7 @@ func (s *Structure) own(n *ir.Node, kernel *ir.Tensor, axis int) []int {
 	if list, ok := s.along[place{kernel.Index, axis}]; ok {
 		return list
 	}
-	return s.units.fresh(kernel.Shape[axis])
+	return s.units.Grow(kernel.Shape[axis])
 }
 
 // makes gives weights, bias and output of a layer its channels.
@@ -470,7 +471,7 @@ func (s *Structure) slice(n *ir.Node, a ir.StridedSlice) {
 // pad couples an axis that constants are added to: they are channels of their own.
 func (s *Structure) pad(n *ir.Node, a ir.Pad) {
 	s.pass(n, 0, func(axis int, list []int) (int, []int) {
-		return axis, slices.Concat(s.units.fresh(a.Before[axis]), list, s.units.fresh(a.After[axis]))
+		return axis, slices.Concat(s.units.Grow(a.Before[axis]), list, s.units.Grow(a.After[axis]))
 	})
 }
 
@@ -503,20 +504,19 @@ func (s *Structure) reshaped(shape []int, axis int, list, to []int) (int, []int)
 			continue
 		}
 		// what would be left apart
-		left := units{fixed: map[int]string{}}
+		var left union.Sets
 		of := map[int]int{}
 		for _, unit := range list {
-			if root := s.units.find(unit); of[root] == 0 {
-				of[root] = left.fresh(1)[0] + 1
+			if root := s.units.Root(unit); of[root] == 0 {
+				of[root] = left.Grow(1)[0] + 1
 			}
 		}
 		index := s.indices(inner, size, list, to, b)
 		apart := len(of)
 		for i, first := range index.first {
 			for _, unit := range index.others[i] {
-				x, y := of[s.units.find(first)]-1, of[s.units.find(unit)]-1
-				if left.find(x) != left.find(y) {
-					left.join(x, y)
+				x, y := of[s.units.Root(first)]-1, of[s.units.Root(unit)]-1
+				if root, joined := left.Join(x, y); root != joined {
 					apart--
 				}
 			}
@@ -551,7 +551,7 @@ func (s *Structure) indices(inner, size int, list, shape []int, b int) indexed {
 	}
 	at := indexed{slices.Repeat([]int{-1}, shape[b]), make([][]int, shape[b])}
 	for e := 0; e < size; e += gcd(inner, inside) { // in between neither changes
-		i, unit := e/inside%shape[b], s.units.find(list[e/inner%len(list)])
+		i, unit := e/inside%shape[b], s.units.Root(list[e/inner%len(list)])
 		switch {
 		case at.first[i] < 0:
 			at.first[i] = unit

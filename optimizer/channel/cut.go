@@ -27,7 +27,7 @@ func (s *Structure) Of(removed map[int]bool) Cuts {
 		list := s.along[at]
 		c := Cut{Axis: at.axis, Of: len(list)}
 		for i, unit := range list {
-			if !removed[s.units.find(unit)] {
+			if !removed[s.units.Root(unit)] {
 				c.Kept = append(c.Kept, i)
 			}
 		}

@@ -162,7 +162,7 @@ func (s *Structure) Choose(targets []Target, importance map[int]float64) map[int
 	for at, list := range s.along {
 		left[at] = len(list)
 		for _, unit := range list {
-			root := s.units.find(unit)
+			root := s.units.Root(unit)
 			if of[root] == nil {
 				of[root] = map[place]int{}
 			}

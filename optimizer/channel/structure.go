@@ -82,7 +82,7 @@ func (s *Structure) group(kernels []weight.Kernel) {
 		list := s.along[place{kernel.Tensor, kernel.Axis}]
 		stays := len(list) > 0
 		for _, unit := range list {
-			root := s.units.find(unit)
+			root := s.units.Root(unit)
 			if _, ok := s.units.fixed[root]; ok {
 				continue
 			}
@@ -95,7 +95,7 @@ func (s *Structure) group(kernels []weight.Kernel) {
 			makers[root] = append(makers[root], k)
 		}
 		if stays {
-			s.Stays = append(s.Stays, Stay{kernel.Name, s.units.fixed[s.units.find(list[0])]})
+			s.Stays = append(s.Stays, Stay{kernel.Name, s.units.fixed[s.units.Root(list[0])]})
 		}
 	}
 	at := map[string]int{}
@@ -127,7 +127,7 @@ func (s *Structure) group(kernels []weight.Kernel) {
 		for _, t := range g.Weights {
 			channels := 0
 			for _, unit := range s.along[place{t, axis[t]}] {
-				if slices.Contains(g.Units, s.units.find(unit)) {
+				if slices.Contains(g.Units, s.units.Root(unit)) {
 					channels++
 				}
 			}
@@ -148,7 +148,7 @@ func (s *Structure) Units(tensor int) map[int][]int {
 			}
 			found := make([]int, len(list))
 			for i, unit := range list {
-				found[i] = s.units.find(unit)
+				found[i] = s.units.Root(unit)
 			}
 			out[axis] = found
 		}

@@ -5,6 +5,7 @@ import (
 
 	"espalier.dev/espalier/optimizer/ir"
 	"espalier.dev/espalier/optimizer/tflite/schema"
+	"espalier.dev/espalier/optimizer/union"
 )
 
 // fixed is the unit of channels that stay as they are.
@@ -13,7 +14,7 @@ const fixed = 0
 // Structure says which channels of a network can be scaled.
 type Structure struct {
 	graph       *ir.Graph
-	parent      []int         // of units; the lower is the root
+	units       union.Sets    // scaled alike
 	activations map[int][]int // by tensor the unit of every index of its last axis; others are fixed
 	constants   map[int]*constant
 	clipped     []int       // tensors that a RELU6 gives
@@ -49,7 +50,7 @@ func (c *constant) units(e int) (up, down int) {
 
 // Find finds the channels of a graph that can be scaled. Constants that keep names, by tensor, stay as they are.
 func Find(g *ir.Graph, keep map[int]bool) *Structure {
-	s := &Structure{graph: g, parent: []int{fixed}, activations: map[int][]int{}, constants: map[int]*constant{}, index: map[int]int{}}
+	s := &Structure{graph: g, units: union.New(1), activations: map[int][]int{}, constants: map[int]*constant{}, index: map[int]int{}}
 	for i := range g.Nodes {
 		if n := &g.Nodes[i]; !n.Folded {
 			s.node(n)
@@ -64,8 +65,8 @@ func Find(g *ir.Graph, keep map[int]bool) *Structure {
 			s.fix(c.down)
 		}
 	}
-	for u := range s.parent {
-		if s.find(u) == u && u != fixed {
+	for u := range s.units {
+		if s.units.Root(u) == u && u != fixed {
 			s.index[u] = len(s.roots)
 			s.roots = append(s.roots, u)
 		}
@@ -76,23 +77,20 @@ func Find(g *ir.Graph, keep map[int]bool) *Structure {
 
 // classify puts units that lie side by side in an activation in one class.
 func (s *Structure) classify() {
-	of := Structure{parent: make([]int, len(s.roots)+1)}
-	for i := range of.parent {
-		of.parent[i] = i
-	}
+	of := union.New(len(s.roots))
 	for _, list := range s.activations {
 		first := -1
 		for _, u := range list {
 			if u := s.unit(u); u >= 0 && first < 0 {
 				first = u
 			} else if u >= 0 {
-				of.join(first, u)
+				of.Join(first, u)
 			}
 		}
 	}
 	number := map[int]int{}
 	for u := range s.roots {
-		root := of.find(u)
+		root := of.Root(u)
 		if _, ok := number[root]; !ok {
 			number[root] = len(number)
 		}
@@ -106,32 +104,10 @@ func (s *Structure) Units() int { return len(s.roots) }
 
 // unit is the number of a unit among the free ones, −1: it is fixed.
 func (s *Structure) unit(u int) int {
-	if i, ok := s.index[s.find(u)]; ok {
+	if i, ok := s.index[s.units.Root(u)]; ok {
 		return i
 	}
 	return -1
-}
-
-func (s *Structure) fresh(n int) []int {
-	list := make([]int, n)
-	for i := range list {
-		list[i] = len(s.parent)
-		s.parent = append(s.parent, list[i])
-	}
-	return list
-}
-
-func (s *Structure) find(u int) int {
-	for s.parent[u] != u {
-		s.parent[u] = s.parent[s.parent[u]]
-		u = s.parent[u]
-	}
-	return u
-}
-
-func (s *Structure) join(a, b int) {
-	a, b = s.find(a), s.find(b)
-	s.parent[max(a, b)] = min(a, b)
 }
 
 func (s *Structure) joinAll(a, b []int) {
@@ -141,13 +117,13 @@ func (s *Structure) joinAll(a, b []int) {
 		return
 	}
 	for i := range a {
-		s.join(a[i], b[i])
+		s.units.Join(a[i], b[i])
 	}
 }
 
 func (s *Structure) fix(list []int) {
 	for _, u := range list {
-		s.join(u, fixed)
+		s.units.Join(u, fixed)
 	}
 }
 
@@ -270,7 +246,7 @@ func (s *Structure) layer(n *ir.Node, x, w, bias, outAxis, inAxis, groups int, a
 		}
 		return size
 	}
-	out := s.fresh(kernel.Shape[outAxis])
+	out := s.units.Grow(kernel.Shape[outAxis])
 	c := constant{up: out, upInner: inner(outAxis), down: s.reshaped(s.of(n.Inputs[x]), kernel.Shape[inAxis]*groups), downInner: inner(inAxis), groups: groups}
 	s.makes(n, kernel, bias, c, act)
 }
@@ -321,7 +297,7 @@ func (s *Structure) convolution(n *ir.Node, a ir.Conv) {
 	for _, u := range s.of(n.Inputs[0]) {
 		in = append(in, slices.Repeat([]int{u}, a.DepthMultiplier)...)
 	}
-	s.makes(n, kernel, 2, constant{up: s.fresh(kernel.Shape[3]), upInner: 1, down: in, downInner: 1, groups: 1, depthwise: true}, a.Act)
+	s.makes(n, kernel, 2, constant{up: s.units.Grow(kernel.Shape[3]), upInner: 1, down: in, downInner: 1, groups: 1, depthwise: true}, a.Act)
 }
 
 func (s *Structure) binary(n *ir.Node, a ir.Binary) {
@@ -388,7 +364,7 @@ func (s *Structure) product(n *ir.Node, act ir.Activation) {
 
 // free reports whether a unit of an activation is not fixed so far.
 func (s *Structure) free(t int) bool {
-	return slices.ContainsFunc(s.activations[t], func(u int) bool { return s.find(u) != fixed })
+	return slices.ContainsFunc(s.activations[t], func(u int) bool { return s.units.Root(u) != fixed })
 }
 
 func (s *Structure) concatenate(n *ir.Node, a ir.Concat) {
@@ -451,7 +427,7 @@ func (s *Structure) reshaped(list []int, width int) []int {
 	}
 	common := gcd(len(list), width)
 	for i, u := range list {
-		s.join(list[i%common], u)
+		s.units.Join(list[i%common], u)
 	}
 	out := make([]int, width)
 	for i := range out {

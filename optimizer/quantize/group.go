@@ -6,13 +6,14 @@ import (
 	"espalier.dev/espalier/optimizer/ir"
 	"espalier.dev/espalier/optimizer/op"
 	"espalier.dev/espalier/optimizer/tflite/schema"
+	"espalier.dev/espalier/optimizer/union"
 )
 
-// builder finds the groups of a plan: a union-find over tensor indices. Operators are visited in execution order, so that
+// builder finds the groups of a plan. Operators are visited in execution order, so that
 // whether an input's quantization is fixed is known before it is united with anything.
 type builder struct {
 	*Plan
-	parent []int           // by tensor, and then by form
+	groups union.Sets      // of tensors, and then of forms
 	fixed  map[int]*Params // by root
 	active []bool          // tensor has an int8 form
 	wide   []bool          // by tensor and form: it is int16
@@ -26,35 +27,20 @@ type form struct {
 }
 
 func newBuilder(p *Plan) *builder {
-	b := &builder{Plan: p, parent: make([]int, len(p.Graph.Tensors)), fixed: map[int]*Params{}, active: make([]bool, len(p.Graph.Tensors)), wide: make([]bool, len(p.Graph.Tensors)), forms: map[form]int{}}
-	for t := range b.parent {
-		b.parent[t] = t
-	}
+	b := &builder{Plan: p, groups: union.New(len(p.Graph.Tensors)), fixed: map[int]*Params{}, active: make([]bool, len(p.Graph.Tensors)), wide: make([]bool, len(p.Graph.Tensors)), forms: map[form]int{}}
 	return b
-}
-
-func (b *builder) root(t int) int {
-	for b.parent[t] != t {
-		b.parent[t] = b.parent[b.parent[t]]
-		t = b.parent[t]
-	}
-	return t
 }
 
 // join unites two groups of which at most one is fixed, or both alike. The lower tensor index becomes the root.
 func (b *builder) join(s, t int) {
-	s, t = b.root(s), b.root(t)
-	if s == t {
+	root, joined := b.groups.Join(s, t)
+	if root == joined {
 		return
 	}
-	if t < s {
-		s, t = t, s
+	if b.fixed[root] == nil {
+		b.fixed[root] = b.fixed[joined]
 	}
-	b.parent[t] = s
-	if b.fixed[s] == nil {
-		b.fixed[s] = b.fixed[t]
-	}
-	delete(b.fixed, t)
+	delete(b.fixed, joined)
 }
 
 // mark finds the activations that need an int8 form: what int8 nodes read and write, and with int8 I/O the model's inputs and
@@ -130,9 +116,9 @@ func (b *builder) as(t int, wide bool) int {
 	}
 	at, ok := b.forms[form{t, wide}]
 	if !ok {
-		at = len(b.parent)
+		at = b.groups.Grow(1)[0]
 		b.forms[form{t, wide}] = at
-		b.parent, b.wide = append(b.parent, at), append(b.wide, wide)
+		b.wide = append(b.wide, wide)
 	}
 	return at
 }
@@ -176,7 +162,7 @@ func (b *builder) unite() {
 		for slot, t := range n.Inputs {
 			switch {
 			case t < 0 || !b.isOperand(n, r, slot):
-			case r.Int8.Rule == op.Same && (b.Graph.Tensors[t].Const != nil || b.root(t) != b.root(n.Outputs[0])):
+			case r.Int8.Rule == op.Same && (b.Graph.Tensors[t].Const != nil || b.groups.Root(t) != b.groups.Root(n.Outputs[0])):
 				np.Operands[slot] = n.Outputs[0] // a constant takes the group's quantization; an activation needs a QUANTIZE
 			default:
 				np.Operands[slot] = b.as(t, np.Wide)
@@ -203,14 +189,14 @@ func (b *builder) uniteNode(n *ir.Node) {
 			inputs = append(inputs, t)
 		}
 	}
-	if b.fixed[b.root(out)] == nil && b.allFixedAlike(inputs) {
+	if b.fixed[b.groups.Root(out)] == nil && b.allFixedAlike(inputs) {
 		for _, t := range inputs {
 			b.join(out, t)
 		}
 		return
 	}
 	for _, t := range inputs {
-		if b.fixed[b.root(t)] == nil && b.fixed[b.root(out)] == nil {
+		if b.fixed[b.groups.Root(t)] == nil && b.fixed[b.groups.Root(out)] == nil {
 			b.join(out, t)
 		} else {
 			b.joinIfAlike(out, t)
@@ -221,7 +207,7 @@ func (b *builder) uniteNode(n *ir.Node) {
 // allFixedAlike reports whether every tensor has one and the same fixed quantization.
 func (b *builder) allFixedAlike(tensors []int) bool {
 	for _, t := range tensors {
-		f, first := b.fixed[b.root(t)], b.fixed[b.root(tensors[0])]
+		f, first := b.fixed[b.groups.Root(t)], b.fixed[b.groups.Root(tensors[0])]
 		if f == nil || *f != *first {
 			return false
 		}
@@ -231,7 +217,7 @@ func (b *builder) allFixedAlike(tensors []int) bool {
 
 // joinIfAlike joins two tensors that are fixed alike, or both free.
 func (b *builder) joinIfAlike(s, t int) {
-	f, g := b.fixed[b.root(s)], b.fixed[b.root(t)]
+	f, g := b.fixed[b.groups.Root(s)], b.fixed[b.groups.Root(t)]
 	if (f == nil) == (g == nil) && (f == nil || *f == *g) {
 		b.join(s, t)
 	}
@@ -241,7 +227,7 @@ func (b *builder) joinIfAlike(s, t int) {
 func (b *builder) number() {
 	index := map[int]int{}
 	group := func(t int) int {
-		r := b.root(t)
+		r := b.groups.Root(t)
 		g, ok := index[r]
 		if !ok {
 			g = len(b.Groups)
