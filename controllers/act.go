@@ -90,6 +90,9 @@ func (v *view) yieldsAt(c child) (at time.Time, stuck bool) {
 	if fact.State != v1alpha1.StageQueued || !c.is(fact.Job) || !c.inFlight() || c.deleting() || c.suspended() || c.elsewhere() {
 		return at, false
 	}
+	if pod := c.live(); c.follows() != "" && pod != nil && ran(pod) { // the fact is another's of the attempt
+		return at, false
+	}
 	since := c.waitsSince()
 	at = since.Add(v.pipeline.Spec.RunPolicy.StartDeadline())
 	switch {
@@ -278,6 +281,7 @@ func (r *Reconciler) prepare(ctx context.Context, v *view) ([]candidate, error) 
 		if err != nil {
 			v.facts.Stages[name] = walk.Fact{
 				State: v1alpha1.StageFailed, Attempt: c.stage.Attempt, InputHash: c.stage.InputHash, Reason: walk.ReasonInvalidSpec, Message: err.Error(),
+				Job: v.followed(c.stage, follows),
 			}
 			continue
 		}
@@ -327,8 +331,12 @@ func (r *Reconciler) start(ctx context.Context, v *view, c *candidate) (walk.Fac
 	r.created.forget(client.ObjectKeyFromObject(job))
 	r.places.release(c.pipeline, job.Name)
 	if malformed(err) {
-		held.State, held.Attempt, held.Reason = v1alpha1.StageFailed, c.stage.Attempt, walk.ReasonInvalidSpec
-		held.Message = "no Job can be made of spec.template: " + sentence(err.Error())
+		held.State, held.Attempt, held.Reason, held.Job = v1alpha1.StageFailed, c.stage.Attempt, walk.ReasonInvalidSpec, v.followed(c.stage, c.follows)
+		from := "spec.template"
+		if m := job.Labels[MeasurementLabel]; m != "" {
+			from += " and the job of spec.measurements " + m
+		}
+		held.Message = fmt.Sprintf("no Job can be made of %s: %s", from, sentence(err.Error()))
 		return held, nil
 	}
 	if apierrors.IsForbidden(err) || apierrors.IsInvalid(err) {
@@ -337,6 +345,14 @@ func (r *Reconciler) start(ctx context.Context, v *view, c *candidate) (walk.Fac
 		return held, nil
 	}
 	return held, fmt.Errorf("create Job %s: %w", job.Name, err)
+}
+
+// followed is the Job of the attempt that another one cannot follow, whose failure stands by that name; "" of an attempt without one.
+func (v *view) followed(s *walk.Stage, follows bool) string {
+	if !follows {
+		return ""
+	}
+	return jobName(v.pipeline, s.Name, s.InputHash, s.Attempt)
 }
 
 // malformed reports whether the API server refused an object for what a field of it says, which no patience mends. A policy or a webhook that
@@ -453,7 +469,7 @@ const keptAttempts = 3
 func (r *Reconciler) expire(ctx context.Context, v *view) error {
 	ttl := v1alpha1.Or(v.pipeline.Spec.RunPolicy.TTLSecondsAfterFinished, v1alpha1.DefaultTTL)
 	var problems []error
-	for _, c := range v.seen.children {
+	for _, c := range v.seen.all() {
 		over := c.succeeded() != nil || !c.inFlight()
 		key := client.ObjectKeyFromObject(c.job)
 		if !over || c.deleting() || c.job.Spec.TTLSecondsAfterFinished != nil || !v.recorded(c) || r.expiring.recent(key, v.now) {

@@ -149,7 +149,9 @@ func (a attempt) read(job *batchv1.Job) {
 	pod := &job.Spec.Template.Spec
 	job.Labels = with(job.Spec.Template.Labels, map[string]string{ReaderLabel: a.after.job})
 	job.Name = a.after.name(a.pipeline, a.stage.Name, a.stage.InputHash, a.stage.Attempt)
-	job.Spec.TTLSecondsAfterFinished = ptr.To(int32(readerTTL.Seconds()))
+	if a.after.measures == "" { // else other measurements may follow before what it says is recorded
+		job.Spec.TTLSecondsAfterFinished = ptr.To(int32(readerTTL.Seconds()))
+	}
 	container := &pod.Containers[0]
 	container.Args = append(container.Args, "read")
 	container.Resources = little(container.Resources)
@@ -165,8 +167,6 @@ func (a attempt) measure(job *batchv1.Job) {
 	pod, m := &job.Spec.Template.Spec, a.pipeline.Spec.Measurement(a.after.measures)
 	job.Labels = with(job.Labels, map[string]string{MeasuresLabel: a.after.job, MeasurementLabel: m.Name})
 	job.Name = a.after.name(a.pipeline, a.stage.Name, a.stage.InputHash, a.stage.Attempt)
-	ttl := v1alpha1.Or(a.pipeline.Spec.RunPolicy.TTLSecondsAfterFinished, v1alpha1.DefaultTTL)
-	job.Spec.TTLSecondsAfterFinished = ptr.To(max(ttl, int32(readerTTL.Seconds())))
 	pod.Containers[0].Resources = little(pod.Containers[0].Resources)
 	pod.NodeSelector, pod.Affinity, pod.Tolerations = m.Job.NodeSelector, anyNode(), m.Job.Tolerations
 	if len(pod.NodeSelector) == 0 {

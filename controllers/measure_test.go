@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	batchv1 "k8s.io/api/batch/v1"
@@ -102,7 +103,7 @@ func TestAMeasurementsOwnJobHasTheBoardAndNothingElse(t *testing.T) {
 	}
 	job := make(following{job: beside.Name, measures: "board_cycles"})
 	pod := job.Spec.Template.Spec
-	if job.Name == beside.Name || job.Labels[MeasuresLabel] != beside.Name || job.Labels[MeasurementLabel] != "board_cycles" || job.Labels[QueueLabel] != "tenants" || job.Spec.TTLSecondsAfterFinished == nil {
+	if job.Name == beside.Name || job.Labels[MeasuresLabel] != beside.Name || job.Labels[MeasurementLabel] != "board_cycles" || job.Labels[QueueLabel] != "tenants" || job.Spec.TTLSecondsAfterFinished != nil {
 		t.Errorf("%s: %v", job.Name, job.Labels)
 	}
 	if !maps.Equal(pod.NodeSelector, map[string]string{"example.com/board": "m55"}) || len(pod.Tolerations) != 1 || pod.Containers[0].Resources.Requests.Cpu().MilliValue() > 50 {
@@ -189,6 +190,58 @@ func TestWhatFollowsAStageUntilItsLeafIsMeasured(t *testing.T) {
 				t.Errorf("%+v", f)
 			}
 		})
+	}
+}
+
+func TestAMeasurementThatRunsIsNotStoppedForOneThatWaits(t *testing.T) {
+	now := time.Now()
+	job := func(name string, since time.Duration, phase corev1.PodPhase, state corev1.ContainerState) child {
+		at := metav1.NewTime(now.Add(-since))
+		return child{
+			job:  &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Name: name, CreationTimestamp: at, Labels: map[string]string{StageLabel: "prune", AttemptLabel: "1", MeasuresLabel: "s"}}},
+			pods: []*corev1.Pod{{ObjectMeta: metav1.ObjectMeta{CreationTimestamp: at}, Status: corev1.PodStatus{Phase: phase, ContainerStatuses: []corev1.ContainerStatus{{Name: containerName, State: state}}}}},
+		}
+	}
+	v := &view{pipeline: &v1alpha1.OptimizationPipeline{}, now: now, contended: true, grace: time.Minute, facts: walk.Facts{Stages: map[string]walk.Fact{
+		"prune": {State: v1alpha1.StageQueued, Job: "s", Reason: reasonUnschedulable},
+	}}}
+	if waits := job("board", 3*time.Hour, corev1.PodPending, corev1.ContainerState{}); !v.yields(waits) {
+		t.Error("what waits keeps its place")
+	}
+	if runs := job("watts", 3*time.Hour, corev1.PodRunning, corev1.ContainerState{Running: &corev1.ContainerStateRunning{}}); v.yields(runs) {
+		t.Error("what runs is stopped")
+	}
+}
+
+func TestAMeasurementThatMakesNoJobEndsTheWalk(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.metrics = map[string]string{walk.Baseline: "900", "prune": "800", "cluster": "400", "pcqat": "300"}
+	edited := make(chan struct{})
+	w.play = func(order *stage.Order, _ *corev1.Pod) act {
+		if order.Stage == "prune" && order.Measure == "" {
+			<-edited
+		}
+		return act{}
+	}
+	w.run(func(o *Options, _ *ctrl.Options, _ *Reconciler) { o.Policy.Images = []string{"registry.example/*"} })
+	w.pipeline("p", measured, onBoard)
+	w.until("p", "prune to be under way", func(*v1alpha1.OptimizationPipeline) bool { return len(w.jobs("p", "prune")) > 0 })
+	of := func(cpu string) func(*v1alpha1.OptimizationPipeline) {
+		return func(p *v1alpha1.OptimizationPipeline) {
+			p.Spec.Measurements[1].Job.Resources = corev1.ResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse(cpu)}, Limits: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("1")}}
+		}
+	}
+	w.edit("p", of("2"))
+	close(edited)
+	p := w.settled("p", walk.ReasonStageFailed)
+	if s := stageStatus(&p.Status, "prune"); s.State != v1alpha1.StageFailed || !strings.Contains(s.Message, "the job of spec.measurements board_cycles") {
+		t.Errorf("%s: %s", s.State, s.Message)
+	}
+	w.edit("p", of("1"))
+	p = w.settled("p", walk.ReasonAllStagesRun)
+	if s := stageStatus(&p.Status, "prune"); s.State != v1alpha1.StageCompleted || walk.Value(s.Leaf.Metrics, "board_cycles") != "800" {
+		t.Errorf("%+v", s)
 	}
 }
 

@@ -152,3 +152,28 @@ func TestASearchThatIsNotNeededIsPublishedAsOne(t *testing.T) {
 	}
 	read(t, filepath.Join(home, stage.ReportFile))
 }
+
+// TestWhatASearchMadeIsReadAndNotMadeAgain has a Job that reads, which has neither model nor dataset, look for a search that the store lacks.
+func TestWhatASearchMadeIsReadAndNotMadeAgain(t *testing.T) {
+	for _, name := range []string{"", "cycles"} {
+		c := newClaimOperator(t)
+		most := v1alpha1.Decimal("100")
+		c.pipeline.Spec.Search, c.pipeline.Spec.Stages = &v1alpha1.Search{}, []v1alpha1.Stage{{Name: walk.Search}}
+		c.pipeline.Spec.Constraints = []v1alpha1.Constraint{{Metric: v1alpha1.CompressedBytes, Max: &most}}
+		order := c.order(walk.Decide(&c.pipeline.Spec, c.facts, time.Now()), walk.Baseline)
+		o, code := c.do(order, "stage", "--workers=1")
+		if code != 0 {
+			t.Fatalf("exit code %d: %+v", code, o)
+		}
+		c.facts.Baseline = o.Baseline
+		c.facts.Stages[walk.Baseline] = walk.Fact{State: v1alpha1.StageCompleted, Attempt: 1, Leaf: o.Leaf}
+		if name != "" {
+			c.pipeline.Spec.Measurements = []v1alpha1.Measurement{{Name: name, Image: "registry.example.com/tool@sha256:" + strings.Repeat("0", 64), Command: []string{"/tool"}}}
+		}
+		order = c.order(walk.Decide(&c.pipeline.Spec, c.facts, time.Now()), walk.Search)
+		order.Spec.Model.URI = "pvc://away/model.tflite"
+		if o, _ = c.do(order, "stage", "read"); o.Reason != walk.ReasonResultsLost {
+			t.Errorf("measured by %q: %s: %s", name, o.Reason, o.Message)
+		}
+	}
+}

@@ -84,7 +84,7 @@ func (r *Runner) Run(ctx context.Context, name, parent string) (result *Result, 
 		return result, hash, true, nil
 	case err != nil && !errors.Is(err, artifact.ErrNotFound):
 		return nil, hash, false, err
-	case r.ReadOnly && hash == trained:
+	case r.ReadOnly && (hash == trained || s.searches()):
 		return nil, hash, false, fault.As(fault.Storage, fmt.Errorf("%w: %w", errNoResult, err))
 	case s.searches(): // what it tried before is in the store
 		result, reused, err = r.search(ctx, hash)

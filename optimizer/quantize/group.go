@@ -133,7 +133,8 @@ func (b *builder) holdsIDs(t int) bool {
 	})
 }
 
-// uniteAlike joins the tensors that are to share a quantization by the options.
+// uniteAlike joins the tensors that are to share a quantization by the options. One that an operator prescribes, as TANH does for a state that it
+// sets, is that of all.
 func (b *builder) uniteAlike() {
 	first := map[int]int{} // by class
 	for t, class := range b.Options.Alike {
@@ -142,8 +143,8 @@ func (b *builder) uniteAlike() {
 		}
 		if s, ok := first[class]; !ok {
 			first[class] = t
-		} else if b.wide[s] == b.wide[t] {
-			b.joinIfAlike(s, t)
+		} else if f, g := b.fixed[b.groups.Root(s)], b.fixed[b.groups.Root(t)]; b.wide[s] == b.wide[t] && (f == nil || g == nil || *f == *g) {
+			b.join(s, t)
 		}
 	}
 }
