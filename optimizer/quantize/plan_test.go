@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"espalier.dev/espalier/optimizer/ir"
+	"espalier.dev/espalier/optimizer/op"
 	"espalier.dev/espalier/optimizer/tflite/schema"
 )
 
@@ -287,5 +288,31 @@ func TestRulesThatDecideNothingAreNamed(t *testing.T) {
 				t.Errorf("notes %q, want %s", notes, tt.want)
 			}
 		})
+	}
+}
+
+// A state that TANH sets is read with the quantization that TANH prescribes: what is read at first, and what each step leaves.
+func TestTensorsAlikeTakeThePrescribedQuantizationOfOne(t *testing.T) {
+	s := newSketch()
+	first := s.input("state")
+	var steps []int
+	state := first
+	for _, step := range []string{"1", "2"} {
+		state = s.op(schema.BuiltinOperatorTANH, "tanh"+step, s.conv("conv"+step, state))
+		steps = append(steps, state)
+	}
+	alike := make([]int, len(s.Tensors))
+	for i := range alike {
+		alike[i] = None
+	}
+	for _, i := range append(steps, first) {
+		alike[i] = first
+	}
+	p := s.plan(t, Options{Alike: alike}, state)
+	want := prescribed(op.Lookup(schema.BuiltinOperatorTANH).Int8.Output)
+	for _, i := range append(steps, first) {
+		if g := p.Tensor[i]; g != p.Tensor[first] || p.Groups[g].Fixed == nil || *p.Groups[g].Fixed != want {
+			t.Errorf("%s: group %d, %+v", s.Tensors[i].Name, g, p.Groups[g])
+		}
 	}
 }
