@@ -168,9 +168,15 @@ func (a attempt) measure(job *batchv1.Job) {
 	job.Labels = with(job.Labels, map[string]string{MeasuresLabel: a.after.job, MeasurementLabel: m.Name})
 	job.Name = a.after.name(a.pipeline, a.stage.Name, a.stage.InputHash, a.stage.Attempt)
 	pod.Containers[0].Resources = little(pod.Containers[0].Resources)
-	pod.NodeSelector, pod.Affinity, pod.Tolerations = m.Job.NodeSelector, anyNode(), m.Job.Tolerations
-	if len(pod.NodeSelector) == 0 {
-		pod.NodeSelector = map[string]string{corev1.LabelOSStable: "linux"}
+	pod.Tolerations = m.Job.Tolerations
+	if !a.foreign {
+		pod.NodeSelector, pod.Affinity = map[string]string{corev1.LabelOSStable: "linux"}, anyNode()
+	}
+	if len(m.Job.NodeSelector) == 0 {
+		return
+	}
+	if pod.NodeSelector = m.Job.NodeSelector; a.foreign { // what its image runs on is not known, and no stage's nodes are asked for
+		pod.Affinity = nil
 	}
 }
 

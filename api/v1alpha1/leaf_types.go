@@ -28,9 +28,10 @@ type LeafOptions struct {
 	// biases to what makes up for it. Default false.
 	// +optional
 	Reconstruct *bool `json:"reconstruct,omitempty"`
-	// equalize scales channels against each other before quantization, which changes the float network in nothing, such that the quantized
-	// outputs have the least error on up to 512 training samples without their labels. It helps where channels of one activation differ
-	// much in size, as behind depthwise convolutions. RELU6 stays. Default false.
+	// equalize scales channels against each other before quantization, which changes nothing of what the float network answers, such that the
+	// quantized outputs have the least error on up to 512 training samples without their labels. It helps where channels of one activation
+	// differ much in size, as behind depthwise convolutions. RELU6 stays, and what it lets through is what it lets through of these samples.
+	// Default false.
 	// +optional
 	Equalize *bool `json:"equalize,omitempty"`
 	// activations of leaves: Int8, or Int16 with weights of 8 bits (16x8), which is nearer to float and takes twice the memory of

@@ -101,13 +101,18 @@ func (c catalogue) ambiguous(spec *Spec, open []int, taken func(*stem) bool) err
 		inputs = append(inputs, list[k].String())
 		example = append(example, list[k].name()+": ARRAY")
 	}
+	first, listed := list[open[0]].name(), plural(len(open), "input", "inputs")+" "+strings.Join(inputs, ", ")
+	handed := fmt.Sprintf("where an output is handed on as such an input from step to step, say so: model.states: [{input: %s, output: OUTPUT}], --state %s=OUTPUT", first, first)
 	free := c.list(taken)
 	if free == "" {
-		return fmt.Errorf("no array is left for %s %s of the network: add x_train_%s; or, where an output is handed on as that input from step to step, say so: model.states: [{input: %s, output: OUTPUT}], --state %s=OUTPUT",
-			plural(len(open), "input", "inputs"), strings.Join(inputs, ", "), list[open[0]].name(), list[open[0]].name(), list[open[0]].name())
+		return fmt.Errorf("no array is left for %s of the network: add x_train_%s; or, %s", listed, first, handed)
 	}
-	return fmt.Errorf("neither name nor shape tells which array is for %s %s of the network; there are %s: name the arrays x_train_%s, or say dataset.samples: {%s}",
-		plural(len(open), "input", "inputs"), strings.Join(inputs, ", "), free, list[open[0]].name(), strings.Join(example, ", "))
+	left := slices.DeleteFunc(c.sorted(), taken)
+	if len(left) < len(open) {
+		return fmt.Errorf("there are fewer arrays, %s, than there are inputs without one, %s: add those that are missing; or, %s", free, listed, handed)
+	}
+	return fmt.Errorf("neither name nor shape tells which array is for %s of the network; there are %s: name the arrays x_train_%s, or say dataset.samples: {%s}",
+		listed, free, first, strings.Join(example, ", "))
 }
 
 func plural(n int, one, many string) string {
