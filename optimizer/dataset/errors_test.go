@@ -49,6 +49,7 @@ func TestOpenErrors(t *testing.T) {
 		"an unknown format":            {files: npzWith(), path: "d.npz", spec: Spec{Format: "HDF5"}, want: []string{`"HDF5"`, "NPZ"}},
 		"arrays under other names":     {files: npzWith(), path: "d.npz", spec: Spec{Samples: Samples{"": "images"}}, want: []string{"images_train", "x_test, x_train", "dataset.samples"}},
 		"several inputs":               {files: map[string][]byte{"d.npz": npzBytes(zip.Store, member{"x_train_0", nil}, member{"x_train_1", nil})}, path: "d.npz", want: []string{"x_train_0"}},
+		"a state that is not named":    {files: npzWith(), path: "d.npz", spec: Spec{Network: &Network{Inputs: []Input{{Names: []string{"h"}, Shape: []int{8}}, {Names: []string{"frame"}, Shape: []int{6}}}}}, want: []string{"fewer arrays", "h [8]", "--state h=OUTPUT"}},
 		"a label past the classes":     {files: npzWith(), path: "d.npz", spec: Spec{Classes: 1}, want: []string{"y_train: sample 1", "label 1", "0 … 0"}},
 		"a negative label":             {files: npzWith(member{"y_train", npyBytes("<i4", []int{4}, []int32{0, 1, -1, 0})}), path: "d.npz", want: []string{"y_train", "sample 2: label -1", "Values"}},
 		"labels of another number":     {files: npzWith(member{"y_train", npyBytes("<i4", []int{3}, make([]int32, 3))}), path: "d.npz", want: []string{"y_train has 3 entries for 4 samples"}},
