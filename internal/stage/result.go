@@ -271,10 +271,11 @@ func (r *Runner) measure(ctx context.Context, s settings, result *Result, leaf [
 	}
 	result.Metrics = r.values(measured.Metrics)
 	result.Evidence = measured.Answers.Evidence(r.Prepared.validation)
-	for _, doubt := range doubts(r.Spec.Constraints, measured.Metrics, result.Evidence) {
-		result.Notes = append(result.Notes, doubt)
-		r.warn(s.name, errors.New(doubt))
+	warnings, err := r.deadened(s, measured.Answers.Alike(r.Prepared.validation), leaf)
+	if err != nil {
+		return err
 	}
+	r.note(s, result, append(warnings, doubts(r.Spec.Constraints, measured.Metrics, result.Evidence)...))
 	if r.Prepared.test != nil {
 		options.Original, options.LatencyBudget = r.Prepared.test, -1
 		measured, err := measure.Leaf(ctx, leaf, r.Prepared.Data.Test, options)
@@ -286,14 +287,10 @@ func (r *Runner) measure(ctx context.Context, s settings, result *Result, leaf [
 	if s.stage != nil {
 		return nil
 	}
-	warnings, err := r.Prepared.Tellable(r.Spec.Constraints)
-	if err != nil {
+	if warnings, err = r.Prepared.Tellable(r.Spec.Constraints); err != nil {
 		return err
 	}
-	for _, w := range warnings {
-		result.Notes = append(result.Notes, w)
-		r.warn(s.name, errors.New(w))
-	}
+	r.note(s, result, warnings)
 	float := r.Prepared.validation.Metrics(nil)
 	size, err := measure.File(r.Prepared.file, nil, dataset.Shapes(r.Prepared.Data.Train)...)
 	if err != nil {
@@ -304,6 +301,14 @@ func (r *Runner) measure(ctx context.Context, s settings, result *Result, leaf [
 	}
 	result.Float = r.values(float)
 	return nil
+}
+
+// note has warnings of a result in the report, and said.
+func (r *Runner) note(s settings, result *Result, warnings []string) {
+	for _, w := range warnings {
+		result.Notes = append(result.Notes, w)
+		r.warn(s.name, errors.New(w))
+	}
 }
 
 // values converts metrics to their form in status: those that constraints are on and, as far as there is room, those of the main output
