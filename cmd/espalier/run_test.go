@@ -671,3 +671,17 @@ func TestAStagePastItsDeadlineSaysSoOnce(t *testing.T) {
 		}
 	}
 }
+
+func TestALeafThatAnswersAllSamplesAlikeIsWarnedOf(t *testing.T) {
+	path := project(t)
+	begin, _, _ := strings.Cut(manifest, "  stages:")
+	write(t, path, []byte(begin+"  stages: [{name: few, prune: {sparsity: 0.999}, training: {epochs: 0}}, {name: some, from: model, prune: {sparsity: 0.2}, training: {epochs: 0}}]\n"))
+	out := filepath.Join(t.TempDir(), "out")
+	stdout, stderr, code := espalier(context.Background(), "run", path, "-o", out)
+	if warned := "note     few: answers all samples alike: "; code != 0 || !strings.Contains(stdout+stderr, warned) || strings.Contains(stdout+stderr, "note     some: answers") {
+		t.Errorf("exit code %d\n%s%s", code, stdout, stderr)
+	}
+	if page := string(read(t, filepath.Join(out, "report.html"))); !strings.Contains(page, "answers all samples alike: ") || !strings.Contains(page, "try less prune.sparsity") {
+		t.Error("the report does not say it")
+	}
+}
