@@ -10,6 +10,7 @@ import (
 	"espalier.dev/espalier/internal/fault"
 	"espalier.dev/espalier/optimizer/ir"
 	"espalier.dev/espalier/optimizer/rewrite"
+	"espalier.dev/espalier/optimizer/stream"
 	"espalier.dev/espalier/optimizer/target"
 	"espalier.dev/espalier/optimizer/tflite"
 	"espalier.dev/espalier/optimizer/tflite/schema"
@@ -23,8 +24,8 @@ func newCheckCommand(streams *ioStreams) *cobra.Command {
 		Use:   "check MODEL --target TARGET",
 		Short: "Say which operators of a .tflite do not run on a device, and what to change",
 		Long: "Say where each operator of a model runs on a device: which do not run at all, which not on the accelerator, why, and what to\n" +
-			"change. Of a float model it says too which operators leaves for the device have written by others. The exit code is 0 where\n" +
-			"everything runs, and 5 where an operator runs nowhere.",
+			"change. Of a float model it says too which operators leaves for the device have written by others: these run. The exit code is 0\n" +
+			"where everything runs, and 5 where an operator runs nowhere.",
 		Example: "  espalier check leaf.tflite --target cortex-m4\n  espalier check -o json leaf.tflite --target ethos-u55 | jq '.operators[] | select(.place != \"accelerator\")'",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
@@ -46,6 +47,9 @@ func newCheckCommand(streams *ioStreams) *cobra.Command {
 			note := asLeaf(m)
 			report := target.Check(m, t)
 			rewrites := rewritten(m, t)
+			for _, c := range rewrites {
+				report.Rewrite(c.Name, c.Layer, c.Reason)
+			}
 			if format == outputJSON {
 				err = printJSON(streams.Out, struct {
 					*target.Report
@@ -88,8 +92,8 @@ func asLeaf(m *tflite.Model) (note string) {
 	return fmt.Sprintf("the file leaves the batch open: this is of its leaves, which are written for a batch of 1 with %d operators in place of %d", len(m.Subgraph().Operators), operators)
 }
 
-// rewritten are the operators that leaves of a float model have written by others; none of a model that cannot be read as such, or is
-// quantized.
+// rewritten are the operators that leaves of a float model have written by others; none of a model that cannot be read as such, is
+// quantized, or keeps state.
 func rewritten(m *tflite.Model, t *target.Target) []rewrite.Change {
 	quantized := slices.ContainsFunc(m.Subgraph().Tensors, func(t *schema.TensorT) bool {
 		return t.Quantization != nil && len(t.Quantization.Scale) > 0
@@ -99,6 +103,9 @@ func rewritten(m *tflite.Model, t *target.Target) []rewrite.Change {
 	}
 	float := m.Clone()
 	if _, err := tflite.Normalise(float); err != nil {
+		return nil
+	}
+	if step, err := stream.Open(float); err != nil || step != nil {
 		return nil
 	}
 	if _, err := ir.Specialize(float, nil); err != nil {
@@ -140,8 +147,11 @@ func showCheck(streams *ioStreams, r *target.Report, t *target.Target, all bool)
 		fmt.Fprintln(streams.Out)
 	}
 	where := ""
+	if n := count[target.Rewritten]; n > 0 {
+		where = fmt.Sprintf(", %d of them written by others", n)
+	}
 	if t.Accelerator != nil {
-		where = fmt.Sprintf(", %d of them on %s", count[target.OnAccelerator], t.Accelerator.Title)
+		where += fmt.Sprintf(", %d of them on %s", count[target.OnAccelerator], t.Accelerator.Title)
 	}
 	fmt.Fprintf(streams.Out, "%d of %d operators run on %s%s\n", len(r.Operators)-count[target.Nowhere], len(r.Operators), t.Name, where)
 	return nil

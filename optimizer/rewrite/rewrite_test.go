@@ -68,6 +68,15 @@ func networks() map[string]written {
 		"a fourth power by POW":      {schema.BuiltinOperatorPOW, 1e-3, pow(4)},
 		"a root by POW":              {schema.BuiltinOperatorPOW, 1e-5, pow(0.5)},
 		"an inverse root by POW":     {schema.BuiltinOperatorPOW, 1e-5, pow(-0.5)},
+		"a power of 1.5":             {schema.BuiltinOperatorPOW, 1e-4, pow(1.5)},
+		"a fourth root by POW":       {schema.BuiltinOperatorPOW, 1e-5, pow(0.25)},
+		"a power of 0.75":            {schema.BuiltinOperatorPOW, 1e-5, pow(0.75)},
+		"a power of 5":               {schema.BuiltinOperatorPOW, 1e-2, pow(5)},
+		"a power of 6.75":            {schema.BuiltinOperatorPOW, 1e-1, pow(6.75)},
+		"a power of 1":               {schema.BuiltinOperatorPOW, 0, pow(1)},
+		"an inverse by POW":          {schema.BuiltinOperatorPOW, 1e-5, pow(-1)},
+		"a power of -0.25":           {schema.BuiltinOperatorPOW, 1e-5, pow(-0.25)},
+		"a power of -2.5":            {schema.BuiltinOperatorPOW, 1e-3, pow(-2.5)},
 		"TILE of dimensions of 1":    {schema.BuiltinOperatorTILE, 0, tile(1, 7, 1)},
 		"TILE of other dimensions":   {schema.BuiltinOperatorTILE, 0, tile(1, 1, 3)},
 		"TILE of both, often":        {schema.BuiltinOperatorTILE, 0, tile(1, 3, 23)},
@@ -212,7 +221,8 @@ func TestWhatTFLMLacksIsWrittenForIt(t *testing.T) {
 		t.Fatal(err)
 	}
 	lacks := []string{
-		"GELU", "GELU by TANH", "RELU_N1_TO_1", "RELU_0_TO_1", "SIGN", "a square by POW", "TILE of dimensions of 1", "TILE of both, often", "SELECT of elements", "SELECT of rows", "ONE_HOT",
+		"GELU", "GELU by TANH", "RELU_N1_TO_1", "RELU_0_TO_1", "SIGN", "a square by POW", "a cube by POW", "a root by POW", "a power of 1.5", "a fourth root by POW", "a power of 5", "a power of 1",
+		"an inverse by POW", "a power of -0.25", "a power of -2.5", "TILE of dimensions of 1", "TILE of both, often", "SELECT of elements", "SELECT of rows", "ONE_HOT",
 		"CONCATENATION of many", "REDUCE_ANY", "a slice of five dimensions", "a transposition of seven dimensions",
 	}
 	for name, w := range networks() {
@@ -233,6 +243,23 @@ func TestWhatTFLMLacksIsWrittenForIt(t *testing.T) {
 		}
 		if refused, err := Refused(out, tflm, Options(tflm)); err != nil || len(refused) > 0 {
 			t.Errorf("%s: still refused: %v, %v", name, refused, err)
+		}
+	}
+}
+
+func TestPowersThatAreNoneOfRootsAndProductsAreNotWritten(t *testing.T) {
+	for _, e := range [][]float32{{0}, {1.7}, {16.25}, {-17}, {float32(math.NaN())}, {float32(math.Inf(1))}, {2, 2, 3, 2, 2}} {
+		b := tflitetest.New()
+		x := b.Input("x", 1, 4, 6, 5)
+		b.Output(b.Op("y", schema.BuiltinOperatorPOW, schema.BuiltinOptionsPowOptions, &schema.PowOptionsT{}, b.Shape(x), x, b.Const("e", e, int32(len(e)))))
+		m := b.Model()
+		g, err := ir.Parse(m, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w := &writer{m: m, g: g, n: &g.Nodes[0], operator: m.Subgraph().Operators[0]}
+		if pow(w) || len(w.written) > 0 {
+			t.Errorf("the exponent %v is written by %d operators", e, len(w.written))
 		}
 	}
 }

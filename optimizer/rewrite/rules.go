@@ -1,6 +1,7 @@
 package rewrite
 
 import (
+	"math"
 	"slices"
 
 	"espalier.dev/espalier/optimizer/ir"
@@ -109,29 +110,64 @@ func bounded(lo, hi float64) rule {
 	}
 }
 
-// pow is a product, a root or its inverse, where one constant is the exponent of all.
+// largestPower bounds the exponents that are written as products, by their absolute value.
+const largestPower = 16
+
+// pow is a product of powers of x and of its roots, or 1 over it, where one constant is the exponent of all and a multiple of 1/4. Below zero a
+// root is no number, as POW is there.
 func pow(w *writer) bool {
 	exponents := w.floats(1)
 	if len(exponents) == 0 || slices.Min(exponents) != slices.Max(exponents) || !slices.Equal(w.shape(w.in(0)), w.shape(w.out())) {
 		return false
 	}
 	x, shape := w.in(0), w.shape(w.in(0))
-	switch exponents[0] {
-	case 0.5:
-		w.add(schema.BuiltinOperatorSQRT, nil, shape, x)
-	case -0.5:
-		w.add(schema.BuiltinOperatorRSQRT, nil, shape, x)
-	case 2:
-		w.mul(shape, x, x, none)
-	case 3:
-		w.mul(shape, w.mul(shape, x, x, none), x, none)
-	case 4:
-		squared := w.mul(shape, x, x, none)
-		w.mul(shape, squared, squared, none)
-	default:
+	quarters := 4 * float64(exponents[0])
+	switch size := math.Abs(quarters); {
+	case size != math.Trunc(size) || size == 0 || size > 4*largestPower: // also what is no number
 		return false
+	case quarters == 4:
+		w.reshape(x, shape)
+	case quarters == -2:
+		w.add(schema.BuiltinOperatorRSQRT, nil, shape, x)
+	case quarters < 0:
+		below := x
+		if size != 4 {
+			below = w.power(shape, x, int(size))
+		}
+		w.add(schema.BuiltinOperatorDIV, &schema.BuiltinOptionsT{Type: schema.BuiltinOptionsDivOptions, Value: &schema.DivOptionsT{}}, shape, w.number("1", 1), below)
+	default:
+		w.power(shape, x, int(size))
 	}
 	return true
+}
+
+// power writes x to the power of so many quarters: of its roots and its squares those that the binary digits name.
+func (w *writer) power(shape []int32, x int32, quarters int) int32 {
+	product, root := int32(-1), x
+	times := func(factor int32) {
+		if product >= 0 {
+			factor = w.mul(shape, factor, product, none)
+		}
+		product = factor
+	}
+	if quarters&3 != 0 {
+		root = w.add(schema.BuiltinOperatorSQRT, nil, shape, x)
+	}
+	for n, square := quarters>>2, x; n > 0; {
+		if n&1 == 1 {
+			times(square)
+		}
+		if n >>= 1; n > 0 {
+			square = w.mul(shape, square, square, none)
+		}
+	}
+	if quarters&2 != 0 {
+		times(root)
+	}
+	if quarters&1 != 0 {
+		times(w.add(schema.BuiltinOperatorSQRT, nil, shape, root))
+	}
+	return product
 }
 
 func square(w *writer) bool {

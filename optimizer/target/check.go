@@ -26,6 +26,7 @@ const (
 	OnProcessor   Place = "processor"
 	OnAccelerator Place = "accelerator"
 	Nowhere       Place = "nowhere"
+	Rewritten     Place = "rewritten" // of a float model, by operators of its leaves that run: Report.Rewrite
 )
 
 // Placement says where one operator runs. Reason and Remedy are set where it does not run at all, or not on the accelerator.
@@ -66,6 +67,16 @@ func (r *Report) Err() error {
 		lines = append(lines, p.String())
 	}
 	return fmt.Errorf("does not run on %s: %s", r.Target, strings.Join(lines, "; "))
+}
+
+// Rewrite notes that leaves have the operator of the main subgraph that makes a layer written by others, which run, and why.
+func (r *Report) Rewrite(name, layer, reason string) {
+	for i := range r.Operators {
+		if p := &r.Operators[i]; p.Subgraph == 0 && p.Name == name && p.Layer == layer {
+			p.Place, p.Reason, p.Remedy = Rewritten, reason, ""
+		}
+	}
+	r.Runs = len(r.Refused()) == 0
 }
 
 // Check says where each operator of a model runs on the target, in all subgraphs.
