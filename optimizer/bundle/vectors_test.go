@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -102,19 +103,19 @@ func TestFiguresOfTheCard(t *testing.T) {
 
 func TestAFolderHoldsTheFiles(t *testing.T) {
 	b := &Bundle{Files: []File{{"a/b.txt", []byte("b")}, {"c.txt", []byte("c")}}}
-	folder := t.TempDir() + "/bundle"
+	folder := filepath.Join(t.TempDir(), "bundle")
 	if err := b.WriteFolder(folder); err != nil {
 		t.Fatal(err)
 	}
 	for _, f := range b.Files {
-		if got, err := os.ReadFile(folder + "/" + f.Path); err != nil || !slices.Equal(got, f.Content) {
+		if got, err := os.ReadFile(filepath.Join(folder, f.Path)); err != nil || !slices.Equal(got, f.Content) {
 			t.Errorf("%s: %q, %v", f.Path, got, err)
 		}
 	}
 }
 
 func TestAFolderThatCannotBeMadeIsAnError(t *testing.T) {
-	if err := (&Bundle{}).WriteFolder(t.TempDir() + "/none/bundle"); err == nil {
+	if err := (&Bundle{}).WriteFolder(filepath.Join(t.TempDir(), "none", "bundle")); err == nil {
 		t.Error("a bundle is written into a folder that is not there")
 	}
 }
