@@ -109,7 +109,8 @@ func (c catalogue) ambiguous(spec *Spec, open []int, taken func(*stem) bool) err
 	}
 	left := slices.DeleteFunc(c.sorted(), taken)
 	if len(left) < len(open) {
-		return fmt.Errorf("there are fewer arrays, %s, than there are inputs without one, %s: add those that are missing; or, %s", free, listed, handed)
+		return fmt.Errorf("there are fewer arrays, %s, than there are inputs without one, %s: add those that are missing, as x_train_%s or by dataset.samples: {%s}; or, %s",
+			free, listed, first, strings.Join(example, ", "), handed)
 	}
 	return fmt.Errorf("neither name nor shape tells which array is for %s of the network; there are %s: name the arrays x_train_%s, or say dataset.samples: {%s}",
 		listed, free, first, strings.Join(example, ", "))
