@@ -74,60 +74,46 @@ func (d *Int16Dense) Run(s *Int8Scratch, x []int16, rows int) Int16Sums {
 	return sums
 }
 
-// Int16Conv is CONV_2D of int16 over images of a fixed size. It is immutable.
-type Int16Conv struct {
-	high, low *Int8Conv
+// Int16Window is CONV_2D or DEPTHWISE_CONV_2D of int16 over images of a fixed size. It is immutable.
+type Int16Window struct {
+	high, low window8
+	in, out   int     // elements of an image, before and after
 	Offset    []int64 // as in Int16Dense
 }
 
-// NewInt16Conv packs weights [n, KH, KW, c]; nil where NewInt16Dense is.
-func NewInt16Conv(weights []int8, w Window, n, c int) *Int16Conv {
+// window8 is a half of the products.
+type window8 interface {
+	runPacked(s *Int8Scratch, y results, x []int8, from, to int)
+}
+
+// NewInt16Conv packs weights [n, KH, KW, c] of a convolution; nil where NewInt16Dense is.
+func NewInt16Conv(weights []int8, w Window, n, c int) *Int16Window {
 	d := NewInt16Dense(weights, n, w.KH*w.KW*c)
 	if d == nil || w.OutH == 0 || w.OutW == 0 {
 		return nil
 	}
-	return &Int16Conv{high: newConv(d.dense, w, c, 0), low: newConv(d.dense, w, c, lowZero), Offset: d.Offset}
+	return &Int16Window{high: newConv(d.dense, w, c, 0), low: newConv(d.dense, w, c, lowZero), in: w.InH * w.InW * c, out: w.OutH * w.OutW * n, Offset: d.Offset}
 }
 
-// RunRows computes the sums of rows from to to−1 of an image [OutH, OutW, n] from x [InH, InW, c], in their places among those of the whole image,
-// of which the others are undefined.
-func (l *Int16Conv) RunRows(s *Int8Scratch, x []int16, from, to int) Int16Sums {
-	w := l.high.w
-	sums := s.results(w.OutH * w.OutW * l.high.dense.n)
-	if from >= to {
-		return sums
-	}
-	high, low := s.split(x[:w.InH*w.InW*l.high.c])
-	l.high.runPacked(s, results{sums: sums.High}, high, from, to)
-	l.low.runPacked(s, results{sums: sums.Low}, low, from, to)
-	return sums
-}
-
-// Int16Depthwise is DEPTHWISE_CONV_2D of int16 over images of a fixed size. It is immutable.
-type Int16Depthwise struct {
-	high, low *Int8Depthwise
-	Offset    []int64 // as in Int16Dense
-}
-
-// NewInt16Depthwise packs weights [KH, KW, c·mult]; nil where NewInt16Dense is.
-func NewInt16Depthwise(weights []int8, w Window, c, mult int) *Int16Depthwise {
+// NewInt16Depthwise packs weights [KH, KW, c·mult] of a depthwise convolution; nil where NewInt16Dense is.
+func NewInt16Depthwise(weights []int8, w Window, c, mult int) *Int16Window {
 	high := newDepthwise(weights, w, c, mult, 0, 0)
 	if high.packed == nil || w.KH*w.KW > MaxInt16Depth {
 		return nil
 	}
 	low := *high
 	low.zero, low.image.zero = lowZero, lowZero
-	return &Int16Depthwise{high: high, low: &low, Offset: int16Offset(high.outputSums())}
+	return &Int16Window{high: high, low: &low, in: w.InH * w.InW * c, out: w.OutH * w.OutW * high.outs, Offset: int16Offset(high.outputSums())}
 }
 
-// RunRows is as Int16Conv's, of an image [OutH, OutW, c·mult].
-func (l *Int16Depthwise) RunRows(s *Int8Scratch, x []int16, from, to int) Int16Sums {
-	w := l.high.w
-	sums := s.results(w.OutH * w.OutW * l.high.outs)
+// RunRows computes the sums of rows from to to−1 of an image [OutH, OutW, outputs] from x [InH, InW, c], in their places among those of the whole
+// image, of which the others are undefined.
+func (l *Int16Window) RunRows(s *Int8Scratch, x []int16, from, to int) Int16Sums {
+	sums := s.results(l.out)
 	if from >= to {
 		return sums
 	}
-	high, low := s.split(x[:w.InH*w.InW*l.high.c])
+	high, low := s.split(x[:l.in])
 	l.high.runPacked(s, results{sums: sums.High}, high, from, to)
 	l.low.runPacked(s, results{sums: sums.Low}, low, from, to)
 	return sums

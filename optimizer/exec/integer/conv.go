@@ -123,7 +123,7 @@ func buildConv16(c *compiler) (runner, error) {
 	}
 	if !c.reference && k.groupInputs == k.inputs && paddable(k.Window, k.inputs) {
 		if packed := kernel.NewInt16Conv(k.w, kernel.Window(k.Window), k.outputs, k.inputs); packed != nil {
-			return &convProduct16{k, packed, k.rescale16(packed.Offset)}, nil
+			return &windowProduct16{k.Window, k.x, k.y, k.batch, k.outputs, k.KH * k.KW * k.inputs, packed, k.rescale16(packed.Offset)}, nil
 		}
 	}
 	return conv16{k}, nil
@@ -162,30 +162,6 @@ func (k conv16) sum(image []int16, oy, ox, o int) int64 {
 		}
 	}
 	return acc
-}
-
-// convProduct16 is CONV_2D of int16 by package kernel.
-type convProduct16 struct {
-	*convKernel
-	packed *kernel.Int16Conv
-	codes  *rescale16
-}
-
-func (k *convProduct16) run(m *memory) error {
-	k.runRows(m, &m.scratch, 0, k.batch*k.OutH)
-	return nil
-}
-
-func (k *convProduct16) rows() (count, products int) {
-	return k.batch * k.OutH, 2 * k.OutW * k.outputs * k.KH * k.KW * k.inputs
-}
-
-func (k *convProduct16) runRows(m *memory, s *kernel.Int8Scratch, from, to int) {
-	x, y := m.int16s(k.x), m.int16s(k.y)
-	in, row := k.InH*k.InW*k.inputs, k.OutW*k.outputs
-	eachImage(k.OutH, from, to, func(b, from, to int) {
-		k.codes.of(y[(b*k.OutH+from)*row:(b*k.OutH+to)*row], k.packed.RunRows(s, x[b*in:(b+1)*in], from, to), from*row)
-	})
 }
 
 // dot16 is a sum of products of int16 and int8.

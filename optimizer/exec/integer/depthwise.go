@@ -119,35 +119,11 @@ func buildDepthwise16(c *compiler) (runner, error) {
 	}
 	if !c.reference && paddable(k.Window, k.channels) {
 		if packed := kernel.NewInt16Depthwise(k.w, kernel.Window(k.Window), k.channels, k.mult); packed != nil {
-			return &depthwiseProduct16{k, packed, k.rescale16(packed.Offset)}, nil
+			return &windowProduct16{k.Window, k.x, k.y, k.batch, k.channels * k.mult, k.KH * k.KW, packed, k.rescale16(packed.Offset)}, nil
 		}
 	}
 	c.work.needWide(k.channels * k.mult)
 	return depthwise16{k}, nil
-}
-
-// depthwiseProduct16 is DEPTHWISE_CONV_2D of int16 by package kernel.
-type depthwiseProduct16 struct {
-	*depthwiseKernel
-	packed *kernel.Int16Depthwise
-	codes  *rescale16
-}
-
-func (k *depthwiseProduct16) run(m *memory) error {
-	k.runRows(m, &m.scratch, 0, k.batch*k.OutH)
-	return nil
-}
-
-func (k *depthwiseProduct16) rows() (count, products int) {
-	return k.batch * k.OutH, 2 * k.OutW * k.channels * k.mult * k.KH * k.KW
-}
-
-func (k *depthwiseProduct16) runRows(m *memory, s *kernel.Int8Scratch, from, to int) {
-	x, y := m.int16s(k.x), m.int16s(k.y)
-	in, row := k.InH*k.InW*k.channels, k.OutW*k.channels*k.mult
-	eachImage(k.OutH, from, to, func(b, from, to int) {
-		k.codes.of(y[(b*k.OutH+from)*row:(b*k.OutH+to)*row], k.packed.RunRows(s, x[b*in:(b+1)*in], from, to), from*row)
-	})
 }
 
 func (k depthwise16) run(m *memory) error {

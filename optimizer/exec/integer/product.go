@@ -154,6 +154,32 @@ func (r *rescale16) of(y []int16, sums kernel.Int16Sums, from int) {
 	}
 }
 
+// windowProduct16 is CONV_2D or DEPTHWISE_CONV_2D of int16 by package kernel.
+type windowProduct16 struct {
+	ir.Window
+	x, y                  int // tensors
+	batch, outputs, depth int // channels of y; products of an output
+	packed                *kernel.Int16Window
+	codes                 *rescale16
+}
+
+func (k *windowProduct16) run(m *memory) error {
+	k.runRows(m, &m.scratch, 0, k.batch*k.OutH)
+	return nil
+}
+
+func (k *windowProduct16) rows() (count, products int) {
+	return k.batch * k.OutH, 2 * k.OutW * k.outputs * k.depth
+}
+
+func (k *windowProduct16) runRows(m *memory, s *kernel.Int8Scratch, from, to int) {
+	x, y := m.int16s(k.x), m.int16s(k.y)
+	in, row := len(x)/max(k.batch, 1), k.OutW*k.outputs
+	eachImage(k.OutH, from, to, func(b, from, to int) {
+		k.codes.of(y[(b*k.OutH+from)*row:(b*k.OutH+to)*row], k.packed.RunRows(s, x[b*in:(b+1)*in], from, to), from*row)
+	})
+}
+
 // requant is what package kernel wants to know of the constants; ok is false for those only the plain loop knows: sums so deep that they
 // may leave 32 bits where the plain loop's wrap.
 func (w *weights) requant(depth int) (q kernel.Requant, ok bool) {
