@@ -6,7 +6,6 @@ import (
 	"maps"
 	"math"
 	"slices"
-	"sync"
 
 	"espalier.dev/espalier/optimizer/exec/float"
 	"espalier.dev/espalier/optimizer/ir"
@@ -88,36 +87,33 @@ func (s *Structure) tensors() []int {
 // largest are the largest magnitudes by tensor and channel.
 func (s *Structure) largest(ctx context.Context, net *float.Network, feed quantize.Feed, n int) (map[int][]float64, error) {
 	tensors := s.tensors()
-	each, failed := make([]map[int][]float64, lanes), make([]error, lanes)
-	var group sync.WaitGroup
-	var lost panics.Relay
-	for l := range lanes {
+	each := make([]map[int][]float64, lanes)
+	err := panics.Go(lanes, func(l int) error {
 		each[l] = map[int][]float64{}
 		for _, t := range tensors {
 			each[l][t] = make([]float64, len(s.activations[t]))
 		}
 		exec := net.NewForwardExec(tensors...)
-		group.Go(func() {
-			defer lost.Catch()
-			for from := l * net.MicroBatch; from < n && failed[l] == nil; from += lanes * net.MicroBatch {
-				if failed[l] = ctx.Err(); failed[l] != nil {
-					return
-				}
-				if failed[l] = feed.Batch(exec, from, min(net.MicroBatch, n-from)); failed[l] != nil {
-					return
-				}
-				exec.Forward()
-				for t, values := range each[l] {
-					for i, v := range exec.Tensor(t) {
-						c := i % len(values)
-						values[c] = max(values[c], math.Abs(float64(v)))
-					}
+		for from := l * net.MicroBatch; from < n; from += lanes * net.MicroBatch {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			if err := feed.Batch(exec, from, min(net.MicroBatch, n-from)); err != nil {
+				return err
+			}
+			exec.Forward()
+			for t, values := range each[l] {
+				for i, v := range exec.Tensor(t) {
+					c := i % len(values)
+					values[c] = max(values[c], math.Abs(float64(v)))
 				}
 			}
-		})
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
 	}
-	group.Wait()
-	lost.Throw()
 	for _, other := range each[1:] {
 		for t, values := range each[0] {
 			for c := range values {
@@ -125,7 +121,7 @@ func (s *Structure) largest(ctx context.Context, net *float.Network, feed quanti
 			}
 		}
 	}
-	return each[0], errors.Join(failed...)
+	return each[0], nil
 }
 
 // weigh finds the sizes of the weights that make and read channels.

@@ -2,11 +2,9 @@ package lineage
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math"
 	"slices"
-	"sync"
 
 	"espalier.dev/espalier/optimizer/answer"
 	"espalier.dev/espalier/optimizer/equalize"
@@ -213,31 +211,24 @@ func (e *equalization) noise(ctx context.Context, net *float.Network) (float64, 
 // answers are by sample the outputs of a network.
 func (e *equalization) answers(ctx context.Context, net *float.Network) ([][]float32, error) {
 	answers := make([][]float32, len(e.drawn))
-	feed := e.r.feed(e.drawn)
-	failed := make([]error, min(len(e.drawn), runners))
-	var group sync.WaitGroup
-	var lost panics.Relay
-	for l := range failed {
+	feed, side := e.r.feed(e.drawn), min(len(e.drawn), runners)
+	err := panics.Go(side, func(l int) error {
 		exec := net.NewForwardExec(e.outputs...)
-		group.Go(func() {
-			defer lost.Catch()
-			for i := l; i < len(answers) && failed[l] == nil; i += len(failed) {
-				if failed[l] = ctx.Err(); failed[l] != nil {
-					return
-				}
-				if failed[l] = feed.Batch(exec, i, 1); failed[l] != nil {
-					return
-				}
-				exec.Forward()
-				for _, t := range e.outputs {
-					answers[i] = append(answers[i], exec.Tensor(t)...)
-				}
+		for i := l; i < len(answers); i += side {
+			if err := ctx.Err(); err != nil {
+				return err
 			}
-		})
-	}
-	group.Wait()
-	lost.Throw()
-	return answers, errors.Join(failed...)
+			if err := feed.Batch(exec, i, 1); err != nil {
+				return err
+			}
+			exec.Forward()
+			for _, t := range e.outputs {
+				answers[i] = append(answers[i], exec.Tensor(t)...)
+			}
+		}
+		return nil
+	})
+	return answers, err
 }
 
 // runners is how many executors run side by side.

@@ -71,3 +71,24 @@ func (r *Relay) Throw() {
 		panic(p)
 	}
 }
+
+// Go calls do(0) … do(n−1) side by side and waits for all. It returns the first error, by number; a panic goes on here.
+func Go(n int, do func(i int) error) error {
+	failed := make([]error, n)
+	var group sync.WaitGroup
+	var lost Relay
+	for i := range n {
+		group.Go(func() {
+			defer lost.Catch()
+			failed[i] = do(i)
+		})
+	}
+	group.Wait()
+	lost.Throw()
+	for _, err := range failed {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,7 +1,10 @@
 package panics_test
 
 import (
+	"errors"
+	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"espalier.dev/espalier/optimizer/panics"
@@ -33,4 +36,36 @@ func TestWithoutAPanicNothingIsThrown(t *testing.T) {
 	var relay panics.Relay
 	func() { defer relay.Catch() }()
 	relay.Throw()
+}
+
+func TestGoReturnsTheFirstErrorByNumber(t *testing.T) {
+	var done atomic.Int64
+	err := panics.Go(4, func(i int) error {
+		done.Add(1)
+		if i > 1 {
+			return fmt.Errorf("%d failed", i)
+		}
+		return nil
+	})
+	if err == nil || err.Error() != "2 failed" || done.Load() != 4 {
+		t.Errorf("%v, %d done", err, done.Load())
+	}
+	if err := panics.Go(0, func(int) error { return errors.New("called") }); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAPanicGoesOnWhereGoWasCalled(t *testing.T) {
+	defer func() {
+		if p := panics.Of(recover()); p.Value != "boom" {
+			t.Errorf("got %v", p)
+		}
+	}()
+	_ = panics.Go(2, func(i int) error {
+		if i == 1 {
+			panic("boom")
+		}
+		return nil
+	})
+	t.Error("no panic")
 }

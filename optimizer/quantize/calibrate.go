@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sync"
 
 	"espalier.dev/espalier/optimizer/exec/float"
 	"espalier.dev/espalier/optimizer/panics"
@@ -94,22 +93,11 @@ func Calibrate(ctx context.Context, net *float.Network, plan *Plan, config Calib
 		workers = 1 // a moving average depends on order
 	}
 	observers := make([]*observer, workers)
-	failed := make([]error, workers)
-	var group sync.WaitGroup
-	var lost panics.Relay
 	for l := range observers {
 		observers[l] = newObserver(net, plan, config)
-		group.Go(func() {
-			defer lost.Catch()
-			failed[l] = observers[l].run(ctx, feed, l, workers, n)
-		})
 	}
-	group.Wait()
-	lost.Throw()
-	for _, err := range failed {
-		if err != nil {
-			return nil, err
-		}
+	if err := panics.Go(workers, func(l int) error { return observers[l].run(ctx, feed, l, workers, n) }); err != nil {
+		return nil, err
 	}
 	for _, o := range observers[1:] {
 		observers[0].merge(o)

@@ -3,7 +3,6 @@ package reconstruct
 import (
 	"context"
 	"errors"
-	"sync"
 
 	"espalier.dev/espalier/optimizer/exec/float"
 	"espalier.dev/espalier/optimizer/ir"
@@ -66,19 +65,11 @@ func Observe(ctx context.Context, target, now *float.Network, l *Layer, feed qua
 		return nil, errors.New("reconstruction needs at least one sample")
 	}
 	all := make([]*lane, lanes)
-	failed := make([]error, lanes)
-	var group sync.WaitGroup
-	var lost panics.Relay
-	for i := range all {
-		group.Go(func() {
-			defer lost.Catch()
-			all[i] = newLane(target, now, l, samples)
-			failed[i] = all[i].run(ctx, feed, i, samples)
-		})
-	}
-	group.Wait()
-	lost.Throw()
-	if err := errors.Join(failed...); err != nil {
+	err := panics.Go(lanes, func(i int) error {
+		all[i] = newLane(target, now, l, samples)
+		return all[i].run(ctx, feed, i, samples)
+	})
+	if err != nil {
 		return nil, err
 	}
 	moments := all[0].moments
