@@ -191,14 +191,14 @@ func sign(w *writer) bool {
 	}
 	zero := w.number("zero", 0)
 	side := func(code schema.BuiltinOperator) int32 {
-		return w.number32(w.typed(schema.TensorTypeBOOL, code, nil, shape, x, zero))
+		return w.floated(w.typed(schema.TensorTypeBOOL, code, nil, shape, x, zero))
 	}
 	w.minus(shape, side(schema.BuiltinOperatorGREATER), side(schema.BuiltinOperatorLESS))
 	return true
 }
 
-// number32 writes a CAST to floats.
-func (w *writer) number32(x int32) int32 {
+// floated writes a CAST to floats.
+func (w *writer) floated(x int32) int32 {
 	return w.add(schema.BuiltinOperatorCAST, &schema.BuiltinOptionsT{
 		Type: schema.BuiltinOptionsCastOptions, Value: &schema.CastOptionsT{InDataType: w.typ(x), OutDataType: schema.TensorTypeFLOAT32},
 	}, w.shape(x), x)
@@ -210,7 +210,7 @@ func reduceAny(w *writer) bool {
 		return false
 	}
 	shape := w.shape(w.out())
-	most := w.add(schema.BuiltinOperatorREDUCE_MAX, w.operator.BuiltinOptions, shape, w.number32(w.in(0)), w.in(1))
+	most := w.add(schema.BuiltinOperatorREDUCE_MAX, w.operator.BuiltinOptions, shape, w.floated(w.in(0)), w.in(1))
 	w.typed(schema.TensorTypeBOOL, schema.BuiltinOperatorGREATER, nil, shape, most, w.number("half", 0.5))
 	return true
 }
@@ -232,7 +232,7 @@ func oneHot(w *writer) bool {
 	row := w.tensor("places", &schema.TensorT{Shape: among, Type: schema.TensorTypeINT32, Buffer: w.m.AddBuffer(tflite.Int32Bytes(places))})
 	kept := slices.Clone(shape)
 	kept[attr.Axis] = 1
-	hot := w.number32(w.typed(schema.TensorTypeBOOL, schema.BuiltinOperatorEQUAL, nil, shape, w.reshape(x, kept), row))
+	hot := w.floated(w.typed(schema.TensorTypeBOOL, schema.BuiltinOperatorEQUAL, nil, shape, w.reshape(x, kept), row))
 	if on[0] != 1 || off[0] != 0 {
 		hot = w.mul(shape, hot, w.number("step", float64(on[0])-float64(off[0])), none)
 		w.plus(shape, hot, w.number("off", float64(off[0])), none)

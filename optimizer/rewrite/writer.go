@@ -72,18 +72,10 @@ func (w *writer) add(code schema.BuiltinOperator, options *schema.BuiltinOptions
 // typed is add for an output of any type.
 func (w *writer) typed(t schema.TensorType, code schema.BuiltinOperator, options *schema.BuiltinOptionsT, shape []int32, inputs ...int32) int32 {
 	out := w.tensor(strconv.Itoa(len(w.written)), &schema.TensorT{Shape: slices.Clone(shape), Type: t})
-	w.written = append(w.written, &schema.OperatorT{OpcodeIndex: w.code(code), BuiltinOptions: options, Inputs: inputs, Outputs: []int32{out}})
+	o := w.m.NewOp(code, schema.BuiltinOptionsNONE, nil, inputs, []int32{out})
+	o.BuiltinOptions = options
+	w.written = append(w.written, o)
 	return out
-}
-
-// code finds an operator's code in the model, or adds it.
-func (w *writer) code(code schema.BuiltinOperator) uint32 {
-	at := slices.IndexFunc(w.m.OperatorCodes, func(c *schema.OperatorCodeT) bool { return c.BuiltinCode == code })
-	if at < 0 {
-		at = len(w.m.OperatorCodes)
-		w.m.OperatorCodes = append(w.m.OperatorCodes, &schema.OperatorCodeT{BuiltinCode: code, DeprecatedBuiltinCode: int8(min(code, 127)), Version: 1})
-	}
-	return uint32(at)
 }
 
 // reshape writes a RESHAPE.
