@@ -1,7 +1,6 @@
 package main
 
 import (
-	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -166,19 +165,17 @@ func historyOf(leaf []byte, path, result string) (k known, err error) {
 	if err != nil {
 		return k, fmt.Errorf("--result: %s: %w: name the result.json of the run that made the leaf", result, err)
 	}
-	digest := fmt.Sprintf("sha256:%x", sha256.Sum256(leaf))
-	at := slices.IndexFunc(pipeline.Status.Stages, func(s v1alpha1.StageStatus) bool { return s.Leaf != nil && s.Leaf.Digest == digest })
+	found := madeBy(pipeline, leaf)
 	switch {
-	case at < 0 && named:
+	case found == nil && named:
 		return k, fmt.Errorf("--result: %s knows no leaf with the content of %s: name the result.json of the run that made it", result, path)
-	case at < 0:
+	case found == nil:
 		return k, nil
 	}
 	if searched != nil { // whose stages are the trials
 		pipeline.Spec.Stages = searched.Stages()
 	}
 	k.result = result
-	found := pipeline.Status.Stages[at]
 	for _, v := range found.Leaf.Metrics {
 		text := v.Value
 		if measure.Name(v.Name).OfAnswers() {

@@ -119,10 +119,8 @@ func rewritten(m *tflite.Model, t *target.Target) []rewrite.Change {
 }
 
 func showCheck(streams *ioStreams, r *target.Report, t *target.Target, all bool) error {
-	count := map[target.Place]int{}
 	shown := 0
 	for _, p := range r.Operators {
-		count[p.Place]++
 		if all || p.Reason != "" {
 			shown++
 		}
@@ -147,12 +145,12 @@ func showCheck(streams *ioStreams, r *target.Report, t *target.Target, all bool)
 		fmt.Fprintln(streams.Out)
 	}
 	where := ""
-	if n := count[target.Rewritten]; n > 0 {
+	if n := r.Count(target.Rewritten); n > 0 {
 		where = fmt.Sprintf(", %d of them written by others", n)
 	}
 	if t.Accelerator != nil {
-		where += fmt.Sprintf(", %d of them on %s", count[target.OnAccelerator], t.Accelerator.Title)
+		where += fmt.Sprintf(", %d of them on %s", r.Count(target.OnAccelerator), t.Accelerator.Title)
 	}
-	fmt.Fprintf(streams.Out, "%d of %d operators run on %s%s\n", len(r.Operators)-count[target.Nowhere], len(r.Operators), t.Name, where)
+	fmt.Fprintf(streams.Out, "%d of %d operators run on %s%s\n", len(r.Operators)-r.Count(target.Nowhere), len(r.Operators), t.Name, where)
 	return nil
 }

@@ -33,12 +33,9 @@ func figuresOn(content []byte, t *target.Target, p *v1alpha1.OptimizationPipelin
 	}
 	asLeaf(m)
 	report := target.Check(m, t)
-	f := &deviceFigures{Runs: report.Runs, Operators: len(report.Operators), Measured: measuredOf(content, p)}
-	for _, o := range report.Operators {
-		switch {
-		case o.Place == target.OnAccelerator:
-			f.Accelerated++
-		case o.Place == target.Nowhere && !slices.Contains(f.Refused, o.Name):
+	f := &deviceFigures{Runs: report.Runs, Operators: len(report.Operators), Accelerated: report.Count(target.OnAccelerator), Measured: measuredOf(content, p)}
+	for _, o := range report.Refused() {
+		if !slices.Contains(f.Refused, o.Name) {
 			f.Refused = append(f.Refused, o.Name)
 		}
 	}
@@ -61,12 +58,21 @@ func measuredOf(content []byte, p *v1alpha1.OptimizationPipeline) []v1alpha1.Met
 	if p == nil {
 		return nil
 	}
-	digest := fmt.Sprintf("sha256:%x", sha256.Sum256(content))
+	made := madeBy(p, content)
+	if made == nil {
+		return nil
+	}
+	return slices.DeleteFunc(slices.Clone(made.Leaf.Metrics), func(m v1alpha1.MetricValue) bool { return !v1alpha1.Metric(m.Name).Measured() })
+}
+
+// madeBy is the stage of a pipeline that made a leaf, nil where none did.
+func madeBy(p *v1alpha1.OptimizationPipeline, leaf []byte) *v1alpha1.StageStatus {
+	digest := fmt.Sprintf("sha256:%x", sha256.Sum256(leaf))
 	at := slices.IndexFunc(p.Status.Stages, func(s v1alpha1.StageStatus) bool { return s.Leaf != nil && s.Leaf.Digest == digest })
 	if at < 0 {
 		return nil
 	}
-	return slices.DeleteFunc(slices.Clone(p.Status.Stages[at].Leaf.Metrics), func(m v1alpha1.MetricValue) bool { return !v1alpha1.Metric(m.Name).Measured() })
+	return &p.Status.Stages[at]
 }
 
 // rows are the figures' names and texts, in order; what is not known has no row.

@@ -222,15 +222,12 @@ func (b *reportBuilder) runs(digest string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	all := target.Check(m, b.target).Operators
-	count := map[target.Place]int{}
-	for _, o := range all {
-		count[o.Place]++
-	}
+	report := target.Check(m, b.target)
+	all := len(report.Operators)
 	if b.target.Accelerator != nil {
-		return fmt.Sprintf("%d of %d on %s", count[target.OnAccelerator], len(all), b.target.Accelerator.Title), nil
+		return fmt.Sprintf("%d of %d on %s", report.Count(target.OnAccelerator), all, b.target.Accelerator.Title), nil
 	}
-	return fmt.Sprintf("%d of %d", len(all)-count[target.Nowhere], len(all)), nil
+	return fmt.Sprintf("%d of %d", all-report.Count(target.Nowhere), all), nil
 }
 
 func (b *reportBuilder) read(digest string) (*tflite.Model, int, error) {

@@ -57,6 +57,17 @@ func (r *Report) Refused() []Placement {
 	return slices.DeleteFunc(slices.Clone(r.Operators), func(p Placement) bool { return p.Place != Nowhere })
 }
 
+// Count is how many operators run in a place.
+func (r *Report) Count(in Place) int {
+	n := 0
+	for i := range r.Operators {
+		if r.Operators[i].Place == in {
+			n++
+		}
+	}
+	return n
+}
+
 // Err is an error that names every operator that runs nowhere; nil where the model runs.
 func (r *Report) Err() error {
 	if r.Runs {
