@@ -132,7 +132,7 @@ func (w *Work) channelLevels(s *channel.Structure, importance map[int]float64) (
 	for _, g := range s.Groups {
 		for _, t := range g.Weights {
 			for _, n := range w.net.Graph.Tensors[t].Consumers {
-				multiplications[g.Weights[0]] += measure.OfNode(w.net.Graph, &w.net.Graph.Nodes[n])
+				multiplications[g.Weights[0]] += measure.NodeMultiplications(w.net.Graph, &w.net.Graph.Nodes[n])
 			}
 		}
 	}

@@ -165,7 +165,7 @@ func Inspect(model []byte) (*Inspection, error) {
 	}
 	for i := range g.Nodes {
 		n := &g.Nodes[i]
-		o := Operator{Index: n.Index, Name: n.Op.String(), Version: n.Version, Inputs: n.Inputs, Outputs: n.Outputs, Multiplications: OfNode(g, n)}
+		o := Operator{Index: n.Index, Name: n.Op.String(), Version: n.Version, Inputs: n.Inputs, Outputs: n.Outputs, Multiplications: NodeMultiplications(g, n)}
 		if n.Custom != "" {
 			o.Name = n.Custom
 		}
@@ -257,13 +257,13 @@ func (out *Inspection) countWrittenOut(m *tflite.Model) error {
 func CountMultiplications(g *ir.Graph) int64 {
 	all := int64(0)
 	for i := range g.Nodes {
-		all += OfNode(g, &g.Nodes[i])
+		all += NodeMultiplications(g, &g.Nodes[i])
 	}
 	return all
 }
 
-// OfNode are the multiplications of one operator for one sample.
-func OfNode(g *ir.Graph, n *ir.Node) int64 {
+// NodeMultiplications are the multiplications of one operator for one sample.
+func NodeMultiplications(g *ir.Graph, n *ir.Node) int64 {
 	if a, ok := n.Attr.(ir.Multiplier); ok {
 		return a.Multiplications(g, n) / int64(max(1, g.Batch))
 	}
