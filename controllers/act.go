@@ -304,7 +304,7 @@ func (r *Reconciler) prepare(ctx context.Context, v *view) ([]candidate, error) 
 // came about.
 func (r *Reconciler) start(ctx context.Context, v *view, c *candidate) (walk.Fact, error) {
 	held, job := c.held(), c.job
-	started := walk.Fact{State: v1alpha1.StageQueued, Attempt: c.stage.Attempt, InputHash: c.stage.InputHash, Job: jobName(v.pipeline, c.stage.Name, c.stage.InputHash, c.stage.Attempt)}
+	started := walk.Fact{State: v1alpha1.StageQueued, Attempt: c.stage.Attempt, InputHash: c.stage.InputHash, Job: v.jobOf(c.stage)}
 	var ok bool
 	if held.Reason, held.Message, ok = r.places.acquire(c.ticket, job.Name); !ok {
 		if c.stage.Reason == walk.ReasonRetrying {
@@ -347,12 +347,17 @@ func (r *Reconciler) start(ctx context.Context, v *view, c *candidate) (walk.Fac
 	return held, fmt.Errorf("create Job %s: %w", job.Name, err)
 }
 
+// jobOf is the name of the Job of a stage's attempt.
+func (v *view) jobOf(s *walk.Stage) string {
+	return jobName(v.pipeline, s.Name, s.InputHash, s.Attempt)
+}
+
 // followed is the Job of the attempt that another one cannot follow, whose failure stands by that name; "" of an attempt without one.
 func (v *view) followed(s *walk.Stage, follows bool) string {
 	if !follows {
 		return ""
 	}
-	return jobName(v.pipeline, s.Name, s.InputHash, s.Attempt)
+	return v.jobOf(s)
 }
 
 // malformed reports whether the API server refused an object for what a field of it says, which no patience mends. A policy or a webhook that

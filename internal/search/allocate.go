@@ -141,5 +141,5 @@ func average(layers []sensitivity.Layer) float64 {
 // number writes a number in three digits.
 func number(v float64) v1alpha1.Decimal {
 	rounded, _ := strconv.ParseFloat(strconv.FormatFloat(v, 'g', 3, 64), 64)
-	return v1alpha1.Decimal(strconv.FormatFloat(rounded, 'f', -1, 64))
+	return decimalOf(rounded)
 }

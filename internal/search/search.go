@@ -215,7 +215,7 @@ func (s *search) sparsity(least v1alpha1.Decimal) v1alpha1.Decimal {
 	}
 	const places = 1e6
 	enough := math.Ceil(places*(share+0.5*float64(layers)/((1-s.gone)*float64(weights)))) / places
-	return v1alpha1.Decimal(strconv.FormatFloat(min(enough, 1-1/places), 'f', -1, 64))
+	return decimalOf(min(enough, 1-1/places))
 }
 
 // tried is what came of a trial.

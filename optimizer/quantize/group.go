@@ -9,8 +9,8 @@ import (
 	"espalier.dev/espalier/optimizer/union"
 )
 
-// builder finds the groups of a plan. Operators are visited in execution order, so that
-// whether an input's quantization is fixed is known before it is united with anything.
+// builder finds the groups of a plan. Operators are visited in execution order, so that whether an input's quantization is fixed is
+// known before it is united with anything.
 type builder struct {
 	*Plan
 	groups union.Sets      // of tensors, and then of forms
@@ -27,8 +27,7 @@ type form struct {
 }
 
 func newBuilder(p *Plan) *builder {
-	b := &builder{Plan: p, groups: union.New(len(p.Graph.Tensors)), fixed: map[int]*Params{}, active: make([]bool, len(p.Graph.Tensors)), wide: make([]bool, len(p.Graph.Tensors)), forms: map[form]int{}}
-	return b
+	return &builder{Plan: p, groups: union.New(len(p.Graph.Tensors)), fixed: map[int]*Params{}, active: make([]bool, len(p.Graph.Tensors)), wide: make([]bool, len(p.Graph.Tensors)), forms: map[form]int{}}
 }
 
 // join unites two groups of which at most one is fixed, or both alike. The lower tensor index becomes the root.
