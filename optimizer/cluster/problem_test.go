@@ -210,3 +210,49 @@ func TestSnappingChoosesTheUnitOfLeastCost(t *testing.T) {
 		}
 	}
 }
+
+// Of two centers the dearer one takes what is nearer to it by more than its price, which gains share among them.
+func TestAssignmentWeighsThePriceByTheGains(t *testing.T) {
+	for name, c := range map[string]struct {
+		lambda float64
+		gain   float64
+		x      []float32
+		want   []uint8
+	}{
+		"free":                    {0, 1, []float32{0.4, 0.6, 1}, []uint8{0, 1, 1}},
+		"at a price":              {0.5, 1, []float32{0.4, 0.6, 1}, []uint8{0, 0, 1}},
+		"too dear":                {1.5, 1, []float32{0.4, 0.6, 1}, []uint8{0, 0, 0}},
+		"cheap among large gains": {1.5, 2, []float32{0.8, 1.2, 2}, []uint8{0, 0, 1}},
+		"dear among small gains":  {0.5, 0.5, []float32{0.2, 0.3, 0.5}, []uint8{0, 0, 0}},
+	} {
+		s := &set{x: c.x, channel: make([]int32, 3), lambda: c.lambda, center: []float64{0, 1}, share: []float64{2. / 3, 1. / 3}}
+		if got := s.assign([]float64{c.gain}); !slices.Equal(got, c.want) {
+			t.Errorf("%s: %v, want %v", name, got, c.want)
+		}
+	}
+}
+
+func TestWhatHasNoWeightCostsNothing(t *testing.T) {
+	p := newPoints([]float32{1, 2, 3, 5}, []float32{0, 0, 1, 1}, 10)
+	for _, c := range []struct {
+		i, j int
+		want float64
+	}{{0, 2, 0}, {0, 0, 0}, {1, 3, 0}, {2, 4, 2}, {0, 4, 2}} {
+		if got := p.squares(c.i, c.j); got != c.want {
+			t.Errorf("points %d to %d cost %v, want %v", c.i, c.j, got, c.want)
+		}
+	}
+}
+
+// Without a price as many values are told apart as plainPoints.
+func TestOnlyPricesMakeTheGridCoarse(t *testing.T) {
+	n := pricedPoints + 1
+	values := make([]float32, n)
+	for i := range values {
+		values[i] = float32(i)
+	}
+	values[n-1] = float32(10 * n) // so that an interval of the grid has ten of the others
+	if got := Solve(values, nil, n-1, 0).Cost; math.Abs(got-0.5) > 1e-3 {
+		t.Errorf("one cluster less than values costs %v, not that of two neighbours in one", got)
+	}
+}

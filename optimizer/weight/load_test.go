@@ -162,6 +162,37 @@ func TestOperatorsWithoutTheirWeightsHaveNoKernel(t *testing.T) {
 	}
 }
 
+// A weight has a vote, one of a depthwise kernel none.
+func TestClustersCountWhereMostWeightsHaveThem(t *testing.T) {
+	wide := Kernel{Tensor: 1, Op: schema.BuiltinOperatorFULLY_CONNECTED, Shape: []int{4, 6}}
+	half := Kernel{Tensor: 2, Op: schema.BuiltinOperatorCONV_2D, Shape: []int{2, 2, 2, 3}}
+	small := Kernel{Tensor: 3, Op: schema.BuiltinOperatorFULLY_CONNECTED, Shape: []int{1, 1}}
+	depthwise := Kernel{Tensor: 4, Op: schema.BuiltinOperatorDEPTHWISE_CONV_2D, Shape: []int{1, 9, 9, 9}}
+	for name, c := range map[string]struct {
+		kernels   []Kernel
+		clustered []int
+		want      bool
+	}{
+		"all":                    {[]Kernel{wide, half}, []int{1, 2}, true},
+		"just half":              {[]Kernel{wide, half}, []int{1}, false},
+		"half and one":           {[]Kernel{wide, half, small}, []int{1, 3}, true},
+		"one less than half":     {[]Kernel{wide, half, small}, []int{1}, false},
+		"most kernels, few each": {[]Kernel{wide, small, small}, []int{3}, false},
+		"none":                   {[]Kernel{wide}, nil, false},
+		"no kernels":             {nil, []int{1}, false},
+		"depthwise ones aside":   {[]Kernel{wide, depthwise}, []int{1}, true},
+		"depthwise ones alone":   {[]Kernel{wide, depthwise}, []int{4}, false},
+	} {
+		clustered := map[int]bool{}
+		for _, index := range c.clustered {
+			clustered[index] = true
+		}
+		if got := MostlyClustered(c.kernels, clustered); got != c.want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
+
 func TestNamesListsADozen(t *testing.T) {
 	kernels := make([]Kernel, 13)
 	for i := range kernels {

@@ -211,6 +211,30 @@ func TestFewCodesUnderOneScaleAreNoClusters(t *testing.T) {
 	}
 }
 
+// A scale per channel makes one weight of each a certain code, so that members must be as many more; one scale is no choice.
+func TestClustersHaveAsManyMembersAsMustBe(t *testing.T) {
+	by := Thresholds{Zeros: math.Inf(1), Peak: 4, Spread: 1, Clusters: 2, Members: 4}
+	for name, c := range map[string]struct {
+		inner, scales int
+		want          Scope
+	}{
+		"one scale, just enough":        {4, 1, PerTensor},
+		"one scale, too few":            {3, 1, ""},
+		"a scale of each, just enough":  {8, 2, Shared},
+		"a scale of each, for a row":    {7, 2, ""},
+		"a scale of each, many of them": {16, 2, Shared},
+	} {
+		codes := make([]int8, 2*c.inner)
+		for i := range codes {
+			codes[i] = int8(50 + i%2)
+		}
+		s, _ := RecogniseCodes(codes, slices.Repeat([]float32{0.5}, c.scales), []int{2, c.inner}, 0, by)
+		if s.Scope != c.want {
+			t.Errorf("%s: scope %q, want %q", name, s.Scope, c.want)
+		}
+	}
+}
+
 func TestZerosOfIntegersCountFromThresholds(t *testing.T) {
 	by := Thresholds{Zeros: 0.25, Peak: 2}
 	for name, test := range map[string]struct {
