@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"runtime"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -117,20 +117,25 @@ func (o *benchmarkOptions) latency(ctx context.Context, streams *ioStreams, cont
 			"kernelClass": kernel.Class(), "threads": o.threads, "p50Micros": l.P50, "p90Micros": l.P90, "p99Micros": l.P99, "runs": l.Runs, "shares": shares.Kernels,
 		})
 	}
-	return table(streams, func(w *tabwriter.Writer) {
+	err = table(streams, "", func(w io.Writer) {
 		fmt.Fprintf(w, "kernels\t%s, %d threads\np50\t%.1f µs\np90\t%.1f µs\np99\t%.1f µs\nruns\t%d\n", kernel.Class(), o.threads, l.P50, l.P90, l.P99, l.Runs)
-		printShares(w, shares)
 	})
+	if err != nil {
+		return err
+	}
+	return showShares(streams, shares)
 }
 
-// printShares writes where at least half a percent of the time went.
-func printShares(w *tabwriter.Writer, shares profile.Shares) {
-	fmt.Fprintf(w, "\nkernel\tphase\ttime\n")
-	for _, s := range shares.Kernels {
-		if s.Part >= 0.005 {
-			fmt.Fprintf(w, "%s\t%s\t%.1f %%\n", s.Kernel, s.Phase, 100*s.Part)
+// showShares prints where at least half a percent of the time went.
+func showShares(streams *ioStreams, shares profile.Shares) error {
+	fmt.Fprintln(streams.Out)
+	return table(streams, "kernel\tphase\ttime", func(w io.Writer) {
+		for _, s := range shares.Kernels {
+			if s.Part >= 0.005 {
+				fmt.Fprintf(w, "%s\t%s\t%.1f %%\n", s.Kernel, s.Phase, 100*s.Part)
+			}
 		}
-	}
+	})
 }
 
 func (o *benchmarkOptions) training(ctx context.Context, streams *ioStreams, n *lineage.Network) error {
@@ -175,11 +180,14 @@ func (o *benchmarkOptions) training(ctx context.Context, streams *ioStreams, n *
 			"steps": last.Step, "coresBusy": shares.Busy, "shares": shares.Kernels,
 		})
 	}
-	return table(streams, func(w *tabwriter.Writer) {
+	err = table(streams, "", func(w io.Writer) {
 		fmt.Fprintf(w, "technique\t%s\nbatch\t%d\nkernels\t%s, %d workers\ntraining\t%.0f samples/s (%d steps)\nbusy\t%.2f cores\n",
 			o.technique, o.batch, kernel.Class(), workers, last.SamplesPerSecond, last.Step, shares.Busy)
-		printShares(w, shares)
 	})
+	if err != nil {
+		return err
+	}
+	return showShares(streams, shares)
 }
 
 // chains are the techniques that a word stands for, of which the last is measured; a registered technique stands for itself.

@@ -2,8 +2,8 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"slices"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
@@ -126,8 +126,7 @@ func showCheck(streams *ioStreams, r *target.Report, t *target.Target, all bool)
 		}
 	}
 	if shown > 0 {
-		err := table(streams, func(w *tabwriter.Writer) {
-			fmt.Fprintln(w, "OPERATOR\tNAME\tLAYER\tRUNS ON\tWHY NOT\tWHAT TO CHANGE")
+		err := table(streams, "OPERATOR\tNAME\tLAYER\tRUNS ON\tWHY NOT\tWHAT TO CHANGE", func(w io.Writer) {
 			for _, p := range r.Operators {
 				if !all && p.Reason == "" {
 					continue

@@ -3,9 +3,9 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
@@ -164,29 +164,43 @@ func decibels(d measure.Difference) string {
 }
 
 func showComparison(streams *ioStreams, c *measure.Comparison) error {
-	return table(streams, func(w *tabwriter.Writer) {
-		if c.Samples > 0 {
-			fmt.Fprintln(w, "METRIC\tA\tB")
+	out := streams.Out
+	if c.Samples > 0 {
+		err := table(streams, "METRIC\tA\tB", func(w io.Writer) {
 			for _, name := range measure.Names {
 				a, b := figure(c.Other, c.OtherIntervals, name), figure(c.Metrics, c.Intervals, name)
 				if a != "-" || b != "-" {
 					fmt.Fprintf(w, "%s\t%s\t%s\n", name, a, b)
 				}
 			}
-			if len(c.Intervals) > 0 {
-				fmt.Fprintf(w, "%s\n", intervalsLegend)
-			}
-			fmt.Fprintf(w, "\nmetrics are of %d samples; outputs and activations, value by value, of %s\n", c.Samples, firstOf(c.LayerSamples, c.Samples))
-			fmt.Fprintf(w, "outputs\t%s\tlargest difference %.4g\n", decibels(c.Output), c.Output.Largest)
-			fmt.Fprintln(w, "\nACTIVATION\tSNR\tLARGEST DIFFERENCE")
+		})
+		if err != nil {
+			return err
+		}
+		if len(c.Intervals) > 0 {
+			fmt.Fprintln(out, intervalsLegend)
+		}
+		fmt.Fprintf(out, "\nmetrics are of %d samples; outputs and activations, value by value, of %s\n", c.Samples, firstOf(c.LayerSamples, c.Samples))
+		fmt.Fprintf(out, "outputs  %s  largest difference %.4g\n\n", decibels(c.Output), c.Output.Largest)
+		err = table(streams, "ACTIVATION\tSNR\tLARGEST DIFFERENCE", func(w io.Writer) {
 			for _, l := range c.Layers {
 				fmt.Fprintf(w, "%s\t%s\t%.4g\n", shorten(l.Name, 60), decibels(l.Difference), l.Largest)
 			}
+		})
+		if err != nil {
+			return err
 		}
-		fmt.Fprintln(w, "\nCONSTANT\tELEMENTS\tCHANGED\tZEROS A\tZEROS B\tDISTINCT A\tDISTINCT B\tSNR")
+	}
+	fmt.Fprintln(out)
+	err := table(streams, "CONSTANT\tELEMENTS\tCHANGED\tZEROS A\tZEROS B\tDISTINCT A\tDISTINCT B\tSNR", func(w io.Writer) {
 		for _, k := range c.Constants {
 			fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t%s\n", shorten(k.Name, 60), k.Elements, k.Changed, k.ZerosA, k.ZerosB, k.CodesA, k.CodesB, decibels(k.Difference))
 		}
+	})
+	if err != nil {
+		return err
+	}
+	return table(streams, "", func(w io.Writer) {
 		for _, name := range c.OnlyA {
 			fmt.Fprintf(w, "only in A: %s\n", name)
 		}

@@ -3,9 +3,9 @@ package main
 import (
 	"crypto/sha256"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
-	"text/tabwriter"
 
 	"espalier.dev/espalier/api/v1alpha1"
 	"espalier.dev/espalier/internal/fault"
@@ -133,8 +133,8 @@ func (f *targetFigures) show(streams *ioStreams) error {
 		}
 		return "-"
 	}
-	return table(streams, func(w *tabwriter.Writer) {
-		fmt.Fprintf(w, "\n%s\tA\tB\n", strings.ToUpper(f.Name))
+	fmt.Fprintln(streams.Out)
+	return table(streams, strings.ToUpper(f.Name)+"\tA\tB", func(w io.Writer) {
 		var shown []string
 		for _, r := range slices.Concat(left, right) {
 			if !slices.Contains(shown, r[0]) {

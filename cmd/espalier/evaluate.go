@@ -2,7 +2,7 @@ package main
 
 import (
 	"fmt"
-	"text/tabwriter"
+	"io"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -92,7 +92,7 @@ func newEvaluateCommand(streams *ioStreams) *cobra.Command {
 				}
 				return printJSON(streams.Out, out)
 			}
-			return table(streams, func(w *tabwriter.Writer) {
+			err = table(streams, "", func(w io.Writer) {
 				fmt.Fprintf(w, "samples\t%d\n", source.Len())
 				for _, v := range result.Metrics.Values() {
 					fmt.Fprintf(w, "%s\t%s\n", v.Name, figure(result.Metrics, intervals, v.Name))
@@ -100,10 +100,11 @@ func newEvaluateCommand(streams *ioStreams) *cobra.Command {
 				if divergence != nil {
 					fmt.Fprintf(w, "differs from LiteRT\t%s\n", describeDivergence(divergence))
 				}
-				if len(intervals) > 0 {
-					fmt.Fprintln(w, intervalsLegend)
-				}
 			})
+			if len(intervals) > 0 {
+				fmt.Fprintln(streams.Out, intervalsLegend)
+			}
+			return err
 		},
 	}
 	format.addFlag(cmd)

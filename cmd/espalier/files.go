@@ -6,7 +6,6 @@ import (
 	"os"
 	"strings"
 	"sync"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
@@ -237,11 +236,4 @@ func unmeasured(err error) error {
 		return fault.As(fault.Dataset, err)
 	}
 	return fault.As(fault.Model, named(err))
-}
-
-// table writes rows in columns.
-func table(streams *ioStreams, rows func(w *tabwriter.Writer)) error {
-	w := tabwriter.NewWriter(streams.Out, 0, 4, 2, ' ', 0)
-	rows(w)
-	return w.Flush()
 }

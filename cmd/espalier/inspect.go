@@ -2,9 +2,9 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"slices"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
@@ -86,8 +86,7 @@ func memoryOn(content []byte, device string) (*target.Memory, error) {
 // showMemory prints what each operator takes of the arena of a device, and the sum.
 func showMemory(streams *ioStreams, m *target.Memory) error {
 	fmt.Fprintln(streams.Out)
-	err := table(streams, func(w *tabwriter.Writer) {
-		fmt.Fprintln(w, "OPERATOR\tNAME\tALIVE\tSCRATCH\tKEPT")
+	err := table(streams, "OPERATOR\tNAME\tALIVE\tSCRATCH\tKEPT", func(w io.Writer) {
 		for _, o := range m.Operators {
 			index := fmt.Sprint(o.Operator)
 			if o.Subgraph > 0 {
@@ -108,8 +107,7 @@ func showMemory(streams *ioStreams, m *target.Memory) error {
 }
 
 func showInspection(streams *ioStreams, in *measure.Inspection, all bool) error {
-	err := table(streams, func(w *tabwriter.Writer) {
-		fmt.Fprintln(w, "TENSOR\tNAME\tROLE\tTYPE\tSHAPE\tBYTES\tZEROS\tDISTINCT\tMIN\tMAX\tSCALES")
+	err := table(streams, "TENSOR\tNAME\tROLE\tTYPE\tSHAPE\tBYTES\tZEROS\tDISTINCT\tMIN\tMAX\tSCALES", func(w io.Writer) {
 		for _, t := range in.Tensors {
 			if !all && t.Role == measure.RoleActivation {
 				continue
@@ -205,14 +203,4 @@ func openInputs(in *measure.Inspection) string {
 		return ""
 	}
 	return "open sizes, which the dataset's samples decide; arena and multiplications are for the sizes in the file: " + strings.Join(names, ", ")
-}
-
-// shorten cuts a long name in the middle.
-func shorten(name string, limit int) string {
-	runes := []rune(name)
-	if len(runes) <= limit {
-		return name
-	}
-	half := (limit - 1) / 2
-	return string(runes[:half]) + "…" + string(runes[len(runes)-half:])
 }

@@ -20,8 +20,11 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	streams := &ioStreams{Out: os.Stdout, Err: os.Stderr,
 		terminal: term.IsTerminal(int(os.Stderr.Fd())), terminalOut: term.IsTerminal(int(os.Stdout.Fd()))}
-	if width, _, err := term.GetSize(int(os.Stdout.Fd())); err == nil {
-		streams.width = width
+	if streams.terminalOut {
+		streams.width = terminalWidth(os.Getenv("COLUMNS"), func() (int, error) {
+			width, _, err := term.GetSize(int(os.Stdout.Fd()))
+			return width, err
+		})
 	}
 	command := newRootCommand(streams)
 	command.SetArgs(os.Args[1:])

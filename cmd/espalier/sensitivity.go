@@ -4,10 +4,11 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"path/filepath"
 	"slices"
 	"strconv"
-	"text/tabwriter"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -130,32 +131,23 @@ var (
 	shownChannels   = []float64{0.25, 0.5, 0.75}
 )
 
+// costs are columns of the table that belong together: what they are called, and what stands there of a layer.
+type costs struct {
+	titles []string
+	of     func(l sensitivity.Layer) []string
+}
+
+// levels are the costs of some levels of a technique, each called by a format of the level times a factor.
+func levels(title string, factor float64, shown []float64, of func(l sensitivity.Layer) []sensitivity.Level) costs {
+	c := costs{of: func(l sensitivity.Layer) []string { return cells(of(l), shown) }}
+	for _, level := range shown {
+		c.titles = append(c.titles, fmt.Sprintf(title, factor*level))
+	}
+	return c
+}
+
 func (o *sensitivityOptions) show(found *reporting.Sensitivity) error {
-	err := table(o.streams, func(w *tabwriter.Writer) {
-		fmt.Fprint(w, "LAYER\tOPERATOR\tWEIGHTS\tINT8 WEIGHTS")
-		for _, s := range shownSparsities {
-			fmt.Fprintf(w, "\t%.0f%% ZEROS", 100*s)
-		}
-		for _, n := range shownClusters {
-			fmt.Fprintf(w, "\t%.0f CODES", n)
-		}
-		for _, c := range shownChannels {
-			fmt.Fprintf(w, "\t%.0f%% CHANNELS OUT", 100*c)
-		}
-		fmt.Fprintln(w)
-		for _, l := range found.Layers {
-			name := shorten(l.Name, 40)
-			if l.Kept {
-				name += " *"
-			}
-			fmt.Fprintf(w, "%s\t%s\t%d\t%.2g", name, l.Op, l.Weights, l.Int8)
-			cells(w, l.Prune, shownSparsities)
-			cells(w, l.Cluster, shownClusters)
-			cells(w, l.Channels, shownChannels)
-			fmt.Fprintln(w)
-		}
-	})
-	if err != nil {
+	if err := o.showLayers(found.Layers); err != nil {
 		return err
 	}
 	out := o.streams.Out
@@ -172,15 +164,64 @@ func (o *sensitivityOptions) show(found *reporting.Sensitivity) error {
 	return nil
 }
 
+// showLayers prints what levels cost each layer: in one table, or where a terminal has no room for it in one for each technique.
+func (o *sensitivityOptions) showLayers(layers []sensitivity.Layer) error {
+	all := []costs{
+		{[]string{"OPERATOR", "WEIGHTS", "INT8 WEIGHTS"}, func(l sensitivity.Layer) []string {
+			return []string{l.Op, strconv.Itoa(l.Weights), fmt.Sprintf("%.2g", l.Int8)}
+		}},
+		levels("%.0f%% ZEROS", 100, shownSparsities, func(l sensitivity.Layer) []sensitivity.Level { return l.Prune }),
+		levels("%.0f CODES", 1, shownClusters, func(l sensitivity.Layer) []sensitivity.Level { return l.Cluster }),
+		levels("%.0f%% CHANNELS OUT", 100, shownChannels, func(l sensitivity.Layer) []sensitivity.Level { return l.Channels }),
+	}
+	show := func(streams *ioStreams, columns ...costs) error {
+		header := "LAYER"
+		for _, c := range columns {
+			header += "\t" + strings.Join(c.titles, "\t")
+		}
+		return table(streams, header, func(w io.Writer) {
+			for _, l := range layers {
+				name := shorten(l.Name, 40)
+				if l.Kept {
+					name += " *"
+				}
+				fmt.Fprint(w, name)
+				for _, c := range columns {
+					fmt.Fprint(w, "\t"+strings.Join(c.of(l), "\t"))
+				}
+				fmt.Fprintln(w)
+			}
+		})
+	}
+	var whole bytes.Buffer
+	if err := show(&ioStreams{Out: &whole}, all...); err != nil {
+		return err
+	}
+	if o.streams.width == 0 || widest(whole.String()) <= o.streams.width {
+		_, err := o.streams.Out.Write(whole.Bytes())
+		return err
+	}
+	for i, c := range all {
+		if i > 0 {
+			fmt.Fprintln(o.streams.Out)
+		}
+		if err := show(o.streams, c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // cells are the errors of some levels; - where a layer has none.
-func cells(w *tabwriter.Writer, levels []sensitivity.Level, shown []float64) {
-	for _, want := range shown {
-		text := "-"
+func cells(levels []sensitivity.Level, shown []float64) []string {
+	out := make([]string, len(shown))
+	for i, want := range shown {
+		out[i] = "-"
 		for _, l := range levels {
 			if l.Level == want {
-				text = strconv.FormatFloat(l.Error, 'g', 2, 64)
+				out[i] = strconv.FormatFloat(l.Error, 'g', 2, 64)
 			}
 		}
-		fmt.Fprint(w, "\t"+text)
 	}
+	return out
 }

@@ -2,8 +2,8 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
@@ -23,8 +23,7 @@ func newTargetsCommand(streams *ioStreams) *cobra.Command {
 			if format == outputJSON {
 				return printJSON(streams.Out, target.All())
 			}
-			return table(streams, func(w *tabwriter.Writer) {
-				fmt.Fprintln(w, "TARGET\tRUNTIME\tKERNELS\tWEIGHTS\tROUNDING\tENCODINGS\tDEVICE")
+			return table(streams, "TARGET\tRUNTIME\tKERNELS\tWEIGHTS\tROUNDING\tENCODINGS\tDEVICE", func(w io.Writer) {
 				for _, t := range target.All() {
 					fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", t.Name, t.Runtime, t.Kernels, strings.Join(t.Weights, ", "), t.Rounding, encodingsOf(t), t.Title)
 				}

@@ -27,13 +27,12 @@ type view struct {
 	spec    *v1alpha1.OptimizationPipelineSpec
 	bars    *mpb.Progress
 
-	mutex      sync.Mutex // guards active
-	active     map[string]*activity
-	headed     bool
-	unmeasured map[string]bool // metrics without a column
-	names      int             // columns of leaves' names
-	below      map[string]bool // metrics that the terminal has no room for: they stand below the row
-	columns    []column
+	mutex   sync.Mutex // guards active
+	active  map[string]*activity
+	headed  bool
+	names   int // columns of leaves' names
+	columns []column
+	fit     []bool // columns that the terminal has room for; the others' figures stand below the row
 }
 
 // activity is a stage under way. Its text is read by the goroutine that draws bars, which must never wait for the view's lock.
@@ -46,7 +45,7 @@ type activity struct {
 }
 
 func newView(streams *ioStreams, spec *v1alpha1.OptimizationPipelineSpec) *view {
-	v := &view{streams: streams, spec: spec, active: map[string]*activity{}, unmeasured: map[string]bool{}, below: map[string]bool{}, names: 14,
+	v := &view{streams: streams, spec: spec, active: map[string]*activity{}, names: 14,
 		columns: slices.Clone(columns)}
 	if !narrows(spec) {
 		v.columns = slices.DeleteFunc(v.columns, func(c column) bool { return c.metric == string(v1alpha1.Multiplications) })
@@ -217,18 +216,18 @@ func (v *view) Leaf(name string, r *stage.Result, reused bool) {
 	if !v.headed {
 		v.headed = true
 		fmt.Fprintf(&line, "%-*s", v.names, "LEAF")
+		v.columns = slices.DeleteFunc(v.columns, func(c column) bool { return walk.Value(r.Metrics, v1alpha1.Metric(c.metric)) == "" })
+		widths := make([]int, len(v.columns))
+		for i, c := range v.columns {
+			widths[i] = c.width + 1
+		}
+		v.fit = fits(v.names, widths, v.streams.width)
 		used := v.names
-		for _, c := range v.columns {
-			if walk.Value(r.Metrics, v1alpha1.Metric(c.metric)) == "" {
-				v.unmeasured[c.metric] = true
-				continue
+		for i, c := range v.columns {
+			if v.fit[i] {
+				used += c.width + 1
+				fmt.Fprintf(&line, "%*s", c.width+1, c.title)
 			}
-			if v.streams.width > 0 && used+c.width+1 > v.streams.width {
-				v.below[c.metric] = true
-				continue
-			}
-			used += c.width + 1
-			fmt.Fprintf(&line, "%*s", c.width+1, c.title)
 		}
 		if verdict := "  VERDICT"; v.streams.width == 0 || used+len(verdict) <= v.streams.width {
 			line.WriteString(verdict)
@@ -296,8 +295,8 @@ func others(metrics []v1alpha1.MetricValue) string {
 // under are the figures that the terminal has no room for in a row, "" without any.
 func (v *view) under(metrics []v1alpha1.MetricValue) string {
 	var parts []string
-	for _, c := range v.columns {
-		if v.below[c.metric] {
+	for i, c := range v.columns {
+		if !v.fit[i] {
 			parts = append(parts, c.title+" "+shown(metrics, c.metric))
 		}
 	}
@@ -314,8 +313,8 @@ func (v *view) indented(text string) string {
 
 func (v *view) row(line *strings.Builder, name string, metrics []v1alpha1.MetricValue) {
 	fmt.Fprintf(line, "%-*s", v.names, name)
-	for _, c := range v.columns {
-		if !v.unmeasured[c.metric] && !v.below[c.metric] {
+	for i, c := range v.columns {
+		if v.fit[i] {
 			fmt.Fprintf(line, "%*s", c.width+1, shown(metrics, c.metric))
 		}
 	}
@@ -349,18 +348,6 @@ func beside(row, text string, width int) string {
 		return line + "\n"
 	}
 	return row + "\n" + wrapped(text, width)
-}
-
-// wrapped are lines of at most width columns, indented by two; 0: one line.
-func wrapped(text string, width int) string {
-	out, length := " ", 1
-	for _, word := range strings.Fields(text) {
-		if n := utf8.RuneCountInString(word); width > 0 && length > 1 && length+1+n > width {
-			out, length = out+"\n ", 1
-		}
-		out, length = out+" "+word, length+1+utf8.RuneCountInString(word)
-	}
-	return out + "\n"
 }
 
 // Failed says why a stage has no leaf.
