@@ -118,11 +118,13 @@ func paramsOf(t *ir.Tensor) quantize.Params {
 // newStep makes the simulation of node n of the leaf from operator op of the imported model.
 func newStep(leaf *ir.Graph, n *ir.Node, imported *tflite.Model, op int) (*step, error) {
 	one, slots := single(imported, op)
-	parsed, err := ir.Parse(one, 0)
-	if err != nil {
-		return nil, err
+	leading := 0 // of the leaf's input, which may be another than the batch
+	if len(slots) > 0 {
+		if shape := leaf.Input(n, slots[0]).Shape; len(shape) > 0 {
+			leading = shape[0]
+		}
 	}
-	net, err := float.Compile(one, parsed.FileBatch) // whose leading dimension may be another than that of samples
+	net, err := compileSingle(one, leading)
 	if err != nil {
 		return nil, err
 	}
@@ -161,6 +163,19 @@ func newStep(leaf *ir.Graph, n *ir.Node, imported *tflite.Model, op int) (*step,
 	net.Refresh()
 	s.exec = net.NewExec(false)
 	return s, nil
+}
+
+// compileSingle compiles a model of one operator for the leading dimension that its first input has in the leaf. An operator that tells
+// nothing of the samples by itself, as a RESHAPE that takes them apart, is compiled for the file's.
+func compileSingle(one *tflite.Model, leading int) (*float.Network, error) {
+	parsed, err := ir.Parse(one, leading)
+	if fixed := (*ir.BatchError)(nil); errors.As(err, &fixed) {
+		parsed, err = ir.Parse(one, 0)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return float.Compile(one, parsed.Batch)
 }
 
 // sample runs sample i through the leaf, compares every operator, and the ends.
@@ -212,15 +227,17 @@ func (c *comparison) sample(i int) error {
 // compare feeds the simulation what the integer executor computed and counts where the results differ.
 func (s *step) compare(e *integer.Executor) error {
 	for i, in := range s.inputs {
-		e.Values(in.tensor, s.buffer[i])
-		s.exec.SetInput(i, s.buffer[i])
+		x, n := s.buffer[i], e.Graph().Numel(in.tensor)
+		e.Values(in.tensor, x)
+		for at := n; at < len(x); at += n { // the sample, as often as the file's batch has it
+			copy(x[at:], x[:n])
+		}
+		s.exec.SetInput(i, x)
 	}
 	s.exec.Forward()
 	for i, out := range s.outputs {
-		got, want := e.Tensor(out.tensor), s.exec.Output(i)
-		if out.params.Codes(got) != len(want) {
-			return errors.New("internal: simulation and leaf have outputs of different sizes")
-		}
+		got := e.Tensor(out.tensor)
+		want := s.exec.Output(i)[:e.Graph().Numel(out.tensor)]
 		for k := range want {
 			s.add(out.params.Code(got, k), want[k], k, out.params)
 		}

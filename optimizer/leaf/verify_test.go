@@ -291,6 +291,32 @@ func TestMixedLeavesAreVerifiedToo(t *testing.T) {
 	}
 }
 
+// The file's batch is that of no sample: operators are compared for one, be it that they alone do not tell what one is.
+func TestLeavesOfAFixedBatchAreVerified(t *testing.T) {
+	b := tflitetest.New()
+	reshape := func(name string, x int32, shape ...int32) int32 {
+		return b.Op(name, schema.BuiltinOperatorRESHAPE, schema.BuiltinOptionsNONE, nil, shape, x, b.Ints(name+"_shape", shape...))
+	}
+	flat := reshape("flat", b.Input("x", 2, 3, 4), 6, 4)
+	weights := []float32{1, -1, 0.5, 0.25, 0.3, 0.2, -0.7, 1}
+	b.Output(reshape("apart", b.Dense("dense", flat, weights, []float32{0.1, -0.2}, 2, tflitetest.ReLU), 2, 3, 2))
+	result, err := quantized(context.Background(), b.Model(), ptqOptions{}, noise, 16)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, err := Verify(context.Background(), result.Model, Checks{Feed: noise, Samples: 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var compared []int64
+	for _, a := range v.Operators {
+		compared = append(compared, a.Values)
+	}
+	if want := []int64{20 * 12, 20 * 6, 20 * 6}; !slices.Equal(compared, want) {
+		t.Errorf("%v values compared, want %v", compared, want)
+	}
+}
+
 func TestBrokenAgreementNamesTheLayer(t *testing.T) {
 	for name, tc := range map[string]struct {
 		v    Verification

@@ -228,7 +228,7 @@ func numbers(n *Network) (shape []int) {
 
 // A quantized LSTM is the first leaf as it is; what techniques make of the network has its steps, quantized anew, and none of them in float.
 func TestQuantizedLSTMsGoThroughTheTree(t *testing.T) {
-	for _, name := range []string{"lstm_int8"} {
+	for _, name := range []string{"lstm_int8", "lstm_coupled_clipped_int8"} {
 		content, err := os.ReadFile("../exec/integer/testdata/recurrent/" + name + ".tflite")
 		if err != nil {
 			t.Fatal(err)
