@@ -134,6 +134,10 @@ func TestCalibrationErrorsNameTheirCause(t *testing.T) {
 		"a NaN":                 {Calibration{}, nan, 1, `calibration: tensor 0 "x": value 1 is NaN`},
 		"a sample not readable": {Calibration{}, broken, 1, "no such file"},
 		"a bad percentile":      {Calibration{Percentile: 40}, nan, 1, "calibration percentile 40 is not in (50, 100]"},
+		"a share of one half":   {Calibration{Percentile: 50}, nan, 1, "calibration percentile 50 is not in (50, 100]"},
+		"more than all":         {Calibration{Percentile: 100.5}, nan, 1, "calibration percentile 100.5 is not in (50, 100]"},
+		"a negative decay":      {Calibration{Decay: -0.1}, nan, 1, "calibration decay -0.1 is not in [0, 1)"},
+		"an unknown method":     {Calibration{Method: MSE + 1}, nan, 1, "unknown calibration method 4"},
 		"a bad decay":           {Calibration{Decay: 1}, nan, 1, "calibration decay 1 is not in [0, 1)"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -158,6 +162,29 @@ func TestCalibrationErrorsNameTheirCause(t *testing.T) {
 	cancel()
 	if _, err := Calibrate(cancelled, net, plan, Calibration{}, samples([]float32{1, 1}), 1); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled: %v", err)
+	}
+}
+
+// An output that stays float may be infinite, as the logarithm of 0 is, but it has to be a number, the first value as well.
+func TestOutputsThatStayFloatAreNumbers(t *testing.T) {
+	b := tflitetest.New()
+	x := b.Input("x", 1, 2)
+	b.Output(b.Unary("log", schema.BuiltinOperatorLOG, b.Unary("y", schema.BuiltinOperatorABS, x)))
+	b.Output(b.Unary("root", schema.BuiltinOperatorSQRT, x))
+	m := b.Model()
+	net, err := float.Compile(m, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	plan, err := PlanOf(m, Options{IO: IOFloat32})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Calibrate(context.Background(), net, plan, Calibration{}, samples([]float32{0, 1}), 1); err != nil {
+		t.Error(err)
+	}
+	if _, err := Calibrate(context.Background(), net, plan, Calibration{}, samples([]float32{-1, 1}), 1); err == nil || !strings.Contains(err.Error(), `SQRT "root" gives NaN`) {
+		t.Errorf("got %v", err)
 	}
 }
 

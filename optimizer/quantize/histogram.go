@@ -14,24 +14,20 @@ const histogramBins = 16384
 type Histogram struct {
 	limit  float64 // power of two; 0 until a value other than 0 was seen
 	counts []int64 // histogramBins of width 2·limit/histogramBins; exact zeros are not among them
-	zeros  int64
-	total  int64
+	total  int64   // values, zeros included
 	seen   Range
-	bad    int64 // NaN or infinite values
 }
 
 // NewHistogram returns an empty histogram.
 func NewHistogram() *Histogram { return &Histogram{seen: Empty()} }
 
-// Add counts values.
+// Add counts values; NaN and infinity fall into no bin.
 func (h *Histogram) Add(values []float32) {
 	before := h.seen
 	for _, v := range values {
-		if v-v != 0 { // NaN or infinite
-			h.bad++
-			continue
+		if v-v == 0 {
+			h.seen.Min, h.seen.Max = min(h.seen.Min, v), max(h.seen.Max, v)
 		}
-		h.seen.Min, h.seen.Max = min(h.seen.Min, v), max(h.seen.Max, v)
 	}
 	if h.seen != before {
 		h.reach(max(math.Abs(float64(h.seen.Min)), math.Abs(float64(h.seen.Max))))
@@ -41,10 +37,7 @@ func (h *Histogram) Add(values []float32) {
 		perUnit = histogramBins / 2 / h.limit
 	}
 	for _, v := range values {
-		switch {
-		case v == 0:
-			h.zeros++
-		case v-v == 0:
+		if v != 0 && v-v == 0 {
 			h.counts[histogramBins/2+int(math.Floor(float64(v)*perUnit))]++
 		}
 	}
@@ -79,7 +72,7 @@ func (h *Histogram) double() {
 
 // Merge adds the counts of g, which is left unchanged.
 func (h *Histogram) Merge(g *Histogram) {
-	h.zeros, h.total, h.bad = h.zeros+g.zeros, h.total+g.total, h.bad+g.bad
+	h.total += g.total
 	h.seen = h.seen.Union(g.seen)
 	if g.limit == 0 {
 		return

@@ -48,12 +48,12 @@ func TestHistogramDoesNotDependOnOrderOrPartition(t *testing.T) {
 func TestHistogramCountsEveryValue(t *testing.T) {
 	x := []float32{0, 1, -1, 0.5, 1, 2, math.SmallestNonzeroFloat32, math.MaxFloat32, -math.MaxFloat32, float32(math.NaN()), float32(math.Inf(-1))}
 	h := histogramOf(x)
-	n := h.zeros + h.bad
+	n := int64(3) // zero, NaN and infinity have no bin
 	for _, c := range h.counts {
 		n += c
 	}
-	if n != int64(len(x)) || h.bad != 2 || h.zeros != 1 {
-		t.Errorf("counted %d of %d, %d bad, %d zeros", n, len(x), h.bad, h.zeros)
+	if n != int64(len(x)) || h.total != n {
+		t.Errorf("counted %d and %d of %d", n, h.total, len(x))
 	}
 	if got := h.MinMax(); got != (Range{-math.MaxFloat32, math.MaxFloat32}) {
 		t.Errorf("range %v", got)
@@ -144,5 +144,82 @@ func BenchmarkMSE(b *testing.B) {
 	h := histogramOf(normal(1<<16, 8, 1))
 	for b.Loop() {
 		h.MSE()
+	}
+}
+
+// The range of least error is searched end by end: no range on a grid of both ends does noticeably better.
+func TestNoRangeOfAGridIsMuchBetterThanTheMSERange(t *testing.T) {
+	positive := normal(4000, 11, 1)
+	for i := range positive {
+		positive[i] = max(positive[i], 0)
+	}
+	spiked := func(at ...float32) []float32 { return append(normal(4000, 12, 1), at...) }
+	for name, x := range map[string][]float32{
+		"normal":                        normal(4000, 10, 1),
+		"one side":                      positive,
+		"an outlier above":              spiked(12),
+		"an outlier below":              spiked(-12),
+		"outliers on both sides":        spiked(-30, 30),
+		"outliers of different size":    spiked(-9, -9, 30),
+		"a cluster far off that counts": append(normal(4000, 13, 1), normal(4000, 14, 40)...),
+		"moved":                         append(spiked(), 5, 5, 5, 5, 6, -3),
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := histogramOf(x)
+			got, full := squaredError(x, h.MSE()), h.MinMax()
+			const steps = 16
+			best, at := math.Inf(1), Range{}
+			for k := 1; k <= steps; k++ {
+				for l := 1; l <= steps; l++ {
+					r := Range{full.Min * float32(k) / steps, full.Max * float32(l) / steps}
+					if e := squaredError(x, r); e < best {
+						best, at = e, r
+					}
+				}
+			}
+			if got > 1.03*best {
+				t.Errorf("%v has error %v, %v has %v", h.MSE(), got, at, best)
+			}
+		})
+	}
+}
+
+// Percentiles count from the outside in; a side of which nothing is left ends at 0, and no side reaches beyond the values there are.
+func TestPercentileEnds(t *testing.T) {
+	wave := make([]float32, 1000) // −500 … 499, each once
+	for i := range wave {
+		wave[i] = float32(i - 500)
+	}
+	few := append(normal(0, 1, 1), make([]float32, 990)...)
+	for i := range few {
+		few[i] = 1
+	}
+	few = append(few, -4, -3, -2, -1)
+	mirrored := make([]float32, len(few))
+	for i, v := range few {
+		mirrored[i] = -v
+	}
+	for name, tc := range map[string]struct {
+		x     []float32
+		p     float64
+		want  Range
+		close float32
+	}{
+		"a tenth of either side":             {wave, 80, Range{-400, 399}, 1.1},
+		"half a percent of either side":      {wave, 99, Range{-495, 494}, 1.1},
+		"a side of which nothing is left":    {few, 98, Range{0, 1}, 0},
+		"the other side":                     {mirrored, 98, Range{-1, 0}, 0},
+		"a side of which a part is left out": {few, 99.7, Range{-3, 1}, 0.01},
+		"mirrored":                           {mirrored, 99.7, Range{-1, 3}, 0.01},
+		"as much as is left out, to a value": {few, 100 * (1 - 8.0/994), Range{0, 1}, 0.01},
+		"all":                                {few, 100, Range{-4, 1}, 0},
+		"zeros count":                        {append(make([]float32, 1000), 1, 1, -1, -1), 99, Range{0, 0}, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := histogramOf(tc.x).Percentile(tc.p)
+			if d := max(math.Abs(float64(got.Min-tc.want.Min)), math.Abs(float64(got.Max-tc.want.Max))); d > float64(tc.close) {
+				t.Errorf("got %v, want %v", got, tc.want)
+			}
+		})
 	}
 }

@@ -121,22 +121,16 @@ func (im *importer) layers() error {
 // integers are codes, those of int8 within ±127: those of asymmetric weights may not be, and then only the values count.
 func storedWeights(t *ir.Tensor, axis int) (w Weights, values []float32, exact bool, err error) {
 	w = Weights{Codes: t.Int8s(), Scale: t.Quant.Scale, Int4: t.Type == schema.TensorTypeINT4}
-	zeros := t.Quant.ZeroPoint
 	if err := w.checkSize(t.Shape, axis); err != nil {
 		return w, nil, false, err
-	}
-	if len(zeros) > 1 && len(zeros) != t.Shape[axis] {
-		return w, nil, false, fmt.Errorf("%d zero points for %d output channels", len(zeros), t.Shape[axis])
 	}
 	inner := product(t.Shape[axis+1:])
 	lo, hi := w.limits()
 	values, exact = make([]float32, len(w.Codes)), true
 	for i, q := range w.Codes {
-		c, code := i/inner%t.Shape[axis], int32(q)
-		if len(zeros) > 0 {
-			code -= zeros[c%len(zeros)]
-		}
-		values[i] = w.Scale[c%len(w.Scale)] * float32(code)
+		c := i / inner % t.Shape[axis] % len(w.Scale)
+		code := int32(q) - t.Quant.ZeroPoint[c]
+		values[i] = w.Scale[c] * float32(code)
 		exact = exact && int(code) >= lo && int(code) <= hi
 		w.Codes[i] = int8(min(max(int(code), lo), hi))
 	}

@@ -21,6 +21,8 @@ func TestParamsOfARange(t *testing.T) {
 		"the zero point is rounded to a code":                      {Range{-128.375, 126.625}, Params{1, 0, false}},
 		"a tensor that is always zero gets the unit range":         {Range{0, 0}, Params{float32(1.0 / 255), -128, false}},
 		"a range too narrow for float32 arithmetic counts as zero": {Range{0, 1e-30}, Params{float32(1.0 / 255), -128, false}},
+		"a narrow range keeps its ends' ratio and grows":           {Range{-2.5e-8, 7.5e-8}, Params{float32(1e-6 / 255), -64, false}},
+		"one as wide as needed stays":                              {Range{0, 2e-6}, Params{float32(2e-6) / 255, -128, false}},
 		"a range of no values counts as zero":                      {Empty(), Params{float32(1.0 / 255), -128, false}},
 		"NaN counts as zero":                                       {Range{float32(math.NaN()), float32(math.NaN())}, Params{float32(1.0 / 255), -128, false}},
 	} {

@@ -393,7 +393,7 @@ func layerNames(g *ir.Graph) string {
 		}
 	}
 	if len(names) > most {
-		names = append(names[:most], fmt.Sprintf("and %d others", len(names)-most))
+		names = append(names[:most], fmt.Sprintf("and %d more", len(names)-most))
 	}
 	return strings.Join(names, ", ")
 }

@@ -2,6 +2,7 @@ package quantize_test
 
 import (
 	"context"
+	"errors"
 	"math"
 	"strings"
 	"testing"
@@ -147,5 +148,145 @@ func TestConstantsThatAnAnswerHangsOnStay(t *testing.T) {
 				t.Errorf("notes %q", notes)
 			}
 		})
+	}
+}
+
+// Where else constants stand for infinity: padding before a pooling, a choice, a mask that is multiplied, of samples x in [−2, 3].
+func TestWhereverConstantsStandForInfinityTheyComeWithinReach(t *testing.T) {
+	four := []int32{1, 4}
+	margin := 10 + math.Log(4)
+	pick := func(b *tflitetest.Builder, x int32, then, c float32, swapped bool) int32 {
+		condition := b.Op("positive", schema.BuiltinOperatorGREATER, schema.BuiltinOptionsNONE, nil, four, x, b.Const("zero", []float32{then}, 1))
+		b.SetType(condition, schema.TensorTypeBOOL)
+		a, z := x, b.Const("c", []float32{c}, 1)
+		if swapped {
+			a, z = z, a
+		}
+		return b.Op("y", schema.BuiltinOperatorSELECT_V2, schema.BuiltinOptionsNONE, nil, four, condition, a, z)
+	}
+	reduced := func(b *tflitetest.Builder, op schema.BuiltinOperator, y int32) {
+		b.Output(b.Op("z", op, schema.BuiltinOptionsReducerOptions, &schema.ReducerOptionsT{}, []int32{1}, y, b.Ints("axis", 1)))
+	}
+	softmax := func(b *tflitetest.Builder, name string, beta float32, y int32) {
+		b.Output(b.Op(name, schema.BuiltinOperatorSOFTMAX, schema.BuiltinOptionsSoftmaxOptions, &schema.SoftmaxOptionsT{Beta: beta}, four, y))
+	}
+	multiplied := func(op schema.BuiltinOperator, c float32) func(b *tflitetest.Builder, x int32) {
+		return func(b *tflitetest.Builder, x int32) {
+			m := b.Op("m", schema.BuiltinOperatorMUL, schema.BuiltinOptionsNONE, nil, four, b.Input("mask", four...), b.Const("c", []float32{c}, 1))
+			softmax(b, "z", 1, b.Op("y", op, schema.BuiltinOptionsNONE, nil, four, x, m))
+		}
+	}
+	tests := map[string]struct {
+		build func(b *tflitetest.Builder, x int32)
+		mask  []float32
+		from  float32
+		want  float64
+	}{
+		"padding before a maximum": {func(b *tflitetest.Builder, x int32) {
+			image := b.Op("image", schema.BuiltinOperatorRESHAPE, schema.BuiltinOptionsReshapeOptions, &schema.ReshapeOptionsT{NewShape: []int32{1, 2, 2, 1}}, []int32{1, 2, 2, 1}, x, b.Ints("shape", 1, 2, 2, 1))
+			sides := b.Raw("sides", schema.TensorTypeINT32, tflite.Int32Bytes([]int32{0, 0, 1, 1, 1, 1, 0, 0}), 4, 2)
+			padded := b.Op("padded", schema.BuiltinOperatorPADV2, schema.BuiltinOptionsNONE, nil, []int32{1, 4, 4, 1}, image, sides, b.Const("c", []float32{-3e38}, 1))
+			b.Output(b.Pool("z", schema.BuiltinOperatorMAX_POOL_2D, padded, 3, 1, schema.PaddingVALID))
+		}, nil, -3e38, -2},
+		"padding before a mean": {func(b *tflitetest.Builder, x int32) {
+			image := b.Op("image", schema.BuiltinOperatorRESHAPE, schema.BuiltinOptionsReshapeOptions, &schema.ReshapeOptionsT{NewShape: []int32{1, 2, 2, 1}}, []int32{1, 2, 2, 1}, x, b.Ints("shape", 1, 2, 2, 1))
+			sides := b.Raw("sides", schema.TensorTypeINT32, tflite.Int32Bytes([]int32{0, 0, 1, 1, 1, 1, 0, 0}), 4, 2)
+			padded := b.Op("padded", schema.BuiltinOperatorPADV2, schema.BuiltinOptionsNONE, nil, []int32{1, 4, 4, 1}, image, sides, b.Const("c", []float32{-1e6}, 1))
+			b.Output(b.Pool("z", schema.BuiltinOperatorAVERAGE_POOL_2D, padded, 3, 1, schema.PaddingVALID))
+		}, nil, -1e6, -1e6},
+		"a choice before a maximum": {func(b *tflitetest.Builder, x int32) {
+			reduced(b, schema.BuiltinOperatorREDUCE_MAX, pick(b, x, 0, -1e9, false))
+		}, nil, -1e9, -2},
+		"a choice the other way": {func(b *tflitetest.Builder, x int32) {
+			reduced(b, schema.BuiltinOperatorREDUCE_MAX, pick(b, x, 2, -1e9, true))
+		}, nil, -1e9, -2},
+		"a choice before a minimum": {func(b *tflitetest.Builder, x int32) {
+			reduced(b, schema.BuiltinOperatorREDUCE_MIN, pick(b, x, 0, 1e9, false))
+		}, nil, 1e9, 3},
+		"a choice before a softmax": {func(b *tflitetest.Builder, x int32) {
+			softmax(b, "z", 1, pick(b, x, 0, -1e9, false))
+		}, nil, -1e9, -2 - margin},
+		"before one that is less sharp": {func(b *tflitetest.Builder, x int32) {
+			softmax(b, "z", 0.5, pick(b, x, 0, -1e9, false))
+		}, nil, -1e9, -2 - 2*margin},
+		"before two, the flatter counts": {func(b *tflitetest.Builder, x int32) {
+			y := pick(b, x, 0, -1e9, false)
+			softmax(b, "z", 2, y)
+			softmax(b, "flat", 0.5, y)
+		}, nil, -1e9, -2 - 2*margin},
+		"before one that makes all alike": {func(b *tflitetest.Builder, x int32) {
+			softmax(b, "z", 0, pick(b, x, 0, -1e9, false))
+		}, nil, -1e9, -1e9},
+		"before a sum": {func(b *tflitetest.Builder, x int32) {
+			reduced(b, schema.BuiltinOperatorSUM, pick(b, x, 0, -1e9, false))
+		}, nil, -1e9, -1e9},
+		"a mask times it":                  {multiplied(schema.BuiltinOperatorADD, -1e9), []float32{0, 0, 1, 1}, -1e9, -2 - 3 - margin},
+		"a mask below 0 times it":          {multiplied(schema.BuiltinOperatorADD, 1e9), []float32{0, -1, -1, 0}, 1e9, 2 + 3 + margin},
+		"a mask times it, taken away":      {multiplied(schema.BuiltinOperatorSUB, 1e9), []float32{0, 1, 0, 0}, 1e9, 2 + 3 + margin},
+		"what is no mask times it":         {multiplied(schema.BuiltinOperatorADD, -1e9), []float32{0, 0, 2, 1}, -1e9, -1e9},
+		"what is less than one times it":   {multiplied(schema.BuiltinOperatorADD, -1e9), []float32{0, 0, 1, 0.5}, -1e9, -1e9},
+		"a mask times it, no sum after it": {multiplied(schema.BuiltinOperatorMAXIMUM, -1e9), []float32{0, 0, 1, 1}, -1e9, -1e9},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			b := tflitetest.New()
+			tt.build(b, b.Input("x", four...))
+			m := b.Model()
+			out, _, err := quantize.Reach(context.Background(), m, func(_ int, inputs [][]float32) error {
+				copy(inputs[0], []float32{-2, 3, 0, 1})
+				if tt.mask != nil {
+					copy(inputs[1], tt.mask)
+				}
+				return nil
+			}, 1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, tensor := range out.Subgraph().Tensors {
+				if tensor.Name != "c" {
+					continue
+				}
+				if values, err := out.Float32s(tensor); err != nil || math.Abs(float64(values[0])-tt.want) > 1e-5*math.Abs(tt.want) {
+					t.Errorf("%v becomes %v, want %v, %v", tt.from, values, tt.want, err)
+				}
+			}
+		})
+	}
+}
+
+// Forms of a network agree if no answer of a sample is further than half a code of the answers' range away, and errors are told.
+func TestFormsOfANetworkAgreeToHalfACode(t *testing.T) {
+	scaled := func(factor float32, n int32) *tflite.Model {
+		b := tflitetest.New()
+		b.Output(b.Op("y", schema.BuiltinOperatorMUL, schema.BuiltinOptionsNONE, nil, []int32{1, n}, b.Input("x", 1, n), b.Const("c", []float32{factor}, 1)))
+		return b.Model()
+	}
+	ctx, half := context.Background(), float32(1.0/510)
+	feed := func(i int, inputs [][]float32) error {
+		copy(inputs[0], [][]float32{{0, 0.5}, {0, 1}}[i])
+		return nil
+	}
+	for name, tc := range map[string]struct {
+		form *tflite.Model
+		want bool
+	}{
+		"itself":                {scaled(1, 2), true},
+		"less than half a code": {scaled(1+0.9*half, 2), true},
+		"more than half a code": {scaled(1+1.1*half, 2), false},
+		"lower by more":         {scaled(1-1.1*half, 2), false},
+		"NaN":                   {scaled(float32(math.NaN()), 2), false},
+	} {
+		if got, err := quantize.Agree(ctx, scaled(1, 2), tc.form, feed, 2); err != nil || got != tc.want {
+			t.Errorf("%s: %v, %v", name, got, err)
+		}
+	}
+	broken := errors.New("no such sample")
+	if _, err := quantize.Agree(ctx, scaled(1, 2), scaled(1, 2), func(int, [][]float32) error { return broken }, 1); !errors.Is(err, broken) {
+		t.Errorf("got %v", err)
+	}
+	cancelled, cancel := context.WithCancel(ctx)
+	cancel()
+	if _, err := quantize.Agree(cancelled, scaled(1, 2), scaled(1, 2), feed, 2); !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled: %v", err)
 	}
 }

@@ -111,10 +111,7 @@ func (r *recurrents) tensor(t int32, bias float64) (int32, error) {
 				values = append(values, float32(float64(code)*bias))
 			}
 		case of.Quant != nil && len(of.Quant.Scale) == 1 && (of.Type == schema.TensorTypeINT8 || of.Type == schema.TensorTypeINT16):
-			p := Params{Scale: of.Quant.Scale[0], Wide: of.Type == schema.TensorTypeINT16}
-			if len(of.Quant.ZeroPoint) > 0 {
-				p.ZeroPoint = of.Quant.ZeroPoint[0]
-			}
+			p := Params{Scale: of.Quant.Scale[0], ZeroPoint: of.Quant.ZeroPoint[0], Wide: of.Type == schema.TensorTypeINT16}
 			values = make([]float32, p.Codes(of.Const))
 			for k := range values {
 				values[k] = p.Dequantize(p.Code(of.Const, k))

@@ -3,6 +3,7 @@ package quantize
 import (
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -106,10 +107,13 @@ func TestWeightsThatDoNotFitAreRefused(t *testing.T) {
 		w    Weights
 		want string
 	}{
-		"too few codes":   {Weights{Codes: make([]int8, 3), Scale: []float32{1}}, "3 codes for 4 weights"},
-		"too many scales": {Weights{Codes: make([]int8, 4), Scale: []float32{1, 1, 1}}, "3 scales for 2 output channels"},
-		"a zero scale":    {Weights{Codes: make([]int8, 4), Scale: []float32{1, 0}}, "scale 1 is 0, not a positive finite number"},
-		"the code −128":   {Weights{Codes: []int8{0, -128, 0, 0}, Scale: []float32{1}}, "code 1 is -128, outside [−127, 127]"},
+		"codes of 8 bits":  {Weights{Codes: []int8{0, 8, -8, 0}, Scale: []float32{1}, Int4: true}, "code 1 is 8, outside [−8, 7]"},
+		"a scale of NaN":   {Weights{Codes: make([]int8, 4), Scale: []float32{float32(math.NaN())}}, "scale 0 is NaN, not a positive finite number"},
+		"an endless scale": {Weights{Codes: make([]int8, 4), Scale: []float32{1, float32(math.Inf(1))}}, "scale 1 is +Inf, not a positive finite number"},
+		"too few codes":    {Weights{Codes: make([]int8, 3), Scale: []float32{1}}, "3 codes for 4 weights"},
+		"too many scales":  {Weights{Codes: make([]int8, 4), Scale: []float32{1, 1, 1}}, "3 scales for 2 output channels"},
+		"a zero scale":     {Weights{Codes: make([]int8, 4), Scale: []float32{1, 0}}, "scale 1 is 0, not a positive finite number"},
+		"the code −128":    {Weights{Codes: []int8{0, -128, 0, 0}, Scale: []float32{1}}, "code 1 is -128, outside [−127, 127]"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			err := tc.w.check([]int{2, 2}, 0)
@@ -127,4 +131,65 @@ func symmetric(t *testing.T, values []float32, shape []int, axis int, perChannel
 		t.Fatal(err)
 	}
 	return w
+}
+
+// Values that an earlier stage left are on the grid of its scales if they lie on it, or round to it: up to half a step beyond the last code.
+func TestValuesWithinWhatScalesExpressGetCodes(t *testing.T) {
+	eight := Weights{Codes: make([]int8, 4), Scale: []float32{1, 0.5}}
+	four := Weights{Codes: make([]int8, 4), Scale: []float32{2}, Int4: true}
+	last := Weights{Codes: make([]int8, 4), Scale: []float32{1, 0.5}}
+	nan := float32(math.NaN())
+	for name, tc := range map[string]struct {
+		w      Weights
+		values []float32
+		axis   int
+		want   []int8 // nil: beyond what the scales express
+	}{
+		"their own":                    {eight, []float32{127, -127, 63.5, -63.5}, 0, []int8{127, -127, 127, -127}},
+		"rounded":                      {eight, []float32{1.4, -1.6, 1.4, 0}, 0, []int8{1, -2, 3, 0}},
+		"half a step above":            {eight, []float32{127.5, 0, 0, 63.75}, 0, []int8{127, 0, 0, 127}},
+		"half a step below":            {eight, []float32{-127.5, 0, 0, -63.75}, 0, []int8{-127, 0, 0, -127}},
+		"more than that above":         {eight, []float32{0, 0, 0, 63.8}, 0, nil},
+		"more than that below":         {eight, []float32{-127.6, 0, 0, 0}, 0, nil},
+		"channels along the last axis": {last, []float32{100, 50, 3, 1}, 1, []int8{100, 100, 3, 2}},
+		"too large for a channel":      {last, []float32{50, 100, 3, 1}, 1, nil},
+		"four bits":                    {four, []float32{14, -16, 15, -17}, 0, []int8{7, -8, 7, -8}},
+		"more than four bits":          {four, []float32{15.2, 0, 0, 0}, 0, nil},
+		"less than four bits":          {four, []float32{0, -17.2, 0, 0}, 0, nil},
+		"NaN":                          {eight, []float32{nan, 0, 0, 0}, 0, nil},
+		"of another shape":             {eight, []float32{1, 2}, 0, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			on, ok := tc.w.On(tc.values, []int{2, 2}, tc.axis)
+			if ok != (tc.want != nil) || ok != tc.w.Holds(tc.values, []int{2, 2}, tc.axis) {
+				t.Fatalf("expressible: %v", ok)
+			}
+			if diff := cmp.Diff(tc.want, on.Codes); diff != "" {
+				t.Error(diff)
+			}
+			if ok && (on.Int4 != tc.w.Int4 || !slices.Equal(on.Scale, tc.w.Scale)) {
+				t.Errorf("on other scales: %+v", on)
+			}
+		})
+	}
+}
+
+// Biases of int8 layers have 32 bits, those of int16 layers 40; both round half away from zero.
+func TestBiasCodes(t *testing.T) {
+	bias, scales := []float32{1.25, -1.25, 1e30, -1e30, 3}, []float32{1, 1, 1, 1, 0.25}
+	if diff := cmp.Diff([]int32{3, -3, math.MaxInt32, math.MinInt32, 24}, BiasCodes(bias, 0.5, scales)); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff([]int64{3, -3, 1 << 39, -1 << 39, 24}, WideBiasCodes(bias, 0.5, scales)); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff([]int64{3, -3, 1 << 39, -1 << 39, 6}, WideBiasCodes(bias, 0.5, scales[:1])); diff != "" {
+		t.Errorf("one scale: %s", diff)
+	}
+	if diff := cmp.Diff([]int32{3, -3, math.MaxInt32, math.MinInt32, 6}, BiasCodes(bias, 0.5, scales[:1])); diff != "" {
+		t.Errorf("one scale: %s", diff)
+	}
+	if diff := cmp.Diff([]float32{0.5, 0.5, 0.5, 0.5, 0.125}, BiasScale(0.5, scales)); diff != "" {
+		t.Error(diff)
+	}
 }
