@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"path/filepath"
@@ -148,7 +149,10 @@ func TestWhereADeviceAnswersOtherwiseIsCounted(t *testing.T) {
 		t.Errorf("without samples: %v\n%s", err, out)
 	}
 	lacks := testmaterial.Path(t, "models/ops/gelu_int8.tflite")
-	if out, err = call("compare", leaf, lacks, "--target", "cortex-m4"); err != nil || !strings.Contains(strings.Join(strings.Fields(out), " "), "runs there yes no: GELU") {
+	if _, stderr, _ := espalier(context.Background(), "compare", float, leaf, "--model-explorer", overlays); !strings.Contains(stderr, "wrote    "+filepath.Join(overlays, "codes.json")+", "+filepath.Join(overlays, "zeros.json")+", for") {
+		t.Errorf("it does not say what it wrote:\n%s", stderr)
+	}
+	if out, err = call("compare", leaf, lacks, "--target", "cortex-m4"); err != nil || !strings.Contains(strings.Join(strings.Fields(out), " "), "runs there yes no: GELU") || !strings.Contains(strings.Join(strings.Fields(out), " "), fmt.Sprintf("FlashBytes %d -", size(t, leaf))) {
 		t.Errorf("%v\n%s", err, out)
 	}
 	var placed struct{ Target targetFigures }

@@ -4,8 +4,11 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -72,14 +75,20 @@ func newCompareCommand(streams *ioStreams) *cobra.Command {
 				return err
 			}
 			if explorer != "" {
-				if err := writeOverlays(comparison, b, explorer); err != nil {
+				written, err := writeOverlays(comparison, b, explorer)
+				if err != nil {
 					return err
 				}
+				fmt.Fprintf(streams.Err, "wrote    %s, for Model Explorer to lay over B\n", strings.Join(written, ", "))
 				if source == nil {
 					fmt.Fprintf(streams.Err, "note     %s has no error.json: the error of each layer needs --dataset\n", explorer)
 				}
 			}
-			figures, err := data.figures(device, a, b)
+			figures, err := compareOn(device, a, b)
+			if err != nil {
+				return err
+			}
+			measured, err := data.measurements(a, b)
 			if err != nil {
 				return err
 			}
@@ -88,11 +97,15 @@ func newCompareCommand(streams *ioStreams) *cobra.Command {
 					*measure.Comparison
 					Divergence *measure.Divergence `json:"divergence,omitempty"`
 					Target     *targetFigures      `json:"target,omitempty"`
-				}{comparison, divergence, figures})
+					Measured   *measurements       `json:"measured,omitempty"`
+				}{comparison, divergence, figures, measured})
 			}
 			err = showComparison(streams, comparison)
 			if err == nil && figures != nil {
 				err = figures.show(streams)
+			}
+			if err == nil && measured != nil {
+				err = measured.show(streams)
 			}
 			if err != nil || divergence == nil {
 				return err
@@ -135,25 +148,27 @@ func firstOf(n, all int) string {
 	return fmt.Sprintf("the first %d of %d samples", n, all)
 }
 
-// writeOverlays writes a comparison's overlays into a folder, which is made where it is not there.
-func writeOverlays(c *measure.Comparison, b []byte, folder string) error {
+// writeOverlays writes a comparison's overlays into a folder, which is made where it is not there, and returns their paths.
+func writeOverlays(c *measure.Comparison, b []byte, folder string) (written []string, err error) {
 	overlays, err := c.Overlays(b)
 	if err != nil {
-		return fault.As(fault.Model, err)
+		return nil, fault.As(fault.Model, err)
 	}
 	if err := os.MkdirAll(folder, 0o755); err != nil {
-		return fault.As(fault.Storage, err)
+		return nil, fault.As(fault.Storage, err)
 	}
-	for name, o := range overlays {
-		content, err := o.JSON()
+	for _, name := range slices.Sorted(maps.Keys(overlays)) {
+		path := filepath.Join(folder, name)
+		content, err := overlays[name].JSON()
 		if err == nil {
-			err = tflite.WriteWhole(filepath.Join(folder, name), content)
+			err = tflite.WriteWhole(path, content)
 		}
 		if err != nil {
-			return fault.As(fault.Storage, err)
+			return nil, fault.As(fault.Storage, err)
 		}
+		written = append(written, path)
 	}
-	return nil
+	return written, nil
 }
 
 func decibels(d measure.Difference) string {

@@ -9,6 +9,7 @@ import (
 
 	"espalier.dev/espalier/api/v1alpha1"
 	"espalier.dev/espalier/internal/fault"
+	"espalier.dev/espalier/internal/walk"
 	"espalier.dev/espalier/optimizer/measure"
 	"espalier.dev/espalier/optimizer/target"
 	"espalier.dev/espalier/optimizer/tflite"
@@ -16,30 +17,29 @@ import (
 
 // deviceFigures are what a device makes of a model.
 type deviceFigures struct {
-	Runs        bool                   `json:"runs"`
-	Operators   int                    `json:"operators"`
-	Refused     []string               `json:"refused,omitempty"`     // operators that run nowhere, each once
-	Accelerated int                    `json:"accelerated,omitempty"` // operators on the accelerator
-	ArenaBytes  int                    `json:"arenaBytes,omitempty"`  // 0: not known, or it does not run
-	FlashBytes  int                    `json:"flashBytes,omitempty"`  // 0: the runtime does not read the file where it lies
-	Measured    []v1alpha1.MetricValue `json:"measured,omitempty"`    // what the pipeline's measurements gave, of a leaf of it
+	Runs        bool     `json:"runs"`
+	Operators   int      `json:"operators"`
+	Refused     []string `json:"refused,omitempty"`     // operators that run nowhere, each once
+	Accelerated int      `json:"accelerated,omitempty"` // operators on the accelerator
+	ArenaBytes  int      `json:"arenaBytes,omitempty"`  // 0: not known, or it does not run
+	FlashBytes  int      `json:"flashBytes,omitempty"`  // 0: the runtime does not read the file where it lies
 }
 
-// figuresOn says what a device makes of a model. p is the pipeline that may have made it, or nil.
-func figuresOn(content []byte, t *target.Target, p *v1alpha1.OptimizationPipeline) (*deviceFigures, error) {
+// figuresOn says what a device makes of a model.
+func figuresOn(content []byte, t *target.Target) (*deviceFigures, error) {
 	m, err := tflite.ReadStored(content)
 	if err != nil {
 		return nil, fault.As(fault.Model, err)
 	}
 	asLeaf(m)
 	report := target.Check(m, t)
-	f := &deviceFigures{Runs: report.Runs, Operators: len(report.Operators), Accelerated: report.Count(target.OnAccelerator), Measured: measuredOf(content, p)}
+	f := &deviceFigures{Runs: report.Runs, Operators: len(report.Operators), Accelerated: report.Count(target.OnAccelerator)}
 	for _, o := range report.Refused() {
 		if !slices.Contains(f.Refused, o.Name) {
 			f.Refused = append(f.Refused, o.Name)
 		}
 	}
-	if t.ReadsFromFlash() {
+	if f.Runs && t.ReadsFromFlash() {
 		f.FlashBytes = len(content)
 	}
 	if !f.Runs || !t.PlansGreedily() {
@@ -53,16 +53,35 @@ func figuresOn(content []byte, t *target.Target, p *v1alpha1.OptimizationPipelin
 	return f, nil
 }
 
-// measuredOf are the values that a pipeline's measurements gave of a leaf of it, nil of any other file.
-func measuredOf(content []byte, p *v1alpha1.OptimizationPipeline) []v1alpha1.MetricValue {
-	if p == nil {
-		return nil
-	}
+// given is what a pipeline's measurement gave of a leaf: null where it has no such value.
+type given struct {
+	Name  string  `json:"name"`
+	Value *string `json:"value"`
+}
+
+// measuredOf is what a pipeline's measurements gave of a leaf of it, nil of any other file.
+func measuredOf(content []byte, p *v1alpha1.OptimizationPipeline) (values []given) {
 	made := madeBy(p, content)
 	if made == nil {
 		return nil
 	}
-	return slices.DeleteFunc(slices.Clone(made.Leaf.Metrics), func(m v1alpha1.MetricValue) bool { return !v1alpha1.Metric(m.Name).Measured() })
+	for i := range p.Spec.Measurements {
+		for _, g := range p.Spec.Measurements[i].Gives() {
+			m := given{Name: g.Name}
+			if value := walk.Value(made.Leaf.Metrics, v1alpha1.Metric(g.Name)); value != "" {
+				m.Value = &value
+			}
+			values = append(values, m)
+		}
+	}
+	return values
+}
+
+func (m given) String() string {
+	if m.Value == nil {
+		return "null"
+	}
+	return *m.Value
 }
 
 // madeBy is the stage of a pipeline that made a leaf, nil where none did.
@@ -92,13 +111,10 @@ func (f *deviceFigures) rows(t *target.Target) [][2]string {
 	}
 	add(string(measure.ArenaBytes), f.ArenaBytes)
 	add(string(measure.FlashBytes), f.FlashBytes)
-	for _, m := range f.Measured {
-		out = append(out, [2]string{m.Name, m.Value})
-	}
 	return out
 }
 
-// targetFigures are what a device makes of two models.
+// targetFigures are what a device makes of two models, A and B.
 type targetFigures struct {
 	Name string         `json:"name"`
 	A    *deviceFigures `json:"a"`
@@ -107,26 +123,56 @@ type targetFigures struct {
 	target *target.Target
 }
 
-// figures says what a device makes of two models; nil without one.
-func (f *dataFlags) figures(t *target.Target, a, b []byte) (*targetFigures, error) {
+// compareOn says what a device makes of two models; nil without one.
+func compareOn(t *target.Target, a, b []byte) (out *targetFigures, err error) {
 	if t == nil {
 		return nil, nil
 	}
-	p, err := f.asked()
-	if err != nil {
+	out = &targetFigures{Name: t.Name, target: t}
+	if out.A, err = figuresOn(a, t); err != nil {
 		return nil, err
 	}
-	out := &targetFigures{Name: t.Name, target: t}
-	if out.A, err = figuresOn(a, t, p); err != nil {
-		return nil, err
-	}
-	out.B, err = figuresOn(b, t, p)
+	out.B, err = figuresOn(b, t)
 	return out, err
+}
+
+// measurements are what a pipeline's measurements gave of two models, A and B, which are leaves of it or not.
+type measurements struct {
+	A []given `json:"a,omitempty"`
+	B []given `json:"b,omitempty"`
+}
+
+// measurements is what the measurements of the pipeline that is asked gave of two models; nil where it made neither, or has none.
+func (f *dataFlags) measurements(a, b []byte) (*measurements, error) {
+	p, err := f.asked()
+	if p == nil || err != nil {
+		return nil, err
+	}
+	out := &measurements{A: measuredOf(a, p), B: measuredOf(b, p)}
+	if out.A == nil && out.B == nil {
+		return nil, nil
+	}
+	return out, nil
+}
+
+// show writes what both models gave beside each other.
+func (m *measurements) show(streams *ioStreams) error {
+	rows := func(values []given) (rows [][2]string) {
+		for _, v := range values {
+			rows = append(rows, [2]string{v.Name, v.String()})
+		}
+		return rows
+	}
+	return showPairs(streams, "MEASUREMENT", rows(m.A), rows(m.B))
 }
 
 // show writes the figures of both models beside each other.
 func (f *targetFigures) show(streams *ioStreams) error {
-	left, right := f.A.rows(f.target), f.B.rows(f.target)
+	return showPairs(streams, strings.ToUpper(f.Name), f.A.rows(f.target), f.B.rows(f.target))
+}
+
+// showPairs writes names and texts of models A and B beside each other below a title; - where one has none.
+func showPairs(streams *ioStreams, title string, left, right [][2]string) error {
 	text := func(rows [][2]string, name string) string {
 		if i := slices.IndexFunc(rows, func(r [2]string) bool { return r[0] == name }); i >= 0 {
 			return rows[i][1]
@@ -134,7 +180,7 @@ func (f *targetFigures) show(streams *ioStreams) error {
 		return "-"
 	}
 	fmt.Fprintln(streams.Out)
-	return table(streams, strings.ToUpper(f.Name)+"\tA\tB", func(w io.Writer) {
+	return table(streams, title+"\tA\tB", func(w io.Writer) {
 		var shown []string
 		for _, r := range slices.Concat(left, right) {
 			if !slices.Contains(shown, r[0]) {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -72,6 +73,20 @@ func TestMeasurementsOfOnesOwnDecide(t *testing.T) {
 	}
 	if page := string(read(t, filepath.Join(out, "report.html"))); !strings.Contains(page, "packed ≤ 1,200") || !strings.Contains(page, "packed in bytes, watts: measured by sh tool.sh") {
 		t.Error("the report does not show it")
+	}
+
+	leaf := filepath.Join(out, "leaves", selected.Stage+".tflite")
+	stdout, _, code = espalier(context.Background(), "compare", leaf, filepath.Join(out, "leaves", "baseline.tflite"), "--pipeline", filepath.Join(out, "result.json"))
+	row := func(name string) (cells []string) {
+		for line := range strings.Lines(stdout) {
+			if cells := strings.Fields(line); len(cells) > 0 && cells[0] == name {
+				return cells
+			}
+		}
+		return nil
+	}
+	if packed := row("packed"); code != 0 || len(packed) != 3 || packed[1] != walk.Value(selected.Metrics, "packed") || !slices.Equal(row("watts"), []string{"watts", "null", "null"}) {
+		t.Errorf("compare does not show what was measured: exit code %d\n%s", code, stdout)
 	}
 
 	before := calls(t, path)

@@ -672,6 +672,22 @@ func TestAStagePastItsDeadlineSaysSoOnce(t *testing.T) {
 	}
 }
 
+func TestAFailureIsToldOnce(t *testing.T) {
+	for name, constraints := range map[string]string{"without constraints": "", "with one": "  constraints: [{metric: Sparsity, min: 0.9}]\n"} {
+		path := project(t)
+		begin, _, _ := strings.Cut(manifest, "  stages:")
+		write(t, path, []byte(begin+constraints+"  stages: [{name: wild, prune: {sparsity: 0.5}, training: {epochs: 5, learningRate: 1000}}]\n"))
+		out := filepath.Join(t.TempDir(), "out")
+		stdout, stderr, code := espalier(context.Background(), "run", path, "-o", out)
+		if code == 0 || strings.Count(stdout+stderr, "training diverged") != 1 || !strings.Contains(stderr, "wild         failed: training diverged") || !strings.Contains(stdout, "wild failed") {
+			t.Errorf("%s: exit code %d\n%s%s", name, code, stdout, stderr)
+		}
+		if !strings.Contains(string(read(t, filepath.Join(out, "result.json"))), "training diverged") {
+			t.Errorf("%s: the result does not say why", name)
+		}
+	}
+}
+
 func TestALeafThatAnswersAllSamplesAlikeIsWarnedOf(t *testing.T) {
 	path := project(t)
 	begin, _, _ := strings.Cut(manifest, "  stages:")

@@ -215,13 +215,24 @@ func (v *view) Leaf(name string, r *stage.Result, reused bool) {
 	var line strings.Builder
 	if !v.headed {
 		v.headed = true
+		var later []column
 		fmt.Fprintf(&line, "%-*s", v.names, "LEAF")
-		v.columns = slices.DeleteFunc(v.columns, func(c column) bool { return walk.Value(r.Metrics, v1alpha1.Metric(c.metric)) == "" })
+		v.columns = slices.DeleteFunc(v.columns, func(c column) bool {
+			m := v1alpha1.Metric(c.metric)
+			if walk.Value(r.Metrics, m) != "" {
+				return false
+			}
+			if m.Measured() { // what is null of this leaf may be a number of the next, and stands below it
+				later = append(later, c)
+			}
+			return true
+		})
 		widths := make([]int, len(v.columns))
 		for i, c := range v.columns {
 			widths[i] = c.width + 1
 		}
-		v.fit = fits(v.names, widths, v.streams.width)
+		v.fit = append(fits(v.names, widths, v.streams.width), make([]bool, len(later))...)
+		v.columns = append(v.columns, later...)
 		used := v.names
 		for i, c := range v.columns {
 			if v.fit[i] {
@@ -296,8 +307,8 @@ func others(metrics []v1alpha1.MetricValue) string {
 func (v *view) under(metrics []v1alpha1.MetricValue) string {
 	var parts []string
 	for i, c := range v.columns {
-		if !v.fit[i] {
-			parts = append(parts, c.title+" "+shown(metrics, c.metric))
+		if value := shown(metrics, c.metric); !v.fit[i] && value != "-" {
+			parts = append(parts, c.title+" "+value)
 		}
 	}
 	return v.indented(strings.Join(parts, ", "))
@@ -365,7 +376,13 @@ func (v *view) close() {
 
 // conclude says what was decided and where it lies.
 func (v *view) conclude(d walk.Decision, out string, searched *stage.Searched) {
-	fmt.Fprintf(v.streams.Out, "\n%s\n", d.Message)
+	message := d.Message
+	for i := range d.Stages {
+		if s := &d.Stages[i]; s.State == v1alpha1.StageFailed { // a line of its own said why
+			message = strings.ReplaceAll(message, s.Name+" failed: "+s.Message, s.Name+" failed")
+		}
+	}
+	fmt.Fprintf(v.streams.Out, "\n%s\n", message)
 	if d.Selected != "" {
 		fmt.Fprintf(v.streams.Out, "leaf:   %s/leaves/%s.tflite\n", strings.TrimSuffix(out, "/"), d.Selected)
 	}

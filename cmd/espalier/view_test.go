@@ -100,3 +100,19 @@ func TestALongVerdictStandsBelowItsRow(t *testing.T) {
 		}
 	}
 }
+
+// A board may find a figure of one leaf and none of another.
+func TestAMeasurementThatIsNullOfTheFirstLeafIsShownOfTheNext(t *testing.T) {
+	var out bytes.Buffer
+	v := newView(&ioStreams{Out: &out, Err: io.Discard}, &v1alpha1.OptimizationPipelineSpec{Measurements: []v1alpha1.Measurement{{Name: "cycles"}, {Name: "watts"}}})
+	v.Leaf("baseline", &stage.Result{Metrics: []v1alpha1.MetricValue{{Name: "Accuracy", Value: "0.9"}, {Name: "watts", Value: "2"}}}, false)
+	v.Leaf("prune", &stage.Result{Metrics: []v1alpha1.MetricValue{{Name: "Accuracy", Value: "0.8"}, {Name: "cycles", Value: "123"}}}, false)
+	want := `LEAF            ACCURACY     WATTS  VERDICT
+baseline             0.9         2  no constraints
+prune                0.8         -  no constraints
+  CYCLES 123
+`
+	if out.String() != want {
+		t.Errorf("got\n%swant\n%s", &out, want)
+	}
+}
