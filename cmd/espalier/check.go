@@ -46,9 +46,14 @@ func newCheckCommand(streams *ioStreams) *cobra.Command {
 			}
 			note := asLeaf(m)
 			report := target.Check(m, t)
-			rewrites := rewritten(m, t)
+			rewrites, leaf := inLeaves(m, t)
 			for _, c := range rewrites {
-				report.Rewrite(c.Name, c.Layer, c.Reason)
+				report.InLeaf(target.Rewritten, c.Name, c.Layer, c.Reason)
+			}
+			for _, p := range report.Refused() {
+				if i := slices.IndexFunc(leaf, func(l target.Placement) bool { return l.Name == p.Name && l.Layer == p.Layer }); i >= 0 && leaf[i].Place != target.Nowhere {
+					report.InLeaf(target.Quantized, p.Name, p.Layer, fmt.Sprintf("%s; in int8 it runs on the %s", p.Reason, leaf[i].Place))
+				}
 			}
 			if format == outputJSON {
 				err = printJSON(streams.Out, struct {
@@ -92,30 +97,34 @@ func asLeaf(m *tflite.Model) (note string) {
 	return fmt.Sprintf("the file leaves the batch open: this is of its leaves, which are written for a batch of 1 with %d operators in place of %d", len(m.Subgraph().Operators), operators)
 }
 
-// rewritten are the operators that leaves of a float model have written by others; none of a model that cannot be read as such, is
-// quantized, or keeps state.
-func rewritten(m *tflite.Model, t *target.Target) []rewrite.Change {
+// inLeaves are the operators that leaves of a float model have written by others, and where a leaf's run, by what is known before there is one;
+// none of a model that cannot be read as such, is quantized, or keeps state.
+func inLeaves(m *tflite.Model, t *target.Target) (rewrites []rewrite.Change, leaf []target.Placement) {
 	quantized := slices.ContainsFunc(m.Subgraph().Tensors, func(t *schema.TensorT) bool {
 		return t.Quantization != nil && len(t.Quantization.Scale) > 0
 	})
 	if quantized {
-		return nil
+		return nil, nil
 	}
 	float := m.Clone()
 	if _, err := tflite.Normalise(float); err != nil {
-		return nil
+		return nil, nil
 	}
 	if step, err := stream.Open(float); err != nil || step != nil {
-		return nil
+		return nil, nil
 	}
 	if _, err := ir.Specialize(float, nil); err != nil {
-		return nil
+		return nil, nil
 	}
-	_, changes, err := rewrite.For(float, t)
+	written, rewrites, err := rewrite.For(float, t)
 	if err != nil {
-		return nil
+		return nil, nil
 	}
-	return changes
+	draft, err := rewrite.Draft(written, rewrite.Options(t))
+	if err != nil {
+		return rewrites, nil
+	}
+	return rewrites, target.Check(draft, t).Operators
 }
 
 func showCheck(streams *ioStreams, r *target.Report, t *target.Target, all bool) error {
@@ -146,6 +155,9 @@ func showCheck(streams *ioStreams, r *target.Report, t *target.Target, all bool)
 	where := ""
 	if n := r.Count(target.Rewritten); n > 0 {
 		where = fmt.Sprintf(", %d of them written by others", n)
+	}
+	if n := r.Count(target.Quantized); n > 0 {
+		where += fmt.Sprintf(", %d of them once quantized", n)
 	}
 	if t.Accelerator != nil {
 		where += fmt.Sprintf(", %d of them on %s", r.Count(target.OnAccelerator), t.Accelerator.Title)

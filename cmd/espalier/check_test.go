@@ -49,6 +49,10 @@ func TestCheckNamesWhatDoesNotRun(t *testing.T) {
 	if err != nil || json.Unmarshal([]byte(out), &written) != nil || len(written.Rewrites) != 1 || written.Rewrites[0].Name != "GELU" || !written.Runs || written.Operators[0].Place != target.Rewritten {
 		t.Errorf("%v\n%s", err, out)
 	}
+	out, err = call("check", testmaterial.Path(t, "models/ops/gelu_f32.tflite"), "--target", "ethos-u55")
+	if err != nil || !strings.Contains(out, "quantized  TFLM has no kernel for it; in int8 it runs on the accelerator") || !strings.Contains(out, "1 of 1 operators run on ethos-u55, 1 of them once quantized") {
+		t.Errorf("what only the accelerator has, in int8: exit code %d\n%s", fault.ExitCode(err), out)
+	}
 	if _, err := call("check", gelu, "--target", "cortex-m99"); fault.ExitCode(err) != 2 || !strings.Contains(err.Error(), "cortex-m4") {
 		t.Errorf("an unknown target: %v", err)
 	}

@@ -149,8 +149,37 @@ func TestALeafThatDoesNotRunOnItsDeviceFails(t *testing.T) {
 	}
 	write(t, path, []byte(strings.Replace(string(text), "  stages:", "  target: {runtime: TFLM}\n  stages:", 1)))
 	stdout, stderr, code := espalier(context.Background(), "run", path, "-o", filepath.Join(t.TempDir(), "out"))
-	if code != 3 || !strings.Contains(stderr, "does not run on tflm") || !strings.Contains(stderr, "RFFT2D (") || !strings.Contains(stderr, "build the network without it") {
+	if code != 3 || !strings.Contains(stderr, "does not run on tflm") || !strings.Contains(stderr, "RFFT2D (") || !strings.Contains(stderr, "build the network without it") || strings.Contains(stderr, "baseline") {
 		t.Errorf("exit code %d\n%s%s", code, stdout, stderr)
+	}
+}
+
+// TFLM's fully connected kernel takes one scale for weights of 4 bits.
+func TestAStagesOwnLeafIsCheckedBeforeAnythingIsTrained(t *testing.T) {
+	path := project(t)
+	text := strings.Replace(manifest, "  stages:", "  target: {runtime: TFLM}\n  stages:", 1)
+	for stage, code := range map[string]int{"{name: pcqat, quantize: {weights: Int4}}": 3, "{name: pcqat, from: prune, quantize: {weights: Int4, perTensorDense: true}, training: {epochs: 0}}": 0} {
+		write(t, path, []byte(strings.Replace(text, "{name: pcqat, quantize: {}}", stage, 1)))
+		stdout, stderr, got := espalier(context.Background(), "run", path, "-o", filepath.Join(t.TempDir(), "out"))
+		refused := `spec.stages[3] "pcqat": a leaf does not run on tflm: operator`
+		if got != code || strings.Contains(stderr, refused) != (code == 3) || code == 3 && (strings.Contains(stderr, "started") || !strings.Contains(stderr, "perTensorDense: true")) {
+			t.Errorf("%s: exit code %d\n%s%s", stage, got, stdout, stderr)
+		}
+	}
+}
+
+func TestAnAcceleratorThatStaysUnusedIsNamed(t *testing.T) {
+	path := project(t)
+	for leaf, unused := range map[string]bool{"{activations: Int16}": true, "{activations: Int8}": false} {
+		begin, _, _ := strings.Cut(manifest, "  stages:")
+		write(t, path, []byte(begin+"  target: {device: edgetpu}\n  leaf: "+leaf+"\n  stages: [{name: prune, prune: {sparsity: 0.5}, training: {epochs: 0}}]\n"))
+		out := filepath.Join(t.TempDir(), "out")
+		_, stderr, code := espalier(context.Background(), "run", path, "-o", out)
+		said := "Edge TPU stays unused, all "
+		if code != 0 || strings.Contains(stderr, "note     prune: "+said) != unused || strings.Contains(string(read(t, filepath.Join(out, "report.html"))), said) != unused ||
+			strings.Contains(stderr, "give it activations of 8 bits (activations: Int8)") != unused {
+			t.Errorf("%s: exit code %d\n%s", leaf, code, stderr)
+		}
 	}
 }
 

@@ -20,6 +20,7 @@ import (
 	"espalier.dev/espalier/optimizer/measure"
 	"espalier.dev/espalier/optimizer/report"
 	"espalier.dev/espalier/optimizer/target"
+	"espalier.dev/espalier/optimizer/tflite"
 	"espalier.dev/espalier/optimizer/tflite/schema"
 	"espalier.dev/espalier/optimizer/train"
 	"espalier.dev/espalier/optimizer/weight"
@@ -244,6 +245,22 @@ func Target(spec *v1alpha1.OptimizationPipelineSpec) (*target.Target, error) {
 	return t, nil
 }
 
+// unused says that nothing of a leaf runs on its device's accelerator, and why not the first operator; nil where something does, or there is none.
+func unused(t *target.Target, leaf []byte) ([]string, error) {
+	if t == nil || t.Accelerator == nil {
+		return nil, nil
+	}
+	m, err := tflite.ReadStored(leaf)
+	if err != nil {
+		return nil, err
+	}
+	report := target.Check(m, t)
+	if len(report.Operators) == 0 || report.Count(target.OnAccelerator) > 0 {
+		return nil, nil
+	}
+	return []string{fmt.Sprintf("%s stays unused, all %d operators run on the processor: %s", t.Accelerator.Title, len(report.Operators), report.Operators[0])}, nil
+}
+
 // measure fills in the metrics, always of the emitted file.
 func (r *Runner) measure(ctx context.Context, s settings, result *Result, leaf []byte) error {
 	if err := r.Prepared.Answer(ctx, r.Workers); err != nil {
@@ -275,6 +292,11 @@ func (r *Runner) measure(ctx context.Context, s settings, result *Result, leaf [
 	if err != nil {
 		return err
 	}
+	idle, err := unused(options.Target, leaf)
+	if err != nil {
+		return err
+	}
+	warnings = append(warnings, idle...)
 	r.note(s, result, append(warnings, doubts(r.Spec.Constraints, measured.Metrics, result.Evidence)...))
 	if r.Prepared.test != nil {
 		options.Original, options.LatencyBudget = r.Prepared.test, -1

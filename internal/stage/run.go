@@ -15,6 +15,7 @@ import (
 	"espalier.dev/espalier/optimizer/dataset"
 	"espalier.dev/espalier/optimizer/lineage"
 	"espalier.dev/espalier/optimizer/measure"
+	"espalier.dev/espalier/optimizer/target"
 	"espalier.dev/espalier/optimizer/train"
 )
 
@@ -373,7 +374,7 @@ func (c *checker) check(s *v1alpha1.Stage, t v1alpha1.Training) error {
 		return err
 	}
 	if s.Quantize == nil {
-		return nil
+		return c.checkRuns(c.spec.EffectiveLeaf(s))
 	}
 	return c.checkLeaf(c.spec.EffectiveLeaf(s))
 }
@@ -386,7 +387,31 @@ func (c *checker) checkLeaf(o v1alpha1.LeafOptions) error {
 	if err := c.checkEncoding(leaf.Encode); err != nil {
 		return err
 	}
-	return leaf.Check(c.network)
+	if err := leaf.Check(c.network); err != nil {
+		return err
+	}
+	return c.checkRuns(o)
+}
+
+// checkRuns reports operators of leaves that their device lacks, before anything is trained for them.
+func (c *checker) checkRuns(o v1alpha1.LeafOptions) error {
+	report, err := placed(c.spec, c.network, o)
+	if err != nil || report == nil || report.Runs {
+		return err
+	}
+	return fault.As(fault.Model, fmt.Errorf("a leaf %w", report.Err()))
+}
+
+// placed says where the operators of leaves run on the pipeline's device, as far as that is known before there are any (lineage.Run.Placed).
+func placed(spec *v1alpha1.OptimizationPipelineSpec, n *lineage.Network, o v1alpha1.LeafOptions) (*target.Report, error) {
+	leaf, err := leafOptions(o)
+	if err != nil {
+		return nil, err
+	}
+	if leaf.Target, err = Target(spec); err != nil {
+		return nil, err
+	}
+	return (&lineage.Run{Leaf: leaf}).Placed(n)
 }
 
 // checkEncoding reports an encoding that the target does not decode.

@@ -41,6 +41,23 @@ func (r *Run) For(ctx context.Context, n *Network, t *target.Target) (*Network, 
 	return &out, nil
 }
 
+// Placed says where the operators of a network's leaves run on their device, as far as that is known before anything is trained or measured; nil without
+// a device, of a quantized network, of one that keeps state, and where nothing can be quantized: of these only a leaf tells.
+func (r *Run) Placed(n *Network) (*target.Report, error) {
+	if r.Leaf.Target == nil || n.Int8() || n.from.stream != nil {
+		return nil, nil
+	}
+	plan, err := r.planFor(n)
+	if err != nil {
+		return nil, nil //nolint:nilerr // its leaf says why, where one is made
+	}
+	draft, err := rewrite.DraftOf(n.model, plan)
+	if err != nil {
+		return nil, err
+	}
+	return target.Check(draft, r.Leaf.Target), nil
+}
+
 // planFor plans the quantization of a network. Operators without weights whose quantized form runs nowhere on the leaf's device stay float
 // where that runs.
 func (r *Run) planFor(n *Network) (*quantize.Plan, error) {

@@ -172,14 +172,19 @@ func dropUnread(m *tflite.Model) {
 // Refused are the operators of a float model whose form in a leaf, by a plan's options, runs nowhere on the target, by their index. Of a
 // model of which nothing is quantized they are those of the float model.
 func Refused(m *tflite.Model, t *target.Target, options quantize.Options) (map[int]target.Placement, error) {
+	placed, err := Placed(m, t, options)
+	maps.DeleteFunc(placed, func(_ int, p target.Placement) bool { return p.Place != target.Nowhere })
+	return placed, err
+}
+
+// Placed says where the operators of a float model run on the target in their form in a leaf, by a plan's options, by their index. Of a
+// model of which nothing is quantized they are those of the float model.
+func Placed(m *tflite.Model, t *target.Target, options quantize.Options) (map[int]target.Placement, error) {
 	asked, err := Draft(m, options)
 	if err != nil {
 		return nil, err
 	}
 	report := target.Check(asked, t)
-	if report.Runs {
-		return nil, nil
-	}
 	out := map[int]target.Placement{}
 	at := -1
 	for _, p := range report.Operators {
@@ -190,9 +195,8 @@ func Refused(m *tflite.Model, t *target.Target, options quantize.Options) (map[i
 		if asked != m && (code == schema.BuiltinOperatorQUANTIZE || code == schema.BuiltinOperatorDEQUANTIZE) {
 			continue // those that a leaf has between the others
 		}
-		if at++; p.Place == target.Nowhere {
-			out[at] = p
-		}
+		at++
+		out[at] = p
 	}
 	return out, nil
 }
@@ -204,6 +208,11 @@ func Draft(m *tflite.Model, options quantize.Options) (*tflite.Model, error) {
 	if err != nil {
 		return m, nil //nolint:nilerr // its leaf says why, where one is made
 	}
+	return DraftOf(m, plan)
+}
+
+// DraftOf is a leaf of m by a plan, as far as operators and types go: its ranges stand for none.
+func DraftOf(m *tflite.Model, plan *quantize.Plan) (*tflite.Model, error) {
 	params := make([]quantize.Params, len(plan.Groups))
 	for i, g := range plan.Groups {
 		params[i] = quantize.Params{Scale: 1.0 / 16, Wide: g.Wide}

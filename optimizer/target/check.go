@@ -26,7 +26,8 @@ const (
 	OnProcessor   Place = "processor"
 	OnAccelerator Place = "accelerator"
 	Nowhere       Place = "nowhere"
-	Rewritten     Place = "rewritten" // of a float model, by operators of its leaves that run: Report.Rewrite
+	Rewritten     Place = "rewritten" // of a float model, by operators of its leaves that run: Report.InLeaf
+	Quantized     Place = "quantized" // of a float model, in its form in leaves: Report.InLeaf
 )
 
 // Placement says where one operator runs. Reason and Remedy are set where it does not run at all, or not on the accelerator.
@@ -80,11 +81,11 @@ func (r *Report) Err() error {
 	return fmt.Errorf("does not run on %s: %s", r.Target, strings.Join(lines, "; "))
 }
 
-// Rewrite notes that leaves have the operator of the main subgraph that makes a layer written by others, which run, and why.
-func (r *Report) Rewrite(name, layer, reason string) {
+// InLeaf notes of the operator of the main subgraph that makes a layer, which runs nowhere as it is, that in leaves it does: Rewritten or Quantized, and why.
+func (r *Report) InLeaf(place Place, name, layer, reason string) {
 	for i := range r.Operators {
 		if p := &r.Operators[i]; p.Subgraph == 0 && p.Name == name && p.Layer == layer {
-			p.Place, p.Reason, p.Remedy = Rewritten, reason, ""
+			p.Place, p.Reason, p.Remedy = place, reason, ""
 		}
 	}
 	r.Runs = len(r.Refused()) == 0
@@ -152,7 +153,14 @@ func (t *Table) refuses(n *node) (reason, remedy string) {
 	}
 	input, weights, output := typeOf(n.in(at)), typeOf(n.weights()), typeOf(n.out(0))
 	if !slices.ContainsFunc(s.Types, func(p TypePattern) bool { return p.matches(input, weights, output) }) {
-		return refuseTypes(s, input, weights, output)
+		reason, remedy := refuseTypes(s, input, weights, output)
+		switch in := n.in(at); {
+		case n.code == schema.BuiltinOperatorCAST:
+			remedy = "build the network with values of one of these types before it, such as an input of floats"
+		case literal(in):
+			remedy = "build the network with fixed shapes, so that sizes are constants, or with float values here"
+		}
+		return reason, remedy
 	}
 	for _, l := range slices.Concat(t.Common, s.Limits) {
 		if !l.holdsFor(input, weights) {
@@ -188,7 +196,15 @@ func typeOf(t *schema.TensorT) string {
 	return t.Type.String()
 }
 
-// refuseTypes says that no entry of the table takes these types, and which would be taken.
+// literal reports whether a tensor has values that stand for themselves, such as sizes, bytes or truths: no weights or activations.
+func literal(t *schema.TensorT) bool {
+	if t == nil || t.Quantization != nil && len(t.Quantization.Scale) > 0 {
+		return false
+	}
+	return !slices.Contains([]schema.TensorType{schema.TensorTypeFLOAT32, schema.TensorTypeINT4, schema.TensorTypeINT8, schema.TensorTypeINT16}, t.Type)
+}
+
+// refuseTypes says that no entry of the table takes these types, and which would be taken, of values that are floats or quantized.
 func refuseTypes(s *Support, input, weights, output string) (reason, remedy string) {
 	got := input
 	if weights != "" {
@@ -212,8 +228,10 @@ func refuseTypes(s *Support, input, weights, output string) (reason, remedy stri
 		return reason, "activations are float beside integer weights: quantize both (quantize: {}), or neither"
 	case input == "FLOAT32" && takes("INT8"):
 		return reason, "quantize it (quantize: {})"
-	case input == "INT32" || input == "INT64":
-		return reason, "build the network with fixed shapes, so that sizes are constants, or with float values here"
+	case input == "INT16" && takes("INT8"):
+		return reason, "give it activations of 8 bits (activations: Int8)"
+	case input == "UINT8" && takes("INT8"):
+		return reason, "quantize it to int8 (quantize: {})"
 	case takes("FLOAT32") && input != "FLOAT32":
 		return reason, "keep this layer in float (keepFloat)"
 	default:

@@ -429,3 +429,35 @@ func unzipped(t *testing.T, path string) *tflite.Model {
 	}
 	return m
 }
+
+func TestRemediesFitTheType(t *testing.T) {
+	tensor := func(of schema.TensorType, scales ...float32) *schema.TensorT {
+		out := &schema.TensorT{Name: "t", Shape: []int32{1, 4}, Type: of}
+		if scales != nil {
+			out.Quantization = &schema.QuantizationParametersT{Scale: scales, ZeroPoint: []int64{0}}
+		}
+		return out
+	}
+	const uint8Type, int16Type, int8Type, float, boolean = schema.TensorTypeUINT8, schema.TensorTypeINT16, schema.TensorTypeINT8, schema.TensorTypeFLOAT32, schema.TensorTypeBOOL
+	for name, test := range map[string]struct {
+		device  string
+		code    schema.BuiltinOperator
+		in, out *schema.TensorT
+		want    string
+	}{
+		"a cast of an image's bytes":      {"cortex-m4", schema.BuiltinOperatorCAST, tensor(uint8Type), tensor(float), "build the network with values of one of these types before it, such as an input of floats"},
+		"quantized to uint8":              {"cortex-m4", schema.BuiltinOperatorLOGISTIC, tensor(uint8Type, 1), tensor(uint8Type, 1), "quantize it to int8 (quantize: {})"},
+		"sixteen bits where eight run":    {"cortex-m4", schema.BuiltinOperatorDEPTH_TO_SPACE, tensor(int16Type, 1), tensor(int16Type, 1), "give it activations of 8 bits (activations: Int8)"},
+		"integers that are no quantities": {"cortex-m4", schema.BuiltinOperatorCOS, tensor(boolean), tensor(boolean), "build the network with fixed shapes, so that sizes are constants, or with float values here"},
+		"a kernel for floats alone":       {"cortex-m4", schema.BuiltinOperatorCOS, tensor(int8Type, 1), tensor(int8Type, 1), "keep this layer in float (keepFloat)"},
+	} {
+		d, err := Lookup(test.device)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := Check(oneOperator(test.code, nil, test.in, test.out), d)
+		if r.Runs || r.Operators[0].Remedy != test.want {
+			t.Errorf("%s: %+v", name, r.Operators[0])
+		}
+	}
+}
