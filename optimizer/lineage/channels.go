@@ -183,7 +183,8 @@ func numelOf(shape []int) int {
 // the layer's outputs are.
 func (w *Work) costs(ctx context.Context, s *channel.Structure) (map[int]float64, error) {
 	importance, notes := map[int]float64{}, w.notes
-	err := w.reconstruct(ctx, func(r *reconstruction, t *weight.Tensor) error {
+	all := func(int) bool { return true }
+	err := w.reconstruct(ctx, all, func(r *reconstruction, t *weight.Tensor) error {
 		inputs, dims := 0, 0 // along an axis of the weights
 		var units []int
 		for axis, list := range s.Units(r.layer.Weight) {
@@ -234,7 +235,7 @@ func (w *Work) makeUp(ctx context.Context, cuts channel.Cuts) error {
 		}
 		w.Tensors[at] = made
 	}
-	err := w.reconstruct(ctx, func(r *reconstruction, t *weight.Tensor) error {
+	err := w.reconstruct(ctx, nil, func(r *reconstruction, t *weight.Tensor) error {
 		if given[r.layer.Weight].Codebooks != nil {
 			return r.refitBias(t)
 		}

@@ -94,7 +94,7 @@ func (w *Work) quantize(ctx context.Context, mode train.RangeMode) (*quantize.Pl
 	}
 	ranges, err := w.seed(ctx, plan, mode)
 	if err == nil && w.run.Leaf.Reconstruct {
-		err = w.reconstruct(ctx, (*reconstruction).quantize)
+		err = w.reconstruct(ctx, nil, (*reconstruction).quantize)
 	}
 	return plan, ranges, err
 }

@@ -26,14 +26,16 @@ type reconstruction struct {
 	w      *Work
 	target *float.Network
 	layer  *reconstruct.Layer
-	// problems are those of the layer's groups.
+	// problems are those of the layer's parts; bias is by part and output its share of the bias, the layer's being their sum.
 	problems []*reconstruct.Problem
+	bias     [][]float64
 
 	interrupted func() error // of the context
 }
 
-// reconstruct calls change with every layer that can be reconstructed; it sets the layer's weights by one of the methods below.
-func (w *Work) reconstruct(ctx context.Context, change func(r *reconstruction, t *weight.Tensor) error) error {
+// reconstruct calls change with every layer that can be reconstructed; it sets the layer's weights by one of the methods below. Each output of
+// those that refits names has inputs of its own, besides those of tensors with a mask: nil, there are none.
+func (w *Work) reconstruct(ctx context.Context, refits func(tensor int) bool, change func(r *reconstruction, t *weight.Tensor) error) error {
 	target, err := float.Compile(w.network.model, w.net.MicroBatch)
 	if err != nil {
 		return err
@@ -57,6 +59,12 @@ func (w *Work) reconstruct(ctx context.Context, change func(r *reconstruction, t
 	for i, l := range layers {
 		if l.Bias != reconstruct.None && (w.net.Param(l.Bias) == nil || !w.net.Param(l.Bias).Trainable) {
 			l.Bias = reconstruct.None
+		}
+		if w.Tensors[l.Weight].Mask == nil && (refits == nil || !refits(l.Weight)) {
+			l.Split(reconstruct.MaxShared)
+		}
+		if count := len(l.Parts) / l.Groups; count > 1 {
+			w.Note("weights %q: an output's %d inputs are reconstructed in %d parts", l.Name, l.Taps, count)
 		}
 		r := &reconstruction{w: w, target: target, layer: l, interrupted: ctx.Err}
 		if err := r.observe(ctx, drawn); err != nil {
@@ -92,7 +100,11 @@ func (r *reconstruction) observe(ctx context.Context, drawn []int) error {
 	}
 	for k := range moments {
 		weights := make([][]float64, l.Outputs)
+		r.bias = append(r.bias, make([]float64, l.Outputs))
 		for o := range weights {
+			if l.Bias != reconstruct.None && l.Parts[k].From == 0 {
+				r.bias[k][o] = float64(w.net.Param(l.Bias).Value[l.Channel(k, o)])
+			}
 			weights[o] = r.now(k, o)
 		}
 		p, err := reconstruct.NewProblem(&moments[k], weights, l.Bias != reconstruct.None)
@@ -105,25 +117,34 @@ func (r *reconstruction) observe(ctx context.Context, drawn []int) error {
 }
 
 // mask returns what a mask over the tensor says of an output's taps; nil keeps all.
-func (r *reconstruction) mask(whole []uint8, group, o int) []uint8 {
+func (r *reconstruction) mask(whole []uint8, part, o int) []uint8 {
 	if whole == nil {
 		return nil
 	}
-	return taps(r, whole, group, o)
+	return taps(r, whole, part, o)
 }
 
 // set puts weights of an output in place, the bias first; values are the tensor's.
-func (r *reconstruction) set(values []float32, group, o int, weights []float64) {
-	for tap := range r.layer.Taps {
-		values[r.layer.At(group, o, tap)] = float32(weights[tap+1])
+func (r *reconstruction) set(values []float32, part, o int, weights []float64) {
+	for tap := range r.layer.Parts[part].Taps {
+		values[r.layer.At(part, o, tap)] = float32(weights[tap+1])
 	}
-	r.setBias(group, o, weights[0])
+	r.setBias(part, o, weights[0])
 }
 
-func (r *reconstruction) setBias(group, o int, bias float64) {
-	if r.layer.Bias != reconstruct.None {
-		r.w.net.Param(r.layer.Bias).Value[r.layer.Channel(group, o)] = float32(bias)
+// setBias sets a part's share of the bias.
+func (r *reconstruction) setBias(part, o int, bias float64) {
+	if r.layer.Bias == reconstruct.None {
+		return
 	}
+	r.bias[part][o] = bias
+	var sum float64
+	for k, p := range r.layer.Parts {
+		if p.Group == r.layer.Parts[part].Group {
+			sum += r.bias[k][o]
+		}
+	}
+	r.w.net.Param(r.layer.Bias).Value[r.layer.Channel(part, o)] = float32(sum)
 }
 
 // put makes a tensor the layer's, and has the network compute with it.
@@ -134,15 +155,13 @@ func (r *reconstruction) put(t *weight.Tensor) {
 }
 
 // now are the weights of an output, the bias first.
-func (r *reconstruction) now(group, o int) []float64 {
-	l, w := r.layer, r.w
-	weights := make([]float64, l.Taps+1)
-	if l.Bias != reconstruct.None {
-		weights[0] = float64(w.net.Param(l.Bias).Value[l.Channel(group, o)])
-	}
-	values := w.net.Param(l.Weight).Value
-	for tap := range l.Taps {
-		weights[tap+1] = float64(values[l.At(group, o, tap)])
+func (r *reconstruction) now(part, o int) []float64 {
+	l := r.layer
+	weights := make([]float64, l.Parts[part].Taps+1)
+	weights[0] = r.bias[part][o]
+	values := r.w.net.Param(l.Weight).Value
+	for tap := range l.Parts[part].Taps {
+		weights[tap+1] = float64(values[l.At(part, o, tap)])
 	}
 	return weights
 }
@@ -246,7 +265,10 @@ const pruneWork = 4e12
 
 // rounds are those that a layer's zeros are chosen in.
 func rounds(l *reconstruct.Layer) int {
-	each := math.Pow(float64(l.Taps), 3) * float64(l.Outputs*l.Groups)
+	var each float64
+	for _, p := range l.Parts {
+		each += math.Pow(float64(p.Taps), 3) * float64(l.Outputs)
+	}
 	return int(min(max(pruneWork/each, 1), pruneRounds))
 }
 
@@ -297,7 +319,11 @@ func (w *Work) reconstructPruned(ctx context.Context, targets []prune.Target) er
 	for i, s := range prune.Shares(single, tensors) {
 		share[single[i].Tensor] = s
 	}
-	return w.reconstruct(ctx, func(r *reconstruction, t *weight.Tensor) error {
+	pruned := func(tensor int) bool {
+		_, ok := of[tensor]
+		return ok
+	}
+	return w.reconstruct(ctx, pruned, func(r *reconstruction, t *weight.Tensor) error {
 		target, ok := of[r.layer.Weight]
 		switch {
 		case !ok:
@@ -366,22 +392,19 @@ func (r *reconstruction) moments(n int) []float32 {
 }
 
 // taps are what the whole tensor's values are of an output.
-func taps[T any](r *reconstruction, all []T, group, o int) []T {
-	part := make([]T, r.layer.Taps)
-	for tap := range part {
-		part[tap] = all[r.layer.At(group, o, tap)]
+func taps[T any](r *reconstruction, all []T, part, o int) []T {
+	some := make([]T, r.layer.Parts[part].Taps)
+	for tap := range some {
+		some[tap] = all[r.layer.At(part, o, tap)]
 	}
-	return part
+	return some
 }
 
 // assign gives every weight a code of its set and sets the biases that fit.
 func (r *reconstruction) assign(s *weight.State, codes []int8) error {
 	bits := r.bits(s, codes)
 	for k, p := range r.problems {
-		shared, err := p.Share()
-		if err != nil {
-			return err
-		}
+		shared := p.Share()
 		if err := reconstruct.Each(p.Outputs(), r.interrupted, func(o int) error {
 			c := r.layer.Channel(k, o)
 			set := min(c, len(s.CodeSets)-1)
@@ -408,7 +431,7 @@ func (r *reconstruction) bits(s *weight.State, codes []int8) [][]float64 {
 	for k, p := range r.problems {
 		for o := range p.Outputs() {
 			set := min(r.layer.Channel(k, o), len(counts)-1)
-			for tap := range r.layer.Taps {
+			for tap := range r.layer.Parts[k].Taps {
 				if at := r.layer.At(k, o, tap); s.Mask == nil || s.Mask[at] != 0 {
 					counts[set][uint8(codes[at])]++
 					totals[set]++
@@ -444,7 +467,7 @@ func (r *reconstruction) fitScales(s *weight.State, codes []int8) {
 
 // reconstructClustered clusters the tensors that there are options for, and has all layers make up for it.
 func (w *Work) reconstructClustered(ctx context.Context, options map[int]cluster.Options) error {
-	return w.reconstruct(ctx, func(r *reconstruction, t *weight.Tensor) error {
+	return w.reconstruct(ctx, nil, func(r *reconstruction, t *weight.Tensor) error {
 		o, ok := options[r.layer.Weight]
 		if !ok {
 			return r.refit(t)

@@ -13,6 +13,7 @@ import (
 	"espalier.dev/espalier/optimizer/prune"
 	"espalier.dev/espalier/optimizer/reconstruct"
 	"espalier.dev/espalier/optimizer/tflite"
+	"espalier.dev/espalier/optimizer/tflite/tflitetest"
 	"espalier.dev/espalier/optimizer/train"
 	"espalier.dev/espalier/optimizer/weight"
 )
@@ -265,9 +266,51 @@ func TestWhatIsNotReconstructedIsNamedOnce(t *testing.T) {
 }
 
 func TestLayersOfManyInputsHaveTheirZerosChosenInFewerRounds(t *testing.T) {
-	for taps, want := range map[int]int{27: 8, 576: 8, 1024: 3, 2048: 1} {
-		if got := rounds(&reconstruct.Layer{Taps: taps, Outputs: 1001, Groups: 1}); got != want {
+	for taps, want := range map[int]int{27: 8, 576: 8, 1024: 3, 2048: 1, 4608: 3} { // the last in parts
+		l := &reconstruct.Layer{Taps: taps, Outputs: 1001, Groups: 1}
+		l.Split(reconstruct.MaxTaps)
+		if got := rounds(l); got != want {
 			t.Errorf("%d inputs: %d rounds, want %d", taps, got, want)
 		}
+	}
+}
+
+// Of a layer with more inputs than one factorization takes, what is left is nearer too, in parts and, quantized, as a whole.
+func TestWideLayersAreReconstructed(t *testing.T) {
+	const inputs = reconstruct.MaxTaps + 2
+	b := tflitetest.New()
+	y := b.Dense("wide", b.Dense("hidden", b.Input("x", 1, 4), gauss(1, inputs*4, 0.5), gauss(2, inputs, 0.2), inputs, tflitetest.ReLU), gauss(3, 4*inputs, 0.05), gauss(4, 4, 0.1), 4, tflitetest.None)
+	b.Output(b.Softmax("softmax", y))
+	n := read(t, b.Model())
+	plain, better := untrained(n), untrained(n)
+	plain.Leaf.Weights, better.Leaf.Weights = Weights4, Weights4
+	better.Leaf.Reconstruct = true
+	for name, c := range map[string]struct {
+		plain, reconstruct Technique
+		parts              bool
+	}{
+		"zeros":    {half, halfReconstructed, true},
+		"clusters": {four, Cluster{Options: four.Options, Reconstruct: true}, false},
+		"integers": {Quantize{}, Quantize{}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			before, err := plain.Apply(context.Background(), n, c.plain)
+			if err != nil {
+				t.Fatal(err)
+			}
+			after, err := better.Apply(context.Background(), n, c.reconstruct)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if was, is := distance(t, plain, n, before.Network), distance(t, plain, n, after.Network); is > 0.3*was {
+				t.Errorf("squared distance %v, %v without reconstruction", is, was)
+			}
+			said := slices.ContainsFunc(after.Notes, func(note string) bool {
+				return strings.HasPrefix(note, `weights "wide/kernel": an output's 2050 inputs are reconstructed in 5 parts`)
+			})
+			if said != c.parts {
+				t.Errorf("in parts: %t, want %t; notes %q", said, c.parts, after.Notes)
+			}
+		})
 	}
 }

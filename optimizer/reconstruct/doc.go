@@ -11,5 +11,8 @@
 //   - Assign gives every weight one of the values it may have, one after the other, each with the error of those before it in view:
 //     GPTQ (arXiv 2210.17323), which is Babai's nearest plane on the factor of H; coordinate descent ends it.
 //
-// Everything is deterministic, whatever the number of processors. Memory is bounded by MaxTaps.
+// A layer of so many inputs that this would take too long, or too much memory, is split: each Part of its inputs then meets what it was to
+// the outputs (Layer.Split).
+//
+// Everything is deterministic, whatever the number of processors.
 package reconstruct

@@ -12,8 +12,16 @@ import (
 // None marks the absence of a bias.
 const None = -1
 
-// MaxTaps is the most inputs that an output of a reconstructed layer may have: their moments take 34 MB, and four lanes observe.
-const MaxTaps = 2048
+const (
+	// MaxTaps is how many inputs an output may have for all of them to be one part, whatever is done to its weights: their moments take 34 MB.
+	MaxTaps = 2048
+	// MaxShared is MaxTaps where all outputs have the same inputs, none of them masked, so that one factorization does for all: 170 MB.
+	MaxShared = 4608
+	// PartTaps is how many inputs a part of a layer with more has.
+	PartTaps = 512
+	// mostMoments bounds the numbers that a layer's moments are, 512 MB.
+	mostMoments = 1 << 26
+)
 
 // Layer is weights and the operators that compute with them, usually one. Its outputs fall into groups that read the same inputs: one
 // group for an ordinary convolution or dense layer, as many as input channels for a depthwise convolution.
@@ -24,8 +32,39 @@ type Layer struct {
 	Groups       int
 	Outputs      int // of a group
 	Taps         int // weights of an output
-	depthwise    bool
-	data         int // the slot of the nodes' input
+	// Parts are what is reconstructed by itself: the groups, unless Split divided them.
+	Parts     []Part
+	depthwise bool
+	data      int // the slot of the nodes' input
+}
+
+// Part is some inputs of a group, Taps from number From on. What they make of the group's outputs is one reconstruction; errors of one
+// part are not made up for by another, but for their mean, which the bias takes.
+type Part struct{ Group, From, Taps int }
+
+// Split divides groups of more than most inputs into parts, about equal, of at most PartTaps and at most that many.
+func (l *Layer) Split(most int) {
+	count := 1
+	if l.Taps > most {
+		size := min(PartTaps, most)
+		count = (l.Taps + size - 1) / size
+	}
+	l.Parts = make([]Part, 0, l.Groups*count)
+	for g := range l.Groups {
+		for i := range count {
+			from := l.Taps * i / count
+			l.Parts = append(l.Parts, Part{Group: g, From: from, Taps: l.Taps*(i+1)/count - from})
+		}
+	}
+}
+
+// moments is how many numbers the moments of all parts are.
+func (l *Layer) moments() int {
+	sum := 0
+	for _, p := range l.Parts {
+		sum += (p.Taps + 1) * (p.Taps + 1 + l.Outputs)
+	}
+	return sum
 }
 
 // Layers lists the layers of a graph whose weights can be reconstructed, in order of execution, and says of the others why they cannot.
@@ -48,8 +87,8 @@ func Layers(g *ir.Graph) (layers []*Layer, notes []string) {
 			continue
 		}
 		byWeight[l.Weight] = l
-		if l.Taps > MaxTaps {
-			notes = append(notes, fmt.Sprintf("weights %q: each output has %d inputs, more than the %d that are reconstructed", l.Name, l.Taps, MaxTaps))
+		if l.Split(MaxTaps); l.Taps > MaxTaps && l.moments() > mostMoments {
+			notes = append(notes, fmt.Sprintf("weights %q: %d outputs of %d inputs are more than can be reconstructed", l.Name, l.Outputs*l.Groups, l.Taps))
 			continue
 		}
 		layers = append(layers, l)
@@ -97,15 +136,16 @@ func newLayer(g *ir.Graph, n *ir.Node) *Layer {
 	return l
 }
 
-// Channel is the output channel of output o of a group.
-func (l *Layer) Channel(group, o int) int { return group*l.Outputs + o }
+// Channel is the output channel of output o of a part.
+func (l *Layer) Channel(part, o int) int { return l.Parts[part].Group*l.Outputs + o }
 
-// At is where a weight lies in its tensor.
-func (l *Layer) At(group, o, tap int) int {
+// At is where a weight of a part lies in its tensor.
+func (l *Layer) At(part, o, tap int) int {
+	tap += l.Parts[part].From
 	if l.depthwise {
-		return tap*l.Groups*l.Outputs + l.Channel(group, o)
+		return tap*l.Groups*l.Outputs + l.Channel(part, o)
 	}
-	return l.Channel(group, o)*l.Taps + tap
+	return l.Channel(part, o)*l.Taps + tap
 }
 
 // patches gives the inputs of output pixels of a node.
@@ -172,14 +212,16 @@ func (p *patches) spreadRow(dst, image []float32, r int) {
 	}
 }
 
-// group copies what a group reads of a row to dst, in the order of its weights.
-func (p *patches) group(dst, row []float32, group int) {
+// part copies what a part reads of a row to dst, in the order of its weights.
+func (p *patches) part(dst, row []float32, part Part) {
 	if p.groups == 1 {
-		copy(dst, row)
+		copy(dst, row[part.From:part.From+part.Taps])
 		return
 	}
-	for position := range p.width / (p.groups * p.each) {
-		from := (position*p.groups + group) * p.each
-		copy(dst[position*p.each:(position+1)*p.each], row[from:])
+	for tap := 0; tap < part.Taps; {
+		position, channel := (part.From+tap)/p.each, (part.From+tap)%p.each
+		count := min(p.each-channel, part.Taps-tap)
+		copy(dst[tap:tap+count], row[(position*p.groups+part.Group)*p.each+channel:])
+		tap += count
 	}
 }

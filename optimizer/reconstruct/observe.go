@@ -11,13 +11,14 @@ import (
 	"espalier.dev/espalier/optimizer/quantize"
 )
 
-// Moments are those of the inputs of one group of a layer's outputs: means over rows, which are samples and pixels.
+// Moments are those of the inputs of one part of a layer: means over rows, which are samples and pixels.
 type Moments struct {
 	// Inputs are the taps and the constant 1 before them.
 	Inputs int
 	// H is E[x xᵀ], Inputs × Inputs.
 	H []float64
-	// G is by output E[y x], with y the output of the network to be met, before its activation function.
+	// G is by output E[y x], with y the part's share of the output of the network to be met, before its activation function; the bias is the
+	// first part's.
 	G []float64
 	// Energy is by output E[y²].
 	Energy []float64
@@ -27,8 +28,9 @@ type Moments struct {
 // mostRows bounds the rows that a layer's moments are taken over: pixels of every sample are left out evenly.
 const mostRows = 1 << 15
 
-// lanes are fixed, and lane l takes micro-batches l, l+lanes, …, so that sums do not depend on the number of processors.
-const lanes = 4
+// lanes are fixed, and lane l takes micro-batches l, l+lanes, …, so that sums do not depend on the number of processors. Of wide layers, whose
+// moments every lane has by itself, they are fewer.
+const lanes, wideLanes = 4, 2
 
 // mostMultiplications bounds what running the operators before every layer takes, minutes on two processors; but leastSamples are looked
 // at in any case.
@@ -58,25 +60,33 @@ func Samples(g *ir.Graph, layers []*Layer, most int) int {
 // chunk is how many rows are multiplied at once, in float32; their sums are added up in float64.
 const chunk = 256
 
-// Observe returns the moments of every group of a layer. target is the network whose outputs are to be met, now the one whose inputs the
+// band is how many rows of H are multiplied at once, from their diagonal on.
+const band = 128
+
+// Observe returns the moments of every part of a layer. target is the network whose outputs are to be met, now the one whose inputs the
 // layer gets; they are two forms of one graph, with the same micro-batch. Only the operators before the layer run.
 func Observe(ctx context.Context, target, now *float.Network, l *Layer, feed quantize.Feed, samples int) ([]Moments, error) {
 	if samples < 1 {
 		return nil, errors.New("reconstruction needs at least one sample")
 	}
-	all := make([]*lane, lanes)
-	err := panics.Go(lanes, func(i int) error {
+	side := lanes
+	if l.Taps > MaxTaps {
+		side = wideLanes
+	}
+	all := make([]*lane, side)
+	err := panics.Go(side, func(i int) error {
 		all[i] = newLane(target, now, l, samples)
-		return all[i].run(ctx, feed, i, samples)
+		return all[i].run(ctx, feed, i, side, samples)
 	})
 	if err != nil {
 		return nil, err
 	}
 	moments := all[0].moments
-	for _, other := range all[1:] {
+	for i, other := range all[1:] {
 		for k := range moments {
 			moments[k].add(&other.moments[k])
 		}
+		all[i+1] = nil // its moments may be large
 	}
 	for k := range moments {
 		moments[k].mean()
@@ -93,8 +103,13 @@ func (m *Moments) add(other *Moments) {
 	m.Rows += other.Rows
 }
 
-// mean divides the sums by the rows.
+// mean divides the sums by the rows, and completes H, of which the lower triangle was not summed up.
 func (m *Moments) mean() {
+	for i := range m.Inputs {
+		for j := range i {
+			m.H[i*m.Inputs+j] = m.H[j*m.Inputs+i]
+		}
+	}
 	by := 1 / float64(max(m.Rows, 1))
 	for _, sums := range [][]float64{m.H, m.G, m.Energy} {
 		for i := range sums {
@@ -110,13 +125,13 @@ type lane struct {
 	size        int // of a micro-batch
 	patches     []patches
 	step        int         // of the rows of an image, one is taken
-	weights     [][]float32 // by group: [inputs, outputs], the bias first
+	weights     [][]float32 // by part: [inputs, outputs], the bias first
 	moments     []Moments
 
 	scratch    kernel.Scratch
-	wanted     []float32 // rows of the network to be met, all groups
+	wanted     []float32 // rows of the network to be met, all parts
 	given      []float32 // and of the other
-	x, t, y    []float32 // one group's, with the constant
+	x, t, y    []float32 // one part's, with the constant
 	h, g       []float32
 	rows, room int
 }
@@ -133,41 +148,43 @@ func newLane(target, now *float.Network, l *Layer, samples int) *lane {
 	}
 	la.step = max(total/mostRows, 1)
 	la.target, la.now = target.NewForwardExec(inputs...), now.NewForwardExec(inputs...)
-	n := l.Taps + 1
-	for range l.Groups {
+	most := 0
+	for _, p := range l.Parts {
+		n := p.Taps + 1
+		most = max(most, n)
 		la.moments = append(la.moments, Moments{Inputs: n, H: make([]float64, n*n), G: make([]float64, l.Outputs*n), Energy: make([]float64, l.Outputs)})
 	}
 	width := l.Taps * l.Groups
 	la.wanted, la.given = make([]float32, chunk*width), make([]float32, chunk*width)
-	la.x, la.t, la.y = make([]float32, chunk*n), make([]float32, chunk*n), make([]float32, chunk*l.Outputs)
-	la.h, la.g = make([]float32, n*n), make([]float32, l.Outputs*n)
+	la.x, la.t, la.y = make([]float32, chunk*most), make([]float32, chunk*most), make([]float32, chunk*l.Outputs)
+	la.h, la.g = make([]float32, min(band, most)*most), make([]float32, l.Outputs*most)
 	la.weights = targetWeights(target, l)
 	return la
 }
 
-// targetWeights are those of the network to be met, by group as [inputs, outputs].
+// targetWeights are those of the network to be met, by part as [inputs, outputs].
 func targetWeights(target *float.Network, l *Layer) [][]float32 {
 	w, bias := target.Param(l.Weight).Value, []float32(nil)
 	if l.Bias != None {
 		bias = target.Param(l.Bias).Value
 	}
-	groups := make([][]float32, l.Groups)
-	for k := range groups {
-		groups[k] = make([]float32, (l.Taps+1)*l.Outputs)
+	parts := make([][]float32, len(l.Parts))
+	for k, p := range l.Parts {
+		parts[k] = make([]float32, (p.Taps+1)*l.Outputs)
 		for o := range l.Outputs {
-			if bias != nil {
-				groups[k][o] = bias[l.Channel(k, o)]
+			if bias != nil && p.From == 0 {
+				parts[k][o] = bias[l.Channel(k, o)]
 			}
-			for tap := range l.Taps {
-				groups[k][(tap+1)*l.Outputs+o] = w[l.At(k, o, tap)]
+			for tap := range p.Taps {
+				parts[k][(tap+1)*l.Outputs+o] = w[l.At(k, o, tap)]
 			}
 		}
 	}
-	return groups
+	return parts
 }
 
-func (la *lane) run(ctx context.Context, feed quantize.Feed, first, samples int) error {
-	for from := first * la.size; from < samples; from += lanes * la.size {
+func (la *lane) run(ctx context.Context, feed quantize.Feed, first, side, samples int) error {
+	for from := first * la.size; from < samples; from += side * la.size {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
@@ -208,19 +225,24 @@ func (la *lane) flush() {
 	if la.rows == 0 {
 		return
 	}
-	l, n, rows := la.layer, la.layer.Taps+1, la.rows
+	l, rows := la.layer, la.rows
 	p := &la.patches[0]
 	for k := range la.moments {
-		m := &la.moments[k]
+		m, n := &la.moments[k], la.moments[k].Inputs
 		for r := range rows {
 			la.x[r*n], la.t[r*n] = 1, 1
-			p.group(la.x[r*n+1:(r+1)*n], la.given[r*p.width:(r+1)*p.width], k)
-			p.group(la.t[r*n+1:(r+1)*n], la.wanted[r*p.width:(r+1)*p.width], k)
+			p.part(la.x[r*n+1:(r+1)*n], la.given[r*p.width:(r+1)*p.width], l.Parts[k])
+			p.part(la.t[r*n+1:(r+1)*n], la.wanted[r*p.width:(r+1)*p.width], l.Parts[k])
 		}
 		kernel.Gemm(&la.scratch, rows, l.Outputs, n, la.t, n, 1, la.weights[k], l.Outputs, la.y, l.Outputs, false)
-		kernel.Gemm(&la.scratch, n, n, rows, la.x, 1, n, la.x, n, la.h, n, false)
+		for i := 0; i < n; i += band {
+			high, wide := min(band, n-i), n-i
+			kernel.Gemm(&la.scratch, high, wide, rows, la.x[i:], 1, n, la.x[i:], n, la.h, wide, false)
+			for j := range high {
+				sum(m.H[(i+j)*n+i:(i+j+1)*n], la.h[j*wide:])
+			}
+		}
 		kernel.Gemm(&la.scratch, l.Outputs, n, rows, la.y, 1, l.Outputs, la.x, n, la.g, n, false)
-		sum(m.H, la.h)
 		sum(m.G, la.g)
 		for r := range rows {
 			for o, v := range la.y[r*l.Outputs : (r+1)*l.Outputs] {
@@ -232,8 +254,10 @@ func (la *lane) flush() {
 	la.rows = 0
 }
 
+// sum adds to what there is of to.
 func sum(to []float64, of []float32) {
-	for i, v := range of {
-		to[i] += float64(v)
+	of = of[:len(to)]
+	for i := range to {
+		to[i] += float64(of[i])
 	}
 }

@@ -7,6 +7,8 @@ import (
 	"math/rand/v2"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"espalier.dev/espalier/optimizer/exec/float"
 	"espalier.dev/espalier/optimizer/ir"
 	"espalier.dev/espalier/optimizer/tflite"
@@ -140,43 +142,59 @@ func TestObserveTakesTheMomentsOfTheDefinition(t *testing.T) {
 		return e.Tensor(tensor)
 	}
 	for _, l := range layers {
-		got, err := Observe(context.Background(), target, now, l, feed, seen)
-		if err != nil {
-			t.Fatal(err)
+		for _, most := range []int{MaxTaps, 7, 1} { // the whole, and in parts
+			l.Split(most)
+			checkMoments(t, target, now, l, single)
 		}
-		weights, bias := target.Param(l.Weight).Value, make([]float32, l.Groups*l.Outputs)
-		if l.Bias != None {
-			bias = target.Param(l.Bias).Value
-		}
-		for k := range got {
-			n := l.Taps + 1
-			h, g, count := make([]float64, n*n), make([]float64, l.Outputs*n), 0.0
-			for sample := range seen {
-				for _, node := range l.Nodes {
-					input := now.Graph.Nodes[node].Inputs[l.data]
-					given, wanted := rows(now.Graph, l, node, k, single(now, sample, input)), rows(now.Graph, l, node, k, single(target, sample, input))
-					for r, x := range given {
-						count++
-						for i := range n {
-							for j := range n {
-								h[i*n+j] += x[i] * x[j]
-							}
+	}
+}
+
+// checkMoments compares what Observe finds with the definition; single runs a network on a sample and returns a tensor.
+func checkMoments(t *testing.T, target, now *float.Network, l *Layer, single func(n *float.Network, sample, tensor int) []float32) {
+	t.Helper()
+	got, err := Observe(context.Background(), target, now, l, feed, seen)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(got) != len(l.Parts) {
+		t.Fatalf("%s: moments of %d parts, want %d", l.Name, len(got), len(l.Parts))
+	}
+	weights, bias := target.Param(l.Weight).Value, make([]float32, l.Groups*l.Outputs)
+	if l.Bias != None {
+		bias = target.Param(l.Bias).Value
+	}
+	for k, part := range l.Parts {
+		n := part.Taps + 1
+		h, g, count := make([]float64, n*n), make([]float64, l.Outputs*n), 0.0
+		for sample := range seen {
+			for _, node := range l.Nodes {
+				input := now.Graph.Nodes[node].Inputs[l.data]
+				given, wanted := rows(now.Graph, l, node, part.Group, single(now, sample, input)), rows(now.Graph, l, node, part.Group, single(target, sample, input))
+				for r, whole := range given {
+					x := append([]float64{1}, whole[1+part.From:1+part.From+part.Taps]...)
+					count++
+					for i := range n {
+						for j := range n {
+							h[i*n+j] += x[i] * x[j]
 						}
-						for o := range l.Outputs {
-							y := float64(bias[l.Channel(k, o)])
-							for tap := range l.Taps {
-								y += float64(weights[l.At(k, o, tap)]) * wanted[r][tap+1]
-							}
-							for i := range n {
-								g[o*n+i] += y * x[i]
-							}
+					}
+					for o := range l.Outputs {
+						y := 0.0
+						if part.From == 0 {
+							y = float64(bias[l.Channel(k, o)])
+						}
+						for tap := range part.Taps {
+							y += float64(weights[l.At(k, o, tap)]) * wanted[r][1+part.From+tap]
+						}
+						for i := range n {
+							g[o*n+i] += y * x[i]
 						}
 					}
 				}
 			}
-			near(t, l.Name+" H", got[k].H, h, 1/count)
-			near(t, l.Name+" G", got[k].G, g, 1/count)
 		}
+		near(t, l.Name+" H", got[k].H, h, 1/count)
+		near(t, l.Name+" G", got[k].G, g, 1/count)
 	}
 }
 
@@ -205,17 +223,32 @@ func TestObserveStopsWhenItIsTold(t *testing.T) {
 	}
 }
 
-func TestLayersNameWhatIsTooWide(t *testing.T) {
-	b := tflitetest.New()
-	b.Output(b.Dense("wide", b.Input("x", 1, MaxTaps+1), make([]float32, MaxTaps+1), nil, 1, tflitetest.None))
-	g, err := ir.Parse(b.Model(), 1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	layers, notes := Layers(g)
-	want := `weights "wide/kernel": each output has 2049 inputs, more than the 2048 that are reconstructed`
-	if len(layers) != 0 || len(notes) != 1 || notes[0] != want {
-		t.Errorf("layers %v, notes %q", layers, notes)
+func TestSplitCutsInputsIntoEqualParts(t *testing.T) {
+	for _, c := range []struct {
+		taps, most int
+		want       []Part
+	}{
+		{6, 6, []Part{{0, 0, 6}, {1, 0, 6}}},
+		{7, 6, []Part{{0, 0, 3}, {0, 3, 4}, {1, 0, 3}, {1, 3, 4}}},
+		{MaxTaps + 1, MaxTaps, []Part{{0, 0, 409}, {0, 409, 410}, {0, 819, 410}, {0, 1229, 410}, {0, 1639, 410}, {1, 0, 409}, {1, 409, 410}, {1, 819, 410}, {1, 1229, 410}, {1, 1639, 410}}},
+		{MaxShared, MaxShared, []Part{{0, 0, MaxShared}, {1, 0, MaxShared}}},
+	} {
+		l := &Layer{Groups: 2, Outputs: 3, Taps: c.taps}
+		l.Split(c.most)
+		if diff := cmp.Diff(c.want, l.Parts); diff != "" {
+			t.Errorf("%d inputs, at most %d: %s", c.taps, c.most, diff)
+		}
+		seen := map[int]int{}
+		for k, p := range l.Parts {
+			for o := range l.Outputs {
+				for tap := range p.Taps {
+					seen[l.At(k, o, tap)]++
+				}
+			}
+		}
+		if len(seen) != l.Groups*l.Outputs*l.Taps {
+			t.Errorf("%d inputs, at most %d: parts have %d of %d weights", c.taps, c.most, len(seen), l.Groups*l.Outputs*l.Taps)
+		}
 	}
 }
 

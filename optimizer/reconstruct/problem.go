@@ -25,6 +25,7 @@ type Problem struct {
 	taps    []int       // by coordinate; −1 the bias
 	a       []float64   // n × n
 	best    [][]float64 // w* by output
+	shared  Shared
 	bias    bool
 	n       int
 }
@@ -62,6 +63,7 @@ func NewProblem(m *Moments, weights [][]float64, bias bool) (*Problem, error) {
 	if err != nil {
 		return nil, err
 	}
+	p.shared = Shared{factor: r, keep: free}
 	for o, w := range weights {
 		own, b := make([]float64, n), make([]float64, n)
 		for i, t := range p.taps {
@@ -406,13 +408,8 @@ type Shared struct {
 	keep   []int
 }
 
-// Share prepares for Assign.
-func (p *Problem) Share() (*Shared, error) {
-	s := &Shared{keep: p.all()}
-	var err error
-	s.factor, err = p.factor(s.keep)
-	return s, err
-}
+// Share is what all outputs have in common, for Assign.
+func (p *Problem) Share() *Shared { return &p.shared }
 
 // nearestPlane decides coordinates from the last to the first, each where the error that the later ones left is made up for best.
 func (p *Problem) nearestPlane(f *factor, keep []int, goal []float64, v *Values, mean float64) []float64 {

@@ -204,10 +204,7 @@ func TestCodesAreNearlyTheBestThereAre(t *testing.T) {
 	exact, total := 0, 0
 	for seed := range uint64(20) {
 		p, _ := problem(t, seed, 5, 2, true)
-		shared, err := p.Share()
-		if err != nil {
-			t.Fatal(err)
-		}
+		shared := p.Share()
 		for o := range p.Outputs() {
 			got, bias, err := p.Assign(o, nil, v, shared, nil)
 			if err != nil {
@@ -249,10 +246,7 @@ func TestErrorNeverGrowsAgainstPlainRounding(t *testing.T) {
 		if seed%3 > 0 {
 			v = &Values{Scale: 0.4, Codes: codes(-6, -3, -1, 1, 2, 5)}
 		}
-		shared, err := p.Share()
-		if err != nil {
-			t.Fatal(err)
-		}
+		shared := p.Share()
 		for o, w := range weights {
 			var mask []uint8
 			if seed%4 < 2 {
@@ -311,10 +305,7 @@ func TestScaleTermsGiveTheScaleOfLeastError(t *testing.T) {
 
 func TestDearCodesAreTakenLess(t *testing.T) {
 	p, _ := problem(t, 5, 30, 4, true)
-	shared, err := p.Share()
-	if err != nil {
-		t.Fatal(err)
-	}
+	shared := p.Share()
 	count := func(lambda float64) (dear int) {
 		v := &Values{Scale: 0.5, Codes: codes(-4, -2, 1, 3), Bits: []float64{1, 1, 8, 1}, Lambda: lambda}
 		for o := range p.Outputs() {
