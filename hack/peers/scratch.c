@@ -1,11 +1,12 @@
-// Prints convolutions of random sizes with the scratch buffers that CMSIS-NN, or with -DESP_NN ESP-NN, asks for: parts of
-// optimizer/target/testdata/scratch.txt, whose columns are those of recordedScratch in optimizer/target/scratch_test.go.
+// Prints convolutions of random sizes, after the first 300 ones of a single row and depthwise ones of large images, with the scratch buffers
+// that CMSIS-NN, or with -DESP_NN ESP-NN, asks for: parts of optimizer/target/testdata/scratch.txt, whose columns are those of
+// recordedScratch in optimizer/target/scratch_test.go.
 //
 // Build it against ARM-software/CMSIS-NN with Source/ConvolutionFunctions/*_get_buffer_sizes_s{4,8,16}.c once for each library, with
 // defined(ARM_MATH_MVEI) and defined(ARM_MATH_DSP) in them written as 0 and 0 (cmsis-nn), 0 and 1 (cmsis-nn-dsp), 1 and 1 (cmsis-nn-mve), and
 // with -DESP_NN also against the functions esp_nn_get_*_scratch_size_esp32s3, cut out of espressif/esp-nn. Then
 //
-//	paste -d' ' plain.txt <(cut -d' ' -f17,18 dsp.txt) <(cut -d' ' -f17,18 mve.txt) <(cut -d' ' -f17 esp.txt) | head -300
+//	paste -d' ' plain.txt <(cut -d' ' -f17,18 dsp.txt) <(cut -d' ' -f17,18 mve.txt) <(cut -d' ' -f17 esp.txt)
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -22,18 +23,23 @@ static int pick(const int *v, int n) { return v[rand() % n]; }
 
 int main(void) {
   srand(7);
-  for (int i = 0; i < 300; i++) {
+  for (int i = 0; i < 380; i++) {
     int kind = i % 5; // conv s8, conv s16, depthwise s8, depthwise s4, transpose
     int kh = PICK(1, 1, 2, 3, 3, 5, 10), kw = PICK(1, 1, 2, 3, 3, 4, 8), sh = PICK(1, 1, 2, 2, 3), sw = PICK(1, 1, 2, 2, 3), dh = PICK(1, 1, 1, 2), dw = PICK(1, 1, 1, 2), same = rand() % 2;
     if (rand() % 3 == 0) kw = kh;
     if (kind == 4) dh = dw = 1;
+    int row = i >= 300 && i % 2 == 0, large = i >= 300 && !row;
+    if (row) kind = 0, kh = dw = 1;
+    if (large) kind = 2, kh = kw = PICK(3, 5), dh = dw = 1;
     int in_h = PICK(1, 1, 4, 9, 16, 32, 49), in_w = PICK(2, 4, 10, 16, 33, 64), in_c = PICK(1, 3, 4, 8, 16, 17, 20, 24, 64, 130), n = rand() % 8 == 0 ? 2 : 1;
     if (rand() % 3 == 0) in_h = in_w;
-    int mult = rand() % 4 == 0 ? PICK(2, 4, 8) : 1;
+    if (row) in_h = 1, in_w = PICK(5, 16, 33, 49), in_c = PICK(1, 3, 4, 8, 20);
+    if (large) in_h = PICK(16, 32), in_w = PICK(33, 64), in_c = PICK(8, 16, 20, 24, 32, 64), n = 1;
+    int mult = !large && rand() % 4 == 0 ? PICK(2, 4, 8) : 1;
     int out_c = kind == 2 || kind == 3 ? in_c * mult : PICK(1, 2, 8, 10, 64);
     if ((kind == 2 || kind == 3) && in_c == 1 && rand() % 2) out_c = 16, mult = 16;
     int eh = (kh - 1) * dh + 1, ew = (kw - 1) * dw + 1, oh, ow, ph = 0, pw = 0, inner = in_c;
-    if (kind == 0 && in_c % 4 == 0 && out_c % 2 == 0 && rand() % 6 == 0) inner = in_c / 2;
+    if (kind == 0 && !row && in_c % 4 == 0 && out_c % 2 == 0 && rand() % 6 == 0) inner = in_c / 2;
     if (kind == 4) { oh = same ? in_h * sh : (in_h - 1) * sh + kh; ow = same ? in_w * sw : (in_w - 1) * sw + kw; }
     else {
       if (!same && (eh > in_h || ew > in_w)) same = 1;

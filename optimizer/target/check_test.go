@@ -165,23 +165,25 @@ func TestPlacementAgreesWithVela(t *testing.T) {
 			t.Fatal(err)
 		}
 		for file, cpu := range models {
-			m, err := tflite.ReadFile(testmaterial.Path(t, file))
-			if err != nil {
-				t.Fatal(err)
-			}
-			got := []string{}
-			for _, p := range Check(m, d).Operators {
-				if p.Place != OnAccelerator {
-					got = append(got, p.Name+" "+p.Layer)
-					if p.Reason == "" {
-						t.Errorf("%s %s: %s is not on the accelerator, and nothing says why", name, file, p.Name)
+			t.Run(name+" "+file, func(t *testing.T) {
+				m, err := tflite.ReadFile(testmaterial.Path(t, file))
+				if err != nil {
+					t.Fatal(err)
+				}
+				got := []string{}
+				for _, p := range Check(m, d).Operators {
+					if p.Place != OnAccelerator {
+						got = append(got, p.Name+" "+p.Layer)
+						if p.Reason == "" {
+							t.Errorf("%s is not on the accelerator, and nothing says why", p.Name)
+						}
 					}
 				}
-			}
-			slices.Sort(got)
-			if diff := cmp.Diff(cpu, got); diff != "" {
-				t.Errorf("%s %s: (-vela +check)\n%s", name, file, diff)
-			}
+				slices.Sort(got)
+				if diff := cmp.Diff(cpu, got); diff != "" {
+					t.Errorf("(-vela +check)\n%s", diff)
+				}
+			})
 		}
 	}
 }

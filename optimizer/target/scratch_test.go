@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"os"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -90,7 +91,7 @@ func TestScratchIsWhatTheLibrariesAskFor(t *testing.T) {
 			}
 		}
 	}
-	if err := lines.Err(); err != nil || count < 100 {
+	if err := lines.Err(); err != nil || count < 380 {
 		t.Errorf("%d lines: %v", count, err)
 	}
 }
@@ -104,6 +105,15 @@ func TestScratchBesideConvolutions(t *testing.T) {
 	}
 	pool := &schema.BuiltinOptionsT{Type: schema.BuiltinOptionsPool2DOptions, Value: &schema.Pool2DOptionsT{StrideH: 2, StrideW: 2, FilterHeight: 2, FilterWidth: 2}}
 	type taken struct{ Scratch, Prepared []int }
+	lstm := func(typ schema.TensorType) []*schema.TensorT { // 3 steps of 5 values, 6 cells
+		out := []*schema.TensorT{tensor(typ, 0, 1, 3, 5)}
+		for range 23 {
+			out = append(out, constant(i8, 1, 6, 5))
+		}
+		out[cellState-1], out[cellState] = tensor(typ, 0, 1, 6), tensor(i16, 0, 1, 6)
+		return append(out, tensor(typ, 0, 1, 3, 6))
+	}
+	gates := func(bytes int) []int { return slices.Repeat([]int{bytes}, 8) }
 	tests := map[string]struct {
 		code    schema.BuiltinOperator
 		options *schema.BuiltinOptionsT
@@ -123,6 +133,19 @@ func TestScratchBesideConvolutions(t *testing.T) {
 		"an average":            {schema.BuiltinOperatorAVERAGE_POOL_2D, pool, []*schema.TensorT{tensor(i8, 0, 1, 8, 8, 16), tensor(i8, 0, 1, 4, 4, 16)}, map[string]taken{"cmsis-nn-dsp": {Scratch: []int{64}}}},
 		"an average of 16 bits": {schema.BuiltinOperatorAVERAGE_POOL_2D, pool, []*schema.TensorT{tensor(i16, 0, 1, 8, 8, 16), tensor(i16, 0, 1, 4, 4, 16)}, map[string]taken{"cmsis-nn-dsp": {Scratch: []int{64}}}},
 		"a softmax":             {schema.BuiltinOperatorSOFTMAX, nil, []*schema.TensorT{tensor(i8, 0, 1, 12), tensor(i8, 0, 1, 12)}, map[string]taken{"esp-nn": {Scratch: []int{48}}}},
+		"a product of two that are computed": {schema.BuiltinOperatorBATCH_MATMUL, nil, []*schema.TensorT{tensor(i8, 0, 1, 5, 20), tensor(i8, 0, 1, 20, 9), tensor(i8, 0, 1, 5, 9)},
+			map[string]taken{"cmsis-nn": {Prepared: []int{100, 180}}, "cmsis-nn-dsp": {Prepared: []int{100, 180}}, "cmsis-nn-mve": {Prepared: []int{100, 180}, Scratch: []int{36}}, "esp-nn": {Prepared: []int{100, 180}}}},
+		"a maximum": {schema.BuiltinOperatorMAX_POOL_2D, pool, []*schema.TensorT{tensor(i8, 0, 1, 8, 8, 16), tensor(i8, 0, 1, 4, 4, 16)}, nil},
+		"a recurrent layer (LSTM)": {schema.BuiltinOperatorUNIDIRECTIONAL_SEQUENCE_LSTM, nil, lstm(i8), map[string]taken{ // the sums of a gate's two weights are of 32 bits
+			"cmsis-nn": {Scratch: []int{12, 12, 12}, Prepared: gates(24)}, "cmsis-nn-dsp": {Scratch: []int{12, 12, 12}, Prepared: gates(24)},
+			"cmsis-nn-mve": {Scratch: []int{12, 12, 12}, Prepared: gates(24)}, "esp-nn": {Scratch: []int{12, 12, 12, 12}}}},
+		"one of 16 bits": {schema.BuiltinOperatorUNIDIRECTIONAL_SEQUENCE_LSTM, nil, lstm(i16), map[string]taken{ // of 64 bits
+			"cmsis-nn": {Scratch: []int{12, 12, 12}, Prepared: gates(48)}, "cmsis-nn-dsp": {Scratch: []int{12, 12, 12}, Prepared: gates(48)},
+			"cmsis-nn-mve": {Scratch: []int{12, 12, 12}, Prepared: gates(48)}, "esp-nn": {Scratch: []int{12, 12, 12, 12}}}},
+		"one in float": {schema.BuiltinOperatorUNIDIRECTIONAL_SEQUENCE_LSTM, nil, lstm(schema.TensorTypeFLOAT32), map[string]taken{
+			"cmsis-nn": {Scratch: []int{12, 12, 12, 12}}, "cmsis-nn-dsp": {Scratch: []int{12, 12, 12, 12}}, "cmsis-nn-mve": {Scratch: []int{12, 12, 12, 12}}, "esp-nn": {Scratch: []int{12, 12, 12, 12}}}},
+		"an average in float":      {schema.BuiltinOperatorAVERAGE_POOL_2D, pool, []*schema.TensorT{tensor(schema.TensorTypeFLOAT32, 0, 1, 8, 8, 16), tensor(schema.TensorTypeFLOAT32, 0, 1, 4, 4, 16)}, nil},
+		"an average without sizes": {schema.BuiltinOperatorAVERAGE_POOL_2D, pool, []*schema.TensorT{tensor(i8, 0), tensor(i8, 0)}, nil},
 		"a streaming filter (SVDF)": {schema.BuiltinOperatorSVDF, nil, []*schema.TensorT{tensor(i8, 0, 2, 20), constant(i8, 1, 8, 20), constant(i16, 1, 8, 5), constant(i32, 1, 4), tensor(i16, 0, 2, 40), tensor(i8, 0, 2, 4)},
 			map[string]taken{"cmsis-nn": {Scratch: []int{64, 32}}, "cmsis-nn-dsp": {Scratch: []int{64, 32}}, "cmsis-nn-mve": {Scratch: []int{64, 32}, Prepared: []int{32}}, "esp-nn": {Scratch: []int{64, 32}}}},
 	}
