@@ -158,10 +158,24 @@ func (w *Work) train(ctx context.Context, ranges *train.Ranges, before func(step
 	if err == nil && w.training.Sought != nil {
 		w.Note("%v", w.training.Sought)
 	}
+	if err == nil {
+		w.noteKept(w.training)
+	}
 	if errors.Is(err, context.Canceled) && r.Checkpoint != nil && r.Checkpoint.Save != nil {
 		return errors.Join(err, r.Checkpoint.Save(trainer.Save))
 	}
 	return err
+}
+
+// noteKept notes which weights training ended with, where not the last; that it was for nothing a person should see.
+func (w *Work) noteKept(r *train.Result) {
+	switch text := r.Kept(); {
+	case text == "":
+	case r.Best < 0:
+		w.Warn("%s", text)
+	default:
+		w.Note("%s", text)
+	}
 }
 
 // validation is the split that training is followed on; none where it lacks the targets that training has.

@@ -18,7 +18,7 @@ import (
 
 // checkpointMagic begins a checkpoint; its last byte is the version. After it come the length of the header, saved as gob encodes it, and the
 // numbers that it counts, each with its length: a copy of all of them at once would be several times the network. A checksum ends it.
-const checkpointMagic = "espalier checkpoint 2\n"
+const checkpointMagic = "espalier checkpoint 3\n"
 
 // saved is the header of a checkpoint.
 type saved struct {
@@ -28,15 +28,14 @@ type saved struct {
 	EpochSum    savedTally
 	LastEpoch   Score
 	History     []Score
-	Validation  Score
-	BestScore   Score
-	BestEpoch   int
+	Validation  *savedKept
 	SinceBest   int
 	Stopped     bool
 	Params      []savedParam
 	Ranges      []quantize.Range
 	HasRanges   bool
-	Best        *savedSnapshot
+	Best        *savedKept
+	Initial     *savedKept
 	Test        *RangeTest
 	Floor       float64
 	Good        *savedSnapshot
@@ -61,6 +60,14 @@ type savedParam struct {
 type savedSnapshot struct {
 	Params int
 	Ranges []quantize.Range
+}
+
+// savedKept is followed by what its snapshot is followed by.
+type savedKept struct {
+	Epoch  int
+	Score  Score
+	Losses []float32
+	State  *savedSnapshot
 }
 
 // snapshot is a copy of what the result depends on.
@@ -89,8 +96,8 @@ func (t *Trainer) fingerprint() string {
 func (t *Trainer) Save(w io.Writer) error {
 	s := saved{
 		Fingerprint: t.fingerprint(), Step: t.step, FirstLoss: t.firstLoss, EpochSum: savedTally{t.epochSum.loss, t.epochSum.right, t.epochSum.samples},
-		LastEpoch: t.lastEpoch, History: t.history, Validation: t.validation, BestScore: t.bestScore, BestEpoch: t.bestEpoch, SinceBest: t.sinceBest,
-		Stopped: t.stopped, Best: t.best.header(), Test: t.test, Floor: t.floor, Good: t.good.header(), GoodEpochs: t.goodEpochs,
+		LastEpoch: t.lastEpoch, History: t.history, Validation: t.validation.header(), SinceBest: t.sinceBest,
+		Stopped: t.stopped, Best: t.best.header(), Initial: t.initial.header(), Test: t.test, Floor: t.floor, Good: t.good.header(), GoodEpochs: t.goodEpochs,
 		Sought: t.sought, Timed: t.timed, Mark: t.mark,
 	}
 	for _, p := range t.params {
@@ -119,9 +126,9 @@ func (t *Trainer) Save(w io.Writer) error {
 		out.floats(r.first)
 		out.floats(r.second)
 	}
-	for _, kept := range []*snapshot{t.best, t.good} {
-		if kept != nil {
-			for _, state := range kept.Params {
+	for _, s := range []*snapshot{t.best.snapshot(), t.initial.snapshot(), t.good} {
+		if s != nil {
+			for _, state := range s.Params {
 				out.bytes(state)
 			}
 		}
@@ -229,17 +236,16 @@ func (t *Trainer) Load(r io.Reader) error {
 			return fmt.Errorf("checkpoint: %w", err)
 		}
 	}
-	best, good := s.Best.read(in), s.Good.read(in)
+	best, initial, good := s.Best.read(in), s.Initial.read(in), s.Good.read(in)
 	if in.err != nil {
 		return fmt.Errorf("checkpoint: %w", in.err)
 	}
 	t.position = position{
-		step: s.Step, resumed: s.Step, firstLoss: s.FirstLoss, begun: s.Step > 0, epochSum: tally{s.EpochSum.Loss, s.EpochSum.Right, s.EpochSum.Samples}, bestScore: s.BestScore, bestEpoch: s.BestEpoch,
-		sinceBest: s.SinceBest, lastEpoch: s.LastEpoch, history: s.History, validation: s.Validation, stopped: s.Stopped,
+		step: s.Step, resumed: s.Step, firstLoss: s.FirstLoss, begun: s.Step > 0, epochSum: tally{s.EpochSum.Loss, s.EpochSum.Right, s.EpochSum.Samples}, best: best, initial: initial,
+		sinceBest: s.SinceBest, lastEpoch: s.LastEpoch, history: s.History, validation: s.Validation.read(in), stopped: s.Stopped,
 		test: s.Test, floor: s.Floor, good: good, goodEpochs: s.GoodEpochs,
 		sought: s.Sought, timed: s.Timed, mark: s.Mark,
 	}
-	t.best = best
 	return nil
 }
 
@@ -302,6 +308,27 @@ func (s *savedSnapshot) read(in *pieces) *snapshot {
 	return out
 }
 
+func (k *kept) snapshot() *snapshot {
+	if k == nil {
+		return nil
+	}
+	return k.state
+}
+
+func (k *kept) header() *savedKept {
+	if k == nil {
+		return nil
+	}
+	return &savedKept{k.Epoch, k.Score, k.Losses, k.state.header()}
+}
+
+func (s *savedKept) read(in *pieces) *kept {
+	if s == nil {
+		return nil
+	}
+	return &kept{s.Epoch, s.Score, s.Losses, s.State.read(in)}
+}
+
 // snapshot copies the parameters and ranges.
 func (t *Trainer) snapshot() *snapshot {
 	s := &snapshot{}
@@ -312,23 +339,6 @@ func (t *Trainer) snapshot() *snapshot {
 		s.Ranges = append(s.Ranges, t.task.Ranges.Range...)
 	}
 	return s
-}
-
-// restoreBest goes back to the best epoch, if it is not the last.
-func (t *Trainer) restoreBest() error {
-	if t.best == nil || t.bestEpoch == t.step/t.stepsPerEpoch()-1 {
-		return nil
-	}
-	for i, p := range t.params {
-		if err := p.restore(t.best.Params[i]); err != nil {
-			return err
-		}
-	}
-	if r := t.task.Ranges; r != nil && r.Mode != Frozen {
-		copy(r.Range, t.best.Ranges)
-		r.apply()
-	}
-	return nil
 }
 
 func bytesOf(values []float32) []byte { return appendFloats(make([]byte, 0, 4*len(values)), values) }

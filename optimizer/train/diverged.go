@@ -133,7 +133,7 @@ func (t *Trainer) diagnose(src dataset.Source, samples []int, loss float64) erro
 		if layer := e.NonFiniteOutput(); layer != "" {
 			return &DivergedError{Loss: loss, Layer: layer, What: "output"}
 		}
-		w.losses(t.heads, e, inputs, answers, true, 1/float64(len(samples)))
+		w.losses(t.heads, e, inputs, answers, true, 1/float64(len(samples)), nil)
 		e.Backward(g)
 		if layer := e.NonFiniteGradient(); layer != "" {
 			return &DivergedError{Loss: loss, Layer: layer, What: "gradient"}

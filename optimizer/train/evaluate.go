@@ -9,7 +9,10 @@ import (
 
 // Evaluate scores the network as it is on samples: the loss without smoothing and class weights, and without the teacher where
 // there are labels or targets.
-func (t *Trainer) Evaluate(src dataset.Source) (Score, error) {
+func (t *Trainer) Evaluate(src dataset.Source) (Score, error) { return t.score(src, nil) }
+
+// score is Evaluate, and fills each, unless it is nil, with the samples' losses.
+func (t *Trainer) score(src dataset.Source, each []float32) (Score, error) {
 	t.start()
 	defer t.hire()()
 	t.refresh()
@@ -22,20 +25,25 @@ func (t *Trainer) Evaluate(src dataset.Source) (Score, error) {
 		}
 		heads[h] = &o
 	}
-	sum, err := t.total(heads, src, span(0, src.Len()))
+	sum, err := t.total(heads, src, span(0, src.Len()), each)
 	if err != nil {
 		return Score{}, fmt.Errorf("evaluating %w", err)
 	}
 	return sum.score(heads[0]), nil
 }
 
-// total adds the losses of samples up, of the network as it is.
-func (t *Trainer) total(heads []*objective, src dataset.Source, samples []int) (sum tally, err error) {
+// total adds the losses of samples up, of the network as it is, and fills each, unless it is nil, with them.
+func (t *Trainer) total(heads []*objective, src dataset.Source, samples []int, each []float32) (sum tally, err error) {
 	size, n := t.task.Network.MicroBatch, len(samples)
 	count := (n + size - 1) / size
 	sums, failed := make([]tally, count), make([]error, count)
 	t.parallel(count, func(w *worker, k int) {
-		sums[k], failed[k] = t.evaluate(w, heads, src, samples[k*size:min((k+1)*size, n)])
+		from, to := k*size, min((k+1)*size, n)
+		var part []float32
+		if each != nil {
+			part = each[from:to]
+		}
+		sums[k], failed[k] = t.evaluate(w, heads, src, samples[from:to], part)
 	})
 	for k := range sums {
 		if failed[k] != nil {
@@ -46,7 +54,7 @@ func (t *Trainer) total(heads []*objective, src dataset.Source, samples []int) (
 	return sum, nil
 }
 
-func (t *Trainer) evaluate(w *worker, heads []*objective, src dataset.Source, samples []int) (tally, error) {
+func (t *Trainer) evaluate(w *worker, heads []*objective, src dataset.Source, samples []int, each []float32) (tally, error) {
 	if w.forward == nil {
 		w.forward = t.task.Network.NewForwardExec(tensorsOf(heads)...)
 	}
@@ -60,7 +68,7 @@ func (t *Trainer) evaluate(w *worker, heads []*objective, src dataset.Source, sa
 	}
 	inputs := w.original(heads, x)
 	w.forward.Forward()
-	return w.losses(heads, w.forward, inputs, answers, false, 0), nil
+	return w.losses(heads, w.forward, inputs, answers, false, 0, each), nil
 }
 
 // tensorsOf are the heads' loss tensors.

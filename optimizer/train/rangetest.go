@@ -47,11 +47,14 @@ const (
 	// trialSteps is how many steps one trial takes, of a shorter training all. With fewer the loss has not recovered from the first steps,
 	// in which Adam moves every weight as far as the rate lets it, and rates far below those that a training stands seem the best.
 	trialSteps = 16
-	// trialBatch bounds the samples of a trial's step, trialScored is how many its loss is of.
-	trialBatch  = 64
+	// trialBatch bounds the samples of a trial's step.
+	trialBatch = 64
+	// trialScored is how many samples a trial's loss is of, at most one in scoredShare. They are others than those it trained on: of few samples
+	// the highest rate learns most by heart.
 	trialScored = 256
-	// A loss of more than hopeless times the least ends the test.
-	hopeless = 2
+	scoredShare = 3
+	// A loss of more than hopeless times the least ends the test: what comes down again beyond that does so by chance.
+	hopeless = 1.5
 	// The rate is foundShare of the greatest whose loss is within the share tolerance of the least: losses hardly tell the rates below
 	// from each other, and a whole training wanders farther than a trial.
 	tolerance  = 0.1
@@ -129,12 +132,12 @@ func (r *run) findRate(ctx context.Context) (err error) {
 			return err
 		}
 	}
+	if err := r.begin(); err != nil {
+		return err
+	}
 	start := r.snapshot()
 	src, order := dataset.Epoch(r.task.Train, r.config.Seed, 0), r.order(0)
-	scored, trained := order[max(0, len(order)-trialScored):], order
-	if len(order) >= 2*trialScored {
-		trained = order[:len(order)-trialScored]
-	}
+	trained, scored := heldOut(order)
 	test := &RangeTest{Steps: min(trialSteps, r.config.Sketched(r.task.Train.Len()))}
 	if r.floor, err = r.negligible(src, scored); err != nil {
 		return err
@@ -177,6 +180,16 @@ func (r *run) findRate(ctx context.Context) (err error) {
 	return nil
 }
 
+// heldOut divides samples into those that trials train on and those that score them. Too few to divide are both.
+func heldOut(order []int) (trained, scored []int) {
+	n := len(order)
+	held := min(trialScored, n/scoredShare)
+	if held == 0 {
+		return order, order
+	}
+	return order[:n-held], order[n-held:]
+}
+
 // trial takes a few steps down half a cosine from the trial's rate and notes the loss of other samples after them, −1 if it is no number.
 func (r *run) trial(ctx context.Context, src dataset.Source, trained, scored []int, trial *Trial, test *RangeTest) (err error) {
 	defer func() { r.step = 0 }()
@@ -211,7 +224,7 @@ func (r *run) trial(ctx context.Context, src dataset.Source, trained, scored []i
 // lossOf is the mean over samples of the loss that training lowers.
 func (t *Trainer) lossOf(src dataset.Source, samples []int) (float64, error) {
 	t.refresh()
-	sum, err := t.total(t.heads, src, samples)
+	sum, err := t.total(t.heads, src, samples, nil)
 	return sum.score(t.heads[0]).Loss, err
 }
 

@@ -24,7 +24,7 @@ func (t *Trainer) Run(ctx context.Context) (*Result, error) {
 	r.trained = time.Now()
 	err := r.epochs(ctx)
 	if err == nil {
-		err = t.restoreBest()
+		err = r.conclude()
 	}
 	t.refresh()
 	return r.result(), err
@@ -36,6 +36,7 @@ type run struct {
 	began, reported, saved time.Time
 	trained                time.Time // when its first step began
 	samples                int
+	ended                  *kept // what training ended with
 }
 
 func (r *run) epochs(ctx context.Context) error {
@@ -117,13 +118,12 @@ func (r *run) endEpoch(epoch int) error {
 	r.keep(epoch)
 	var score *Score
 	if r.task.Validation != nil {
-		s, err := r.Evaluate(r.task.Validation)
-		if err != nil {
-			return fmt.Errorf("validation %w", err)
+		var err error
+		if r.validation, err = r.validate(epoch); err != nil {
+			return err
 		}
-		score = &s
-		r.validation = s
-		r.judge(epoch, s)
+		score = &r.validation.Score
+		r.judge(r.validation)
 	}
 	r.clock()
 	if err := r.seek(epoch + 1); err != nil {
@@ -131,30 +131,6 @@ func (r *run) endEpoch(epoch int) error {
 	}
 	r.report(score, true)
 	return r.checkpoint()
-}
-
-// judge keeps the best weights and stops when none were better for long.
-func (r *run) judge(epoch int, s Score) {
-	e := r.config.EarlyStop
-	if e.Patience == 0 && !r.config.Seek || epoch < e.From {
-		return
-	}
-	if r.config.Seek {
-		if r.sinceBest++; r.bestEpoch < 0 || s.Loss < (1-enough)*r.mark {
-			r.mark, r.sinceBest = s.Loss, 0
-		}
-		if r.bestEpoch < 0 || s.Loss < r.bestScore.Loss {
-			r.bestEpoch, r.bestScore, r.best = epoch, s, r.snapshot()
-		}
-		return
-	}
-	if r.bestEpoch < 0 || s.Loss < r.bestScore.Loss {
-		r.bestEpoch, r.bestScore, r.sinceBest = epoch, s, 0
-		r.best = r.snapshot()
-		return
-	}
-	r.sinceBest++
-	r.stopped = r.sinceBest >= e.Patience
 }
 
 // report calls the progress hook if it is due.
@@ -197,12 +173,12 @@ func (r *run) result() *Result {
 		Samples: r.samples, Elapsed: time.Since(r.began), RangeTest: r.test, Sought: r.sought,
 	}
 	result.Best = result.Epochs - 1
-	if r.task.Validation != nil && result.Epochs > 0 {
-		score := r.validation
-		if r.bestEpoch >= 0 {
-			result.Best, score = r.bestEpoch, r.bestScore
-		}
-		result.Validation = &score
+	if r.validation == nil {
+		return result
+	}
+	result.Validation = &r.validation.Score
+	if r.ended != nil && r.ended != r.validation {
+		result.Best, result.Validation, result.Last = r.ended.Epoch, &r.ended.Score, result.Validation
 	}
 	return result
 }

@@ -73,12 +73,12 @@ func (r *run) seek(epochs int) error {
 	if !stale {
 		return nil
 	}
-	r.sought.Best = r.bestEpoch + 1
-	if err := r.restore(r.best); err != nil {
+	r.sought.Best = r.best.Epoch + 1
+	if err := r.restore(r.best.state); err != nil {
 		return err
 	}
 	if r.test != nil {
-		r.good, r.goodEpochs = r.best, epochs
+		r.good, r.goodEpochs = r.best.state, epochs
 	}
 	return nil
 }

@@ -51,7 +51,7 @@ func TestTheRateFallsOnceTheValidationLossDoesNot(t *testing.T) {
 				if r.sought != nil {
 					t.Fatalf("decided before epoch %d: %+v", epoch+1, *r.sought)
 				}
-				r.judge(epoch, Score{Loss: loss})
+				r.judge(&kept{Epoch: epoch, Score: Score{Loss: loss}})
 				if err := r.seek(epoch + 1); err != nil {
 					t.Fatal(err)
 				}

@@ -170,7 +170,7 @@ func (t *Trainer) microBatch(w *worker, src dataset.Source, samples []int, share
 	answers := t.answers(w, w.inputs(w.exec), samples)
 	inputs := w.original(t.heads, w.inputs(w.exec))
 	w.exec.Forward()
-	sum := w.losses(t.heads, w.exec, inputs, answers, true, share)
+	sum := w.losses(t.heads, w.exec, inputs, answers, true, share, nil)
 	w.exec.Backward(w.grads)
 	return sum, nil
 }

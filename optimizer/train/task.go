@@ -37,7 +37,8 @@ type Task struct {
 type Hooks struct {
 	// BeforeStep may change masks. Steps count from 0.
 	BeforeStep func(step, total int) error
-	// BeforeTrials is called before a RangeTest and may give weights the form that training ends with; it is undone after the test.
+	// BeforeTrials is called before a RangeTest and may give weights the form that training ends with; it is undone after the test. What it
+	// makes is also what training has to be better than.
 	BeforeTrials func() error
 	// Back is called when training goes back to a step that it took before (see Config.FindRate).
 	Back func(step int)
@@ -75,7 +76,8 @@ type Result struct {
 	Training   Score   // of the last epoch
 	History    []Score // of every epoch
 	Validation *Score  // of the weights that were kept
-	Best       int     // epoch the weights are of, from 0
+	Best       int     // epoch the weights are of, from 0; −1: of the start, that training made no better
+	Last       *Score  // of the validation samples after the last epoch, where other weights were kept
 	Stopped    bool    // by EarlyStop
 	Samples    int     // trained on by this run
 	Elapsed    time.Duration
@@ -116,7 +118,6 @@ type Trainer struct {
 	ready    bool
 
 	position // what a checkpoint holds, beside the parameters
-	best     *snapshot
 }
 
 // position is where training is.
@@ -126,15 +127,15 @@ type position struct {
 	firstLoss  float64 // of the first batch
 	begun      bool    // firstLoss is known
 	epochSum   tally
-	bestScore  Score
-	bestEpoch  int
+	best       *kept // of the epochs that count
 	sinceBest  int
 	lastEpoch  Score
 	history    []Score
-	validation Score
+	validation *kept // of the last epoch, without its state
 	stopped    bool
 	// With FindRate, once it is done:
 	test       *RangeTest
+	initial    *kept     // before training, in the form that BeforeTrials gives; nil without validation samples
 	floor      float64   // a loss that is as good as none
 	good       *snapshot // to go back to
 	goodEpochs int       // completed in it
@@ -190,7 +191,6 @@ func New(task Task, config Config) (*Trainer, error) {
 		t.task.Workers = runtime.GOMAXPROCS(0)
 	}
 	t.task.Workers = min(t.task.Workers, maxLanes)
-	t.bestEpoch = -1
 	return t, nil
 }
 

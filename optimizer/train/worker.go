@@ -151,8 +151,9 @@ func (w *worker) taught(heads []*objective, x [][]float32) [][][]float32 {
 }
 
 // losses adds up the losses of the micro-batch in an Exec that ran forward and, with train, writes the gradient of each sample's loss
-// times share where Backward reads it. answers holds the teacher's loss tensors of every sample.
-func (w *worker) losses(heads []*objective, e *float.Exec, inputs [][]float32, answers [][][]float32, train bool, share float64) tally {
+// times share where Backward reads it. answers holds the teacher's loss tensors of every sample; each, unless
+// it is nil, gets the samples' losses added.
+func (w *worker) losses(heads []*objective, e *float.Exec, inputs [][]float32, answers [][][]float32, train bool, share float64, each []float32) tally {
 	if train {
 		e.ClearLossGrads()
 	}
@@ -181,6 +182,9 @@ func (w *worker) losses(heads []*objective, e *float.Exec, inputs [][]float32, a
 			}
 			loss, right := o.sample(z[k*o.outputs:(k+1)*o.outputs], want, d, share, w.work)
 			sum.loss += loss
+			if each != nil {
+				each[k] += float32(loss)
+			}
 			if h == 0 {
 				sum.right += right
 			}

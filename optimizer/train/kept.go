@@ -1,0 +1,129 @@
+package train
+
+import (
+	"fmt"
+	"math"
+)
+
+// kept is a state that training may end with, and what the validation samples say of it.
+type kept struct {
+	Epoch  int // from 0; −1: before the first
+	Score  Score
+	Losses []float32 // by sample
+	state  *snapshot
+}
+
+// keepMargin is by how many standard errors of the difference, sample by sample, an earlier state has to have less loss than the last: the
+// last is the one that the schedule of the learning rate aims at, and the least of several is in part chance (Breiman's rule of one
+// standard error).
+const keepMargin = 1
+
+// better reports whether the mean loss is less than that of another state by more than margin standard errors.
+func (k *kept) better(other *kept, margin float64) bool {
+	var sum, squares float64
+	n := float64(len(k.Losses))
+	for i, loss := range k.Losses {
+		d := float64(other.Losses[i]) - float64(loss)
+		sum, squares = sum+d, squares+d*d
+	}
+	mean := sum / n
+	variance := max(0, squares/n-mean*mean) / max(1, n-1) // of the mean
+	return mean > margin*math.Sqrt(variance)
+}
+
+// keeps reports whether training may end with another state than its last: where the rate is found and where epochs are, or stop early. A
+// given rate for a given number of epochs is taken as it is.
+func (r *run) keeps() bool { return r.test != nil || r.seeks() }
+
+// seeks reports whether the least loss decides when to end, and not only what to end with.
+func (r *run) seeks() bool { return r.config.Seek || r.config.EarlyStop.Patience > 0 }
+
+// validate scores the validation samples after an epoch.
+func (r *run) validate(epoch int) (*kept, error) {
+	k := &kept{Epoch: epoch, Losses: make([]float32, r.task.Validation.Len())}
+	var err error
+	if k.Score, err = r.score(r.task.Validation, k.Losses); err != nil {
+		return nil, fmt.Errorf("validation %w", err)
+	}
+	return k, nil
+}
+
+// begin notes what training has to be better than: the weights before it, in the form that it ends with.
+func (r *run) begin() (err error) {
+	if r.task.Validation == nil {
+		return nil
+	}
+	if r.initial, err = r.validate(-1); err == nil {
+		r.initial.state = r.snapshot()
+	}
+	return err
+}
+
+// judge keeps the best epoch from which on masks change no more, and stops when none was better for long.
+func (r *run) judge(now *kept) {
+	e := r.config.EarlyStop
+	if !r.keeps() || now.Epoch < e.From {
+		return
+	}
+	loss := now.Score.Loss
+	best := r.best == nil || loss < r.best.Score.Loss
+	fell := best
+	if r.config.Seek {
+		fell = r.best == nil || loss < (1-enough)*r.mark
+	}
+	if r.sinceBest++; fell {
+		r.mark, r.sinceBest = loss, 0
+	}
+	if best {
+		r.best = &kept{now.Epoch, now.Score, now.Losses, r.snapshot()}
+	}
+	r.stopped = !r.config.Seek && e.Patience > 0 && r.sinceBest >= e.Patience
+}
+
+// conclude leaves training with the last state, unless one before is better.
+func (r *run) conclude() error {
+	last := r.validation
+	if last == nil || !r.keeps() || last.Epoch < r.config.EarlyStop.From {
+		return nil
+	}
+	r.ended = last
+	margin := float64(keepMargin)
+	if r.seeks() {
+		margin = 0
+	}
+	if r.best != nil && r.best.better(last, margin) {
+		r.ended = r.best
+	}
+	if r.initial != nil && r.initial.better(r.ended, keepMargin) {
+		r.ended = r.initial
+	}
+	if r.ended == last {
+		return nil
+	}
+	return r.putBack(r.ended.state)
+}
+
+// putBack has parameters and ranges be those of a snapshot.
+func (t *Trainer) putBack(s *snapshot) error {
+	for i, p := range t.params {
+		if err := p.restore(s.Params[i]); err != nil {
+			return err
+		}
+	}
+	if r := t.task.Ranges; r != nil && r.Mode != Frozen {
+		copy(r.Range, s.Ranges)
+		r.apply()
+	}
+	return nil
+}
+
+// Kept says which weights training ended with, where not the last; "" where it did.
+func (r *Result) Kept() string {
+	switch {
+	case r.Last == nil:
+		return ""
+	case r.Best < 0:
+		return fmt.Sprintf("training is undone: the validation loss was %.4g before it and is %.4g after; more training samples, augmentation or more epochs may help", r.Validation.Loss, r.Last.Loss)
+	}
+	return fmt.Sprintf("the weights are those of epoch %d of %d: their validation loss is %.4g, that of the last %.4g", r.Best+1, r.Epochs, r.Validation.Loss, r.Last.Loss)
+}

@@ -1,0 +1,190 @@
+package train
+
+import (
+	"bytes"
+	"context"
+	"math"
+	"strings"
+	"testing"
+)
+
+// lossy is a state with samples' losses.
+func lossy(epoch int, losses ...float32) *kept {
+	k := &kept{Epoch: epoch, Losses: losses, state: &snapshot{}}
+	for _, l := range losses {
+		k.Score.Loss += float64(l) / float64(len(losses))
+	}
+	return k
+}
+
+func TestAStateIsBetterBeyondAStandardError(t *testing.T) {
+	for name, c := range map[string]struct {
+		a, b   []float32
+		margin float64
+		want   bool
+	}{
+		"every sample gains":             {[]float32{1, 2, 3, 4}, []float32{1.1, 2.1, 3.1, 4.1}, 1, true},
+		"one of four gains":              {[]float32{1, 2, 3, 4}, []float32{1, 2, 3, 5}, 1, false},
+		"one of four gains, least wins":  {[]float32{1, 2, 3, 4}, []float32{1, 2, 3, 5}, 0, true},
+		"some gain and as many lose":     {[]float32{1, 2, 3, 4}, []float32{2, 1, 4, 3}, 0, false},
+		"more":                           {[]float32{2, 2, 2, 2}, []float32{1, 1, 1, 1}, 0, false},
+		"the same":                       {[]float32{2, 2}, []float32{2, 2}, 0, false},
+		"one sample":                     {[]float32{1}, []float32{2}, 1, true},
+		"a large loss in a sea of small": {[]float32{0, 0, 0, 0, 0, 0, 0, 0, 9, 0}, []float32{.1, .1, .1, .1, .1, .1, .1, .1, 9.1, .1}, 1, true},
+	} {
+		if got := lossy(0, c.a...).better(lossy(1, c.b...), c.margin); got != c.want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
+
+func TestTrainingEndsWithTheBestThatKeepsThePromise(t *testing.T) {
+	start, early, last := lossy(-1, 1, 1, 1), lossy(1, 1, 1, 1), lossy(2, 2, 2, 2)
+	for name, c := range map[string]struct {
+		initial, best, last *kept
+		from                int
+		config              func(*Config)
+		found               bool
+		want                *kept
+	}{
+		"the start was better":                   {start, nil, last, 0, nil, true, start},
+		"an epoch was better":                    {lossy(-1, 3, 3, 3), early, last, 0, nil, true, early},
+		"the start no better than an epoch":      {start, early, last, 0, nil, true, early},
+		"better by chance":                       {lossy(-1, 2, 2, 1), lossy(1, 1, 2, 2), last, 0, nil, true, last},
+		"better by chance, but it was to decide": {nil, lossy(1, 1, 2, 2), last, 0, func(c *Config) { c.EarlyStop.Patience = 3 }, false, lossy(1, 1, 2, 2)},
+		"a given rate and number of epochs":      {nil, nil, last, 0, nil, false, nil},
+		"before the last masks":                  {start, nil, last, 3, nil, true, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			config := fastConfig()
+			config.EarlyStop.From = c.from
+			if c.config != nil {
+				c.config(&config)
+			}
+			r := &run{Trainer: &Trainer{config: config, position: position{initial: c.initial, best: c.best, validation: c.last}}}
+			if c.found {
+				r.test = &RangeTest{}
+			}
+			if err := r.conclude(); err != nil {
+				t.Fatal(err)
+			}
+			switch {
+			case c.want == nil && r.ended != nil:
+				t.Errorf("ended with epoch %d", r.ended.Epoch)
+			case c.want != nil && (r.ended == nil || r.ended.Epoch != c.want.Epoch):
+				t.Errorf("ended with %+v, want epoch %d", r.ended, c.want.Epoch)
+			}
+		})
+	}
+}
+
+// misled is a task of a few samples whose labels say the reverse of the validation samples': whatever the rate, training is for nothing.
+func misled(t testing.TB, workers int) Task {
+	task := learned(t, Tracked, workers)
+	src := blobs(7, 48, 4)
+	for i := range src.labels {
+		src.labels[i] = 3 - src.labels[i]
+	}
+	task.Train = src
+	return task
+}
+
+// learned is a task whose network knows its samples.
+func learned(t testing.TB, mode RangeMode, workers int) Task {
+	task := quantizedTask(t, mode, workers)
+	config := fastConfig()
+	config.Epochs = 20
+	mustRun(t, newTrainer(t, task, config))
+	return task
+}
+
+func shortConfig() Config {
+	c := findingConfig()
+	c.BatchSize = 4
+	return c
+}
+
+func TestAStageIsNoWorseThanItsStart(t *testing.T) {
+	task := misled(t, 2)
+	plain := newTrainer(t, task, shortConfig())
+	before, err := plain.Evaluate(task.Validation)
+	if err != nil {
+		t.Fatal(err)
+	}
+	result := mustRun(t, plain)
+	if result.Last == nil || result.Last.Loss < 1.5*before.Loss {
+		t.Fatalf("the training was to spoil the network: %+v from %+v", result.Last, before)
+	}
+	if result.Best != -1 || *result.Validation != before || !strings.Contains(result.Kept(), "training is undone") {
+		t.Errorf("kept epoch %d at %+v, want the start at %+v: %s", result.Best, result.Validation, before, result.Kept())
+	}
+	if after, err := plain.Evaluate(task.Validation); err != nil || after != before {
+		t.Errorf("the network is at %+v, not at %+v (%v)", after, before, err)
+	}
+}
+
+func TestAnInterruptedTrainingEndsWithTheSameState(t *testing.T) {
+	whole := newTrainer(t, misled(t, 1), shortConfig())
+	mustRun(t, whole)
+	for _, stop := range []int{0, 1, 3} {
+		task := misled(t, 1)
+		ctx, cancel := context.WithCancel(context.Background())
+		task.Hooks.BeforeStep = func(step, _ int) error {
+			if step == stop {
+				cancel()
+			}
+			return nil
+		}
+		first := newTrainer(t, task, shortConfig())
+		if _, err := first.Run(ctx); err == nil {
+			t.Fatal("it was not interrupted")
+		}
+		second := newTrainer(t, misled(t, 2), shortConfig())
+		if err := second.Load(bytes.NewReader(outcome(t, first))); err != nil {
+			t.Fatal(err)
+		}
+		if result := mustRun(t, second); result.Best != -1 {
+			t.Errorf("interrupted at step %d, it ends with epoch %d", stop, result.Best)
+		}
+		for i, p := range second.params {
+			if !bytes.Equal(p.state(), whole.params[i].state()) {
+				t.Errorf("interrupted at step %d, %q is another", stop, p.param.Name)
+			}
+		}
+	}
+}
+
+func TestTrialsAreScoredOnOtherSamplesThanTheyTrainOn(t *testing.T) {
+	for _, c := range []struct{ n, scored int }{{2, 0}, {3, 1}, {180, 60}, {600, 200}, {768, 256}, {5000, 256}} {
+		order := span(0, c.n)
+		trained, scored := heldOut(order)
+		if c.scored == 0 {
+			if len(trained) != c.n || len(scored) != c.n {
+				t.Errorf("of %d samples %d train, %d score", c.n, len(trained), len(scored))
+			}
+			continue
+		}
+		if len(scored) != c.scored || len(trained) != c.n-c.scored || trained[len(trained)-1] >= scored[0] {
+			t.Errorf("of %d samples %d train, %d score", c.n, len(trained), len(scored))
+		}
+	}
+}
+
+// A network that knows its classes can only learn a few noisy samples by heart, which a trial must not take for progress.
+func TestOfFewSamplesTheRateIsNotTheOneThatLearnsThemByHeart(t *testing.T) {
+	product := 1.0
+	for seed := range uint64(4) {
+		task := learned(t, Tracked, 2)
+		src, noise := blobs(seed+7, 12, 4), blobs(seed+57, 12, 4)
+		for i, x := range src.x {
+			for k := range x {
+				x[k] += noise.x[(7*i+3)%len(noise.x)][k]
+			}
+		}
+		task.Train = src
+		product *= mustRun(t, newTrainer(t, task, shortConfig())).RangeTest.found()
+	}
+	if mean := math.Pow(product, 0.25); mean > 6e-3 {
+		t.Errorf("the rates are %.2g in their geometric mean, not 2e-3", mean)
+	}
+}
