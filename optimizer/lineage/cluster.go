@@ -29,7 +29,7 @@ func (Cluster) Kind() Kind { return clusterKind }
 // String sums the settings up.
 func (c Cluster) String() string { return fmt.Sprintf("%d clusters", c.Clusters) }
 
-// Check resolves the settings for the network\'s weights.
+// Check resolves the settings for the network's weights.
 func (c Cluster) Check(n *Network) error {
 	_, _, err := cluster.NewPlan(n.Kernels(), c.Options, c.Rules)
 	return err

@@ -25,7 +25,7 @@ func (Prune) Kind() Kind { return pruneKind }
 // String sums the settings up.
 func (p Prune) String() string { return fmt.Sprintf("sparsity %v", p.Sparsity) }
 
-// Check resolves the settings for the network\'s weights.
+// Check resolves the settings for the network's weights.
 func (p Prune) Check(n *Network) error {
 	_, _, err := prune.NewPlan(n.Kernels(), p.Options)
 	return err

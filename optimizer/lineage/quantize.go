@@ -24,7 +24,7 @@ func (Quantize) Kind() Kind { return quantizeKind }
 // String sums the settings up.
 func (Quantize) String() string { return "int8 training" }
 
-// Check resolves the settings for the network\'s weights.
+// Check resolves the settings for the network's weights.
 func (Quantize) Check(*Network) error { return nil }
 
 // Apply makes the network.
