@@ -322,11 +322,17 @@ func TestBrokenAgreementNamesTheLayer(t *testing.T) {
 		v    Verification
 		want string
 	}{
-		"far from the simulation":   {Verification{TopOne: 1, Operators: []Agreement{{Name: "a", Op: "MEAN", Values: 10, Off: 1, Worst: 3}}}, `layer "a" (MEAN): the result is 3 codes from the simulation's, more than rounding explains`},
-		"often off by one":          {Verification{TopOne: 1, Operators: []Agreement{{Name: "a", Op: "MEAN", Values: 100, Off: 1, Worst: 1}}}, `layer "a" (MEAN): 99.00 % of the results are the simulation's, 99.9 % are required`},
-		"scores far off":            {Verification{TopOne: 1, Noise: 9, NoiseOf: "dense"}, `the leaf's "dense" is 9.0 codes from the simulation's on average, at most 4 are allowed`},
-		"another class":             {Verification{TopOne: 0.9, Samples: 200}, "the leaf and its simulation choose the same class for 90.00 % of the samples, 99.5 % are required"},
-		"rounded twice by a kernel": {Verification{TopOne: 1, Operators: []Agreement{{Name: "a", Op: "MEAN", Values: 100, Differ: 5, Worst: 1}}}, ""},
+		"far from the simulation":     {Verification{TopOne: 1, Operators: []Agreement{{Name: "a", Op: "MEAN", Values: 10, Off: 1, Worst: 3}}}, `layer "a" (MEAN): the result is 3 codes from the simulation's, more than rounding explains`},
+		"often off by one":            {Verification{TopOne: 1, Operators: []Agreement{{Name: "a", Op: "MEAN", Values: 100, Off: 1, Worst: 1}}}, `layer "a" (MEAN): 99.00 % of the results are the simulation's, 99.9 % are required`},
+		"scores far off":              {Verification{TopOne: 1, Noise: 9, NoiseOf: "dense"}, `the leaf's "dense" is 9.0 codes from the simulation's on average, at most 4 are allowed`},
+		"another class":               {Verification{TopOne: 0.9, Samples: 200}, "the leaf and its simulation choose the same class for 90.00 % of the samples, 99.5 % are required"},
+		"as far off as it is moved":   {Verification{TopOne: 1, Noise: 6, NoiseOf: "dense", Quantization: 3}, ""},
+		"farther":                     {Verification{TopOne: 1, Noise: 6.5, NoiseOf: "dense", Quantization: 3}, `the leaf's "dense" is 6.5 codes from the simulation's on average, at most 6 are allowed`},
+		"another class as the floats": {Verification{TopOne: 0.86, Samples: 200, Quantization: 3, FloatTopOne: 0.9}, ""},
+		"more often than the floats":  {Verification{TopOne: 0.84, Samples: 200, Quantization: 3, FloatTopOne: 0.9}, "the leaf and its simulation choose the same class for 84.00 % of the samples, 85.0 % are required"},
+		"though little is moved":      {Verification{TopOne: 0.9, Samples: 200, Quantization: 2, FloatTopOne: 0.9}, "the leaf and its simulation choose the same class for 90.00 % of the samples, 99.5 % are required"},
+		"one class of few samples":    {Verification{TopOne: 0.9, Samples: 10}, ""},
+		"rounded twice by a kernel":   {Verification{TopOne: 1, Operators: []Agreement{{Name: "a", Op: "MEAN", Values: 100, Differ: 5, Worst: 1}}}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			err := tc.v.check()

@@ -115,6 +115,7 @@ func TestTargetsTellAtWhichStepsANetworkAnswers(t *testing.T) {
 		"one number for the last":     {"mixed_int8", [][]int{{1}}, false},
 		"yes or no a step":            {"mixed_int8", [][]int{{5}}, true},
 		"of another number of steps":  {"mixed_int8", [][]int{{4}}, false},
+		"a class for each of many":    {"ring_int8", [][]int{{15}}, true},
 		"one of each":                 {"mixed_int8", [][]int{{5}, {}}, false},
 		"none":                        {"mixed_int8", nil, false},
 		"of a network that has pairs": {"gru_f32", [][]int{{5, 1}}, true},
@@ -122,6 +123,28 @@ func TestTargetsTellAtWhichStepsANetworkAnswers(t *testing.T) {
 		m := model(t, tc.network)
 		if got, steps := stream.EachStep(m, [][]int{samplesOf(m, 5)}, tc.targets); got != tc.want || steps != 5 {
 			t.Errorf("%s: %t, %d steps", name, got, steps)
+		}
+	}
+}
+
+// What samples of so many steps are, and which of the inputs they are for.
+func TestSamplesOfANetworkWithState(t *testing.T) {
+	for _, name := range []string{"ring_int8", "frames_int8", "gru_f32"} {
+		m := model(t, name)
+		s, err := stream.Open(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, steps := range []int{1, 7} {
+			if got, want := s.Samples(steps), samplesOf(m, steps); len(got) != 1 || !slices.Equal(got[0], want) {
+				t.Errorf("%s: samples of %d steps are %v, want %v", name, steps, got, want)
+			}
+		}
+		pairs, _ := m.States()
+		for i, in := range m.Subgraph().Inputs {
+			if want := slices.ContainsFunc(pairs, func(p [2]int) bool { return p[0] == int(in) }); s.Holds(i) != want {
+				t.Errorf("%s: input %d is a state: %v", name, i, !want)
+			}
 		}
 	}
 }
