@@ -214,6 +214,8 @@ func TestAStagesTemplateOverridesThePipelinesFieldByField(t *testing.T) {
 			with(func(p *PodTemplate) {
 				p.Env = []EnvVar{{Name: "A", Value: "1"}, {Name: "B", Value: "4"}, {Name: "C", Value: "3"}}
 			})},
+		"the first variable": {&Stage{Template: PodTemplate{Env: []EnvVar{{Name: "A", Value: "5"}}}},
+			with(func(p *PodTemplate) { p.Env = []EnvVar{{Name: "A", Value: "5"}, {Name: "B", Value: "2"}} })},
 		"other resources":   {&Stage{Template: requests}, with(func(p *PodTemplate) { p.Resources = requests.Resources })},
 		"no tolerations":    {&Stage{Template: PodTemplate{Tolerations: []corev1.Toleration{}}}, with(func(p *PodTemplate) { p.Tolerations = []corev1.Toleration{} })},
 		"other nodes":       {&Stage{Template: PodTemplate{NodeSelector: &map[string]string{}}}, with(func(p *PodTemplate) { p.NodeSelector = &map[string]string{} })},
@@ -307,6 +309,17 @@ func TestDefaultsThatAreWrittenOutChangeNothing(t *testing.T) {
 		_, same := c.want.Technique()
 		if diff := cmp.Diff(same, got); diff != "" {
 			t.Errorf("%s:\n%s", name, diff)
+		}
+	}
+	few := ptr(int32(9))
+	for _, c := range []struct{ given, want Calibration }{
+		{Calibration{}, Calibration{Method: "MinMax", Samples: ptr(int32(512))}},
+		{Calibration{Method: "Percentile", Samples: few}, Calibration{Method: "Percentile", Samples: few, Percentile: ptr(Decimal("99.99"))}},
+		{Calibration{Method: "Percentile", Percentile: ptr(Decimal("99"))}, Calibration{Method: "Percentile", Samples: ptr(int32(512)), Percentile: ptr(Decimal("99"))}},
+		{Calibration{Method: "MSE"}, Calibration{Method: "MSE", Samples: ptr(int32(512))}},
+	} {
+		if diff := cmp.Diff(c.want, c.given.Defaulted()); diff != "" {
+			t.Error(diff)
 		}
 	}
 	if diff := cmp.Diff(Selection{Strategy: SelectFirst, Objective: CompressedBytes}, Selection{}.Defaulted()); diff != "" {

@@ -45,6 +45,11 @@ func TestBadConfigurationsAreNamed(t *testing.T) {
 		{"use AdamW", func(c *Config) { c.WeightDecay = 0.1 }},
 		{"weight of class 1 is -1", func(c *Config) { c.ClassWeights = []float64{1, -1} }},
 		{"temperature of distillation is 0", func(c *Config) { c.Distillation.Temperature = 0 }},
+		{"temperature of distillation is 1001", func(c *Config) { c.Distillation.Temperature = 1001 }},
+		{"weight of distillation is 1.1", func(c *Config) { c.Distillation.Weight = 1.1 }},
+		{"norm to clip at is -1", func(c *Config) { c.ClipNorm = -1 }},
+		{"warm-up epochs is -1", func(c *Config) { c.WarmupEpochs = -1 }},
+		{"factor of the learning rate is 1.5", func(c *Config) { c.Schedule, c.StepFactor = Step, 1.5 }},
 	} {
 		t.Run(c.want, func(t *testing.T) {
 			config := DefaultConfig()
@@ -57,5 +62,18 @@ func TestBadConfigurationsAreNamed(t *testing.T) {
 	config := DefaultConfig()
 	if err := config.Check(); err != nil {
 		t.Errorf("the defaults are refused: %v", err)
+	}
+	for name, change := range map[string]func(*Config){
+		"all of the loss the original's":        func(c *Config) { c.Distillation.Weight = 1 },
+		"temperatures at the bounds":            func(c *Config) { c.Distillation.Temperature = 1e-3 },
+		"the other one":                         func(c *Config) { c.Distillation.Temperature = 1e3 },
+		"a rate that stays":                     func(c *Config) { c.Schedule, c.StepFactor, c.StepEpochs = Step, 1, 1 },
+		"a factor that no schedule reads":       func(c *Config) { c.StepFactor = 2 },
+		"weight decay, where it is taken apart": func(c *Config) { c.Optimizer, c.WeightDecay = AdamW, 0.1 },
+	} {
+		config := DefaultConfig()
+		if change(&config); config.Check() != nil {
+			t.Errorf("%s: %v", name, config.Check())
+		}
 	}
 }

@@ -3,6 +3,7 @@ package train
 import (
 	"context"
 	"errors"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -15,6 +16,7 @@ import (
 	"espalier.dev/espalier/optimizer/tflite"
 	"espalier.dev/espalier/optimizer/tflite/schema"
 	"espalier.dev/espalier/optimizer/tflite/tflitetest"
+	"espalier.dev/espalier/optimizer/weight"
 )
 
 func TestSmallSetsAreLearnedByEveryLossAndOptimizer(t *testing.T) {
@@ -228,6 +230,68 @@ func TestTasksThatDoNotFitAreRefused(t *testing.T) {
 				t.Errorf("got %v, want an error with %q", err, c.want)
 			}
 		})
+	}
+}
+
+// A gradient above the bound is scaled down to it, whatever its direction, and one below it is left as it is.
+func TestGradientsAreClippedAtTheirNorm(t *testing.T) {
+	moved := func(bound float64) (norm float64) {
+		task := Task{Train: blobs(1, 16, 4)}
+		task.Network, task.Weights = compile(t, classifier(softmaxEnd))
+		config := fastConfig()
+		config.Optimizer, config.Momentum, config.Epochs, config.BatchSize, config.LearningRate, config.Schedule = SGD, 0, 1, 16, 1e-3, Constant
+		config.ClipNorm = bound
+		var before [][]float32
+		for _, p := range task.Network.Params {
+			before = append(before, slices.Clone(p.Value))
+		}
+		mustRun(t, newTrainer(t, task, config))
+		for i, p := range task.Network.Params {
+			for k, v := range p.Value {
+				norm += float64(v-before[i][k]) * float64(v-before[i][k]) / 1e-6
+			}
+		}
+		return math.Sqrt(norm)
+	}
+	free := moved(0)
+	for _, c := range []struct{ bound, want float64 }{{free / 4, free / 4}, {free / 2, free / 2}, {4 * free, free}} {
+		if got := moved(c.bound); math.Abs(got-c.want) > 0.01*free {
+			t.Errorf("a gradient of norm %v, clipped at %v, moves weights by %v", free, c.bound, got)
+		}
+	}
+}
+
+func TestWeightsOfAnotherNetworkAreRefused(t *testing.T) {
+	src := blobs(1, 20, 4)
+	network, weights := compile(t, classifier(softmaxEnd))
+	other := maps.Clone(weights)
+	for at, w := range weights {
+		other[at+1000] = w
+	}
+	if _, err := New(Task{Network: network, Weights: other, Train: src}, fastConfig()); err == nil || !strings.Contains(err.Error(), "weights for tensors that are no parameters") {
+		t.Error(err)
+	}
+	for at := range weights {
+		other = maps.Clone(weights)
+		short, err := weight.New("short", []int{1, 2}, 0, []float32{1, 2})
+		if err != nil {
+			t.Fatal(err)
+		}
+		other[at] = short
+		if _, err := New(Task{Network: network, Weights: other, Train: src}, fastConfig()); err == nil || !strings.Contains(err.Error(), `weights "short" have 2 values, the network's have`) {
+			t.Error(err)
+		}
+	}
+}
+
+func TestWhatWasSoughtIsSaid(t *testing.T) {
+	for want, s := range map[string]Sought{
+		"9 epochs, as many as were allowed": {All: 9, Most: 9},
+		"7 epochs of at most 30: the validation loss was least after epoch 3 and fell no further until 5": {All: 7, Most: 30, Full: 5, Best: 3},
+	} {
+		if got := s.String(); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
 	}
 }
 
