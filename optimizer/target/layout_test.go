@@ -103,3 +103,43 @@ func TestOffsetsThatAreNoneAreRefused(t *testing.T) {
 		}
 	}
 }
+
+func TestDevicesAreFoundByRuntime(t *testing.T) {
+	for _, c := range []struct {
+		runtime      Runtime
+		device, want string // an error where it has a space
+	}{
+		{"", "", "litert"}, {LiteRT, "", "litert"}, {TFLM, "", "tflm"}, {TFLM, "Cortex-M4", "cortex-m4"}, {"", "cortex-a", "cortex-a"},
+		{"", "cortex-m4", "cortex-m4 runs TFLM in the catalogue, not LiteRT: name that runtime, or another device"},
+		{TFLM, "cortex-m5", `no target is named "cortex-m5"`},
+	} {
+		found, err := Find(c.runtime, c.device)
+		if strings.Contains(c.want, " ") {
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("%q with %s: %v, want %q", c.device, c.runtime, err, c.want)
+			}
+		} else if err != nil || found.Name != c.want {
+			t.Errorf("%q with %s: %v, %v, want %s", c.device, c.runtime, found, err, c.want)
+		}
+	}
+}
+
+// A kernel that nothing is recorded of is counted with more than any that is, and that is said.
+func TestUnknownKernelsAreGuessedAloud(t *testing.T) {
+	d, err := Lookup("tflm")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := chain(32, 48, 16)
+	m.OperatorCodes[0].BuiltinCode = schema.BuiltinOperatorTILE
+	got, err := MemoryOf(m, d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := []string{"what the kernel of TILE keeps is not recorded: counted with 176 bytes"}; !slices.Equal(got.Notes, want) {
+		t.Errorf("%q, want %q", got.Notes, want)
+	}
+	if known, err := MemoryOf(chain(32, 48, 16), d); err != nil || known.Structures >= got.Structures {
+		t.Errorf("structures take %d bytes, of a kernel that is known %d (%v)", got.Structures, known.Structures, err)
+	}
+}

@@ -109,6 +109,8 @@ func TestForeignAndDamagedCheckpointsAreRefused(t *testing.T) {
 		{"a flipped bit", flipped, fastConfig(), "damaged"},
 		{"cut off", good[:len(good)/2], fastConfig(), "damaged"},
 		{"empty", nil, fastConfig(), "not a checkpoint"},
+		{"less than a checksum", good[:len(checkpointMagic)+31], fastConfig(), "not a checkpoint"},
+		{"nothing else", good[:len(checkpointMagic)+32], fastConfig(), "damaged"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			trainer := newTrainer(t, quantizedTask(t, Tracked, 1), c.config)

@@ -4,6 +4,8 @@ import (
 	"math"
 	"math/rand/v2"
 	"testing"
+
+	"espalier.dev/espalier/optimizer/answer"
 )
 
 // TestLossGradientsMatchDifferences checks dL/dz of every loss by central differences.
@@ -61,6 +63,21 @@ func TestLossGradientsMatchDifferences(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A target in thousands counts as one in hundredths does: squared errors are those in units of its spread.
+func TestSquaredErrorsAreInUnitsOfTheSpread(t *testing.T) {
+	network, _ := compile(t, classifier(dense(2)))
+	config := DefaultConfig()
+	out := answer.Output{Loss: answer.MeanSquaredError, Target: 0, Weight: 1, Scale: 1, Positions: 1, Spread: []float64{100, 0.5}}
+	o, err := newObjective(network, &out, 0, &config, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	loss, _ := o.sample([]float32{1000, 3}, truth{target: []float32{700, 2}}, nil, 0, make([]float64, 8))
+	if want := (3.0*3 + 2*2) / 2; math.Abs(loss-want) > 1e-6 {
+		t.Errorf("loss %v, want %v", loss, want)
 	}
 }
 
