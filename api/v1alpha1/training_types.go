@@ -27,7 +27,7 @@ type Training struct {
 	// +kubebuilder:validation:Maximum=65536
 	BatchSize *int32 `json:"batchSize,omitempty"`
 	// learningRate at the start of the schedule, a decimal above 0. Default: found by a short test of rates at the beginning of the
-	// stage's training, which goes back and on with less if it diverges.
+	// stage's training, which goes back and on with less if it diverges, and ends with the best of its weights and those before it.
 	// +optional
 	// +kubebuilder:validation:XValidation:rule="double(self) > 0.0 && double(self) <= 1000.0",message="must be above 0 and at most 1000"
 	LearningRate *Decimal `json:"learningRate,omitempty"`

@@ -61,6 +61,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	c.only, c.defaults = *only, *defaults
 	if c.defaults {
 		c.entropy, c.sparseEntropy, c.perTensorQAT = cluster.DefaultEntropy, cluster.DefaultEntropy, false
+		c.spec.Split.Validation = "0.1" // stages end with the weights that validation speaks for: not the samples that are shown
 		c.title += "; by the defaults instead"
 	}
 	if err := c.set(*set); err != nil {
@@ -230,6 +231,9 @@ func (c experiment) chain(ctx context.Context, network *lineage.Network, data *d
 		switch stage {
 		case "prune":
 			schedule := prune.Schedule{}
+			if !c.defaults { // the table's, over half of however few steps
+				schedule.End = max(1, train.Steps(c.prune.epochs, c.batch, data.Train.Len())/2)
+			}
 			if c.pruneAtOnce > 0 {
 				schedule = prune.Schedule{Kind: prune.Constant}
 			}
@@ -252,6 +256,9 @@ func (c experiment) chain(ctx context.Context, network *lineage.Network, data *d
 		}
 		if t := outcome.Training.RangeTest; t != nil {
 			fmt.Fprintf(os.Stderr, "seed %d %s: %v\n", seed, key, t)
+		}
+		if text := outcome.Training.Kept(); text != "" {
+			fmt.Fprintf(os.Stderr, "seed %d %s: %s\n", seed, key, text)
 		}
 		network = outcome.Network
 		done[key] = outcome

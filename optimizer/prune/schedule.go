@@ -19,12 +19,16 @@ const (
 type Schedule struct {
 	Kind  Kind // empty means Polynomial
 	Begin int  // first step that prunes
-	End   int  // last step that chooses; 0: Begin for Constant, half of the run for Polynomial; negative or past the run: its end
+	End   int  // last step that chooses; 0: Begin for Constant and in a run of fewer than ShortRun steps, else half of the run; negative or past the run: its end
 	Every int  // steps between choices; 0 means DefaultEvery
 }
 
 // DefaultEvery is the steps between choices, where the schedule does not say.
 const DefaultEvery = 10
+
+// ShortRun is the number of steps below which zeros come all at once, where the schedule does not say when: what weights gain by going one after
+// the other is less than what the steps afterwards give back.
+const ShortRun = 300
 
 // Resolve returns the schedule for a run of so many steps, defaults filled in and confined to the run.
 func (s Schedule) Resolve(steps int) (Schedule, error) {
@@ -47,7 +51,7 @@ func (s Schedule) Resolve(steps int) (Schedule, error) {
 	switch {
 	case s.End < 0:
 		s.End = steps
-	case s.End == 0 && s.Kind == Constant:
+	case s.End == 0 && (s.Kind == Constant || steps < ShortRun):
 		s.End = s.Begin
 	case s.End == 0:
 		s.End = max(s.Begin, steps/2)

@@ -13,10 +13,15 @@ type kept struct {
 	state  *snapshot
 }
 
-// keepMargin is by how many standard errors of the difference, sample by sample, an earlier state has to have less loss than the last: the
-// last is the one that the schedule of the learning rate aims at, and the least of several is in part chance (Breiman's rule of one
-// standard error).
+// keepMargin is by how many standard errors of the difference, sample by sample, an earlier state has to have less loss than a later one, and
+// no fewer right answers: the last is the one that the schedule of the learning rate aims at, the least of several is in part chance (Breiman's
+// rule of one standard error), and a network that grows surer gains loss by its few errors while it makes fewer of them.
 const keepMargin = 1
+
+// outdoes reports whether a state is worth going back to from a later one.
+func (k *kept) outdoes(later *kept) bool {
+	return k.Score.Accuracy >= later.Score.Accuracy && k.better(later, keepMargin)
+}
 
 // better reports whether the mean loss is less than that of another state by more than margin standard errors.
 func (k *kept) better(other *kept, margin float64) bool {
@@ -87,14 +92,10 @@ func (r *run) conclude() error {
 		return nil
 	}
 	r.ended = last
-	margin := float64(keepMargin)
-	if r.seeks() {
-		margin = 0
+	if b := r.best; b != nil && (r.seeks() && b.better(last, 0) || b.outdoes(last)) {
+		r.ended = b
 	}
-	if r.best != nil && r.best.better(last, margin) {
-		r.ended = r.best
-	}
-	if r.initial != nil && r.initial.better(r.ended, keepMargin) {
+	if r.initial != nil && r.initial.outdoes(r.ended) {
 		r.ended = r.initial
 	}
 	if r.ended == last {

@@ -17,6 +17,12 @@ func lossy(epoch int, losses ...float32) *kept {
 	return k
 }
 
+func accurate(k *kept, accuracy float64) *kept {
+	other := *k
+	other.Score.Accuracy = accuracy
+	return &other
+}
+
 func TestAStateIsBetterBeyondAStandardError(t *testing.T) {
 	for name, c := range map[string]struct {
 		a, b   []float32
@@ -53,6 +59,7 @@ func TestTrainingEndsWithTheBestThatKeepsThePromise(t *testing.T) {
 		"better by chance":                       {lossy(-1, 2, 2, 1), lossy(1, 1, 2, 2), last, 0, nil, true, last},
 		"better by chance, but it was to decide": {nil, lossy(1, 1, 2, 2), last, 0, func(c *Config) { c.EarlyStop.Patience = 3 }, false, lossy(1, 1, 2, 2)},
 		"a given rate and number of epochs":      {nil, nil, last, 0, nil, false, nil},
+		"the start was surer, but oftener wrong": {accurate(start, 0.8), accurate(early, 0.8), accurate(last, 0.9), 0, nil, true, last},
 		"before the last masks":                  {start, nil, last, 3, nil, true, nil},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -25,7 +25,7 @@ type TrainingApplyConfiguration struct {
 	// batchSize is the samples of one optimizer step. Default 64.
 	BatchSize *int32 `json:"batchSize,omitempty"`
 	// learningRate at the start of the schedule, a decimal above 0. Default: found by a short test of rates at the beginning of the
-	// stage's training, which goes back and on with less if it diverges.
+	// stage's training, which goes back and on with less if it diverges, and ends with the best of its weights and those before it.
 	LearningRate *apiv1alpha1.Decimal `json:"learningRate,omitempty"`
 	// optimizer. Default Adam.
 	Optimizer *string `json:"optimizer,omitempty"`
