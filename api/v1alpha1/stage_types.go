@@ -239,9 +239,10 @@ type Quantize struct {
 //
 // +kubebuilder:validation:XValidation:rule="!has(self.percentile) || (has(self.method) && self.method == 'Percentile')",message="percentile applies to method Percentile only"
 type Calibration struct {
-	// method of turning observations into ranges. Default MinMax.
+	// method of turning observations into ranges. OutputError tries what the others give, range by range, and takes what leaves the
+	// least error in the network's outputs. Default MinMax.
 	// +optional
-	// +kubebuilder:validation:Enum=MinMax;MovingAverage;Percentile;MSE
+	// +kubebuilder:validation:Enum=MinMax;MovingAverage;Percentile;MSE;OutputError
 	Method string `json:"method,omitempty"`
 	// percentile of method Percentile, above 50 and at most 100. Default 99.99.
 	// +optional

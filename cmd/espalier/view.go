@@ -129,6 +129,17 @@ func (v *view) Begin(name string) {
 	v.mutex.Unlock()
 }
 
+// count shows how much of a stage's preparation is done; without a bar it reports whether all is, for a line of its own.
+func (a *activity) count(what string, done, of int) bool {
+	if a.bar == nil {
+		return done == of
+	}
+	a.text.Store(fmt.Sprintf("%s %d/%d", what, done, of))
+	a.bar.SetTotal(int64(of)+1, false)
+	a.bar.SetCurrent(int64(done))
+	return false
+}
+
 // progress is told of a stage's training.
 func (v *view) progress(name string, p train.Progress) {
 	v.mutex.Lock()
@@ -142,12 +153,14 @@ func (v *view) progress(name string, p train.Progress) {
 		v.Say("%-12s resumed at step %d of %d", name, p.Resumed, p.Steps)
 	}
 	if p.Layers > 0 {
-		if a.bar != nil {
-			a.text.Store(fmt.Sprintf("reconstructed layer %d/%d", p.Layer, p.Layers))
-			a.bar.SetTotal(int64(p.Layers)+1, false)
-			a.bar.SetCurrent(int64(p.Layer))
-		} else if p.Layer == p.Layers {
+		if a.count("reconstructed layer", p.Layer, p.Layers) {
 			v.Say("%-12s reconstructed %d layers", name, p.Layers)
+		}
+		return
+	}
+	if p.Ranges > 0 {
+		if a.count("searched range", p.Range, p.Ranges) {
+			v.Say("%-12s searched %d ranges", name, p.Ranges)
 		}
 		return
 	}

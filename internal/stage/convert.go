@@ -165,7 +165,7 @@ func quantizeTechnique(q v1alpha1.Quantize) (lineage.Technique, error) {
 func leafOptions(o v1alpha1.LeafOptions) (lineage.LeafOptions, error) {
 	n := &numbers{}
 	methods := map[string]quantize.Method{"": quantize.MinMax}
-	for _, m := range []quantize.Method{quantize.MinMax, quantize.Average, quantize.Percentile, quantize.MSE} {
+	for _, m := range quantize.Methods {
 		methods[m.String()] = m
 	}
 	method, ok := methods[o.Calibration.Method]

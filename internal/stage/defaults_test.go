@@ -102,6 +102,10 @@ func TestTheManifestsDefaultsAreTheLibrarys(t *testing.T) {
 	if err != nil || !cmp.Equal([]encode.Kind{encode.Huffman}, encoded.Encode.Kinds()) {
 		t.Errorf("encoded: %+v, %v", encoded, err)
 	}
+	searched, err := leafOptions(v1alpha1.LeafOptions{Calibration: v1alpha1.Calibration{Method: "OutputError"}})
+	if err != nil || searched.Calibration.Method != quantize.OutputError {
+		t.Errorf("calibration %v (%v)", searched.Calibration, err)
+	}
 	percentile, err := leafOptions(v1alpha1.LeafOptions{Calibration: v1alpha1.Calibration{Method: "Percentile"}.Defaulted()})
 	if err != nil {
 		t.Fatal(err)

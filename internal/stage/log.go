@@ -52,6 +52,10 @@ func (l *progressLog) tell(stage string, p train.Progress) {
 		l.log.Info("reconstructing", "layer", p.Layer, "layers", p.Layers)
 		return
 	}
+	if p.Ranges > 0 {
+		l.log.Info("searching ranges", "range", p.Range, "ranges", p.Ranges)
+		return
+	}
 	if p.Finding {
 		return
 	}

@@ -174,7 +174,11 @@ func (e *equalization) try(ctx context.Context, mixes []equalize.Mix) (*tflite.M
 	if noise, err := e.noise(ctx, net); err != nil || !(noise <= exactly*e.energy) {
 		return nil, 0, err
 	}
-	statistics, err := quantize.Calibrate(ctx, net, e.plan, e.r.Leaf.Calibration, e.r.feed(e.drawn), len(e.drawn))
+	calibration := e.r.Leaf.Calibration
+	if calibration.Method == quantize.OutputError {
+		calibration.Method = quantize.MinMax // ranges are searched once, when channels are equal
+	}
+	statistics, err := quantize.Calibrate(ctx, net, e.plan, calibration, e.r.feed(e.drawn), len(e.drawn))
 	if err != nil {
 		return nil, 0, err
 	}

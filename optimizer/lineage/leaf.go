@@ -16,6 +16,7 @@ import (
 	"espalier.dev/espalier/optimizer/leaf"
 	"espalier.dev/espalier/optimizer/quantize"
 	"espalier.dev/espalier/optimizer/target"
+	"espalier.dev/espalier/optimizer/train"
 	"espalier.dev/espalier/optimizer/weight"
 )
 
@@ -307,13 +308,21 @@ func (r *Run) calibrate(ctx context.Context, net *float.Network, plan *quantize.
 	if samples == 0 {
 		samples = DefaultSamples
 	}
-	drawn := r.draw(samples)
-	return quantize.Calibrate(ctx, net, plan, r.Leaf.Calibration, r.feed(drawn), len(drawn))
+	drawn, config := r.draw(samples), r.Leaf.Calibration
+	config.Outputs, config.Searched = answer.LossTensors(r.Outputs, plan.Graph), r.searched
+	return quantize.Calibrate(ctx, net, plan, config, r.feed(drawn), len(drawn))
+}
+
+// searched tells how many ranges are decided.
+func (r *Run) searched(done, of int) {
+	if r.Progress != nil {
+		r.Progress(train.Progress{Range: done, Ranges: of, Accuracy: -1})
+	}
 }
 
 // quantized chooses integers and ranges of a network after training: clustered weights keep their codes, those of an int8 original
-// their scales.
-func (r *Run) quantized(ctx context.Context, n *Network) (*quantized, error) {
+// their scales. Notes go to the outcome.
+func (r *Run) quantized(ctx context.Context, n *Network, out *Outcome) (*quantized, error) {
 	plan, err := r.plan(n)
 	if err != nil {
 		return nil, err
@@ -325,6 +334,9 @@ func (r *Run) quantized(ctx context.Context, n *Network) (*quantized, error) {
 	statistics, err := r.calibrate(ctx, net, plan)
 	if err != nil {
 		return nil, err
+	}
+	if statistics.Note != "" {
+		out.Notes = append(out.Notes, "the leaf's "+statistics.Note)
 	}
 	q := &quantized{plan: plan, params: plan.Params(statistics.Ranges)}
 	if q.weights, err = plan.Stored(n.model); err != nil {
@@ -402,7 +414,7 @@ func (r *Run) leaf(ctx context.Context, out *Outcome) (err error) {
 	}
 	q := n.final
 	if q == nil {
-		if q, err = r.quantized(ctx, n); err != nil {
+		if q, err = r.quantized(ctx, n, out); err != nil {
 			return err
 		}
 	}

@@ -2,11 +2,14 @@ package lineage
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"testing"
 
+	"espalier.dev/espalier/optimizer/quantize"
 	"espalier.dev/espalier/optimizer/tflite"
 	"espalier.dev/espalier/optimizer/tflite/schema"
+	"espalier.dev/espalier/optimizer/train"
 	"espalier.dev/espalier/optimizer/weight"
 )
 
@@ -118,4 +121,32 @@ func computes(t *testing.T, m *tflite.Model, kind schema.BuiltinOperator) schema
 	}
 	t.Fatalf("no %s in the leaf", kind)
 	return 0
+}
+
+// On any network leaves whose ranges are searched pass their checks, alone and with all else that needs no training, and say what was gained; an int8
+// original keeps its ranges.
+func TestLeavesWithSearchedRanges(t *testing.T) {
+	for name, m := range networks() {
+		for _, all := range []bool{false, true} {
+			n := read(t, m)
+			run := untrained(n)
+			run.Leaf = LeafOptions{Calibration: quantize.Calibration{Method: quantize.OutputError}, Equalize: all, Reconstruct: all}
+			ranges := 0
+			run.Progress = func(p train.Progress) { ranges = max(ranges, p.Ranges) }
+			out, err := run.Apply(context.Background(), n, half)
+			if err != nil {
+				t.Fatalf("%s, with all %t: %v", name, all, err)
+			}
+			said := slices.ContainsFunc(out.Notes, func(note string) bool {
+				return strings.HasPrefix(note, "the leaf's activation ranges were chosen by the error of the outputs")
+			})
+			if !said || ranges == 0 {
+				t.Errorf("%s, with all %t: %d ranges, notes %q", name, all, ranges, out.Notes)
+			}
+			run.Leaf.Equalize, run.Leaf.Reconstruct = false, false
+			if _, err = run.Apply(context.Background(), quantized8(t, n, true), half); err != nil {
+				t.Fatalf("%s in int8: %v", name, err)
+			}
+		}
+	}
 }

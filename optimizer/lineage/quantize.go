@@ -143,6 +143,9 @@ func (w *Work) seed(ctx context.Context, plan *quantize.Plan, mode train.RangeMo
 	if err != nil {
 		return nil, err
 	}
+	if statistics.Note != "" {
+		w.Note("%s", statistics.Note)
+	}
 	quants, err := plan.Attach(w.net, plan.Params(statistics.Ranges))
 	if err != nil {
 		return nil, err

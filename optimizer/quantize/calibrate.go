@@ -23,11 +23,16 @@ const (
 	Percentile
 	// MSE takes the range with the smallest mean squared quantization error.
 	MSE
+	// OutputError takes, of what the other methods and shares of the whole range give, what leaves the least error in the network's outputs.
+	OutputError
 )
+
+// Methods are all there are.
+var Methods = []Method{MinMax, Average, Percentile, MSE, OutputError}
 
 // String is the method's name in a manifest.
 func (m Method) String() string {
-	return [...]string{"MinMax", "MovingAverage", "Percentile", "MSE"}[m]
+	return [...]string{"MinMax", "MovingAverage", "Percentile", "MSE", "OutputError"}[m]
 }
 
 // DefaultPercentile is that of a Calibration by Percentile that does not say another.
@@ -38,6 +43,10 @@ type Calibration struct {
 	Method     Method
 	Percentile float64 // of Percentile, in (50, 100]; 0: DefaultPercentile
 	Decay      float32 // of Average, per micro-batch, in [0, 1); 0 = 0.9
+	// Outputs are the tensors whose error OutputError minimizes; nil: those that the network is trained by, before a softmax.
+	Outputs []int
+	// Searched, if not nil, is told how many ranges OutputError has decided.
+	Searched func(done, of int)
 }
 
 func (c Calibration) withDefaults() (Calibration, error) {
@@ -48,7 +57,7 @@ func (c Calibration) withDefaults() (Calibration, error) {
 		c.Decay = 0.9
 	}
 	switch {
-	case c.Method > MSE:
+	case int(c.Method) >= len(Methods):
 		return c, fmt.Errorf("unknown calibration method %d", c.Method)
 	case !(c.Percentile > 50 && c.Percentile <= 100):
 		return c, fmt.Errorf("calibration percentile %v is not in (50, 100]", c.Percentile)
@@ -72,6 +81,8 @@ func FeedOf(s interface {
 type Statistics struct {
 	// Ranges are by group; groups with a fixed quantization have that one's range.
 	Ranges []Range
+	// Note says what OutputError gained; "" of the other methods.
+	Note string
 }
 
 // lanes is the number of micro-batches in flight. It is fixed, and lane l takes micro-batches l, l+lanes, …, so that sums of
@@ -102,7 +113,10 @@ func Calibrate(ctx context.Context, net *float.Network, plan *Plan, config Calib
 	for _, o := range observers[1:] {
 		observers[0].merge(o)
 	}
-	return observers[0].statistics()
+	if config.Method == OutputError {
+		return observers[0].search(ctx, feed, n)
+	}
+	return observers[0].statistics(config.Method)
 }
 
 // observer collects one lane's statistics.
@@ -231,25 +245,42 @@ func (o *observer) merge(p *observer) {
 }
 
 // statistics turns what was observed into ranges by group.
-func (o *observer) statistics() (*Statistics, error) {
-	s := &Statistics{Ranges: make([]Range, len(o.plan.Groups))}
+func (o *observer) statistics(method Method) (*Statistics, error) {
+	ranges, err := o.rangesBy(func(h *Histogram, average Range) Range {
+		switch method {
+		case Average:
+			return average
+		case Percentile:
+			return h.Percentile(o.config.Percentile)
+		case MSE:
+			return h.MSE()
+		default:
+			return h.MinMax()
+		}
+	})
+	return &Statistics{Ranges: ranges}, err
+}
+
+// rangesBy are the ranges of the groups, chosen by a function of what was counted of each and of its moving average.
+func (o *observer) rangesBy(choose func(h *Histogram, average Range) Range) ([]Range, error) {
+	ranges := make([]Range, len(o.plan.Groups))
 	for i, g := range o.plan.Groups {
 		if g.Fixed != nil {
-			s.Ranges[i] = g.Fixed.Range()
+			ranges[i] = g.Fixed.Range()
 			continue
 		}
-		r, err := o.groupRange(g)
+		r, err := o.groupRange(g, choose)
 		if err != nil {
 			return nil, err
 		}
-		s.Ranges[i] = r
+		ranges[i] = r
 	}
-	return s, nil
+	return ranges, nil
 }
 
 // groupRange derives the range of a group from its sources together. Constants always count in full: clipping them saves
 // nothing, since they do not vary.
-func (o *observer) groupRange(g Group) (Range, error) {
+func (o *observer) groupRange(g Group, choose func(h *Histogram, average Range) Range) (Range, error) {
 	all, constants, average := NewHistogram(), Empty(), Empty()
 	for _, t := range g.Sources {
 		if o.plan.Graph.Tensors[t].Const != nil {
@@ -266,18 +297,7 @@ func (o *observer) groupRange(g Group) (Range, error) {
 	if all.seen == Empty() && average == Empty() {
 		return constants.widen(), nil
 	}
-	var r Range
-	switch o.config.Method {
-	case Average:
-		r = average
-	case Percentile:
-		r = all.Percentile(o.config.Percentile)
-	case MSE:
-		r = all.MSE()
-	default:
-		r = all.MinMax()
-	}
-	return r.Union(constants).widen(), nil
+	return choose(all, average).Union(constants).widen(), nil
 }
 
 // rangeOf is the range of finite values.

@@ -77,7 +77,7 @@ func TestCalibrationMethods(t *testing.T) {
 }
 
 func TestCalibrationDoesNotDependOnProcessors(t *testing.T) {
-	for _, method := range []Method{MinMax, Average, Percentile, MSE} {
+	for _, method := range Methods {
 		t.Run(method.String(), func(t *testing.T) {
 			config := Calibration{Method: method, Percentile: 99}
 			_, want := calibrated(t, tflitetest.Classifier(), config, noise, 33)
@@ -137,7 +137,7 @@ func TestCalibrationErrorsNameTheirCause(t *testing.T) {
 		"a share of one half":   {Calibration{Percentile: 50}, nan, 1, "calibration percentile 50 is not in (50, 100]"},
 		"more than all":         {Calibration{Percentile: 100.5}, nan, 1, "calibration percentile 100.5 is not in (50, 100]"},
 		"a negative decay":      {Calibration{Decay: -0.1}, nan, 1, "calibration decay -0.1 is not in [0, 1)"},
-		"an unknown method":     {Calibration{Method: MSE + 1}, nan, 1, "unknown calibration method 4"},
+		"an unknown method":     {Calibration{Method: OutputError + 1}, nan, 1, "unknown calibration method 5"},
 		"a bad decay":           {Calibration{Decay: 1}, nan, 1, "calibration decay 1 is not in [0, 1)"},
 	} {
 		t.Run(name, func(t *testing.T) {

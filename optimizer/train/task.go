@@ -64,6 +64,7 @@ type Progress struct {
 	Remaining        time.Duration
 	Validation       *Score // after an epoch, if there are validation samples
 	Layer, Layers    int    // while weights are reconstructed before training: layers done, of; 0 otherwise
+	Range, Ranges    int    // while ranges of activations are searched: decided, of; 0 otherwise
 }
 
 // Score is the result on a set of samples.

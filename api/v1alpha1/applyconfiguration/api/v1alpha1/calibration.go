@@ -13,7 +13,8 @@ import (
 //
 // Calibration observes activations on some samples.
 type CalibrationApplyConfiguration struct {
-	// method of turning observations into ranges. Default MinMax.
+	// method of turning observations into ranges. OutputError tries what the others give, range by range, and takes what leaves the
+	// least error in the network's outputs. Default MinMax.
 	Method *string `json:"method,omitempty"`
 	// percentile of method Percentile, above 50 and at most 100. Default 99.99.
 	Percentile *apiv1alpha1.Decimal `json:"percentile,omitempty"`
