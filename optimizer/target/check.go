@@ -274,6 +274,8 @@ func (l Limit) broken(v float64) string {
 		return "it scales height and width by different factors"
 	case l.Of == "scale factors of powers of two":
 		return "it scales height or width by no power of two"
+	case l.Of == "scale for e^x":
+		return fmt.Sprintf("its input's scale times beta is %.3g, too small to compute with: it must be above 2⁻²⁶", v)
 	case l.Of == "quantized inputs and outputs":
 		return "its input or output has no scale"
 	case l.Min != nil && v < *l.Min:

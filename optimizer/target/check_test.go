@@ -95,7 +95,13 @@ func scaled(t *schema.TensorT, scales int) *schema.TensorT {
 	return t
 }
 
+func scaledBy(t *schema.TensorT, scale float32) *schema.TensorT {
+	t.Quantization = &schema.QuantizationParametersT{Scale: []float32{scale}, ZeroPoint: []int64{0}}
+	return t
+}
+
 func TestRefusalsSayWhyAndWhatToChange(t *testing.T) {
+	softmax := &schema.BuiltinOptionsT{Type: schema.BuiltinOptionsSoftmaxOptions, Value: &schema.SoftmaxOptionsT{Beta: 1}}
 	i4, f32, i8, i16, u8, i32 := schema.TensorTypeINT4, schema.TensorTypeFLOAT32, schema.TensorTypeINT8, schema.TensorTypeINT16, schema.TensorTypeUINT8, schema.TensorTypeINT32
 	for _, c := range []struct {
 		name   string
@@ -121,6 +127,10 @@ func TestRefusalsSayWhyAndWhatToChange(t *testing.T) {
 		{"8-bit weights with a scale a channel", oneOperator(schema.BuiltinOperatorFULLY_CONNECTED, nil, tensor(i8, 0, 1, 8), scaled(tensor(i8, 1, 4, 8), 4), tensor(i8, 0, 1, 4)), nil, "tflm"},
 		{"4-bit weights where there is no kernel", oneOperator(schema.BuiltinOperatorTRANSPOSE_CONV, nil, tensor(i32, 1, 4), tensor(i4, 1, 1, 1, 1, 1), tensor(i8, 0, 1, 1, 1, 1), tensor(i8, 0, 1, 1, 1, 1)),
 			[]string{"INT8 with INT4 weights", "weights: Int8"}, "tflm"},
+		{"scores that hardly differ", oneOperator(schema.BuiltinOperatorSOFTMAX, softmax, scaledBy(tensor(i8, 0, 1, 8), 1e-8), tensor(i8, 0, 1, 8)), []string{"SOFTMAX", "times beta is 1e-08", "train"}, "tflm"},
+		{"scores of the least scale", oneOperator(schema.BuiltinOperatorSOFTMAX, softmax, scaledBy(tensor(i8, 0, 1, 8), 1.0/(1<<26)), tensor(i8, 0, 1, 8)), []string{"SOFTMAX", "above"}, "tflm"},
+		{"scores above it", oneOperator(schema.BuiltinOperatorSOFTMAX, softmax, scaledBy(tensor(i8, 0, 1, 8), 1.001/(1<<26)), tensor(i8, 0, 1, 8)), nil, "tflm"},
+		{"logarithms of shares that hardly differ", oneOperator(schema.BuiltinOperatorLOG_SOFTMAX, nil, scaledBy(tensor(i8, 0, 1, 8), 1e-8), tensor(i8, 0, 1, 8)), []string{"LOG_SOFTMAX", "times beta"}, "tflm"},
 		{"LiteRT runs the rest", oneOperator(schema.BuiltinOperatorTILE, nil, tensor(f32, 0, 1, 8), tensor(i32, 1, 2), tensor(f32, 0, 1, 16)), nil, "litert"},
 		{"what LiteRT never registered", oneOperator(schema.BuiltinOperatorCALL, nil, tensor(f32, 0, 1, 8), tensor(f32, 0, 1, 8)), []string{"CALL", "inline"}, "litert"},
 	} {

@@ -186,6 +186,19 @@ var quantities = map[string]quantity{
 		}
 		return 1
 	}),
+	"scale for e^x": func(n *node) (float64, bool) { // of SOFTMAX and LOG_SOFTMAX: the input's scale times beta
+		x := n.in(0)
+		if x == nil || x.Quantization == nil || len(x.Quantization.Scale) != 1 {
+			return 0, false
+		}
+		beta := 1.0
+		if n.op.BuiltinOptions != nil {
+			if o, ok := n.op.BuiltinOptions.Value.(*schema.SoftmaxOptionsT); ok {
+				beta = float64(o.Beta)
+			}
+		}
+		return float64(x.Quantization.Scale[0]) * beta, true
+	},
 	"axis behind batch dimensions": func(n *node) (float64, bool) {
 		x := n.in(0)
 		if n.op.BuiltinOptions == nil || x == nil {

@@ -14,6 +14,10 @@ func buildPrelu(c *compiler) (runner, error) {
 	k := &preluKernel{x: x.zero, alpha: alpha.zero, zero: out.zero}
 	k.identity = newMultiplier(float64(x.scale / out.scale))
 	k.leak = newMultiplier(float64(float32(x.scale*alpha.scale) / out.scale))
+	if c.tflm { // its factors are quotients of float64
+		k.identity = newMultiplier(float64(x.scale) / float64(out.scale))
+		k.leak = newMultiplier(float64(float64(x.scale)*float64(alpha.scale)) / float64(out.scale))
+	}
 	return newBinary(c, k), nil
 }
 

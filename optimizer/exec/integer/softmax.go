@@ -117,14 +117,25 @@ func buildSoftmax16(c *compiler) (runner, error) {
 	if err := c.fixedOutput(out, 1.0/(1<<15), 0); err != nil {
 		return nil, err
 	}
-	const all, unit = 65535.0, 65536.0 / 2 // codes, and what a table's output is multiplied by
-	shape := c.in(0).Shape
-	return &softmax16{
-		in: c.n.Inputs[0], out: c.n.Outputs[0], depth: shape[len(shape)-1],
-		multiplier: newMultiplier(float64(in.scale*c.n.Attr.(ir.Softmax).Beta) / (10.0 / all)),
-		exp:        newLookup(-10, 0, unit, double, math.Exp),
-		inverse:    newLookup(0, 1, unit, double, func(x float64) float64 { return 1 / (1 + x) }),
-	}, nil
+	const all = 65535.0 // codes
+	shape, beta := c.in(0).Shape, c.n.Attr.(ir.Softmax).Beta
+	k := &softmax16{in: c.n.Inputs[0], out: c.n.Outputs[0], depth: shape[len(shape)-1]}
+	if c.tflm { // its tables are of float32 and its factor of float64, LiteRT's the other way round
+		k.multiplier = newMultiplier(float64(float64(in.scale)*float64(beta)) / (10.0 / all))
+		k.exp, k.inverse = softmaxTables(single)
+		return k, nil
+	}
+	k.multiplier = newMultiplier(float64(in.scale*beta) / (10.0 / all))
+	k.exp, k.inverse = softmaxTables(double)
+	return k, nil
+}
+
+// softmaxTables are e^x from −10 to 0, and 1/(1+x) from 0 to 1, computed to the width of narrow.
+func softmaxTables(narrow func(float64) float64) (exp, inverse *lookup) {
+	const unit = 65536.0 / 2 // what outputs of a table are multiplied by
+	exp = newLookup(-10, 0, unit, narrow, func(x float64) float64 { return narrow(math.Exp(x)) })
+	inverse = newLookup(0, 1, unit, narrow, func(x float64) float64 { return narrow(1 / narrow(1+x)) })
+	return exp, inverse
 }
 
 func (k *softmax16) run(m *memory) error {

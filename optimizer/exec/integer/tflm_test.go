@@ -5,11 +5,13 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"os"
+	"path/filepath"
 	"testing"
 
 	"espalier.dev/espalier/internal/testmaterial"
 	"espalier.dev/espalier/optimizer/exec/integer"
 	"espalier.dev/espalier/optimizer/tflite"
+	"espalier.dev/espalier/optimizer/tflite/schema"
 )
 
 // The digests are those of TensorFlow Lite Micro's wheel 0.dev20261023182759 (hack/peers/tflm_answers.py).
@@ -48,6 +50,25 @@ func TestTFLMAnswersBitForBit(t *testing.T) {
 	}
 }
 
+// The models have one operator each, whose factors TFLM computes to another width than LiteRT; digests are recorded as above.
+func TestTFLMsFactorsBitForBit(t *testing.T) {
+	for name, want := range map[string]string{
+		"prelu_int8.tflite":    "003c9d2db82430268f0ee4dbb6b101491695823dd1083613b7942fef38dc0beb",
+		"softmax_int16.tflite": "7efe8d323ca707036bfc9d4129bafa8629d6771979e4d4d583de713deb13518d",
+	} {
+		m, err := tflite.ReadFile(filepath.Join("testdata", "tflm", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := tflmDigest(t, m, integer.TFLM()); got != want {
+			t.Errorf("%s: answers are not those of TFLM", name)
+		}
+		if tflmDigest(t, m) == want {
+			t.Errorf("%s: LiteRT answers as TFLM: the model tests nothing", name)
+		}
+	}
+}
+
 // tflmDigest is the digest of the first output for 100 samples.
 func tflmDigest(t *testing.T, m *tflite.Model, options ...integer.Option) string {
 	t.Helper()
@@ -56,7 +77,11 @@ func tflmDigest(t *testing.T, m *tflite.Model, options ...integer.Option) string
 		t.Fatal(err)
 	}
 	digest := sha256.New()
-	input := make([]byte, e.Graph().Tensors[e.Graph().Inputs[0]].Numel())
+	x := e.Graph().Tensors[e.Graph().Inputs[0]]
+	input := make([]byte, x.Numel())
+	if x.Type == schema.TensorTypeINT16 {
+		input = make([]byte, 2*x.Numel())
+	}
 	for k := range 100 {
 		for j := range input {
 			input[j] = byte(uint32(j+1) * uint32(k+3) * 2654435761 >> 24)
