@@ -98,6 +98,10 @@ var ruleExamples = []ruleExample{
 		rejected: []edit{at("stages", nil), at("search", object{}), at("selection", object{"strategy": "Best"})}, accepted: []edit{at("stages", nil), at("search", object{})},
 	},
 	{
+		places: specPlace, message: "a search measures its trials beside them, in one Job: leave job out of measurements, or give stages in place of search", guard: "has(self.search) && has(self.measurements)",
+		rejected: []edit{at("measurements", []any{object{"name": "cycles", "command": []any{"v"}, "job": object{}}}), at("stages", nil), at("search", object{})}, accepted: []edit{measuring, at("stages", nil), at("search", object{})},
+	},
+	{
 		places: specPlace, message: "a search cannot make every weight zero: Sparsity has a min below 1, such as 0.5", guard: "has(self.search) && has(self.constraints)",
 		rejected: []edit{at("stages", nil), at("search", object{}), at("constraints.1", object{"metric": "Sparsity", "min": 1})},
 		accepted: []edit{at("stages", nil), at("search", object{}), at("constraints.1", object{"metric": "Sparsity", "min": "0.99"})},
