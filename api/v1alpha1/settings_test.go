@@ -27,7 +27,7 @@ func TestMetricsOfOutputsFitAStatus(t *testing.T) {
 		{Accuracy, "not\xffUTF-8", "Accuracy/not_UTF-8~"},
 		{Accuracy, strings.Repeat("é", 20), "Accuracy/" + strings.Repeat("é", 6) + "~"},
 	} {
-		got := string(c.metric.Of(c.output))
+		got := c.metric.Of(c.output)
 		name, digits, cut := strings.Cut(got, "~")
 		if cut {
 			name += "~"
