@@ -30,6 +30,7 @@ import (
 	"espalier.dev/espalier/optimizer/quantize"
 	"espalier.dev/espalier/optimizer/tflite"
 	"espalier.dev/espalier/optimizer/train"
+	"espalier.dev/espalier/optimizer/weight"
 )
 
 func main() {
@@ -77,14 +78,18 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 // set changes settings by name.
 func (c *experiment) set(list string) error {
 	fields := map[string]*float64{"pruneRate": &c.prune.rate, "clusterRate": &c.group.rate, "quantizeRate": &c.q.rate, "pruneAtOnce": &c.pruneAtOnce, "noise": &c.noise, "shift": &c.shift, "entropy": &c.entropy, "sparseEntropy": &c.sparseEntropy,
-		"smoothing": &c.labelSmoothing, "distill": &c.distillation, "temperature": &c.temperature, "controlRate": &c.control.rate}
+		"smoothing": &c.labelSmoothing, "distill": &c.distillation, "temperature": &c.temperature, "controlRate": &c.control.rate, "clusters": &c.clusters}
 	for _, entry := range strings.Split(list, ",") {
 		if entry == "" {
 			continue
 		}
 		name, text, _ := strings.Cut(entry, "=")
-		if name == "ranges" {
+		switch name {
+		case "ranges":
 			c.ranges = train.RangeMode(text)
+			continue
+		case "scope":
+			c.scope = weight.Scope(text)
 			continue
 		}
 		value, err := strconv.ParseFloat(text, 64)
@@ -110,7 +115,8 @@ type experiment struct {
 	spec            dataset.Spec
 	batch           int
 	sparsity        float64
-	clusters        int
+	clusters        float64
+	scope           weight.Scope
 	entropy         float64 // of clusters
 	sparseEntropy   float64 // of clusters of pruned weights
 	noise, shift    float64 // augmentation of the training samples: Gaussian noise, and shifts along time
@@ -243,7 +249,7 @@ func (c experiment) chain(ctx context.Context, network *lineage.Network, data *d
 			if len(stages) > 1 && stages[0] == "prune" {
 				entropy = c.sparseEntropy
 			}
-			technique = lineage.Cluster{Options: cluster.Options{Clusters: c.clusters, Entropy: entropy}}
+			technique = lineage.Cluster{Options: cluster.Options{Clusters: int(c.clusters), Scope: c.scope, Entropy: entropy}}
 		case "quantize":
 			run.Leaf.PerTensorDense = c.perTensorQAT && len(stages) == 1
 			technique = lineage.Quantize{Ranges: c.ranges}
