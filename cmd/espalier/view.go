@@ -363,6 +363,9 @@ func rounded(value string, room int) string {
 	if !found || err != nil || len(value) <= room {
 		return value
 	}
+	if strings.Contains(value, "e") {
+		return strconv.FormatFloat(x, 'g', max(1, room-3), 64)
+	}
 	return strconv.FormatFloat(x, 'f', min(len(decimals), max(0, room-len(whole)-1)), 64)
 }
 

@@ -19,6 +19,7 @@ func TestFiguresAreRounded(t *testing.T) {
 	}{
 		{"0.123456", 7, "0.12346"}, {"0.9", 7, "0.9"}, {"-0.012345", 7, "-0.0123"}, {"123456.789", 7, "123457"}, {"12345678", 7, "12345678"},
 		{"99.96", 1, "100"}, {"0.6", 1, "1"}, {"1042", 1, "1042"}, {"-", 7, "-"},
+		{"1.23456789e+18", 7, "1.235e+18"}, {"9e+17", 7, "9e+17"},
 	} {
 		if got := rounded(test.value, test.room); got != test.want {
 			t.Errorf("%s in %d characters: %s, want %s", test.value, test.room, got, test.want)

@@ -380,7 +380,8 @@ func (r *Runner) values(m measure.Metrics) []v1alpha1.MetricValue {
 	return all[:min(len(all), v1alpha1.MaxMetrics)]
 }
 
-// shortNumber writes a metric in the room that a status has: a very large number without decimals, and none above 10¹⁶.
+// shortNumber writes a metric in the room that a status has: a large number without decimals, a very large one to eight places of a power of ten, of at
+// most two digits.
 func shortNumber(v float64) string {
 	text := measure.Format(v)
 	if len(text) <= v1alpha1.MaxMetricValue {
@@ -388,7 +389,7 @@ func shortNumber(v float64) string {
 	}
 	whole, _, _ := strings.Cut(text, ".")
 	if len(whole) > v1alpha1.MaxMetricValue {
-		return strings.Repeat("9", v1alpha1.MaxMetricValue)
+		return strconv.FormatFloat(max(-9e99, min(v, 9e99)), 'e', 8, 64)
 	}
 	return whole
 }
