@@ -51,6 +51,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	leaves := flags.String("leaves", "", "folder to write the leaves of the last seed to")
 	set := flags.String("set", "", "other settings, such as pruneRate=2e-3,entropy=1.5")
 	defaults := flags.Bool("defaults", false, "train and cluster by the manifest's defaults, with the learning rate of each stage found")
+	samples := flags.Int("samples", 0, "train on the first so many samples; 0: all")
 	only := flags.String("only", "", "measure only leaves whose name contains this")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -59,7 +60,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	if !ok {
 		return fmt.Errorf("no case %q: mnist, fsdd or kws", *name)
 	}
-	c.only, c.defaults = *only, *defaults
+	c.only, c.defaults, c.samples = *only, *defaults, *samples
 	if c.defaults {
 		c.entropy, c.sparseEntropy, c.perTensorQAT = cluster.DefaultEntropy, cluster.DefaultEntropy, false
 		c.spec.Split.Validation = "0.1" // stages end with the weights that validation speaks for: not the samples that are shown
@@ -131,6 +132,7 @@ type experiment struct {
 	temperature     float64
 	only            string
 	defaults        bool
+	samples         int // trained on; 0: all
 }
 
 // phase is how a stage trains.
@@ -186,6 +188,9 @@ func (c experiment) measure(ctx context.Context, material string, seeds int, fol
 		return nil, err
 	}
 	defer data.Close()
+	if c.samples > 0 {
+		data.Train = dataset.First(data.Train, c.samples)
+	}
 	original, err := measure.Run(ctx, content, data.Test, measure.Options{})
 	if err != nil {
 		return nil, err
