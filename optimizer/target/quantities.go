@@ -186,7 +186,7 @@ var quantities = map[string]quantity{
 		}
 		return 1
 	}),
-	"scale for e^x": func(n *node) (float64, bool) { // of SOFTMAX and LOG_SOFTMAX: the input's scale times beta
+	"scale for e^x": func(n *node) (float64, bool) { // of SOFTMAX and LOG_SOFTMAX: the input's scale times beta, 1 where there is none
 		x := n.in(0)
 		if x == nil || x.Quantization == nil || len(x.Quantization.Scale) != 1 {
 			return 0, false
