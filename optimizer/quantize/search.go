@@ -39,7 +39,7 @@ var ways = []func(h *Histogram) Range{
 func (r Range) times(by float32) Range { return Range{Min: r.Min * by, Max: r.Max * by} }
 
 // search tries ranges, for all groups in one way and then group by group, and keeps what leaves the least error in the outputs once
-// activations are quantized.
+// activations are quantized. Weights stay as they are, so that only the error of activations is judged.
 type search struct {
 	o       *observer
 	feed    Feed
