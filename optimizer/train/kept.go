@@ -5,7 +5,7 @@ import (
 	"math"
 )
 
-// kept is a state that training may end with, and what the validation samples say of it.
+// kept is a state that training may end with, and what the losses of the validation samples say of it.
 type kept struct {
 	Epoch  int // from 0; −1: before the first
 	Score  Score
