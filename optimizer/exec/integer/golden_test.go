@@ -214,7 +214,7 @@ func checkOutputs(t *testing.T, e *integer.Executor, g golden) {
 		}
 		for k := range outputs {
 			data := e.OutputBytes(k)
-			outputs[k] = append(outputs[k], data[:len(data)/e.Batch()*count]...)
+			outputs[k] = append(outputs[k], data[:len(data)*count/e.Batch()]...)
 		}
 	}
 	for k, got := range outputs {

@@ -55,7 +55,7 @@ func buildLSTM(c *compiler) (runner, error) {
 		hidden: newMultiplier(math.Ldexp(1, -15) / float64(hidden.scale) * math.Ldexp(1, -15)),
 	}
 	if k.digits < 0 || k.digits > 4 {
-		return nil, c.unsupported("its cell state %s has scale %v, out of reach of the kernel", cell, cell.Quant.Scale[0])
+		return nil, c.unsupported("its cell state %s has scale %v, it may be 2^-15 to 2^-11: give the float model", cell, cell.Quant.Scale[0])
 	}
 	if attr.CellClip > 0 {
 		k.clip = int32(min(max(attr.CellClip/cell.Quant.Scale[0], -32768), 32767))
