@@ -2,11 +2,15 @@ package equalize
 
 import (
 	"context"
+	"errors"
 	"math"
 	"math/rand/v2"
+	"slices"
+	"sync/atomic"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"espalier.dev/espalier/optimizer/exec/float"
 	"espalier.dev/espalier/optimizer/ir"
@@ -72,6 +76,36 @@ func (b net) mul(name string, x, y int32) int32 {
 	return b.Op(name, schema.BuiltinOperatorMUL, schema.BuiltinOptionsMulOptions, &schema.MulOptionsT{}, b.Shape(x), x, y)
 }
 
+func (b net) div(name string, x, y int32) int32 {
+	return b.Op(name, schema.BuiltinOperatorDIV, schema.BuiltinOptionsDivOptions, &schema.DivOptionsT{}, []int32{1, 6, 6, 8}, x, y)
+}
+
+// pads are of height, width and channels, before and after.
+func (b net) pads(sides ...int32) int32 {
+	return b.Raw("pads", schema.TensorTypeINT32, tflite.Int32Bytes(append([]int32{0, 0}, sides...)), 4, 2)
+}
+
+func (b net) axis(axis int32) int32 {
+	return b.Scalar(b.Ints("axis", axis))
+}
+
+// cropped is a STRIDED_SLICE; a last channel of stride −2 goes down to 0.
+func (b net) cropped(name string, x int32, begin, end, stride []int32, shrink int32) int32 {
+	o := &schema.StridedSliceOptionsT{ShrinkAxisMask: shrink}
+	var shape []int32
+	for i := range begin {
+		if shrink>>i&1 == 1 {
+			continue
+		}
+		n := (end[i] - begin[i] + stride[i] - 1) / stride[i]
+		if stride[i] < 0 {
+			n = (begin[i] - end[i] - stride[i] - 1) / -stride[i]
+		}
+		shape = append(shape, n)
+	}
+	return b.Op(name, schema.BuiltinOperatorSTRIDED_SLICE, schema.BuiltinOptionsStridedSliceOptions, o, shape, x, b.Ints(name+"/begin", begin...), b.Ints(name+"/end", end...), b.Ints(name+"/stride", stride...))
+}
+
 // networks by name; each is what lies between the input and a last dense layer. units is how many channels are free, classes how many
 // lie side by side.
 var networks = map[string]struct {
@@ -122,6 +156,108 @@ var networks = map[string]struct {
 	"RELU6": {func(b net, x int32) int32 {
 		return b.conv("b", b.conv("a", x, 8, tflitetest.ReLU6), 6, tflitetest.ReLU6)
 	}, 14, 2},
+	"mirrored": {func(b net, x int32) int32 {
+		x = b.conv("a", x, 8, tflitetest.ReLU)
+		o := &schema.MirrorPadOptionsT{Mode: schema.MirrorPadModeREFLECT}
+		return b.Op("pad", schema.BuiltinOperatorMIRROR_PAD, schema.BuiltinOptionsMirrorPadOptions, o, []int32{1, 9, 6, 8}, x, b.pads(1, 2, 0, 0, 0, 0))
+	}, 8, 1},
+	"mirrored among channels": {func(b net, x int32) int32 {
+		x = b.conv("a", x, 8, tflitetest.ReLU)
+		o := &schema.MirrorPadOptionsT{Mode: schema.MirrorPadModeREFLECT}
+		return b.Op("pad", schema.BuiltinOperatorMIRROR_PAD, schema.BuiltinOptionsMirrorPadOptions, o, []int32{1, 6, 6, 11}, x, b.pads(0, 0, 0, 0, 1, 2))
+	}, 0, 0},
+	"mirrored before the channels": {func(b net, x int32) int32 {
+		x = b.conv("a", x, 8, tflitetest.ReLU)
+		o := &schema.MirrorPadOptionsT{Mode: schema.MirrorPadModeSYMMETRIC}
+		return b.Op("pad", schema.BuiltinOperatorMIRROR_PAD, schema.BuiltinOptionsMirrorPadOptions, o, []int32{1, 6, 6, 9}, x, b.pads(0, 0, 0, 0, 1, 0))
+	}, 0, 0},
+	"channels of zeros on either side": {func(b net, x int32) int32 {
+		x = b.conv("a", x, 8, tflitetest.ReLU)
+		x = b.Op("pad", schema.BuiltinOperatorPAD, schema.BuiltinOptionsPadOptions, &schema.PadOptionsT{}, []int32{1, 6, 6, 11}, x, b.pads(0, 0, 0, 0, 1, 2))
+		return b.conv("b", x, 4, tflitetest.ReLU)
+	}, 12, 2},
+	"channels of another number": {func(b net, x int32) int32 {
+		x = b.conv("a", x, 8, tflitetest.ReLU)
+		return b.Op("pad", schema.BuiltinOperatorPADV2, schema.BuiltinOptionsPadV2Options, &schema.PadV2OptionsT{}, []int32{1, 6, 6, 9}, x, b.pads(0, 0, 0, 0, 1, 0), b.Const("value", []float32{-1}, 1))
+	}, 0, 0},
+	"PRELU": {func(b net, x int32) int32 {
+		x = b.conv("a", x, 8, tflitetest.None)
+		return b.Op("prelu", schema.BuiltinOperatorPRELU, schema.BuiltinOptionsNONE, nil, b.Shape(x), x, b.Const("alpha", b.gauss(8), 1, 1, 8))
+	}, 8, 1},
+	"PRELU with a slope that is computed": {func(b net, x int32) int32 {
+		a := b.conv("a", x, 8, tflitetest.None)
+		return b.Op("prelu", schema.BuiltinOperatorPRELU, schema.BuiltinOptionsNONE, nil, b.Shape(a), a, b.conv("alpha", x, 8, tflitetest.None))
+	}, 0, 0},
+	"transposed places": {func(b net, x int32) int32 {
+		x = b.conv("a", b.cropped("narrow", x, []int32{0, 0, 0, 0}, []int32{1, 6, 4, 3}, []int32{1, 1, 1, 1}, 0), 8, tflitetest.ReLU)
+		return b.Op("t", schema.BuiltinOperatorTRANSPOSE, schema.BuiltinOptionsTransposeOptions, &schema.TransposeOptionsT{}, []int32{1, 4, 6, 8}, x, b.Ints("perm", 0, 2, 1, 3))
+	}, 8, 1},
+	"transposed channels": {func(b net, x int32) int32 {
+		x = b.conv("a", x, 6, tflitetest.ReLU)
+		return b.Op("t", schema.BuiltinOperatorTRANSPOSE, schema.BuiltinOptionsTransposeOptions, &schema.TransposeOptionsT{}, []int32{1, 6, 6, 6}, x, b.Ints("perm", 0, 1, 3, 2))
+	}, 0, 0},
+	"every other channel": {func(b net, x int32) int32 {
+		return b.cropped("slice", b.conv("a", x, 8, tflitetest.ReLU), []int32{0, 1, 0, 1}, []int32{1, 5, 6, 8}, []int32{1, 2, 1, 3}, 0)
+	}, 8, 1},
+	"channels back to front": {func(b net, x int32) int32 {
+		return b.cropped("slice", b.conv("a", x, 8, tflitetest.ReLU), []int32{0, 0, 0, 6}, []int32{1, 6, 6, 1}, []int32{1, 1, 1, -2}, 0)
+	}, 8, 1},
+	"one channel": {func(b net, x int32) int32 {
+		return b.cropped("slice", b.conv("a", x, 8, tflitetest.ReLU), []int32{0, 0, 0, 2}, []int32{1, 6, 6, 3}, []int32{1, 1, 1, 1}, 1<<3)
+	}, 0, 0},
+	"one row": {func(b net, x int32) int32 {
+		return b.cropped("slice", b.conv("a", x, 8, tflitetest.ReLU), []int32{0, 2, 0, 2}, []int32{1, 3, 6, 7}, []int32{1, 1, 1, 1}, 1<<1)
+	}, 8, 1},
+	"parts of channels": {func(b net, x int32) int32 {
+		x = b.conv("a", x, 8, tflitetest.ReLU)
+		parts := b.Ops("split", schema.BuiltinOperatorSPLIT, schema.BuiltinOptionsSplitOptions, &schema.SplitOptionsT{NumSplits: 2}, [][]int32{{1, 6, 6, 4}, {1, 6, 6, 4}}, b.axis(3), x)
+		return b.Add("sum", parts[0], b.conv("b", parts[1], 4, tflitetest.ReLU), tflitetest.None)
+	}, 8, 1},
+	"parts of places": {func(b net, x int32) int32 {
+		x = b.conv("a", x, 8, tflitetest.ReLU)
+		parts := b.Ops("split", schema.BuiltinOperatorSPLIT, schema.BuiltinOptionsSplitOptions, &schema.SplitOptionsT{NumSplits: 2}, [][]int32{{1, 3, 6, 8}, {1, 3, 6, 8}}, b.axis(1), x)
+		return b.Concat("both", 2, parts[1], parts[0])
+	}, 8, 1},
+	"side by side in height": {func(b net, x int32) int32 {
+		return b.Concat("both", 1, b.conv("a", x, 8, tflitetest.ReLU), b.conv("b", x, 8, tflitetest.ReLU))
+	}, 8, 1},
+	"a divisor that is constant": {func(b net, x int32) int32 {
+		x = b.conv("a", x, 8, tflitetest.ReLU)
+		return b.div("share", x, b.Const("by", []float32{1, 2, 3, 4, 5, 6, 7, 8}, 8))
+	}, 8, 1},
+	"a divisor that is an activation": {func(b net, x int32) int32 {
+		by := b.Op("shift", schema.BuiltinOperatorADD, schema.BuiltinOptionsAddOptions, &schema.AddOptionsT{}, []int32{1, 6, 6, 8}, b.conv("a", x, 8, tflitetest.ReLU), b.Const("one", slices.Repeat([]float32{1}, 8), 8))
+		return b.div("share", b.Const("of", slices.Repeat([]float32{3}, 8), 1, 1, 1, 8), by)
+	}, 0, 0},
+	"a factor before an activation": {func(b net, x int32) int32 {
+		x = b.conv("a", x, 8, tflitetest.ReLU)
+		return b.Op("scale", schema.BuiltinOperatorMUL, schema.BuiltinOptionsMulOptions, &schema.MulOptionsT{}, b.Shape(x), b.Const("by", b.gauss(8), 8), x)
+	}, 8, 1},
+	"a product of two": {func(b net, x int32) int32 { // the first keeps its freedom, the second stays
+		return b.mul("product", b.conv("a", x, 8, tflitetest.ReLU), b.conv("b", x, 8, tflitetest.ReLU))
+	}, 8, 1},
+	"one map that multiplies all channels": {func(b net, x int32) int32 {
+		x = b.conv("a", x, 8, tflitetest.ReLU)
+		return b.mul("attention", x, b.conv("map", x, 1, tflitetest.ReLU))
+	}, 8, 1},
+	"the largest channel": {func(b net, x int32) int32 {
+		x = b.conv("a", x, 8, tflitetest.ReLU)
+		return b.Op("max", schema.BuiltinOperatorREDUCE_MAX, schema.BuiltinOptionsReducerOptions, &schema.ReducerOptionsT{}, []int32{1, 6, 6}, x, b.Ints("axes", 3))
+	}, 0, 0},
+	"the largest place": {func(b net, x int32) int32 {
+		x = b.conv("a", x, 8, tflitetest.ReLU)
+		return b.Op("max", schema.BuiltinOperatorREDUCE_MAX, schema.BuiltinOptionsReducerOptions, &schema.ReducerOptionsT{}, []int32{1, 6, 8}, x, b.Ints("axes", 1))
+	}, 8, 1},
+	"the product of places": {func(b net, x int32) int32 {
+		x = b.conv("a", x, 8, tflitetest.ReLU)
+		return b.Op("prod", schema.BuiltinOperatorREDUCE_PROD, schema.BuiltinOptionsReducerOptions, &schema.ReducerOptionsT{}, []int32{1, 6, 8}, x, b.Ints("axes", 1))
+	}, 0, 0},
+	"a kernel that is an addend too": {func(b net, x int32) int32 {
+		x = b.Dense("d", b.MeanHW("mean", b.conv("a", x, 4, tflitetest.ReLU)), b.gauss(16), nil, 4, tflitetest.ReLU)
+		w := b.Const("w", b.gauss(16), 4, 4)
+		y := b.Op("e", schema.BuiltinOperatorFULLY_CONNECTED, schema.BuiltinOptionsFullyConnectedOptions, &schema.FullyConnectedOptionsT{}, []int32{1, 4}, x, w, -1)
+		return b.Op("f", schema.BuiltinOperatorADD, schema.BuiltinOptionsAddOptions, &schema.AddOptionsT{}, []int32{4, 4}, w, y)
+	}, 4, 1},
 	"a scalar": {func(b net, x int32) int32 {
 		x = b.conv("a", x, 8, tflitetest.ReLU)
 		return b.Op("shift", schema.BuiltinOperatorADD, schema.BuiltinOptionsAddOptions, &schema.AddOptionsT{}, b.Shape(x), x, b.Const("shift/by", []float32{0.5}))
@@ -303,5 +439,115 @@ func TestKeptConstantsStay(t *testing.T) {
 				t.Errorf("%d units are free, want those of the first convolution, 8", s.Units())
 			}
 		}
+	}
+}
+
+// Sizes of a network worked out by hand: x → 1×1 convolution a of 3 channels, RELU6 → depthwise d → dense y.
+func TestSizesOfChannels(t *testing.T) {
+	build := func() *tflite.Model {
+		b := tflitetest.New()
+		a := b.Conv("a", b.Input("x", 1, 1, 1, 2), []float32{1, 0, 0, 2, 0, 0}, []float32{0, 0, 0}, 3, 1, 1, 1, schema.PaddingVALID, tflitetest.ReLU6)
+		d := b.Depthwise("d", a, []float32{0.5, 0.25, 3}, nil, 1, 1, 1, schema.PaddingVALID, tflitetest.None)
+		b.Output(b.Dense("y", b.Flatten("flat", d), []float32{4, -1, 0, 0.5, 2, 0}, nil, 2, tflitetest.None))
+		return b.Model()
+	}
+	rows := [][]float32{{3, -1}, {-2, 0.75}, {1, 0.5}} // a: {3 0 0} {0 1.5 0} {1 1 0}
+	one := []float64{1, 1, 1}
+	for name, tc := range map[string]struct {
+		rows   [][]float32
+		single bool
+		want   map[string]Sizes // of the units of a and of d
+	}{
+		"a scale per channel": {rows, false, map[string]Sizes{
+			"a": {Activation: []float64{1, 0.5, 0}, Reader: one, Maker: one, Most: []float64{2, 4, math.Inf(1)}, Stays: make([]bool, 3)},
+			"d": {Activation: []float64{1, 0.25, 0}, Reader: []float64{1, 1, 1}, Maker: one, Most: slices.Repeat([]float64{math.Inf(1)}, 3), Stays: make([]bool, 3)},
+		}},
+		"one scale": {rows, true, map[string]Sizes{
+			"a": {Activation: []float64{1, 0.5, 0}, Reader: []float64{0.5 / 3, 0.25 / 3, 1}, Maker: []float64{0.5, 1, 1}, Most: []float64{2, 4, math.Inf(1)}, Stays: make([]bool, 3)},
+			"d": {Activation: []float64{1, 0.25, 0}, Reader: []float64{1, 0.5, 1}, Maker: []float64{0.5 / 3, 0.25 / 3, 1}, Most: slices.Repeat([]float64{math.Inf(1)}, 3), Stays: make([]bool, 3)},
+		}},
+		"at the bound": {[][]float32{{6, 1}, {2, 10}}, false, map[string]Sizes{
+			"a": {Activation: []float64{1, 1, 0}, Reader: one, Maker: one, Most: []float64{1, 1, math.Inf(1)}, Stays: []bool{true, true, false}},
+		}},
+		"just below it": {[][]float32{{5.75, 0}}, false, map[string]Sizes{
+			"a": {Activation: []float64{1, 0, 0}, Reader: one, Maker: one, Most: []float64{6 / 5.75, math.Inf(1), math.Inf(1)}, Stays: make([]bool, 3)},
+		}},
+		"always 0": {[][]float32{{-1, -1}}, false, map[string]Sizes{
+			"a": {Activation: []float64{0, 0, 0}, Reader: one, Maker: one, Most: slices.Repeat([]float64{math.Inf(1)}, 3), Stays: make([]bool, 3)},
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := build()
+			g, err := ir.Parse(m, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			s := Find(g, nil)
+			if s.Units() != 6 || s.Classes() != 2 {
+				t.Fatalf("%d units in %d classes", s.Units(), s.Classes())
+			}
+			single := map[int]bool{}
+			for i := range g.Tensors {
+				single[i] = tc.single
+			}
+			sizes, err := s.Measure(context.Background(), m, single, func(i int, inputs [][]float32) error {
+				copy(inputs[0], tc.rows[i])
+				return nil
+			}, len(tc.rows))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for layer, want := range tc.want {
+				var got Sizes
+				for _, u := range s.activations[g.Nodes[map[string]int{"a": 0, "d": 1}[layer]].Outputs[0]] {
+					u := s.unit(u)
+					got.Activation, got.Reader, got.Maker = append(got.Activation, sizes.Activation[u]), append(got.Reader, sizes.Reader[u]), append(got.Maker, sizes.Maker[u])
+					got.Most, got.Stays = append(got.Most, sizes.Most[u]), append(got.Stays, sizes.Stays[u])
+				}
+				if diff := cmp.Diff(want, got, cmpopts.EquateApprox(1e-6, 0)); diff != "" {
+					t.Errorf("%s: %s", layer, diff)
+				}
+			}
+		})
+	}
+}
+
+// Every sample is looked at once, wherever the largest value is; errors of a sample are told.
+func TestEverySampleCounts(t *testing.T) {
+	m := model(func(b net, x int32) int32 { return b.conv("a", x, 2, tflitetest.None) })
+	g, err := ir.Parse(m, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := Find(g, nil)
+	net, err := float.Compile(m, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range []int{1, net.MicroBatch, lanes*net.MicroBatch + 1, 2*lanes*net.MicroBatch + 3} {
+		seen := make([]atomic.Int32, n)
+		if _, err := s.Measure(context.Background(), m, nil, func(i int, inputs [][]float32) error {
+			seen[i].Add(1)
+			return nil
+		}, n); err != nil {
+			t.Fatal(err)
+		}
+		for i := range seen {
+			if times := seen[i].Load(); times != 1 {
+				t.Fatalf("sample %d of %d is looked at %d times", i, n, times)
+			}
+		}
+	}
+	if _, err := s.Measure(context.Background(), m, nil, feed, 0); err == nil || err.Error() != "equalization needs at least one sample" {
+		t.Errorf("no samples: %v", err)
+	}
+	broken := errors.New("no such sample")
+	if _, err := s.Measure(context.Background(), m, nil, func(int, [][]float32) error { return broken }, 1); !errors.Is(err, broken) {
+		t.Errorf("got %v", err)
+	}
+	cancelled, cancel := context.WithCancel(context.Background())
+	cancel()
+	if _, err := s.Measure(cancelled, m, nil, feed, 1); !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled: %v", err)
 	}
 }

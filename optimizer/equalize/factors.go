@@ -63,7 +63,7 @@ func (s *Structure) Measure(ctx context.Context, m *tflite.Model, single map[int
 	_, bound := ir.Relu6.Bounds()
 	for _, t := range s.clipped {
 		for c, u := range s.activations[t] {
-			if u := s.unit(u); u >= 0 && largest[t] != nil {
+			if u := s.unit(u); u >= 0 {
 				sizes.Stays[u] = sizes.Stays[u] || largest[t][c] >= float64(bound)
 				sizes.Most[u] = min(sizes.Most[u], float64(bound)/largest[t][c])
 			}
@@ -138,7 +138,7 @@ func (s *Structure) weigh(m *tflite.Model, single map[int]bool, sizes *Sizes) er
 			if single[t] {
 				return 0
 			}
-			return e / c.upInner % len(c.up)
+			return e / c.inner % len(c.up)
 		}
 		all := make([]float64, len(c.up))
 		for e, v := range values {

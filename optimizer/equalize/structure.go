@@ -26,11 +26,10 @@ type Structure struct {
 
 // constant is a tensor that is scaled with the channels: element e times the factor of up and divided by that of down.
 type constant struct {
-	up, down           []int // units; nil: none
-	upInner, downInner int   // elements to an index
-	groups             int   // of a grouped convolution: each reads a part of down
-	readers            int   // operators that read it so
-	depthwise          bool
+	up, down []int // units, those of down along the last axis; nil: none
+	inner    int   // elements to an index of up
+	groups   int   // of a grouped convolution: each reads a part of down
+	readers  int   // operators that read it so
 }
 
 // units are those that element e is multiplied and divided by.
@@ -38,12 +37,12 @@ func (c *constant) units(e int) (up, down int) {
 	up, down = fixed, fixed
 	o := 0
 	if c.up != nil {
-		o = e / c.upInner % len(c.up)
+		o = e / c.inner % len(c.up)
 		up = c.up[o]
 	}
 	if c.down != nil {
 		each := len(c.down) / c.groups
-		down = c.down[e/c.downInner%each+o/(len(c.up)/c.groups)*each]
+		down = c.down[e%each+o/(len(c.up)/c.groups)*each]
 	}
 	return up, down
 }
@@ -148,9 +147,9 @@ func (s *Structure) node(n *ir.Node) {
 	case ir.Conv:
 		s.convolution(n, a)
 	case ir.TransposeConv:
-		s.layer(n, 2, 1, 3, 0, 3, 1, a.Act)
+		s.layer(n, 2, 1, 3, 1, a.Act)
 	case ir.FullyConnected:
-		s.layer(n, 0, 1, 2, 0, 1, 1, a.Act)
+		s.layer(n, 0, 1, 2, 1, a.Act)
 	case ir.Binary:
 		s.binary(n, a)
 	case ir.AddN:
@@ -232,22 +231,18 @@ func (s *Structure) unary(n *ir.Node) {
 	}
 }
 
-// layer scales the weights and the bias of an operator: outputs along one axis, inputs along another.
-func (s *Structure) layer(n *ir.Node, x, w, bias, outAxis, inAxis, groups int, act ir.Activation) {
+// layer scales the weights and the bias of an operator: outputs along the first axis, inputs along the last.
+func (s *Structure) layer(n *ir.Node, x, w, bias, groups int, act ir.Activation) {
 	kernel := s.graph.Input(n, w)
 	if kernel == nil || kernel.Const == nil || s.graph.Tensors[n.Inputs[x]].Const != nil {
 		s.stop(n)
 		return
 	}
-	inner := func(axis int) int {
-		size := 1
-		for _, d := range kernel.Shape[axis+1:] {
-			size *= d
-		}
-		return size
+	inner := 1
+	for _, d := range kernel.Shape[1:] {
+		inner *= d
 	}
-	out := s.units.Grow(kernel.Shape[outAxis])
-	c := constant{up: out, upInner: inner(outAxis), down: s.reshaped(s.of(n.Inputs[x]), kernel.Shape[inAxis]*groups), downInner: inner(inAxis), groups: groups}
+	c := constant{up: s.units.Grow(kernel.Shape[0]), inner: inner, down: s.reshaped(s.of(n.Inputs[x]), last(kernel.Shape)*groups), groups: groups}
 	s.makes(n, kernel, bias, c, act)
 }
 
@@ -256,7 +251,7 @@ func (s *Structure) makes(n *ir.Node, kernel *ir.Tensor, bias int, c constant, a
 	out := c.up
 	s.scale(kernel.Index, c)
 	if b := s.graph.Input(n, bias); b != nil && b.Const != nil {
-		s.scale(b.Index, constant{up: out, upInner: 1, groups: 1})
+		s.scale(b.Index, constant{up: out, inner: 1, groups: 1})
 	} else if b != nil {
 		s.fix(out)
 		s.fix(s.activations[b.Index])
@@ -273,7 +268,7 @@ func (s *Structure) scale(t int, c constant) {
 		return
 	}
 	had.readers++
-	if had.upInner != c.upInner || had.downInner != c.downInner || had.groups != c.groups || len(had.down) != len(c.down) || len(had.up) != len(c.up) {
+	if had.inner != c.inner || had.groups != c.groups || len(had.down) != len(c.down) || len(had.up) != len(c.up) {
 		for _, list := range [][]int{had.up, had.down, c.up, c.down} {
 			s.fix(list)
 		}
@@ -285,7 +280,7 @@ func (s *Structure) scale(t int, c constant) {
 
 func (s *Structure) convolution(n *ir.Node, a ir.Conv) {
 	if !a.Depthwise {
-		s.layer(n, 0, 1, 2, 0, 3, a.Groups, a.Act)
+		s.layer(n, 0, 1, 2, a.Groups, a.Act)
 		return
 	}
 	kernel := s.graph.Input(n, 1)
@@ -297,7 +292,7 @@ func (s *Structure) convolution(n *ir.Node, a ir.Conv) {
 	for _, u := range s.of(n.Inputs[0]) {
 		in = append(in, slices.Repeat([]int{u}, a.DepthMultiplier)...)
 	}
-	s.makes(n, kernel, 2, constant{up: s.units.Grow(kernel.Shape[3]), upInner: 1, down: in, downInner: 1, groups: 1, depthwise: true}, a.Act)
+	s.makes(n, kernel, 2, constant{up: s.units.Grow(kernel.Shape[3]), inner: 1, down: in, groups: 1}, a.Act)
 }
 
 func (s *Structure) binary(n *ir.Node, a ir.Binary) {
@@ -336,7 +331,7 @@ func (s *Structure) alike(n *ir.Node, act ir.Activation) {
 	}
 	for _, t := range n.Inputs {
 		if c := &s.graph.Tensors[t]; c.Const != nil && last(c.Shape) == width {
-			s.scale(t, constant{up: list, upInner: 1, groups: 1})
+			s.scale(t, constant{up: list, inner: 1, groups: 1})
 		} else if c.Const != nil {
 			s.fix(list)
 		}
