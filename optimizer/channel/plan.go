@@ -73,6 +73,9 @@ func (s *Structure) NewPlan(o Options) (targets []Target, notes []string, err er
 		n := len(g.Units)
 		cut := min(int(math.Round(share*float64(n))), n-1)
 		if cut <= 0 {
+			if share > 0 {
+				notes = append(notes, fmt.Sprintf("channels of %s: all %d stay, since %.2g of them is less than one that can go", named(g.Names), n*g.each, share))
+			}
 			continue
 		}
 		if cut = n - g.even(n-cut); cut == 0 {

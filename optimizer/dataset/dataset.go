@@ -218,6 +218,8 @@ func recogniseFile(path string) (Format, error) {
 		return WebDataset, nil
 	case strings.Contains(name, ".tfrecord"), strings.HasSuffix(name, ".tfrecords"):
 		return TFRecord, nil
+	case slices.Contains(imageFiles, filepath.Ext(name)), slices.Contains(recordingFiles, filepath.Ext(name)):
+		return "", fmt.Errorf("%s is one sample: a dataset is the folder that it lies in", path)
 	default:
 		return "", fmt.Errorf("%s has no known format; name one of %v in dataset.format", path, formats)
 	}

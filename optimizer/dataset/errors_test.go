@@ -46,6 +46,8 @@ func TestOpenErrors(t *testing.T) {
 		"no such file":                 {path: "d.npz", want: []string{"no such file"}},
 		"an empty folder":              {want: []string{"empty folder"}},
 		"an unknown kind of file":      {files: map[string][]byte{"a.h5": {1}}, path: "a.h5", want: []string{"no known format", "dataset.format"}},
+		"a recording":                  {files: map[string][]byte{"yes.WAV": {1}}, path: "yes.WAV", want: []string{"one sample", "the folder that it lies in"}},
+		"an image":                     {files: map[string][]byte{"cat.jpg": {1}}, path: "cat.jpg", want: []string{"one sample", "the folder that it lies in"}},
 		"an unknown format":            {files: npzWith(), path: "d.npz", spec: Spec{Format: "HDF5"}, want: []string{`"HDF5"`, "NPZ"}},
 		"arrays under other names":     {files: npzWith(), path: "d.npz", spec: Spec{Samples: Samples{"": "images"}}, want: []string{"images_train", "x_test, x_train", "dataset.samples"}},
 		"several inputs":               {files: map[string][]byte{"d.npz": npzBytes(zip.Store, member{"x_train_0", nil}, member{"x_train_1", nil})}, path: "d.npz", want: []string{"x_train_0"}},
