@@ -388,6 +388,9 @@ func TestPlanByRules(t *testing.T) {
 			if len(notes) == 0 || !strings.Contains(notes[len(notes)-1], `stay: they are the network's output "last"`) {
 				t.Errorf("notes %q do not name the last layer", notes)
 			}
+			if said := strings.Contains(strings.Join(notes, "\n"), `"a/kernel", "c/kernel": all 8 stay, since a share of 0.01 rounds to none`); said != (test.options.Share == 0.01) {
+				t.Errorf("notes %q of what a share is too small for", notes)
+			}
 		})
 	}
 }

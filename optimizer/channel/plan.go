@@ -74,7 +74,7 @@ func (s *Structure) NewPlan(o Options) (targets []Target, notes []string, err er
 		cut := min(int(math.Round(share*float64(n))), n-1)
 		if cut <= 0 {
 			if share > 0 {
-				notes = append(notes, fmt.Sprintf("channels of %s: all %d stay, since %.2g of them is less than one that can go", named(g.Names), n*g.each, share))
+				notes = append(notes, fmt.Sprintf("channels of %s: all %d stay, since a share of %.2g rounds to none or would leave none", named(g.Names), n*g.each, share))
 			}
 			continue
 		}
