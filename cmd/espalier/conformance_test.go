@@ -577,6 +577,12 @@ func TestSeveralInputsAndOutputs(t *testing.T) {
 		}
 		w.says("output_1")
 	})
+	t.Run("a bound on the first output alone", func(t *testing.T) {
+		t.Parallel()
+		w := walkCase(t, named, "pipeline.yaml", "  stages:", `  constraints: [{metric: AccuracyDrop, max: "0.5"}]
+  stages:`)
+		w.says(`no constraint is on the answers of output_1: leaves may spoil them and still be taken; {metric: RelativeError, output: "output_1", max: …}`)
+	})
 	t.Run("an output that there is not", func(t *testing.T) {
 		t.Parallel()
 		walkCase(t, named, "pipeline.yaml", "  stages:", "  outputs: [{name: mask}]\n  stages:").refused(2, "mask", "output_0", "output_1")

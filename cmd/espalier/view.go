@@ -92,6 +92,9 @@ func (v *view) inputs(p *v1alpha1.OptimizationPipeline, prepared *stage.Prepared
 	for _, note := range append(prepared.Network.Notes(), prepared.Data.Notes...) {
 		v.Say("note     %s", note)
 	}
+	if note := prepared.Unbounded(p.Spec.Constraints); note != "" {
+		v.Say("note     %s", note)
+	}
 }
 
 // Say writes a line to standard error, above the bars.

@@ -1,6 +1,7 @@
 package stage
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -275,6 +276,57 @@ func (p *Prepared) Measurable(constraints []v1alpha1.Constraint) error {
 		return fault.As(fault.Spec, fmt.Errorf("spec.constraints[%d]: %s cannot be measured on this dataset: %s", i, c.Metric.Of(c.Output), walk.Needs(c.Metric)))
 	}
 	return nil
+}
+
+// Unbounded says which outputs leaves may spoil unseen, and what bounds the first of them; "" where there is none. It wants an Answer.
+func (p *Prepared) Unbounded(constraints []v1alpha1.Constraint) string {
+	main := p.Outputs[answer.Main(p.Outputs)].Name
+	return unbounded(constraints, p.Outputs, main, p.validation.Metrics(p.validation))
+}
+
+// unbounded are the outputs that no constraint is on while one is on the answers of another: what is not asked for is the first to be
+// given up. Measurements may be of any.
+func unbounded(constraints []v1alpha1.Constraint, outputs []answer.Output, main string, measured measure.Metrics) string {
+	bounded := map[string]bool{}
+	for _, c := range constraints {
+		if c.Metric.Measured() {
+			return ""
+		}
+		if measure.Name(c.Metric).OfAnswers() {
+			bounded[cmp.Or(c.Output, main)] = true
+		}
+	}
+	var names []string
+	var remedy string
+	for i := range outputs {
+		o := &outputs[i]
+		if len(bounded) == 0 || bounded[o.Name] || !o.Trained() {
+			continue
+		}
+		names = append(names, o.Name)
+		for _, m := range []measure.Name{measure.AccuracyDrop, measure.Agreement, measure.RelativeError, measure.MeanSquaredError} {
+			name := m
+			if o.Name != main {
+				name = m.Of(o.Name)
+			}
+			value, ok := measured[name]
+			if !ok || remedy != "" {
+				continue
+			}
+			side := "max"
+			if m.Higher() {
+				side = "min"
+			}
+			remedy = fmt.Sprintf("; {metric: %s, output: %q, %s: …} bounds %s", m, o.Name, side, o.Name)
+			if m == measure.RelativeError || m == measure.MeanSquaredError {
+				remedy += fmt.Sprintf(", the original has %.4g", value)
+			}
+		}
+	}
+	if names == nil {
+		return ""
+	}
+	return fmt.Sprintf("no constraint is on the answers of %s: leaves may spoil them and still be taken%s", strings.Join(names, ", "), remedy)
 }
 
 // nameOf is the metric that a constraint is on: the main output's go without its name.

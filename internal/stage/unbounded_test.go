@@ -1,0 +1,43 @@
+package stage
+
+import (
+	"testing"
+
+	"espalier.dev/espalier/api/v1alpha1"
+	"espalier.dev/espalier/optimizer/answer"
+	"espalier.dev/espalier/optimizer/measure"
+)
+
+func TestOutputsThatNoConstraintIsOnAreNamed(t *testing.T) {
+	outputs := []answer.Output{
+		{Name: "cls", Loss: answer.CrossEntropy, Weight: 1},
+		{Name: "box", Loss: answer.MeanSquaredError, Weight: 1},
+		{Name: "pose:0", Loss: answer.CrossEntropy, Weight: 1},
+		{Name: "debug", Loss: answer.None},
+	}
+	measured := measure.Metrics{
+		"Accuracy": 0.9, "AccuracyDrop": 0, "Agreement": 1, "MeanSquaredError/box": 0.02, "RelativeError/box": 0.15, "Agreement/pose:0": 1,
+	}
+	bound := func(metric v1alpha1.Metric, output string) v1alpha1.Constraint {
+		return v1alpha1.Constraint{Metric: metric, Output: output}
+	}
+	for name, c := range map[string]struct {
+		constraints []v1alpha1.Constraint
+		want        string
+	}{
+		"none at all":           {nil, ""},
+		"none of answers":       {[]v1alpha1.Constraint{bound("FileBytes", "")}, ""},
+		"all":                   {[]v1alpha1.Constraint{bound("Accuracy", ""), bound("RelativeError", "box"), bound("Agreement", "pose:0")}, ""},
+		"a measurement's":       {[]v1alpha1.Constraint{bound("Accuracy", ""), bound("board/error", "")}, ""},
+		"the main one by name":  {[]v1alpha1.Constraint{bound("Accuracy", "cls"), bound("RelativeError", "box")}, `no constraint is on the answers of pose:0: leaves may spoil them and still be taken; {metric: Agreement, output: "pose:0", min: …} bounds pose:0`},
+		"the main one alone":    {[]v1alpha1.Constraint{bound("AccuracyDrop", "")}, `no constraint is on the answers of box, pose:0: leaves may spoil them and still be taken; {metric: RelativeError, output: "box", max: …} bounds box, the original has 0.15`},
+		"all but the main one":  {[]v1alpha1.Constraint{bound("RelativeError", "box"), bound("Agreement", "pose:0")}, `no constraint is on the answers of cls: leaves may spoil them and still be taken; {metric: AccuracyDrop, output: "cls", max: …} bounds cls`},
+		"sizes bound no answer": {[]v1alpha1.Constraint{bound("Accuracy", ""), bound("RelativeError", "box"), bound("FileBytes", "")}, `no constraint is on the answers of pose:0: leaves may spoil them and still be taken; {metric: Agreement, output: "pose:0", min: …} bounds pose:0`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := unbounded(c.constraints, outputs, "cls", measured); got != c.want {
+				t.Errorf("said %q, want %q", got, c.want)
+			}
+		})
+	}
+}
