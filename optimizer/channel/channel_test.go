@@ -178,6 +178,98 @@ var networks = map[string]struct {
 			return b.Op("mean", schema.BuiltinOperatorMEAN, schema.BuiltinOptionsReducerOptions, &schema.ReducerOptionsT{KeepDims: true}, []int32{1, 6, 6, 1}, x, b.Ints("axes", 3))
 		}, nil, []string{`a: MEAN "mean" reads the channels together of "a"`},
 	},
+	"stacked, and taken apart": {
+		func(b net, x int32) int32 {
+			x = b.Op("stack", schema.BuiltinOperatorPACK, schema.BuiltinOptionsPackOptions, &schema.PackOptionsT{ValuesCount: 2, Axis: 1}, []int32{1, 2, 6, 6, 8}, b.conv("a", x, 8), b.conv("b", x, 8))
+			parts := b.Ops("parts", schema.BuiltinOperatorUNPACK, schema.BuiltinOptionsUnpackOptions, &schema.UnpackOptionsT{Num: 2, Axis: 1}, [][]int32{{1, 6, 6, 8}, {1, 6, 6, 8}}, x)
+			return b.Concat("both", 3, b.conv("c", parts[0], 4), b.conv("d", parts[1], 6))
+		}, []string{"8 a+b", "4 c", "6 d"}, nil,
+	},
+	"stacked behind the channels": {
+		func(b net, x int32) int32 {
+			return b.Op("stack", schema.BuiltinOperatorPACK, schema.BuiltinOptionsPackOptions, &schema.PackOptionsT{ValuesCount: 2, Axis: 4}, []int32{1, 6, 6, 8, 2}, b.conv("a", x, 8), b.conv("b", x, 8))
+		}, []string{"8 a+b"}, nil,
+	},
+	"stacked on the input": {
+		func(b net, x int32) int32 {
+			return b.Op("stack", schema.BuiltinOperatorPACK, schema.BuiltinOptionsPackOptions, &schema.PackOptionsT{ValuesCount: 2, Axis: 1}, []int32{1, 2, 6, 6, 3}, b.conv("a", x, 3), x)
+		}, nil, []string{`a: PACK "stack" reads the channels of "a"`},
+	},
+	"taken apart into channels": {
+		func(b net, x int32) int32 {
+			parts := b.Ops("parts", schema.BuiltinOperatorUNPACK, schema.BuiltinOptionsUnpackOptions, &schema.UnpackOptionsT{Num: 2, Axis: 3}, [][]int32{{1, 6, 6}, {1, 6, 6}}, b.conv("a", x, 2))
+			return b.Concat("rows", 1, parts...)
+		}, nil, []string{`a: UNPACK "parts" reads the channels together of "a"`},
+	},
+	"concatenated by rows": {
+		func(b net, x int32) int32 {
+			return b.conv("c", b.Concat("rows", 1, b.conv("a", x, 8), b.conv("b", x, 8)), 4)
+		}, []string{"8 a+b", "4 c"}, nil,
+	},
+	"concatenated by rows with the input": {
+		func(b net, x int32) int32 { return b.Concat("rows", 1, b.conv("a", x, 3), x) }, nil,
+		[]string{`a: CONCATENATION "rows" reads the channels, which stay, of "x"`},
+	},
+	"mirrored rows": {
+		func(b net, x int32) int32 {
+			pads := b.Ints("pads", 0, 0, 1, 1, 0, 1, 0, 0)
+			return b.Op("mirror", schema.BuiltinOperatorMIRROR_PAD, schema.BuiltinOptionsMirrorPadOptions, &schema.MirrorPadOptionsT{Mode: schema.MirrorPadModeREFLECT}, []int32{1, 8, 7, 8}, b.conv("a", x, 8), pads)
+		}, []string{"8 a"}, nil,
+	},
+	"mirrored channels": {
+		func(b net, x int32) int32 {
+			pads := b.Ints("pads", 0, 0, 0, 0, 0, 0, 1, 1)
+			return b.Op("mirror", schema.BuiltinOperatorMIRROR_PAD, schema.BuiltinOptionsMirrorPadOptions, &schema.MirrorPadOptionsT{Mode: schema.MirrorPadModeREFLECT}, []int32{1, 6, 6, 10}, b.conv("a", x, 8), pads)
+		}, nil, []string{`a: MIRROR_PAD "mirror" reads the channels together of "a"`},
+	},
+	"sums along rows": {
+		func(b net, x int32) int32 {
+			x = b.conv("a", x, 8)
+			return b.Op("sums", schema.BuiltinOperatorCUMSUM, schema.BuiltinOptionsCumsumOptions, &schema.CumsumOptionsT{}, b.Shape(x), x, b.Scalar(b.Ints("axis", 1)))
+		}, []string{"8 a"}, nil,
+	},
+	"sums along channels": {
+		func(b net, x int32) int32 {
+			x = b.conv("a", x, 8)
+			return b.Op("sums", schema.BuiltinOperatorCUMSUM, schema.BuiltinOptionsCumsumOptions, &schema.CumsumOptionsT{}, b.Shape(x), x, b.Scalar(b.Ints("axis", 3)))
+		}, nil, []string{`a: CUMSUM "sums" reads the channels together of "a"`},
+	},
+	"a mean that leaves rows out": {
+		func(b net, x int32) int32 {
+			return b.Op("mean", schema.BuiltinOperatorMEAN, schema.BuiltinOptionsReducerOptions, &schema.ReducerOptionsT{}, []int32{1, 6, 8}, b.conv("a", x, 8), b.Ints("axes", 1))
+		}, []string{"8 a"}, nil,
+	},
+	"parts of different sizes": {
+		func(b net, x int32) int32 {
+			parts := b.Ops("split", schema.BuiltinOperatorSPLIT_V, schema.BuiltinOptionsSplitVOptions, &schema.SplitVOptionsT{NumSplits: 2}, [][]int32{{1, 6, 6, 3}, {1, 6, 6, 5}},
+				b.conv("a", x, 8), b.Ints("sizes", 3, 5), b.Scalar(b.Ints("axis", 3)))
+			return b.Concat("both", 3, b.conv("b", parts[0], 4), b.conv("c", parts[1], 6))
+		}, []string{"8 a", "4 b", "6 c"}, nil,
+	},
+	"a slice that leaves rows out": {
+		func(b net, x int32) int32 {
+			return b.Op("slice", schema.BuiltinOperatorSTRIDED_SLICE, schema.BuiltinOptionsStridedSliceOptions, &schema.StridedSliceOptionsT{ShrinkAxisMask: 2}, []int32{1, 6, 3}, b.conv("a", x, 8),
+				b.Ints("begin", 0, 2, 0, 4), b.Ints("end", 1, 3, 6, 7), b.Ints("strides", 1, 1, 1, 1))
+		}, []string{"8 a"}, nil,
+	},
+	"a slice of every other channel": {
+		func(b net, x int32) int32 {
+			return b.Op("slice", schema.BuiltinOperatorSTRIDED_SLICE, schema.BuiltinOptionsStridedSliceOptions, &schema.StridedSliceOptionsT{}, []int32{1, 6, 6, 4}, b.conv("a", x, 8),
+				b.Ints("begin", 0, 0, 0, 0), b.Ints("end", 1, 6, 6, 8), b.Ints("strides", 1, 1, 1, 2))
+		}, nil, []string{`a: STRIDED_SLICE "slice" reads the channels together of "a"`},
+	},
+	"a mask for all channels": {
+		func(b net, x int32) int32 {
+			y := b.conv("a", x, 8)
+			return b.Op("masked", schema.BuiltinOperatorMUL, schema.BuiltinOptionsMulOptions, &schema.MulOptionsT{}, b.Shape(y), y, b.conv("m", x, 1))
+		}, []string{"8 a"}, []string{`m: MUL "masked" reads the only channel of "m"`},
+	},
+	"a softmax over channels": {
+		func(b net, x int32) int32 {
+			x = b.conv("a", x, 8)
+			return b.Op("soft", schema.BuiltinOperatorSOFTMAX, schema.BuiltinOptionsSoftmaxOptions, &schema.SoftmaxOptionsT{Beta: 1}, b.Shape(x), x)
+		}, nil, []string{`a: SOFTMAX "soft" reads the channels together of "a"`},
+	},
 	"weights that two layers share": {
 		func(b net, x int32) int32 {
 			x = b.conv("a", x, 8)
