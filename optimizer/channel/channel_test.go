@@ -270,6 +270,31 @@ var networks = map[string]struct {
 			return b.Op("soft", schema.BuiltinOperatorSOFTMAX, schema.BuiltinOptionsSoftmaxOptions, &schema.SoftmaxOptionsT{Beta: 1}, b.Shape(x), x)
 		}, nil, []string{`a: SOFTMAX "soft" reads the channels together of "a"`},
 	},
+	"repeated rows": {
+		func(b net, x int32) int32 {
+			return b.Op("tile", schema.BuiltinOperatorTILE, schema.BuiltinOptionsTileOptions, &schema.TileOptionsT{}, []int32{1, 12, 6, 8}, b.conv("a", x, 8), b.Ints("times", 1, 2, 1, 1))
+		}, []string{"8 a"}, nil,
+	},
+	"repeated channels": {
+		func(b net, x int32) int32 {
+			return b.Op("tile", schema.BuiltinOperatorTILE, schema.BuiltinOptionsTileOptions, &schema.TileOptionsT{}, []int32{1, 6, 6, 16}, b.conv("a", x, 8), b.Ints("times", 1, 1, 1, 2))
+		}, nil, []string{`a: TILE "tile" reads the channels together of "a"`},
+	},
+	"a row for every place": {
+		func(b net, x int32) int32 {
+			wide := b.Op("wide", schema.BuiltinOperatorBROADCAST_TO, schema.BuiltinOptionsNONE, nil, []int32{1, 6, 6, 8}, b.reshape("row", b.MeanHW("mean", b.conv("a", x, 8)), 1, 1, 1, 8), b.Ints("wide/shape", 1, 6, 6, 8))
+			return b.conv("b", wide, 4)
+		}, []string{"8 a", "4 b"}, nil,
+	},
+	"a shape that two layers read": {
+		func(b net, x int32) int32 {
+			shape, o := b.Ints("shape", 1, 36, 8), &schema.ReshapeOptionsT{NewShape: []int32{1, 36, 8}}
+			cut := b.Op("cut", schema.BuiltinOperatorRESHAPE, schema.BuiltinOptionsReshapeOptions, o, []int32{1, 36, 8}, b.conv("a", x, 8), shape)
+			whole := b.Op("whole", schema.BuiltinOperatorRESHAPE, schema.BuiltinOptionsReshapeOptions, o, []int32{1, 36, 8}, b.conv("b", x, 8), shape)
+			return b.Concat("both", 1, b.Unary("tanh", schema.BuiltinOperatorTANH, b.reshape("flat cut", cut, 1, 288)), b.Op("soft", schema.BuiltinOperatorSOFTMAX, schema.BuiltinOptionsSoftmaxOptions, &schema.SoftmaxOptionsT{Beta: 1}, []int32{1, 288},
+				b.reshape("flat whole", whole, 1, 288)))
+		}, []string{"8 a"}, []string{`b: SOFTMAX "soft" reads the channels together of "flat whole"`},
+	},
 	"weights that two layers share": {
 		func(b net, x int32) int32 {
 			x = b.conv("a", x, 8)
