@@ -301,6 +301,9 @@ func (r *Runner) Check() error {
 	if err := c.checkLeaf(r.Spec.Leaf); err != nil {
 		return fault.As(fault.Spec, fmt.Errorf("spec.leaf: %w", err))
 	}
+	if err := c.checkRuns(r.Spec.Leaf); err != nil {
+		return fmt.Errorf("spec.target: %w", err)
+	}
 	if err := checkIdle(r.Spec, r.Prepared.Outputs); err != nil {
 		return fault.As(fault.Spec, err)
 	}
@@ -373,10 +376,13 @@ func (c *checker) check(s *v1alpha1.Stage, t v1alpha1.Training) error {
 	if err := technique.Check(c.network); err != nil {
 		return err
 	}
-	if s.Quantize == nil {
-		return c.checkRuns(c.spec.EffectiveLeaf(s))
+	leaf := c.spec.EffectiveLeaf(s)
+	if s.Quantize != nil {
+		if err := c.checkLeaf(leaf); err != nil {
+			return err
+		}
 	}
-	return c.checkLeaf(c.spec.EffectiveLeaf(s))
+	return c.checkRuns(leaf)
 }
 
 func (c *checker) checkLeaf(o v1alpha1.LeafOptions) error {
@@ -387,10 +393,7 @@ func (c *checker) checkLeaf(o v1alpha1.LeafOptions) error {
 	if err := c.checkEncoding(leaf.Encode); err != nil {
 		return err
 	}
-	if err := leaf.Check(c.network); err != nil {
-		return err
-	}
-	return c.checkRuns(o)
+	return leaf.Check(c.network)
 }
 
 // checkRuns reports operators of leaves that their device lacks, before anything is trained for them.

@@ -176,6 +176,9 @@ func (w *Work) noteKept(r *train.Result) {
 	default:
 		w.Note("%s", text)
 	}
+	if text := r.Unfinished(); text != "" {
+		w.Warn("%s", text)
+	}
 }
 
 // validation is the split that training is followed on; none where it lacks the targets that training has.

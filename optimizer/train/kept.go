@@ -128,3 +128,19 @@ func (r *Result) Kept() string {
 	}
 	return fmt.Sprintf("the weights are those of epoch %d of %d: their validation loss is %.4g, that of the last %.4g", r.Best+1, r.Epochs, r.Validation.Loss, r.Last.Loss)
 }
+
+// fewSteps is how many steps are few for a stage, and falling the share of its loss that the last epoch of one that ended too early took off.
+const (
+	fewSteps = 100
+	falling  = 0.1
+)
+
+// Unfinished says that few steps were taken at the rate that was found, and that the loss still fell; "" if not so.
+func (r *Result) Unfinished() string {
+	n := len(r.History)
+	if r.RangeTest == nil || r.Sought != nil || r.Stopped || r.Best < 0 || n < 2 || r.Steps >= fewSteps || !(r.History[n-1].Loss < (1-falling)*r.History[n-2].Loss) {
+		return ""
+	}
+	return fmt.Sprintf("training ended after %d steps with its loss still falling, %.4g in the last epoch and %.4g in the one before: maxEpochs in place of epochs has the validation loss decide, and reconstruct makes up for much without training",
+		r.Steps, r.History[n-1].Loss, r.History[n-2].Loss)
+}

@@ -195,3 +195,33 @@ func TestOfFewSamplesTheRateIsNotTheOneThatLearnsThemByHeart(t *testing.T) {
 		t.Errorf("the rates are %.2g in their geometric mean, not 2e-3", mean)
 	}
 }
+
+func TestATrainingThatWasTooShortIsTold(t *testing.T) {
+	losses := func(list ...float64) (history []Score) {
+		for _, l := range list {
+			history = append(history, Score{Loss: l})
+		}
+		return history
+	}
+	found := &RangeTest{}
+	for name, test := range map[string]struct {
+		r    Result
+		told bool
+	}{
+		"few steps, and the loss falls":     {Result{Steps: 12, History: losses(3, 2, 1), Best: 2, RangeTest: found}, true},
+		"an epoch before the last was kept": {Result{Steps: 12, History: losses(3, 2, 1), Best: 1, RangeTest: found}, true},
+		"it hardly falls":                   {Result{Steps: 12, History: losses(3, 2, 1.81), Best: 2, RangeTest: found}, false},
+		"it is zero":                        {Result{Steps: 12, History: losses(0, 0), Best: 1, RangeTest: found}, false},
+		"steps enough":                      {Result{Steps: fewSteps, History: losses(3, 2, 1), Best: 2, RangeTest: found}, false},
+		"one epoch":                         {Result{Steps: 12, History: losses(3), RangeTest: found}, false},
+		"a rate that was given":             {Result{Steps: 12, History: losses(3, 2, 1), Best: 2}, false},
+		"training is undone":                {Result{Steps: 12, History: losses(3, 2, 1), Best: -1, RangeTest: found}, false},
+		"the validation loss decided":       {Result{Steps: 12, History: losses(3, 2, 1), Best: 2, RangeTest: found, Sought: &Sought{}}, false},
+		"the validation loss stopped it":    {Result{Steps: 12, History: losses(3, 2, 1), Best: 2, RangeTest: found, Stopped: true}, false},
+	} {
+		text := test.r.Unfinished()
+		if told := strings.Contains(text, "after 12 steps") && strings.Contains(text, "1 in the last epoch and 2 in the one before") && strings.Contains(text, "maxEpochs"); told != test.told || !told && text != "" {
+			t.Errorf("%s: %q", name, text)
+		}
+	}
+}
