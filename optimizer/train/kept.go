@@ -138,9 +138,16 @@ const (
 // Unfinished says that few steps were taken at the rate that was found, and that the loss still fell; "" if not so.
 func (r *Result) Unfinished() string {
 	n := len(r.History)
-	if r.RangeTest == nil || r.Sought != nil || r.Stopped || r.Best < 0 || n < 2 || r.Steps >= fewSteps || !(r.History[n-1].Loss < (1-falling)*r.History[n-2].Loss) {
+	if r.RangeTest == nil || r.Sought != nil || r.Stopped || r.Best < 0 || n < 2 || r.Steps >= fewSteps {
 		return ""
 	}
-	return fmt.Sprintf("training ended after %d steps with its loss still falling, %.4g in the last epoch and %.4g in the one before: maxEpochs in place of epochs has the validation loss decide, and reconstruct makes up for much without training",
-		r.Steps, r.History[n-1].Loss, r.History[n-2].Loss)
+	last, before := r.History[n-1].Loss, math.Inf(1)
+	for _, s := range r.History[:n-1] {
+		before = min(before, s.Loss)
+	}
+	if !(last < (1-falling)*before) {
+		return ""
+	}
+	return fmt.Sprintf("training ended after %d steps with its loss still falling, %.4g in the last epoch and %.4g at best before: maxEpochs in place of epochs has the validation loss decide, and reconstruct makes up for much without training",
+		r.Steps, last, before)
 }

@@ -211,6 +211,7 @@ func TestATrainingThatWasTooShortIsTold(t *testing.T) {
 		"few steps, and the loss falls":     {Result{Steps: 12, History: losses(3, 2, 1), Best: 2, RangeTest: found}, true},
 		"an epoch before the last was kept": {Result{Steps: 12, History: losses(3, 2, 1), Best: 1, RangeTest: found}, true},
 		"it hardly falls":                   {Result{Steps: 12, History: losses(3, 2, 1.81), Best: 2, RangeTest: found}, false},
+		"it comes down again":               {Result{Steps: 12, History: losses(1.05, 2, 1), Best: 2, RangeTest: found}, false},
 		"it is zero":                        {Result{Steps: 12, History: losses(0, 0), Best: 1, RangeTest: found}, false},
 		"steps enough":                      {Result{Steps: fewSteps, History: losses(3, 2, 1), Best: 2, RangeTest: found}, false},
 		"one epoch":                         {Result{Steps: 12, History: losses(3), RangeTest: found}, false},
@@ -220,7 +221,7 @@ func TestATrainingThatWasTooShortIsTold(t *testing.T) {
 		"the validation loss stopped it":    {Result{Steps: 12, History: losses(3, 2, 1), Best: 2, RangeTest: found, Stopped: true}, false},
 	} {
 		text := test.r.Unfinished()
-		if told := strings.Contains(text, "after 12 steps") && strings.Contains(text, "1 in the last epoch and 2 in the one before") && strings.Contains(text, "maxEpochs"); told != test.told || !told && text != "" {
+		if told := strings.Contains(text, "after 12 steps") && strings.Contains(text, "1 in the last epoch and 2 at best before") && strings.Contains(text, "maxEpochs"); told != test.told || !told && text != "" {
 			t.Errorf("%s: %q", name, text)
 		}
 	}
