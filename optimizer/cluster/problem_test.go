@@ -256,3 +256,57 @@ func TestOnlyPricesMakeTheGridCoarse(t *testing.T) {
 		t.Errorf("one cluster less than values costs %v, not that of two neighbours in one", got)
 	}
 }
+
+// An error counts by its sensitivity in weights, squared, whatever the size of its channel; the mean over a set is 1.
+func TestSensitivitiesCountInWeights(t *testing.T) {
+	values, sensitivity := []float32{1, -1, 4, -4}, []float32{1, 1, 1, 3}
+	rms := math.Sqrt(8.5) // of all
+	for scope, want := range map[weight.Scope]struct {
+		x, weight [][]float32
+	}{
+		weight.Shared:     {[][]float32{{1, -1, 1, -1}}, [][]float32{{1 / 16.5, 1 / 16.5, 16 / 16.5, 48 / 16.5}}},
+		weight.PerChannel: {[][]float32{{1, -1}, {1, -1}}, [][]float32{{1, 1}, {0.5, 1.5}}},
+		weight.PerTensor: {
+			[][]float32{{float32(1 / rms), float32(-1 / rms), float32(4 / rms), float32(-4 / rms)}}, [][]float32{{2. / 3, 2. / 3, 2. / 3, 2}},
+		},
+	} {
+		p, err := newProblem(tensor(t, values, 2, nil), Options{Clusters: 4, Scope: scope, Sensitivity: sensitivity})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var x, weights [][]float32
+		for _, s := range p.sets {
+			x, weights = append(x, s.x), append(weights, s.weight)
+		}
+		near := cmpopts.EquateApprox(1e-6, 0)
+		if !cmp.Equal(x, want.x, near) || !cmp.Equal(weights, want.weight, near) {
+			t.Errorf("scope %v: weights %v that count %v, want %v and %v", scope, x, weights, want.x, want.weight)
+		}
+	}
+}
+
+// Only gains of shared codes are fitted to what snapping leaves; of units of equal cost the largest is taken, and none of a quarter.
+func TestSnappingOneCenter(t *testing.T) {
+	for name, test := range map[string]struct {
+		scope      weight.Scope
+		at         float64
+		unit, gain float64
+	}{
+		"3, or 4 of 3/4, or 6 of 1/2": {weight.PerTensor, 3, 1, 1},
+		"a quarter is no unit":        {weight.PerTensor, 0.25, 5. / 16, 1},
+		"a gain makes up for it":      {weight.Shared, 0.25, 5. / 16, 0.8},
+		"a channel has no gain":       {weight.PerChannel, 0.25, 5. / 16, 1},
+	} {
+		w := tensor(t, []float32{1}, 1, nil)
+		w.Most = weight.MaxCode4
+		p := &problem{tensor: w, Options: Options{Scope: test.scope}, gain: []float64{1}}
+		s := &set{x: []float32{float32(test.at)}, channel: []int32{0}, center: []float64{test.at}, share: []float64{1}}
+		unit, err := p.snap(s, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if unit != test.unit || math.Abs(p.gain[0]-test.gain) > 1e-9 {
+			t.Errorf("%s: unit %v and gain %v, want %v and %v", name, unit, p.gain[0], test.unit, test.gain)
+		}
+	}
+}
