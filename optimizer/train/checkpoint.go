@@ -236,13 +236,26 @@ func (t *Trainer) Load(r io.Reader) error {
 			return fmt.Errorf("checkpoint: %w", err)
 		}
 	}
-	best, initial, good := s.Best.read(in), s.Initial.read(in), s.Good.read(in)
+	best, initial, good, last := s.Best.read(in), s.Initial.read(in), s.Good.read(in), s.Validation.read(in)
 	if in.err != nil {
 		return fmt.Errorf("checkpoint: %w", in.err)
 	}
+	for _, k := range []*kept{best, initial, last} {
+		if k != nil && (t.task.Validation == nil || len(k.Losses) != t.task.Validation.Len()) {
+			return fmt.Errorf("checkpoint: its validation losses are of other samples: %w", ErrOtherTraining)
+		}
+	}
+	if best != nil && best.state == nil || initial != nil && initial.state == nil {
+		return errors.New("checkpoint: it lacks the weights that it kept")
+	}
+	for _, state := range []*snapshot{best.snapshot(), initial.snapshot(), good} {
+		if state != nil && (len(state.Params) != len(t.params) || s.HasRanges && len(state.Ranges) != len(t.task.Ranges.Range)) {
+			return errors.New("checkpoint: weights that it kept are of another network")
+		}
+	}
 	t.position = position{
 		step: s.Step, resumed: s.Step, firstLoss: s.FirstLoss, begun: s.Step > 0, epochSum: tally{s.EpochSum.Loss, s.EpochSum.Right, s.EpochSum.Samples}, best: best, initial: initial,
-		sinceBest: s.SinceBest, lastEpoch: s.LastEpoch, history: s.History, validation: s.Validation.read(in), stopped: s.Stopped,
+		sinceBest: s.SinceBest, lastEpoch: s.LastEpoch, history: s.History, validation: last, stopped: s.Stopped,
 		test: s.Test, floor: s.Floor, good: good, goodEpochs: s.GoodEpochs,
 		sought: s.Sought, timed: s.Timed, mark: s.Mark,
 	}

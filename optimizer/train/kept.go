@@ -3,6 +3,7 @@ package train
 import (
 	"fmt"
 	"math"
+	"slices"
 )
 
 // kept is a state that training may end with, and what the losses of the validation samples say of it.
@@ -23,8 +24,11 @@ func (k *kept) outdoes(later *kept) bool {
 	return k.Score.Accuracy >= later.Score.Accuracy && k.better(later, keepMargin)
 }
 
-// better reports whether the mean loss is less than that of another state by more than margin standard errors.
+// better reports whether the mean loss is less than that of another state by more than margin standard errors. Any number is less than none.
 func (k *kept) better(other *kept, margin float64) bool {
+	if !other.finite() {
+		return k.finite()
+	}
 	var sum, squares float64
 	n := float64(len(k.Losses))
 	for i, loss := range k.Losses {
@@ -34,6 +38,11 @@ func (k *kept) better(other *kept, margin float64) bool {
 	mean := sum / n
 	variance := max(0, squares/n-mean*mean) / max(1, n-1) // of the mean
 	return mean > margin*math.Sqrt(variance)
+}
+
+// finite reports whether the losses are numbers.
+func (k *kept) finite() bool {
+	return !slices.ContainsFunc(k.Losses, func(loss float32) bool { return loss-loss != 0 })
 }
 
 // keeps reports whether training may end with another state than its last: where the rate is found and where epochs are, or stop early. A
@@ -71,10 +80,10 @@ func (r *run) judge(now *kept) {
 		return
 	}
 	loss := now.Score.Loss
-	best := r.best == nil || loss < r.best.Score.Loss
+	best := r.best == nil || loss < r.best.Score.Loss || now.finite() && !r.best.finite()
 	fell := best
 	if r.config.Seek {
-		fell = r.best == nil || loss < (1-enough)*r.mark
+		fell = r.best == nil || loss < (1-enough)*r.mark || now.finite() && !r.best.finite()
 	}
 	if r.sinceBest++; fell {
 		r.mark, r.sinceBest = loss, 0
