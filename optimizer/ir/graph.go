@@ -53,6 +53,23 @@ type Node struct {
 // Numel returns the number of elements of a tensor.
 func (g *Graph) Numel(t int) int { return numel(g.Tensors[t].Shape) }
 
+// Multiplications counts those of the network for one sample: of convolutions and matrix products, biases aside.
+func (g *Graph) Multiplications() int64 {
+	all := int64(0)
+	for i := range g.Nodes {
+		all += g.MultiplicationsOf(&g.Nodes[i])
+	}
+	return all
+}
+
+// MultiplicationsOf are the multiplications of one operator for one sample.
+func (g *Graph) MultiplicationsOf(n *Node) int64 {
+	if a, ok := n.Attr.(Multiplier); ok {
+		return a.Multiplications(g, n) / int64(max(1, g.Batch))
+	}
+	return 0
+}
+
 // Input returns an input tensor of a node; nil if it is absent.
 func (g *Graph) Input(n *Node, i int) *Tensor {
 	if i >= len(n.Inputs) || n.Inputs[i] < 0 {

@@ -10,7 +10,6 @@ import (
 	"espalier.dev/espalier/optimizer/channel"
 	"espalier.dev/espalier/optimizer/exec/float"
 	"espalier.dev/espalier/optimizer/ir"
-	"espalier.dev/espalier/optimizer/measure"
 	"espalier.dev/espalier/optimizer/op"
 	"espalier.dev/espalier/optimizer/sensitivity"
 	"espalier.dev/espalier/optimizer/tflite"
@@ -132,7 +131,7 @@ func (w *Work) channelLevels(s *channel.Structure, importance map[int]float64) (
 	for _, g := range s.Groups {
 		for _, t := range g.Weights {
 			for _, n := range w.net.Graph.Tensors[t].Consumers {
-				multiplications[g.Weights[0]] += measure.NodeMultiplications(w.net.Graph, &w.net.Graph.Nodes[n])
+				multiplications[g.Weights[0]] += w.net.Graph.MultiplicationsOf(&w.net.Graph.Nodes[n])
 			}
 		}
 	}
@@ -304,7 +303,7 @@ func multiplications(m *tflite.Model) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	return measure.CountMultiplications(g), nil
+	return g.Multiplications(), nil
 }
 
 // without is the network without what cuts leave out.

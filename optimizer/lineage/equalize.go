@@ -9,7 +9,6 @@ import (
 	"espalier.dev/espalier/optimizer/answer"
 	"espalier.dev/espalier/optimizer/equalize"
 	"espalier.dev/espalier/optimizer/exec/float"
-	"espalier.dev/espalier/optimizer/measure"
 	"espalier.dev/espalier/optimizer/panics"
 	"espalier.dev/espalier/optimizer/quantize"
 	"espalier.dev/espalier/optimizer/tflite"
@@ -90,7 +89,7 @@ func (r *Run) newEqualization(ctx context.Context, n *Network) (*equalization, e
 	if e.sizes, err = e.structure.Measure(ctx, n.model, single, r.feed(drawn), len(drawn)); err != nil {
 		return nil, err
 	}
-	tries := float64(len(mixes)*(1+e.structure.Classes())) * 3 * float64(measure.CountMultiplications(plan.Graph))
+	tries := float64(len(mixes)*(1+e.structure.Classes())) * 3 * float64(plan.Graph.Multiplications())
 	e.drawn = drawn[:min(len(drawn), max(leastTried, min(equalizeSamples, int(equalizeWork/max(tries, 1)))))]
 	net, err := float.Compile(n.model, 1)
 	if err != nil {

@@ -165,7 +165,7 @@ func Inspect(model []byte) (*Inspection, error) {
 	}
 	for i := range g.Nodes {
 		n := &g.Nodes[i]
-		o := Operator{Index: n.Index, Name: n.Op.String(), Version: n.Version, Inputs: n.Inputs, Outputs: n.Outputs, Multiplications: NodeMultiplications(g, n)}
+		o := Operator{Index: n.Index, Name: n.Op.String(), Version: n.Version, Inputs: n.Inputs, Outputs: n.Outputs, Multiplications: g.MultiplicationsOf(n)}
 		if n.Custom != "" {
 			o.Name = n.Custom
 		}
@@ -248,26 +248,9 @@ func (out *Inspection) countWrittenOut(m *tflite.Model) error {
 	if _, err := integer.Compile(m, 0); err != nil {
 		return err
 	}
-	out.Multiplications = CountMultiplications(g)
+	out.Multiplications = g.Multiplications()
 	out.Sparsity, err = sparsity(m)
 	return err
-}
-
-// CountMultiplications counts those of a network for one sample: of convolutions and matrix products, biases aside.
-func CountMultiplications(g *ir.Graph) int64 {
-	all := int64(0)
-	for i := range g.Nodes {
-		all += NodeMultiplications(g, &g.Nodes[i])
-	}
-	return all
-}
-
-// NodeMultiplications are the multiplications of one operator for one sample.
-func NodeMultiplications(g *ir.Graph, n *ir.Node) int64 {
-	if a, ok := n.Attr.(ir.Multiplier); ok {
-		return a.Multiplications(g, n) / int64(max(1, g.Batch))
-	}
-	return 0
 }
 
 // rolesOf tells the role of every tensor.

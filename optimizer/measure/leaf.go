@@ -175,7 +175,7 @@ func (r Metrics) ofFile(model []byte, m *tflite.Model, exec *integer.Executor, l
 	if err != nil {
 		return err
 	}
-	r[Multiplications] = float64(CountMultiplications(exec.Graph()))
+	r[Multiplications] = float64(exec.Graph().Multiplications())
 	r[Sparsity], r[Clusters] = zeros, float64(codes)
 	r[FileBytes], r[CompressedBytes] = float64(len(model)), float64(CompressedSize(model))
 	r[ArenaBytes] = float64(exec.ArenaBytes())

@@ -69,7 +69,7 @@ func (o *observer) search(ctx context.Context, feed Feed, n int) (*Statistics, e
 	if len(groups) == 0 {
 		return o.statistics(MinMax)
 	}
-	each := multiplications(o.plan.Graph)
+	each := float64(o.plan.Graph.Multiplications())
 	affordable := int(searchWork / max(each*float64((1+len(groups))*len(ways)), 1))
 	if affordable < leastSearched/4 {
 		groups, affordable = nil, int(searchWork/max(each*float64(len(ways)), 1))
@@ -89,16 +89,6 @@ func (s *search) groups() (list []int) {
 		}
 	}
 	return list
-}
-
-// multiplications are those of a sample.
-func multiplications(g *ir.Graph) (sum float64) {
-	for i := range g.Nodes {
-		if counted, ok := g.Nodes[i].Attr.(ir.Multiplier); ok {
-			sum += float64(counted.Multiplications(g, &g.Nodes[i])) / float64(max(g.Batch, 1))
-		}
-	}
-	return sum
 }
 
 // reference runs the samples without quantization, and attaches it.
@@ -161,13 +151,7 @@ func (s *search) answers(ctx context.Context) ([][]float32, error) {
 }
 
 // elements is how many values of a tensor a sample has.
-func elements(g *ir.Graph, t int) int {
-	n := 1
-	for _, d := range g.Tensors[t].Shape {
-		n *= d
-	}
-	return n / max(g.Batch, 1)
-}
+func elements(g *ir.Graph, t int) int { return g.Numel(t) / max(g.Batch, 1) }
 
 // try is the error that ranges leave: of every output as a share of its squares, summed up.
 func (s *search) try(ctx context.Context, ranges []Range) (float64, error) {

@@ -45,9 +45,7 @@ func Samples(g *ir.Graph, layers []*Layer, most int) int {
 	at := 0
 	for _, l := range layers {
 		for last := l.Nodes[len(l.Nodes)-1]; at < last; at++ {
-			if counted, ok := g.Nodes[at].Attr.(ir.Multiplier); ok {
-				before += float64(counted.Multiplications(g, &g.Nodes[at])) / float64(max(g.Batch, 1))
-			}
+			before += float64(g.MultiplicationsOf(&g.Nodes[at]))
 		}
 		all += 2 * before
 	}
