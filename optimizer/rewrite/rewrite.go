@@ -172,19 +172,14 @@ func dropUnread(m *tflite.Model) {
 // Refused are the operators of a float model whose form in a leaf, by a plan's options, runs nowhere on the target, by their index. Of a
 // model of which nothing is quantized they are those of the float model.
 func Refused(m *tflite.Model, t *target.Target, options quantize.Options) (map[int]target.Placement, error) {
-	placed, err := Placed(m, t, options)
-	maps.DeleteFunc(placed, func(_ int, p target.Placement) bool { return p.Place != target.Nowhere })
-	return placed, err
-}
-
-// Placed says where the operators of a float model run on the target in their form in a leaf, by a plan's options, by their index. Of a
-// model of which nothing is quantized they are those of the float model.
-func Placed(m *tflite.Model, t *target.Target, options quantize.Options) (map[int]target.Placement, error) {
 	asked, err := Draft(m, options)
 	if err != nil {
 		return nil, err
 	}
 	report := target.Check(asked, t)
+	if report.Runs {
+		return nil, nil
+	}
 	out := map[int]target.Placement{}
 	at := -1
 	for _, p := range report.Operators {
@@ -195,8 +190,9 @@ func Placed(m *tflite.Model, t *target.Target, options quantize.Options) (map[in
 		if asked != m && (code == schema.BuiltinOperatorQUANTIZE || code == schema.BuiltinOperatorDEQUANTIZE) {
 			continue // those that a leaf has between the others
 		}
-		at++
-		out[at] = p
+		if at++; p.Place == target.Nowhere {
+			out[at] = p
+		}
 	}
 	return out, nil
 }
