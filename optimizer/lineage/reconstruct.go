@@ -138,11 +138,11 @@ func (r *reconstruction) setBias(part, o int, bias float64) {
 		return
 	}
 	r.bias[part][o] = bias
+	count := len(r.layer.Parts) / r.layer.Groups
+	first := part / count * count
 	var sum float64
-	for k, p := range r.layer.Parts {
-		if p.Group == r.layer.Parts[part].Group {
-			sum += r.bias[k][o]
-		}
+	for _, share := range r.bias[first : first+count] {
+		sum += share[o]
 	}
 	r.w.net.Param(r.layer.Bias).Value[r.layer.Channel(part, o)] = float32(sum)
 }
