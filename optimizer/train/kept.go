@@ -62,15 +62,18 @@ func (r *run) validate(epoch int) (*kept, error) {
 	return k, nil
 }
 
-// begin notes what training has to be better than: the weights before it, in the form that it ends with.
-func (r *run) begin() (err error) {
+// begin returns the weights before training, in the form that it ends with, and notes that they are what it has to be better than.
+func (r *run) begin() (*snapshot, error) {
+	start := r.snapshot()
 	if r.task.Validation == nil {
-		return nil
+		return start, nil
 	}
-	if r.initial, err = r.validate(-1); err == nil {
-		r.initial.state = r.snapshot()
+	initial, err := r.validate(-1)
+	if err != nil {
+		return nil, err
 	}
-	return err
+	initial.state, r.initial = start, initial
+	return start, nil
 }
 
 // judge keeps the best epoch from which on masks change no more, and stops when none was better for long.

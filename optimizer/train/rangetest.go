@@ -132,10 +132,10 @@ func (r *run) findRate(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	if err := r.begin(); err != nil {
+	start, err := r.begin()
+	if err != nil {
 		return err
 	}
-	start := r.snapshot()
 	src, order := dataset.Epoch(r.task.Train, r.config.Seed, 0), r.order(0)
 	trained, scored := heldOut(order)
 	test := &RangeTest{Steps: min(trialSteps, r.config.Sketched(r.task.Train.Len()))}
