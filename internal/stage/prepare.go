@@ -269,7 +269,7 @@ func (p *Prepared) Measurable(constraints []v1alpha1.Constraint) error {
 			}
 			return fault.As(fault.Spec, fmt.Errorf("spec.constraints[%d]: the model has no output %q; it has %s", i, c.Output, strings.Join(names, ", ")))
 		}
-		name := p.nameOf(c)
+		name := nameOf(measure.Name(c.Metric), c.Output, p.main())
 		if _, ok := measured[name]; ok || walk.Needs(c.Metric) == "" {
 			continue
 		}
@@ -280,8 +280,7 @@ func (p *Prepared) Measurable(constraints []v1alpha1.Constraint) error {
 
 // Unbounded says which outputs leaves may spoil unseen, and what bounds the first of them; "" where there is none. It wants an Answer.
 func (p *Prepared) Unbounded(constraints []v1alpha1.Constraint) string {
-	main := p.Outputs[answer.Main(p.Outputs)].Name
-	return unbounded(constraints, p.Outputs, main, p.validation.Metrics(p.validation))
+	return unbounded(constraints, p.Outputs, p.main(), p.validation.Metrics(p.validation))
 }
 
 // unbounded are the outputs that no constraint is on while one is on the answers of another: what is not asked for is the first to be
@@ -296,31 +295,14 @@ func unbounded(constraints []v1alpha1.Constraint, outputs []answer.Output, main 
 			bounded[cmp.Or(c.Output, main)] = true
 		}
 	}
+	if len(bounded) == 0 {
+		return ""
+	}
 	var names []string
 	var remedy string
 	for i := range outputs {
-		o := &outputs[i]
-		if len(bounded) == 0 || bounded[o.Name] || !o.Trained() {
-			continue
-		}
-		names = append(names, o.Name)
-		for _, m := range []measure.Name{measure.AccuracyDrop, measure.Agreement, measure.RelativeError, measure.MeanSquaredError} {
-			name := m
-			if o.Name != main {
-				name = m.Of(o.Name)
-			}
-			value, ok := measured[name]
-			if !ok || remedy != "" {
-				continue
-			}
-			side := "max"
-			if m.Higher() {
-				side = "min"
-			}
-			remedy = fmt.Sprintf("; {metric: %s, output: %q, %s: …} bounds %s", m, o.Name, side, o.Name)
-			if m == measure.RelativeError || m == measure.MeanSquaredError {
-				remedy += fmt.Sprintf(", the original has %.4g", value)
-			}
+		if o := &outputs[i]; !bounded[o.Name] && o.Trained() {
+			names, remedy = append(names, o.Name), cmp.Or(remedy, bounding(o.Name, main, measured))
 		}
 	}
 	if names == nil {
@@ -329,12 +311,35 @@ func unbounded(constraints []v1alpha1.Constraint, outputs []answer.Output, main 
 	return fmt.Sprintf("no constraint is on the answers of %s: leaves may spoil them and still be taken%s", strings.Join(names, ", "), remedy)
 }
 
-// nameOf is the metric that a constraint is on: the main output's go without its name.
-func (p *Prepared) nameOf(c v1alpha1.Constraint) measure.Name {
-	if c.Output == "" || p.Outputs[answer.Main(p.Outputs)].Name == c.Output {
-		return measure.Name(c.Metric)
+// bounding is the constraint that bounds an output by what is measured of it.
+func bounding(output, main string, measured measure.Metrics) string {
+	for _, m := range []measure.Name{measure.AccuracyDrop, measure.Agreement, measure.RelativeError, measure.MeanSquaredError} {
+		value, ok := measured[nameOf(m, output, main)]
+		if !ok {
+			continue
+		}
+		side := "max"
+		if m.Higher() {
+			side = "min"
+		}
+		remedy := fmt.Sprintf("; {metric: %s, output: %q, %s: …} bounds %s", m, output, side, output)
+		if m == measure.RelativeError || m == measure.MeanSquaredError {
+			remedy += fmt.Sprintf(", the original has %.4g", value)
+		}
+		return remedy
 	}
-	return measure.Name(c.Metric).Of(c.Output)
+	return ""
+}
+
+// main is the name of the main output.
+func (p *Prepared) main() string { return p.Outputs[answer.Main(p.Outputs)].Name }
+
+// nameOf is a metric of an output: those of the main output, which "" is too, go without its name.
+func nameOf(metric measure.Name, output, main string) measure.Name {
+	if output == "" || output == main {
+		return metric
+	}
+	return metric.Of(output)
 }
 
 // Deciding returns the split that decisions use.

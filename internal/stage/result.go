@@ -354,7 +354,7 @@ func (r *Runner) values(m measure.Metrics) []v1alpha1.MetricValue {
 		}
 	}
 	for _, c := range r.Spec.Constraints {
-		if v, ok := m[r.Prepared.nameOf(c)]; ok && c.Output != "" {
+		if v, ok := m[nameOf(measure.Name(c.Metric), c.Output, r.Prepared.main())]; ok && c.Output != "" {
 			add(c.Metric.Of(c.Output), v)
 		}
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
+	"slices"
 	"time"
 
 	"espalier.dev/espalier/api/v1alpha1"
@@ -15,7 +17,6 @@ import (
 	"espalier.dev/espalier/optimizer/dataset"
 	"espalier.dev/espalier/optimizer/lineage"
 	"espalier.dev/espalier/optimizer/measure"
-	"espalier.dev/espalier/optimizer/target"
 	"espalier.dev/espalier/optimizer/train"
 )
 
@@ -358,7 +359,8 @@ func (c *checker) checkScales(s *v1alpha1.Stage) error {
 type checker struct {
 	spec    *v1alpha1.OptimizationPipelineSpec
 	network *lineage.Network
-	classes int // of the dataset; 0 where it has none
+	classes int                    // of the dataset; 0 where it has none
+	run     []v1alpha1.LeafOptions // those whose leaves run on the device
 }
 
 func (c *checker) check(s *v1alpha1.Stage, t v1alpha1.Training) error {
@@ -396,25 +398,28 @@ func (c *checker) checkLeaf(o v1alpha1.LeafOptions) error {
 	return leaf.Check(c.network)
 }
 
-// checkRuns reports operators of leaves that their device lacks, before anything is trained for them.
+// checkRuns reports operators of leaves that their device lacks, before anything is trained for them, as far as that is known
+// (lineage.Run.Placed): once for leaves of the same options.
 func (c *checker) checkRuns(o v1alpha1.LeafOptions) error {
-	report, err := placed(c.spec, c.network, o)
-	if err != nil || report == nil || report.Runs {
-		return err
+	if slices.ContainsFunc(c.run, func(had v1alpha1.LeafOptions) bool { return reflect.DeepEqual(had, o) }) {
+		return nil
 	}
-	return fault.As(fault.Model, fmt.Errorf("a leaf %w", report.Err()))
-}
-
-// placed says where the operators of leaves run on the pipeline's device, as far as that is known before there are any (lineage.Run.Placed).
-func placed(spec *v1alpha1.OptimizationPipelineSpec, n *lineage.Network, o v1alpha1.LeafOptions) (*target.Report, error) {
 	leaf, err := leafOptions(o)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if leaf.Target, err = Target(spec); err != nil {
-		return nil, err
+	if leaf.Target, err = Target(c.spec); err != nil {
+		return err
 	}
-	return (&lineage.Run{Leaf: leaf}).Placed(n)
+	report, err := (&lineage.Run{Leaf: leaf}).Placed(c.network)
+	if err != nil {
+		return err
+	}
+	if report != nil && !report.Runs {
+		return fault.As(fault.Model, fmt.Errorf("a leaf %w", report.Err()))
+	}
+	c.run = append(c.run, o)
+	return nil
 }
 
 // checkEncoding reports an encoding that the target does not decode.
