@@ -176,24 +176,22 @@ func TestWhereverConstantsStandForInfinityTheyComeWithinReach(t *testing.T) {
 			softmax(b, "z", 1, b.Op("y", op, schema.BuiltinOptionsNONE, nil, four, x, m))
 		}
 	}
+	padded := func(c float32, pool schema.BuiltinOperator) func(b *tflitetest.Builder, x int32) {
+		return func(b *tflitetest.Builder, x int32) {
+			image := b.Op("image", schema.BuiltinOperatorRESHAPE, schema.BuiltinOptionsReshapeOptions, &schema.ReshapeOptionsT{NewShape: []int32{1, 2, 2, 1}}, []int32{1, 2, 2, 1}, x, b.Ints("shape", 1, 2, 2, 1))
+			sides := b.Raw("sides", schema.TensorTypeINT32, tflite.Int32Bytes([]int32{0, 0, 1, 1, 1, 1, 0, 0}), 4, 2)
+			padded := b.Op("padded", schema.BuiltinOperatorPADV2, schema.BuiltinOptionsNONE, nil, []int32{1, 4, 4, 1}, image, sides, b.Const("c", []float32{c}, 1))
+			b.Output(b.Pool("z", pool, padded, 3, 1, schema.PaddingVALID))
+		}
+	}
 	tests := map[string]struct {
 		build func(b *tflitetest.Builder, x int32)
 		mask  []float32
 		from  float32
 		want  float64
 	}{
-		"padding before a maximum": {func(b *tflitetest.Builder, x int32) {
-			image := b.Op("image", schema.BuiltinOperatorRESHAPE, schema.BuiltinOptionsReshapeOptions, &schema.ReshapeOptionsT{NewShape: []int32{1, 2, 2, 1}}, []int32{1, 2, 2, 1}, x, b.Ints("shape", 1, 2, 2, 1))
-			sides := b.Raw("sides", schema.TensorTypeINT32, tflite.Int32Bytes([]int32{0, 0, 1, 1, 1, 1, 0, 0}), 4, 2)
-			padded := b.Op("padded", schema.BuiltinOperatorPADV2, schema.BuiltinOptionsNONE, nil, []int32{1, 4, 4, 1}, image, sides, b.Const("c", []float32{-3e38}, 1))
-			b.Output(b.Pool("z", schema.BuiltinOperatorMAX_POOL_2D, padded, 3, 1, schema.PaddingVALID))
-		}, nil, -3e38, -2},
-		"padding before a mean": {func(b *tflitetest.Builder, x int32) {
-			image := b.Op("image", schema.BuiltinOperatorRESHAPE, schema.BuiltinOptionsReshapeOptions, &schema.ReshapeOptionsT{NewShape: []int32{1, 2, 2, 1}}, []int32{1, 2, 2, 1}, x, b.Ints("shape", 1, 2, 2, 1))
-			sides := b.Raw("sides", schema.TensorTypeINT32, tflite.Int32Bytes([]int32{0, 0, 1, 1, 1, 1, 0, 0}), 4, 2)
-			padded := b.Op("padded", schema.BuiltinOperatorPADV2, schema.BuiltinOptionsNONE, nil, []int32{1, 4, 4, 1}, image, sides, b.Const("c", []float32{-1e6}, 1))
-			b.Output(b.Pool("z", schema.BuiltinOperatorAVERAGE_POOL_2D, padded, 3, 1, schema.PaddingVALID))
-		}, nil, -1e6, -1e6},
+		"padding before a maximum": {padded(-3e38, schema.BuiltinOperatorMAX_POOL_2D), nil, -3e38, -2},
+		"padding before a mean":    {padded(-1e6, schema.BuiltinOperatorAVERAGE_POOL_2D), nil, -1e6, -1e6},
 		"a choice before a maximum": {func(b *tflitetest.Builder, x int32) {
 			reduced(b, schema.BuiltinOperatorREDUCE_MAX, pick(b, x, 0, -1e9, false))
 		}, nil, -1e9, -2},

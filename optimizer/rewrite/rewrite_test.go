@@ -201,14 +201,10 @@ func TestWhatIsWrittenComputesTheSame(t *testing.T) {
 	covered := map[schema.BuiltinOperator]bool{}
 	for name, w := range networks() {
 		m := w.model()
-		g, err := ir.Parse(m, 0)
-		if err != nil {
-			t.Fatalf("%s: %v", name, err)
-		}
-		at := slices.IndexFunc(g.Nodes, func(n ir.Node) bool { return n.Op == w.op })
 		covered[w.op] = true
 		out := m.Clone()
-		wr := &writer{m: out, g: g, n: &g.Nodes[at], operator: out.Subgraph().Operators[at]}
+		wr := writerOf(t, out, w.op)
+		at := wr.n.Index
 		if !rules[w.op](wr) {
 			t.Errorf("%s is not written by others", name)
 			continue
@@ -280,15 +276,21 @@ func TestWhatTFLMLacksIsWrittenForIt(t *testing.T) {
 	}
 }
 
-// apply writes the first operator of a kind by others, and returns them with their shapes; "" where it stays.
-func apply(t *testing.T, m *tflite.Model, code schema.BuiltinOperator) string {
+// writerOf writes the first operator of a kind by others.
+func writerOf(t *testing.T, m *tflite.Model, code schema.BuiltinOperator) *writer {
 	t.Helper()
 	g, err := ir.Parse(m, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	at := slices.IndexFunc(g.Nodes, func(n ir.Node) bool { return n.Op == code })
-	w := &writer{m: m, g: g, n: &g.Nodes[at], operator: m.Subgraph().Operators[at]}
+	return &writer{m: m, g: g, n: &g.Nodes[at], operator: m.Subgraph().Operators[at]}
+}
+
+// apply writes the first operator of a kind by others, and returns them with their shapes; "" where it stays.
+func apply(t *testing.T, m *tflite.Model, code schema.BuiltinOperator) string {
+	t.Helper()
+	w := writerOf(t, m, code)
 	if !rules[code](w) {
 		return ""
 	}
@@ -446,12 +448,7 @@ func TestPowersThatAreNoneOfRootsAndProductsAreNotWritten(t *testing.T) {
 		b := tflitetest.New()
 		x := b.Input("x", 1, 4, 6, 5)
 		b.Output(b.Op("y", schema.BuiltinOperatorPOW, schema.BuiltinOptionsPowOptions, &schema.PowOptionsT{}, b.Shape(x), x, b.Const("e", e, int32(len(e)))))
-		m := b.Model()
-		g, err := ir.Parse(m, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		w := &writer{m: m, g: g, n: &g.Nodes[0], operator: m.Subgraph().Operators[0]}
+		w := writerOf(t, b.Model(), schema.BuiltinOperatorPOW)
 		if pow(w) || len(w.written) > 0 {
 			t.Errorf("the exponent %v is written by %d operators", e, len(w.written))
 		}
