@@ -9,11 +9,13 @@ import (
 	"strings"
 	"testing"
 
+	"espalier.dev/espalier/optimizer/cluster"
 	"espalier.dev/espalier/optimizer/encode"
 	"espalier.dev/espalier/optimizer/quantize"
 	"espalier.dev/espalier/optimizer/target"
 	"espalier.dev/espalier/optimizer/tflite/schema"
 	"espalier.dev/espalier/optimizer/tflite/tflitetest"
+	"espalier.dev/espalier/optimizer/weight"
 )
 
 func TestLeafOptionsAreSummedUp(t *testing.T) {
@@ -234,5 +236,27 @@ func TestWhereOperatorsRunIsKnownBeforeTraining(t *testing.T) {
 	run.Leaf.KeepFloat = []string{"*"}
 	if report, err := run.Placed(n); report != nil || err != nil {
 		t.Errorf("where nothing is quantized: %v, %v", report, err)
+	}
+}
+
+// Weights that are clustered by tensor have one scale in a leaf, which is what TFLM takes of int4 dense layers.
+func TestClustersOfTheGivenNetworkCountBeforeTraining(t *testing.T) {
+	clustered, err := untrained(read(t, networks()["convolution and dense"])).Apply(context.Background(), read(t, networks()["convolution and dense"]),
+		Cluster{Options: cluster.Options{Clusters: 8, Entropy: 1, Scope: weight.PerTensor}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := read(t, clustered.Network.Model())
+	run := untrained(n)
+	run.Leaf.Target, run.Leaf.Weights = device(t, "cortex-m4"), Weights4
+	out, err := run.Baseline(context.Background(), n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := target.Check(out.Leaf, run.Leaf.Target).Err(); err != nil {
+		t.Fatal(err)
+	}
+	if report, err := run.Placed(n); err != nil || !report.Runs {
+		t.Errorf("its leaf runs, but before: %v, %v", report.Err(), err)
 	}
 }

@@ -51,6 +51,12 @@ func (r *Run) Placed(n *Network) (*target.Report, error) {
 	if err != nil {
 		return nil, nil //nolint:nilerr // its leaf says why, where one is made
 	}
+	states := n.States()
+	for i := range plan.Layers { // clusters of a whole tensor have one scale in leaves too
+		if s := states[plan.Layers[i].Weight]; s.Clustered() && len(s.Scale) == 1 {
+			plan.Layers[i].PerChannel = false
+		}
+	}
 	draft, err := rewrite.DraftOf(n.model, plan)
 	if err != nil {
 		return nil, err
