@@ -253,11 +253,33 @@ func (t *Trainer) Load(r io.Reader) error {
 			return errors.New("checkpoint: weights that it kept are of another network")
 		}
 	}
+	if err := t.follows(&s); err != nil {
+		return fmt.Errorf("checkpoint: %w", err)
+	}
 	t.position = position{
 		step: s.Step, resumed: s.Step, firstLoss: s.FirstLoss, begun: s.Step > 0, epochSum: tally{s.EpochSum.Loss, s.EpochSum.Right, s.EpochSum.Samples}, best: best, initial: initial,
 		sinceBest: s.SinceBest, lastEpoch: s.LastEpoch, history: s.History, validation: last, stopped: s.Stopped,
 		test: s.Test, floor: s.Floor, good: good, goodEpochs: s.GoodEpochs,
 		sought: s.Sought, timed: s.Timed, mark: s.Mark,
+	}
+	return nil
+}
+
+// follows reports a position that no training of the configuration comes to.
+func (t *Trainer) follows(s *saved) error {
+	within := func(n, most int) bool { return n >= 0 && n <= most }
+	c, epochs := t.config, s.Step/t.stepsPerEpoch()
+	wrong := !within(s.Step, c.Epochs*t.stepsPerEpoch()) || !within(len(s.History), epochs) || !within(s.GoodEpochs, len(s.History)) || !within(s.Timed, c.Epochs) ||
+		!within(s.SinceBest, epochs) || s.SinceBest > 0 && s.Best == nil ||
+		s.Best != nil && !within(s.Best.Epoch, epochs-1) || s.Validation != nil && !within(s.Validation.Epoch, epochs-1) || s.Initial != nil && s.Initial.Epoch != -1
+	if w := s.Sought; w != nil {
+		wrong = wrong || !c.Seek || !within(w.All, c.Epochs) || !within(w.Full, min(w.All, epochs)) || !within(w.Best, w.Full)
+	}
+	if w := s.Test; w != nil {
+		wrong = wrong || !c.FindRate || len(w.Trials) == 0 || len(w.Backs) > mostBacks || !(w.Rate > 0) || !isFinite(w.Rate)
+	}
+	if wrong {
+		return errors.New("it is where no training of this configuration comes to")
 	}
 	return nil
 }

@@ -121,6 +121,45 @@ func TestForeignAndDamagedCheckpointsAreRefused(t *testing.T) {
 	}
 }
 
+// A checkpoint that says what no training comes to is refused; it neither panics nor goes on without end.
+func TestCheckpointsOfNoTrainingAreRefused(t *testing.T) {
+	finding, seeking := findingConfig(), seekingConfig(9)
+	for name, c := range map[string]struct {
+		config Config
+		change func(x *Trainer)
+	}{
+		"a step before the first":             {seeking, func(x *Trainer) { x.step = -5 }},
+		"a step after the last":               {seeking, func(x *Trainer) { x.step = 1 << 40 }},
+		"more good epochs than there were":    {finding, func(x *Trainer) { x.goodEpochs = 1000 }},
+		"fewer good epochs than none":         {finding, func(x *Trainer) { x.goodEpochs = -2 }},
+		"epochs since a best that is none":    {seeking, func(x *Trainer) { x.sinceBest = 2 }},
+		"a best epoch that is to come":        {seeking, func(x *Trainer) { x.best = &kept{9, Score{}, make([]float32, x.task.Validation.Len()), x.snapshot()} }},
+		"more epochs sought than allowed":     {seeking, func(x *Trainer) { x.sought = &Sought{All: 1 << 50} }},
+		"more epochs timed than allowed":      {seeking, func(x *Trainer) { x.timed = 1 << 40 }},
+		"a rate found that was given":         {seeking, func(x *Trainer) { x.test = &RangeTest{Rate: 1, Trials: []Trial{{}}} }},
+		"a rate found without a trial":        {finding, func(x *Trainer) { x.test = &RangeTest{Rate: 1} }},
+		"more ways back than there are":       {finding, func(x *Trainer) { x.test.Backs = make([]Back, mostBacks+1) }},
+		"more epochs' losses than there were": {finding, func(x *Trainer) { x.history = make([]Score, 5) }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			task := quantizedTask(t, Tracked, 1)
+			ctx, cancel := context.WithCancel(context.Background())
+			task.Hooks.BeforeStep = func(int, int) error {
+				cancel()
+				return nil
+			}
+			changed := newTrainer(t, task, c.config)
+			if _, err := changed.Run(ctx); !errors.Is(err, context.Canceled) {
+				t.Fatal(err)
+			}
+			c.change(changed)
+			if err := newTrainer(t, quantizedTask(t, Tracked, 1), c.config).Load(bytes.NewReader(outcome(t, changed))); err == nil || !strings.Contains(err.Error(), "no training") {
+				t.Errorf("error %v", err)
+			}
+		})
+	}
+}
+
 // Of a checkpoint no more is made in memory than the states of the weights, one after the other.
 func TestACheckpointIsWrittenPieceByPiece(t *testing.T) {
 	const outputs = 4096
