@@ -71,8 +71,8 @@ type Prune struct {
 	// +optional
 	// +kubebuilder:validation:Enum=Layer;Global
 	Scope string `json:"scope,omitempty"`
-	// schedule: Constant prunes at once, Polynomial raises the sparsity over the first half of the stage, in fewer than 300 steps at once too.
-	// Default Polynomial.
+	// schedule: Constant prunes at once, Polynomial raises the sparsity over the first half of the stage, in fewer than 300 steps at once too;
+	// with maxEpochs or maxMinutes three epochs count for the stage. Default Polynomial.
 	// +optional
 	// +kubebuilder:validation:Enum=Constant;Polynomial
 	Schedule string `json:"schedule,omitempty"`

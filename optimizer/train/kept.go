@@ -160,6 +160,6 @@ func (r *Result) Unfinished() string {
 	if !(last < (1-falling)*before) {
 		return ""
 	}
-	return fmt.Sprintf("training ended after %d steps with its loss still falling, %.4g in the last epoch and %.4g at best before: maxEpochs in place of epochs has the validation loss decide, and reconstruct makes up for much without training",
+	return fmt.Sprintf("training ended after %d steps with its loss still falling, %.4g in the last epoch and %.4g at best before: maxEpochs in place of epochs has the validation loss decide, and reconstruct, where it is not on already, makes up for much without training",
 		r.Steps, last, before)
 }

@@ -24,8 +24,8 @@ type PruneApplyConfiguration struct {
 	Channels *apiv1alpha1.Decimal `json:"channels,omitempty"`
 	// scope: Layer gives every layer that sparsity; Global spreads one budget over the layers by LAMP. Default Layer.
 	Scope *string `json:"scope,omitempty"`
-	// schedule: Constant prunes at once, Polynomial raises the sparsity over the first half of the stage, in fewer than 300 steps at once too.
-	// Default Polynomial.
+	// schedule: Constant prunes at once, Polynomial raises the sparsity over the first half of the stage, in fewer than 300 steps at once too;
+	// with maxEpochs or maxMinutes three epochs count for the stage. Default Polynomial.
 	Schedule *string `json:"schedule,omitempty"`
 	// pattern keeps zeros together: "1x4", "1x16" … are blocks of any sparsity. "2:4" is two zeros of every four, which fixes the
 	// sparsity: it has to say the same, 0.5 here. Default: none.
