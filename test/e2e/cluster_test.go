@@ -66,6 +66,9 @@ func TestMain(m *testing.M) {
 
 // onCluster runs the tests on a new cluster and checks that nothing is left of it.
 func onCluster(run func() int) (code int, err error) {
+	if err := script("down"); err != nil { // what a run that was killed left, with its namespaces and its settings of the kernel
+		return 0, err
+	}
 	before, err := machine()
 	if err != nil {
 		return 0, err
