@@ -58,7 +58,22 @@ func newEnds(leaf *ir.Graph, simulation *float.Network, place []int) *ends {
 			e.scores = one
 		}
 	}
+	e.list = slices.DeleteFunc(e.list, func(one *end) bool { return e.steep(simulation.Graph, one.simulated) })
 	return e
+}
+
+// steep reports whether a tensor is made by a softmax or a sigmoid of scores that are compared themselves, and whose unit is more than one of
+// e^x: a tie that rounding decides moves it over much of its range. The operator that makes it is still compared by itself.
+func (e *ends) steep(simulation *ir.Graph, t int) bool {
+	for k, out := range simulation.Outputs {
+		from := simulation.End(k)
+		if out == t && from.Tensor != t && (from.Last == ir.SoftmaxEnd || from.Last == ir.LogisticEnd) && slices.ContainsFunc(e.list, func(one *end) bool {
+			return one.simulated == from.Tensor && e.unit(one.leaf.params)*float64(from.Beta) > 1
+		}) {
+			return true
+		}
+	}
+	return false
 }
 
 // unit is what differences from a simulation are measured in: a code; of int16 sixteen, a sixteenth of what a code of int8 would be, or all

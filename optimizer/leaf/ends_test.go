@@ -1,10 +1,12 @@
 package leaf
 
 import (
+	"slices"
 	"testing"
 
 	"espalier.dev/espalier/optimizer/ir"
 	"espalier.dev/espalier/optimizer/quantize"
+	"espalier.dev/espalier/optimizer/tflite/schema"
 	"espalier.dev/espalier/optimizer/tflite/tflitetest"
 )
 
@@ -77,5 +79,38 @@ func TestUnitsOfDifferences(t *testing.T) {
 	e := newEnds(g, simulation, result.Tensor)
 	if !e.mixed || len(e.list) != 1 || e.scores != e.list[0] || e.scores.name != "a" {
 		t.Errorf("results %+v, scores %+v, mixed %v", e.list, e.scores, e.mixed)
+	}
+}
+
+// Where a code of the scores is more than a unit of e^x, a tie moves their softmax over much of its range: the scores alone are compared.
+func TestAnOutputBySoftmaxIsComparedUnlessItsScoresAreSteep(t *testing.T) {
+	for _, c := range []struct {
+		weights float32
+		want    []string
+	}{{0.01, []string{"p", "z"}}, {1000, []string{"z"}}} {
+		b := tflitetest.New()
+		weights := tflitetest.Weights(1, 16)
+		for k := range weights {
+			weights[k] *= c.weights
+		}
+		z := b.Dense("z", b.Input("x", 1, 4), weights, nil, 4, tflitetest.None)
+		b.Output(b.Op("p", schema.BuiltinOperatorSOFTMAX, schema.BuiltinOptionsSoftmaxOptions, &schema.SoftmaxOptionsT{Beta: 1}, b.Shape(z), z))
+		result := ptq(t, b.Model(), ptqOptions{})
+		g, err := ir.Parse(result.Model, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		simulation, err := result.Plan.Simulate(b.Model(), result.Params, result.Weights, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var names []string
+		e := newEnds(g, simulation, result.Tensor)
+		for _, one := range e.list {
+			names = append(names, one.name)
+		}
+		if !slices.Equal(names, c.want) || e.scores == nil || e.scores.name != "z" {
+			t.Errorf("weights times %v: compared %v, scores %+v", c.weights, names, e.scores)
+		}
 	}
 }
