@@ -64,6 +64,36 @@ func (b net) reshape(name string, x int32, shape ...int32) int32 {
 	return b.Op(name, schema.BuiltinOperatorRESHAPE, schema.BuiltinOptionsReshapeOptions, &schema.ReshapeOptionsT{NewShape: shape}, shape, x, b.Ints(name+"/shape", shape...))
 }
 
+// with adds an operator that combines two tensors of one shape, or repeats the second.
+func (b net) with(name string, op schema.BuiltinOperator, x, y int32) int32 {
+	return b.Op(name, op, schema.BuiltinOptionsNONE, nil, b.Shape(x), x, y)
+}
+
+func (b net) transpose(name string, x int32, order ...int32) int32 {
+	var shape []int32
+	for _, axis := range order {
+		shape = append(shape, b.Shape(x)[axis])
+	}
+	return b.Op(name, schema.BuiltinOperatorTRANSPOSE, schema.BuiltinOptionsTransposeOptions, &schema.TransposeOptionsT{}, shape, x, b.Ints(name+"/order", order...))
+}
+
+// halves are constants that a file has as float16: a DEQUANTIZE gives them.
+func (b net) halves(name string, shape ...int32) int32 {
+	n := int32(1)
+	for _, d := range shape {
+		n *= d
+	}
+	x := b.Const(name+"/half", make([]float32, n/2), shape...)
+	b.SetType(x, schema.TensorTypeFLOAT16)
+	return b.Unary(name, schema.BuiltinOperatorDEQUANTIZE, x)
+}
+
+// slice is a STRIDED_SLICE in steps of 1.
+func (b net) slice(name string, x int32, o *schema.StridedSliceOptionsT, begin, end, shape []int32) int32 {
+	steps := b.Ints(name+"/steps", slices.Repeat([]int32{1}, len(begin))...)
+	return b.Op(name, schema.BuiltinOperatorSTRIDED_SLICE, schema.BuiltinOptionsStridedSliceOptions, o, shape, x, b.Ints(name+"/begin", begin...), b.Ints(name+"/end", end...), steps)
+}
+
 // networks by name; each is what lies between the input and the last layer.
 var networks = map[string]struct {
 	build  func(b net, x int32) int32
@@ -295,6 +325,108 @@ var networks = map[string]struct {
 				b.reshape("flat whole", whole, 1, 288)))
 		}, []string{"8 a"}, []string{`b: SOFTMAX "soft" reads the channels together of "flat whole"`},
 	},
+	"one channel, flattened beside others": {
+		func(b net, x int32) int32 {
+			return b.Concat("both", 1, b.Flatten("flat a", b.conv("a", x, 1)), b.Flatten("flat b", b.conv("b", x, 8)))
+		}, []string{"8 b"}, []string{"a: all of its channels hang together"},
+	},
+	"one channel, as a number": {
+		func(b net, x int32) int32 {
+			x = b.conv("a", x, 8)
+			number := b.Op("number", schema.BuiltinOperatorRESHAPE, schema.BuiltinOptionsReshapeOptions, &schema.ReshapeOptionsT{}, nil, b.MeanHW("mean", b.conv("m", x, 1)), b.Ints("none"))
+			return b.with("scaled", schema.BuiltinOperatorMUL, x, number)
+		}, []string{"8 a"}, []string{"m: all of its channels hang together"},
+	},
+	"channels in front of flattened planes": {
+		func(b net, x int32) int32 {
+			return b.reshape("planes", b.transpose("front", b.conv("a", x, 8), 0, 3, 1, 2), 1, 8, 36)
+		}, []string{"8 a"}, nil,
+	},
+	"channels in front of all": {
+		func(b net, x int32) int32 {
+			x = b.transpose("front", b.conv("a", x, 8), 3, 1, 2, 0)
+			x = b.with("twice", schema.BuiltinOperatorADD, x, b.Unary("tanh", schema.BuiltinOperatorTANH, x))
+			return b.transpose("back", x, 3, 1, 2, 0)
+		}, []string{"8 a"}, nil,
+	},
+	"channels in two rows": {
+		func(b net, x int32) int32 { return b.reshape("rows", b.conv("a", x, 8), 1, 6, 6, 2, 4) }, []string{"4 a"}, nil,
+	},
+	"a target of the shape of another": {
+		func(b net, x int32) int32 {
+			shape := b.Op("shape", schema.BuiltinOperatorSHAPE, schema.BuiltinOptionsNONE, nil, []int32{4}, x)
+			b.SetType(shape, schema.TensorTypeINT32)
+			return b.Op("like x", schema.BuiltinOperatorRESHAPE, schema.BuiltinOptionsNONE, nil, b.Shape(x), b.conv("a", x, 3), shape)
+		}, nil, []string{`a: RESHAPE "like x" reads a shape that is computed for of "a"`},
+	},
+	"a target that only the options have": {
+		func(b net, x int32) int32 {
+			return b.Op("lines", schema.BuiltinOperatorRESHAPE, schema.BuiltinOptionsReshapeOptions, &schema.ReshapeOptionsT{NewShape: []int32{1, 36, 8}}, []int32{1, 36, 8}, b.conv("a", x, 8))
+		}, []string{"8 a"}, nil,
+	},
+	"options of a target that say less than it": {
+		func(b net, x int32) int32 {
+			shape := b.Ints("shape", 1, 36, 8)
+			return b.Op("lines", schema.BuiltinOperatorRESHAPE, schema.BuiltinOptionsReshapeOptions, &schema.ReshapeOptionsT{NewShape: []int32{1, -1}}, []int32{1, 36, 8}, b.conv("a", x, 8), shape)
+		}, []string{"8 a"}, nil,
+	},
+	"weights of half the bits": {
+		func(b net, x int32) int32 {
+			w, o := b.halves("w", 8, 1, 1, 8), &schema.Conv2DOptionsT{StrideW: 1, StrideH: 1, DilationWFactor: 1, DilationHFactor: 1}
+			x = b.conv("a", x, 8)
+			return b.Op("b", schema.BuiltinOperatorCONV_2D, schema.BuiltinOptionsConv2DOptions, o, b.Shape(x), x, w)
+		}, nil, []string{`a: CONV_2D "b" reads the channels of "a"`},
+	},
+	"weights of int8 beside floats": {
+		func(b net, x int32) int32 {
+			w, o := b.Const("b/kernel", gauss(16), 8, 1, 1, 8), &schema.Conv2DOptionsT{StrideW: 1, StrideH: 1, DilationWFactor: 1, DilationHFactor: 1}
+			b.SetType(w, schema.TensorTypeINT8)
+			x = b.conv("a", x, 8)
+			return b.Op("b", schema.BuiltinOperatorCONV_2D, schema.BuiltinOptionsConv2DOptions, o, b.Shape(x), x, w)
+		}, nil, []string{`a: CONV_2D "b" reads the channels of "a"`},
+	},
+	"a factor of half the bits": {
+		func(b net, x int32) int32 {
+			by := b.halves("by", 1, 1, 1, 8)
+			return b.with("scaled", schema.BuiltinOperatorMUL, b.conv("a", x, 8), by)
+		}, nil, []string{`a: MUL "scaled" reads "by", which is computed`},
+	},
+	"a grouped convolution of what stays": {
+		func(b net, x int32) int32 { return b.conv("b", b.grouped("g", b.Concat("twice", 3, x, x), 4, 2), 4) }, []string{"2 g", "4 b"}, nil,
+	},
+	"stacked before the channels": {
+		func(b net, x int32) int32 {
+			return b.Op("stack", schema.BuiltinOperatorPACK, schema.BuiltinOptionsPackOptions, &schema.PackOptionsT{ValuesCount: 2, Axis: 3}, []int32{1, 6, 6, 2, 8}, b.conv("a", x, 8), b.conv("b", x, 8))
+		}, []string{"8 a+b"}, nil,
+	},
+	"a mean that leaves out what lies before the channels": {
+		func(b net, x int32) int32 {
+			return b.conv("b", b.reshape("pixel", b.MeanHW("mean", b.conv("a", x, 8)), 1, 1, 1, 8), 4)
+		}, []string{"8 a", "4 b"}, nil,
+	},
+	"a slice of rows alone": {
+		func(b net, x int32) int32 {
+			return b.slice("slice", b.conv("a", x, 8), &schema.StridedSliceOptionsT{}, []int32{0, 2, 0}, []int32{1, 4, 6}, []int32{1, 2, 6, 8})
+		}, []string{"8 a"}, nil,
+	},
+	"a slice behind an ellipsis": {
+		func(b net, x int32) int32 {
+			return b.slice("slice", b.conv("a", x, 8), &schema.StridedSliceOptionsT{EllipsisMask: 1}, []int32{0, 4}, []int32{0, 7}, []int32{1, 6, 6, 3})
+		}, nil, []string{`a: STRIDED_SLICE "slice" reads the channels together of "a"`},
+	},
+	"a slice with an axis of its own": {
+		func(b net, x int32) int32 {
+			return b.slice("slice", b.conv("a", x, 8), &schema.StridedSliceOptionsT{NewAxisMask: 1}, []int32{0, 0, 0, 0, 4}, []int32{0, 1, 6, 6, 7}, []int32{1, 1, 6, 6, 3})
+		}, nil, []string{`a: STRIDED_SLICE "slice" reads the channels together of "a"`},
+	},
+	"weights that are an operand too": {
+		func(b net, x int32) int32 {
+			w := b.Const("w/kernel", gauss(8*8), 8, 8)
+			y := b.MeanHW("mean", b.conv("a", x, 8))
+			y = b.Op("w", schema.BuiltinOperatorFULLY_CONNECTED, schema.BuiltinOptionsFullyConnectedOptions, &schema.FullyConnectedOptionsT{}, []int32{1, 8}, y, w)
+			return b.Op("sum", schema.BuiltinOperatorADD, schema.BuiltinOptionsAddOptions, &schema.AddOptionsT{}, []int32{8, 8}, y, w)
+		}, nil, []string{`a: ADD "sum" reads all of "w/kernel"`, `w: ADD "sum" reads all of "w/kernel"`},
+	},
 	"weights that two layers share": {
 		func(b net, x int32) int32 {
 			x = b.conv("a", x, 8)
@@ -322,6 +454,19 @@ func short(names []string) string {
 	return strings.Join(list, "+")
 }
 
+// describe gives the groups, with how many units they have, and what stays but for the last layer.
+func describe(s *Structure) (groups, stays []string) {
+	for _, g := range s.Groups {
+		groups = append(groups, fmt.Sprint(len(g.Units), " ", short(g.Names)))
+	}
+	for _, stay := range s.Stays {
+		if name := short([]string{stay.Name}); name != "last" {
+			stays = append(stays, name+": "+stay.Why)
+		}
+	}
+	return groups, stays
+}
+
 func TestCouple(t *testing.T) {
 	for name, want := range networks {
 		t.Run(name, func(t *testing.T) {
@@ -329,24 +474,57 @@ func TestCouple(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			var groups, stays []string
-			for _, g := range s.Groups {
-				groups = append(groups, fmt.Sprint(len(g.Units), " ", short(g.Names)))
-			}
-			for _, stay := range s.Stays {
-				if short([]string{stay.Name}) != "last" {
-					stays = append(stays, short([]string{stay.Name})+": "+stay.Why)
-				} else if stay.Why != `they are the network's output "last"` {
-					t.Errorf("the last layer stays because %s", stay.Why)
-				}
-			}
+			groups, stays := describe(s)
 			if d := cmp.Diff(want.groups, groups); d != "" {
 				t.Error(d)
 			}
 			if d := cmp.Diff(want.stays, stays); d != "" {
 				t.Error(d)
 			}
+			if !slices.Contains(s.Stays, Stay{"last/kernel", `they are the network's output "last"`}) {
+				t.Errorf("the last layer is not said to stay: %v", s.Stays)
+			}
 		})
+	}
+}
+
+// Where a file has its tensors changes nothing.
+func TestCoupleWhateverTheOrderOfTensors(t *testing.T) {
+	for name, want := range networks {
+		t.Run(name, func(t *testing.T) {
+			for first := range build(name).Subgraph().Tensors {
+				m := build(name)
+				rotate(m, first)
+				s, err := Couple(m)
+				if err != nil {
+					t.Fatal(err)
+				}
+				groups, stays := describe(s)
+				if d := cmp.Diff(want.groups, groups) + cmp.Diff(want.stays, stays); d != "" {
+					t.Errorf("with tensor %d first:\n%s", first, d)
+				}
+			}
+		})
+	}
+}
+
+// rotate has a tensor be the first of its model, those before it the last.
+func rotate(m *tflite.Model, first int) {
+	g := m.Subgraph()
+	count := len(g.Tensors)
+	g.Tensors = slices.Concat(g.Tensors[first:], g.Tensors[:first])
+	move := func(list []int32) {
+		for i, at := range list {
+			if at >= 0 {
+				list[i] = int32((int(at) - first + count) % count)
+			}
+		}
+	}
+	move(g.Inputs)
+	move(g.Outputs)
+	for _, o := range g.Operators {
+		move(o.Inputs)
+		move(o.Outputs)
 	}
 }
 
@@ -372,10 +550,32 @@ func TestApply(t *testing.T) {
 					importance[unit] = random.Float64()
 				}
 			}
-			cuts := s.Of(s.Choose(targets, importance))
+			removed, asked := s.Choose(targets, importance), 0
+			for _, target := range targets {
+				asked += target.Cut
+			}
+			if len(removed) != asked {
+				t.Errorf("%d units go instead of %d", len(removed), asked)
+			}
+			cuts := s.Of(removed)
+			for at, list := range cuts {
+				for i, c := range list {
+					if len(c.Kept) == 0 || len(c.Kept) == c.Of || i > 0 && list[i-1].Axis >= c.Axis {
+						t.Errorf("tensor %d: cuts %v", at, list)
+					}
+				}
+			}
 			left, err := s.Apply(m, cuts)
 			if err != nil {
 				t.Fatal(err)
+			}
+			options(t, left)
+			more := 0
+			if name == "a shape that two layers read" {
+				more = 1
+			}
+			if got, want := len(left.Subgraph().Tensors), len(m.Subgraph().Tensors)+more; got != want {
+				t.Errorf("%d tensors, want %d", got, want)
 			}
 			content, err := left.Marshal()
 			if err != nil {
@@ -418,6 +618,88 @@ func TestApply(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// options checks that what options say again of shapes is so, and that what is computed has no data.
+func options(t *testing.T, m *tflite.Model) {
+	t.Helper()
+	g := m.Subgraph()
+	for _, o := range g.Operators {
+		x, y := g.Tensors[o.Inputs[0]], g.Tensors[o.Outputs[0]]
+		if y.Buffer != 0 {
+			t.Errorf("%q has a buffer", y.Name)
+		}
+		if o.BuiltinOptions == nil {
+			continue
+		}
+		switch o := o.BuiltinOptions.Value.(type) {
+		case *schema.DepthwiseConv2DOptionsT:
+			if x.Shape[3]*o.DepthMultiplier != y.Shape[3] {
+				t.Errorf("%q: multiplier %d makes %d channels of %d", y.Name, o.DepthMultiplier, y.Shape[3], x.Shape[3])
+			}
+		case *schema.ReshapeOptionsT:
+			for axis, d := range o.NewShape {
+				if d != open && d != y.Shape[axis] {
+					t.Errorf("%q: the options have a shape of %v, it has %v", y.Name, o.NewShape, y.Shape)
+				}
+			}
+		}
+	}
+}
+
+// Sizes that a model leaves open stay open.
+func TestApplyKeepsOpenSizes(t *testing.T) {
+	m := build("one after the other, and a flatten")
+	g := m.Subgraph()
+	for _, x := range g.Tensors {
+		if x.Buffer == 0 {
+			x.ShapeSignature = append([]int32{open}, x.Shape[1:]...)
+		}
+	}
+	flat := g.Tensors[slices.IndexFunc(g.Tensors, func(x *schema.TensorT) bool { return x.Name == "flat" })]
+	flat.ShapeSignature[1] = open
+	s, err := Couple(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	targets, _, err := s.NewPlan(Options{Share: 0.5})
+	if err != nil {
+		t.Fatal(err)
+	}
+	left, err := s.Apply(m, s.Of(s.Choose(targets, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string][]int32{}
+	for _, x := range left.Subgraph().Tensors {
+		if x.Buffer == 0 {
+			got[x.Name] = x.ShapeSignature
+		}
+	}
+	want := map[string][]int32{"x": {-1, 6, 6, 3}, "a": {-1, 6, 6, 4}, "b": {-1, 6, 6, 3}, "flat": {-1, -1}, "last": {-1, 4}}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Error(d)
+	}
+	if flat.Shape[1] != 6*6*6 {
+		t.Errorf("the model that was given has changed: %v", flat.Shape)
+	}
+}
+
+func TestUnits(t *testing.T) {
+	m := build("a residual")
+	s, err := Couple(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, second := s.Groups[0].Units, s.Groups[1].Units
+	want := map[string]map[int][]int{"x": {}, "a": {3: first}, "sum": {3: first}, "b/bias": {0: second}, "b/kernel": {0: second, 3: first}, "c/kernel": {0: first, 3: second}}
+	for at, x := range m.Subgraph().Tensors {
+		if units, ok := want[x.Name]; ok {
+			if d := cmp.Diff(units, s.Units(at)); d != "" {
+				t.Errorf("%s: %s", x.Name, d)
+			}
+		}
 	}
 }
 
@@ -468,7 +750,7 @@ func TestPlanByRules(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	quarter := 0.25
+	quarter, whole := 0.25, 1.0
 	for name, test := range map[string]struct {
 		options Options
 		cut     string // units by group
@@ -482,7 +764,10 @@ func TestPlanByRules(t *testing.T) {
 		"a rule for the last layer":           {Options{Share: 0.5, Rules: []Rule{{Layers: "last*", Skip: true}}}, "a+c 4, b 3", ""},
 		"a rule that names nothing":           {Options{Share: 0.5, Rules: []Rule{{Layers: "nothing", Skip: true}}}, "", `rule "nothing" matches no weights`},
 		"a share that is none":                {Options{Share: 1}, "", "outside [0, 1)"},
+		"a rule of none for one":              {Options{Share: 0.5, Rules: []Rule{{Layers: "a*", Share: new(float64)}}}, "b 3", ""},
+		"a rule that is none":                 {Options{Share: 0.5, Rules: []Rule{{Layers: "a*", Share: &whole}}}, "", `rule "a*": channels 1 is outside [0, 1)`},
 		"nothing is taken out of small parts": {Options{Share: 0.01}, "", ""},
+		"nothing is asked for":                {Options{}, "", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			targets, notes, err := s.NewPlan(test.options)
@@ -505,7 +790,7 @@ func TestPlanByRules(t *testing.T) {
 			if len(notes) == 0 || !strings.Contains(notes[len(notes)-1], `stay: they are the network's output "last"`) {
 				t.Errorf("notes %q do not name the last layer", notes)
 			}
-			if said := strings.Contains(strings.Join(notes, "\n"), `"a/kernel", "c/kernel": all 8 stay, since a share of 0.01 rounds to none`); said != (test.options.Share == 0.01) {
+			if said := strings.Contains(strings.Join(notes, "\n"), `"a/kernel", "c/kernel": all 8 stay, since a share of`); said != (test.options.Share == 0.01) {
 				t.Errorf("notes %q of what a share is too small for", notes)
 			}
 		})
@@ -521,20 +806,33 @@ func TestWideLayersKeepMultiples(t *testing.T) {
 		build func(b net, x int32) int32
 		share float64
 		kept  string // units by group
+		stay  string // why none goes
 	}{
-		"the nearest below":             {one(32), 0.4, "a 16 of 32"},
-		"the nearest above":             {one(32), 0.3, "a 24 of 32"},
-		"of two as near the more":       {one(32), 0.375, "a 24 of 32"},
-		"at least one":                  {one(64), 0.95, "a 8 of 64"},
-		"all where that is nearest":     {one(20), 0.05, ""},
-		"a width that is no multiple":   {one(20), 0.2, "a 16 of 20"},
-		"narrow layers keep any number": {one(15), 0.3, "a 10 of 15"},
+		"the nearest below":             {one(32), 0.4, "a 16 of 32", ""},
+		"the nearest above":             {one(32), 0.3, "a 24 of 32", ""},
+		"of two as near the more":       {one(32), 0.375, "a 24 of 32", ""},
+		"at least one":                  {one(64), 0.95, "a 8 of 64", ""},
+		"all where that is nearest":     {one(20), 0.05, "", `"a/kernel": all 20 stay, since a multiple of 8 of them are kept`},
+		"a width that is no multiple":   {one(20), 0.2, "a 16 of 20", ""},
+		"narrow layers keep any number": {one(15), 0.3, "a 10 of 15", ""},
 		"units of many channels": {func(b net, x int32) int32 {
 			return b.grouped("g", b.conv("a", x, 64), 64, 4)
-		}, 0.4, "a 10 of 16, g 10 of 16"}, // 40 channels
+		}, 0.4, "a 10 of 16, g 10 of 16", ""}, // 40 channels
+		"units of as many channels as lanes need": {func(b net, x int32) int32 {
+			return b.grouped("g", b.conv("a", x, 64), 64, 4)
+		}, 0.45, "a 10 of 16, g 10 of 16", ""}, // two units are a lane
+		"units that are few but wide": {func(b net, x int32) int32 {
+			return b.grouped("g", b.conv("a", x, 16), 16, 4)
+		}, 0.5, "a 2 of 4, g 2 of 4", ""},
+		"units that stay": {func(b net, x int32) int32 {
+			return b.grouped("g", b.conv("a", x, 24), 24, 4)
+		}, 0.2, "", `"a/kernel": all 24 stay, since a multiple of 8 of them are kept`},
+		"units that a share is too small for": {func(b net, x int32) int32 {
+			return b.grouped("g", b.conv("a", x, 24), 24, 4)
+		}, 0.01, "", `"a/kernel": all 24 stay, since a share of 0.01 rounds to none`},
 		"the narrowest counts": {func(b net, x int32) int32 {
 			return b.depthwise("d", b.conv("a", x, 16), 2)
-		}, 0.4, "a+d 8 of 16"},
+		}, 0.4, "a+d 8 of 16", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			seed = 0
@@ -556,10 +854,20 @@ func TestWideLayersKeepMultiples(t *testing.T) {
 			if d := cmp.Diff(test.kept, strings.Join(got, ", ")); d != "" {
 				t.Error(d)
 			}
-			if said := strings.Contains(strings.Join(notes, "\n"), `"a/kernel": all 20 stay`); said != (test.kept == "") {
+			if said := strings.Join(notes, "\n"); !strings.Contains(said, test.stay) || strings.Contains(said, ": all ") != (test.stay != "") {
 				t.Errorf("notes: %q", notes)
 			}
 		})
+	}
+}
+
+func TestNamesInMessages(t *testing.T) {
+	names := slices.Repeat([]string{"w"}, 13)
+	dozen := "weights " + strings.Repeat(`"w", `, 11) + `"w"`
+	for n, want := range map[int]string{1: `weights "w"`, 12: dozen, 13: dozen + ", …"} {
+		if got := named(names[:n]); got != want {
+			t.Errorf("%d: %s, want %s", n, got, want)
+		}
 	}
 }
 
@@ -575,8 +883,8 @@ func TestNothingToCut(t *testing.T) {
 
 func TestCutsAfterCuts(t *testing.T) {
 	first := Cuts{1: {{0, 6, []int{0, 2, 4, 5}}}, 2: {{3, 4, []int{1, 2}}}}
-	second := Cuts{1: {{0, 4, []int{1, 3}}, {3, 3, []int{0}}}}
-	want := Cuts{1: {{0, 6, []int{2, 5}}, {3, 3, []int{0}}}, 2: {{3, 4, []int{1, 2}}}}
+	second := Cuts{1: {{0, 4, []int{1, 3}}, {3, 3, []int{0}}}, 2: {{0, 2, []int{1}}}}
+	want := Cuts{1: {{0, 6, []int{2, 5}}, {3, 3, []int{0}}}, 2: {{0, 2, []int{1}}, {3, 4, []int{1, 2}}}}
 	if d := cmp.Diff(want, second.After(first)); d != "" {
 		t.Error(d)
 	}
@@ -621,6 +929,37 @@ func TestRecord(t *testing.T) {
 	}
 	if got, err := Read(left); got != nil || err != nil {
 		t.Errorf("without a record: got %v, %v", got, err)
+	}
+}
+
+func TestRecordsThatDoNotFitAreRefused(t *testing.T) {
+	b := net{tflitetest.New()}
+	x := b.Input("x", 1, 6, 6, 3)
+	b.Output(b.conv("a", x, 2))
+	m := b.Model() // tensors 0 to 3: input, kernel, bias, output
+	for name, test := range map[string]struct{ cuts, fails string }{
+		"of the first tensor":   {`{"tensor":0,"axis":3,"of":4,"kept":"Bw=="}`, ""},
+		"of one of two":         {`{"tensor":3,"axis":0,"of":2,"kept":"AQ=="}`, ""},
+		"of the last":           {`{"tensor":3,"axis":3,"of":3,"kept":"Aw=="}`, ""},
+		"of no tensor":          {`{"tensor":4,"axis":0,"of":3,"kept":"Aw=="}`, "tensor 4 has no axis 0 of 2 channels"},
+		"of less than none":     {`{"tensor":-1,"axis":0,"of":3,"kept":"Aw=="}`, "tensor -1 has no axis 0 of 2 channels"},
+		"of no axis":            {`{"tensor":3,"axis":4,"of":3,"kept":"Aw=="}`, "tensor 3 has no axis 4 of 2 channels"},
+		"of an axis before all": {`{"tensor":3,"axis":-1,"of":3,"kept":"Aw=="}`, "tensor 3 has no axis -1 of 2 channels"},
+		"of other sizes":        {`{"tensor":3,"axis":3,"of":3,"kept":"AQ=="}`, "tensor 3 has no axis 3 of 1 channels"},
+		"of no channels":        {`{"tensor":3,"axis":3,"of":0,"kept":""}`, "is not that of 0 channels"},
+		"of one channel":        {`{"tensor":3,"axis":0,"of":1,"kept":"AQ=="}`, "is not that of 1 channels"},
+		"too short":             {`{"tensor":3,"axis":3,"of":9,"kept":"Aw=="}`, "is not that of 9 channels"},
+		"in no base64":          {`{"tensor":3,"axis":3,"of":3,"kept":"?"}`, "is not that of 3 channels"},
+		"twice":                 {`{"tensor":3,"axis":3,"of":3,"kept":"Aw=="},{"tensor":3,"axis":3,"of":4,"kept":"Aw=="}`, "axis 3 is recorded twice"},
+	} {
+		m.SetMetadata(MetadataName, []byte(`{"version":1,"cuts":[`+test.cuts+`]}`))
+		if _, err := Read(m); (err == nil) != (test.fails == "") || err != nil && !strings.Contains(err.Error(), test.fails) {
+			t.Errorf("%s: %v, want %q", name, err, test.fails)
+		}
+	}
+	m.SetMetadata(MetadataName, []byte(`{"version":2,"cuts":[]}`))
+	if _, err := Read(m); err == nil || !strings.Contains(err.Error(), "version 2; this version of espalier reads 1") {
+		t.Errorf("of another version: %v", err)
 	}
 }
 

@@ -24,14 +24,14 @@ func (s *Structure) couple(n *ir.Node) {
 	case ir.Unary, ir.LeakyRelu, ir.Gelu, ir.Cast:
 		s.pass(n, 0, func(axis int, list []int) (int, []int) { return axis, list })
 	case ir.Pool, ir.Resize:
-		s.pass(n, 0, func(axis int, list []int) (int, []int) { return stay(axis == 3, axis), list })
+		s.pass(n, 0, func(axis int, list []int) (int, []int) { return stay(axis == 3, axis, list) })
 	case ir.Binary, ir.AddN, ir.Select:
 		s.elementwise(n)
 	case ir.Softmax, ir.L2Norm, ir.LocalNorm:
 		last := len(s.graph.Output(n, 0).Shape) - 1
-		s.pass(n, 0, func(axis int, list []int) (int, []int) { return stay(axis != last, axis), list })
+		s.pass(n, 0, func(axis int, list []int) (int, []int) { return stay(axis != last, axis, list) })
 	case ir.Cumsum:
-		s.pass(n, 0, func(axis int, list []int) (int, []int) { return stay(axis != a.Axis, axis), list })
+		s.pass(n, 0, func(axis int, list []int) (int, []int) { return stay(axis != a.Axis, axis, list) })
 	case ir.Reduce:
 		s.reduce(n, a.Axes, a.KeepDims)
 	case ir.ArgReduce:
@@ -49,7 +49,7 @@ func (s *Structure) couple(n *ir.Node) {
 	case ir.Pad:
 		s.pad(n, a)
 	case ir.MirrorPad:
-		s.pass(n, 0, func(axis int, list []int) (int, []int) { return stay(a.Before[axis]+a.After[axis] == 0, axis), list })
+		s.pass(n, 0, func(axis int, list []int) (int, []int) { return stay(a.Before[axis]+a.After[axis] == 0, axis, list) })
 	case ir.Transpose:
 		s.pass(n, 0, func(axis int, list []int) (int, []int) { return slices.Index(a.Perm, axis), list })
 	case ir.Reverse:
@@ -63,7 +63,7 @@ func (s *Structure) couple(n *ir.Node) {
 		in, out := s.graph.Input(n, 0).Shape, s.graph.Output(n, 0).Shape
 		s.pass(n, 0, func(axis int, list []int) (int, []int) {
 			axis += len(out) - len(in)
-			return stay(out[axis] == len(list), axis), list
+			return stay(out[axis] == len(list), axis, list)
 		})
 	case ir.Reshape:
 		s.reshape(n)
@@ -76,20 +76,20 @@ func (s *Structure) couple(n *ir.Node) {
 		if t < 0 || s.graph.Tensors[t].Const == nil {
 			continue
 		}
-		for axis, d := range s.graph.Tensors[t].Shape {
-			if at := (place{t, axis}); d > 1 && !s.known[at] {
+		for axis := range s.graph.Tensors[t].Shape {
+			if at := (place{t, axis}); !s.known[at] {
 				s.pinned[at] = s.reads(n, "all", i)
 			}
 		}
 	}
 }
 
-// stay is an axis, −1 if it is not ok.
-func stay(ok bool, axis int) int {
+// stay is an axis with the units along it, without them if it is not ok.
+func stay(ok bool, axis int, list []int) (int, []int) {
 	if ok {
-		return axis
+		return axis, list
 	}
-	return -1
+	return 0, nil
 }
 
 // reads says that an operator reads an input in a way that has its channels stay.
@@ -116,16 +116,17 @@ func (s *Structure) name(n *ir.Node) string {
 	return ""
 }
 
-// of are an activation's units and their axis, −1: it has none.
+// of are an activation's units and their axis; nil: it has none.
 func (s *Structure) of(t int) (axis int, list []int) {
-	if t < 0 || s.axis[t] < 0 {
-		return -1, nil
+	axis, ok := s.axis[t]
+	if !ok {
+		return 0, nil
 	}
-	return s.axis[t], s.along[place{t, s.axis[t]}]
+	return axis, s.along[place{t, axis}]
 }
 
 func (s *Structure) give(t, axis int, list []int) {
-	if t >= 0 && axis >= 0 {
+	if t >= 0 && list != nil {
 		s.axis[t], s.along[place{t, axis}] = axis, list
 	}
 }
@@ -133,20 +134,20 @@ func (s *Structure) give(t, axis int, list []int) {
 // stop has the channels of all inputs stay.
 func (s *Structure) stop(n *ir.Node) {
 	for i, t := range n.Inputs {
-		if axis, list := s.of(t); axis >= 0 {
+		if _, list := s.of(t); list != nil {
 			s.units.fix(list, s.reads(n, "the channels", i))
 		}
 	}
 }
 
-// pass gives every output the units of an input, along the axis that move says; −1 has them stay.
+// pass gives every output the units of an input, those and along the axis that move says; nil has them stay.
 func (s *Structure) pass(n *ir.Node, input int, move func(axis int, list []int) (int, []int)) {
 	axis, list := s.of(n.Inputs[input])
-	if axis < 0 {
+	if list == nil {
 		return
 	}
 	to, moved := move(axis, list)
-	if to < 0 {
+	if moved == nil {
 		s.units.fix(list, s.reads(n, "the channels together", input))
 		return
 	}
@@ -171,7 +172,7 @@ func (s *Structure) constant(n *ir.Node, t, axis int, list []int) {
 // channels are the units of an image's channels, nil if they stay.
 func (s *Structure) channels(n *ir.Node, input, last int) []int {
 	axis, list := s.of(n.Inputs[input])
-	if axis >= 0 && axis != last {
+	if axis != last {
 		s.units.fix(list, s.reads(n, "the channels together", input))
 		return nil
 	}
@@ -181,7 +182,7 @@ func (s *Structure) channels(n *ir.Node, input, last int) []int {
 // rows are the units along the rows that a dense layer reads, nil if they stay.
 func (s *Structure) rows(n *ir.Node, a ir.FullyConnected) []int {
 	axis, list := s.of(n.Inputs[0])
-	if axis < 0 {
+	if list == nil {
 		return nil
 	}
 	axis, list = s.reshaped(s.graph.Input(n, 0).Shape, axis, list, []int{a.Rows, a.In})
@@ -247,7 +248,7 @@ func (s *Structure) convolution(n *ir.Node, a ir.Conv) {
 	x := s.graph.Input(n, 0).Shape[3]
 	switch {
 	case a.Depthwise && x > 1:
-		s.apart(n, 3, a.DepthMultiplier)
+		s.apart(n, 3)
 	case a.Depthwise:
 		if kernel := s.kernel(n, 0, 1); kernel != nil {
 			if list := s.channels(n, 0, 3); list != nil {
@@ -258,23 +259,24 @@ func (s *Structure) convolution(n *ir.Node, a ir.Conv) {
 	case a.Groups == 1:
 		s.weighted(n, 0, 1, 2, s.channels(n, 0, 3), 0, 3)
 	case a.Groups == x:
-		s.apart(n, 0, s.graph.Output(n, 0).Shape[3]/x)
+		s.apart(n, 0)
 	default:
 		s.grouped(n, a.Groups)
 	}
 }
 
 // apart couples a convolution that makes channels of each input channel by itself.
-func (s *Structure) apart(n *ir.Node, outAxis, multiplier int) {
+func (s *Structure) apart(n *ir.Node, outAxis int) {
 	kernel := s.kernel(n, 0, 1)
 	if kernel == nil {
 		return
 	}
 	var list []int
-	inputs := s.channels(n, 0, 3)
+	inputs, x := s.channels(n, 0, 3), s.graph.Input(n, 0).Shape[3]
 	if inputs == nil {
-		inputs = s.fixed(kernel.Shape[outAxis]/multiplier, s.reads(n, "each channel, which stay,", 0))
+		inputs = s.fixed(x, s.reads(n, "each channel, which stay,", 0))
 	}
+	multiplier := kernel.Shape[outAxis] / x
 	for _, unit := range inputs {
 		list = append(list, slices.Repeat([]int{unit}, multiplier)...)
 	}
@@ -309,10 +311,11 @@ func (s *Structure) fold(list []int, run int) {
 // elementwise couples operands that are combined element by element, those that repeat included.
 func (s *Structure) elementwise(n *ir.Node) {
 	out := s.graph.Output(n, 0).Shape
-	to, list := -1, []int(nil)
+	var to int
+	var list []int
 	for i, t := range n.Inputs {
 		axis, units := s.of(t)
-		if axis < 0 {
+		if units == nil {
 			continue
 		}
 		if axis += len(out) - len(s.graph.Tensors[t].Shape); len(units) == 1 && out[axis] != 1 {
@@ -320,7 +323,7 @@ func (s *Structure) elementwise(n *ir.Node) {
 			continue
 		}
 		switch {
-		case to < 0:
+		case list == nil:
 			to, list = axis, units
 		case to == axis:
 			s.units.joinAll(list, units)
@@ -329,7 +332,7 @@ func (s *Structure) elementwise(n *ir.Node) {
 			return
 		}
 	}
-	if to < 0 {
+	if list == nil {
 		return
 	}
 	for i, t := range n.Inputs {
@@ -343,7 +346,7 @@ func (s *Structure) elementwise(n *ir.Node) {
 		}
 		if operand.Const != nil {
 			s.constant(n, t, axis, list)
-		} else if s.axis[t] < 0 {
+		} else if _, has := s.axis[t]; !has {
 			s.units.fix(list, s.reads(n, "the channels, which stay,", i))
 		}
 	}
@@ -353,37 +356,33 @@ func (s *Structure) elementwise(n *ir.Node) {
 // reduce couples an operator that leaves out or shrinks axes.
 func (s *Structure) reduce(n *ir.Node, axes []int, keep bool) {
 	s.pass(n, 0, func(axis int, list []int) (int, []int) {
-		if slices.Contains(axes, axis) {
-			return -1, nil
-		}
 		to := axis
-		for _, a := range axes {
-			if a < axis && !keep {
+		for before := range axis {
+			if slices.Contains(axes, before) && !keep {
 				to--
 			}
 		}
-		return to, list
+		return stay(!slices.Contains(axes, axis), to, list)
 	})
 }
 
 // concatenate couples inputs that lie one after the other along an axis.
 func (s *Structure) concatenate(n *ir.Node, axis int) {
-	to := -1
+	var axes []int
 	for _, t := range n.Inputs {
-		if a, _ := s.of(t); a >= 0 && to >= 0 && a != to {
-			s.stop(n)
-			return
-		} else if a >= 0 {
-			to = a
+		if a, units := s.of(t); units != nil && !slices.Contains(axes, a) {
+			axes = append(axes, a)
 		}
 	}
-	if to < 0 {
+	if len(axes) != 1 {
+		s.stop(n)
 		return
 	}
+	to := axes[0]
 	var list []int
 	for i, t := range n.Inputs {
-		a, units := s.of(t)
-		if a < 0 {
+		_, units := s.of(t)
+		if units == nil {
 			units = s.fixed(s.graph.Tensors[t].Shape[to], s.reads(n, "the channels, which stay,", i))
 		}
 		if axis == to {
@@ -399,15 +398,12 @@ func (s *Structure) concatenate(n *ir.Node, axis int) {
 
 // pack couples inputs that are stacked along a new axis.
 func (s *Structure) pack(n *ir.Node, axis int) {
-	to, list := -1, []int(nil)
+	to, list := s.of(n.Inputs[0])
 	for _, t := range n.Inputs {
 		a, units := s.of(t)
-		if a < 0 || to >= 0 && a != to {
+		if units == nil || a != to {
 			s.stop(n)
 			return
-		}
-		if to = a; list == nil {
-			list = units
 		}
 		s.units.joinAll(list, units)
 	}
@@ -423,14 +419,14 @@ func (s *Structure) unpack(n *ir.Node, along int) {
 		if axis > along {
 			return axis - 1, list
 		}
-		return stay(axis != along, axis), list
+		return stay(axis != along, axis, list)
 	})
 }
 
 // split couples parts of an axis. Those of SPLIT are of one size, so that they keep the same places.
 func (s *Structure) split(n *ir.Node, a ir.Split) {
 	axis, list := s.of(n.Inputs[a.Data])
-	if axis < 0 {
+	if list == nil {
 		return
 	}
 	if axis == a.Axis && n.Op == schema.BuiltinOperatorSPLIT {
@@ -456,7 +452,7 @@ func (s *Structure) slice(n *ir.Node, a ir.StridedSlice) {
 	}
 	s.pass(n, 0, func(axis int, list []int) (int, []int) {
 		if shifted || a.Shrink[axis] || a.Stride[axis] != 1 {
-			return -1, nil
+			return 0, nil
 		}
 		to := axis
 		for _, shrink := range a.Shrink[:axis] {
@@ -478,7 +474,7 @@ func (s *Structure) pad(n *ir.Node, a ir.Pad) {
 // reshape couples what lies in memory as it did.
 func (s *Structure) reshape(n *ir.Node) {
 	axis, list := s.of(n.Inputs[0])
-	if axis < 0 {
+	if list == nil {
 		return
 	}
 	if target := s.graph.Input(n, 1); target != nil && (target.Const == nil || target.Producer >= 0) {
@@ -490,15 +486,16 @@ func (s *Structure) reshape(n *ir.Node) {
 }
 
 // reshaped says along which axis of another shape units lie. Where they would lie along several, those at one index of the axis that leaves
-// most apart become one.
-func (s *Structure) reshaped(shape []int, axis int, list, to []int) (int, []int) {
+// most apart become one. A scalar has none: nil.
+func (s *Structure) reshaped(shape []int, axis int, list, to []int) (along int, units []int) {
 	inner, size := 1, 1
 	for i, d := range shape {
 		if size *= d; i > axis {
 			inner *= d
 		}
 	}
-	along, most := -1, 0
+	var best [][]int
+	most := 0
 	for b, d := range to {
 		if d == 0 {
 			continue
@@ -511,52 +508,39 @@ func (s *Structure) reshaped(shape []int, axis int, list, to []int) (int, []int)
 				of[root] = left.Grow(1)[0] + 1
 			}
 		}
-		index := s.indices(inner, size, list, to, b)
+		at := s.indices(inner, size, list, to, b)
 		apart := len(of)
-		for i, first := range index.first {
-			for _, unit := range index.others[i] {
-				x, y := of[s.units.Root(first)]-1, of[s.units.Root(unit)]-1
-				if root, joined := left.Join(x, y); root != joined {
+		for _, units := range at {
+			for _, unit := range units {
+				if root, joined := left.Join(of[units[0]]-1, of[unit]-1); root != joined {
 					apart--
 				}
 			}
 		}
-		if apart > most || apart == most && d > to[along] {
-			along, most = b, apart
+		if apart > most || apart == most && d > len(best) {
+			along, best, most = b, at, apart
 		}
 	}
-	if along < 0 {
-		return -1, nil
-	}
-	index := s.indices(inner, size, list, to, along)
-	for i, first := range index.first {
-		for _, unit := range index.others[i] {
-			s.units.join(first, unit)
+	for _, at := range best {
+		for _, unit := range at {
+			s.units.join(at[0], unit)
 		}
+		units = append(units, at[0])
 	}
-	return along, index.first
+	return along, units
 }
 
-// indexed are the units at each index of an axis: the first in memory, and those that differ.
-type indexed struct {
-	first  []int
-	others [][]int
-}
-
-// indices are the units at the indices of axis b of a shape, of elements that had units along an axis with inner elements to an index.
-func (s *Structure) indices(inner, size int, list, shape []int, b int) indexed {
+// indices are the units at each index of axis b of a shape, in memory's order, of elements that had units along an axis with inner elements to
+// an index.
+func (s *Structure) indices(inner, size int, list, shape []int, b int) [][]int {
 	inside := 1
 	for _, d := range shape[b+1:] {
 		inside *= d
 	}
-	at := indexed{slices.Repeat([]int{-1}, shape[b]), make([][]int, shape[b])}
+	at := make([][]int, shape[b])
 	for e := 0; e < size; e += gcd(inner, inside) { // in between neither changes
-		i, unit := e/inside%shape[b], s.units.Root(list[e/inner%len(list)])
-		switch {
-		case at.first[i] < 0:
-			at.first[i] = unit
-		case at.first[i] != unit && !slices.Contains(at.others[i], unit):
-			at.others[i] = append(at.others[i], unit)
+		if i, unit := e/inside%shape[b], s.units.Root(list[e/inner%len(list)]); !slices.Contains(at[i], unit) {
+			at[i] = append(at[i], unit)
 		}
 	}
 	return at

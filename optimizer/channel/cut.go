@@ -1,6 +1,7 @@
 package channel
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -57,7 +58,7 @@ func (c Cuts) After(first Cuts) Cuts {
 			}
 			all[t][i] = Cut{cut.Axis, had.Of, kept}
 		}
-		slices.SortFunc(all[t], func(a, b Cut) int { return a.Axis - b.Axis })
+		slices.SortFunc(all[t], func(a, b Cut) int { return cmp.Compare(a.Axis, b.Axis) })
 	}
 	return all
 }
@@ -79,11 +80,10 @@ func Values[T any](values []T, shape []int, cuts []Cut) []T {
 		for _, d := range shape[c.Axis+1:] {
 			inner *= d
 		}
-		row := shape[c.Axis] * inner
-		left := make([]T, 0, len(values)/max(shape[c.Axis], 1)*len(c.Kept))
-		for from := 0; from < len(values); from += row {
+		left := make([]T, 0, len(values))
+		for row := range slices.Chunk(values, max(shape[c.Axis]*inner, 1)) {
 			for _, k := range c.Kept {
-				left = append(left, values[from+k*inner:from+(k+1)*inner]...)
+				left = append(left, row[k*inner:(k+1)*inner]...)
 			}
 		}
 		values, shape[c.Axis] = left, len(c.Kept)
@@ -138,7 +138,7 @@ func (c *cutter) tensor(t *schema.TensorT, shape []int, cuts []Cut) error {
 	t.Shape = slices.Clone(t.Shape)
 	for _, cut := range cuts {
 		t.Shape[cut.Axis] = int32(len(cut.Kept))
-		if cut.Axis < len(t.ShapeSignature) && t.ShapeSignature[cut.Axis] > 0 {
+		if cut.Axis < len(t.ShapeSignature) && t.ShapeSignature[cut.Axis] != open {
 			t.ShapeSignature = slices.Clone(t.ShapeSignature)
 			t.ShapeSignature[cut.Axis] = int32(len(cut.Kept))
 		}
@@ -146,16 +146,19 @@ func (c *cutter) tensor(t *schema.TensorT, shape []int, cuts []Cut) error {
 	return nil
 }
 
-// left is how many of the indices [from, to) of an axis are left.
-func (c *cutter) left(t, axis, from, to int) int {
-	for _, cut := range c.cuts[t] {
-		if cut.Axis == axis {
-			lo, _ := slices.BinarySearch(cut.Kept, from)
-			hi, _ := slices.BinarySearch(cut.Kept, to)
-			return hi - lo
-		}
-	}
-	return to - from
+// open is a size that a shape leaves open.
+const open = -1
+
+// left is how many of the indices [from, to) are left.
+func (c Cut) left(from, to int) int32 {
+	lo, _ := slices.BinarySearch(c.Kept, from)
+	hi, _ := slices.BinarySearch(c.Kept, to)
+	return int32(hi - lo)
+}
+
+// size is that of an axis of a tensor after its cuts.
+func (c *cutter) size(t, axis int) int32 {
+	return int32(Shape(c.graph.Tensors[t].Shape, c.cuts[t])[axis])
 }
 
 // parameters writes an operator's parameters anew where its tensors are cut.
@@ -163,9 +166,9 @@ func (c *cutter) parameters(n *ir.Node) {
 	x, out := n.Inputs[0], n.Outputs[0]
 	operator := c.model.Subgraph().Operators[n.Index]
 	switch a := n.Attr.(type) {
-	case ir.Conv:
-		if o, ok := operator.BuiltinOptions.Value.(*schema.DepthwiseConv2DOptionsT); ok && a.Depthwise && len(c.cuts[out]) > 0 && a.DepthMultiplier > 1 {
-			o.DepthMultiplier = int32(c.left(out, 3, 0, c.graph.Tensors[out].Shape[3]) / c.left(x, 3, 0, c.graph.Tensors[x].Shape[3]))
+	case ir.Conv: // the multiplier of one channel
+		if o, ok := operator.BuiltinOptions.Value.(*schema.DepthwiseConv2DOptionsT); ok {
+			o.DepthMultiplier = c.size(out, 3) / c.size(x, 3)
 		}
 	case ir.TransposeConv:
 		c.shape(n, 0, out)
@@ -178,7 +181,7 @@ func (c *cutter) parameters(n *ir.Node) {
 				o.NewShape = c.resized(o.NewShape, out)
 			}
 		}
-		if len(n.Inputs) > 1 {
+		if c.graph.Input(n, 1) != nil {
 			c.shape(n, 1, out)
 		}
 	case ir.Repeat:
@@ -189,14 +192,14 @@ func (c *cutter) parameters(n *ir.Node) {
 		for _, cut := range c.cuts[out] {
 			before, rest := a.Before[cut.Axis], cut.Of-a.After[cut.Axis]
 			c.change(n, 1, func(v []int32) {
-				v[2*cut.Axis], v[2*cut.Axis+1] = int32(c.left(out, cut.Axis, 0, before)), int32(c.left(out, cut.Axis, rest, cut.Of))
+				v[2*cut.Axis], v[2*cut.Axis+1] = cut.left(0, before), cut.left(rest, cut.Of)
 			})
 		}
 	case ir.Split:
 		if n.Op == schema.BuiltinOperatorSPLIT_V {
 			c.change(n, 1, func(v []int32) {
 				for i, t := range n.Outputs {
-					v[i] = int32(c.left(t, a.Axis, 0, a.Sizes[i]))
+					v[i] = c.size(t, a.Axis)
 				}
 			})
 		}
@@ -207,16 +210,14 @@ func (c *cutter) parameters(n *ir.Node) {
 
 // shape has a shape that an operator reads be that of a tensor after its cuts.
 func (c *cutter) shape(n *ir.Node, input, t int) {
-	if len(c.cuts[t]) > 0 && n.Inputs[input] >= 0 {
-		c.change(n, input, func(v []int32) { copy(v, c.resized(v, t)) })
-	}
+	c.change(n, input, func(v []int32) { copy(v, c.resized(v, t)) })
 }
 
 // resized is a shape, such as a target with sizes left open, with the sizes of a tensor after its cuts.
 func (c *cutter) resized(shape []int32, t int) []int32 {
 	out := slices.Clone(shape)
 	for _, cut := range c.cuts[t] {
-		if cut.Axis < len(out) && out[cut.Axis] > 0 {
+		if cut.Axis < len(out) && out[cut.Axis] != open {
 			out[cut.Axis] = int32(len(cut.Kept))
 		}
 	}
@@ -258,13 +259,13 @@ func (c *cutter) slice(n *ir.Node, a ir.StridedSlice) {
 	x := n.Inputs[0]
 	for _, cut := range c.cuts[x] {
 		from, to := a.Begin[cut.Axis], a.Begin[cut.Axis]+a.Count[cut.Axis]
-		begin, count := int32(c.left(x, cut.Axis, 0, from)), int32(c.left(x, cut.Axis, from, to))
+		begin, count := cut.left(0, from), cut.left(from, to)
 		c.change(n, 1, func(v []int32) { put(v, cut.Axis, begin) })
 		c.change(n, 2, func(v []int32) {
 			switch {
 			case n.Op == schema.BuiltinOperatorSTRIDED_SLICE:
 				put(v, cut.Axis, begin+count)
-			case v[cut.Axis] >= 0:
+			case v[cut.Axis] != open:
 				v[cut.Axis] = count
 			}
 		})

@@ -81,7 +81,7 @@ func read(m *tflite.Model, data []byte) (Cuts, error) {
 	cuts, tensors := Cuts{}, m.Subgraph().Tensors
 	for _, a := range r.Cuts {
 		bits, err := base64.StdEncoding.DecodeString(a.Kept)
-		if err != nil || a.Of < 1 || len(bits) != (a.Of+7)/8 {
+		if err != nil || a.Of < 2 || len(bits) != (a.Of+7)/8 {
 			return nil, fmt.Errorf("tensor %d: the record of axis %d is not that of %d channels", a.Tensor, a.Axis, a.Of)
 		}
 		c := Cut{Axis: a.Axis, Of: a.Of}

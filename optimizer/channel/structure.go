@@ -21,7 +21,7 @@ type Structure struct {
 	graph  *ir.Graph
 	units  units
 	along  map[place][]int  // units, by tensor and axis
-	axis   []int            // of an activation's units, −1: it has none, all of it stays
+	axis   map[int]int      // of an activation's units; all of one that has none stays
 	pinned map[place]string // axes of constants that an operator reads as they are
 	known  map[place]bool   // those that the operator at hand reads channel by channel
 }
@@ -44,7 +44,7 @@ type Stay struct {
 type place struct{ tensor, axis int }
 
 func comparePlaces(a, b place) int {
-	return cmp.Or(a.tensor-b.tensor, a.axis-b.axis)
+	return cmp.Or(cmp.Compare(a.tensor, b.tensor), cmp.Compare(a.axis, b.axis))
 }
 
 // Couple finds how the channels of a network hang together.
@@ -53,19 +53,15 @@ func Couple(m *tflite.Model) (*Structure, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Structure{graph: g, units: units{fixed: map[int]string{}}, along: map[place][]int{}, axis: make([]int, len(g.Tensors)), pinned: map[place]string{}}
-	for t := range s.axis {
-		s.axis[t] = -1
-	}
+	s := &Structure{graph: g, units: units{fixed: map[int]string{}}, along: map[place][]int{}, axis: map[int]int{}, pinned: map[place]string{}}
 	for i := range g.Nodes {
 		if n := &g.Nodes[i]; !n.Folded {
 			s.couple(n)
 		}
 	}
 	for _, t := range g.Outputs {
-		if s.axis[t] >= 0 {
-			s.units.fix(s.along[place{t, s.axis[t]}], s.output(t))
-		}
+		_, list := s.of(t)
+		s.units.fix(list, s.output(t))
 	}
 	for _, at := range slices.SortedFunc(maps.Keys(s.pinned), comparePlaces) {
 		s.units.fix(s.along[at], s.pinned[at])
@@ -124,6 +120,7 @@ func (s *Structure) group(kernels []weight.Kernel) {
 	}
 	for i := range s.Groups {
 		g := &s.Groups[i]
+		var each []int
 		for _, t := range g.Weights {
 			channels := 0
 			for _, unit := range s.along[place{t, axis[t]}] {
@@ -131,21 +128,17 @@ func (s *Structure) group(kernels []weight.Kernel) {
 					channels++
 				}
 			}
-			if each := channels / len(g.Units); g.each == 0 || each < g.each {
-				g.each = each
-			}
+			each = append(each, channels/len(g.Units))
 		}
+		g.each = slices.Min(each)
 	}
 }
 
-// Units returns by axis of a tensor the unit of every index, as Group has them; nil for a tensor that stays.
+// Units returns by axis of a tensor the unit of every index, as Group has them; none for a tensor that stays.
 func (s *Structure) Units(tensor int) map[int][]int {
-	var out map[int][]int
+	out := map[int][]int{}
 	for axis := range s.graph.Tensors[tensor].Shape {
 		if list, ok := s.along[place{tensor, axis}]; ok {
-			if out == nil {
-				out = map[int][]int{}
-			}
 			found := make([]int, len(list))
 			for i, unit := range list {
 				found[i] = s.units.Root(unit)
