@@ -4,13 +4,14 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"espalier.dev/espalier/internal/fault"
 	"espalier.dev/espalier/optimizer/ir"
+	"espalier.dev/espalier/optimizer/lineage"
 	"espalier.dev/espalier/optimizer/rewrite"
-	"espalier.dev/espalier/optimizer/stream"
 	"espalier.dev/espalier/optimizer/target"
 	"espalier.dev/espalier/optimizer/tflite"
 	"espalier.dev/espalier/optimizer/tflite/schema"
@@ -18,14 +19,14 @@ import (
 
 func newCheckCommand(streams *ioStreams) *cobra.Command {
 	var format output
-	var name string
+	var name, signature string
 	var all bool
 	cmd := &cobra.Command{
 		Use:   "check MODEL --target TARGET",
 		Short: "Say which operators of a .tflite do not run on a device, and what to change",
 		Long: "Say where each operator of a model runs on a device: which do not run at all, which not on the accelerator, why, and what to\n" +
-			"change. Of a float model it says too which operators leaves for the device have written by others: these run. The exit code is 0\n" +
-			"where everything runs, and 5 where an operator runs nowhere.",
+			"change. Of a float model it is the operators of the int8 leaf that a pipeline for the device makes of it, those among them that stand\n" +
+			"for operators that the device lacks. The exit code is 0 where everything runs, and 5 where an operator runs nowhere.",
 		Example: "  espalier check leaf.tflite --target cortex-m4\n  espalier check -o json leaf.tflite --target ethos-u55 | jq '.operators[] | select(.place != \"accelerator\")'",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
@@ -36,40 +37,20 @@ func newCheckCommand(streams *ioStreams) *cobra.Command {
 			if err != nil {
 				return fault.As(fault.Spec, err)
 			}
-			content, err := readModelFile(args[0])
+			content, err := readSignature(args[0], signature)
 			if err != nil {
 				return err
 			}
-			m, err := tflite.ReadStored(content)
+			checked, err := checkOn(content, signature, t)
 			if err != nil {
 				return fault.As(fault.Model, fmt.Errorf("%s: %w", args[0], err))
 			}
-			note := asLeaf(m)
-			report := target.Check(m, t)
-			rewrites, leaf := inLeaves(m, t)
-			for _, c := range rewrites {
-				report.InLeaf(target.Rewritten, c.Name, c.Layer, c.Reason)
-			}
-			for _, p := range report.Refused() {
-				if i := slices.IndexFunc(leaf, func(l target.Placement) bool { return l.Name == p.Name && l.Layer == p.Layer }); i >= 0 && leaf[i].Place != target.Nowhere {
-					report.InLeaf(target.Quantized, p.Name, p.Layer, fmt.Sprintf("%s; in int8 it runs on the %s", p.Reason, leaf[i].Place))
-				}
-			}
 			if format == outputJSON {
-				err = printJSON(streams.Out, struct {
-					*target.Report
-					Rewrites []rewrite.Change `json:"rewrites,omitempty"`
-					Note     string           `json:"note,omitempty"`
-				}{report, rewrites, note})
-			} else if err = showCheck(streams, report, t, all); err == nil {
-				for _, c := range rewrites {
-					fmt.Fprintf(streams.Out, "in leaves for %s %s\n", t.Name, c)
-				}
-				if note != "" {
-					fmt.Fprintln(streams.Out, note)
-				}
+				err = printJSON(streams.Out, checked)
+			} else {
+				err = showCheck(streams, checked, t, all)
 			}
-			if err == nil && !report.Runs {
+			if err == nil && !checked.Runs {
 				return fault.As(fault.Constraints, errSilent)
 			}
 			return err
@@ -77,6 +58,7 @@ func newCheckCommand(streams *ioStreams) *cobra.Command {
 	}
 	format.addFlag(cmd)
 	targetFlag(cmd, &name)
+	cmd.Flags().StringVar(&signature, "signature", "", "signature to check, of a model with several; default: serving_default, else all as the file has them")
 	cmd.Flags().BoolVar(&all, "all", false, "operators that run too")
 	return cmd
 }
@@ -97,37 +79,65 @@ func asLeaf(m *tflite.Model) (note string) {
 	return fmt.Sprintf("the file leaves the batch open: this is of its leaves, which are written for a batch of 1 with %d operators in place of %d", len(m.Subgraph().Operators), operators)
 }
 
-// inLeaves are the operators that leaves of a float model have written by others, and where a leaf's run, by what is known before there is one;
-// none of a model that cannot be read as such, is quantized, or keeps state.
-func inLeaves(m *tflite.Model, t *target.Target) (rewrites []rewrite.Change, leaf []target.Placement) {
-	quantized := slices.ContainsFunc(m.Subgraph().Tensors, func(t *schema.TensorT) bool {
-		return t.Quantization != nil && len(t.Quantization.Scale) > 0
-	})
-	if quantized {
-		return nil, nil
-	}
-	float := m.Clone()
-	if _, err := tflite.Normalise(float); err != nil {
-		return nil, nil
-	}
-	if step, err := stream.Open(float); err != nil || step != nil {
-		return nil, nil
-	}
-	if _, err := ir.Specialize(float, nil); err != nil {
-		return nil, nil
-	}
-	written, rewrites, err := rewrite.For(float, t)
-	if err != nil {
-		return nil, nil
-	}
-	draft, err := rewrite.Draft(written, rewrite.Options(t))
-	if err != nil {
-		return rewrites, nil
-	}
-	return rewrites, target.Check(draft, t).Operators
+// checked is what a device makes of a model: docs/cli.md describes it.
+type checked struct {
+	*target.Report
+	Leaf     bool             `json:"leaf,omitempty"`     // Report is of the leaf that a pipeline makes of the file, which is float
+	File     *target.Report   `json:"file,omitempty"`     // of the float file itself, beside that of its leaf
+	Rewrites []rewrite.Change `json:"rewrites,omitempty"` // operators of the float file that the leaf has others for
+	Note     string           `json:"note,omitempty"`
 }
 
-func showCheck(streams *ioStreams, r *target.Report, t *target.Target, all bool) error {
+// checkOn says where the operators of a model run; of a float one those of its leaf, where that can be told.
+func checkOn(content []byte, signature string, t *target.Target) (*checked, error) {
+	m, err := tflite.ReadStored(content)
+	if err != nil {
+		return nil, err
+	}
+	given := target.Check(m, t)
+	n, err := lineage.ReadSignature(content, signature)
+	if err == nil && !n.Int8() {
+		c := &checked{Leaf: true, File: given}
+		if n, c.Rewrites, err = lineage.Rewrite(n, t); err != nil {
+			return nil, err
+		}
+		draft, err := (&lineage.Run{Leaf: lineage.LeafOptions{Target: t}}).Draft(n)
+		if err != nil {
+			return nil, err
+		}
+		if draft != nil {
+			c.Report = target.Check(draft, t)
+			c.Note = fmt.Sprintf("the file is float: this is of the int8 leaf that a pipeline for %s makes of it, for a batch of 1", t.Name)
+			return c, nil
+		}
+	}
+	c := &checked{Report: given}
+	var notes []string
+	if opened := asLeaf(m); opened != "" {
+		c.Report, notes = target.Check(m, t), append(notes, opened)
+	}
+	switch {
+	case quantized(m):
+	case err != nil:
+		notes = append(notes, "the file is float, and so is this: what its leaf is like cannot be told: "+fault.Line(err))
+	default:
+		notes = append(notes, "the file is float, and so is this: what its leaf is like is known once a pipeline has made it")
+	}
+	c.Note = strings.Join(notes, "; ")
+	return c, nil
+}
+
+// quantized reports whether any tensor of a model has a scale.
+func quantized(m *tflite.Model) bool {
+	return slices.ContainsFunc(m.Subgraph().Tensors, func(t *schema.TensorT) bool {
+		return t.Quantization != nil && len(t.Quantization.Scale) > 0
+	})
+}
+
+func showCheck(streams *ioStreams, r *checked, t *target.Target, all bool) error {
+	if r.Note != "" {
+		fmt.Fprintln(streams.Out, filled(r.Note, "", streams.width))
+	}
 	shown := 0
 	for _, p := range r.Operators {
 		if all || p.Reason != "" {
@@ -135,7 +145,7 @@ func showCheck(streams *ioStreams, r *target.Report, t *target.Target, all bool)
 		}
 	}
 	if shown > 0 {
-		err := table(streams, "OPERATOR\tNAME\tLAYER\tRUNS ON\tWHY NOT\tWHAT TO CHANGE", func(w io.Writer) {
+		err := table(streams, "OPERATOR\tNAME\tLAYER\tRUNS ON\tWHY\tCHANGE", func(w io.Writer) {
 			for _, p := range r.Operators {
 				if !all && p.Reason == "" {
 					continue
@@ -152,16 +162,22 @@ func showCheck(streams *ioStreams, r *target.Report, t *target.Target, all bool)
 		}
 		fmt.Fprintln(streams.Out)
 	}
-	where := ""
-	if n := r.Count(target.Rewritten); n > 0 {
-		where = fmt.Sprintf(", %d of them written by others", n)
+	if r.Leaf {
+		fmt.Fprintf(streams.Out, "the leaf: %s\nthe file: %s\n", counted(r.Report, t), counted(r.File, t))
+	} else {
+		fmt.Fprintln(streams.Out, counted(r.Report, t))
 	}
-	if n := r.Count(target.Quantized); n > 0 {
-		where += fmt.Sprintf(", %d of them once quantized", n)
+	for _, c := range r.Rewrites {
+		fmt.Fprint(streams.Out, filled(fmt.Sprintf("for %s %s", t.Name, c), "", streams.width))
 	}
-	if t.Accelerator != nil {
-		where += fmt.Sprintf(", %d of them on %s", r.Count(target.OnAccelerator), t.Accelerator.Title)
-	}
-	fmt.Fprintf(streams.Out, "%d of %d operators run on %s%s\n", len(r.Operators)-r.Count(target.Nowhere), len(r.Operators), t.Name, where)
 	return nil
+}
+
+// counted is a line of how many operators of a report run, and where.
+func counted(r *target.Report, t *target.Target) string {
+	line := fmt.Sprintf("%d of %d operators run on %s", len(r.Operators)-r.Count(target.Nowhere), len(r.Operators), t.Name)
+	if t.Accelerator != nil {
+		line += fmt.Sprintf(", %d of them on %s", r.Count(target.OnAccelerator), t.Accelerator.Title)
+	}
+	return line
 }

@@ -6,13 +6,15 @@ import (
 	"encoding/json"
 	"fmt"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
 	"espalier.dev/espalier/internal/fault"
 	"espalier.dev/espalier/internal/testmaterial"
+	"espalier.dev/espalier/optimizer/dataset"
+	"espalier.dev/espalier/optimizer/lineage"
 	"espalier.dev/espalier/optimizer/measure"
-	"espalier.dev/espalier/optimizer/rewrite"
 	"espalier.dev/espalier/optimizer/target"
 )
 
@@ -37,20 +39,18 @@ func TestCheckNamesWhatDoesNotRun(t *testing.T) {
 		t.Errorf("%v\n%s", err, out)
 	}
 	out, err = call("check", testmaterial.Path(t, "models/ops/gelu_f32.tflite"), "--target", "cortex-m4")
-	if err != nil || !strings.Contains(out, "rewritten  TFLM has no kernel for it") || strings.Contains(out, "build the network") || !strings.Contains(out, "1 of 1 operators run on cortex-m4, 1 of them written by others") ||
-		!strings.Contains(out, "in leaves for cortex-m4 operator 0 GELU (") || !strings.Contains(out, "is written as MUL, MUL, ADD, MUL, LOGISTIC, MUL: TFLM has no kernel for it") {
+	if err != nil || strings.Contains(out, "build the network") || !strings.Contains(out, "the leaf: 6 of 6 operators run on cortex-m4\nthe file: 0 of 1 operators run on cortex-m4\n") ||
+		!strings.Contains(out, "for cortex-m4 GELU (") || !strings.Contains(out, "is written as MUL, MUL, ADD, MUL, LOGISTIC, MUL: TFLM has no kernel for it") {
 		t.Errorf("exit code %d\n%s", fault.ExitCode(err), out)
 	}
 	out, err = call("check", "-o", "json", testmaterial.Path(t, "models/ops/gelu_f32.tflite"), "--target", "tflm")
-	var written struct {
-		target.Report
-		Rewrites []rewrite.Change
-	}
-	if err != nil || json.Unmarshal([]byte(out), &written) != nil || len(written.Rewrites) != 1 || written.Rewrites[0].Name != "GELU" || !written.Runs || written.Operators[0].Place != target.Rewritten {
+	var written checked
+	if err != nil || json.Unmarshal([]byte(out), &written) != nil || !written.Leaf || !written.Runs || len(written.Operators) != 6 || written.File.Runs || len(written.File.Operators) != 1 ||
+		len(written.Rewrites) != 1 || written.Rewrites[0].Name != "GELU" {
 		t.Errorf("%v\n%s", err, out)
 	}
 	out, err = call("check", testmaterial.Path(t, "models/ops/gelu_f32.tflite"), "--target", "ethos-u55")
-	if err != nil || !strings.Contains(out, "quantized  TFLM has no kernel for it; in int8 it runs on the accelerator") || !strings.Contains(out, "1 of 1 operators run on ethos-u55, 1 of them once quantized") {
+	if err != nil || !strings.Contains(out, "the leaf: 1 of 1 operators run on ethos-u55, 1 of them on Ethos-U55") {
 		t.Errorf("what only the accelerator has, in int8: exit code %d\n%s", fault.ExitCode(err), out)
 	}
 	if _, err := call("check", gelu, "--target", "cortex-m99"); fault.ExitCode(err) != 2 || !strings.Contains(err.Error(), "cortex-m4") {
@@ -100,11 +100,52 @@ func TestInspectShowsTheArenaOfADevice(t *testing.T) {
 func TestAnOpenBatchIsCheckedAsLeavesHaveIt(t *testing.T) {
 	model := "../../test/testdata/cases/76-dense-on-sequence/model.tflite"
 	out, err := call("check", model, "--target", "cortex-m4")
-	if err != nil || !strings.Contains(out, "11 of 11 operators run on cortex-m4") || !strings.Contains(out, "written for a batch of 1 with 11 operators in place of") {
+	if err != nil || !strings.Contains(out, "the leaf: 11 of 11 operators run on cortex-m4\nthe file: 20 of 28 operators run on cortex-m4") || !strings.Contains(out, "for a batch of 1") {
 		t.Errorf("%v\n%s", err, out)
 	}
 	if out, err = call("inspect", model, "--target", "cortex-m4"); err != nil || !strings.Contains(out, "arena on cortex-m4") || !strings.Contains(out, "written for a batch of 1") {
 		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// Of a float file an NPU runs nothing: what is asked is what runs of its leaf, under the numbers and names that a leaf for the device has.
+func TestAFloatFileIsCheckedAsItsLeaf(t *testing.T) {
+	const folder = "../../test/testdata/cases/33-multi-label-sigmoid/"
+	model := folder + "model.tflite"
+	for _, device := range []string{"ethos-u55", "ethos-u65", "ethos-u85", "edgetpu", "stm32n6", "stm32mp2", "hexagon"} {
+		out, err := call("check", "-o", "json", model, "--target", device)
+		var c checked
+		if err != nil || json.Unmarshal([]byte(out), &c) != nil || !c.Leaf || !strings.Contains(c.Note, "the file is float") || c.File.Count(target.OnAccelerator) != 0 {
+			t.Fatalf("%s: %v\n%s", device, err, out)
+		}
+		d, err := target.Lookup(device)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n, err := lineage.Read(read(t, model))
+		if err != nil {
+			t.Fatal(err)
+		}
+		samples, err := dataset.Open(folder+"data.npz", dataset.Spec{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		made, err := (&lineage.Run{Data: samples, Leaf: lineage.LeafOptions{Target: d}}).Baseline(t.Context(), n)
+		_ = samples.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := target.Check(made.Leaf, d); !reflect.DeepEqual(c.Operators, want.Operators) || c.Count(target.OnAccelerator) == 0 {
+			t.Errorf("%s: %+v, its leaf %+v", device, c.Operators, want.Operators)
+		}
+	}
+	out, err := call("check", "../../test/testdata/cases/13-dynamic-image-size/model.tflite", "--target", "ethos-u55")
+	if err != nil || !strings.HasPrefix(out, "the file is float, and so is this: what its leaf is like cannot be told: the input's size is open") || strings.Contains(out, "the leaf:") {
+		t.Errorf("what only samples tell: %v\n%s", err, out)
+	}
+	out, err = call("check", "--signature", "infer", "../../test/testdata/cases/47-two-signatures/model.tflite", "--target", "ethos-u55")
+	if err != nil || !strings.Contains(out, "the leaf: ") || !strings.Contains(out, "of the int8 leaf") {
+		t.Errorf("one of two signatures: %v\n%s", err, out)
 	}
 }
 

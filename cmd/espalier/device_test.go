@@ -161,7 +161,7 @@ func TestAStagesOwnLeafIsCheckedBeforeAnythingIsTrained(t *testing.T) {
 	for stage, code := range map[string]int{"{name: pcqat, quantize: {weights: Int4}}": 3, "{name: pcqat, from: prune, quantize: {weights: Int4, perTensorDense: true}, training: {epochs: 0}}": 0} {
 		write(t, path, []byte(strings.Replace(text, "{name: pcqat, quantize: {}}", stage, 1)))
 		stdout, stderr, got := espalier(context.Background(), "run", path, "-o", filepath.Join(t.TempDir(), "out"))
-		refused := `spec.stages[3] "pcqat": a leaf does not run on tflm: operator`
+		refused := `spec.stages[3] "pcqat": a leaf does not run on tflm: FULLY_CONNECTED (`
 		if got != code || strings.Contains(stderr, refused) != (code == 3) || code == 3 && (strings.Contains(stderr, "started") || !strings.Contains(stderr, "perTensorDense: true")) {
 			t.Errorf("%s: exit code %d\n%s%s", stage, got, stdout, stderr)
 		}

@@ -130,19 +130,32 @@ func widest(text string) (n int) {
 }
 
 // wrapped are lines of at most width columns, indented by two; 0: one line. A word that is longer is cut.
-func wrapped(text string, width int) string {
-	out, length := " ", 1
+func wrapped(text string, width int) string { return filled(text, "  ", width) }
+
+// filled are lines of at most width columns, each behind an indent; 0: one line. A word that is longer is cut.
+func filled(text, indent string, width int) string {
+	var out strings.Builder
+	length := 0
 	for _, word := range strings.Fields(text) {
-		if width > 4 {
-			word = shorten(word, width-2)
+		if width > len(indent)+2 {
+			word = shorten(word, width-len(indent))
 		}
 		n := utf8.RuneCountInString(word)
-		if width > 0 && length > 1 && length+1+n > width {
-			out, length = out+"\n ", 1
+		switch {
+		case length == 0:
+			out.WriteString(indent)
+			length = len(indent)
+		case width > 0 && length+1+n > width:
+			out.WriteString("\n" + indent)
+			length = len(indent)
+		default:
+			out.WriteString(" ")
+			length++
 		}
-		out, length = out+" "+word, length+1+n
+		out.WriteString(word)
+		length += n
 	}
-	return out + "\n"
+	return out.String() + "\n"
 }
 
 // shorten cuts a long text in the middle.

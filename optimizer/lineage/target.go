@@ -8,43 +8,54 @@ import (
 	"espalier.dev/espalier/optimizer/quantize"
 	"espalier.dev/espalier/optimizer/rewrite"
 	"espalier.dev/espalier/optimizer/target"
+	"espalier.dev/espalier/optimizer/tflite"
 )
 
-// For has the operators of a lineage's first network whose form in a leaf runs nowhere on a device written by others that do (rewrite.For).
-// What is written has to answer up to reachSamples training samples as before, to half an int8 code. A quantized network stays as it is, and
-// one that keeps state too: the check of the leaf says what does not run.
+// For has the operators of a lineage's first network whose form in a leaf runs nowhere on a device written by others that do (Rewrite).
+// What is written has to answer up to reachSamples training samples as before, to half an int8 code.
 func (r *Run) For(ctx context.Context, n *Network, t *target.Target) (*Network, error) {
-	if n.Int8() || n.from.stream != nil {
-		return n, nil
-	}
-	model, changes, err := rewrite.For(n.model, t)
+	written, changes, err := Rewrite(n, t)
 	if err != nil || len(changes) == 0 {
 		return n, err
 	}
 	drawn := r.draw(reachSamples)
-	same, err := quantize.Agree(ctx, n.model, model, r.feed(drawn), len(drawn))
+	same, err := quantize.Agree(ctx, n.model, written.model, r.feed(drawn), len(drawn))
 	if err != nil {
 		return nil, err
 	}
+	if same {
+		return written, nil
+	}
+	from, out := *n.from, *n
+	from.notes = append(slices.Clone(from.notes), fmt.Sprintf("operators that %s lacks are not written by others: the network would answer otherwise by more than half an int8 code", t.Name))
+	out.from = &from
+	return &out, nil
+}
+
+// Rewrite is For without samples that what is written is tried on (rewrite.For). A quantized network stays as it is, and one that keeps state
+// too: the check of the leaf says what does not run.
+func Rewrite(n *Network, t *target.Target) (*Network, []rewrite.Change, error) {
+	if n.Int8() || n.from.stream != nil {
+		return n, nil, nil
+	}
+	model, changes, err := rewrite.For(n.model, t)
+	if err != nil || len(changes) == 0 {
+		return n, nil, err
+	}
 	from, out := *n.from, *n
 	from.notes = slices.Clone(from.notes)
-	if !same {
-		from.notes = append(from.notes, fmt.Sprintf("operators that %s lacks are not written by others: the network would answer otherwise by more than half an int8 code", t.Name))
-		out.from = &from
-		return &out, nil
-	}
 	for _, c := range changes {
 		from.notes = append(from.notes, fmt.Sprintf("for %s %s", t.Name, c))
 	}
 	from.model, from.rewritten = model, true
 	out.model, out.from, out.ids = model, &from, identityIDs(len(model.Subgraph().Tensors))
-	return &out, nil
+	return &out, changes, nil
 }
 
-// Placed says where the operators of a network's leaves run on their device, as far as that is known before anything is trained or measured; nil without
-// a device, of a quantized network, of one that keeps state, and where nothing can be quantized: of these only a leaf tells.
-func (r *Run) Placed(n *Network) (*target.Report, error) {
-	if r.Leaf.Target == nil || n.Int8() || n.from.stream != nil {
+// Draft is a network's leaf as far as operators and types go, before anything is trained or measured: its ranges stand for none. It is nil of a
+// quantized network, of one that keeps state, and where nothing can be quantized: of these only a leaf tells.
+func (r *Run) Draft(n *Network) (*tflite.Model, error) {
+	if n.Int8() || n.from.stream != nil {
 		return nil, nil
 	}
 	plan, err := r.planFor(n)
@@ -57,8 +68,16 @@ func (r *Run) Placed(n *Network) (*target.Report, error) {
 			plan.Layers[i].PerChannel = false
 		}
 	}
-	draft, err := rewrite.DraftOf(n.model, plan)
-	if err != nil {
+	return rewrite.DraftOf(n.model, plan)
+}
+
+// Placed says where the operators of a network's leaves run on their device, as far as Draft knows them; nil without a device, and where it does not.
+func (r *Run) Placed(n *Network) (*target.Report, error) {
+	if r.Leaf.Target == nil {
+		return nil, nil
+	}
+	draft, err := r.Draft(n)
+	if err != nil || draft == nil {
 		return nil, err
 	}
 	return target.Check(draft, r.Leaf.Target), nil

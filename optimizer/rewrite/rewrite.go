@@ -30,7 +30,7 @@ type Change struct {
 
 // String is one line for people.
 func (c Change) String() string {
-	return fmt.Sprintf("operator %d %s (%s) is written as %s: %s", c.Operator, c.Name, c.Layer, strings.Join(c.As, ", "), c.Reason)
+	return fmt.Sprintf("%s (%s) is written as %s: %s", c.Name, c.Layer, strings.Join(c.As, ", "), c.Reason)
 }
 
 // For returns m with the operators whose form in a leaf runs nowhere on t written by operators that do, as far as there are such, and what

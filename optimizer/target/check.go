@@ -1,6 +1,7 @@
 package target
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -26,8 +27,6 @@ const (
 	OnProcessor   Place = "processor"
 	OnAccelerator Place = "accelerator"
 	Nowhere       Place = "nowhere"
-	Rewritten     Place = "rewritten" // of a float model, by operators of its leaves that run: Report.InLeaf
-	Quantized     Place = "quantized" // of a float model, in its form in leaves: Report.InLeaf
 )
 
 // Placement says where one operator runs. Reason and Remedy are set where it does not run at all, or not on the accelerator.
@@ -43,7 +42,7 @@ type Placement struct {
 
 // String is one line for people: what does not run, why, and what to change.
 func (p Placement) String() string {
-	s := fmt.Sprintf("operator %d %s (%s): %s", p.Operator, p.Name, p.Layer, p.Reason)
+	s := fmt.Sprintf("%s (%s): %s", p.Name, p.Layer, p.Reason)
 	if p.Subgraph > 0 {
 		s = fmt.Sprintf("subgraph %d, %s", p.Subgraph, s)
 	}
@@ -81,16 +80,6 @@ func (r *Report) Err() error {
 	return fmt.Errorf("does not run on %s: %s", r.Target, strings.Join(lines, "; "))
 }
 
-// InLeaf notes of the operator of the main subgraph that makes a layer, which runs nowhere as it is, that in leaves it does: Rewritten or Quantized, and why.
-func (r *Report) InLeaf(place Place, name, layer, reason string) {
-	for i := range r.Operators {
-		if p := &r.Operators[i]; p.Subgraph == 0 && p.Name == name && p.Layer == layer {
-			p.Place, p.Reason, p.Remedy = place, reason, ""
-		}
-	}
-	r.Runs = len(r.Refused()) == 0
-}
-
 // Check says where each operator of a model runs on the target, in all subgraphs.
 func Check(m *tflite.Model, t *Target) *Report {
 	r := &Report{Target: t.Name, Runs: true, Operators: []Placement{}}
@@ -109,7 +98,7 @@ func Check(m *tflite.Model, t *Target) *Report {
 				p.Place, p.Reason = OnProcessor, fmt.Sprintf("not on %s: it stands behind %s", t.Accelerator.Title, stopped)
 			}
 			if once && stopped == "" && p.Place != OnAccelerator {
-				stopped = fmt.Sprintf("operator %d %s, which is not", i, p.Name)
+				stopped = fmt.Sprintf("%s (%s), which is not", p.Name, p.Layer)
 			}
 			r.Runs = r.Runs && p.Place != Nowhere
 			r.Operators = append(r.Operators, p)
@@ -157,6 +146,8 @@ func (t *Table) refuses(n *node) (reason, remedy string) {
 		switch in := n.in(at); {
 		case n.code == schema.BuiltinOperatorCAST:
 			remedy = "build the network with values of one of these types before it, such as an input of floats"
+		case input == "FLOAT32" && n.code == schema.BuiltinOperatorQUANTIZE:
+			remedy = remedyIO
 		case literal(in):
 			remedy = "build the network with fixed shapes, so that sizes are constants, or with float values here"
 		}
@@ -173,6 +164,9 @@ func (t *Table) refuses(n *node) (reason, remedy string) {
 	return "", ""
 }
 
+// remedyIO is what to do about conversions from and to float.
+const remedyIO = "give the leaf inputs and outputs of int8 (leaf.inputOutput: Int8), or keep no layer before or behind it in float"
+
 // missing refuses an operator that the table does not list.
 func (t *Table) missing(n *node) (reason, remedy string) {
 	switch {
@@ -182,6 +176,9 @@ func (t *Table) missing(n *node) (reason, remedy string) {
 	remedy, absent := t.Absent[n.name()]
 	if t.AllOthers && !absent {
 		return "", ""
+	}
+	if n.code == schema.BuiltinOperatorQUANTIZE || n.code == schema.BuiltinOperatorDEQUANTIZE {
+		remedy = cmp.Or(remedy, remedyIO)
 	}
 	if remedy == "" {
 		remedy = "build the network without it"
@@ -276,6 +273,10 @@ func (l Limit) broken(v float64) string {
 		return "it scales height or width by no power of two"
 	case l.Of == "scale for e^x":
 		return fmt.Sprintf("its input's scale times beta is %.3g, too small to compute with: it must be above 2⁻²⁶", v)
+	case l.Of == "scales of weights" && l.Max != nil && *l.Max == 1:
+		return fmt.Sprintf("its weights have a scale for each of %s channels, and must have one for the whole tensor", number(v))
+	case l.Of == "bits of data" && l.Max != nil:
+		return fmt.Sprintf("its values have %s bits, must have at most %s", number(v), number(*l.Max))
 	case l.Of == "quantized inputs and outputs":
 		return "its input or output has no scale"
 	case l.Min != nil && v < *l.Min:
