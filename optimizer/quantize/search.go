@@ -7,7 +7,6 @@ import (
 	"slices"
 
 	"espalier.dev/espalier/optimizer/exec/float"
-	"espalier.dev/espalier/optimizer/ir"
 	"espalier.dev/espalier/optimizer/panics"
 )
 
@@ -18,6 +17,8 @@ const (
 	// searchWork bounds the multiplications of all tries, a minute or two on two processors. Where the fewest samples take four times as
 	// many, all ranges are chosen in one way.
 	searchWork = 5e11
+	// mostWanted bounds the values that a search keeps of the outputs, 256 MB: of large ones it sees fewer samples.
+	mostWanted = 1 << 26
 	// better is the share of the error that a try has to save: less is chance.
 	better = 0.995
 )
@@ -49,6 +50,7 @@ type search struct {
 	acts    []*float.ActQuant
 	params  []Params
 	wanted  [][]float32 // by output: of all samples, what it is without quantization
+	noise   [][]float64 // by output and micro-batch: of the last try
 	energy  []float64   // by output
 }
 
@@ -69,16 +71,32 @@ func (o *observer) search(ctx context.Context, feed Feed, n int) (*Statistics, e
 	if len(groups) == 0 {
 		return o.statistics(MinMax)
 	}
-	each := float64(o.plan.Graph.Multiplications())
-	affordable := int(searchWork / max(each*float64((1+len(groups))*len(ways)), 1))
-	if affordable < leastSearched/4 {
-		groups, affordable = nil, int(searchWork/max(each*float64(len(ways)), 1))
+	answers := 0
+	for i := range s.outputs {
+		answers += s.elements(i)
 	}
-	s.samples = min(n, max(leastSearched, min(searchSamples, affordable)))
+	each, every := afforded(o.plan.Graph.Multiplications(), len(groups), answers)
+	if !every {
+		groups = nil
+	}
+	s.samples = min(n, each)
 	if err := s.reference(ctx); err != nil {
 		return nil, err
 	}
 	return s.run(ctx, groups)
+}
+
+// afforded is how many samples a search sees, by a sample's multiplications and the values of its outputs, and whether every group has ranges of
+// its own.
+func afforded(multiplications int64, groups, answers int) (samples int, every bool) {
+	affordable := func(tries int) int {
+		return int(min(searchWork/max(float64(multiplications)*float64(tries*len(ways)), 1), searchSamples))
+	}
+	samples, every = affordable(1+groups), true
+	if samples < leastSearched/4 {
+		samples, every = affordable(1), false
+	}
+	return min(max(leastSearched, samples), max(1, mostWanted/max(answers, 1))), every
 }
 
 // groups are those that ranges are searched for: of int16 they are fine enough.
@@ -94,7 +112,11 @@ func (s *search) groups() (list []int) {
 // reference runs the samples without quantization, and attaches it.
 func (s *search) reference(ctx context.Context) (err error) {
 	s.execs = s.newExecs()
-	if s.wanted, err = s.answers(ctx); err != nil {
+	for i := range s.outputs {
+		s.wanted = append(s.wanted, make([]float32, s.samples*s.elements(i)))
+		s.noise = append(s.noise, make([]float64, (s.samples+s.o.net.MicroBatch-1)/s.o.net.MicroBatch))
+	}
+	if err := s.each(ctx, func(i, first int, values []float32) { copy(s.wanted[i][first*s.elements(i):], values) }); err != nil {
 		return err
 	}
 	for _, values := range s.wanted {
@@ -125,14 +147,10 @@ func (s *search) newExecs() []*float.Exec {
 	return execs
 }
 
-// answers are by output its values in all samples.
-func (s *search) answers(ctx context.Context) ([][]float32, error) {
-	size, g := s.o.net.MicroBatch, s.o.plan.Graph
-	all := make([][]float32, len(s.outputs))
-	for i, t := range s.outputs {
-		all[i] = make([]float32, s.samples*elements(g, t))
-	}
-	err := panics.Go(len(s.execs), func(l int) error {
+// each runs all samples, and calls use for every output i of those from first on, beside each other.
+func (s *search) each(ctx context.Context, use func(i, first int, values []float32)) error {
+	size := s.o.net.MicroBatch
+	return panics.Go(len(s.execs), func(l int) error {
 		for first := l * size; first < s.samples; first += len(s.execs) * size {
 			if err := ctx.Err(); err != nil {
 				return err
@@ -142,16 +160,18 @@ func (s *search) answers(ctx context.Context) ([][]float32, error) {
 			}
 			s.execs[l].Forward()
 			for i, t := range s.outputs {
-				copy(all[i][first*elements(g, t):], s.execs[l].Tensor(t))
+				use(i, first, s.execs[l].Tensor(t))
 			}
 		}
 		return nil
 	})
-	return all, err
 }
 
-// elements is how many values of a tensor a sample has.
-func elements(g *ir.Graph, t int) int { return g.Numel(t) / max(g.Batch, 1) }
+// elements is how many values of output i a sample has.
+func (s *search) elements(i int) int {
+	g := s.o.plan.Graph
+	return g.Numel(s.outputs[i]) / max(g.Batch, 1)
+}
 
 // try is the error that ranges leave: of every output as a share of its squares, summed up.
 func (s *search) try(ctx context.Context, ranges []Range) (float64, error) {
@@ -160,27 +180,36 @@ func (s *search) try(ctx context.Context, ranges []Range) (float64, error) {
 		s.acts[g].Scale, s.acts[g].ZeroPoint = q.Scale, q.ZeroPoint
 	}
 	s.o.net.Refresh()
-	answers, err := s.answers(ctx)
-	if err != nil {
+	if err := s.each(ctx, func(i, first int, values []float32) {
+		s.noise[i][first/s.o.net.MicroBatch] = squares(values, s.wanted[i][first*s.elements(i):])
+	}); err != nil {
 		return 0, err
 	}
 	var sum float64
-	for i, values := range answers {
-		var noise float64
-		for k, v := range values {
-			w := float64(s.wanted[i][k])
-			if w-w != 0 {
-				continue
-			}
-			d := float64(v) - w
-			if d-d != 0 {
-				d = w // infinite, as the LOG of what was rounded to 0: it is lost
-			}
-			noise += d * d
+	for i := range s.outputs {
+		var of float64
+		for _, part := range s.noise[i] {
+			of += part
 		}
-		sum += noise / max(s.energy[i], math.SmallestNonzeroFloat64)
+		sum += of / max(s.energy[i], math.SmallestNonzeroFloat64)
 	}
 	return sum, nil
+}
+
+// squares is the sum of those of differences from what is wanted.
+func squares(values, wanted []float32) (sum float64) {
+	for k, v := range values {
+		w := float64(wanted[k])
+		if w-w != 0 {
+			continue
+		}
+		d := float64(v) - w
+		if d-d != 0 {
+			d = w // infinite, as the LOG of what was rounded to 0: it is lost
+		}
+		sum += d * d
+	}
+	return sum
 }
 
 func (s *search) run(ctx context.Context, groups []int) (*Statistics, error) {

@@ -173,3 +173,25 @@ func TestOutputErrorPassesOverWhatIsInfiniteAndWhatIsWide(t *testing.T) {
 		t.Errorf("range %v of int16", r)
 	}
 }
+
+func TestWhatASearchAffords(t *testing.T) {
+	for _, c := range []struct {
+		name            string
+		multiplications int64
+		groups, answers int
+		samples         int
+		every           bool
+	}{
+		{"a small network", 1e6, 10, 10, 128, true},
+		{"a larger one: 5e11 / (1e8·11·9)", 1e8, 10, 10, 50, true},
+		{"too few samples for every group", 1e8, 200, 1000, 128, false},
+		{"the fewest, in one way", 1e10, 20, 1000, 16, false},
+		{"outputs of a segmentation: 2^26 / (512·512·21)", 1e6, 10, 512 * 512 * 21, 12, true},
+		{"outputs that no two of which are kept", 1e6, 10, 1 << 27, 1, true},
+		{"nothing to multiply, nothing to answer", 0, 1, 0, 128, true},
+	} {
+		if samples, every := afforded(c.multiplications, c.groups, c.answers); samples != c.samples || every != c.every {
+			t.Errorf("%s: %d samples, every group %v; want %d, %v", c.name, samples, every, c.samples, c.every)
+		}
+	}
+}
