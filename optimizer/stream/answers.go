@@ -76,7 +76,7 @@ func (s *Step) answers(outputs []int32) ([]answered, error) {
 func byRow(m *tflite.Model, o *schema.OperatorT) bool {
 	switch code, _ := m.Op(o); code {
 	case schema.BuiltinOperatorSOFTMAX, schema.BuiltinOperatorLOG_SOFTMAX, schema.BuiltinOperatorLOGISTIC, schema.BuiltinOperatorDEQUANTIZE:
-		return len(o.Inputs) == 1 && len(m.Subgraph().Tensors[o.Inputs[0]].Shape) > 1
+		return len(o.Inputs) == 1 && o.Inputs[0] >= 0 && len(m.Subgraph().Tensors[o.Inputs[0]].Shape) > 1
 	}
 	return false
 }

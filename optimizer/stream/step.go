@@ -234,11 +234,11 @@ func keep(m *tflite.Model, init *schema.SubGraphT, name string, in, out int32) e
 	reads := func(o *schema.OperatorT) bool { return slices.Contains(o.Inputs, in) }
 	makes := func(o *schema.OperatorT) bool { return slices.Contains(o.Outputs, out) }
 	assign := slices.IndexFunc(sub.Operators, makes) + 1 // of what an input gives: as soon as possible
-	first := slices.IndexFunc(sub.Operators, reads)
-	if first < 0 || first > assign {
+	first := slices.IndexFunc(sub.Operators[:assign], reads)
+	if first < 0 {
 		first = assign
 	}
-	sub.Operators = slices.Insert(sub.Operators, max(assign, first),
+	sub.Operators = slices.Insert(sub.Operators, assign,
 		m.NewOp(schema.BuiltinOperatorASSIGN_VARIABLE, schema.BuiltinOptionsAssignVariableOptions, &schema.AssignVariableOptionsT{}, []int32{at, out}, nil))
 	sub.Operators = slices.Insert(sub.Operators, first,
 		m.NewOp(schema.BuiltinOperatorVAR_HANDLE, schema.BuiltinOptionsVarHandleOptions, options(), nil, []int32{at}),

@@ -262,11 +262,7 @@ func TestAClosedStepIsTheFileAgain(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		same := make([]int, len(s.Model.Subgraph().Tensors))
-		for i := range same {
-			same[i] = i
-		}
-		closed, err := s.Close(s.Model, same)
+		closed, err := s.Close(s.Model, identity(s.Model))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -380,6 +376,15 @@ func samplesOf(m *tflite.Model, steps int) []int {
 		}
 	}
 	return nil
+}
+
+// identity has every tensor of a model in its place.
+func identity(m *tflite.Model) []int {
+	same := make([]int, len(m.Subgraph().Tensors))
+	for i := range same {
+		same[i] = i
+	}
+	return same
 }
 
 // raw reads an array of a golden as its bytes.

@@ -20,11 +20,6 @@ func isMemory(m *tflite.Model, o *schema.OperatorT) bool {
 	return code == schema.BuiltinOperatorSVDF
 }
 
-// isOpen reports whether an SVDF computes with floats.
-func isOpen(m *tflite.Model, o *schema.OperatorT) bool {
-	return isMemory(m, o) && len(o.Inputs) > 0 && o.Inputs[0] >= 0 && m.Subgraph().Tensors[o.Inputs[0]].Type == schema.TensorTypeFLOAT32
-}
-
 // openMemories writes every float SVDF (Nakkiran et al., Interspeech 2015) as a product by the weights of features, a depthwise convolution
 // of what the last calls gave by those of time, and the mean of a unit's filters, whose weights are as many times larger as there are.
 // What the earlier calls gave is a state.
@@ -37,16 +32,17 @@ func (s *Step) openMemories() error {
 	operators := sub.Operators
 	sub.Operators = nil
 	for i, o := range operators {
-		if !isOpen(s.Model, o) {
+		n := &g.Nodes[i]
+		attr, ok := n.Attr.(ir.SVDF)
+		if !ok || g.Input(n, 0).Type != schema.TensorTypeFLOAT32 {
 			sub.Operators = append(sub.Operators, o)
 			continue
 		}
-		attr, ok := g.Nodes[i].Attr.(ir.SVDF)
-		if !ok || g.Input(&g.Nodes[i], 1).Const == nil || g.Input(&g.Nodes[i], 2).Const == nil || g.Input(&g.Nodes[i], 0).Shape[0] != 1 {
-			return fmt.Errorf("%s: its weights are no constants, or it takes more than one sample a call", &g.Nodes[i])
+		if g.Input(n, 1).Const == nil || g.Input(n, 2).Const == nil || g.Input(n, 0).Shape[0] != 1 {
+			return fmt.Errorf("%s: its weights are no constants, or it takes more than one sample a call", n)
 		}
-		if err := s.openMemory(o, attr, len(s.States)); err != nil {
-			return fmt.Errorf("%s: %w", &g.Nodes[i], err)
+		if err := s.openMemory(o, attr, g.Input(n, 3)); err != nil {
+			return fmt.Errorf("%s: %w", n, err)
 		}
 	}
 	moved := tflite.Compact(s.Model)
@@ -66,8 +62,8 @@ var activations = map[ir.Activation]struct {
 	ir.Relu6:     {schema.BuiltinOperatorRELU6, schema.ActivationFunctionTypeRELU6},
 }
 
-// openMemory writes one SVDF.
-func (s *Step) openMemory(o *schema.OperatorT, attr ir.SVDF, number int) error {
+// openMemory writes one SVDF. bias may be nil.
+func (s *Step) openMemory(o *schema.OperatorT, attr ir.SVDF, bias *ir.Tensor) error {
 	m, sub := s.Model, s.Model.Subgraph()
 	y, features, time := o.Outputs[0], sub.Tensors[o.Inputs[1]], sub.Tensors[o.Inputs[2]]
 	filters, memory, rank := time.Shape[0], time.Shape[1], int32(attr.Rank)
@@ -99,14 +95,14 @@ func (s *Step) openMemory(o *schema.OperatorT, attr ir.SVDF, number int) error {
 			kernel[k*filters+f] = weights[f*memory+k] * float32(rank)
 		}
 	}
-	bias := make([]float32, filters)
-	if len(o.Inputs) > 3 && o.Inputs[3] >= 0 {
-		of, err := m.Float32s(sub.Tensors[o.Inputs[3]])
+	biases := make([]float32, filters)
+	if bias != nil {
+		of, err := m.Float32s(sub.Tensors[bias.Index])
 		if err != nil {
 			return err
 		}
-		for f := range bias {
-			bias[f] = of[f/int(rank)]
+		for f := range biases {
+			biases[f] = of[f/int(rank)]
 		}
 	}
 	now := float("features", 1, features.Shape[0])
@@ -117,7 +113,7 @@ func (s *Step) openMemory(o *schema.OperatorT, attr ir.SVDF, number int) error {
 		m.AddOp(sub, schema.BuiltinOperatorCONCATENATION, schema.BuiltinOptionsConcatenationOptions, &schema.ConcatenationOptionsT{Axis: 1}, []int32{held, row}, []int32{all})
 		m.AddOp(sub, schema.BuiltinOperatorSTRIDED_SLICE, schema.BuiltinOptionsStridedSliceOptions, &schema.StridedSliceOptionsT{BeginMask: 0b1101, EndMask: 0b1111},
 			[]int32{all, ints("begin", 0, 1, 0, 0), ints("end", 0, 0, 0, 0), ints("strides", 1, 1, 1, 1)}, []int32{next})
-		s.States = append(s.States, State{Name: fmt.Sprintf("/%s_%d", sub.Tensors[held].Name, number), Input: int(held), Output: int(next), variable: true})
+		s.States = append(s.States, State{Name: fmt.Sprintf("/%s_%d", sub.Tensors[held].Name, len(s.States)), Input: int(held), Output: int(next), variable: true})
 		sub.Inputs, sub.Outputs = append(sub.Inputs, held), append(sub.Outputs, next)
 		row = all
 	}
@@ -128,7 +124,7 @@ func (s *Step) openMemory(o *schema.OperatorT, attr ir.SVDF, number int) error {
 		options.FusedActivationFunction, activated = act.fused, false
 	}
 	m.AddOp(sub, schema.BuiltinOperatorDEPTHWISE_CONV_2D, schema.BuiltinOptionsDepthwiseConv2DOptions, options,
-		[]int32{row, tensor("time", tflite.Float32Bytes(kernel), schema.TensorTypeFLOAT32, 1, memory, 1, filters), tensor("bias", tflite.Float32Bytes(bias), schema.TensorTypeFLOAT32, filters)}, []int32{filtered})
+		[]int32{row, tensor("time", tflite.Float32Bytes(kernel), schema.TensorTypeFLOAT32, 1, memory, 1, filters), tensor("bias", tflite.Float32Bytes(biases), schema.TensorTypeFLOAT32, filters)}, []int32{filtered})
 	units := filters / rank
 	last := y
 	if activated {

@@ -33,9 +33,11 @@ func (u *Unrolled) Unreached(s *Step) string {
 		}
 	}
 	for i, o := range s.Model.Subgraph().Operators {
-		if !slices.Contains(u.Operator, i) && len(o.Outputs) > 0 {
-			code, _ := s.Model.Op(o)
-			return fmt.Sprintf("the %s that gives %q", code, s.Model.Subgraph().Tensors[o.Outputs[0]].Name)
+		for _, t := range o.Outputs {
+			if t >= 0 && !slices.Contains(u.Operator, i) {
+				code, _ := s.Model.Op(o)
+				return fmt.Sprintf("the %s that gives %q", code, s.Model.Subgraph().Tensors[t].Name)
+			}
 		}
 	}
 	return ""
