@@ -122,7 +122,7 @@ func (f *dataFlags) open(streams *ioStreams, model []byte) (*dataset.Dataset, da
 		return nil, nil, fault.As(fault.Model, err)
 	}
 	spec.Network = dataset.NetworkOf(m)
-	spec.Made, _ = m.Metadata(dataset.FeaturesMetadata)
+	spec.Made, _ = m.Metadata(dataset.PreprocessingMetadata)
 	data, err := dataset.Open(f.path, spec)
 	if err != nil {
 		return nil, nil, fault.As(fault.Dataset, named(err))

@@ -132,7 +132,7 @@ func showInspection(streams *ioStreams, in *measure.Inspection, all bool) error 
 		fmt.Fprintln(streams.Out, open)
 	}
 	if in.Preprocessing != nil {
-		fmt.Fprintf(streams.Out, "the input is made of sound: %s\n", in.Preprocessing)
+		fmt.Fprintf(streams.Out, "how inputs are made: %s\n", in.Preprocessing)
 	}
 	if len(in.States) > 0 {
 		fmt.Fprintf(streams.Out, "keeps state from one step to the next: %s\n", strings.Join(in.States, ", "))

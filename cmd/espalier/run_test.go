@@ -595,12 +595,20 @@ func TestEvaluateTakesAPipelinesWordForHowADatasetIsPrepared(t *testing.T) {
 		}
 	}
 	const guess = "Accuracy is what guessing among 4 classes gives"
-	if _, stderr, code := espalier(context.Background(), "evaluate", model, "--dataset", data); code != 0 || !strings.Contains(stderr, guess) {
+	if _, stderr, code := espalier(context.Background(), "evaluate", model, "--dataset", data, "--dataset-spec", "{preprocessing: {scale: 1}}"); code != 0 || !strings.Contains(stderr, guess) {
 		t.Errorf("exit code %d, no word of guessing: %s", code, stderr)
 	}
 	stdout, stderr, code := espalier(context.Background(), "evaluate", model, "--dataset", data, "--pipeline", result, "--split", "validation")
 	if code != 0 || want == "" || !strings.Contains(stdout, " "+want+" (") || strings.Contains(stderr, guess) {
 		t.Errorf("exit code %d, want Accuracy %s as in the status:\n%s%s", code, want, stdout, stderr)
+	}
+	stdout, stderr, code = espalier(context.Background(), "evaluate", model, "--dataset", data, "--split", "validation")
+	if code != 0 || !strings.Contains(stdout, " "+want+" (") || !strings.Contains(stderr, "is made as the model's file says: mean 100 (preprocessing: {scale: 1}") {
+		t.Errorf("exit code %d, want Accuracy %s by the leaf's word:\n%s%s", code, want, stdout, stderr)
+	}
+	stdout, _, _ = espalier(context.Background(), "inspect", model)
+	if !strings.Contains(stdout, `how inputs are made: {"inputs":[{"input":"`) || !strings.Contains(stdout, `","mean":[100]}]}`) {
+		t.Errorf("inspect does not say how the input is made:\n%s", stdout)
 	}
 	for name, tt := range map[string]struct {
 		args []string

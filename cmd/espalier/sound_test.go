@@ -25,13 +25,13 @@ func TestFeaturesOfSoundGoWithTheLeaf(t *testing.T) {
 		t.Fatalf("exit code %d\n%s", w.code, w.tail())
 	}
 	const want = `{"inputs":[{"input":"input_1","sampleRate":8000,"samples":800,"features":"MicroFrontend","frameLength":800,"frameStep":400,"fftLength":1024,` +
-		`"melBands":10,"lowerHertz":125,"upperHertz":3800,"gainControl":true,"scale":[0.038461538461538464],"offset":[0],"mean":[0],"std":[1],"shape":[1,10]}]}`
+		`"melBands":10,"lowerHertz":125,"upperHertz":3800,"gainControl":true,"scale":[0.038461538461538464],"shape":[1,10]}]}`
 	for _, name := range []string{"baseline", "pqat"} {
 		leaf, err := tflite.ReadFile(filepath.Join(w.out, "leaves", name+".tflite"))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got, _ := leaf.Metadata(dataset.FeaturesMetadata); string(got) != want {
+		if got, _ := leaf.Metadata(dataset.PreprocessingMetadata); string(got) != want {
 			t.Errorf("%s says\n%s\nwant\n%s", name, got, want)
 		}
 	}
@@ -46,7 +46,7 @@ func TestFeaturesOfSoundGoWithTheLeaf(t *testing.T) {
 	if out, said, code := espalier(t.Context(), "evaluate", leaf, "--dataset", recordings, "--output", "json"); code != 0 || accuracy(out) != accuracy(told) || !strings.Contains(said, "as the model's file says") {
 		t.Errorf("by the leaf's word alone, exit code %d\n%s%swant\n%s", code, out, said, told)
 	}
-	if out, _, code := espalier(t.Context(), "inspect", leaf); code != 0 || !strings.Contains(out, "the input is made of sound: "+want) {
+	if out, _, code := espalier(t.Context(), "inspect", leaf); code != 0 || !strings.Contains(out, "how inputs are made: "+want) {
 		t.Errorf("exit code %d\n%s", code, out)
 	}
 	folder := filepath.Join(t.TempDir(), "firmware")

@@ -1,6 +1,7 @@
 package stage
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -68,12 +69,9 @@ func Prepare(ctx context.Context, spec *v1alpha1.OptimizationPipelineSpec, sourc
 		return nil, err
 	}
 	p.original = p.Network
-	switch heard, err := p.Data.HeardJSON(); {
-	case err != nil:
+	if err := p.say(spec); err != nil {
 		_ = p.Close()
 		return nil, err
-	case heard != nil:
-		p.Network = p.Network.WithMetadata(dataset.FeaturesMetadata, heard)
 	}
 	if p.Network, err = (&lineage.Run{Data: p.Data}).Reach(ctx, p.Network); err != nil {
 		_ = p.Close()
@@ -84,6 +82,23 @@ func Prepare(ctx context.Context, spec *v1alpha1.OptimizationPipelineSpec, sourc
 		return nil, err
 	}
 	return p, nil
+}
+
+// say writes into the network how its inputs are made, in place of what its file said.
+func (p *Prepared) say(spec *v1alpha1.OptimizationPipelineSpec) error {
+	made, err := p.Data.MadeJSON()
+	if err != nil {
+		return err
+	}
+	said, _ := p.Network.Given().Metadata(dataset.PreprocessingMetadata)
+	if bytes.Equal(said, made) {
+		return nil
+	}
+	if len(said) > 0 {
+		p.Data.Notes = append(p.Data.Notes, fmt.Sprintf("how inputs were made, as the file of the model %s has it, is replaced by what dataset.preprocessing says: %.300s", spec.Model.URI, oneLine(string(said))))
+	}
+	p.Network = p.Network.WithMetadata(dataset.PreprocessingMetadata, made)
+	return nil
 }
 
 // forTarget has operators that the pipeline's device lacks written by others.

@@ -24,8 +24,8 @@ type Dataset struct {
 	Digest string
 	// ClassNames are the names of the classes, nil if they have none.
 	ClassNames []string
-	// Heard says how inputs are made of sound, of those that are features of it.
-	Heard []Heard
+	// Made says how inputs are made of what is stored, of those that are not taken as they are.
+	Made []Made
 	// Notes say what the reader decided where neither data nor Spec did.
 	Notes []string
 
@@ -273,14 +273,14 @@ func (d *Dataset) assemble(found *parts, spec *Spec) error {
 		if dropped := spec.arithmetic(); inputs[k].Integer && len(inputs) == 1 && dropped != "" {
 			d.note("the network's input %q takes integers, which stay as they are: %s is not applied to it", inputs[k].name(), dropped)
 		}
-		if _, sound := s.(clips); sound && len(spec.Made) > 0 && spec.asStored() {
+		if len(spec.Made) > 0 && spec.asStored() {
 			made, err := madeOf(spec.Made, &inputs[k])
 			if err != nil {
 				return err
 			}
-			if made != nil {
-				one.Preprocessing = *made
-				d.note("input %s is made of sound as the model's file says: %s", inputs[k].name(), made.Audio.Features)
+			if made != nil && made.of(s, &inputs[k]) {
+				made.prepare(one)
+				d.note("input %s is made as the model's file says: %s (preprocessing: {scale: 1} takes samples as they are)", inputs[k].name(), made)
 			}
 		}
 		notes, err := found.listen(k, &inputs[k], one.Preprocessing.Audio)
@@ -296,8 +296,8 @@ func (d *Dataset) assemble(found *parts, spec *Spec) error {
 		if err != nil {
 			return err
 		}
-		if l, ok := s.(*listener); ok && l.extractor != nil {
-			d.Heard = append(d.Heard, heardAs(inputs[k].name(), l, made))
+		if about := madeAs(inputs[k].name(), s, one, made); about != nil {
+			d.Made = append(d.Made, *about)
 		}
 		names, steps = append(names, inputs[k].name()), append(steps, made)
 	}

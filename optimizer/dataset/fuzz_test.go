@@ -138,3 +138,28 @@ func FuzzWebDataset(f *testing.F) {
 		tarBytes("a.npy", string(npyBytes("<f4", []int{2, 3}, make([]float32, 6))), "a.y.npy", string(npyBytes("<i8", []int{2}, []int64{1, 0}))), gzipped(tarBytes("a.png", "x")))
 	f.Fuzz(func(t *testing.T, data []byte) { opens(t, "d.tar", data, Spec{}) })
 }
+
+// What a model's file says of its inputs is a stranger's.
+func FuzzMade(f *testing.F) {
+	npz := npzBytes(zip.Store, member{"x", npyBytes("|u1", []int{2, 6, 5, 3}, ramp(180))})
+	clips := folder(f, map[string][]byte{"a/a.wav": wavBytes(8000, tone(256)...), "b/b.wav": wavBytes(8000, tone(200)...)})
+	for _, made := range []string{
+		`{"inputs":[{"input":"in","resize":{"height":8,"width":5,"method":"Bilinear"},"crop":{"height":4,"width":4},"channels":"BGR","scale":[0.1],"mean":[1,2,3],"std":[0.5],"shape":[48]}]}`,
+		`{"inputs":[{"input":"in","stored":{"layout":"ChannelsFirst","scale":0.5,"zeroPoint":-7},"offset":[1]}]}`,
+		`{"inputs":[{"input":"in","sampleRate":4000,"samples":128,"features":"MFCC","frameLength":64,"frameStep":32,"fftLength":64,"melBands":20,"lowerHertz":50,"upperHertz":2000,"power":1,"logOffset":1e-6,"coefficients":10,"shape":[3,10]}]}`,
+		`{"inputs":[{"input":"in","sampleRate":8000,"samples":256,"features":"MicroFrontend","frameLength":64,"frameStep":32,"melBands":10,"lowerHertz":100,"upperHertz":3500,"gainControl":true}]}`,
+	} {
+		f.Add([]byte(made))
+	}
+	f.Fuzz(func(t *testing.T, made []byte) {
+		spec := Spec{Made: made, Network: &Network{Inputs: []Input{{Names: []string{"in"}, Shape: []int{6, 5, 3}}}, Outputs: []Output{{Names: []string{"out"}, Shape: []int{2}}}}}
+		if m, err := madeOf(made, &spec.Network.Inputs[0]); err != nil || m == nil || m.Resize != nil && m.Resize.Height*m.Resize.Width > 1<<16 || m.Sound != nil && max(m.Samples, m.SampleRate, m.FrameLength, m.MelBands) > 1<<12 {
+			return // much to compute
+		}
+		if d, err := Open(clips, spec); err == nil {
+			_ = d.Train.Read(0, Sample(d.Train))
+			_ = d.Close()
+		}
+		opens(t, "d.npz", npz, spec)
+	})
+}

@@ -154,46 +154,6 @@ func TestLabelsBesideOutputs(t *testing.T) {
 	}
 }
 
-// A leaf says how its features are made, and recordings that come with it later are made so without a word of the manifest.
-func TestFeaturesAreMadeAsTheModelsFileSays(t *testing.T) {
-	root := folder(t, map[string][]byte{"hi/a.wav": wavBytes(8000, tone(256)...), "lo/b.wav": wavBytes(8000, tone(200)...)})
-	network := &Network{Inputs: []Input{{Names: []string{"in"}, Shape: []int{7, 10}}}, Outputs: []Output{{Names: []string{"out"}, Shape: []int{2}}}}
-	for name, steps := range map[string]*AudioSteps{
-		"MFCC":           {Samples: 256, Features: MFCC, FrameLength: 64, FrameStep: 32, MelBands: 20, UpperHertz: "4000", LowerHertz: "50", Coefficients: 10},
-		"log-mel":        {Samples: 256, Features: LogMel, FrameLength: 64, FrameStep: 32, MelBands: 10, UpperHertz: "3000", LowerHertz: "100", LogOffset: "1e-3", Power: 1},
-		"micro_frontend": {Samples: 256, Features: MicroFrontend, FrameLength: 64, FrameStep: 32, MelBands: 10, UpperHertz: "3500", LowerHertz: "100", GainControl: new(true)},
-	} {
-		t.Run(name, func(t *testing.T) {
-			first, err := Open(root, Spec{Network: network, Preprocessing: Preprocessing{Audio: steps, Scale: "0.25", Offset: "1", Mean: []Number{"3"}, Std: []Number{"2"}}})
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer first.Close()
-			about, err := first.HeardJSON()
-			if err != nil {
-				t.Fatal(err)
-			}
-			again, err := Open(root, Spec{Network: network, Made: about})
-			if err != nil {
-				t.Fatalf("%v: %s", err, about)
-			}
-			defer again.Close()
-			if diff := cmp.Diff(first.Heard, again.Heard); diff != "" {
-				t.Errorf("%s:\n%s", about, diff)
-			}
-			if diff := cmp.Diff(read(t, first.Train), read(t, again.Train)); diff != "" {
-				t.Error(diff)
-			}
-		})
-	}
-	if _, err := Open(root, Spec{Network: network, Made: []byte("{")}); err == nil || !strings.Contains(err.Error(), "the model's metadata espalier.preprocessing cannot be read: name the features in preprocessing.audio") {
-		t.Error(err)
-	}
-	if about, err := (&Dataset{}).HeardJSON(); about != nil || err != nil {
-		t.Errorf("of nothing: %s, %v", about, err)
-	}
-}
-
 // A shared label of several inputs, which are prepared and which stay as they are.
 func TestWhichInputsArePrepared(t *testing.T) {
 	real, other, ids := Input{Names: []string{"a"}, Shape: []int{2}}, Input{Names: []string{"b"}, Shape: []int{2}}, Input{Names: []string{"ids"}, Shape: []int{2}, Integer: true}

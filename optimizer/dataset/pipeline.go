@@ -122,7 +122,7 @@ func (p *pipeline) planFrame(spec *Spec, out []int, vary bool) ([]int, error) {
 
 // sensible reports whether an image may have this size.
 func sensible(height, width int) bool {
-	return height > 0 && width > 0 && height <= 1<<14 && width <= 1<<14
+	return height > 0 && width > 0 && height <= 1<<14 && width <= 1<<14 && height*width <= maxPixels
 }
 
 // planChannels settles the number of channels.

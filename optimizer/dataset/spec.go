@@ -34,7 +34,7 @@ type Spec struct {
 	Split Split `json:"split,omitzero"`
 	// Network says what the arrays are for; nil: one input of any shape.
 	Network *Network `json:"-"`
-	// Made is what a model's file says of how its inputs are made (FeaturesMetadata), for recordings where Stored, Preprocessing and Augmentation are empty.
+	// Made is what a model's file says of how its inputs are made (PreprocessingMetadata), for where Stored, Preprocessing and Augmentation are empty.
 	Made []byte `json:"-"`
 }
 

@@ -342,12 +342,16 @@ func (n *Network) Model() *tflite.Model { return n.model }
 // Given is the lineage's first network as its file was.
 func (n *Network) Given() *tflite.Model { return n.from.given }
 
-// WithMetadata is the first network of a lineage with a metadata entry more, which all that is made of it has too.
+// WithMetadata is the first network of a lineage with a metadata entry, which all that is made of it has too; without it where data is empty.
 func (n *Network) WithMetadata(name string, data []byte) *Network {
 	out, from := *n, *n.from
 	from.given, from.model = from.given.Clone(), n.model.Clone()
-	from.given.SetMetadata(name, data)
-	from.model.SetMetadata(name, data)
+	for _, m := range []*tflite.Model{from.given, from.model} {
+		m.DeleteMetadata(name)
+		if len(data) > 0 {
+			m.SetMetadata(name, data)
+		}
+	}
 	out.from, out.model = &from, from.model
 	return &out
 }

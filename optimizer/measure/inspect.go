@@ -1,6 +1,7 @@
 package measure
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -32,7 +33,7 @@ type Inspection struct {
 	Tensors     []Tensor   `json:"tensors"`
 	Findings    []string   `json:"findings,omitempty"` // what the weights are held to: zeros, clusters
 	Metadata    []string   `json:"metadata,omitempty"` // names of metadata entries
-	// Preprocessing says how the features of the inputs are computed (dataset.Heard), where the file has it.
+	// Preprocessing says how the inputs are made (dataset.Made), where the file has it.
 	Preprocessing json.RawMessage `json:"preprocessing,omitempty"`
 	Subgraphs     int             `json:"subgraphs"`
 	// States are the names of what the network keeps from one step to the next: variables, or inputs that the file pairs with outputs.
@@ -154,8 +155,9 @@ func Inspect(model []byte) (*Inspection, error) {
 	}
 	for _, entry := range m.ModelT.Metadata {
 		out.Metadata = append(out.Metadata, entry.Name)
-		if data, _ := m.Metadata(entry.Name); entry.Name == dataset.FeaturesMetadata && json.Valid(data) {
-			out.Preprocessing = data
+		var line bytes.Buffer
+		if data, _ := m.Metadata(entry.Name); entry.Name == dataset.PreprocessingMetadata && json.Compact(&line, data) == nil {
+			out.Preprocessing = line.Bytes()
 		}
 	}
 	if step, err := stream.Open(m); err == nil && step != nil { // what it cannot do with state, a run says
