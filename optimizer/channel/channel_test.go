@@ -494,7 +494,7 @@ func TestCoupleWhateverTheOrderOfTensors(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			for first := range build(name).Subgraph().Tensors {
 				m := build(name)
-				rotate(m, first)
+				tflitetest.Rotate(m, first)
 				s, err := Couple(m)
 				if err != nil {
 					t.Fatal(err)
@@ -505,26 +505,6 @@ func TestCoupleWhateverTheOrderOfTensors(t *testing.T) {
 				}
 			}
 		})
-	}
-}
-
-// rotate has a tensor be the first of its model, those before it the last.
-func rotate(m *tflite.Model, first int) {
-	g := m.Subgraph()
-	count := len(g.Tensors)
-	g.Tensors = slices.Concat(g.Tensors[first:], g.Tensors[:first])
-	move := func(list []int32) {
-		for i, at := range list {
-			if at >= 0 {
-				list[i] = int32((int(at) - first + count) % count)
-			}
-		}
-	}
-	move(g.Inputs)
-	move(g.Outputs)
-	for _, o := range g.Operators {
-		move(o.Inputs)
-		move(o.Outputs)
 	}
 }
 

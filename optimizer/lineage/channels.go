@@ -184,11 +184,10 @@ func (w *Work) costs(ctx context.Context, s *channel.Structure) (map[int]float64
 	importance, notes := map[int]float64{}, w.notes
 	all := func(int) bool { return true }
 	err := w.reconstruct(ctx, all, func(r *reconstruction, t *weight.Tensor) error {
-		inputs, dims := 0, 0 // along an axis of the weights
-		var units []int
+		var units []int // along the weights' last axis, the inputs
 		for axis, list := range s.Units(r.layer.Weight) {
 			if axis != t.Axis {
-				units, inputs, dims = list, numelOf(t.Shape[axis+1:]), len(list)
+				units = list
 			}
 		}
 		if units == nil {
@@ -210,7 +209,7 @@ func (w *Work) costs(ctx context.Context, s *channel.Structure) (map[int]float64
 			}
 		}
 		for i, cost := range costs {
-			importance[units[i/inputs%dims]] += float64(cost) / max(energy, 1e-30)
+			importance[units[i%len(units)]] += float64(cost) / max(energy, 1e-30)
 		}
 		return nil
 	})

@@ -3,6 +3,7 @@ package lineage
 import (
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -10,8 +11,13 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"espalier.dev/espalier/optimizer/channel"
+	"espalier.dev/espalier/optimizer/cluster"
+	"espalier.dev/espalier/optimizer/dataset"
+	"espalier.dev/espalier/optimizer/ir"
+	"espalier.dev/espalier/optimizer/reconstruct"
 	"espalier.dev/espalier/optimizer/tflite"
 	"espalier.dev/espalier/optimizer/tflite/schema"
+	"espalier.dev/espalier/optimizer/tflite/tflitetest"
 	"espalier.dev/espalier/optimizer/weight"
 )
 
@@ -174,5 +180,151 @@ func TestRefittedLayersAreNearerToWhatTheyGave(t *testing.T) {
 	}
 	if noise[true] > 0.8*noise[false] {
 		t.Errorf("outputs are %.3g off with refitting, %.3f without", noise[true], noise[false])
+	}
+}
+
+// What is left of clustered and pruned weights has the values that it had, with the scales, codes and zeros of the channels that are left.
+func TestChannelsKeepCodesOfEveryScope(t *testing.T) {
+	for _, c := range []struct {
+		scope        weight.Scope
+		scales, sets bool // one an output channel
+	}{{weight.Shared, true, false}, {weight.PerTensor, false, false}, {weight.PerChannel, true, true}} {
+		t.Run(string(c.scope), func(t *testing.T) {
+			n := read(t, networks()["convolution and dense"])
+			run := untrained(n)
+			run.Leaf.PerTensorDense = c.scope == weight.PerTensor
+			for _, technique := range []Technique{half, Cluster{Options: cluster.Options{Clusters: 6, Scope: c.scope}}} {
+				out, err := run.Apply(context.Background(), n, technique)
+				if err != nil {
+					t.Fatal(err)
+				}
+				n = out.Network
+			}
+			out, err := run.Apply(context.Background(), n, narrow)
+			if err != nil {
+				t.Fatal(err)
+			}
+			count := func(many bool, k weight.Kernel) int {
+				if many {
+					return k.Shape[k.Axis]
+				}
+				return 1
+			}
+			for i, k := range out.Network.Kernels() {
+				was, state, cuts := n.States()[k.Tensor], out.Network.States()[k.Tensor], out.Network.cuts[k.Tensor]
+				values := func(n *Network) []float32 {
+					v, err := n.model.Float32s(n.model.Subgraph().Tensors[k.Tensor])
+					if err != nil {
+						t.Fatal(err)
+					}
+					return v
+				}
+				whole := n.Kernels()[i].Shape
+				if !slices.Equal(values(out.Network), channel.Values(values(n), whole, cuts)) {
+					t.Errorf("weights %q have other values", k.Name)
+				}
+				if !slices.Equal(state.Shape, k.Shape) || !slices.Equal(state.Mask, channel.Values(was.Mask, whole, cuts)) {
+					t.Errorf("weights %q of %v are held to zeros of %v", k.Name, k.Shape, state.Shape)
+				}
+				if len(state.Scale) != count(c.scales, k) || len(state.CodeSets) != count(c.sets, k) {
+					t.Errorf("weights %q of %v have %d scales and %d sets of codes", k.Name, k.Shape, len(state.Scale), len(state.CodeSets))
+				}
+			}
+		})
+	}
+}
+
+func TestNotesOfCutChannels(t *testing.T) {
+	n := read(t, image(gauss(1, 8*9*2, 0.3), func(b *tflitetest.Builder, x int32) int32 {
+		return b.Conv("second", x, gauss(4, 64, 0.4), gauss(5, 8, 0.1), 8, 1, 1, 1, schema.PaddingSAME, tflitetest.ReLU)
+	}))
+	quarter := channel.Options{Share: 0.25, Rules: []channel.Rule{{Layers: "first*", Skip: true}}}
+	out, err := untrained(n).Apply(context.Background(), n, Channels{Options: quarter})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{
+		`weights "second/kernel": [8 1 1 8], now [6 1 1 8]`,
+		`weights "dense/kernel": [4 128], now [4 96]`,
+		"multiplications: 3840, now 3456 (90.0 %)", // 16 pixels by 8·18 and 8·8 or 6·8, and 4·128 or 4·96
+	}
+	at := slices.Index(out.Notes, want[0])
+	if at < 0 || len(out.Notes) < at+len(want) {
+		t.Fatalf("notes %q", out.Notes)
+	}
+	if d := cmp.Diff(want, out.Notes[at:at+len(want)]); d != "" || strings.Contains(out.Notes[at-1], "now") {
+		t.Errorf("%s, after %q", d, out.Notes[at-1])
+	}
+}
+
+// Of inputs that do not go together, a weight costs its square times its input's, beside the squares of the outputs.
+func TestCostsOfChannelsByHand(t *testing.T) {
+	kernel, squares := []float32{1, -0.5, 0.25, 2, 0.1, -3}, []float64{4, 1, 9} // two outputs of three channels
+	b := tflitetest.New()
+	y := b.Dense("hidden", b.Input("x", 1, 3), []float32{1, 0, 0, 0, 1, 0, 0, 0, 1}, nil, 3, tflitetest.ReLU)
+	b.Output(b.Dense("dense", y, kernel, nil, 2, tflitetest.None))
+	n := read(t, b.Model())
+	m := &memory{shape: []int{3}, classes: 1}
+	for i, square := range squares { // a third of the samples each
+		x := make([]float32, 3)
+		x[i] = float32(math.Sqrt(3 * square))
+		m.x = append(m.x, x)
+	}
+	r := untrained(n)
+	r.Data = &dataset.Dataset{Train: unlabelled{m}, Test: unlabelled{m}}
+	if err := r.describe(context.Background(), n); err != nil {
+		t.Fatal(err)
+	}
+	w, err := r.open(n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.Note("said before")
+	s, err := channel.Couple(n.model)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := w.costs(context.Background(), s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	energy, damping := 0.0, reconstruct.Damping*(4+1+9)/3
+	want := make([]float64, 3)
+	for i, v := range kernel {
+		square := float64(v) * float64(v)
+		energy += square * squares[i%3]
+		want[i%3] += square * (squares[i%3] + damping)
+	}
+	for i, unit := range s.Groups[0].Units {
+		if is := got[unit]; math.Abs(is-want[i]/energy) > 1e-4 {
+			t.Errorf("channel %d costs %.5f, want %.5f", i, is, want[i]/energy)
+		}
+	}
+	if !slices.Equal(w.notes, []string{"said before"}) {
+		t.Errorf("looking leaves notes: %q", w.notes)
+	}
+}
+
+func TestBiasesAreFoundBesideTheirWeights(t *testing.T) {
+	b := tflitetest.New()
+	w := b.Const("both/kernel", gauss(4, 8, 0.6), 1, 1, 1, 8)
+	x := b.Input("x", 1, 4, 4, 8)
+	y := b.Op("plus", schema.BuiltinOperatorADD, schema.BuiltinOptionsAddOptions, &schema.AddOptionsT{}, b.Shape(x), x, w) // reads them too, first
+	y = b.Op("both", schema.BuiltinOperatorDEPTHWISE_CONV_2D, schema.BuiltinOptionsDepthwiseConv2DOptions,
+		&schema.DepthwiseConv2DOptionsT{Padding: schema.PaddingSAME, StrideW: 1, StrideH: 1, DepthMultiplier: 1, DilationWFactor: 1, DilationHFactor: 1}, b.Shape(x), y, w, b.Const("both/bias", gauss(1, 8, 1), 8))
+	y = b.Conv("without", y, gauss(5, 64, 0.3), nil, 8, 1, 1, 1, schema.PaddingSAME, tflitetest.None)
+	b.Output(b.Dense("dense", b.Flatten("flat", y), gauss(6, 4*128, 0.1), gauss(7, 4, 0.1), 4, tflitetest.None))
+	g, err := ir.Parse(b.Model(), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for kernel, want := range map[string]string{"both/kernel": "both/bias", "without/kernel": "", "dense/kernel": "dense/bias"} {
+		got, at := "", biasOf(g, slices.IndexFunc(g.Tensors, func(t ir.Tensor) bool { return t.Name == kernel }))
+		if at >= 0 {
+			got = g.Tensors[at].Name
+		}
+		if got != want {
+			t.Errorf("beside %q lies %q, want %q", kernel, got, want)
+		}
 	}
 }

@@ -89,8 +89,7 @@ func (r *Run) newEqualization(ctx context.Context, n *Network) (*equalization, e
 	if e.sizes, err = e.structure.Measure(ctx, n.model, single, r.feed(drawn), len(drawn)); err != nil {
 		return nil, err
 	}
-	tries := float64(len(mixes)*(1+e.structure.Classes())) * 3 * float64(plan.Graph.Multiplications())
-	e.drawn = drawn[:min(len(drawn), max(leastTried, min(equalizeSamples, int(equalizeWork/max(tries, 1)))))]
+	e.drawn = drawn[:min(len(drawn), triedOn(e.structure.Classes(), plan.Graph.Multiplications()))]
 	net, err := float.Compile(n.model, 1)
 	if err != nil {
 		return nil, err
@@ -104,6 +103,13 @@ func (r *Run) newEqualization(ctx context.Context, n *Network) (*equalization, e
 		}
 	}
 	return e, nil
+}
+
+// triedOn is how many samples each try of a network with such classes of channels and multiplications is judged on. A try runs it three times:
+// in float, to calibrate and quantized.
+func triedOn(classes int, multiplications int64) int {
+	tries := float64(len(mixes)*(1+classes)) * 3 * float64(multiplications)
+	return max(leastTried, min(equalizeSamples, int(equalizeWork/max(tries, 1))))
 }
 
 // search tries mixes for all channels, then for each class by itself. The model is nil if none is better than the one that is.

@@ -1,11 +1,15 @@
 package lineage
 
 import (
+	"bytes"
 	"context"
 	"math"
 	"strings"
 	"testing"
 
+	"espalier.dev/espalier/optimizer/dataset"
+	"espalier.dev/espalier/optimizer/exec/float"
+	"espalier.dev/espalier/optimizer/quantize"
 	"espalier.dev/espalier/optimizer/tflite"
 	"espalier.dev/espalier/optimizer/tflite/schema"
 	"espalier.dev/espalier/optimizer/tflite/tflitetest"
@@ -124,5 +128,83 @@ func TestAQuantizeStageStartsFromEqualizedChannels(t *testing.T) {
 	run.Training.Epochs = 1
 	if _, err := run.Apply(context.Background(), n, qat); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestLargeNetworksAreEqualizedOnFewerSamples(t *testing.T) {
+	for _, c := range []struct {
+		classes         int
+		multiplications int64
+		want            int
+	}{
+		{1, 0, 64}, {1, 1000, 64},
+		{1, 1e9, 27}, // 6 mixes for all and for the class, three passes each: 36 of 10⁹ in 10¹²
+		{3, 1e9, 16}, // 72: 13, which are too few
+		{1, 1e12, 16},
+	} {
+		if got := triedOn(c.classes, c.multiplications); got != c.want {
+			t.Errorf("%d classes, %d multiplications: %d samples, want %d", c.classes, c.multiplications, got, c.want)
+		}
+	}
+}
+
+// The error of a try is the sum of squares over all outputs of all samples, told beside that of the outputs themselves.
+func TestErrorsOfEqualization(t *testing.T) {
+	b := tflitetest.New()
+	b.Output(b.Dense("y", b.Input("x", 1, 2), []float32{1, 2, 3, 4}, nil, 2, tflitetest.None))
+	n := read(t, b.Model())
+	m := &memory{shape: []int{2}, classes: 1, x: [][]float32{{1, 0}, {0, 1}, {1, 1}}}
+	r := untrained(n)
+	r.Data = &dataset.Dataset{Train: unlabelled{m}, Test: unlabelled{m}}
+	if err := r.describe(context.Background(), n); err != nil {
+		t.Fatal(err)
+	}
+	e, err := r.newEqualization(context.Background(), n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := 1. + 9 + 4 + 16 + 9 + 49; e.energy != want || len(e.drawn) != 3 {
+		t.Errorf("the squares of %d samples' outputs are %v, want %v of 3", len(e.drawn), e.energy, want)
+	}
+	other := tflitetest.New() // 0.5 off in one output where x₀ is 1, which two samples have
+	other.Output(other.Dense("y", other.Input("x", 1, 2), []float32{1, 2, 3.5, 4}, nil, 2, tflitetest.None))
+	net, err := float.Compile(other.Model(), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	noise, err := e.noise(context.Background(), net)
+	if err != nil || noise != 0.5 {
+		t.Errorf("squared error %v, %v, want 0.5", noise, err)
+	}
+	for noise, want := range map[float64]float64{88: 0, 8.8: 10, 0.088: 30, 0: 120} {
+		if got := e.decibel(noise); math.Abs(got-want) > 1e-9 {
+			t.Errorf("%v beside %v is %v dB, want %v", noise, e.energy, got, want)
+		}
+	}
+	stopped, cancel := context.WithCancel(context.Background())
+	cancel()
+	if _, err := e.noise(stopped, net); err == nil {
+		t.Error("it does not end where it is interrupted")
+	}
+}
+
+// Searched ranges are those of the equalized network: tries are judged by plain ones.
+func TestEqualizationBesideSearchedRanges(t *testing.T) {
+	n := read(t, uneven(tflitetest.ReLU))
+	models := map[quantize.Method][]byte{}
+	for _, method := range []quantize.Method{quantize.MinMax, quantize.OutputError, quantize.MSE} {
+		run := untrained(n)
+		run.Leaf.Calibration.Method = method
+		if err := run.describe(context.Background(), n); err != nil {
+			t.Fatal(err)
+		}
+		made, _, err := run.equalize(context.Background(), n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		models[method] = marshal(t, made.model)
+	}
+	if !bytes.Equal(models[quantize.MinMax], models[quantize.OutputError]) || bytes.Equal(models[quantize.MinMax], models[quantize.MSE]) {
+		t.Error("tries are not judged by the ranges of the method, or of MinMax where that searches")
 	}
 }

@@ -6,6 +6,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
+	"espalier.dev/espalier/optimizer/answer"
 	"espalier.dev/espalier/optimizer/quantize"
 	"espalier.dev/espalier/optimizer/tflite"
 	"espalier.dev/espalier/optimizer/tflite/schema"
@@ -147,6 +150,137 @@ func TestLeavesWithSearchedRanges(t *testing.T) {
 			if _, err = run.Apply(context.Background(), quantized8(t, n, true), half); err != nil {
 				t.Fatalf("%s in int8: %v", name, err)
 			}
+		}
+	}
+}
+
+// An int8 original is the leaf that options ask for where they ask for nothing that it is not.
+func TestInt8OriginalsThatAreTheLeaf(t *testing.T) {
+	float := read(t, networks()["convolution and dense"])
+	device := device(t, "stm32mp2") // takes one scale
+	single := fast(float)
+	single.Leaf.Target = device
+	out, err := single.Baseline(context.Background(), float)
+	if err != nil {
+		t.Fatal(err)
+	}
+	one, many := read(t, out.Leaf), quantized8(t, float, true)
+	for name, c := range map[string]struct {
+		network *Network
+		options LeafOptions
+		want    bool
+	}{
+		"nothing":                       {many, LeafOptions{}, true},
+		"what it is":                    {many, LeafOptions{IO: Int8, Activations: Activations8, Weights: Weights8}, true},
+		"float inputs":                  {many, LeafOptions{IO: Float32}, false},
+		"float inputs that it has":      {quantized8(t, float, false), LeafOptions{IO: Float32}, true},
+		"int8 instead of float inputs":  {quantized8(t, float, false), LeafOptions{IO: Int8}, false},
+		"wider activations":             {many, LeafOptions{Activations: Activations16}, false},
+		"narrower weights":              {many, LeafOptions{Weights: Weights4}, false},
+		"a layer in float":              {many, LeafOptions{KeepFloat: []string{"dense*"}}, false},
+		"one scale for dense layers":    {many, LeafOptions{PerTensorDense: true}, false},
+		"a rule":                        {many, LeafOptions{Rules: []LeafRule{{Layers: "*", Weights: Weights8}}}, false},
+		"a device that takes one scale": {many, LeafOptions{Target: device}, false},
+		"which it has":                  {one, LeafOptions{Target: device}, true},
+	} {
+		if got := c.options.unchanged(c.network); got != c.want {
+			t.Errorf("%s: %t, want %t", name, got, c.want)
+		}
+	}
+}
+
+// A kernel that came with one scale keeps one, and its integers with it.
+func TestKernelsOfOneScaleKeepIt(t *testing.T) {
+	float := read(t, networks()["convolution and dense"])
+	single := fast(float)
+	single.Leaf.PerTensorDense = true
+	out, err := single.Baseline(context.Background(), float)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := read(t, out.Leaf)
+	for _, again := range []bool{false, true} { // asked for again, or not
+		run := untrained(n)
+		run.Leaf.PerTensorDense = again
+		plan, err := run.plan(n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, l := range plan.Layers {
+			if l.PerChannel != strings.HasPrefix(l.Name, "first") {
+				t.Errorf("%s: a scale a channel %t", l.Name, l.PerChannel)
+			}
+		}
+		made, err := run.Apply(context.Background(), n, Prune{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d := cmp.Diff(contents(n.Given()), contents(made.Leaf)); d != "" {
+			t.Errorf("a prune that adds no zeros makes another leaf:\n%s", d)
+		}
+	}
+}
+
+func TestLargestCodes(t *testing.T) {
+	float := read(t, networks()["convolution and dense"])
+	four := fast(float)
+	four.Leaf.Weights = Weights4
+	out, err := four.Baseline(context.Background(), float)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		network *Network
+		options LeafOptions
+		want    []int // of convolution and dense layer; nil: none has bounds of its own
+	}{
+		"8 bits":              {float, LeafOptions{}, nil},
+		"a rule for 8 bits":   {float, LeafOptions{Rules: []LeafRule{{Layers: "dense*", Weights: Weights8}}}, nil},
+		"4 bits":              {float, LeafOptions{Weights: Weights4}, []int{7, 7}},
+		"a rule for 4 bits":   {float, LeafOptions{Rules: []LeafRule{{Layers: "first*", Activations: Activations8}, {Layers: "dense*", Weights: Weights4}}}, []int{127, 7}},
+		"given with 4 bits":   {read(t, out.Leaf), LeafOptions{}, []int{7, 7}},
+		"given, 8 bits asked": {read(t, out.Leaf), LeafOptions{Weights: Weights8}, []int{127, 127}},
+	} {
+		run := fast(c.network)
+		run.Leaf = c.options
+		largest, err := run.largest(c.network)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []int
+		for _, k := range c.network.Kernels() {
+			if most, ok := largest[k.Tensor]; ok {
+				got = append(got, most)
+			}
+		}
+		if !slices.Equal(got, c.want) {
+			t.Errorf("%s: %v, want %v", name, got, c.want)
+		}
+	}
+}
+
+func TestPromisesGoWhereTensorsWent(t *testing.T) {
+	a, b, c := weight.State{Axis: 1}, weight.State{Axis: 2}, weight.State{Axis: 3}
+	want := map[int]weight.State{2: a, 0: b}
+	if d := cmp.Diff(want, byIndex([]int{2, 0, -1}, map[int]weight.State{0: a, 1: b, 2: c})); d != "" {
+		t.Error(d)
+	}
+}
+
+func TestWhatClassifies(t *testing.T) {
+	for name, c := range map[string]struct {
+		output answer.Output
+		want   bool
+	}{
+		"classes with labels":    {answer.Output{Kind: answer.Classes}, true},
+		"without":                {answer.Output{Kind: answer.Classes, Target: -1}, false},
+		"the number of a class":  {answer.Output{Kind: answer.Classes, Activation: answer.Position}, false},
+		"classes at positions":   {answer.Output{Kind: answer.PositionClasses}, false},
+		"numbers with a target":  {answer.Output{Kind: answer.Values}, false},
+		"by the second of three": {answer.Output{Kind: answer.Classes, Target: 1}, true},
+	} {
+		if got := (&Run{Outputs: []answer.Output{c.output, {Kind: answer.Classes}}}).classifies(); got != c.want {
+			t.Errorf("%s: %t, want %t", name, got, c.want)
 		}
 	}
 }

@@ -3,7 +3,9 @@ package lineage
 import (
 	"context"
 	"math"
+	"slices"
 
+	"gonum.org/v1/gonum/floats"
 	"gonum.org/v1/gonum/stat"
 
 	"espalier.dev/espalier/optimizer/answer"
@@ -77,10 +79,6 @@ func outputGradient(o *answer.Output, gradient []float32, spread float64, sample
 	}
 	by := 1 / (spread * math.Sqrt(float64(len(gradient))))
 	u := draws(sample)
-	row := 0 // scores of a choice
-	if o.Answers() && len(gradient) > o.Positions {
-		row = len(gradient) / o.Positions
-	}
 	signs := make([]float64, len(gradient))
 	for i := range signs {
 		signs[i] = by
@@ -88,10 +86,9 @@ func outputGradient(o *answer.Output, gradient []float32, spread float64, sample
 			signs[i] = -by
 		}
 	}
-	for from := 0; row > 0 && from < len(signs); from += row {
-		mean := stat.Mean(signs[from:from+row], nil)
-		for i := range row {
-			signs[from+i] -= mean
+	if o.Answers() && len(signs) > o.Positions {
+		for scores := range slices.Chunk(signs, len(signs)/o.Positions) { // of a choice
+			floats.AddConst(-stat.Mean(scores, nil), scores)
 		}
 	}
 	for i, s := range signs {
@@ -139,18 +136,17 @@ func centred(o *answer.Output, z []float32) []float64 {
 		row = max(len(z)/o.Positions, 1)
 	}
 	var out []float64
-	for from := 0; from+row <= len(z) && len(out) < 4096; from += row {
-		part := make([]float64, row)
-		for i := range part {
-			part[i] = float64(z[from+i])
+	for scores := range slices.Chunk(z, row) {
+		if len(out) >= 4096 {
+			break
+		}
+		from := len(out)
+		for _, v := range scores {
+			out = append(out, float64(v))
 		}
 		if row > 1 {
-			mean := stat.Mean(part, nil)
-			for i := range part {
-				part[i] -= mean
-			}
+			floats.AddConst(-stat.Mean(out[from:], nil), out[from:])
 		}
-		out = append(out, part...)
 	}
 	return out
 }

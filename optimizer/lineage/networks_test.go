@@ -60,10 +60,10 @@ func gauss(seed uint64, n int, spread float64) []float32 {
 	return v
 }
 
-// image is a classifier of images: end finishes it from the last convolution, of [1, 6, 6, 8].
+// image is a classifier of images: end finishes it from the last convolution, of [1, 4, 4, 8].
 func image(first []float32, end func(b *tflitetest.Builder, x int32) int32) *tflite.Model {
 	b := tflitetest.New()
-	x := b.Input("x", 1, 6, 6, 2)
+	x := b.Input("x", 1, 4, 4, 2)
 	y := b.Conv("first", x, first, gauss(7, 8, 0.1), 8, 3, 3, 1, schema.PaddingSAME, tflitetest.ReLU)
 	y = end(b, y)
 	y = b.Dense("dense", b.Flatten("flat", y), gauss(3, 4*int(numel(b.Shape(y))), 0.2), gauss(8, 4, 0.1), 4, tflitetest.None)
@@ -142,7 +142,7 @@ func networks() map[string]*tflite.Model {
 			return b.Op("times", schema.BuiltinOperatorMUL, schema.BuiltinOptionsMulOptions, &schema.MulOptionsT{}, b.Shape(x), c, y)
 		}),
 		"a transposed convolution": image(conv, func(b *tflitetest.Builder, x int32) int32 {
-			shape := []int32{1, 12, 12, 4}
+			shape := []int32{1, 8, 8, 4}
 			return b.Op("transposed", schema.BuiltinOperatorTRANSPOSE_CONV, schema.BuiltinOptionsTransposeConvOptions, &schema.TransposeConvOptionsT{Padding: schema.PaddingSAME, StrideW: 2, StrideH: 2},
 				shape, b.Ints("shape", shape...), b.Const("transposed/kernel", gauss(4, 4*9*8, 0.3), 4, 3, 3, 8), x, b.Const("transposed/bias", gauss(5, 4, 0.1), 4))
 		}),

@@ -277,9 +277,6 @@ func (r *reconstruction) prune(t *weight.Tensor, share float64, pattern prune.Pa
 	values, mask := t.Values(), slices.Clone(t.Mask)
 	costs := make([]float32, len(values))
 	has := sparsity(mask)
-	if mask == nil {
-		has = 0
-	}
 	most := rounds(r.layer)
 	if pattern != (prune.Pattern{}) {
 		most = 1

@@ -3,16 +3,23 @@ package lineage
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"gonum.org/v1/gonum/floats"
+
 	"espalier.dev/espalier/optimizer/cluster"
 	"espalier.dev/espalier/optimizer/exec/float"
+	"espalier.dev/espalier/optimizer/ir"
 	"espalier.dev/espalier/optimizer/prune"
 	"espalier.dev/espalier/optimizer/reconstruct"
 	"espalier.dev/espalier/optimizer/tflite"
+	"espalier.dev/espalier/optimizer/tflite/schema"
 	"espalier.dev/espalier/optimizer/tflite/tflitetest"
 	"espalier.dev/espalier/optimizer/train"
 	"espalier.dev/espalier/optimizer/weight"
@@ -310,6 +317,228 @@ func TestWideLayersAreReconstructed(t *testing.T) {
 			})
 			if said != c.parts {
 				t.Errorf("in parts: %t, want %t; notes %q", said, c.parts, after.Notes)
+			}
+		})
+	}
+}
+
+// layerOf calls f with the reconstruction of a layer as the network has it.
+func layerOf(t *testing.T, n *Network, name string, f func(r *reconstruction, t *weight.Tensor)) {
+	t.Helper()
+	run := untrained(n)
+	if err := run.describe(context.Background(), n); err != nil {
+		t.Fatal(err)
+	}
+	w, err := run.open(n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := false
+	if err := w.reconstruct(context.Background(), nil, func(r *reconstruction, tensor *weight.Tensor) error {
+		if r.layer.Name == name {
+			found = true
+			f(r, tensor)
+		}
+		return nil
+	}); err != nil || !found {
+		t.Fatalf("%q is found: %t, %v", name, found, err)
+	}
+}
+
+// The note of a layer says how near its outputs are to those of the original, over all samples that were looked at.
+func TestNotesOfReconstructedLayers(t *testing.T) {
+	n := read(t, networks()["convolution and dense"])
+	run := untrained(n)
+	out, err := run.Apply(context.Background(), n, halfReconstructed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var execs []*float.Exec
+	for _, n := range []*Network{n, out.Network} {
+		net, err := float.Compile(n.model, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		execs = append(execs, net.NewExec(false))
+	}
+	last, squares, energy := execs[0].Network().LossTensor(0), 0.0, 0.0
+	for i := range run.Data.Train.Len() {
+		for _, e := range execs {
+			if err := run.Data.Train.Read(i, [][]float32{e.Input(0)}); err != nil {
+				t.Fatal(err)
+			}
+			e.Forward()
+		}
+		for k, v := range execs[0].Tensor(last) {
+			d := float64(v - execs[1].Tensor(last)[k])
+			squares, energy = squares+d*d, energy+float64(v)*float64(v)
+		}
+	}
+	want := fmt.Sprintf(`weights "dense/kernel": outputs of the layer at %.1f dB`, 10*math.Log10(energy/squares))
+	if !slices.Contains(out.Notes, want) || !slices.Contains(out.Notes, `weights "dense/kernel": 50.00 % zeros`) {
+		t.Errorf("notes %q, want %q", out.Notes, want)
+	}
+	for _, no := range []string{" parts", "rounds instead", "are not reconstructed"} {
+		if slices.ContainsFunc(out.Notes, func(note string) bool { return strings.Contains(note, no) }) {
+			t.Errorf("a note says that something is left out: %q", out.Notes)
+		}
+	}
+	if len(out.Warnings) > 0 {
+		t.Errorf("warnings %q", out.Warnings)
+	}
+}
+
+// Of a layer that already has zeros as many more are chosen as are missing, and biases make up for what they gave.
+func TestZerosThatThereAreCount(t *testing.T) {
+	n := read(t, networks()["convolution and dense"])
+	run := untrained(n)
+	for _, share := range []float64{0.25, 0.5, 0.5, 0.375} {
+		out, err := run.Apply(context.Background(), n, Prune{Options: prune.Options{Sparsity: share, Schedule: half.Schedule}, Reconstruct: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, k := range n.Kernels() {
+			want := max(int(share*float64(numelOf(k.Shape))), n.States()[k.Tensor].Pruned())
+			if got := out.Network.States()[k.Tensor].Pruned(); got != want {
+				t.Errorf("%q with share %v has %d zeros, want %d", k.Name, share, got, want)
+			}
+		}
+		bias := biasOf(out.graph(t), n.Kernels()[0].Tensor)
+		if share == 0.25 && slices.Equal(n.model.Data(n.model.Subgraph().Tensors[bias]), out.Network.model.Data(out.Network.model.Subgraph().Tensors[bias])) {
+			t.Error("the bias stays as it is")
+		}
+		n = out.Network
+	}
+}
+
+func (o *Outcome) graph(t *testing.T) *ir.Graph {
+	t.Helper()
+	g, err := ir.Parse(o.Network.model, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return g
+}
+
+func TestNothingToReconstruct(t *testing.T) {
+	b := tflitetest.New()
+	w := b.Const("both/kernel", gauss(4, 16, 0.6), 4, 4)
+	x := b.Input("x", 1, 4)
+	y := b.Op("both", schema.BuiltinOperatorFULLY_CONNECTED, schema.BuiltinOptionsFullyConnectedOptions, &schema.FullyConnectedOptionsT{}, []int32{1, 4}, x, w)
+	b.Output(b.Op("plus", schema.BuiltinOperatorADD, schema.BuiltinOptionsAddOptions, &schema.AddOptionsT{}, []int32{4, 4}, y, w))
+	n := read(t, b.Model())
+	run := untrained(n)
+	run.Data.Train = unlabelled{run.Data.Train.(*memory)}
+	out, err := run.Apply(context.Background(), n, halfReconstructed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(out.Warnings, []string{"reconstruct does nothing here: none of the weights can be reconstructed (the notes of the report say why)"}) ||
+		!slices.Contains(out.Notes, `weights "both/kernel" are read by other operators too, and are not reconstructed`) {
+		t.Errorf("warnings %q, notes %q", out.Warnings, out.Notes)
+	}
+}
+
+// With as many samples as are looked at, or more, nothing is said of their number.
+func TestReconstructionOfManySamples(t *testing.T) {
+	n := read(t, networks()["dense layers only"])
+	run := untrained(n)
+	run.Data = samples(reconstructSamples+1, 4, 72)
+	out, err := run.Apply(context.Background(), n, halfReconstructed)
+	if err != nil || len(out.Warnings) > 0 {
+		t.Errorf("%v, %q", err, out.Warnings)
+	}
+}
+
+// The bias of a layer is the sum of what its parts say, group by group.
+func TestPartsShareTheBias(t *testing.T) {
+	n := read(t, networks()["convolution and dense"])
+	layerOf(t, n, "first/kernel", func(r *reconstruction, _ *weight.Tensor) {
+		at, net := r.layer.Bias, r.w.net
+		r = &reconstruction{w: &Work{net: net}}
+		r.layer = &reconstruct.Layer{Bias: at, Groups: 2, Outputs: 4, Taps: 6}
+		for part := range 6 { // three of each group
+			r.layer.Parts = append(r.layer.Parts, reconstruct.Part{Group: part / 3, From: 2 * (part % 3), Taps: 2})
+		}
+		r.bias = [][]float64{{1, 2, 3, 4}, {10, 20, 30, 40}, {100, 200, 300, 400}, {-1, -2, -3, -4}, {0, 0, 0, 0}, {5, 5, 5, 5}}
+		r.setBias(1, 2, 50)
+		r.setBias(5, 0, 7)
+		bias := net.Param(at).Value
+		if bias[2] != 3+50+300 || bias[4] != -1+7 {
+			t.Errorf("the biases are %v", bias)
+		}
+		was := slices.Clone(bias)
+		r.layer.Bias = reconstruct.None
+		if r.setBias(0, 0, 9); !slices.Equal(bias, was) {
+			t.Error("a layer without a bias has one set")
+		}
+	})
+}
+
+// Codes cost by how often they occur, in the set that their output has; pruned weights cost nothing.
+func TestBitsOfCodes(t *testing.T) {
+	n := read(t, networks()["dense layers only"])
+	layerOf(t, n, "dense/kernel", func(r *reconstruction, _ *weight.Tensor) { // 4 outputs of 6
+		codes := slices.Concat([]int8{1, 1, 1, -2, -2, 0}, []int8{-2, -2, -2, -2, 1, 1}, make([]int8, 12))
+		mask := slices.Concat([]uint8{1, 1, 1, 1, 1, 0}, slices.Repeat([]uint8{1}, 6), make([]uint8, 12))
+		bit := func(count, of float64) float64 { return math.Log2((of + 1) / (count + 1)) }
+		for name, c := range map[string]struct {
+			sets [][]int8
+			mask []uint8
+			want [][]float64
+		}{
+			"one set":       {[][]int8{{-2, 0, 1}}, mask, [][]float64{{bit(6, 11), bit(0, 11), bit(5, 11)}}},
+			"and no zeros":  {[][]int8{{-2, 0, 1}}, nil, [][]float64{{bit(6, 24), bit(13, 24), bit(5, 24)}}},
+			"an output one": {[][]int8{{-2, 1}, {-2, 1}, {0}, {0}}, mask, [][]float64{{bit(2, 5), bit(3, 5)}, {bit(4, 6), bit(2, 6)}, {0}, {0}}},
+		} {
+			if d := cmp.Diff(c.want, r.bits(&weight.State{CodeSets: c.sets, Mask: c.mask}, codes), cmpopts.EquateApprox(0, 1e-12)); d != "" {
+				t.Errorf("%s: %s", name, d)
+			}
+		}
+	})
+}
+
+// Scales that codes had are found again, of each output or of all; the moments of inputs are those of what an output's weights are multiplied with.
+func TestScalesAndMomentsOfALayer(t *testing.T) {
+	for _, perOutput := range []bool{true, false} {
+		scale := []float32{0.5, 0.25, 0.125, 1}
+		if !perOutput {
+			scale = scale[:1]
+		}
+		codes, values := make([]int8, 24), make([]float32, 24)
+		for i := range codes {
+			codes[i] = int8(i*5%11 - 5)
+			values[i] = float32(codes[i]) * scale[min(i/6, len(scale)-1)]
+		}
+		b := tflitetest.New()
+		b.Output(b.Dense("dense", b.Input("x", 1, 6), values, gauss(2, 4, 0.1), 4, tflitetest.None))
+		n := read(t, b.Model())
+		layerOf(t, n, "dense/kernel", func(r *reconstruction, tensor *weight.Tensor) {
+			state := weight.State{Scale: slices.Repeat([]float32{3}, len(scale))}
+			r.fitScales(&state, codes)
+			for c, s := range state.Scale {
+				if math.Abs(float64(s/scale[c])-1) > 1e-3 {
+					t.Errorf("scale %d is %v, want %v", c, s, scale[c])
+				}
+			}
+			if r.fitScales(&state, make([]int8, 24)); state.Scale[0] < 0.9*scale[0] {
+				t.Errorf("codes that are all 0 have scale %v", state.Scale)
+			}
+			x, want := make([]float32, 6), make([]float64, 6)
+			data := r.w.run.Data.Train
+			for i := range data.Len() {
+				if err := data.Read(i, [][]float32{x}); err != nil {
+					t.Fatal(err)
+				}
+				for k, v := range x {
+					want[k] += float64(v) * float64(v) / float64(data.Len())
+				}
+			}
+			damping := reconstruct.Damping * floats.Sum(want) / 6
+			for i, m := range r.moments(24) {
+				if math.Abs(float64(m)-want[i%6]-damping) > 1e-4 {
+					t.Errorf("weight %d: moment %v, want %v", i, m, want[i%6]+damping)
+				}
 			}
 		})
 	}

@@ -138,8 +138,18 @@ func TestScoresOfAChoiceAreCentred(t *testing.T) {
 	if got := centred(numbers, []float32{1, 2, 3}); !slices.Equal(got, []float64{1, 2, 3}) {
 		t.Errorf("numbers: %v", got)
 	}
-	if got := centred(numbers, make([]float32, 5000)); len(got) != 4096 {
-		t.Errorf("of 5000 numbers %d", len(got))
+	for n, want := range map[int]int{4095: 4095, 5000: 4096} {
+		if got := centred(numbers, make([]float32, n)); len(got) != want {
+			t.Errorf("of %d numbers %d", n, len(got))
+		}
+	}
+	wide := &answer.Output{Kind: answer.Classes, Classes: 3000, Positions: 2}
+	if got := centred(wide, make([]float32, 6000)); len(got) != 6000 {
+		t.Errorf("of two choices among 3000 %d scores", len(got))
+	}
+	chosen := &answer.Output{Kind: answer.Classes, Classes: 3, Positions: 1}
+	if got := centred(chosen, []float32{2}); !slices.Equal(got, []float64{2}) {
+		t.Errorf("the number of a class: %v", got)
 	}
 }
 

@@ -2,6 +2,7 @@ package tflitetest
 
 import (
 	"reflect"
+	"slices"
 
 	"espalier.dev/espalier/optimizer/tflite"
 	"espalier.dev/espalier/optimizer/tflite/schema"
@@ -83,5 +84,25 @@ func mutateField(options reflect.Value, where int, value int64) {
 		if f.Type().Elem().Kind() == reflect.Int32 {
 			f.Set(reflect.ValueOf([]int32{int32(value), -1}))
 		}
+	}
+}
+
+// Rotate has a tensor be the first of a model, and those before it the last: the same network.
+func Rotate(m *tflite.Model, first int) {
+	g := m.Subgraph()
+	count := len(g.Tensors)
+	g.Tensors = slices.Concat(g.Tensors[first:], g.Tensors[:first])
+	move := func(list []int32) {
+		for i, at := range list {
+			if at >= 0 {
+				list[i] = int32((int(at) - first + count) % count)
+			}
+		}
+	}
+	move(g.Inputs)
+	move(g.Outputs)
+	for _, o := range g.Operators {
+		move(o.Inputs)
+		move(o.Outputs)
 	}
 }
