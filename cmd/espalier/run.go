@@ -137,7 +137,7 @@ func (o *outFlags) walk(ctx context.Context, streams *ioStreams, pipeline *v1alp
 		err = prepared.Measurable(pipeline.Spec.Constraints)
 	}
 	if err == nil {
-		_, err = prepared.Tellable(pipeline.Spec.Constraints) // warnings come with the baseline
+		err = prepared.Tellable(pipeline.Spec.Constraints)
 	}
 	if err != nil {
 		return err

@@ -17,6 +17,8 @@ import (
 
 	"github.com/sbinet/npyio/npz"
 
+	"github.com/google/go-cmp/cmp"
+
 	"espalier.dev/espalier/api/v1alpha1"
 	"espalier.dev/espalier/internal/artifact"
 	"espalier.dev/espalier/internal/fault"
@@ -160,9 +162,13 @@ func TestRunWalksTheTreeAndReusesIt(t *testing.T) {
 	}
 	checkPromises(t, filepath.Join(out, "leaves", "pcqat.tflite"))
 
+	notes := notesOf(stderr)
 	stdout, stderr, code = espalier(context.Background(), "run", path, "-o", out)
 	if code != 0 || strings.Count(stdout, "(reused)") != 5 {
 		t.Errorf("second run: exit code %d\n%s%s", code, stdout, stderr)
+	}
+	if diff := cmp.Diff(notes, notesOf(stderr)); diff != "" {
+		t.Errorf("second run: it says other things of the same stages:\n%s", diff)
 	}
 	second := files(t, out)
 	for name := range first {
@@ -173,6 +179,16 @@ func TestRunWalksTheTreeAndReusesIt(t *testing.T) {
 	if stdout, stderr, code = espalier(context.Background(), "report", out); code != 0 || !strings.Contains(stdout, "report.html") {
 		t.Errorf("report: exit code %d\n%s%s", code, stdout, stderr)
 	}
+}
+
+// notesOf are the lines of notes in what a run said.
+func notesOf(stderr string) (notes []string) {
+	for line := range strings.Lines(stderr) {
+		if strings.HasPrefix(line, "note ") {
+			notes = append(notes, line)
+		}
+	}
+	return notes
 }
 
 // checkPromises counts zeros and codes in the emitted integers.

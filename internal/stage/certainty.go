@@ -3,65 +3,79 @@ package stage
 import (
 	"fmt"
 	"math"
+	"strconv"
 
 	"espalier.dev/espalier/api/v1alpha1"
 	"espalier.dev/espalier/internal/fault"
+	"espalier.dev/espalier/internal/walk"
 	"espalier.dev/espalier/optimizer/answer"
 	"espalier.dev/espalier/optimizer/interval"
-	"espalier.dev/espalier/optimizer/measure"
 )
 
-// doubts are the constraints without a confidence that metrics meet while their interval reaches past the bound, each with how many
-// samples would tell.
-func doubts(constraints []v1alpha1.Constraint, metrics measure.Metrics, evidence interval.Evidence) []string {
+// doubts are what a result leaves open of constraints, each with how many samples would tell: those without a confidence that its metrics meet while
+// their interval reaches past the bound and, of the baseline, those that so few samples decide that a leaf which answers all of them well would not
+// surely meet them either.
+func (r *Result) doubts(constraints []v1alpha1.Constraint) []string {
 	var out []string
-	for _, c := range constraints {
-		name := measure.Name(c.Metric)
-		in, ok := evidence.Of(string(name), metrics[name], interval.Default)
-		if _, measured := metrics[name]; !ok || !measured || c.Output != "" || c.Confidence != nil {
-			continue
+	for i, c := range constraints {
+		if text := r.doubt(c); text != "" {
+			out = append(out, text)
+		} else if text, err := tellable(c, r.Classed); err == nil && text != "" {
+			out = append(out, fmt.Sprintf("spec.constraints[%d]: %s", i, text))
 		}
-		n := &numbers{}
-		least, most := n.float(c.Min, math.Inf(-1)), n.float(c.Max, math.Inf(1))
-		value := metrics[name]
-		if n.err != nil || value < least || value > most || in.Low >= least && in.High <= most {
-			continue
-		}
-		bound, limit := fmt.Sprintf("min %g", least), least
-		if in.High > most {
-			bound, limit = fmt.Sprintf("max %g", most), most
-		}
-		text := fmt.Sprintf("%s meets %s with %.4f, but %d samples leave it between %.4f and %.4f with 95 %% confidence", name, bound, value, evidence.Samples, in.Low, in.High)
-		if wanted := interval.Wanted(value, limit, in, evidence.Samples); wanted > 0 {
-			text += fmt.Sprintf("; about %d would tell", wanted)
-		}
-		out = append(out, text)
 	}
 	return out
 }
 
-// Tellable warns of constraints that so few samples decide that a leaf which answers all of them well would not surely meet them. Where
-// a constraint asks for a confidence that no leaf at all could show, it is an error.
-func (p *Prepared) Tellable(constraints []v1alpha1.Constraint) (warnings []string, err error) {
-	if main := &p.Outputs[answer.Main(p.Outputs)]; main.Kind != answer.Classes && main.Kind != answer.Binary {
-		return nil, nil // samples with many answers tell more; how much, their answers show
+// doubt is that of a constraint that metrics meet; "" where there is none.
+func (r *Result) doubt(c v1alpha1.Constraint) string {
+	if c.Output != "" || c.Confidence != nil {
+		return ""
 	}
-	for i, c := range constraints {
-		warning, err := tellable(c, p.Deciding().Len())
-		switch {
-		case err != nil:
-			return nil, err
-		case warning == "":
-		case c.Confidence != nil && c.Metric != v1alpha1.AccuracyDrop: // a leaf may be better than the model
-			return nil, fault.As(fault.Spec, fmt.Errorf("spec.constraints[%d]: %s; take more for validation, lower confidence or leave it out", i, warning))
-		default:
-			warnings = append(warnings, fmt.Sprintf("spec.constraints[%d]: %s", i, warning))
-		}
+	value, err := strconv.ParseFloat(walk.Value(r.Metrics, c.Metric), 64)
+	in, ok := r.Evidence.Of(string(c.Metric), value, interval.Default)
+	if err != nil || !ok {
+		return ""
 	}
-	return warnings, nil
+	n := &numbers{}
+	least, most := n.float(c.Min, math.Inf(-1)), n.float(c.Max, math.Inf(1))
+	if n.err != nil || value < least || value > most || in.Low >= least && in.High <= most {
+		return ""
+	}
+	bound, limit := fmt.Sprintf("min %g", least), least
+	if in.High > most {
+		bound, limit = fmt.Sprintf("max %g", most), most
+	}
+	text := fmt.Sprintf("%s meets %s with %.4f, but %d samples leave it between %.4f and %.4f with 95 %% confidence", c.Metric, bound, value, r.Evidence.Samples, in.Low, in.High)
+	if wanted := interval.Wanted(value, limit, in, r.Evidence.Samples); wanted > 0 {
+		text += fmt.Sprintf("; about %d would tell", wanted)
+	}
+	return text
 }
 
-// tellable says what so many samples cannot tell of a constraint; "" where they can.
+// classed are the samples that decide, where each has one class: samples with many answers tell more, and how much, their answers show.
+func (p *Prepared) classed() int {
+	if main := &p.Outputs[answer.Main(p.Outputs)]; main.Kind != answer.Classes && main.Kind != answer.Binary {
+		return 0
+	}
+	return p.Deciding().Len()
+}
+
+// Tellable returns an error for the first constraint that asks for a confidence which no leaf at all could show.
+func (p *Prepared) Tellable(constraints []v1alpha1.Constraint) error {
+	for i, c := range constraints {
+		text, err := tellable(c, p.classed())
+		if err != nil {
+			return err
+		}
+		if text != "" && c.Confidence != nil && c.Metric != v1alpha1.AccuracyDrop { // a leaf may be better than the model
+			return fault.As(fault.Spec, fmt.Errorf("spec.constraints[%d]: %s; take more for validation, lower confidence or leave it out", i, text))
+		}
+	}
+	return nil
+}
+
+// tellable says what so many samples cannot tell of a constraint; "" where they can, and of none.
 func tellable(c v1alpha1.Constraint, samples int) (string, error) {
 	n := &numbers{}
 	confidence := n.float(c.Confidence, interval.Default)

@@ -7,7 +7,6 @@ import (
 
 	"espalier.dev/espalier/api/v1alpha1"
 	"espalier.dev/espalier/optimizer/interval"
-	"espalier.dev/espalier/optimizer/measure"
 )
 
 func TestConstraintsThatTooFewSamplesMeetAreDoubted(t *testing.T) {
@@ -21,8 +20,8 @@ func TestConstraintsThatTooFewSamplesMeetAreDoubted(t *testing.T) {
 		}
 		return c
 	}
-	metrics := measure.Metrics{measure.Accuracy: 0.88, measure.AccuracyDrop: 0.004, measure.CompressedBytes: 100}
-	evidence := interval.Evidence{Samples: 1000, Changed: 24}
+	r := &Result{Metrics: []v1alpha1.MetricValue{{Name: "Accuracy", Value: "0.88"}, {Name: "AccuracyDrop", Value: "0.004"}, {Name: "CompressedBytes", Value: "100"}},
+		Evidence: interval.Evidence{Samples: 1000, Changed: 24}}
 	for name, c := range map[string]struct {
 		constraint v1alpha1.Constraint
 		want       []string
@@ -35,12 +34,30 @@ func TestConstraintsThatTooFewSamplesMeetAreDoubted(t *testing.T) {
 		"exactly the bound":  {bound("Accuracy", "0.88", ""), []string{"Accuracy meets min 0.88 with 0.8800, but 1000 samples leave it between 0.8588 and 0.8990 with 95 % confidence"}},
 		"of another output":  {v1alpha1.Constraint{Metric: "Accuracy", Output: "box", Min: ptr(v1alpha1.Decimal("0.87"))}, nil},
 		"within both bounds": {bound("Accuracy", "0.8", "0.95"), nil},
+		"not measured":       {bound("Agreement", "0.8", ""), nil},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if diff := cmp.Diff(c.want, doubts([]v1alpha1.Constraint{c.constraint}, metrics, evidence)); diff != "" {
+			if diff := cmp.Diff(c.want, r.doubts([]v1alpha1.Constraint{c.constraint})); diff != "" {
 				t.Error(diff)
 			}
 		})
+	}
+}
+
+// Of the baseline, what no leaf could show is said where its own figures say nothing: one number of samples to one constraint.
+func TestAConstraintIsDoubtedOnce(t *testing.T) {
+	constraints := []v1alpha1.Constraint{{Metric: "AccuracyDrop", Max: ptr(v1alpha1.Decimal("0.01"))}, {Metric: "Accuracy", Min: ptr(v1alpha1.Decimal("0.99"))}}
+	r := &Result{Metrics: []v1alpha1.MetricValue{{Name: "Accuracy", Value: "0.9"}, {Name: "AccuracyDrop", Value: "0"}}, Evidence: interval.Evidence{Samples: 100}, Classed: 100}
+	want := []string{
+		"AccuracyDrop meets max 0.01 with 0.0000, but 100 samples leave it between -0.0192 and 0.0192 with 95 % confidence; about 370 would tell",
+		"spec.constraints[1]: 100 samples are too few to tell Accuracy min 0.99: with confidence 0.95, a leaf that is right in all of them may have 0.9753; 250 would do for that, more for any other",
+	}
+	if diff := cmp.Diff(want, r.doubts(constraints)); diff != "" {
+		t.Error(diff)
+	}
+	r.Classed = 0
+	if got := r.doubts(constraints); len(got) != 1 {
+		t.Errorf("of a stage: %q", got)
 	}
 }
 

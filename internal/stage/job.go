@@ -147,7 +147,7 @@ func (j *Job) stage(ctx context.Context, order *Order, sources *Sources, store *
 		log.Info("prepared", "modelDigest", prepared.ModelDigest, "datasetDigest", prepared.Data.Digest, "trainingSamples", prepared.Data.Train.Len())
 		runner.Prepared = prepared
 		if order.Stage == walk.Baseline {
-			if _, err := prepared.Tellable(order.Spec.Constraints); err != nil {
+			if err := prepared.Tellable(order.Spec.Constraints); err != nil {
 				return prepared, err
 			}
 		}

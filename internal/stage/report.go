@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -143,10 +144,11 @@ func (b *reportBuilder) stage(status *v1alpha1.StageStatus) (report.Stage, error
 	if seconds, err := strconv.ParseFloat(result.Seconds, 64); err == nil {
 		s.Seconds = int(seconds + 0.5)
 	}
+	notes := slices.Concat(result.Notes, result.doubts(b.Pipeline.Spec.Constraints))
 	if s.Kind == report.Baseline {
-		s.Metrics, b.data.Dataset.Facts, b.data.Notes = valuesOf(result.Float), result.Facts, result.Notes
+		s.Metrics, b.data.Dataset.Facts, b.data.Notes = valuesOf(result.Float), result.Facts, notes
 	} else {
-		for _, note := range result.Notes {
+		for _, note := range notes {
 			b.decide(s.Name, "noted", note)
 		}
 	}

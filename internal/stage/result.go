@@ -50,8 +50,10 @@ type Result struct {
 	Sought    *train.Sought       `json:"sought,omitempty"`    // how many epochs the validation loss decided on
 	Seconds   string              `json:"seconds"`
 	Notes     []string            `json:"notes,omitempty"`
+	Warnings  []string            `json:"warnings,omitempty"` // of the notes those that a person should see at once
 	Settings  string              `json:"settings,omitempty"` // in words
 	Facts     []string            `json:"facts,omitempty"`    // of the dataset; baseline only
+	Classed   int                 `json:"classed,omitempty"`  // samples that decide, where each has one class; baseline only
 	// KernelClass is the SIMD level of the machine that made it.
 	KernelClass string `json:"kernelClass,omitempty"`
 	// Searched is what a search did whose leaf this is.
@@ -129,7 +131,7 @@ type Layer struct {
 
 // describe stores an outcome's files and measures its leaf.
 func (r *Runner) describe(ctx context.Context, s settings, o *lineage.Outcome) (*Result, error) {
-	result := &Result{Stage: s.name, Technique: s.technique(), Notes: o.Notes, KernelClass: kernel.Class()}
+	result := &Result{Stage: s.name, Technique: s.technique(), Notes: o.Notes, Warnings: o.Warnings, KernelClass: kernel.Class()}
 	leaf, err := o.Leaf.Marshal()
 	if err != nil {
 		return nil, err
@@ -148,7 +150,7 @@ func (r *Runner) describe(ctx context.Context, s settings, o *lineage.Outcome) (
 	}
 	result.LeafKind, result.Settings = leafKind(o), s.words(nil)
 	if s.stage == nil {
-		result.Facts = r.Prepared.facts()
+		result.Facts, result.Classed = r.Prepared.facts(), r.Prepared.classed()
 		result.Notes = append(result.Notes, r.Prepared.Data.Notes...)
 	}
 	for _, t := range slices.Sorted(maps.Keys(o.Promises)) {
@@ -297,7 +299,7 @@ func (r *Runner) measure(ctx context.Context, s settings, result *Result, leaf [
 		return err
 	}
 	warnings = append(warnings, idle...)
-	r.note(s, result, append(warnings, doubts(r.Spec.Constraints, measured.Metrics, result.Evidence)...))
+	result.Notes, result.Warnings = append(result.Notes, warnings...), append(result.Warnings, warnings...)
 	if r.Prepared.test != nil {
 		options.Original, options.LatencyBudget = r.Prepared.test, -1
 		measured, err := measure.Leaf(ctx, leaf, r.Prepared.Data.Test, options)
@@ -309,10 +311,6 @@ func (r *Runner) measure(ctx context.Context, s settings, result *Result, leaf [
 	if s.stage != nil {
 		return nil
 	}
-	if warnings, err = r.Prepared.Tellable(r.Spec.Constraints); err != nil {
-		return err
-	}
-	r.note(s, result, warnings)
 	float := r.Prepared.validation.Metrics(nil)
 	size, err := measure.File(r.Prepared.file, nil, dataset.Shapes(r.Prepared.Data.Train)...)
 	if err != nil {
@@ -323,14 +321,6 @@ func (r *Runner) measure(ctx context.Context, s settings, result *Result, leaf [
 	}
 	result.Float = r.values(float)
 	return nil
-}
-
-// note has warnings of a result in the report, and said.
-func (r *Runner) note(s settings, result *Result, warnings []string) {
-	for _, w := range warnings {
-		result.Notes = append(result.Notes, w)
-		r.warn(s.name, errors.New(w))
-	}
 }
 
 // values converts metrics to their form in status: those that constraints are on and, as far as there is room, those of the main output

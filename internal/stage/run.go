@@ -111,6 +111,7 @@ func (r *Runner) committed(ctx context.Context, s settings, hash string) (*Resul
 	if result.Stage = s.name; r.readsOnly() || s.searches() {
 		return result, nil
 	}
+	r.tell(result)
 	return result, r.timed(ctx, result)
 }
 
@@ -261,9 +262,6 @@ func (r *Runner) compute(ctx context.Context, s settings, hash, parent string) (
 	if err != nil {
 		return nil, classify(err)
 	}
-	for _, warning := range outcome.Warnings {
-		r.warn(s.name, errors.New(warning))
-	}
 	result, err := r.describe(ctx, s, outcome)
 	if err != nil {
 		return nil, err
@@ -280,7 +278,15 @@ func (r *Runner) compute(ctx context.Context, s settings, hash, parent string) (
 	if err := r.Store.DeleteCheckpoint(ctx, hash); err != nil {
 		r.warn(s.name, fmt.Errorf("delete the checkpoint: %w", err))
 	}
+	r.tell(committed)
 	return committed, nil
+}
+
+// tell says what a person should see of a result: what was decided when it was made, and what it leaves open of the constraints as they are now.
+func (r *Runner) tell(result *Result) {
+	for _, text := range slices.Concat(result.Warnings, result.doubts(r.Spec.Constraints)) {
+		r.warn(result.Stage, errors.New(text))
+	}
 }
 
 // classify tells damaged samples and failures of training from broken invariants.
