@@ -154,16 +154,34 @@ func TestALeafThatDoesNotRunOnItsDeviceFails(t *testing.T) {
 	}
 }
 
-// TFLM's fully connected kernel takes one scale for weights of 4 bits.
+// TFLM's fully connected kernel takes one scale for weights of 4 bits. A stage whose leaf it lacks is one that a walk may never come to: only where it
+// has to come to it, or to none other, does nothing run.
 func TestAStagesOwnLeafIsCheckedBeforeAnythingIsTrained(t *testing.T) {
 	path := project(t)
+	const lacking = "{name: pcqat, quantize: {weights: Int4}}"
 	text := strings.Replace(manifest, "  stages:", "  target: {runtime: TFLM}\n  stages:", 1)
-	for stage, code := range map[string]int{"{name: pcqat, quantize: {weights: Int4}}": 3, "{name: pcqat, from: prune, quantize: {weights: Int4, perTensorDense: true}, training: {epochs: 0}}": 0} {
-		write(t, path, []byte(strings.Replace(text, "{name: pcqat, quantize: {}}", stage, 1)))
-		stdout, stderr, got := espalier(context.Background(), "run", path, "-o", filepath.Join(t.TempDir(), "out"))
-		refused := `spec.stages[3] "pcqat": a leaf does not run on tflm: FULLY_CONNECTED (`
-		if got != code || strings.Contains(stderr, refused) != (code == 3) || code == 3 && (strings.Contains(stderr, "started") || !strings.Contains(stderr, "perTensorDense: true")) {
-			t.Errorf("%s: exit code %d\n%s%s", stage, got, stdout, stderr)
+	bytes := func(most string) string { return "  constraints: [{metric: CompressedBytes, max: " + most + "}]\n" }
+	const refusal = "a leaf does not run on tflm: FULLY_CONNECTED (dense): its weights have a scale for each of 4 channels, and must have one for the whole tensor"
+	for name, c := range map[string]struct {
+		manifest string
+		code     int
+		began    bool   // anything ran
+		want     string // on standard error
+	}{
+		"without constraints every stage has to run": {strings.Replace(text, "{name: pcqat, quantize: {}}", lacking, 1), 3, false, `espalier: spec.stages[3] "pcqat": ` + refusal},
+		"it runs":         {strings.Replace(text, "{name: pcqat, quantize: {}}", "{name: pcqat, from: prune, quantize: {weights: Int4, perTensorDense: true}, training: {epochs: 0}}", 1), 0, true, ""},
+		"no stage's runs": {text[:strings.Index(text, "  - ")] + "  - " + lacking + "\n" + bytes("1000000"), 3, false, `espalier: spec.stages[0] "pcqat": ` + refusal},
+		"an earlier leaf is taken": {strings.Replace(text, "{name: pcqat, quantize: {}}", lacking, 1) + bytes("1000000"), 0, true,
+			`note     spec.stages[3] "pcqat": ` + refusal + `: give fully connected layers one scale (perTensorDense: true), or this one weights: Int8; it fails when its turn comes, unless an earlier leaf is taken`},
+		"its turn comes": {strings.Replace(text, "{name: pcqat, quantize: {}}", lacking, 1) + bytes("1"), 3, true, "pcqat        failed: " + refusal},
+	} {
+		write(t, path, []byte(c.manifest))
+		stdout, stderr, code := espalier(context.Background(), "run", path, "-o", filepath.Join(t.TempDir(), "out"))
+		if code != c.code || strings.Contains(stderr, "started") != c.began || !strings.Contains(stderr, c.want) || c.want == "" && strings.Contains(stderr, refusal) {
+			t.Errorf("%s: exit code %d\n%s%s", name, code, stdout, stderr)
+		}
+		if strings.Contains(stderr, "pcqat        epoch") {
+			t.Errorf("%s: it was trained:\n%s", name, stderr)
 		}
 	}
 }

@@ -130,7 +130,8 @@ func (o *outFlags) walk(ctx context.Context, streams *ioStreams, pipeline *v1alp
 	runner := &stage.Runner{Spec: &pipeline.Spec, Prepared: prepared, KernelClass: kernel.Class(), Workers: o.workers, Progress: view.progress, Guard: guarded,
 		Measure: &measurement.Local{Dir: base},
 		Warn:    func(stage string, err error) { view.Say("note     %s: %v", stage, err) }}
-	if err = runner.Check(); err == nil {
+	unable, err := runner.Check()
+	if err == nil {
 		err = prepared.Answer(ctx, o.workers)
 	}
 	if err == nil {
@@ -148,7 +149,7 @@ func (o *outFlags) walk(ctx context.Context, streams *ioStreams, pipeline *v1alp
 	}
 	defer store.Close()
 	runner.Store = store
-	view.inputs(pipeline, prepared)
+	view.inputs(pipeline, prepared, unable)
 	local := stage.NewWalk(pipeline, runner, view)
 	decision, walkErr := local.Run(ctx)
 	view.close()

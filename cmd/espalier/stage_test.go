@@ -69,6 +69,25 @@ func TestStagesInProcessesOfTheirOwnMakeWhatRunMakes(t *testing.T) {
 	}
 }
 
+// A stage whose leaf the device lacks fails alone, before it trains: the baseline says so in its log, and the others run.
+func TestAStageWhoseLeafTheDeviceLacksFailsAlone(t *testing.T) {
+	c := newFakeOperator(t, func(spec *v1alpha1.OptimizationPipelineSpec) {
+		most := v1alpha1.Decimal("1")
+		spec.Target = v1alpha1.Target{Runtime: "TFLM"}
+		spec.Constraints = []v1alpha1.Constraint{{Metric: v1alpha1.CompressedBytes, Max: &most}}
+		spec.Stages[1].Quantize.Weights = "Int4"
+	})
+	o, code, log := c.start(c.order(c.decide(), walk.Baseline)).wait()
+	c.record(o, code, log)
+	if !strings.Contains(log, `it fails when its turn comes, unless an earlier leaf is taken`) {
+		t.Errorf("the baseline's log:\n%s", log)
+	}
+	o, code, log = c.start(c.order(c.run("pqat"), "pqat")).wait()
+	if code != 3 || o.Reason != stage.ReasonModel || !strings.Contains(o.Message, "a leaf does not run on tflm: FULLY_CONNECTED (dense)") || strings.Contains(log, `"training"`) {
+		t.Errorf("exit code %d, %+v\n%s", code, o, log)
+	}
+}
+
 func TestASecondAttemptReusesTheResultWithoutTheDataset(t *testing.T) {
 	c := newFakeOperator(t, nil)
 	d := c.run("pqat")

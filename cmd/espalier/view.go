@@ -75,8 +75,8 @@ func narrows(spec *v1alpha1.OptimizationPipelineSpec) bool {
 		}) || slices.ContainsFunc(spec.Constraints, func(c v1alpha1.Constraint) bool { return c.Metric == v1alpha1.Multiplications })
 }
 
-// inputs says what was read and decided before the first stage.
-func (v *view) inputs(p *v1alpha1.OptimizationPipeline, prepared *stage.Prepared) {
+// inputs says what was read and decided before the first stage, warnings of stages to come at last.
+func (v *view) inputs(p *v1alpha1.OptimizationPipeline, prepared *stage.Prepared, warnings []string) {
 	v.Say("model    %s (%s)", p.Spec.Model.URI, prepared.ModelDigest[:19])
 	v.Say("dataset  %s: %d training, %d validation, %d test samples", p.Spec.Dataset.URI, prepared.Data.Train.Len(), prepared.Deciding().Len(), prepared.Data.Test.Len())
 	if t, err := stage.Target(&p.Spec); err == nil && t != nil {
@@ -89,10 +89,11 @@ func (v *view) inputs(p *v1alpha1.OptimizationPipeline, prepared *stage.Prepared
 		m := &p.Spec.Measurements[i]
 		v.Say("measure  %s: %s", stage.Given(m), strings.Join(m.Command, " "))
 	}
-	for _, note := range append(prepared.Network.Notes(), prepared.Data.Notes...) {
-		v.Say("note     %s", note)
-	}
+	notes := slices.Concat(prepared.Network.Notes(), prepared.Data.Notes)
 	if note := prepared.Unbounded(p.Spec.Constraints); note != "" {
+		notes = append(notes, note)
+	}
+	for _, note := range append(notes, warnings...) {
 		v.Say("note     %s", note)
 	}
 }

@@ -151,7 +151,13 @@ func (j *Job) stage(ctx context.Context, order *Order, sources *Sources, store *
 				return prepared, err
 			}
 		}
-		return prepared, runner.Check()
+		warnings, err := runner.Check()
+		if order.Stage == walk.Baseline {
+			for _, w := range warnings {
+				log.Warn("goes on", "error", w)
+			}
+		}
+		return prepared, err
 	}
 	defer func() {
 		if runner.Prepared != nil {

@@ -120,6 +120,9 @@ func (r *Runner) trained(ctx context.Context, s settings, hash, parent string) (
 	if err := r.prepare(ctx); err != nil {
 		return nil, err
 	}
+	if err := r.checker().runs(s.stage); err != nil {
+		return nil, err
+	}
 	return r.compute(ctx, s, hash, parent)
 }
 
@@ -302,34 +305,53 @@ func classify(err error) error {
 	return err
 }
 
-// Check converts every stage's settings, and resolves its rules against the model's layers, before anything runs.
-func (r *Runner) Check() error {
-	c := checker{spec: r.Spec, network: r.Prepared.Network, classes: dataset.ClassCount(r.Prepared.Data.Train)}
+// Check converts every stage's settings, and resolves its rules against the model's layers, before anything runs. Stages whose leaf would not run
+// on the device fail when their turn comes, which a walk that takes an earlier leaf never sees: warnings name them. It is an error where the baseline
+// is one of these, all stages are, or there are no constraints, so that every stage has to run.
+func (r *Runner) Check() (warnings []string, err error) {
+	c := r.checker()
 	if err := c.checkLeaf(r.Spec.Leaf); err != nil {
-		return fault.As(fault.Spec, fmt.Errorf("spec.leaf: %w", err))
+		return nil, fault.As(fault.Spec, fmt.Errorf("spec.leaf: %w", err))
 	}
-	if err := c.checkRuns(r.Spec.Leaf); err != nil {
-		return fmt.Errorf("spec.target: %w", err)
+	if err := c.runs(nil); err != nil {
+		return nil, fmt.Errorf("spec.target: %w", err)
 	}
 	if err := checkIdle(r.Spec, r.Prepared.Outputs); err != nil {
-		return fault.As(fault.Spec, err)
+		return nil, fault.As(fault.Spec, err)
 	}
 	if _, err := r.programs(); err != nil {
-		return err
+		return nil, err
 	}
+	stages := 0
+	var refused []error
 	for i := range r.Spec.Stages {
 		s := &r.Spec.Stages[i]
 		if searches(s) {
 			continue
 		}
+		stages++
 		if err := c.check(s, r.Spec.Effective(s)); err != nil {
-			return fault.As(fault.Spec, fmt.Errorf("spec.stages[%d] %q: %w", i, s.Name, err))
+			return nil, fault.As(fault.Spec, fmt.Errorf("spec.stages[%d] %q: %w", i, s.Name, err))
 		}
 		if err := c.checkScales(s); err != nil {
-			return fault.As(fault.Spec, fmt.Errorf("spec.stages[%d] %q: %w", i, s.Name, err))
+			return nil, fault.As(fault.Spec, fmt.Errorf("spec.stages[%d] %q: %w", i, s.Name, err))
+		}
+		if err := c.runs(s); err != nil {
+			refused = append(refused, fmt.Errorf("spec.stages[%d] %q: %w", i, s.Name, err))
 		}
 	}
-	return nil
+	if len(refused) > 0 && (len(refused) == stages || len(r.Spec.Constraints) == 0) {
+		return nil, refused[0]
+	}
+	for _, err := range refused {
+		warnings = append(warnings, fmt.Sprintf("%v; it fails when its turn comes, unless an earlier leaf is taken", err))
+	}
+	return warnings, nil
+}
+
+// checker is that of the spec's settings.
+func (r *Runner) checker() *checker {
+	return &checker{spec: r.Spec, network: r.Prepared.Network, classes: dataset.ClassCount(r.Prepared.Data.Train)}
 }
 
 // line is a stage and those that it builds on, the nearest first.
@@ -392,16 +414,10 @@ func (c *checker) check(s *v1alpha1.Stage, t v1alpha1.Training) error {
 	if err := technique.Check(c.network); err != nil {
 		return err
 	}
-	leaf := c.spec.EffectiveLeaf(s)
 	if s.Quantize != nil {
-		if err := c.checkLeaf(leaf); err != nil {
-			return err
-		}
+		return c.checkLeaf(c.spec.EffectiveLeaf(s))
 	}
-	if c.oneScale(s) {
-		leaf.PerTensorDense = new(true)
-	}
-	return c.checkRuns(leaf)
+	return nil
 }
 
 // oneScale reports whether a stage keeps clusters that have one scale a tensor, of a stage that it builds on: in its leaf weights have one too.
@@ -428,9 +444,13 @@ func (c *checker) checkLeaf(o v1alpha1.LeafOptions) error {
 	return leaf.Check(c.network)
 }
 
-// checkRuns reports operators of leaves that their device lacks, before anything is trained for them, as far as that is known
-// (lineage.Run.Placed): once for leaves of the same options.
-func (c *checker) checkRuns(o v1alpha1.LeafOptions) error {
+// runs reports operators of a stage's leaf that its device lacks, before anything is trained for it, as far as that is known
+// (lineage.Run.Placed): once for leaves of the same options. nil is the baseline.
+func (c *checker) runs(s *v1alpha1.Stage) error {
+	o := c.spec.EffectiveLeaf(s)
+	if s != nil && c.oneScale(s) {
+		o.PerTensorDense = new(true)
+	}
 	if slices.ContainsFunc(c.run, func(had v1alpha1.LeafOptions) bool { return reflect.DeepEqual(had, o) }) {
 		return nil
 	}
