@@ -34,7 +34,7 @@ func TestClustersOfAStageCountBeforeItRuns(t *testing.T) {
 				},
 			}
 			k := checker{spec: spec, network: network}
-			if err := k.check(&spec.Stages[1], spec.Effective(&spec.Stages[1])); (err == nil) != c.runs {
+			if err := k.runs(&spec.Stages[1]); (err == nil) != c.runs {
 				t.Errorf("error %v", err)
 			}
 		})
