@@ -230,7 +230,7 @@ func (p Prune) Defaulted() Prune {
 	if p.Structure = or(p.Structure, PruneWeights); p.Structure == PruneChannels {
 		return p
 	}
-	if p.Reconstruct {
+	if Or(p.Reconstruct, false) {
 		p.Schedule = "Constant"
 	}
 	p.Scope, p.Schedule = or(p.Scope, "Layer"), or(p.Schedule, "Polynomial")

@@ -301,7 +301,8 @@ func TestDefaultsThatAreWrittenOutChangeNothing(t *testing.T) {
 	}
 	for _, c := range []struct{ given, want Stage }{
 		{Stage{Prune: &Prune{}}, Stage{Prune: &Prune{Structure: PruneWeights, Scope: "Layer", Schedule: "Polynomial"}}},
-		{Stage{Prune: &Prune{Reconstruct: true}}, Stage{Prune: &Prune{Structure: PruneWeights, Scope: "Layer", Schedule: "Constant", Reconstruct: true}}},
+		{Stage{Prune: &Prune{Reconstruct: &yes}}, Stage{Prune: &Prune{Structure: PruneWeights, Scope: "Layer", Schedule: "Constant", Reconstruct: &yes}}},
+		{Stage{Prune: &Prune{Reconstruct: &no}}, Stage{Prune: &Prune{Structure: PruneWeights, Scope: "Layer", Schedule: "Polynomial", Reconstruct: &no}}},
 		{Stage{Prune: &Prune{Structure: PruneChannels}}, Stage{Prune: &Prune{Structure: PruneChannels}}},
 		{Stage{Cluster: &Cluster{}}, Stage{Cluster: &Cluster{Scope: "Shared", Entropy: ptr(Decimal("1"))}}},
 	} {

@@ -83,9 +83,10 @@ type Prune struct {
 	// +kubebuilder:validation:MaxLength=8
 	Pattern string `json:"pattern,omitempty"`
 	// reconstruct chooses the zeros, or the channels, at once, before training, by what each costs its layer's output on up to 512 training
-	// samples without their labels, and refits the weights that stay. Default false.
+	// samples without their labels, and refits the weights that stay. Default: in stages of fewer than 300 steps, or none, of networks where it
+	// takes some seconds.
 	// +optional
-	Reconstruct bool `json:"reconstruct,omitempty"`
+	Reconstruct *bool `json:"reconstruct,omitempty"`
 	// rules change how layers are pruned, by name; the first that matches counts, and one that matches nothing is an error.
 	// Depthwise kernels are pruned only by a rule; of structure Channels they lose the channels that they read.
 	// +optional
@@ -147,9 +148,9 @@ type Cluster struct {
 	// +optional
 	Sensitivity bool `json:"sensitivity,omitempty"`
 	// reconstruct gives codes out by the error of the layer's output on up to 512 training samples without their labels, and fits
-	// scales and biases to them, before training. Default false.
+	// scales and biases to them, before training. Default: in stages of fewer than 300 steps, or none, of networks where it takes some seconds.
 	// +optional
-	Reconstruct bool `json:"reconstruct,omitempty"`
+	Reconstruct *bool `json:"reconstruct,omitempty"`
 	// rules change how layers are clustered, by name; the first that matches counts, and one that matches nothing is an error.
 	// Depthwise kernels are clustered only by a rule.
 	// +optional

@@ -16,7 +16,7 @@ type Training struct {
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=10000
 	MaxEpochs *int32 `json:"maxEpochs,omitempty"`
-	// maxMinutes of a stage's training, a decimal: as with maxEpochs, up to as many epochs as fit by the speed of the first, at least 2. The
+	// maxMinutes of a stage's training, a decimal: as with maxEpochs, up to as many epochs as fit by the speed of the first, at least 3. The
 	// result says how many those are; maxEpochs of that number gives the same bytes on any machine.
 	// +optional
 	// +kubebuilder:validation:XValidation:rule="double(self) > 0.0 && double(self) <= 100000.0",message="must be above 0 and at most 100000"

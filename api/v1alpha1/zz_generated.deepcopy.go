@@ -156,6 +156,11 @@ func (in *Cluster) DeepCopyInto(out *Cluster) {
 		*out = new(Decimal)
 		**out = **in
 	}
+	if in.Reconstruct != nil {
+		in, out := &in.Reconstruct, &out.Reconstruct
+		*out = new(bool)
+		**out = **in
+	}
 	if in.Rules != nil {
 		in, out := &in.Rules, &out.Rules
 		*out = make([]ClusterRule, len(*in))
@@ -924,6 +929,11 @@ func (in *Prune) DeepCopyInto(out *Prune) {
 	if in.Channels != nil {
 		in, out := &in.Channels, &out.Channels
 		*out = new(Decimal)
+		**out = **in
+	}
+	if in.Reconstruct != nil {
+		in, out := &in.Reconstruct, &out.Reconstruct
+		*out = new(bool)
 		**out = **in
 	}
 	if in.Rules != nil {

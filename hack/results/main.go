@@ -52,7 +52,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	set := flags.String("set", "", "other settings, such as pruneRate=2e-3,entropy=1.5")
 	defaults := flags.Bool("defaults", false, "train and cluster by the manifest's defaults, with the learning rate of each stage found")
 	samples := flags.Int("samples", 0, "train on the first so many samples; 0: all")
-	only := flags.String("only", "", "measure only leaves whose name contains this")
+	only := flags.String("only", "", "measure only leaves whose name contains one of these, separated by commas")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -60,7 +60,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	if !ok {
 		return fmt.Errorf("no case %q: mnist, fsdd or kws", *name)
 	}
-	c.only, c.defaults, c.samples = *only, *defaults, *samples
+	c.only, c.defaults, c.samples = strings.Split(*only, ","), *defaults, *samples
 	if c.defaults {
 		c.entropy, c.sparseEntropy, c.perTensorQAT = cluster.DefaultEntropy, cluster.DefaultEntropy, false
 		c.spec.Split.Validation = "0.1" // stages end with the weights that validation speaks for: not the samples that are shown
@@ -79,7 +79,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 // set changes settings by name.
 func (c *experiment) set(list string) error {
 	fields := map[string]*float64{"pruneRate": &c.prune.rate, "clusterRate": &c.group.rate, "quantizeRate": &c.q.rate, "pruneAtOnce": &c.pruneAtOnce, "noise": &c.noise, "shift": &c.shift, "entropy": &c.entropy, "sparseEntropy": &c.sparseEntropy,
-		"smoothing": &c.labelSmoothing, "distill": &c.distillation, "temperature": &c.temperature, "controlRate": &c.control.rate, "clusters": &c.clusters}
+		"smoothing": &c.labelSmoothing, "distill": &c.distillation, "temperature": &c.temperature, "controlRate": &c.control.rate, "clusters": &c.clusters, "reconstruct": &c.reconstruct, "integers": &c.integers}
 	for _, entry := range strings.Split(list, ",") {
 		if entry == "" {
 			continue
@@ -121,6 +121,8 @@ type experiment struct {
 	entropy         float64 // of clusters
 	sparseEntropy   float64 // of clusters of pruned weights
 	noise, shift    float64 // augmentation of the training samples: Gaussian noise, and shifts along time
+	reconstruct     float64 // 1: prune and cluster stages start from reconstructed weights; −1: they do not; 0: by the defaults they may
+	integers        float64 // 1: quantize stages too
 	pruneAtOnce     float64 // 1: no schedule, the whole stage recovers
 	perTensorQAT    bool    // the QAT leaf has one scale for dense weights, as TFMOT has
 	prune, group, q phase   // of the prune, cluster and quantize stages
@@ -130,7 +132,7 @@ type experiment struct {
 	distillation    float64
 	peers           map[string]peer
 	temperature     float64
-	only            string
+	only            []string
 	defaults        bool
 	samples         int // trained on; 0: all
 }
@@ -206,7 +208,7 @@ func (c experiment) measure(ctx context.Context, material string, seeds int, fol
 	for seed := range seeds {
 		done := map[string]*lineage.Outcome{}
 		for i, leaf := range tree {
-			if !strings.Contains(leaf.name, c.only) {
+			if !slices.ContainsFunc(c.only, func(part string) bool { return strings.Contains(leaf.name, part) }) {
 				continue
 			}
 			start := time.Now()
@@ -248,14 +250,15 @@ func (c experiment) chain(ctx context.Context, network *lineage.Network, data *d
 			if c.pruneAtOnce > 0 {
 				schedule = prune.Schedule{Kind: prune.Constant}
 			}
-			technique = lineage.Prune{Options: prune.Options{Sparsity: c.sparsity, Schedule: schedule}}
+			technique = lineage.Prune{Options: prune.Options{Sparsity: c.sparsity, Schedule: schedule}, Reconstruct: c.start()}
 		case "cluster":
 			entropy := c.entropy
 			if len(stages) > 1 && stages[0] == "prune" {
 				entropy = c.sparseEntropy
 			}
-			technique = lineage.Cluster{Options: cluster.Options{Clusters: int(c.clusters), Scope: c.scope, Entropy: entropy}}
+			technique = lineage.Cluster{Options: cluster.Options{Clusters: int(c.clusters), Scope: c.scope, Entropy: entropy}, Reconstruct: c.start()}
 		case "quantize":
+			run.Leaf.Reconstruct = c.integers > 0
 			run.Leaf.PerTensorDense = c.perTensorQAT && len(stages) == 1
 			technique = lineage.Quantize{Ranges: c.ranges}
 		case "control": // pruning nothing is training
@@ -275,6 +278,17 @@ func (c experiment) chain(ctx context.Context, network *lineage.Network, data *d
 		done[key] = outcome
 	}
 	return outcome, nil
+}
+
+// start is whether prune and cluster stages start from reconstructed weights.
+func (c experiment) start() lineage.Reconstruction {
+	switch {
+	case c.reconstruct > 0:
+		return lineage.On
+	case c.defaults && c.reconstruct == 0:
+		return lineage.Auto
+	}
+	return lineage.Off
 }
 
 func (c experiment) training(stage string, seed int64) train.Config {

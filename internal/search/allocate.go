@@ -28,7 +28,7 @@ type allocation struct {
 // share one where a pattern names them and no other. The largest have rules where there are more than a stage may have.
 func (a allocation) cluster(layers []sensitivity.Layer) *v1alpha1.Cluster {
 	base := number(a.price)
-	out := &v1alpha1.Cluster{Clusters: int32(a.codes), Entropy: &base, Reconstruct: true}
+	out := &v1alpha1.Cluster{Clusters: int32(a.codes), Entropy: &base, Reconstruct: new(true)}
 	var order []v1alpha1.Decimal // of prices, by the largest layer that has them
 	alike := map[v1alpha1.Decimal][]share{}
 	for _, e := range a.entropies(layers) {

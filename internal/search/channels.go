@@ -84,7 +84,7 @@ func (s *search) narrow() bool {
 // cut takes a share of the channels out of every layer, or as much in all by what layers tolerate.
 func (s *search) cut(f *frontier, share float64) *v1alpha1.Prune {
 	base := decimalOf(share)
-	out := &v1alpha1.Prune{Structure: v1alpha1.PruneChannels, Channels: &base, Reconstruct: true}
+	out := &v1alpha1.Prune{Structure: v1alpha1.PruneChannels, Channels: &base, Reconstruct: new(true)}
 	if f.tilt == 0 {
 		return out
 	}

@@ -97,7 +97,7 @@ func TestASearchTakesChannelsOutWhereCodesDoNotHelp(t *testing.T) {
 func TestChannelsGoByWhatLayersTolerate(t *testing.T) {
 	s := &search{Input: Input{Layers: wide()}}
 	even, by := s.cut(&frontier{scale: &shares}, 0.5), s.cut(&frontier{scale: &shares, tilt: 0.5}, 0.5)
-	if len(even.Rules) > 0 || *even.Channels != "0.5" || !even.Reconstruct {
+	if len(even.Rules) > 0 || *even.Channels != "0.5" || !*even.Reconstruct {
 		t.Errorf("%+v", even)
 	}
 	share := map[string]float64{}

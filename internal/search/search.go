@@ -193,7 +193,7 @@ func (s *search) zeros() string {
 	for _, c := range s.Spec.Constraints {
 		if c.Metric == v1alpha1.Sparsity && c.Min != nil {
 			none := int32(0)
-			stage := v1alpha1.Stage{From: s.from, Prune: &v1alpha1.Prune{Sparsity: s.sparsity(*c.Min), Reconstruct: true}, Training: v1alpha1.Training{Epochs: &none}}
+			stage := v1alpha1.Stage{From: s.from, Prune: &v1alpha1.Prune{Sparsity: s.sparsity(*c.Min), Reconstruct: new(true)}, Training: v1alpha1.Training{Epochs: &none}}
 			return s.try(Trial{Stage: stage, Why: "makes the zeros that a constraint asks for"}).name
 		}
 	}

@@ -239,7 +239,7 @@ func TestLayersThatTolerateLessHaveCheaperBits(t *testing.T) {
 			for _, r := range c.Rules {
 				got = append(got, r.Layers+" "+string(*r.Entropy))
 			}
-			if text := strings.Join(got, ", "); text != tt.want || c.Clusters != 16 || !c.Reconstruct {
+			if text := strings.Join(got, ", "); text != tt.want || c.Clusters != 16 || !*c.Reconstruct {
 				t.Errorf("%s, want %s; %+v", text, tt.want, c)
 			}
 		})

@@ -92,10 +92,21 @@ func training(t v1alpha1.Training) (train.Config, error) {
 	return c, fault.As(fault.Spec, c.Check())
 }
 
+// reconstruction is whether a stage starts from reconstructed weights: where nothing is said, if it is short and they are quickly made.
+func reconstruction(given *bool) lineage.Reconstruction {
+	switch {
+	case given == nil:
+		return lineage.Auto
+	case *given:
+		return lineage.On
+	}
+	return lineage.Off
+}
+
 func pruneTechnique(p v1alpha1.Prune) (lineage.Technique, error) {
 	n := &numbers{}
 	if p.Structure == v1alpha1.PruneChannels {
-		c := lineage.Channels{Options: channel.Options{Share: n.float(p.Channels, 0)}, Reconstruct: p.Reconstruct}
+		c := lineage.Channels{Options: channel.Options{Share: n.float(p.Channels, 0)}, Reconstruct: reconstruction(p.Reconstruct)}
 		for _, r := range p.Rules {
 			rule := channel.Rule{Layers: r.Layers, Skip: r.Skip}
 			if r.Channels != nil {
@@ -107,7 +118,7 @@ func pruneTechnique(p v1alpha1.Prune) (lineage.Technique, error) {
 		return c, n.err
 	}
 	o := prune.Options{Sparsity: n.float(&p.Sparsity, 0), Scope: prune.Scope(p.Scope), Schedule: prune.Schedule{Kind: prune.Kind(p.Schedule)}}
-	if p.Reconstruct {
+	if v1alpha1.Or(p.Reconstruct, false) {
 		o.Schedule.Kind = prune.Constant
 	}
 	pattern, err := prune.ParsePattern(p.Pattern)
@@ -137,14 +148,14 @@ func pruneTechnique(p v1alpha1.Prune) (lineage.Technique, error) {
 		}
 		o.Rules = append(o.Rules, rule)
 	}
-	return lineage.Prune{Options: o, Reconstruct: p.Reconstruct}, n.err
+	return lineage.Prune{Options: o, Reconstruct: reconstruction(p.Reconstruct)}, n.err
 }
 
 func clusterTechnique(c v1alpha1.Cluster) (lineage.Technique, error) {
 	n := &numbers{}
 	t := lineage.Cluster{
 		Options: cluster.Options{Clusters: int(c.Clusters), Scope: weight.Scope(c.Scope), Entropy: n.float(c.Entropy, cluster.DefaultEntropy)},
-		Measure: c.Sensitivity, Reconstruct: c.Reconstruct,
+		Measure: c.Sensitivity, Reconstruct: reconstruction(c.Reconstruct),
 	}
 	for _, r := range c.Rules {
 		rule := cluster.Rule{Layers: r.Layers, Skip: r.Skip, Clusters: int(v1alpha1.Or(r.Clusters, 0))}

@@ -58,7 +58,8 @@ func TestStageHash(t *testing.T) {
 		"another technique": {func(s *v1alpha1.OptimizationPipelineSpec) {
 			s.Stages[0].Prune, s.Stages[0].Quantize = nil, &v1alpha1.Quantize{}
 		}, false},
-		"zeros chosen otherwise": {func(s *v1alpha1.OptimizationPipelineSpec) { s.Stages[0].Prune.Reconstruct = true }, false},
+		"zeros chosen otherwise": {func(s *v1alpha1.OptimizationPipelineSpec) { s.Stages[0].Prune.Reconstruct = ptr(true) }, false},
+		"zeros never chosen so":  {func(s *v1alpha1.OptimizationPipelineSpec) { s.Stages[0].Prune.Reconstruct = ptr(false) }, false},
 		"what an output is trained by": {func(s *v1alpha1.OptimizationPipelineSpec) {
 			s.Outputs = []v1alpha1.Output{{Name: "box", Loss: "MeanSquaredError"}}
 		}, false},
@@ -75,7 +76,7 @@ func TestStageHash(t *testing.T) {
 	}
 	reconstructed := func(schedule string) string {
 		return StageHash(chain(func(s *v1alpha1.OptimizationPipelineSpec) {
-			s.Stages[0].Prune.Reconstruct, s.Stages[0].Prune.Schedule = true, schedule
+			s.Stages[0].Prune.Reconstruct, s.Stages[0].Prune.Schedule = ptr(true), schedule
 		}), "prune", versions, pinned, "sha256:m")
 	}
 	if reconstructed("") != reconstructed("Constant") {

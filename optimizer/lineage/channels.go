@@ -22,7 +22,7 @@ type Channels struct {
 	channel.Options
 	// Reconstruct chooses the channels by what they cost the outputs of the layers that read them, and refits these layers, before
 	// training. Otherwise they are chosen by the Fisher information of a factor on each.
-	Reconstruct bool
+	Reconstruct Reconstruction
 }
 
 // Kind is what it is registered as.
@@ -55,8 +55,8 @@ func (c Channels) Apply(ctx context.Context, n *Network, w *Work) (*Network, err
 		return nil, err
 	}
 	w.notes = append(w.notes, notes...)
-	choose := w.gates
-	if c.Reconstruct {
+	choose, reconstructs := w.gates, w.reconstructs(c.Reconstruct, cutting)
+	if reconstructs {
 		choose = w.costs
 	}
 	importance, err := choose(ctx, s)
@@ -64,7 +64,7 @@ func (c Channels) Apply(ctx context.Context, n *Network, w *Work) (*Network, err
 		return nil, err
 	}
 	cuts := s.Of(s.Choose(targets, importance))
-	if c.Reconstruct {
+	if reconstructs {
 		if err := w.makeUp(ctx, cuts); err != nil {
 			return nil, err
 		}

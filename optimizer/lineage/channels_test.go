@@ -23,8 +23,8 @@ import (
 
 var (
 	narrow  = Channels{Options: channel.Options{Share: 0.5}}
-	refit   = Channels{Options: channel.Options{Share: 0.5}, Reconstruct: true}
-	quarter = Channels{Options: channel.Options{Share: 0.25}, Reconstruct: true}
+	refit   = Channels{Options: channel.Options{Share: 0.5}, Reconstruct: On}
+	quarter = Channels{Options: channel.Options{Share: 0.25}, Reconstruct: On}
 )
 
 // Channels are taken out before and after whatever else is done, of any network: what weights are held to stays with what is left of them.
@@ -170,7 +170,7 @@ func TestChannelsAreRecorded(t *testing.T) {
 func TestRefittedLayersAreNearerToWhatTheyGave(t *testing.T) {
 	n := read(t, networks()["convolution and dense"])
 	run := untrained(n)
-	noise := map[bool]float64{}
+	noise := map[Reconstruction]float64{}
 	for _, technique := range []Channels{narrow, refit} {
 		out, err := run.Apply(context.Background(), n, technique)
 		if err != nil {
@@ -178,8 +178,8 @@ func TestRefittedLayersAreNearerToWhatTheyGave(t *testing.T) {
 		}
 		noise[technique.Reconstruct] = distance(t, run, n, out.Network)
 	}
-	if noise[true] > 0.8*noise[false] {
-		t.Errorf("outputs are %.3g off with refitting, %.3f without", noise[true], noise[false])
+	if noise[On] > 0.8*noise[Off] {
+		t.Errorf("outputs are %.3g off with refitting, %.3f without", noise[On], noise[Off])
 	}
 }
 

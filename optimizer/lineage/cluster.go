@@ -20,7 +20,7 @@ type Cluster struct {
 	Measure bool
 	Rules   []cluster.Rule
 	// Reconstruct gives codes out by the error of the layer's output, and fits scales and biases to that, before training.
-	Reconstruct bool
+	Reconstruct Reconstruction
 }
 
 // Kind is what it is registered as.
@@ -76,7 +76,7 @@ func (c Cluster) Apply(ctx context.Context, n *Network, w *Work) (*Network, erro
 		}
 		options[target.Tensor] = o
 	}
-	if c.Reconstruct {
+	if w.reconstructs(c.Reconstruct, clustering) {
 		if err := w.reconstructClustered(ctx, options); err != nil {
 			return nil, err
 		}

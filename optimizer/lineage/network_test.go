@@ -33,7 +33,7 @@ func TestWhereAFileHasItsTensorsChangesNothing(t *testing.T) {
 			run := untrained(n)
 			run.Leaf = LeafOptions{Equalize: true, Reconstruct: true, PerTensorDense: true, Encode: EncodeAuto}
 			var got, said []string
-			for _, technique := range []Technique{refit, halfReconstructed, Cluster{Options: four.Options, Reconstruct: true}, qat} {
+			for _, technique := range []Technique{refit, halfReconstructed, Cluster{Options: four.Options, Reconstruct: On}, qat} {
 				out, err := run.Apply(context.Background(), n, technique)
 				if err != nil {
 					t.Fatalf("%s, tensor %d first: %s: %v", name, first, technique, err)

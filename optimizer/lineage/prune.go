@@ -15,8 +15,9 @@ var pruneKind = Kind{Name: "prune", Typical: func() Technique {
 // Prune sets weights to zero by a schedule while it trains. The network it makes holds exactly the planned zeros.
 type Prune struct {
 	prune.Options
-	// Reconstruct chooses the zeros before training, by what they cost the layer's output, and refits the other weights.
-	Reconstruct bool
+	// Reconstruct chooses the zeros before training, by what they cost the layer's output, and refits the other weights. With the
+	// schedule's defaults it is Auto only where zeros come at once anyway.
+	Reconstruct Reconstruction
 }
 
 // Kind is what it is registered as.
@@ -38,7 +39,7 @@ func (p Prune) Apply(ctx context.Context, n *Network, w *Work) (*Network, error)
 		return nil, err
 	}
 	w.notes = append(w.notes, notes...)
-	if p.Reconstruct {
+	if w.reconstructs(p.Reconstruct, pruning) {
 		if err := w.reconstructPruned(ctx, targets); err != nil {
 			return nil, err
 		}

@@ -20,6 +20,60 @@ import (
 // reconstructSamples is how many training samples reconstruction looks at. It uses no labels.
 const reconstructSamples = 512
 
+// Reconstruction says whether a stage's weights are reconstructed before training.
+type Reconstruction int
+
+// The choices.
+const (
+	Off  Reconstruction = iota
+	On                  // whatever it takes
+	Auto                // where training has few steps and the network is small
+)
+
+// autoWork bounds what Auto may take, in multiplications: some ten seconds on two processors.
+const autoWork = 1e12
+
+// reconstructs decides whether to reconstruct, if the choice is Auto by the number of steps and by what it takes; neither the clock nor the
+// number of processors has a say. deciding is about how many multiplications the weights of a layer take, once it is observed.
+func (w *Work) reconstructs(choice Reconstruction, deciding func(*reconstruct.Layer) float64) bool {
+	if choice != Auto {
+		return choice == On
+	}
+	if w.Steps() >= prune.ShortRun {
+		return false
+	}
+	layers, _ := reconstruct.Layers(w.net.Graph)
+	samples := min(reconstruct.Samples(w.net.Graph, layers, reconstructSamples), w.run.Data.Train.Len())
+	work := reconstruct.Observing(w.net.Graph, layers, samples)
+	for _, l := range layers {
+		work += deciding(l)
+	}
+	switch {
+	case len(layers) == 0:
+		return false
+	case work > autoWork:
+		w.Note("weights are not reconstructed before training, which would take about %.0e multiplications: reconstruct: true has it done all the same", work)
+		return false
+	}
+	return true
+}
+
+// pruning, clustering and cutting are about how many multiplications it takes to decide a layer's weights.
+func pruning(l *reconstruct.Layer) float64 { return float64(rounds(l)+1) * solving(l) }
+
+func clustering(l *reconstruct.Layer) float64 { return (clusterRounds + 1) * solving(l) / 3 }
+
+func cutting(l *reconstruct.Layer) float64 { return 2 * solving(l) }
+
+// solving is about how many multiplications it takes to refit the outputs of a layer and to say what each weight is worth: n³ for an output
+// of n inputs.
+func solving(l *reconstruct.Layer) (sum float64) {
+	for _, p := range l.Parts {
+		sum += math.Pow(float64(p.Taps), 3) * float64(l.Outputs)
+	}
+	return sum
+}
+
 // reconstruction goes through the layers in order of execution and has each meet the outputs that it had, with the layers before it
 // already changed.
 type reconstruction struct {
@@ -265,11 +319,7 @@ const pruneWork = 4e12
 
 // rounds are those that a layer's zeros are chosen in.
 func rounds(l *reconstruct.Layer) int {
-	var each float64
-	for _, p := range l.Parts {
-		each += math.Pow(float64(p.Taps), 3) * float64(l.Outputs)
-	}
-	return int(min(max(pruneWork/each, 1), pruneRounds))
+	return int(min(max(pruneWork/solving(l), 1), pruneRounds))
 }
 
 // prune chooses the zeros of a float tensor by what they cost, a share of it or those of a pattern, and refits the rest.

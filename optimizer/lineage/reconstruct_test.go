@@ -1,6 +1,7 @@
 package lineage
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -61,9 +62,9 @@ func distance(t *testing.T, r *Run, a, b *Network) float64 {
 }
 
 var (
-	halfReconstructed = Prune{Options: half.Options, Reconstruct: true}
-	blocks            = Prune{Options: prune.Options{Sparsity: 0.5, Pattern: prune.Pattern{Rows: 1, Columns: 4}, Schedule: half.Schedule}, Reconstruct: true}
-	global            = Prune{Options: prune.Options{Sparsity: 0.5, Scope: prune.Global, Schedule: half.Schedule}, Reconstruct: true}
+	halfReconstructed = Prune{Options: half.Options, Reconstruct: On}
+	blocks            = Prune{Options: prune.Options{Sparsity: 0.5, Pattern: prune.Pattern{Rows: 1, Columns: 4}, Schedule: half.Schedule}, Reconstruct: On}
+	global            = Prune{Options: prune.Options{Sparsity: 0.5, Scope: prune.Global, Schedule: half.Schedule}, Reconstruct: On}
 )
 
 // On any network, float or int8, zeros are exactly as many as without reconstruction, the leaf passes its checks, and what the network
@@ -132,7 +133,7 @@ func TestReconstructedClustersAreNearerToWhatTheyAreOf(t *testing.T) {
 					}
 					plain := Cluster{Options: cluster.Options{Clusters: 6, Scope: scope, Entropy: 1}}
 					better := plain
-					better.Reconstruct = true
+					better.Reconstruct = On
 					before, err := run.Apply(context.Background(), n, plain)
 					if err != nil {
 						t.Fatalf("%s, sparse %t: %v", name, sparse, err)
@@ -297,7 +298,7 @@ func TestWideLayersAreReconstructed(t *testing.T) {
 		parts              bool
 	}{
 		"zeros":    {half, halfReconstructed, true},
-		"clusters": {four, Cluster{Options: four.Options, Reconstruct: true}, false},
+		"clusters": {four, Cluster{Options: four.Options, Reconstruct: On}, false},
 		"integers": {Quantize{}, Quantize{}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -393,7 +394,7 @@ func TestZerosThatThereAreCount(t *testing.T) {
 	n := read(t, networks()["convolution and dense"])
 	run := untrained(n)
 	for _, share := range []float64{0.25, 0.5, 0.5, 0.375} {
-		out, err := run.Apply(context.Background(), n, Prune{Options: prune.Options{Sparsity: share, Schedule: half.Schedule}, Reconstruct: true})
+		out, err := run.Apply(context.Background(), n, Prune{Options: prune.Options{Sparsity: share, Schedule: half.Schedule}, Reconstruct: On})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -541,5 +542,60 @@ func TestScalesAndMomentsOfALayer(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// By itself a stage starts from reconstructed weights where it has few steps and they are quickly made, and then as if it had been told to.
+func TestShortStagesStartFromReconstructedWeights(t *testing.T) {
+	n := read(t, networks()["convolution and dense"])
+	for name, start := range map[string]func(Reconstruction) Technique{
+		"zeros":    func(r Reconstruction) Technique { return Prune{Options: half.Options, Reconstruct: r} },
+		"clusters": func(r Reconstruction) Technique { return Cluster{Options: four.Options, Reconstruct: r} },
+		"channels": func(r Reconstruction) Technique { return Channels{Options: narrow.Options, Reconstruct: r} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			made := map[Reconstruction][]byte{}
+			for _, choice := range []Reconstruction{Off, On, Auto} {
+				out, err := untrained(n).Apply(context.Background(), n, start(choice))
+				if err != nil {
+					t.Fatal(err)
+				}
+				if made[choice], err = out.Leaf.Marshal(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if !bytes.Equal(made[Auto], made[On]) || bytes.Equal(made[Auto], made[Off]) {
+				t.Error("a stage without steps does not start from reconstructed weights")
+			}
+		})
+	}
+	for name, tt := range map[string]struct {
+		steps int
+		work  float64
+		want  bool
+	}{
+		"no steps":             {0, 0, true},
+		"few":                  {prune.ShortRun - 1, 0, true},
+		"many":                 {prune.ShortRun, 0, false},
+		"as much as it may be": {1, autoWork / 4, true},
+		"too much":             {1, autoWork, false},
+	} {
+		run := untrained(n)
+		run.Training = train.DefaultConfig()
+		run.Training.Epochs, run.Training.BatchSize = tt.steps, run.Data.Train.Len()
+		w, err := run.open(n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		work := func(*reconstruct.Layer) float64 { return tt.work }
+		if got := w.reconstructs(Auto, work); got != tt.want {
+			t.Errorf("%s: %v", name, got)
+		}
+		if noted := slices.ContainsFunc(w.notes, func(note string) bool { return strings.Contains(note, "reconstruct: true") }); noted != (tt.work >= autoWork) {
+			t.Errorf("%s: notes %q", name, w.notes)
+		}
+		if w.reconstructs(Off, work) || !w.reconstructs(On, work) {
+			t.Errorf("%s: what is said does not count", name)
+		}
 	}
 }

@@ -41,7 +41,16 @@ const (
 
 // Samples is how many samples to observe the layers on, at most so many: fewer of a large network.
 func Samples(g *ir.Graph, layers []*Layer, most int) int {
-	var before, all float64
+	all := running(g, layers)
+	if all*float64(most) <= mostMultiplications {
+		return most
+	}
+	return min(most, max(leastSamples, int(mostMultiplications/all)))
+}
+
+// running is the multiplications of one sample in the operators before every layer, in both networks.
+func running(g *ir.Graph, layers []*Layer) (all float64) {
+	var before float64
 	at := 0
 	for _, l := range layers {
 		for last := l.Nodes[len(l.Nodes)-1]; at < last; at++ {
@@ -49,10 +58,21 @@ func Samples(g *ir.Graph, layers []*Layer, most int) int {
 		}
 		all += 2 * before
 	}
-	if all*float64(most) <= mostMultiplications {
-		return most
+	return all
+}
+
+// Observing is about how many multiplications it takes to observe all layers on so many samples.
+func Observing(g *ir.Graph, layers []*Layer, samples int) float64 {
+	all := running(g, layers) * float64(samples)
+	for _, l := range layers {
+		rows := 0
+		for _, node := range l.Nodes {
+			p := newPatches(g, l, node)
+			rows += samples * p.rows
+		}
+		all += float64(min(rows, mostRows)) * float64(l.moments())
 	}
-	return min(most, max(leastSamples, int(mostMultiplications/all)))
+	return all
 }
 
 // chunk is how many rows are multiplied at once, in float32; their sums are added up in float64.

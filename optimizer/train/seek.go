@@ -17,8 +17,9 @@ const (
 	annealShare = 1.0 / 3
 	// sketched are the epochs that a schedule of masks and a RangeTest reckon with.
 	sketched = 3
-	// leastTimed is how many epochs there are at least, whatever MaxTime.
-	leastTimed = 2
+	// leastTimed is how many epochs there are at least, whatever MaxTime: as many as are sketched, so that those that the time comes to give
+	// the same when they are asked for.
+	leastTimed = sketched
 )
 
 // Sketched is the number of steps that a schedule is drawn over before it is known how many there will be: all of a fixed number of

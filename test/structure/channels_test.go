@@ -110,7 +110,7 @@ func (c *check) channels(n *lineage.Network) error {
 	if twoWays(n.Model()) {
 		return nil
 	}
-	out, err := c.lineage().Apply(context.Background(), n, lineage.Channels{Options: channel.Options{Share: 0.5}, Reconstruct: c.seed%2 == 0})
+	out, err := c.lineage().Apply(context.Background(), n, lineage.Channels{Options: channel.Options{Share: 0.5}, Reconstruct: lineage.Reconstruction((c.seed + 1) % 2)})
 	if err != nil {
 		return fmt.Errorf("channels: %w", err)
 	}

@@ -31,7 +31,8 @@ type PruneApplyConfiguration struct {
 	// sparsity: it has to say the same, 0.5 here. Default: none.
 	Pattern *string `json:"pattern,omitempty"`
 	// reconstruct chooses the zeros, or the channels, at once, before training, by what each costs its layer's output on up to 512 training
-	// samples without their labels, and refits the weights that stay. Default false.
+	// samples without their labels, and refits the weights that stay. Default: in stages of fewer than 300 steps, or none, of networks where it
+	// takes some seconds.
 	Reconstruct *bool `json:"reconstruct,omitempty"`
 	// rules change how layers are pruned, by name; the first that matches counts, and one that matches nothing is an error.
 	// Depthwise kernels are pruned only by a rule; of structure Channels they lose the channels that they read.

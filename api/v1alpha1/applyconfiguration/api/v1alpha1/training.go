@@ -19,7 +19,7 @@ type TrainingApplyConfiguration struct {
 	// maxEpochs has the validation loss decide how many epochs there are, up to so many: the learning rate stays until the loss has not
 	// fallen for earlyStopEpochs (default here 2), then falls to 0 from the best weights. Default: epochs counts.
 	MaxEpochs *int32 `json:"maxEpochs,omitempty"`
-	// maxMinutes of a stage's training, a decimal: as with maxEpochs, up to as many epochs as fit by the speed of the first, at least 2. The
+	// maxMinutes of a stage's training, a decimal: as with maxEpochs, up to as many epochs as fit by the speed of the first, at least 3. The
 	// result says how many those are; maxEpochs of that number gives the same bytes on any machine.
 	MaxMinutes *apiv1alpha1.Decimal `json:"maxMinutes,omitempty"`
 	// batchSize is the samples of one optimizer step. Default 64.
