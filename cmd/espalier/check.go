@@ -85,6 +85,7 @@ type checked struct {
 	Leaf     bool             `json:"leaf,omitempty"`     // Report is of the leaf that a pipeline makes of the file, which is float
 	File     *target.Report   `json:"file,omitempty"`     // of the float file itself, beside that of its leaf
 	Rewrites []rewrite.Change `json:"rewrites,omitempty"` // operators of the float file that the leaf has others for
+	Cycles   *target.Cycles   `json:"cycles,omitempty"`
 	Note     string           `json:"note,omitempty"`
 }
 
@@ -107,6 +108,7 @@ func checkOn(content []byte, signature string, t *target.Target) (*checked, erro
 		}
 		if draft != nil {
 			c.Report = target.Check(draft, t)
+			c.Cycles, _ = t.CyclesOf(draft)
 			c.Note = fmt.Sprintf("the file is float: this is of the int8 leaf that a pipeline for %s makes of it, for a batch of 1", t.Name)
 			return c, nil
 		}
@@ -118,6 +120,7 @@ func checkOn(content []byte, signature string, t *target.Target) (*checked, erro
 	}
 	switch {
 	case quantized(m):
+		c.Cycles, _ = t.CyclesOf(m) // unknown of a file that no leaf can be made of
 	case err != nil:
 		notes = append(notes, "the file is float, and so is this: what its leaf is like cannot be told: "+fault.Line(err))
 	default:
@@ -166,6 +169,11 @@ func showCheck(streams *ioStreams, r *checked, t *target.Target, all bool) error
 		fmt.Fprintf(streams.Out, "the leaf: %s\nthe file: %s\n", counted(r.Report, t), counted(r.File, t))
 	} else {
 		fmt.Fprintln(streams.Out, counted(r.Report, t))
+	}
+	if c := r.Cycles; c != nil {
+		line := fmt.Sprintf("%.0f %% of its multiplications take %.3g to %.3g million cycles, as single kernels did whose cycles are published; memory and other operators come on top: a board tells the latency",
+			100*c.Covered, c.Least/1e6, c.Most/1e6)
+		fmt.Fprint(streams.Out, filled(line, "", streams.width))
 	}
 	for _, c := range r.Rewrites {
 		fmt.Fprint(streams.Out, filled(fmt.Sprintf("for %s %s", t.Name, c), "", streams.width))

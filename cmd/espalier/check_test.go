@@ -210,3 +210,21 @@ func TestWhereADeviceAnswersOtherwiseIsCounted(t *testing.T) {
 		t.Errorf("%v\n%s", err, out)
 	}
 }
+
+// What is published of a device's kernels is told of a leaf and of a float file's leaf, and of no device of which nothing is.
+func TestCheckTellsPublishedCycles(t *testing.T) {
+	const glyphs = "../../hack/demo/glyphs.tflite"
+	out, err := call("check", "-o", "json", glyphs, "--target", "esp32-s3")
+	var found checked
+	if err != nil || json.Unmarshal([]byte(out), &found) != nil || found.Cycles == nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if c := found.Cycles; c.Least <= 0 || c.Most < c.Least || c.Covered != 1 {
+		t.Errorf("cycles %+v", c)
+	}
+	for device, want := range map[string]bool{"esp32-s3": true, "cortex-m4": false} {
+		if out, err := call("check", glyphs, "--target", device); err != nil || strings.Contains(out, "million cycles") != want {
+			t.Errorf("%s: %v\n%s", device, err, out)
+		}
+	}
+}

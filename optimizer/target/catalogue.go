@@ -38,10 +38,10 @@ type Target struct {
 	Encodings   []string     `json:"encodings,omitempty"`   // of weights in flash, which the runtime decodes
 	Memory      MemoryPlan   `json:"memory"`
 	Operators   string       `json:"operators"` // name of the operator table of the processor
-	// Cycles for one multiplication by kind of operator, measured and published; empty where nothing was published.
-	Cycles  map[string]float64 `json:"cyclesPerMultiplication,omitempty"`
-	Notes   []string           `json:"notes,omitempty"`
-	Sources []string           `json:"sources"`
+	// Cycles for one multiplication of int8 by kind of operator, over the shapes that were measured; empty where nothing was published.
+	Cycles  map[string]Span `json:"cyclesPerMultiplication,omitempty"`
+	Notes   []string        `json:"notes,omitempty"`
+	Sources []string        `json:"sources"`
 }
 
 // ReadsFromFlash reports whether the runtime reads the file where it lies in flash; a compiler writes another.

@@ -34,6 +34,11 @@ func TestCatalogueIsComplete(t *testing.T) {
 		if a := d.Accelerator; a != nil && (a.table() == nil || len(a.table().Sources) == 0 || a.Title == "" || a.Compiler == "") {
 			t.Errorf("%s: accelerator %+v", d.Name, a)
 		}
+		for name, c := range d.Cycles {
+			if _, ok := schema.EnumValuesBuiltinOperator[name]; !ok || c.Least <= 0 || c.Most < c.Least {
+				t.Errorf("%s: cycles of %s: %+v", d.Name, name, c)
+			}
+		}
 		if found, err := Lookup(strings.ToUpper(d.Name)); err != nil || found != d {
 			t.Errorf("%s is not found by its name: %v", d.Name, err)
 		}
