@@ -67,6 +67,45 @@ func TestAFoundRateTrainsAsIfItHadBeenGiven(t *testing.T) {
 	}
 }
 
+func TestTheLeastLossIsThatOfTrialsThatHaveOne(t *testing.T) {
+	if got := leastLossOf([]Trial{{Loss: 2}, {Loss: 0}, {Loss: -1}}); got != 0 {
+		t.Errorf("got %v, want 0", got)
+	}
+	if got := leastLossOf([]Trial{{Loss: -1}}); !math.IsInf(got, 1) {
+		t.Errorf("got %v, want none", got)
+	}
+}
+
+// Gradients are clipped at four times what trials met up to the rate that was chosen, which is half of the last of these.
+func TestTheBoundOnGradientsIsOfTheRatesThatServe(t *testing.T) {
+	trials := []Trial{{Rate: 1e-3, Loss: 0, Norm: 5.4321}, {Rate: 3e-3, Loss: 1, Norm: 2}, {Rate: 1e-2, Loss: 1, Norm: 50}, {Rate: 3e-3, Loss: -1, Norm: 70}}
+	if got, want := chooseClip(trials, 1.5e-3), 21.7; got != want {
+		t.Errorf("got %v, want %v", got, want)
+	}
+	if got := chooseClip(nil, 1); got != 0 {
+		t.Errorf("without gradients it is %v", got)
+	}
+}
+
+// While rates are tried, progress names them, ascending, and says of the training what is known.
+func TestProgressNamesTheRatesThatAreTried(t *testing.T) {
+	task := quantizedTask(t, Frozen, 1)
+	var rates []float64
+	task.Hooks.Progress = func(p Progress) {
+		if !p.Finding {
+			return
+		}
+		rates = append(rates, p.Rate)
+		if p.Accuracy != -1 || p.Epochs != 5 || p.Steps != 50 || p.Step != 0 {
+			t.Errorf("%+v", p)
+		}
+	}
+	found := mustRun(t, newTrainer(t, task, findingConfig())).RangeTest
+	if !slices.Equal(rates, triedRates[:len(found.Trials)]) {
+		t.Errorf("tried %v, reported %v", found.Trials, rates)
+	}
+}
+
 func TestTrialsSeeTheFormThatTrainingEndsWith(t *testing.T) {
 	task := quantizedTask(t, Tracked, 1)
 	var masked []byte
@@ -177,6 +216,10 @@ func TestALossFarAboveTheStartIsLeftBehind(t *testing.T) {
 	r := &run{Trainer: &Trainer{position: position{test: &RangeTest{Start: 0.2}, floor: 0.01}}}
 	if err := r.overshot(1.19); err != nil {
 		t.Errorf("a loss of 1.19 from 0.2: %v", err)
+	}
+	exact := &run{Trainer: &Trainer{position: position{test: &RangeTest{Start: 0.25}}}}
+	if err := exact.overshot(1); err != nil {
+		t.Errorf("a loss of 1 from 0.25: %v", err)
 	}
 	if err := r.overshot(1.21); !isDivergence(err) || !strings.Contains(err.Error(), "rose from 0.2 to 1.21") {
 		t.Errorf("a loss of 1.21 from 0.2: %v", err)

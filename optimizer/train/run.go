@@ -147,9 +147,10 @@ func (r *run) report(score *Score, always bool) {
 	if r.config.MaxTime > 0 && r.timed == 0 {
 		epochs = r.fitting()
 	}
-	left := epochs*r.task.Train.Len() - min(r.step*r.config.BatchSize, epochs*r.task.Train.Len())
+	perEpoch, samples := r.stepsPerEpoch(), r.task.Train.Len()
+	left := (epochs-r.step/perEpoch)*samples - r.step%perEpoch*r.config.BatchSize
 	hooks.Progress(Progress{
-		Epoch: r.step / r.stepsPerEpoch(), Epochs: epochs, Step: r.step, Steps: epochs * r.stepsPerEpoch(), Resumed: r.resumed,
+		Epoch: r.step / perEpoch, Epochs: epochs, Step: r.step, Steps: epochs * perEpoch, Resumed: r.resumed,
 		Loss: mean.Loss, Accuracy: mean.Accuracy, Rate: r.rate(r.step - 1), Test: r.test,
 		SamplesPerSecond: speed, Remaining: time.Duration(float64(left) / speed * float64(time.Second)), Validation: score,
 	})

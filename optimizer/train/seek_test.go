@@ -34,6 +34,7 @@ func TestTheRateFallsOnceTheValidationLossDoesNot(t *testing.T) {
 		"it hardly falls":              {[]float64{9, 8, 7, 6.99, 6.98}, 20, 0, 0, Cosine, Sought{All: 6, Most: 20, Full: 5, Best: 5}},
 		"more patience":                {[]float64{9, 8, 7, 8, 9, 9, 9}, 20, 4, 0, Cosine, Sought{All: 9, Most: 20, Full: 7, Best: 3}},
 		"before the masks are settled": {[]float64{1, 8, 7, 8, 6, 7, 7}, 20, 0, 1, Cosine, Sought{All: 9, Most: 20, Full: 7, Best: 5}},
+		"the first that counts":        {[]float64{9, 1, 8, 8}, 20, 0, 1, Cosine, Sought{All: 5, Most: 20, Full: 4, Best: 2}},
 		"one epoch":                    {nil, 1, 0, 0, Cosine, Sought{All: 1, Most: 1}},
 		"two epochs":                   {[]float64{9}, 2, 0, 0, Cosine, Sought{All: 2, Most: 2, Full: 1}},
 		"a rate that stays":            {[]float64{9, 8, 7, 8, 9}, 20, 0, 0, Constant, Sought{All: 5, Most: 20, Full: 5, Best: 3}},
