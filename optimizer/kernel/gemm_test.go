@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math"
 	"testing"
+
+	"espalier.dev/espalier/optimizer/kernel/internal/simd"
 )
 
 // compareGemm multiplies random matrices in the class in use and in portable Go. wild puts NaN, infinities and denormals in.
@@ -47,6 +49,36 @@ func TestGemmOfNothingClearsOrKeeps(t *testing.T) {
 	equal(t, "kept", c, []float32{1, 2, 3, 4})
 	Gemm(&s, 2, 1, 0, nil, 0, 0, nil, 0, c, 2, false)
 	equal(t, "cleared", c, []float32{0, 2, 0, 4})
+	Gemm(&s, 0, 1, 1, nil, 1, 1, []float32{1}, 1, c, 2, false)
+	Gemm(&s, 1, 0, 1, []float32{1}, 1, 1, nil, 1, c, 2, false)
+	equal(t, "of no rows or columns", c, []float32{0, 2, 0, 4})
+}
+
+// Panels of B are copied where enough tiles of rows read one whose rows lie far apart.
+func TestGemmPacksWhereItPays(t *testing.T) {
+	inEveryClass(t, func(t *testing.T) {
+		if simd.Width == 0 {
+			return
+		}
+		panel := simd.Panel()
+		for _, c := range []struct {
+			m, n, ldb int
+			packs     bool
+		}{
+			{24, 2 * panel, 512, true}, {23, 2 * panel, 512, false}, {24, panel, 512, false}, {24, 2 * panel, 511, false},
+			{96, 2 * panel, 128, true}, {95, 2 * panel, 128, false}, {96, 2 * panel, 127, false},
+		} {
+			if c.n > c.ldb {
+				continue
+			}
+			var s Scratch
+			a, b, y := make([]float32, c.m*4), make([]float32, 4*c.ldb), make([]float32, c.m*c.n)
+			Gemm(&s, c.m, c.n, 4, a, 4, 1, b, c.ldb, y, c.n, false)
+			if got := len(s.panel) > 0; got != c.packs {
+				t.Errorf("%d rows by %d columns that lie %d apart: packed %v", c.m, c.n, c.ldb, got)
+			}
+		}
+	})
 }
 
 func TestGemmAllocatesNothingOnceItHasRun(t *testing.T) {

@@ -82,6 +82,116 @@ func TestInt8LayersAreExact(t *testing.T) {
 	})
 }
 
+// Workers share an image by its rows: each writes its own, and no other.
+func TestRowsOfAnImageAreThoseOfTheWhole(t *testing.T) {
+	withAllIntegers(t, func(t *testing.T) {
+		mem := newMemory(t, 19)
+		var s Int8Scratch
+		n := mem.rng.IntN
+		for i := range 60 {
+			w, c, outs, mult := mem.window(), 1+n(40), 1+n(40), 1+n(4)/3*2
+			if i%4 == 0 {
+				w = Window{1, 1, 1, 1, 1, 1, 0, 0, 0, 0, w.InH, w.InW, w.InH, w.InW}
+			}
+			x := mem.int8s(w.InH * w.InW * c)
+			conv := NewInt8Conv(mem.int8s(outs*w.KH*w.KW*c), w, c, randomRequant(mem.rng, outs))
+			depthwise := NewInt8Depthwise(mem.int8s(w.KH*w.KW*c*mult), w, c, mult, randomRequant(mem.rng, c*mult))
+			from := n(w.OutH)
+			to := from + n(w.OutH-from+1)
+			for name, l := range map[string]struct {
+				outs int
+				run  func(y []int8, from, to int)
+			}{
+				"convolution": {outs, func(y []int8, from, to int) { conv.RunRows(&s, y, x, from, to) }},
+				"depthwise":   {c * mult, func(y []int8, from, to int) { depthwise.RunRows(&s, y, x, from, to) }},
+			} {
+				row := w.OutW * l.outs
+				whole, got := mem.int8s(w.OutH*row), mem.int8s(w.OutH*row)
+				want := slices.Clone(got)
+				l.run(whole, 0, w.OutH)
+				copy(want[from*row:to*row], whole[from*row:])
+				if l.run(got, from, to); !slices.Equal(got, want) {
+					t.Fatalf("%s, %v, %d channels to %d: rows %d to %d differ, or others were written", name, w, c, l.outs, from, to)
+				}
+			}
+		}
+	})
+}
+
+// The sum of two codes in float32 is taken where it gives for all pairs what fixed-point arithmetic gives, and not where it does not.
+func TestSumsOfCodesAreExactForAllPairs(t *testing.T) {
+	withAllIntegers(t, func(t *testing.T) {
+		for _, c := range []struct {
+			scaleA, scaleB     float64
+			zeroA, zeroB, zero int32
+			lo, hi             int32
+		}{
+			{1, 1, 0, 0, 0, -128, 127},
+			{0.7123, 0.3317, -128, 3, -20, -20, 127},
+			{1.3291, -0.4191, 12, -77, 5, -100, 90},
+		} {
+			sum := func(a, b int8) int8 {
+				v := math.Round(float64(int32(a)-c.zeroA)*c.scaleA + float64(int32(b)-c.zeroB)*c.scaleB)
+				return int8(min(max(int32(v)+c.zero, c.lo), c.hi))
+			}
+			exact := func(y []int8, a int8, b []int8) {
+				for i, v := range b {
+					y[i] = sum(a, v)
+				}
+			}
+			s := NewInt8Sum(c.scaleA, c.scaleB, c.zeroA, c.zeroB, c.zero, c.lo, c.hi, exact)
+			if fast := simd.FastRequant && simd.IntLanes > 0; (s != nil) != fast {
+				t.Fatalf("%+v: found %t, with assembly %t", c, s != nil, fast)
+			} else if !fast {
+				continue
+			}
+			mem := newMemory(t, 20)
+			for range 40 {
+				n := mem.rng.IntN(100)
+				a, b, y := mem.int8s(n), mem.int8s(n), mem.int8s(n)
+				s.Run(y, a, b)
+				for i := range y {
+					if want := sum(a[i], b[i]); y[i] != want {
+						t.Fatalf("%+v, code %d of %d: %d and %d give %d, want %d", c, i, n, a[i], b[i], y[i], want)
+					}
+				}
+			}
+			odd := NewInt8Sum(c.scaleA, c.scaleB, c.zeroA, c.zeroB, c.zero, c.lo, c.hi, func(y []int8, a int8, b []int8) {
+				exact(y, a, b)
+				if a == 127 {
+					y[255] ^= 1
+				}
+			})
+			if odd != nil {
+				t.Errorf("%+v: taken for a sum that is another for the last pair", c)
+			}
+		}
+	})
+}
+
+// A sum of more codes than one call of assembly takes is cut without a seam.
+func TestLongSumsOfCodes(t *testing.T) {
+	withAllIntegers(t, func(t *testing.T) {
+		s := NewInt8Sum(1, 1, 0, 0, 0, -128, 127, func(y []int8, a int8, b []int8) {
+			for i, v := range b {
+				y[i] = int8(min(max(int(a)+int(v), -128), 127))
+			}
+		})
+		if s == nil {
+			return
+		}
+		mem := newMemory(t, 21)
+		n := 2*strip + 37
+		a, b, y := mem.int8s(n), mem.int8s(n), mem.int8s(n)
+		s.Run(y, a, b)
+		for i := range y {
+			if want := int8(min(max(int(a[i])+int(b[i]), -128), 127)); y[i] != want {
+				t.Fatalf("code %d: %d and %d give %d, want %d", i, a[i], b[i], y[i], want)
+			}
+		}
+	})
+}
+
 // TestCodesOnBordersAreExact: sums on the border between two codes and next to it, which the multiply-add of fastTable cannot tell
 // apart.
 func TestCodesOnBordersAreExact(t *testing.T) {
