@@ -31,7 +31,7 @@ func Lambda(entropy, squares float64) float64 { return entropy * 2 * math.Ln2 * 
 
 // Result is what clustering did to a tensor.
 type Result struct {
-	Codes int     // distinct values, zero of the mask included; with scope Channel the most of any channel
+	Codes int     // that weights may have, zero of the mask included; with scope Channel the most of any channel
 	SNR   float64 // of the clustered weights against the given ones, in dB
 	Bits  float64 // entropy of a weight's code, in bits, zeros of the mask included
 }

@@ -308,6 +308,59 @@ func TestBadOptionsAreErrors(t *testing.T) {
 	}
 }
 
+func TestErrorsNameWhatIsPossible(t *testing.T) {
+	values := layer(11, 2, 10)
+	for want, mask := range map[string][]uint8{
+		`clustering weights "layer": 256 clusters; possible are 1 to 255`: nil,
+		`clustering weights "layer": 256 clusters; possible are 2 to 255`: halfMask(values),
+	} {
+		if _, err := Apply(tensor(t, values, 2, mask), Options{Clusters: 256}); err == nil || err.Error() != want {
+			t.Errorf("got %v, want %s", err, want)
+		}
+	}
+}
+
+func TestOptionsAtTheirBounds(t *testing.T) {
+	values := layer(11, 2, 200)
+	some := make([]float32, len(values))
+	for i := range some {
+		some[i] = float32(i % 2) // every second weight may have any error
+	}
+	for name, c := range map[string]struct {
+		o    Options
+		want int // codes at most
+	}{
+		"as many as there are codes": {Options{Clusters: 255, Scope: weight.PerTensor}, 255},
+		"one":                        {Options{Clusters: 1, Scope: weight.PerTensor}, 1},
+		"weights of no sensitivity":  {Options{Clusters: 4, Scope: weight.PerTensor, Sensitivity: some}, 4},
+		"none of any":                {Options{Clusters: 4, Scope: weight.PerTensor, Sensitivity: make([]float32, len(values))}, 4},
+	} {
+		w := tensor(t, values, 2, nil)
+		if r := apply(t, w, c.o); r.Codes > c.want || distinct(w.Values()) > r.Codes {
+			t.Errorf("%s: %d codes, %d values, want at most %d", name, r.Codes, distinct(w.Values()), c.want)
+		}
+	}
+}
+
+// One bit more divides the squared error by 4: the derivative of the error by bits is 2·ln 2 times it.
+func TestThePriceOfABit(t *testing.T) {
+	if got, want := Lambda(3, 5), 30*math.Ln2; math.Abs(got-want) > 1e-12 {
+		t.Errorf("got %v, want %v", got, want)
+	}
+}
+
+// A channel of one value takes no bits, one of two equally frequent values one bit a weight.
+func TestBitsAreThoseOfEachChannelsCodes(t *testing.T) {
+	values := make([]float32, 0, 200)
+	for i := range 200 {
+		values = append(values, []float32{2, 2, -1, 3}[i/100*2+i%2])
+	}
+	r := apply(t, tensor(t, values, 2, nil), Options{Clusters: 2, Scope: weight.PerChannel})
+	if r.Codes != 2 || math.Abs(r.Bits-0.5) > 1e-12 || r.SNR < 40 {
+		t.Errorf("%+v, want 2 codes and half a bit a weight", r)
+	}
+}
+
 func BenchmarkApply(b *testing.B) {
 	values := layer(12, 276, 276)
 	for _, entropy := range []float64{0, 1} {

@@ -32,7 +32,7 @@ func TestPlan(t *testing.T) {
 		"everything skipped":                 {16, []Rule{{Layers: "*", Skip: true}}, nil, 0, "nothing to cluster"},
 		"two clusters":                       {2, nil, []Target{{k[0], 2, 1}, {k[2], 2, 1}}, 1, ""},
 		"as many as there are codes":         {255, nil, []Target{{k[0], 255, 1}, {k[2], 255, 1}}, 1, ""},
-		"one more":                           {256, nil, nil, 0, "256 clusters"},
+		"one more":                           {256, nil, nil, 0, "256 clusters; possible are 2 to 255"},
 		"one cluster":                        {1, nil, nil, 0, "1 clusters"},
 		"too many clusters by rule":          {16, []Rule{{Layers: "*", Clusters: 300}}, nil, 0, "300 clusters"},
 	}
