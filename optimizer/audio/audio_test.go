@@ -94,6 +94,56 @@ func TestFeaturesThatAreNotPossible(t *testing.T) {
 	}
 }
 
+// The tables are those of Python 3.11's audioop.ulaw2lin and alaw2lin(bytes(range(256)), 2), its 16 bits.
+func TestLogarithmicCodesAreG711s(t *testing.T) {
+	data, err := os.ReadFile("testdata/g711.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var golden struct{ ULaw, ALaw [256]int }
+	if err := json.Unmarshal(data, &golden); err != nil {
+		t.Fatal(err)
+	}
+	codes := make([]byte, 256)
+	for i := range codes {
+		codes[i] = byte(i)
+	}
+	for format, want := range map[int][256]int{formatMuLaw: golden.ULaw, formatALaw: golden.ALaw} {
+		file := wave(format, 1, 8000, 8, []byte("fact\x04\x00\x00\x00\x00\x01\x00\x00"), codes)
+		c, err := Decode(bytes.NewReader(file), int64(len(file)))
+		if err != nil || len(c.Samples) != 256 {
+			t.Fatal(err, len(c.Samples))
+		}
+		for code, v := range want {
+			if got := c.Samples[code]; got != float32(v)/32768 {
+				t.Errorf("format %d: code %d is %v, want %d/32768", format, code, got, v)
+			}
+		}
+	}
+}
+
+// wide writes an RF64 file, or one under another name, whose sizes are in a chunk of their own.
+func wide(name string, dataSize uint64, file []byte) []byte {
+	out := append([]byte(name+"\xff\xff\xff\xffWAVEds64"), 28, 0, 0, 0)
+	out = binary.LittleEndian.AppendUint64(out, uint64(len(file)+36-8))
+	out = binary.LittleEndian.AppendUint64(out, dataSize)
+	out = append(out, make([]byte, 12)...)
+	out = append(out, file[12:]...)
+	at := bytes.LastIndex(out, []byte("data")) + 4
+	copy(out[at:], "\xff\xff\xff\xff")
+	return out
+}
+
+// extensible writes a WAV file whose format is in the first bytes of a GUID; valid are the bits that hold something.
+func extensible(format, channels, rate, bits, valid int, data []byte) []byte {
+	plain := wave(formatExtensible, channels, rate, bits, nil, data)
+	guid := []byte{byte(format), 0, 0, 0, 0, 0, 0x10, 0, 0x80, 0, 0, 0xaa, 0, 0x38, 0x9b, 0x71}
+	out := append([]byte{}, plain[:36]...)
+	out[16] = 40
+	out = append(append(out, 22, 0, byte(valid), 0, 4, 0, 0, 0), guid...)
+	return append(out, plain[36:]...)
+}
+
 // wave writes a WAV file; extra goes between header and data.
 func wave(format, channels, rate, bits int, extra, data []byte) []byte {
 	var f bytes.Buffer
@@ -126,6 +176,14 @@ func TestDecode(t *testing.T) {
 		"stereo is averaged":       {wave(formatPCM, 2, 8000, 16, nil, []byte{0, 64, 0, 0, 0, 128, 0, 0}), []float32{0.25, -0.5}},
 		"another chunk before":     {wave(formatPCM, 1, 8000, 16, list, []byte{0, 64}), []float32{0.5}},
 		"a length that is unknown": {piped, []float32{0.5, -1}},
+		"doubles":                  {wave(formatFloat, 1, 8000, 64, nil, binary.LittleEndian.AppendUint64(nil, math.Float64bits(-0.75))), []float32{-0.75}},
+		"extensible, 24 bits":      {extensible(formatPCM, 1, 8000, 24, 24, []byte{0, 0, 64, 0, 0, 128}), []float32{0.5, -1}},
+		"24 bits in 32":            {extensible(formatPCM, 1, 8000, 32, 24, []byte{0, 0, 0, 64}), []float32{0.5}},
+		"extensible, floats":       {extensible(formatFloat, 1, 8000, 32, 32, float), []float32{0.25, -1}},
+		"extensible, A-law":        {extensible(formatALaw, 1, 8000, 8, 8, []byte{0xd5, 0x55}), []float32{8.0 / 32768, -8.0 / 32768}},
+		"RF64":                     {wide("RF64", 4, wave(formatPCM, 1, 8000, 16, nil, []byte{0, 64, 0, 128, 'L', 'I', 'S', 'T'})), []float32{0.5, -1}},
+		"BW64":                     {wide("BW64", 2, wave(formatPCM, 1, 8000, 16, nil, []byte{0, 64, 0, 128})), []float32{0.5}},
+		"RF64 of no known length":  {wide("RF64", math.MaxUint64, wave(formatPCM, 1, 8000, 16, nil, []byte{0, 64, 0, 128})), []float32{0.5, -1}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c, err := Decode(bytes.NewReader(test.file), int64(len(test.file)))
@@ -144,9 +202,13 @@ func TestDecode(t *testing.T) {
 	}
 	whole := wave(formatPCM, 1, 8000, 16, nil, []byte{0, 64, 0, 128})
 	for want, file := range map[string][]byte{
-		"no WAV file: remove it, or convert it":           []byte("OggS0000000000"),
-		"truncated? Remove or replace it":                 whole[:len(whole)-1],
-		"format 85":                                       wave(85, 1, 8000, 16, nil, []byte{0, 64}),
+		"no WAV file: remove it, or convert it":                                      []byte("OggS0000000000"),
+		"truncated? Remove or replace it":                                            whole[:len(whole)-1],
+		"of WAV format 85 with 16 bits, which is not read; convert it to 16-bit PCM": wave(85, 1, 8000, 16, nil, []byte{0, 64}),
+		"of WAV format 1 with 12 bits":                                               wave(formatPCM, 1, 8000, 12, nil, []byte{0, 64}),
+		"of WAV format 17 with 4 bits":                                               wave(17, 1, 8000, 4, nil, []byte{0, 64}),
+		"3 of 4 bytes: truncated? Remove or replace it":                              func() []byte { f := wide("RF64", 4, whole); return f[:len(f)-1] }(),
+		"is no WAV file":                                  append([]byte("RIFX"), whole[4:]...),
 		"channels":                                        wave(formatPCM, 0, 8000, 16, nil, []byte{0, 64}),
 		"of 1 Hz: damaged? Remove or replace it":          wave(formatPCM, 1, 1, 16, nil, []byte{0, 64}),
 		"holds no sound: remove or replace it":            wave(formatPCM, 1, 8000, 16, nil, nil),
@@ -204,6 +266,8 @@ func TestFit(t *testing.T) {
 func FuzzDecode(f *testing.F) {
 	f.Add(wave(formatPCM, 1, 8000, 16, nil, []byte{0, 64}))
 	f.Add(wave(formatFloat, 2, 8000, 32, []byte("LIST\x02\x00\x00\x00ab"), make([]byte, 16)))
+	f.Add(wide("RF64", 4, wave(formatMuLaw, 1, 8000, 8, nil, []byte{0, 64, 1, 2})))
+	f.Add(extensible(formatALaw, 1, 8000, 8, 8, []byte{1, 2}))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		if c, err := Decode(bytes.NewReader(data), int64(len(data))); err == nil && (len(c.Samples) == 0 || c.Rate < 1) {
 			t.Errorf("%d samples of %d Hz", len(c.Samples), c.Rate)

@@ -44,6 +44,8 @@ const maxChunks = 1 << 12
 const (
 	formatPCM        = 1
 	formatFloat      = 3
+	formatALaw       = 6
+	formatMuLaw      = 7
 	formatExtensible = 0xfffe
 )
 
@@ -57,16 +59,43 @@ var encodings = map[[2]int]encoding{
 	{formatPCM, 32}:   {4, func(b []byte) float32 { return float32(int32(binary.LittleEndian.Uint32(b))) / (1 << 31) }},
 	{formatFloat, 32}: {4, func(b []byte) float32 { return math.Float32frombits(binary.LittleEndian.Uint32(b)) }},
 	{formatFloat, 64}: {8, func(b []byte) float32 { return float32(math.Float64frombits(binary.LittleEndian.Uint64(b))) }},
+	{formatALaw, 8}:   {1, func(b []byte) float32 { return float32(aLaw(b[0])) / (1 << 15) }},
+	{formatMuLaw, 8}:  {1, func(b []byte) float32 { return float32(muLaw(b[0])) / (1 << 15) }},
 }
 
-// ReadHeader reads the header of a WAV file (RIFF, PCM of 8 to 32 bits or IEEE floats) of size bytes.
+// muLaw is a code of G.711's μ-law as one of 16 bits: sign, exponent and mantissa, all inverted, with a bias of 33 in 14 bits.
+func muLaw(code byte) int {
+	code = ^code
+	v := (int(code&0x0f)<<3+132)<<(code>>4&7) - 132
+	if code&0x80 != 0 {
+		return -v
+	}
+	return v
+}
+
+// aLaw is a code of G.711's A-law as one of 16 bits: every other bit is inverted, and the lowest two segments have one step.
+func aLaw(code byte) int {
+	code ^= 0x55
+	v := int(code&0x0f)<<4 + 8
+	if exponent := code >> 4 & 7; exponent > 0 {
+		v = (v + 256) << (exponent - 1)
+	}
+	if code&0x80 == 0 {
+		return -v
+	}
+	return v
+}
+
+// ReadHeader reads the header of a WAV file (RIFF, or RF64 of EBU Tech 3306; PCM of 8 to 32 bits, IEEE floats, μ-law or A-law) of size bytes.
 func ReadHeader(r io.ReaderAt, size int64) (*Header, error) {
 	var head [12]byte
-	if n, _ := r.ReadAt(head[:], 0); n < len(head) || string(head[:4]) != "RIFF" || string(head[8:]) != "WAVE" {
+	n, _ := r.ReadAt(head[:], 0)
+	wide := string(head[:4]) == "RF64" || string(head[:4]) == "BW64"
+	if n < len(head) || !wide && string(head[:4]) != "RIFF" || string(head[8:]) != "WAVE" {
 		return nil, errors.New("is no WAV file: remove it, or convert it, such as with `ffmpeg -i IN -c:a pcm_s16le OUT.wav`")
 	}
 	h := &Header{}
-	at := int64(12)
+	at, long := int64(12), int64(math.MaxUint32) // what a length that does not fit 32 bits is
 	for range maxChunks {
 		var chunk [8]byte
 		if n, _ := r.ReadAt(chunk[:], at); n < len(chunk) {
@@ -79,7 +108,15 @@ func ReadHeader(r io.ReaderAt, size int64) (*Header, error) {
 			if err := h.readFormat(r, at, length); err != nil {
 				return nil, err
 			}
+		case "ds64": // sizes of the whole, of the sound, …
+			var sizes [16]byte
+			if n, _ := r.ReadAt(sizes[:], at); wide && n == len(sizes) {
+				long = int64(min(binary.LittleEndian.Uint64(sizes[8:]), math.MaxInt64))
+			}
 		case "data":
+			if wide && length == math.MaxUint32 {
+				return h, h.measure(at, long, size)
+			}
 			return h, h.measure(at, length, size)
 		}
 		at += length + length%2
@@ -102,7 +139,7 @@ func (h *Header) readFormat(r io.ReaderAt, at, length int64) error {
 	h.Channels, h.Rate = int(binary.LittleEndian.Uint16(f[2:])), int(binary.LittleEndian.Uint32(f[4:]))
 	var known bool
 	if h.encoding, known = encodings[[2]int{format, bits}]; !known {
-		return fmt.Errorf("holds samples of format %d with %d bits; convert it to 16-bit PCM, such as with `ffmpeg -i IN -c:a pcm_s16le OUT.wav`", format, bits)
+		return fmt.Errorf("holds samples of WAV format %d with %d bits, which is not read; convert it to 16-bit PCM, such as with `ffmpeg -i IN -c:a pcm_s16le OUT.wav`", format, bits)
 	}
 	if h.Channels < 1 || h.Channels > 64 || h.Rate < 1000 || h.Rate > 1<<20 {
 		return fmt.Errorf("has %d channels of %d Hz: damaged? Remove or replace it", h.Channels, h.Rate)

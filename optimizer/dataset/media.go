@@ -91,6 +91,9 @@ func mediaParts(f *files, root string, m *media, spec *Spec) (*parts, error) {
 		}
 		found.notes = append(found.notes, fmt.Sprintf("%s lists no %s and is left out", strings.Join(others, ", "), m.what))
 	}
+	if len(found.names) == 0 && spec.Target == "" {
+		found.notes = append(found.notes, fmt.Sprintf("the %s have no labels: a folder for each class, or a labels.csv with the columns filename and label, gives them (dataset.target: None says that none are meant)", m.what))
+	}
 	if !found.single {
 		notes, err := m.beside(root, entries)
 		if err != nil {

@@ -78,6 +78,7 @@ func TestRecordings(t *testing.T) {
 			spec: Spec{Network: hears(3)}, shape: []int{3}, x: []float32{0.25, 0, 0}, y: "[[1]]"},
 		"a list of splits alone": {files: map[string][]byte{"a.wav": half, "b.wav": half, "l.csv": []byte("filename,split\nb.wav,train\na.wav,test\n")},
 			spec: Spec{Network: hears(3)}, shape: []int{3}, y: "[]", notes: "l.csv has no column of labels"},
+		"files whose labels are not wanted": {files: map[string][]byte{"a.wav": half, "b.wav": half}, spec: Spec{Network: hears(3), Target: None}, shape: []int{3}, y: "[]"},
 		"a list whose labels are not wanted": {files: map[string][]byte{"a.wav": half, "l.csv": []byte("filename,age,label\na.wav,3,\n")},
 			spec: Spec{Network: hears(3), Target: None}, shape: []int{3}, y: "[]"},
 		"a list of part of the files": {files: map[string][]byte{"a.wav": half, "b.wav": half, "c.wav": half, "l.csv": []byte("filename,label\n./b.wav,1\n")},
@@ -86,6 +87,9 @@ func TestRecordings(t *testing.T) {
 			spec: Spec{Network: hears(3)}, shape: []int{3}, y: "[[1]]", notes: "1 file in two splits, such as a.wav"},
 		"what is no recording": {files: map[string][]byte{"train/hi/a.wav": half, "train/hi/a.txt": half, "train/lo/b.wav": half, "train/odd/c.doc": nil, "test/hi/d.wav": half},
 			spec: Spec{Network: hears(3)}, shape: []int{3}, y: "[[0]]", notes: "2 other files among the recordings left out: train/hi/a.txt, train/odd/c.doc\nthe folder train/odd holds no recordings: it is no class"},
+		"no labels": {files: map[string][]byte{"a.wav": half, "b.wav": half}, spec: Spec{Network: hears(3)}, shape: []int{3}, y: "[]",
+			notes: "the recordings have no labels: a folder for each class, or a labels.csv with the columns filename and label, gives them (dataset.target: None says that none are meant)"},
+		"no labels by split": {files: map[string][]byte{"train/a.wav": half, "test/b.wav": half}, spec: Spec{Network: hears(3)}, shape: []int{3}, y: "[]", notes: "the recordings have no labels"},
 		"names of arrays": {files: map[string][]byte{"hi/a.wav": half, "lo/b.wav": half},
 			spec: Spec{Network: hears(3), Samples: Samples{"in": "x"}}, shape: []int{3}, y: "[[0]]", notes: "dataset.samples is left out"},
 		"a table that lists nothing": {files: map[string][]byte{"hi/a.wav": half, "lo/b.wav": half, "about.csv": []byte("speaker,age\nann,7\n")},
@@ -129,8 +133,12 @@ func TestRecordings(t *testing.T) {
 			if fmt.Sprint(y) != test.y {
 				t.Errorf("targets %v, want %s", y, test.y)
 			}
-			if said := strings.Join(d.Notes, "\n"); !strings.Contains(said, test.notes) {
+			said := strings.Join(d.Notes, "\n")
+			if !strings.Contains(said, test.notes) {
 				t.Errorf("notes %q lack %q", said, test.notes)
+			}
+			if none := strings.Contains(said, "have no labels"); none != strings.HasPrefix(name, "no labels") {
+				t.Errorf("of labels, notes %q", said)
 			}
 		})
 	}
@@ -255,6 +263,15 @@ func TestBitmapsAreRead(t *testing.T) {
 	if err := decodeImage(file.Bytes(), &s); err != nil || !slices.Equal(s.shape, []int{1, 2, 3}) || !slices.Equal(s.values, []float32{10, 20, 30, 40, 50, 60}) {
 		t.Errorf("%v %v, %v", s.shape, s.values, err)
 	}
+}
+
+// testdata/animated.webp is one of two images, written by Pillow 13 (save_all).
+func TestAWebPOfSeveralImagesIsRefused(t *testing.T) {
+	file, err := os.ReadFile("testdata/animated.webp")
+	if err != nil {
+		t.Fatal(err)
+	}
+	refused(t, folder(t, map[string][]byte{"a/0.png": grayPNG(8, 8, 3), "a/1.webp": file}), Spec{}, []string{"1.webp: is an animated WebP: convert one image of it to PNG, or take it out"})
 }
 
 // refused opens a dataset that cannot be read, and looks for what is said of it.

@@ -1,6 +1,7 @@
 package dataset
 
 import (
+	"bufio"
 	"bytes"
 	"errors"
 	"fmt"
@@ -33,9 +34,20 @@ func codecOf(head []byte) (codec, bool) {
 	case bytes.HasPrefix(head, []byte("BM")):
 		return codec{bmp.Decode, bmp.DecodeConfig}, true
 	case bytes.HasPrefix(head, []byte("RIFF")) && len(head) >= 12 && string(head[8:12]) == "WEBP":
-		return codec{webp.Decode, webp.DecodeConfig}, true
+		return codec{still(webp.Decode), still(webp.DecodeConfig)}, true
 	default:
 		return codec{}, false
+	}
+}
+
+// still reads a WebP file of one image. The flag of an animation is the second bit behind the header of the first chunk, VP8X.
+func still[T any](read func(io.Reader) (T, error)) func(io.Reader) (T, error) {
+	return func(r io.Reader) (T, error) {
+		buffered := bufio.NewReader(r)
+		if head, _ := buffered.Peek(21); len(head) == 21 && string(head[12:16]) == "VP8X" && head[20]&2 != 0 {
+			return *new(T), errors.New("is an animated WebP: convert one image of it to PNG, or take it out")
+		}
+		return read(buffered)
 	}
 }
 
