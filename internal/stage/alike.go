@@ -9,6 +9,7 @@ import (
 	"espalier.dev/espalier/optimizer/dataset"
 	"espalier.dev/espalier/optimizer/ir"
 	"espalier.dev/espalier/optimizer/measure"
+	"espalier.dev/espalier/optimizer/quantize"
 	"espalier.dev/espalier/optimizer/tflite"
 	"espalier.dev/espalier/optimizer/tflite/schema"
 )
@@ -74,7 +75,16 @@ type inputReach struct {
 // outlying reports whether the samples have less than eight of an int8 input's 255 steps.
 func (i inputReach) outlying() bool { return i.high-i.low > 32*(i.samplesHigh-i.samplesLow) }
 
+// least is the width of the range that int8 has at least for such samples: one that holds 0, and not too small.
+func (i inputReach) least() float64 {
+	return 255 * float64(quantize.Range{Min: float32(i.samplesLow), Max: float32(i.samplesHigh)}.Params().Scale)
+}
+
 func (i inputReach) String() string {
+	if i.high-i.low < 2*i.least() {
+		return fmt.Sprintf("its input %s is quantized for %.3g to %.3g, as ranges of int8 hold 0 and are no smaller than 1e-06, while nearly all samples lie within %.3g to %.3g: "+
+			"have them shifted and scaled before the network (dataset.preprocessing), not in it", i.name, i.low, i.high, i.samplesLow, i.samplesHigh)
+	}
 	return fmt.Sprintf("its input %s is quantized for %.3g to %.3g, while nearly all samples lie within %.3g to %.3g: leave the training samples beyond that out, "+
 		"or set leaf: {calibration: {method: Percentile, percentile: 99}}", i.name, i.low, i.high, i.samplesLow, i.samplesHigh)
 }

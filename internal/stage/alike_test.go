@@ -93,3 +93,29 @@ func TestALeafThatAnswersAllSamplesAlikeIsToldWhy(t *testing.T) {
 		})
 	}
 }
+
+// Leaving samples out helps against those that lie far outside; not where no int8 range could be narrower.
+func TestWhatAnInputIsQuantizedForAndWhatHelps(t *testing.T) {
+	const leave, shift = "leave the training samples beyond that out", "have them shifted and scaled before the network"
+	for name, c := range map[string]struct {
+		reach inputReach
+		want  string // "" where the range is as it should be
+	}{
+		"samples that fill it":   {inputReach{"x", -5, 5, -4, 4}, ""},
+		"outliers":               {inputReach{"x", -1e4, 1e4, -5, 5}, leave},
+		"outliers on one side":   {inputReach{"x", 0, 1e4, 0.5, 5}, leave},
+		"samples far from 0":     {inputReach{"x", 0, 10010, 9990, 10009}, shift},
+		"samples far below 0":    {inputReach{"x", -10010, 0, -10009, -9990}, shift},
+		"far from 0 and further": {inputReach{"x", 0, 40000, 9990, 10009}, leave},
+		"too small":              {inputReach{"x", -5.6e-7, 4.4e-7, -5e-12, 4e-12}, shift},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := c.reach.outlying(); got != (c.want != "") {
+				t.Errorf("outlying is %v", got)
+			}
+			if got := c.reach.String(); !strings.Contains(got, c.want) {
+				t.Errorf("%q does not say %q", got, c.want)
+			}
+		})
+	}
+}

@@ -156,6 +156,7 @@ func (f *files) scanColumns(path string, spec *Spec, first *columns) (*columns, 
 		return nil, err
 	}
 	label := make([][]string, len(c.labels))
+	least, most := make([]float32, c.width), make([]float32, c.width)
 	known, heads := words{}, c.headings != nil
 	err = f.eachRow(c, func(row []string, line int) error {
 		if heads {
@@ -172,9 +173,14 @@ func (f *files) scanColumns(path string, spec *Spec, first *columns) (*columns, 
 		}
 		for _, g := range c.features {
 			for _, k := range g.columns {
-				if _, err := number(row[k]); err != nil {
+				v, err := number(row[k])
+				if err != nil {
 					return fmt.Errorf("line %d, column %d: %w", line, k+1, err)
 				}
+				if c.rows == 1 {
+					least[k], most[k] = v, v
+				}
+				least[k], most[k] = min(least[k], v), max(most[k], v)
 			}
 		}
 		return nil
@@ -188,7 +194,45 @@ func (f *files) scanColumns(path string, spec *Spec, first *columns) (*columns, 
 	for i := range c.labels {
 		c.labels[i].table = tableOf(label[i])
 	}
+	if first == nil && c.rows > 1 {
+		c.noteSpans(least, most)
+	}
 	return c, nil
+}
+
+// fewSteps is how many steps of a float32 the numbers of a column have to span to be told apart.
+const fewSteps = 16
+
+// noteSpans names columns of features that tell nothing, given the least and the most of each column: what is the same in all rows, and what is so
+// large that 32 bits do not tell its numbers apart, such as times since 1970.
+func (c *columns) noteSpans(least, most []float32) {
+	var same, coarse []string
+	for _, g := range c.features {
+		for _, k := range g.columns {
+			top := max(most[k], -least[k])
+			step := math.Nextafter32(top, math.MaxFloat32) - top
+			switch span := most[k] - least[k]; {
+			case span < fewSteps*step && (span > 0 || step >= 1):
+				coarse = append(coarse, fmt.Sprintf("%s (%g to %g in steps of %g)", c.called(k), least[k], most[k], step))
+			case span == 0:
+				same = append(same, c.called(k))
+			}
+		}
+	}
+	if n := len(same); n > 0 {
+		c.notes = append(c.notes, fmt.Sprintf("%s: %s the same number in all rows, which tells nothing: %s", filepath.Base(c.path), plural(n, "a column holds", fmt.Sprintf("%d columns hold", n)), short(same)))
+	}
+	if len(coarse) > 0 {
+		c.notes = append(c.notes, fmt.Sprintf("%s: numbers so large are hardly told apart in the 32 bits that samples have: subtract what they have in common, in the table: %s", filepath.Base(c.path), short(coarse)))
+	}
+}
+
+// called is the heading of a column, or its number.
+func (c *columns) called(k int) string {
+	if c.headings == nil {
+		return fmt.Sprintf("column %d", k+1)
+	}
+	return c.headings[k]
 }
 
 // errEmptyLabel is returned where a label is missing, which would else be a class of its own.
@@ -209,6 +253,8 @@ func finiteNumber(field string, bits int) (float64, error) {
 	switch {
 	case err == nil && !math.IsNaN(v) && !math.IsInf(v, 0):
 		return v, nil
+	case errors.Is(err, strconv.ErrRange):
+		return 0, fmt.Errorf("%.40q is beyond what %d bits hold: give it in a larger unit", field, bits)
 	case field == "":
 		return 0, errors.New("is empty: fill it in, or take the row out")
 	case strings.EqualFold(field, "true"):

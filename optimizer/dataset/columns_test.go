@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 // four is a network of one input of four numbers and one output of two classes.
@@ -131,6 +133,48 @@ func TestTables(t *testing.T) {
 	}
 }
 
+// What a column's numbers cannot tell apart is said, by its heading or its number, of the first table alone.
+func TestColumnsThatTellNothingAreNamed(t *testing.T) {
+	for name, c := range map[string]struct {
+		files map[string]string
+		want  []string // notes of columns
+	}{
+		"all different": {map[string]string{"d.csv": "a,b,label\n1,-1e-6,1\n2,1e-6,0\n"}, nil},
+		"one row":       {map[string]string{"d.csv": "a,b,label\n1,2,1\n"}, nil},
+		"one constant":  {map[string]string{"d.csv": "a,b,label\n1,2.5,1\n3,2.5,0\n"}, []string{"d.csv: a column holds the same number in all rows, which tells nothing: b"}},
+		"two constant, without headings": {map[string]string{"d.csv": "5,7,1\n5,7,0\n5,7,1\n"},
+			[]string{"d.csv: 2 columns hold the same number in all rows, which tells nothing: column 1, column 2"}},
+		"of test samples alone": {map[string]string{"train.csv": "a,b,label\n1,2,1\n3,4,0\n", "test.csv": "a,b,label\n1,2,1\n1,2,0\n"}, nil},
+		"a constant label":      {map[string]string{"d.csv": "a,b,label\n1,2,1\n3,4,1\n"}, nil},
+		"times since 1970": {map[string]string{"d.csv": "time,b,label\n1700000000,2,1\n1700000900,3,0\n"},
+			[]string{"d.csv: numbers so large are hardly told apart in the 32 bits that samples have: subtract what they have in common, in the table: time (1.7e+09 to 1.7000009e+09 in steps of 128)"}},
+		"negative, and all one in 32 bits": {map[string]string{"d.csv": "t,b,label\n-1700000000,2,1\n-1700000001,3,0\n"},
+			[]string{"d.csv: numbers so large are hardly told apart in the 32 bits that samples have: subtract what they have in common, in the table: t (-1.7e+09 to -1.7e+09 in steps of 128)"}},
+		"times that are far apart": {map[string]string{"d.csv": "time,b,label\n1600000000,2,1\n1700000000,3,0\n"}, nil},
+		"16 steps apart":           {map[string]string{"d.csv": "t,b,label\n16777216,2,1\n16777248,3,0\n"}, nil},
+		"15 steps apart": {map[string]string{"d.csv": "t,b,label\n16777216,2,1\n16777246,3,0\n"},
+			[]string{"d.csv: numbers so large are hardly told apart in the 32 bits that samples have: subtract what they have in common, in the table: t (1.6777216e+07 to 1.6777246e+07 in steps of 2)"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			root := writeTables(t, c.files)
+			d, err := Open(root, Spec{Network: hears(2)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer d.Close()
+			var got []string
+			for _, n := range d.Notes {
+				if strings.Contains(n, "same number") || strings.Contains(n, "told apart") {
+					got = append(got, n)
+				}
+			}
+			if diff := cmp.Diff(c.want, got); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
 func TestSamplesOfANetworkWithoutABatchAreTold(t *testing.T) {
 	err := FitShape(Array{Shape: []int{20, 3}}, []int{3}, "")
 	if err == nil || !strings.Contains(err.Error(), "taken for the batch") || !strings.Contains(err.Error(), "a first dimension of 1") {
@@ -175,6 +219,7 @@ func TestTablesThatCannotBeRead(t *testing.T) {
 		"a decimal comma":            {map[string]string{"d.csv": "a;b;c;d;label\n1,5;2;3;4;1\n"}, Spec{Network: four}, []string{"line 2, column 1", `"1,5"`, "decimal comma"}},
 		"a title":                    {map[string]string{"d.csv": "# of 2024\na,b,c,d,label\n1,2,3,4,1\n"}, Spec{Network: four}, []string{"line 2 has 5 columns", "title or comment"}},
 		"a heading that is a number": {map[string]string{"x_train.csv": "1,2,3,4\n5,6,7,8\n", "y_train.csv": "0\n1\n0\n"}, Spec{Network: four}, []string{"y_train.csv has 3 entries for 2 samples", "heading", "`label`"}},
+		"a number that is too large": {map[string]string{"d.csv": "a,b,c,d,label\n1,2,3,4,1\n1,-1e39,3,4,0\n"}, Spec{Network: four}, []string{"line 3, column 2", `"-1e39" is beyond what 32 bits hold: give it in a larger unit`}},
 		"a gap":                      {map[string]string{"d.csv": "a,b,c,d,label\n1,2,3,4,1\n1,,3,4,0\n"}, Spec{Network: four}, []string{"line 3, column 2", "empty"}},
 		"no such label":              {map[string]string{"d.csv": "a,b,c,d,e\n1,2,3,4,1\n"}, Spec{Network: four, Labels: "z"}, []string{`no column "z"`, "a, b, c, d, e"}},
 		"which is the label":         {map[string]string{"d.csv": "a,b,c,d,e,f\n1,2,3,4,1,2\n"}, Spec{Network: four}, []string{"6 columns", "takes 4", "dataset.labels"}},

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 
+	"espalier.dev/espalier/optimizer/quantize"
 	"espalier.dev/espalier/optimizer/tflite/schema"
 )
 
@@ -44,14 +45,15 @@ func (r *Run) crowded(n *Network) (string, error) {
 		for c := range least[k] {
 			lo, hi = math.Min(lo, float64(least[k][c])), math.Max(hi, float64(most[k][c]))
 		}
+		step := float64(quantize.Range{Min: float32(lo), Max: float32(hi)}.Params().Scale) // of no range that is too small for int8
 		for c := range least[k] {
-			if span := float64(most[k][c]) - float64(least[k][c]); span > 0 && span < fewCodes*(hi-lo)/255 {
+			if span := float64(most[k][c]) - float64(least[k][c]); span > 0 && span < fewCodes*step {
 				lost++
 			}
 		}
 		if lost > 0 {
-			return fmt.Sprintf("input %q goes from %.4g to %.4g, and %d of its %d numbers span less than %d of the 256 codes that int8 has for that: leaves hardly see them. leaf.activations Int16 keeps them; or have the samples scaled before the network (dataset.preprocessing), not in it",
-				in.Name, lo, hi, lost, in.Size(), fewCodes), nil
+			return fmt.Sprintf("input %q goes from %.4g to %.4g, and %d of its %d numbers span less than %d of the 256 codes that int8 has for that, %.2g each: leaves hardly see them. leaf.activations Int16 has 256 times as many; or have the samples shifted and scaled before the network (dataset.preprocessing), not in it",
+				in.Name, lo, hi, lost, in.Size(), fewCodes, step), nil
 		}
 	}
 	return "", nil

@@ -18,10 +18,12 @@ func TestNumbersThatInt8HardlySeesBesideOthersAreNamed(t *testing.T) {
 		activations Activations
 		want        string
 	}{
-		"of different size": {[3]float32{1, 1e4, 3}, "", `input "x" goes from `},
-		"with Int16":        {[3]float32{1, 1e4, 3}, Activations16, ""},
-		"of like size":      {[3]float32{1, 10, 3}, "", ""},
-		"a constant":        {[3]float32{0, 1e4, 1e4}, "", ""},
+		"of different size":  {[3]float32{1, 1e4, 3}, "", `input "x" goes from `},
+		"with Int16":         {[3]float32{1, 1e4, 3}, Activations16, ""},
+		"of like size":       {[3]float32{1, 10, 3}, "", ""},
+		"a constant":         {[3]float32{0, 1e4, 1e4}, "", ""},
+		"of like small size": {[3]float32{1e-6, 1e-6, 1e-6}, "", ""},
+		"too small for int8": {[3]float32{1e-10, 1e-10, 0}, "", `input "x" goes from `},
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := samples(48, 4, 3)
