@@ -76,8 +76,8 @@ func (c Cluster) Apply(ctx context.Context, n *Network, w *Work) (*Network, erro
 		}
 		options[target.Tensor] = o
 	}
-	if w.reconstructs(c.Reconstruct, clustering) {
-		if err := w.reconstructClustered(ctx, options); err != nil {
+	if w.reconstructs(c.Reconstruct, w.clustering) {
+		if err := w.reconstructClustered(ctx, options, c.Reconstruct == Auto); err != nil {
 			return nil, err
 		}
 	}

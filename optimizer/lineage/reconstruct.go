@@ -26,12 +26,15 @@ type Reconstruction int
 // The choices.
 const (
 	Off  Reconstruction = iota
-	On                  // whatever it takes
+	On                  // whatever it takes, in time and memory
 	Auto                // where training has few steps and the network is small
 )
 
-// autoWork bounds what Auto may take, in multiplications: some ten seconds on two processors.
-const autoWork = 1e12
+// autoWork bounds what Auto may take, in multiplications of a solver: about 20 seconds on two processors.
+const autoWork = 2e11
+
+// observed is how many multiplications of a forward pass take as long as one of a solver.
+const observed = 8
 
 // reconstructs decides whether to reconstruct, if the choice is Auto by the number of steps and by what it takes; neither the clock nor the
 // number of processors has a say. deciding is about how many multiplications the weights of a layer take, once it is observed.
@@ -39,37 +42,41 @@ func (w *Work) reconstructs(choice Reconstruction, deciding func(*reconstruct.La
 	if choice != Auto {
 		return choice == On
 	}
-	if w.Steps() >= prune.ShortRun {
+	layers, _ := reconstruct.Layers(w.net.Graph)
+	if len(layers) == 0 || w.Steps() >= prune.ShortRun {
 		return false
 	}
-	layers, _ := reconstruct.Layers(w.net.Graph)
 	samples := min(reconstruct.Samples(w.net.Graph, layers, reconstructSamples), w.run.Data.Train.Len())
-	work := reconstruct.Observing(w.net.Graph, layers, samples)
+	work := reconstruct.Observing(w.net.Graph, layers, samples) / observed
 	for _, l := range layers {
 		work += deciding(l)
 	}
-	switch {
-	case len(layers) == 0:
-		return false
-	case work > autoWork:
+	if work > autoWork {
 		w.Note("weights are not reconstructed before training, which would take about %.0e multiplications: reconstruct: true has it done all the same", work)
 		return false
 	}
 	return true
 }
 
-// pruning, clustering and cutting are about how many multiplications it takes to decide a layer's weights.
-func pruning(l *reconstruct.Layer) float64 { return float64(rounds(l)+1) * solving(l) }
+// pruning, clustering and cutting are about how many multiplications it takes to decide a layer's weights. Inputs are left out round by round, or
+// once; codes are assigned in rounds, for which what every output keeps is factored, if it has a mask.
+func pruning(l *reconstruct.Layer) float64 { return solving(l) / 4 }
+func cutting(l *reconstruct.Layer) float64 { return solving(l) / 24 }
 
-func clustering(l *reconstruct.Layer) float64 { return (clusterRounds + 1) * solving(l) / 3 }
+func (w *Work) clustering(l *reconstruct.Layer) float64 {
+	if t := w.Tensors[l.Weight]; t != nil && t.Mask != nil {
+		return solving(l) * (clusterRounds + 1) / 6
+	}
+	return power(l, 3) + 10*clusterRounds*power(l, 2)*float64(l.Outputs)
+}
 
-func cutting(l *reconstruct.Layer) float64 { return 2 * solving(l) }
+// solving is n³ for every output of n inputs.
+func solving(l *reconstruct.Layer) float64 { return power(l, 3) * float64(l.Outputs) }
 
-// solving is about how many multiplications it takes to refit the outputs of a layer and to say what each weight is worth: n³ for an output
-// of n inputs.
-func solving(l *reconstruct.Layer) (sum float64) {
+// power sums up, over the parts of a layer, powers of how many inputs they have.
+func power(l *reconstruct.Layer, by float64) (sum float64) {
 	for _, p := range l.Parts {
-		sum += math.Pow(float64(p.Taps), 3) * float64(l.Outputs)
+		sum += math.Pow(float64(p.Taps), by)
 	}
 	return sum
 }
@@ -314,7 +321,7 @@ func (r *reconstruction) quantize(t *weight.Tensor) error {
 // pruneRounds is in how many steps a layer's zeros are chosen: what is left is refitted after each, and judged anew.
 const pruneRounds = 8
 
-// pruneWork bounds what the rounds of a layer take: an output with n inputs takes about n³ multiplications in each.
+// pruneWork bounds the rounds of a layer, each counted as n³ for an output with n inputs.
 const pruneWork = 4e12
 
 // rounds are those that a layer's zeros are chosen in.
@@ -512,9 +519,10 @@ func (r *reconstruction) fitScales(s *weight.State, codes []int8) {
 	}
 }
 
-// reconstructClustered clusters the tensors that there are options for, and has all layers make up for it.
-func (w *Work) reconstructClustered(ctx context.Context, options map[int]cluster.Options) error {
-	return w.reconstruct(ctx, nil, func(r *reconstruction, t *weight.Tensor) error {
+// reconstructClustered clusters the tensors that there are options for, and has all layers make up for it; in parts, those of more than
+// reconstruct.MaxTaps inputs too, which take less memory so.
+func (w *Work) reconstructClustered(ctx context.Context, options map[int]cluster.Options, parts bool) error {
+	return w.reconstruct(ctx, func(int) bool { return parts }, func(r *reconstruction, t *weight.Tensor) error {
 		o, ok := options[r.layer.Weight]
 		if !ok {
 			return r.refit(t)

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"gonum.org/v1/gonum/blas"
+	"gonum.org/v1/gonum/blas/blas64"
 	"gonum.org/v1/gonum/floats"
 	"gonum.org/v1/gonum/mat"
 
@@ -26,6 +28,7 @@ type Problem struct {
 	a       []float64   // n × n
 	best    [][]float64 // w* by output
 	shared  Shared
+	inverse func() []float64 // of A over all coordinates, once it is needed
 	bias    bool
 	n       int
 }
@@ -63,7 +66,7 @@ func NewProblem(m *Moments, weights [][]float64, bias bool) (*Problem, error) {
 	if err != nil {
 		return nil, err
 	}
-	p.shared = Shared{factor: r, keep: free}
+	p.shared, p.inverse = Shared{factor: r, keep: free}, sync.OnceValue(r.inverse)
 	for o, w := range weights {
 		own, b := make([]float64, n), make([]float64, n)
 		for i, t := range p.taps {
@@ -174,6 +177,11 @@ type factor struct {
 }
 
 func (p *Problem) factor(of []int) (*factor, error) {
+	return factorOf(of, func(i int) []float64 { return p.a[i*p.n:] }, 0)
+}
+
+// factorOf factors a symmetric matrix over some coordinates; row is the matrix's for a coordinate, whose columns count from first.
+func factorOf(of []int, row func(i int) []float64, first int) (*factor, error) {
 	n := len(of)
 	f := &factor{n: n}
 	if n == 0 {
@@ -182,9 +190,9 @@ func (p *Problem) factor(of []int) (*factor, error) {
 	sym := mat.NewSymDense(n, nil)
 	raw := sym.RawSymmetric()
 	for i, k := range of {
-		row := p.a[k*p.n:]
+		values := row(k)
 		for j := i; j < n; j++ {
-			raw.Data[i*raw.Stride+j] = row[of[j]]
+			raw.Data[i*raw.Stride+j] = values[of[j]-first]
 		}
 	}
 	if !f.chol.Factorize(sym) {
@@ -193,6 +201,19 @@ func (p *Problem) factor(of []int) (*factor, error) {
 	f.r = mat.NewTriDense(n, mat.Upper, nil)
 	f.chol.UTo(f.r)
 	return f, nil
+}
+
+// inverse is the inverse of A over the factor's coordinates, whole.
+func (f *factor) inverse() []float64 {
+	sym := mat.NewSymDense(f.n, nil)
+	_ = f.chol.InverseTo(sym) // as in solve
+	raw := sym.RawSymmetric()
+	for i := range f.n {
+		for j := range i {
+			raw.Data[i*raw.Stride+j] = raw.Data[j*raw.Stride+i]
+		}
+	}
+	return raw.Data
 }
 
 // mean is, over the taps among the coordinates, the mean of what an error of a weight costs once the weights before it make up for it.
@@ -295,21 +316,105 @@ func (p *Problem) Refit(o int, mask []uint8, saliency bool) (weights, costs []fl
 		return p.Best(o), nil, nil
 	}
 	keep := p.survivors(mask)
+	w, diagonal, err := p.refit(o, keep, saliency)
+	if err != nil {
+		return nil, nil, err
+	}
+	if saliency {
+		costs = make([]float64, p.n-1)
+		for k, d := range diagonal {
+			if t := p.taps[keep[k]]; t >= 0 && d > 0 {
+				costs[t] = w[k] * w[k] / d
+			}
+		}
+	}
+	all := make([]float64, p.n)
+	scatter(all, keep, w)
+	return p.natural(all), costs, nil
+}
+
+// refit are the best weights on some coordinates, the others 0, and the diagonal of the inverse of A over them, if it is asked for. Where few
+// coordinates are left out, what the inverse of the whole says of them takes less than to factor what is left.
+func (p *Problem) refit(o int, keep []int, diagonal bool) (w, inverse []float64, err error) {
+	gone := without(p.shared.keep, keep)
+	most := len(keep)
+	if diagonal {
+		most = 2 * len(keep) / 3
+	}
+	if len(gone) <= most {
+		return p.leaveOut(o, keep, gone, diagonal)
+	}
 	f, err := p.factor(keep)
 	if err != nil {
 		return nil, nil, err
 	}
-	w := make([]float64, p.n)
-	scatter(w, keep, p.solveOn(f, keep, o))
-	if saliency {
-		costs = make([]float64, p.n-1)
-		for k, d := range f.inverseDiagonal() {
-			if t := p.taps[keep[k]]; t >= 0 && d > 0 {
-				costs[t] = w[keep[k]] * w[keep[k]] / d
+	if diagonal {
+		inverse = f.inverseDiagonal()
+	}
+	return p.solveOn(f, keep, o), inverse, nil
+}
+
+// columns is how many columns are solved at once, so that they stay in the cache.
+const columns = 64
+
+// leaveOut is refit by the inverse V of A, with S the coordinates that are gone and K those that are kept: w = w*[K] − V[K,S] V[S,S]⁻¹ w*[S], and
+// the inverse over K is V[K,K] − V[K,S] V[S,S]⁻¹ V[S,K].
+func (p *Problem) leaveOut(o int, keep, gone []int, diagonal bool) (w, inverse []float64, err error) {
+	v, n := p.inverse(), len(p.shared.keep)
+	first := p.shared.keep[0] // 1 without a bias
+	f, err := factorOf(gone, func(i int) []float64 { return v[(i-first)*n:] }, first)
+	if err != nil {
+		return nil, nil, err
+	}
+	w = gather(p.best[o], keep)
+	lost := f.solve(gather(p.best[o], gone))
+	for k, i := range keep {
+		row := v[(i-first)*n:]
+		for j, g := range gone {
+			w[k] -= row[g-first] * lost[j]
+		}
+	}
+	if !diagonal {
+		return w, nil, nil
+	}
+	inverse = make([]float64, len(keep))
+	for k, i := range keep {
+		inverse[k] = v[(i-first)*n+i-first]
+	}
+	if len(gone) == 0 {
+		return w, inverse, nil
+	}
+	x := make([]float64, len(gone)*columns)
+	for from := 0; from < len(keep); from += columns {
+		some := keep[from:min(from+columns, len(keep))]
+		b := blas64.General{Rows: len(gone), Cols: len(some), Stride: len(some), Data: x}
+		for j, g := range gone {
+			row := v[(g-first)*n:]
+			for k, i := range some {
+				x[j*len(some)+k] = row[i-first]
+			}
+		}
+		blas64.Trsm(blas.Left, blas.Trans, 1, f.r.RawTriangular(), b)
+		for j := range gone {
+			for k, c := range x[j*len(some) : (j+1)*len(some)] {
+				inverse[from+k] -= c * c
 			}
 		}
 	}
-	return p.natural(w), costs, nil
+	return w, inverse, nil
+}
+
+// without are the members of a sorted list that another sorted list, of some of them, lacks.
+func without(all, some []int) []int {
+	left := make([]int, 0, len(all)-len(some))
+	for _, i := range all {
+		if len(some) > 0 && some[0] == i {
+			some = some[1:]
+			continue
+		}
+		left = append(left, i)
+	}
+	return left
 }
 
 // solveOn are the best weights of an output on some coordinates, the others 0.

@@ -356,3 +356,35 @@ func TestEachEndsWhereItIsInterrupted(t *testing.T) {
 		t.Errorf("%v after %d outputs", err, done.Load())
 	}
 }
+
+// However many inputs are left out, the inverse of the whole and the factor of what is left say the same.
+func TestLeavingOutIsFactoringWhatIsLeft(t *testing.T) {
+	const taps = columns + 20
+	for _, bias := range []bool{true, false} {
+		p, _ := problem(t, 11, taps, 2, bias)
+		for _, every := range []int{2, 3, 5, taps, taps + 1} { // the last leaves nothing out
+			mask := slices.Repeat([]uint8{1}, taps)
+			for i := every - 1; i < taps; i += every {
+				mask[i] = 0
+			}
+			keep := p.survivors(mask)
+			f, err := p.factor(keep)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for o := range p.Outputs() {
+				w, inverse, err := p.leaveOut(o, keep, without(p.shared.keep, keep), true)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for name, pair := range map[string][2][]float64{"weight": {w, p.solveOn(f, keep, o)}, "inverse": {inverse, f.inverseDiagonal()}} {
+					for k, want := range pair[1] {
+						if math.Abs(pair[0][k]-want) > 1e-9*(1+math.Abs(want)) {
+							t.Fatalf("bias %t, every %d.: %s %d is %v, want %v", bias, every, name, k, pair[0][k], want)
+						}
+					}
+				}
+			}
+		}
+	}
+}
