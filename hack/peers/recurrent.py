@@ -56,7 +56,7 @@ class Graph:
         return bytes(builder.Output())
 
 
-def lstm(cells, shape, zero, clip=0.0, time_major=False, coupled=False, power=-12):
+def lstm(cells, shape, zero, clip=0.0, time_major=False, coupled=False, power=-12, gain=1.0, grows=False):
     g = Graph()
     codes = lambda *shape: random.integers(-127, 128, shape)
     batch = shape[1] if time_major else shape[0]
@@ -64,9 +64,12 @@ def lstm(cells, shape, zero, clip=0.0, time_major=False, coupled=False, power=-1
     gates = range(1, 4) if coupled else range(4)
     inputs = [x] + [-1] * 23
     for i in gates:
-        inputs[1 + i] = g.tensor(f"w{i}", (cells, shape[2]), np.int8, 0.01 + 0.002 * i, 0, codes(cells, shape[2]))
+        inputs[1 + i] = g.tensor(f"w{i}", (cells, shape[2]), np.int8, gain * (0.01 + 0.002 * i), 0, codes(cells, shape[2]))
         inputs[5 + i] = g.tensor(f"r{i}", (cells, cells), np.int8, 0.008 + 0.001 * i, 0, codes(cells, cells))
-        inputs[12 + i] = g.tensor(f"b{i}", (cells,), np.int32, 0.0003, 0, random.integers(-3000, 3000, cells))
+        bias = random.integers(-3000, 3000, cells)
+        if grows and i < 3:  # the gates open, so that cells grow by about 1 at each step, half of them downwards
+            bias += 60000 * (-1) ** (np.arange(cells) * (i == 2))
+        inputs[12 + i] = g.tensor(f"b{i}", (cells,), np.int32, 0.0003, 0, bias)
     inputs[18] = g.tensor("output_state", (batch, cells), np.int8, 0.0075, zero, variable=True)
     inputs[19] = g.tensor("cell_state", (batch, cells), np.int16, 2.0**power, 0, variable=True)
     intermediates = [g.tensor(f"between{i}", (), np.int16, 2.0**-12, 0) for i in range(4)] + [g.tensor("hidden", (), np.int8, 0.0075, zero)]
@@ -125,6 +128,10 @@ def main():
     record(folder / "softmax_int16", softmax(), 60, False)
     record(folder / "svdf_int8", svdf(True), 300, False)
     record(folder / "svdf_f32", svdf(False), 300, False)
+    # cells of up to ±32 and ±64; of the second the factor of the outputs in 32 bits gives other codes than in 64
+    record(folder / "lstm_wide_int8", lstm(9, (1, 48, 8), 0, power=-10, gain=4.0, grows=True), 40, True)
+    record(folder / "lstm_wider_int8", lstm(9, (1, 96, 8), 0, power=-9, gain=6.0), 40, True)
+    record(folder / "lstm_widest_int8", lstm(5, (1, 80, 4), 0, power=-9, grows=True), 10, True)
 
 
 if __name__ == "__main__":

@@ -34,8 +34,13 @@ def details(get):
             return out
 ins, outs = details(interpreter.get_input_details), details(interpreter.get_output_details)
 rng = np.random.default_rng(1)
+model = schema_fb.ModelT.InitFromObj(schema_fb.Model.GetRootAs(open(path, "rb").read(), 0))
+# every sample is a sequence, which an LSTM is to begin with zeros
+anew = any(code.builtinCode == schema_fb.BuiltinOperator.UNIDIRECTIONAL_SEQUENCE_LSTM for code in model.operatorCodes)
 with open(folder + "/samples", "wb") as samples, open(folder + "/answers", "wb") as answers:
     for _ in range(count):
+        if anew:
+            interpreter.reset()
         for i, d in enumerate(ins):
             if d["dtype"] == np.float32:
                 x = rng.standard_normal(d["shape"]).astype(np.float32)

@@ -42,7 +42,7 @@ func unrollLayers(m *tflite.Model, g *Graph) (notes []string, err error) {
 		if err := u.write(c); err != nil {
 			return nil, err
 		}
-		notes = append(notes, fmt.Sprintf("%s written as its %d steps, every sequence beginning with a state of zeros: a leaf has %d operators in its place, and is the larger for them the more steps there are", n, u.steps(), len(u.written)))
+		notes = append(notes, fmt.Sprintf("%s written as its %d steps, %d operators, every sequence beginning with a state of zeros", n, u.steps(), len(u.written)))
 	}
 	return notes, nil
 }

@@ -21,6 +21,7 @@ type comparison struct {
 	integers *integer.Executor
 	graph    *ir.Graph   // of the leaf
 	steps    []*step     // by node of the leaf, nil for those that are not compared
+	layers   []*sequence // likewise, those that compute a sequence at once
 	inputs   [][]float32 // one sample
 	whole    *float.Exec // end to end
 	float    *float.Exec // the same without quantization; nil if not known
@@ -85,9 +86,16 @@ func newComparison(leaf *tflite.Model, checks Checks) (*comparison, error) {
 
 // addSteps makes the simulation of every int8 operator.
 func (c *comparison) addSteps(im *quantize.Imported) error {
-	c.steps = make([]*step, len(c.graph.Nodes))
+	c.steps, c.layers = make([]*step, len(c.graph.Nodes)), make([]*sequence, len(c.graph.Nodes))
 	for i := range c.graph.Nodes {
 		n := &c.graph.Nodes[i]
+		if isSequence(c.graph, n) {
+			var err error
+			if c.layers[i], err = newSequence(c.graph, n); err != nil {
+				return err
+			}
+			continue
+		}
 		if im.Operator[i] == quantize.None || !c.isInt8(n) {
 			continue
 		}
@@ -192,6 +200,9 @@ func (c *comparison) sample(i int) error {
 		c.ends.keep(c.integers, n)
 		if s := c.steps[n.Index]; s != nil {
 			return s.compare(c.integers)
+		}
+		if s := c.layers[n.Index]; s != nil {
+			s.compare(c.integers)
 		}
 		return nil
 	})

@@ -1,6 +1,7 @@
 package leaf
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -24,7 +25,7 @@ type Emitted struct {
 	// model had tensors that nothing used.
 	Tensor []int
 	// forms are the leaf's int8 tensors of each weight tensor of the float model.
-	forms map[int][]int
+	forms map[int][]Form
 	// Notes say, one line each, where emission had to deviate: scales raised so that a bias fits int32.
 	Notes []string
 }
@@ -36,7 +37,7 @@ func Emit(m *tflite.Model, plan *quantize.Plan, params []quantize.Params, weight
 	if err := plan.CheckParams(params); err != nil {
 		return nil, err
 	}
-	e := &emitter{model: m, plan: plan, params: params, leaf: &Emitted{Model: m.Clone(), forms: map[int][]int{}}, forms: map[form]int{}, taken: map[int]string{}}
+	e := &emitter{model: m, plan: plan, params: params, leaf: &Emitted{Model: m.Clone(), forms: map[int][]Form{}}, forms: map[form]int{}, taken: map[int]string{}}
 	e.sub = e.leaf.Model.Subgraph()
 	if err := e.layers(weights); err != nil {
 		return nil, err
@@ -53,22 +54,37 @@ func Emit(m *tflite.Model, plan *quantize.Plan, params []quantize.Params, weight
 	return e.leaf, nil
 }
 
+// Form is a tensor of a leaf that holds a weight tensor of the float model, or part Part of Of equal ones that its first dimension is cut into: the
+// weights of one gate.
+type Form struct{ Tensor, Part, Of int }
+
 // Forms are the leaf's tensors that hold a weight tensor of the float model: as integers, as floats, or both.
-func (l *Emitted) Forms(weight int) []int {
+func (l *Emitted) Forms(weight int) []Form {
 	forms := slices.Clone(l.forms[weight])
 	if at := l.Tensor[weight]; at != quantize.None && l.Model.Subgraph().Tensors[at].Type == schema.TensorTypeFLOAT32 {
-		forms = append(forms, at)
+		forms = append(forms, Form{Tensor: at, Of: 1})
 	}
 	return forms
+}
+
+// Promises are what the leaf's tensors are held to, by what weight tensors of the float model are.
+func (l *Emitted) Promises(states map[int]weight.State) map[int]weight.State {
+	promises := map[int]weight.State{}
+	for t, state := range states {
+		for _, form := range l.Forms(t) {
+			promises[form.Tensor] = state.Part(form.Part, form.Of)
+		}
+	}
+	return promises
 }
 
 // settle moves the integer forms to their indices in the compacted leaf.
 func (l *Emitted) settle() {
 	for t, forms := range l.forms {
-		for i, f := range forms {
-			forms[i] = l.Tensor[f]
+		for i := range forms {
+			forms[i].Tensor = l.Tensor[forms[i].Tensor]
 		}
-		slices.Sort(forms)
+		slices.SortFunc(forms, func(a, b Form) int { return cmp.Compare(a.Tensor, b.Tensor) })
 		l.forms[t] = slices.Compact(forms)
 	}
 }

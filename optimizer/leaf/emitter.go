@@ -34,6 +34,12 @@ func (e *emitter) layers(given map[int]quantize.Weights) (err error) {
 	}
 	for _, l := range e.plan.Layers {
 		w := e.leaf.Weights[l.Weight]
+		if e.plan.Nodes[l.Node].LSTM != nil {
+			if len(w.Scale) != 1 {
+				return fmt.Errorf("layer %q: the weights of an LSTM have one scale, not %d", l.Name, len(w.Scale))
+			}
+			continue
+		}
 		r := quantize.RuleOf(&e.plan.Graph.Nodes[l.Node])
 		typ, data := schema.TensorTypeINT8, tflite.Int8Bytes(w.Codes)
 		if w.Int4 {
@@ -43,7 +49,7 @@ func (e *emitter) layers(given map[int]quantize.Weights) (err error) {
 			Scale: w.Scale, ZeroPoint: make([]int64, len(w.Scale)), QuantizedDimension: int32(axisOf(w, l.Axis)),
 		})
 		e.inputs[[2]int{l.Node, r.Find(op.Weight)}] = at
-		e.leaf.forms[l.Weight] = append(e.leaf.forms[l.Weight], at)
+		e.leaf.forms[l.Weight] = append(e.leaf.forms[l.Weight], Form{Tensor: at, Of: 1})
 		input := e.inputOf(l).Scale
 		if l.Bias == quantize.None {
 			e.noBias(l, input, w.Scale)

@@ -25,13 +25,20 @@ func (e *emitter) operators() {
 	e.file = e.sub.Operators
 	for i, o := range e.file {
 		n, np := &e.plan.Graph.Nodes[i], &e.plan.Nodes[i]
+		switch {
+		case np.LSTM == nil:
+			for slot, t := range n.Inputs {
+				if t >= 0 {
+					o.Inputs[slot] = int32(e.operand(i, slot))
+				}
+			}
+		case i != np.LSTM.Nodes[len(np.LSTM.Nodes)-1]:
+			continue
+		default:
+			o = e.lstm(np.LSTM)
+		}
 		if np.Wide {
 			sumOfAnyScales(o)
-		}
-		for slot, t := range n.Inputs {
-			if t >= 0 {
-				o.Inputs[slot] = int32(e.operand(i, slot))
-			}
 		}
 		var after []*schema.OperatorT
 		for slot, t := range n.Outputs {

@@ -74,6 +74,9 @@ func newMeter(plan *quantize.Plan, leaf *Emitted) *meter {
 			return
 		}
 		at := leaf.Tensor[t]
+		if at == quantize.None { // inside of what is one operator
+			return
+		}
 		q := leaf.Model.Subgraph().Tensors[at].Quantization
 		m.layer[at] = len(m.layers)
 		m.layers = append(m.layers, LayerSNR{Tensor: t, Leaf: at, Name: plan.Graph.Tensors[t].Name, Params: quantize.Params{Scale: q.Scale[0], ZeroPoint: int32(q.ZeroPoint[0]), Wide: leaf.Model.Subgraph().Tensors[at].Type == schema.TensorTypeINT16}})

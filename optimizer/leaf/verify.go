@@ -111,8 +111,11 @@ func Verify(ctx context.Context, leaf *tflite.Model, checks Checks) (*Verificati
 			return nil, fmt.Errorf("verification: sample %d: %w", i, err)
 		}
 	}
-	for _, s := range c.steps {
+	for i, s := range c.steps {
 		if s != nil {
+			v.Operators = append(v.Operators, s.Agreement)
+		}
+		if s := c.layers[i]; s != nil {
 			v.Operators = append(v.Operators, s.Agreement)
 		}
 	}

@@ -13,7 +13,8 @@ var clusterKind = Kind{Name: "cluster", Typical: func() Technique {
 }}
 
 // Cluster makes the weights of a tensor share at most so many codes, keeps the zeros of its input, and trains codes and members. Kernels
-// that LeafOptions.PerTensorDense gives one scale are clustered with scope Tensor.
+// that have one scale in a leaf, by LeafOptions.PerTensorDense or as an LSTM's, are clustered with scope Tensor; those of an LSTM with
+// scope Channel, if that is asked for, which leaves it its steps.
 type Cluster struct {
 	cluster.Options
 	// Measure asks for errors to count by each weight's mean squared gradient; it fills in Options.Sensitivity.
@@ -68,11 +69,12 @@ func (c Cluster) Apply(ctx context.Context, n *Network, w *Work) (*Network, erro
 		}
 		o := c.Options
 		o.Clusters, o.Entropy, o.Sensitivity = target.Clusters, target.Entropy, sensitivity[target.Tensor]
-		if single[target.Tensor] {
-			if o.Scope == weight.PerChannel {
-				return nil, errScales(target.Name)
-			}
+		switch {
+		case !single[target.Tensor]:
+		case o.Scope != weight.PerChannel:
 			o.Scope = weight.PerTensor
+		case w.run.Leaf.PerTensorDense || w.run.Leaf.perTensor():
+			return nil, errScales(target.Name)
 		}
 		options[target.Tensor] = o
 	}

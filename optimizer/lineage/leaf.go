@@ -16,6 +16,7 @@ import (
 	"espalier.dev/espalier/optimizer/leaf"
 	"espalier.dev/espalier/optimizer/quantize"
 	"espalier.dev/espalier/optimizer/target"
+	"espalier.dev/espalier/optimizer/tflite/schema"
 	"espalier.dev/espalier/optimizer/train"
 	"espalier.dev/espalier/optimizer/weight"
 )
@@ -220,12 +221,30 @@ func (o LeafOptions) quantization(n *Network) quantize.Options {
 	if s := n.from.stream; s != nil {
 		q.Alike = s.alike()
 		q.Known = known(q.Known, q.Alike)
+	} else {
+		q.Fuse, q.Steps = true, o.stepwise(n)
 	}
 	q.Width, q.Bits, q.Rules, q.Packed = o.Activations.width(), o.Weights.bits(), o.rules(), n.packed()
 	if io == Float32 {
 		q.IO = quantize.IOFloat32
 	}
 	return q
+}
+
+// stepwise are the weights for the sake of which an LSTM stays its steps in a leaf, and why.
+func (o LeafOptions) stepwise(n *Network) map[int]string {
+	const lstm = schema.BuiltinOperatorUNIDIRECTIONAL_SEQUENCE_LSTM
+	lacking := o.Target != nil && !o.Target.Takes(lstm, schema.TensorTypeINT8)
+	states, steps := n.States(), map[int]string{}
+	for _, k := range n.Kernels() {
+		switch s := states[k.Tensor]; {
+		case lacking:
+			steps[k.Tensor] = fmt.Sprintf("%s has no int8 %s", o.Target.Name, lstm)
+		case s.Clustered() && len(s.Scale) > 1:
+			steps[k.Tensor] = fmt.Sprintf("weights %q are clustered with a scale per output channel, the operator has one: scope Tensor gives them one", k.Name)
+		}
+	}
+	return steps
 }
 
 // plan plans the quantization of a network. A kernel that the original gave one scale keeps one.
@@ -279,14 +298,15 @@ func (o LeafOptions) CheckAfter(n *Network, c Cluster, own LeafOptions) error {
 	return err
 }
 
-// oneScale are the kernels whose integers PerTensorDense gives one scale.
+// oneScale are the kernels whose integers PerTensorDense gives one scale, or that are an LSTM's.
 func (o LeafOptions) oneScale(n *Network) (map[int]bool, error) {
-	if !o.PerTensorDense && !o.perTensor() {
-		return nil, nil
-	}
 	plan, err := quantize.PlanOf(n.model, o.quantization(n))
-	if err != nil {
+	switch {
+	case err == nil:
+	case o.PerTensorDense || o.perTensor():
 		return nil, err
+	default:
+		return nil, nil //nolint:nilerr // its leaf says why, where one is made
 	}
 	kernels := map[int]bool{}
 	for _, l := range plan.Layers {
@@ -435,14 +455,9 @@ func (r *Run) leaf(ctx context.Context, out *Outcome) (err error) {
 		return err
 	}
 	out.Leaf = emitted.Model
-	out.Notes = slices.Concat(out.Notes, emitted.Notes, q.plan.Notes, q.plan.Kept())
+	out.Notes = slices.Concat(out.Notes, emitted.Notes, q.plan.Notes, q.plan.Stepwise, q.plan.Kept())
 	out.Warnings = append(out.Warnings, q.plan.Notes...) // what was asked for and is not done
-	out.Promises = map[int]weight.State{}
-	for t, state := range n.States() {
-		for _, form := range emitted.Forms(t) {
-			out.Promises[form] = state
-		}
-	}
+	out.Promises = emitted.Promises(n.States())
 	unquantized, err := float.Compile(n.model, 1)
 	if err != nil {
 		return err
@@ -476,7 +491,9 @@ func (n *Network) shapes(emitted *leaf.Emitted) map[int][]int {
 	}
 	for _, k := range n.Kernels() {
 		for _, form := range emitted.Forms(k.Tensor) {
-			shapes[form] = channel.Shape(n.original(k.Tensor), n.cuts[k.Tensor])
+			shape := channel.Shape(n.original(k.Tensor), n.cuts[k.Tensor])
+			shape[0] /= form.Of
+			shapes[form.Tensor] = shape
 		}
 	}
 	return shapes

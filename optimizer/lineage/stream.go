@@ -286,12 +286,11 @@ func (r *Run) toStep(ctx context.Context, n *Network, out *Outcome, q *quantized
 		return wrap("the leaf of one step, run over whole sequences", err)
 	}
 	out.Leaf = step
-	out.Promises = map[int]weight.State{}
+	states := map[int]weight.State{}
 	for t, state := range n.States() {
-		for _, form := range emitted.Forms(s.tensor[t]) {
-			out.Promises[form] = state
-		}
+		states[s.tensor[t]] = state
 	}
+	out.Promises = emitted.Promises(states)
 	if err := leafPromises(ctx, step, out.Promises); err != nil {
 		return err
 	}

@@ -97,7 +97,7 @@ func (r *Run) planFor(n *Network) (*quantize.Plan, error) {
 	}
 	options.Refused = map[int]string{}
 	for i, p := range refused {
-		if node := &plan.Graph.Nodes[i]; plan.Nodes[i].Int8 && quantize.RuleOf(node).Weights == nil {
+		if node := &plan.Graph.Nodes[i]; plan.Nodes[i].Int8 && plan.Nodes[i].LSTM == nil && quantize.RuleOf(node).Weights == nil {
 			options.Refused[i] = fmt.Sprintf("%s, on %s", p.Reason, r.Leaf.Target.Name)
 		}
 	}

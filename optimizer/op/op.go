@@ -9,6 +9,8 @@ type Op struct {
 	Inputs []Slot
 	// Weights is set for operators whose weights are pruned, clustered and quantized.
 	Weights *Weights
+	// Matrices are the inputs that hold weights, [outputs, inputs] each, of an operator that is worked on as its steps, but may be in a leaf.
+	Matrices []int
 	// Trains says that constant float operands other than weights and biases train.
 	Trains bool
 	// Table says that a constant of floats it reads is a table of learned rows: an embedding.
@@ -81,6 +83,14 @@ func (o *Op) Find(s Slot) int {
 		}
 	}
 	return -1
+}
+
+// WeightSlots are the inputs that hold weights, and the dimension of each that is the output channels'.
+func (o *Op) WeightSlots() (slots []int, axis int) {
+	if o.Weights != nil {
+		return []int{o.Find(Weight)}, o.Weights.Axis
+	}
+	return o.Matrices, 0
 }
 
 // Lookup returns the description of an operator, nil if it is not in the table.

@@ -4,7 +4,8 @@ import "espalier.dev/espalier/optimizer/tflite/schema"
 
 const (
 	asSteps  = "a quantized one is not supported, give the float model; that is written as its steps when it is read"
-	asRun    = "it is written as its steps when the model is read; a quantized one is run as it is, and techniques work on the steps of the float one that it stands for"
+	asRun    = "it is written as its steps when the model is read, on which techniques work, also those of the float one that a quantized one stands for"
+	fused    = "its steps are quantized, and written as one operator where they can be"
 	stepwise = "its steps are quantized one by one"
 )
 
@@ -12,8 +13,9 @@ const (
 var unrolled = []*Op{
 	{
 		Code:   schema.BuiltinOperatorUNIDIRECTIONAL_SEQUENCE_LSTM,
-		Inputs: lstmSlots(), NoForward: asRun, NoGradient: asRun, Int8: Int8{Why: stepwise},
-		Since: []string{"1.13.1", "1.14.0", "2.3.0"}, Note: "2 to 512 steps, every sequence beginning with a state of zeros; no layer normalization inside. A leaf has the operators of every step. Of int8: no peephole connections and no projection either",
+		Inputs: lstmSlots(), Matrices: []int{1, 2, 3, 4, 5, 6, 7, 8, 16}, NoForward: asRun, NoGradient: asRun, Int8: Int8{Why: fused},
+		Since: []string{"1.13.1", "1.14.0", "2.3.0"}, Note: "2 to 512 steps, every sequence beginning with a state of zeros; no layer normalization inside. Of int8: no peephole connections, no projection and, in leaves, an input gate; " +
+			"a leaf has the operators of every step of others, of layers in float or with int16 activations or weights of 4 bits, and where clusters have a scale per output channel",
 	},
 	{
 		Code: schema.BuiltinOperatorUNIDIRECTIONAL_SEQUENCE_RNN, Inputs: []Slot{Data}, NoForward: asSteps, NoGradient: asSteps, Int8: Int8{Why: stepwise},

@@ -39,6 +39,8 @@ func (p *Plan) groupParams(g int, r Range) Params {
 	switch group := &p.Groups[g]; {
 	case group.Fixed != nil:
 		return *group.Fixed
+	case group.Cell:
+		return r.CellParams()
 	case group.Wide:
 		return r.WideParams(group.Input)
 	case group.Input:
@@ -54,7 +56,7 @@ const wideFloor = 1 << 5
 // kernelFloor returns the group whose scale a node bounds, and the bound; None if it bounds none.
 func (p *Plan) kernelFloor(node int, params []Params) (group int, floor float32) {
 	n, np := &p.Graph.Nodes[node], &p.Nodes[node]
-	if !np.Int8 {
+	if !np.Int8 || np.LSTM != nil {
 		return None, 0
 	}
 	known := RuleOf(n)

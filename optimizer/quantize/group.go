@@ -52,11 +52,11 @@ func (b *builder) mark() {
 		r := RuleOf(n)
 		for slot := range n.Inputs {
 			np.Operands[slot] = None
-			if np.Int8 && !b.Idle(n) && b.IsActivation(n.Inputs[slot]) {
+			if np.Int8 && np.LSTM == nil && !b.Idle(n) && b.IsActivation(n.Inputs[slot]) {
 				b.active[n.Inputs[slot]] = true
 			}
 		}
-		if !np.Int8 || b.Idle(n) {
+		if !np.Int8 || b.Idle(n) || np.LSTM != nil {
 			continue
 		}
 		if r.Int8.Rule == op.Reads {
@@ -73,6 +73,9 @@ func (b *builder) mark() {
 				b.fixed[t] = &output
 			}
 		}
+	}
+	for _, l := range b.LSTMs {
+		b.markLSTM(l)
 	}
 	if b.Options.IO == IOInt8 {
 		for _, t := range append(append([]int(nil), b.Graph.Inputs...), b.Graph.Outputs...) {
@@ -153,6 +156,12 @@ func (b *builder) unite() {
 	for i := range b.Graph.Nodes {
 		n, np := &b.Graph.Nodes[i], &b.Nodes[i]
 		r := RuleOf(n)
+		if np.LSTM != nil {
+			if i == np.LSTM.Nodes[0] {
+				b.uniteLSTM(np.LSTM)
+			}
+			continue
+		}
 		if !np.Int8 || b.Idle(n) {
 			continue
 		}
@@ -280,5 +289,5 @@ func (b *builder) sources() {
 // derived reports whether a node's outputs lie within the range of its inputs, all of which are in the same group or added to
 // it as sources.
 func (b *builder) derived(node int) bool {
-	return b.Nodes[node].Int8 && RuleOf(&b.Graph.Nodes[node]).Int8.Rule == op.Same
+	return b.Nodes[node].Int8 && b.Nodes[node].LSTM == nil && RuleOf(&b.Graph.Nodes[node]).Int8.Rule == op.Same
 }

@@ -48,6 +48,10 @@ type Options struct {
 	Float map[int]bool
 	// Refused are nodes that stay float too, by index, and why: those of which a device has a kernel for floats only.
 	Refused map[int]string
+	// Fuse makes one operator of the steps of a fused recurrent layer (ir.FindLSTMs), where all of them would be int8 with weights of eight bits. Steps
+	// says, by weight tensor, why one stays its steps all the same.
+	Fuse  bool
+	Steps map[int]string
 	// Alike are classes of tensors that share one quantization whatever connects them, by tensor index; None for the others. Nil: none.
 	Alike []int
 }
@@ -93,6 +97,9 @@ type Plan struct {
 	Groups  []Group
 	Tensor  []int // by tensor index: the group of an activation's int8 form, None if it has no int8 form
 	Layers  []Layer
+	// LSTMs are the operators that steps become. Stepwise names, a line each, the layers that stay their steps although Options.Fuse is set.
+	LSTMs    []*LSTM
+	Stepwise []string
 	// Notes name layers that keep weights of eight bits although four are asked for, and why, and rules that decide nothing.
 	Notes []string
 }
@@ -102,6 +109,8 @@ type NodePlan struct {
 	Int8 bool
 	// Wide says of such a node that its activations are int16.
 	Wide bool
+	// LSTM is the operator that such a node is a step of; nil: it is one itself.
+	LSTM *LSTM
 	// Why says, for a node that stays float, the reason.
 	Why string
 	// Operands holds, by input slot, the group an int8 node reads that operand in; None for weights, biases, shapes and absent
@@ -122,6 +131,8 @@ type Group struct {
 	Input bool
 	// Wide is set for int16.
 	Wide bool
+	// Cell is set for the state of an LSTM's cells: its scale is a power of two.
+	Cell bool
 }
 
 // Layer is a node with int8 weights.
@@ -162,6 +173,7 @@ func NewPlan(g *ir.Graph, options Options) (*Plan, error) {
 	if err := p.chooseNodes(); err != nil {
 		return nil, err
 	}
+	p.fuse()
 	b := newBuilder(p)
 	for t, known := range options.Known {
 		if err := known.Check(); err != nil {
@@ -173,6 +185,7 @@ func NewPlan(g *ir.Graph, options Options) (*Plan, error) {
 	b.unite()
 	b.number()
 	b.sources()
+	b.findStates()
 	p.findLayers()
 	p.noteHidden()
 	return p, nil
@@ -322,20 +335,26 @@ func (p *Plan) noteHidden() {
 	}
 }
 
-// isInt4 reports whether a layer's weights are int4.
-func (p *Plan) isInt4(l Layer) bool {
-	n, bits := &p.Graph.Nodes[l.Node], p.Options.Bits
+// bits are those asked for of a node's weights.
+func (p *Plan) bits(n *ir.Node, weight int) Bits {
+	bits := p.Options.Bits
 	for _, rule := range p.Options.Rules {
 		if rule.Bits != AsGiven && isNamed(p.Graph, n, rule.Layers) {
 			bits = rule.Bits
 			break
 		}
 	}
-	if bits == AsGiven && p.Options.Packed[l.Weight] {
+	if bits == AsGiven && p.Options.Packed[weight] {
 		bits = Four
 	}
+	return bits
+}
+
+// isInt4 reports whether a layer's weights are int4.
+func (p *Plan) isInt4(l Layer) bool {
+	n := &p.Graph.Nodes[l.Node]
 	switch {
-	case bits != Four:
+	case p.bits(n, l.Weight) != Four:
 		return false
 	case RuleOf(n).Weights.Int4 == 0:
 		p.Notes = append(p.Notes, fmt.Sprintf("weights %q keep 8 bits: LiteRT has no int4 kernel of %s", l.Name, n))
@@ -408,7 +427,7 @@ func (p *Plan) findLayers() {
 		}
 		layer := Layer{
 			Node: i, Input: n.Inputs[r.Find(op.Data)], Weight: n.Inputs[r.Find(op.Weight)], Bias: None, Output: n.Outputs[0], Axis: r.Weights.Axis,
-			PerChannel: !p.Options.PerTensor && (r.Weights.Kind != op.Dense || !p.Options.PerTensorDense),
+			PerChannel: p.Nodes[i].LSTM == nil && !p.Options.PerTensor && (r.Weights.Kind != op.Dense || !p.Options.PerTensorDense),
 		}
 		if bias := p.Graph.Input(n, r.Find(op.Bias)); bias != nil {
 			layer.Bias = bias.Index

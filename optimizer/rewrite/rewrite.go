@@ -170,8 +170,9 @@ func dropUnread(m *tflite.Model) {
 }
 
 // Refused are the operators of a float model whose form in a leaf, by a plan's options, runs nowhere on the target, by their index. Of a
-// model of which nothing is quantized they are those of the float model.
+// model of which nothing is quantized they are those of the float model. An LSTM's steps are taken for what they are.
 func Refused(m *tflite.Model, t *target.Target, options quantize.Options) (map[int]target.Placement, error) {
+	options.Fuse = false
 	asked, err := Draft(m, options)
 	if err != nil {
 		return nil, err

@@ -127,6 +127,20 @@ func (t *Target) place(n *node) Placement {
 	return p
 }
 
+// Takes reports whether the accelerator of a target, its processor if there is none, runs an operator whose inputs, weights and outputs are all of
+// one type, as far as types tell.
+func (t *Target) Takes(code schema.BuiltinOperator, kind schema.TensorType) bool {
+	table := t.table()
+	if t.Accelerator != nil {
+		table = t.Accelerator.table()
+	}
+	if s := table.Operators[code.String()]; s != nil {
+		return slices.ContainsFunc(s.Types, func(p TypePattern) bool { return p.matches(kind.String(), kind.String(), kind.String()) })
+	}
+	_, absent := table.Absent[code.String()]
+	return table.AllOthers && !absent
+}
+
 // refuses says why an operator does not run by this table, and what to change; "" if it does.
 func (t *Table) refuses(n *node) (reason, remedy string) {
 	s := t.Operators[n.name()]

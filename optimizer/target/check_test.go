@@ -478,3 +478,28 @@ func TestRemediesFitTheType(t *testing.T) {
 		}
 	}
 }
+
+// What a device's accelerator runs counts where it has one: what it lacks would run beside it.
+func TestTakesAsksTheAccelerator(t *testing.T) {
+	for _, c := range []struct {
+		device string
+		code   schema.BuiltinOperator
+		kind   schema.TensorType
+		want   bool
+	}{
+		{"cortex-m4", schema.BuiltinOperatorUNIDIRECTIONAL_SEQUENCE_LSTM, schema.TensorTypeINT8, true},
+		{"cortex-m4", schema.BuiltinOperatorLSTM, schema.TensorTypeINT8, false},
+		{"cortex-m4", schema.BuiltinOperatorADD_N, schema.TensorTypeINT16, false},
+		{"ethos-u85", schema.BuiltinOperatorUNIDIRECTIONAL_SEQUENCE_LSTM, schema.TensorTypeINT8, true},
+		{"hexagon", schema.BuiltinOperatorUNIDIRECTIONAL_SEQUENCE_LSTM, schema.TensorTypeINT8, false},
+		{"litert", schema.BuiltinOperatorUNIDIRECTIONAL_SEQUENCE_LSTM, schema.TensorTypeINT8, true},
+	} {
+		d, err := Lookup(c.device)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := d.Takes(c.code, c.kind); got != c.want {
+			t.Errorf("%s: %s of %s: %t", c.device, c.code, c.kind, got)
+		}
+	}
+}

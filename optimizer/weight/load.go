@@ -25,7 +25,7 @@ func (k Kernel) Depthwise() bool {
 	return known != nil && known.Weights != nil && known.Weights.Kind == op.Depthwise
 }
 
-// Kernels lists the constant weights of convolutions, depthwise and transposed convolutions and fully connected layers, in the
+// Kernels lists the constant weights of convolutions, depthwise and transposed convolutions, fully connected layers and LSTMs, in the
 // order of the operators, each tensor once.
 func Kernels(m *tflite.Model) []Kernel {
 	var kernels []Kernel
@@ -33,23 +33,25 @@ func Kernels(m *tflite.Model) []Kernel {
 	for _, o := range g.Operators {
 		code, _ := m.Op(o)
 		known := op.Lookup(code)
-		if known == nil || known.Weights == nil {
+		if known == nil {
 			continue
 		}
-		slot := known.Find(op.Weight)
-		if len(o.Inputs) <= slot || o.Inputs[slot] < 0 || seen[o.Inputs[slot]] {
-			continue
+		slots, axis := known.WeightSlots()
+		for _, slot := range slots {
+			if len(o.Inputs) <= slot || o.Inputs[slot] < 0 || seen[o.Inputs[slot]] {
+				continue
+			}
+			t := g.Tensors[o.Inputs[slot]]
+			if !m.IsConst(t) || axis >= len(t.Shape) {
+				continue
+			}
+			seen[o.Inputs[slot]] = true
+			k := Kernel{Tensor: int(o.Inputs[slot]), Name: t.Name, Op: code, Axis: axis}
+			for _, d := range t.Shape {
+				k.Shape = append(k.Shape, int(d))
+			}
+			kernels = append(kernels, k)
 		}
-		t := g.Tensors[o.Inputs[slot]]
-		if !m.IsConst(t) || known.Weights.Axis >= len(t.Shape) {
-			continue
-		}
-		seen[o.Inputs[slot]] = true
-		k := Kernel{Tensor: int(o.Inputs[slot]), Name: t.Name, Op: code, Axis: known.Weights.Axis}
-		for _, d := range t.Shape {
-			k.Shape = append(k.Shape, int(d))
-		}
-		kernels = append(kernels, k)
 	}
 	return kernels
 }

@@ -52,6 +52,27 @@ func (s State) Pruned() int {
 	return n
 }
 
+// Part is the state of part i of n equal ones that the first dimension, that of the output channels, is cut into.
+func (s State) Part(i, n int) State {
+	if n == 1 {
+		return s
+	}
+	rows := s.Shape[0] / n
+	s.Shape = slices.Clone(s.Shape)
+	s.Shape[0] = rows
+	if s.Mask != nil {
+		size := len(s.Mask) / n
+		s.Mask = s.Mask[i*size:][:size]
+	}
+	if len(s.Scale) > 1 {
+		s.Scale = s.Scale[i*rows:][:rows]
+	}
+	if len(s.CodeSets) > 1 {
+		s.CodeSets = s.CodeSets[i*rows:][:rows]
+	}
+	return s
+}
+
 // State returns what the tensor is held to.
 func (t *Tensor) State() State {
 	s := State{Shape: slices.Clone(t.Shape), Axis: t.Axis, Mask: slices.Clone(t.Mask)}

@@ -3,6 +3,8 @@ package weight
 import (
 	"math"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 func text(err error) string {
@@ -105,5 +107,22 @@ func TestPricesFollowTheMembersSlowly(t *testing.T) {
 	ok(t, b.Price(0, []float32{1, 1}))
 	if b.Bits != nil {
 		t.Errorf("prices %v though a bit costs nothing", b.Bits)
+	}
+}
+
+// A part of the rows has their zeros, scales and codes.
+func TestPartOfAState(t *testing.T) {
+	s := State{Shape: []int{4, 2}, Mask: []uint8{1, 1, 0, 1, 1, 0, 0, 0}, Scope: PerChannel, Clusters: 3, Scale: []float32{1, 2, 3, 4}, CodeSets: [][]int8{{1}, {2}, {3}, {4}}}
+	want := State{Shape: []int{2, 2}, Mask: []uint8{1, 0, 0, 0}, Scope: PerChannel, Clusters: 3, Scale: []float32{3, 4}, CodeSets: [][]int8{{3}, {4}}}
+	if diff := cmp.Diff(want, s.Part(1, 2)); diff != "" {
+		t.Error(diff)
+	}
+	one := State{Shape: []int{4, 2}, Scope: PerTensor, Clusters: 2, Scale: []float32{1}, CodeSets: [][]int8{{1, 2}}}
+	want = State{Shape: []int{1, 2}, Scope: PerTensor, Clusters: 2, Scale: []float32{1}, CodeSets: [][]int8{{1, 2}}}
+	if diff := cmp.Diff(want, one.Part(3, 4)); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff(s, s.Part(0, 1)); diff != "" {
+		t.Error(diff)
 	}
 }

@@ -18,10 +18,13 @@ func expTaylor16(x int16) int16 {
 	return saturate16(int32(ofEighth) + int32(highMul16(ofEighth, x+tail)))
 }
 
-// expNegative16 returns e^x in Q0 for x ≤ 0 in Q(digits), digits up to 5.
+// expNegative16 returns e^x in Q0 for x ≤ 0 in Q(digits), digits up to 7.
 func expNegative16(x int16, digits int) int16 {
-	if x == 0 {
+	switch {
+	case x == 0:
 		return 1<<15 - 1
+	case digits > 5 && x < -1<<(20-digits): // −32
+		return 0
 	}
 	quarter := int16(1) << (15 - digits - 2)
 	fraction := x&(quarter-1) - quarter

@@ -52,10 +52,10 @@ func buildLSTM(c *compiler) (runner, error) {
 	k := &lstmKernel{
 		x: x.Index, y: c.n.Outputs[0], batch: x.Shape[0], steps: x.Shape[1], inputs: x.Shape[2], cells: c.in(ir.LSTMRecurrent + 1).Shape[0],
 		digits: int32(15 + power), zero: state.zero, hiddenZero: hidden.zero,
-		hidden: newMultiplier(math.Ldexp(1, -15) / float64(hidden.scale) * math.Ldexp(1, -15)),
+		hidden: newMultiplier(float64(float32(math.Ldexp(1, -30) / float64(hidden.scale)))), // LiteRT has it in 32 bits
 	}
-	if k.digits < 0 || k.digits > 4 {
-		return nil, c.unsupported("its cell state %s has scale %v, it may be 2^-15 to 2^-11: give the float model", cell, cell.Quant.Scale[0])
+	if k.digits < 0 || k.digits > 6 {
+		return nil, c.unsupported("its cell state %s has scale %v, it may be 2^-15 to 2^-9: give the float model", cell, cell.Quant.Scale[0])
 	}
 	if attr.CellClip > 0 {
 		k.clip = int32(min(max(attr.CellClip/cell.Quant.Scale[0], -32768), 32767))

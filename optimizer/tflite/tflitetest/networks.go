@@ -29,3 +29,31 @@ func Classifier() *tflite.Model {
 	b.Output(b.Softmax("softmax", y))
 	return b.Model()
 }
+
+// LSTM appends a fused layer with a cell for each of units, of random weights; x is [batch, steps, inputs], by time [steps, batch, inputs]. A clip
+// of 0 is none.
+func (b *Builder) LSTM(name string, x, units int32, clip float32, byTime bool, seed uint64) int32 {
+	shape := b.Shape(x)
+	batch := shape[0]
+	if byTime {
+		batch = shape[1]
+	}
+	inputs := make([]int32, 24)
+	for i := range inputs {
+		inputs[i] = -1
+	}
+	inputs[0] = x
+	for gate := range int32(4) {
+		of := seed + uint64(gate)
+		inputs[1+gate] = b.Const(name+"/w", Weights(of, units*shape[2]), units, shape[2])
+		inputs[5+gate] = b.Const(name+"/r", Weights(of+10, units*units), units, units)
+		inputs[12+gate] = b.Const(name+"/b", Weights(of+20, units), units)
+	}
+	for i := range int32(2) {
+		inputs[18+i] = b.tensor(name+"/state", []int32{batch, units}, 0)
+		b.Tensor(inputs[18+i]).IsVariable = true
+	}
+	options := &schema.UnidirectionalSequenceLSTMOptionsT{FusedActivationFunction: schema.ActivationFunctionTypeTANH, CellClip: clip, TimeMajor: byTime}
+	return b.Op(name, schema.BuiltinOperatorUNIDIRECTIONAL_SEQUENCE_LSTM, schema.BuiltinOptionsUnidirectionalSequenceLSTMOptions, options,
+		[]int32{shape[0], shape[1], units}, inputs...)
+}

@@ -1,0 +1,108 @@
+package lineage
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	"espalier.dev/espalier/optimizer/cluster"
+	"espalier.dev/espalier/optimizer/tflite"
+	"espalier.dev/espalier/optimizer/tflite/schema"
+	"espalier.dev/espalier/optimizer/tflite/tflitetest"
+	"espalier.dev/espalier/optimizer/weight"
+)
+
+// lstmNetwork classifies sequences of 8 steps of 4 numbers by an LSTM of 6 cells.
+func lstmNetwork() *tflite.Model {
+	b := tflitetest.New()
+	b.Output(b.Softmax("softmax", b.Dense("dense", b.Flatten("flat", b.LSTM("lstm", b.Input("x", 1, 8, 4), 6, 0, false, 1)), tflitetest.Weights(3, 48*4), nil, 4, tflitetest.None)))
+	return b.Model()
+}
+
+// lstmsOf counts the LSTMs of a leaf.
+func lstmsOf(m *tflite.Model) int {
+	count := 0
+	for _, o := range m.Subgraph().Operators {
+		if code, _ := m.Op(o); code == schema.BuiltinOperatorUNIDIRECTIONAL_SEQUENCE_LSTM {
+			count++
+		}
+	}
+	return count
+}
+
+// An LSTM goes through the whole tree as one operator, whose gates have the zeros and codes that were promised of its steps' weights.
+func TestAnLSTMStaysOneOperatorThroughTheTree(t *testing.T) {
+	n := read(t, lstmNetwork())
+	run := fast(n)
+	baseline, err := run.Baseline(context.Background(), n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if lstmsOf(baseline.Leaf) != 1 || len(baseline.Leaf.Subgraph().Operators) != 4 {
+		t.Fatalf("the first leaf has %d operators", len(baseline.Leaf.Subgraph().Operators))
+	}
+	for _, technique := range []Technique{half, Quantize{}, eight, Quantize{}} {
+		out, err := run.Apply(context.Background(), n, technique)
+		if err != nil {
+			t.Fatalf("%s: %v", technique, err)
+		}
+		if lstmsOf(out.Leaf) != 1 {
+			t.Errorf("%s: %v", technique, out.Notes)
+		}
+		clustered := slices.ContainsFunc(slices.Collect(maps.Values(n.States())), weight.State.Clustered) || technique.Kind().Name == "cluster"
+		for _, k := range weight.Kernels(out.Leaf) {
+			codes, err := out.Leaf.Int8s(out.Leaf.Subgraph().Tensors[k.Tensor])
+			if err != nil {
+				t.Fatal(err)
+			}
+			promised, ok := out.Promises[k.Tensor]
+			if !ok || !slices.Equal(promised.Shape, k.Shape) || promised.Clustered() != clustered {
+				t.Errorf("%s: %s is promised %+v", technique, k.Name, promised)
+			}
+			if err := weight.CheckCodes(codes, promised); err != nil {
+				t.Errorf("%s: %s: %v", technique, k.Name, err)
+			}
+		}
+		if !out.Network.Final() {
+			n = out.Network
+		}
+	}
+	file, err := baseline.Leaf.Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := Read(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out, err := fast(again).Apply(context.Background(), again, Quantize{}); err != nil || lstmsOf(out.Leaf) != 1 {
+		t.Errorf("a leaf as the input: %v", err)
+	}
+}
+
+// Where the operator could not hold what was asked for or promised, a leaf has the steps, and says why.
+func TestAnLSTMStaysItsStepsWhereThatIsAskedFor(t *testing.T) {
+	n := read(t, lstmNetwork())
+	for name, c := range map[string]struct {
+		leaf      LeafOptions
+		technique Technique
+		want      string
+	}{
+		"codes of each channel": {LeafOptions{}, Cluster{Options: cluster.Options{Clusters: 4, Scope: weight.PerChannel}}, "scope Tensor gives them one"},
+		"16 bits":               {LeafOptions{Activations: Activations16}, half, "its activations are int16"},
+		"a device without":      {LeafOptions{Target: device(t, "hexagon")}, half, "has no int8 UNIDIRECTIONAL_SEQUENCE_LSTM"},
+		"in float":              {LeafOptions{KeepFloat: []string{"lstm/recurrent_kernel"}}, half, "is kept float"},
+	} {
+		run := fast(n)
+		run.Leaf = c.leaf
+		out, err := run.Apply(context.Background(), n, c.technique)
+		if err != nil {
+			t.Fatal(name, err)
+		}
+		if lstmsOf(out.Leaf) != 0 || !strings.Contains(strings.Join(out.Notes, "\n"), c.want) {
+			t.Errorf("%s: %d LSTMs, %v", name, lstmsOf(out.Leaf), out.Notes)
+		}
+	}
+}
