@@ -135,7 +135,11 @@ func TestLeavesWithSearchedRanges(t *testing.T) {
 			run := untrained(n)
 			run.Leaf = LeafOptions{Calibration: quantize.Calibration{Method: quantize.OutputError}, Equalize: all, Reconstruct: all}
 			ranges := 0
-			run.Progress = func(p train.Progress) { ranges = max(ranges, p.Ranges) }
+			run.Progress = func(p train.Progress) {
+				if ranges = max(ranges, p.Ranges); p.Accuracy >= 0 {
+					t.Errorf("%s: accuracy %v, which nothing measures", name, p.Accuracy)
+				}
+			}
 			out, err := run.Apply(context.Background(), n, half)
 			if err != nil {
 				t.Fatalf("%s, with all %t: %v", name, all, err)

@@ -12,6 +12,7 @@ import (
 
 	"espalier.dev/espalier/optimizer/channel"
 	"espalier.dev/espalier/optimizer/quantize"
+	"espalier.dev/espalier/optimizer/sensitivity"
 	"espalier.dev/espalier/optimizer/tflite"
 	"espalier.dev/espalier/optimizer/tflite/schema"
 	"espalier.dev/espalier/optimizer/tflite/tflitetest"
@@ -26,6 +27,7 @@ func TestWhereAFileHasItsTensorsChangesNothing(t *testing.T) {
 	int8 := quantized8(t, read(t, plain), false).Given()
 	for name, m := range map[string]*tflite.Model{"float": plain, "int8": int8} {
 		var leaves, notes []string
+		var layers []sensitivity.Layer
 		for first := range m.Subgraph().Tensors {
 			rotated := m.Clone()
 			tflitetest.Rotate(rotated, first)
@@ -33,6 +35,10 @@ func TestWhereAFileHasItsTensorsChangesNothing(t *testing.T) {
 			run := untrained(n)
 			run.Leaf = LeafOptions{Equalize: true, Reconstruct: true, PerTensorDense: true, Encode: EncodeAuto}
 			var got, said []string
+			levels, _, err := run.Sensitivity(context.Background(), n)
+			if err != nil {
+				t.Fatal(err)
+			}
 			for _, technique := range []Technique{refit, halfReconstructed, Cluster{Options: four.Options, Reconstruct: On}, qat} {
 				out, err := run.Apply(context.Background(), n, technique)
 				if err != nil {
@@ -42,9 +48,9 @@ func TestWhereAFileHasItsTensorsChangesNothing(t *testing.T) {
 				got, said = append(got, contents(out.Leaf)...), append(said, out.Notes...)
 			}
 			if first == 0 {
-				leaves, notes = got, said
+				leaves, notes, layers = got, said, levels
 			}
-			if d := cmp.Diff(leaves, got) + cmp.Diff(notes, said); d != "" {
+			if d := cmp.Diff(leaves, got) + cmp.Diff(notes, said) + cmp.Diff(layers, levels); d != "" {
 				t.Errorf("%s, tensor %d first: %s", name, first, d)
 			}
 		}

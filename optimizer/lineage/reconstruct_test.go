@@ -241,7 +241,11 @@ func TestReconstructionIsReproducibleToldAndInterruptible(t *testing.T) {
 	for range 2 {
 		run := untrained(n)
 		layers := 0
-		run.Progress = func(p train.Progress) { layers = p.Layer }
+		run.Progress = func(p train.Progress) {
+			if layers = p.Layer; p.Layers != 2 || p.Accuracy >= 0 {
+				t.Errorf("%d layers, accuracy %v, which nothing measures", p.Layers, p.Accuracy)
+			}
+		}
 		out, err := run.Apply(context.Background(), n, halfReconstructed)
 		if err != nil {
 			t.Fatal(err)

@@ -134,10 +134,10 @@ func draws(sample int) func() float64 {
 	}
 }
 
-// drawn is the class at share u of a distribution.
+// drawn is the class at share u of a distribution, in [0, 1).
 func drawn(p []float32, u float64) int {
 	for c, v := range p {
-		if u -= float64(v); u <= 0 {
+		if u -= float64(v); u < 0 {
 			return c
 		}
 	}

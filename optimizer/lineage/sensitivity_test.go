@@ -29,6 +29,8 @@ func TestDrawnAnswersGiveTheFisherInformation(t *testing.T) {
 		"a class":                      {answer.Output{Loss: answer.CrossEntropy, Positions: 1}, []float32{0, 1, 2}, []float64{first * (1 - first), e1 * first * (1 - e1*first), e2 * first * (1 - e2*first)}},
 		"of large scores":              {answer.Output{Loss: answer.CrossEntropy, Positions: 1}, []float32{1000, 1000}, []float64{0.25, 0.25}},
 		"a class at each position":     {answer.Output{Loss: answer.CrossEntropy, Positions: 2}, []float32{0, 0, 0, 2, 0, 2}, []float64{2. / 36, 2. / 36, 2. / 36, second * (1 - second) / 4, second / e2 * (1 - second/e2) / 4, second * (1 - second) / 4}},
+		"scores held to numbers":       {answer.Output{Classes: 2, Activation: answer.Plain, Loss: answer.MeanSquaredError, Positions: 1}, []float32{3, 3}, []float64{0.25, 0.25}},
+		"shares held to numbers":       {answer.Output{Classes: 2, Activation: answer.Softmax, Loss: answer.MeanSquaredError, Positions: 1}, []float32{3, 3}, []float64{1. / 4, 1. / 4}},
 		"yes or no for several labels": {answer.Output{Loss: answer.BinaryCrossEntropy, Positions: 1}, []float32{0, 2}, []float64{1. / 16, logistic(2) * logistic(-2) / 4}},
 		"numbers":                      {answer.Output{Loss: answer.MeanSquaredError, Positions: 1}, []float32{5, -7}, []float64{1. / 4, 1. / 4}},
 		"numbers by their spread":      {answer.Output{Loss: answer.MeanSquaredError, Positions: 2, Spread: []float64{2, 4}}, []float32{5, -7, 1, 1}, []float64{1. / 64, 1. / 256, 1. / 64, 1. / 256}},
@@ -44,7 +46,7 @@ func TestDrawnAnswersGiveTheFisherInformation(t *testing.T) {
 			}
 		}
 		for i, want := range c.want {
-			if math.Abs(mean[i]) > 0.02*math.Sqrt(want) || math.Abs(square[i]-want) > 0.02*want {
+			if !(math.Abs(mean[i]) <= 0.02*math.Sqrt(want) && math.Abs(square[i]-want) <= 0.02*want) {
 				t.Errorf("%s: value %d has mean %.4f and mean square %.5f, want 0 and %.5f", name, i, mean[i], square[i], want)
 			}
 		}
@@ -193,6 +195,41 @@ func TestQuantizingFreelyKeepsNothing(t *testing.T) {
 		}
 		if said := strings.Contains(strings.Join(out.Notes, "\n"), "zeros and clusters of the input are not kept: preserve is None"); said != free {
 			t.Errorf("free %v: %v", free, out.Notes)
+		}
+	}
+}
+
+// Answers are drawn by the number of the sample: the classes, or yes and no, that lie at the shares of the golden ratio's sequence.
+func TestAnswersAreDrawnBySample(t *testing.T) {
+	for sample, want := range [][]float64{{0.618034, 0.372911}, {0.236068, 0.990946}, {0.854102, 0.608980}} {
+		u := draws(sample)
+		for i := range want {
+			if got := u(); math.Abs(got-want[i]) > 1e-6 {
+				t.Errorf("draw %d of sample %d is %v, want %v", i, sample, got, want[i])
+			}
+		}
+	}
+	for _, c := range []struct {
+		p    []float32
+		u    float64
+		want int
+	}{{[]float32{0.5, 0.5}, 0, 0}, {[]float32{0.5, 0.5}, 0.49, 0}, {[]float32{0.5, 0.5}, 0.5, 1}, {[]float32{0, 1}, 0, 1}, {[]float32{0.3, 0.3, 0.3}, 0.99, 2}} {
+		if got := drawn(c.p, c.u); got != c.want {
+			t.Errorf("at share %v of %v lies class %d, want %d", c.u, c.p, got, c.want)
+		}
+	}
+	for name, c := range map[string]struct {
+		output answer.Output
+		want   []float32 // of samples 0 and 1, which lie at 0.62 and 0.24
+	}{
+		"yes at 88 %": {answer.Output{Loss: answer.BinaryCrossEntropy, Positions: 1}, []float32{-0.119203, -0.119203}},
+		"a number":    {answer.Output{Loss: answer.MeanSquaredError, Positions: 1}, []float32{1, -1}},
+	} {
+		for sample, want := range c.want {
+			g := []float32{0}
+			if likelihoodGradient(&c.output, g, []float32{2}, sample); math.Abs(float64(g[0]-want)) > 1e-6 {
+				t.Errorf("%s: sample %d has gradient %v, want %v", name, sample, g[0], want)
+			}
 		}
 	}
 }

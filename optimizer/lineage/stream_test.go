@@ -8,10 +8,14 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"espalier.dev/espalier/optimizer/answer"
 	"espalier.dev/espalier/optimizer/dataset"
 	"espalier.dev/espalier/optimizer/ir"
 	"espalier.dev/espalier/optimizer/measure"
+	"espalier.dev/espalier/optimizer/quantize"
+	"espalier.dev/espalier/optimizer/stream"
 	"espalier.dev/espalier/optimizer/tflite"
 	"espalier.dev/espalier/optimizer/tflite/schema"
 )
@@ -259,5 +263,25 @@ func TestQuantizedLSTMsGoThroughTheTree(t *testing.T) {
 				n = out.Network
 			}
 		}
+	}
+}
+
+// Of tensors that share a quantization what is known of one is known of all, and of those of no class it stays as it is.
+func TestWhatIsKnownOfAClass(t *testing.T) {
+	params := func(scale float32) quantize.Params { return quantize.Params{Scale: scale} }
+	alike := []int{0, 1, 0, 0, quantize.None, 1, quantize.None}
+	got := known(map[int]quantize.Params{2: params(2), 4: params(4), 5: params(5)}, alike)
+	want := map[int]quantize.Params{0: params(2), 2: params(2), 3: params(2), 1: params(5), 5: params(5), 4: params(4)}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Error(d)
+	}
+}
+
+// Tensors of steps are alike where one of the step stands for them; a state that is found is alike to what is left, through all that hand it on.
+func TestStepsOfAStateAreAlike(t *testing.T) {
+	m := networks()["dense layers only"]
+	s := &streaming{model: m, states: [][2]int{{3, 2}, {5, 3}, {1, 4}}, tensor: []int{0, 2, 3, stream.None, 5, 4, 1, 6}}
+	if got, want := s.alike(), []int{0, 2, 2, quantize.None, 2, 1, 1, 6}; !slices.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
 	}
 }
