@@ -229,7 +229,7 @@ func TestSensitivityOfTwoLayersByHand(t *testing.T) {
 	}
 }
 
-// Weights that no gradient reaches have no levels, and a note says so; a network without channels to cut has the others.
+// Weights that no gradient reaches have no levels, and a note says so.
 func TestSensitivityWithoutAGradient(t *testing.T) {
 	b := tflitetest.New()
 	x := b.Input("x", 1, 6)
@@ -241,5 +241,16 @@ func TestSensitivityWithoutAGradient(t *testing.T) {
 	layers, notes, err := r.Sensitivity(context.Background(), n)
 	if err != nil || len(layers) != 1 || layers[0].Name != "dense/kernel" || !strings.Contains(strings.Join(notes, "\n"), `weights "before/kernel" do not train: no gradient reaches them`) {
 		t.Errorf("%+v, notes %q, %v", layers, notes, err)
+	}
+}
+
+// A network without channels to take out has the other levels.
+func TestSensitivityWithoutChannels(t *testing.T) {
+	b := tflitetest.New()
+	b.Output(b.Dense("dense", b.Input("x", 1, 6), gauss(3, 4*6, 0.5), nil, 4, tflitetest.None))
+	n := read(t, b.Model())
+	layers, _, err := fast(n).Sensitivity(context.Background(), n)
+	if err != nil || len(layers) != 1 || layers[0].Channels != nil || len(layers[0].Prune) != len(sensitivity.Sparsities) || len(layers[0].Cluster) != len(sensitivity.Clusters) {
+		t.Errorf("%+v, %v", layers, err)
 	}
 }

@@ -302,7 +302,6 @@ func TestWideLayersAreReconstructed(t *testing.T) {
 		parts              bool
 	}{
 		"zeros":    {half, halfReconstructed, true},
-		"clusters": {four, Cluster{Options: four.Options, Reconstruct: On}, false},
 		"integers": {Quantize{}, Quantize{}, false},
 	} {
 		t.Run(name, func(t *testing.T) {

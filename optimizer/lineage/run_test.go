@@ -89,7 +89,7 @@ func TestClustersThatAreFewEnoughStay(t *testing.T) {
 		"as many":         {eight, true},
 		"more":            {Cluster{Options: cluster.Options{Clusters: 9, Entropy: 1}}, true},
 		"fewer":           {Cluster{Options: cluster.Options{Clusters: 7, Entropy: 1}}, false},
-		"fewer, measured": {Cluster{Options: cluster.Options{Clusters: 7, Entropy: 1}, Measure: true, Reconstruct: true}, false},
+		"fewer, measured": {Cluster{Options: cluster.Options{Clusters: 7, Entropy: 1}, Measure: true, Reconstruct: On}, false},
 	} {
 		out, err := run.Apply(context.Background(), made.Network, c.again)
 		if err != nil {
@@ -128,7 +128,7 @@ func TestPatternsThatRowsDoNotDivideInto(t *testing.T) {
 	}
 }
 
-// Training of an int8 network starts from its own integers, of weights that are not zeroed.
+// Integers of an int8 network are where its training starts, and what its leaf has after a technique that changes nothing.
 func TestQuantizeStartsFromGivenIntegers(t *testing.T) {
 	float := read(t, networks()["convolution and dense"])
 	for name, single := range map[string]bool{"a scale a channel": false, "one scale": true} {
@@ -148,20 +148,22 @@ func TestQuantizeStartsFromGivenIntegers(t *testing.T) {
 			coarse.SetData(tensor, codes)
 		}
 		n := read(t, coarse)
-		for _, reconstruct := range []bool{false, true} {
-			run := untrained(n)
-			run.Leaf.PerTensorDense, run.Leaf.Reconstruct = single, reconstruct
-			made, err := run.Apply(context.Background(), n, qat)
-			if err != nil {
-				t.Fatal(err)
-			}
-			for i, k := range weight.Kernels(made.Leaf) {
-				given, now := coarse.Subgraph().Tensors[weight.Kernels(coarse)[i].Tensor], made.Leaf.Subgraph().Tensors[k.Tensor]
-				if !slices.Equal(given.Quantization.Scale, now.Quantization.Scale) {
-					t.Errorf("%s, reconstructed %t: %q has other scales", name, reconstruct, k.Name)
+		for _, technique := range []Technique{qat, Prune{}} {
+			for _, reconstruct := range []bool{false, true} {
+				run := untrained(n)
+				run.Leaf.PerTensorDense, run.Leaf.Reconstruct = single, reconstruct
+				made, err := run.Apply(context.Background(), n, technique)
+				if err != nil {
+					t.Fatal(err)
 				}
-				if !reconstruct && !slices.Equal(coarse.Data(given), made.Leaf.Data(now)) {
-					t.Errorf("%s: %q has other integers", name, k.Name)
+				for i, k := range weight.Kernels(made.Leaf) {
+					given, now := coarse.Subgraph().Tensors[weight.Kernels(coarse)[i].Tensor], made.Leaf.Subgraph().Tensors[k.Tensor]
+					if !slices.Equal(given.Quantization.Scale, now.Quantization.Scale) {
+						t.Errorf("%s, %s, reconstructed %t: %q has other scales", name, technique, reconstruct, k.Name)
+					}
+					if !reconstruct && !slices.Equal(coarse.Data(given), made.Leaf.Data(now)) {
+						t.Errorf("%s, %s: %q has other integers", name, technique, k.Name)
+					}
 				}
 			}
 		}
