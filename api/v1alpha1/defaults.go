@@ -72,6 +72,18 @@ func (s *OptimizationPipelineSpec) Inputs() []string {
 	return inputs
 }
 
+// Line returns a stage and those that it builds on, the nearest first; none of nil.
+func (s *OptimizationPipelineSpec) Line(stage *Stage) (line []*Stage) {
+	inputs := map[string]string{}
+	for i, input := range s.Inputs() {
+		inputs[s.Stages[i].Name] = input
+	}
+	for ; stage != nil; stage = s.Stage(inputs[stage.Name]) {
+		line = append(line, stage)
+	}
+	return line
+}
+
 // ModelLocation returns where the model is, with the S3 settings and credentials of the artifacts where it has none of its own.
 func (s *OptimizationPipelineSpec) ModelLocation() Location { return s.inherit(s.Model.Location) }
 

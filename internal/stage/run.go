@@ -354,25 +354,13 @@ func (r *Runner) checker() *checker {
 	return &checker{spec: r.Spec, network: r.Prepared.Network, classes: dataset.ClassCount(r.Prepared.Data.Train)}
 }
 
-// line is a stage and those that it builds on, the nearest first.
-func (c *checker) line(s *v1alpha1.Stage) (list []*v1alpha1.Stage) {
-	inputs := map[string]string{}
-	for i, input := range c.spec.Inputs() {
-		inputs[c.spec.Stages[i].Name] = input
-	}
-	for ; s != nil; s = c.spec.Stage(inputs[s.Name]) {
-		list = append(list, s)
-	}
-	return list
-}
-
 // checkScales reports clusters of a stage, or of those it builds on, that perTensorDense contradicts.
 func (c *checker) checkScales(s *v1alpha1.Stage) error {
 	wanted, err := leafOptions(c.spec.EffectiveLeaf(s))
 	if err != nil || !wanted.PerTensorDense || s.Quantize != nil && s.Quantize.Preserve == "None" {
 		return err
 	}
-	for _, at := range c.line(s) {
+	for _, at := range c.spec.Line(s) {
 		if at.Cluster == nil {
 			continue
 		}
@@ -422,7 +410,7 @@ func (c *checker) check(s *v1alpha1.Stage, t v1alpha1.Training) error {
 
 // oneScale reports whether a stage keeps clusters that have one scale a tensor, of a stage that it builds on: in its leaf weights have one too.
 func (c *checker) oneScale(s *v1alpha1.Stage) bool {
-	for _, at := range c.line(s) {
+	for _, at := range c.spec.Line(s) {
 		if at.Quantize != nil && at.Quantize.Preserve == "None" {
 			return false
 		}

@@ -2,29 +2,22 @@ package walk
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"espalier.dev/espalier/api/v1alpha1"
 )
 
-// advice says what to try when a constraint is missed.
+// advice says what to try when a constraint is missed that is not on answers.
 var advice = map[v1alpha1.Metric]string{
-	v1alpha1.Accuracy:         "try more epochs, less sparsity or more clusters, or distillation",
-	v1alpha1.AccuracyDrop:     "try more epochs, less sparsity or more clusters, or distillation",
-	v1alpha1.Agreement:        "try more epochs, less sparsity or more clusters, or distillation",
-	v1alpha1.AUC:              "try more epochs, less sparsity or more clusters",
-	v1alpha1.MeanIoU:          "try more epochs, less sparsity or more clusters, or distillation",
-	v1alpha1.F1:               "try more epochs, less sparsity or more clusters, or distillation",
-	v1alpha1.MeanSquaredError: "try more epochs, less sparsity or more clusters",
-	v1alpha1.RelativeError:    "try more epochs, less sparsity or more clusters",
-	v1alpha1.Sparsity:         "raise the sparsity of the prune stage",
-	v1alpha1.Clusters:         "lower clusters, or put a cluster stage before the quantize stage",
-	v1alpha1.FileBytes:        "only a smaller network takes fewer bytes uncompressed: prune.structure Channels makes it so; or, for a target with TFLM, weights that are encoded (leaf.encode: Auto)",
-	v1alpha1.FlashBytes:       "have weights encoded (leaf.encode: Auto), with more sparsity or fewer clusters; else only a smaller network takes less",
-	v1alpha1.CompressedBytes:  "try more sparsity, fewer clusters or a higher entropy weight",
-	v1alpha1.ArenaBytes:       "only a network with smaller activations needs less arena: prune.structure Channels makes it so",
-	v1alpha1.Multiplications:  "only fewer channels take fewer multiplications: prune.structure Channels makes it so",
-	v1alpha1.LatencyMicros:    "only a smaller network, or a faster node, is quicker: prune.structure Channels makes it so",
+	v1alpha1.Sparsity:        "raise the sparsity of the prune stage",
+	v1alpha1.Clusters:        "lower clusters, or put a cluster stage before the quantize stage",
+	v1alpha1.FileBytes:       "only a smaller network takes fewer bytes uncompressed: prune.structure Channels makes it so; or, for a target with TFLM, weights that are encoded (leaf.encode: Auto)",
+	v1alpha1.FlashBytes:      "have weights encoded (leaf.encode: Auto), with more sparsity or fewer clusters; else only a smaller network takes less",
+	v1alpha1.CompressedBytes: "try more sparsity, fewer clusters or a higher entropy weight",
+	v1alpha1.ArenaBytes:      "only a network with smaller activations needs less arena: prune.structure Channels makes it so",
+	v1alpha1.Multiplications: "only fewer channels take fewer multiplications: prune.structure Channels makes it so",
+	v1alpha1.LatencyMicros:   "only a smaller network, or a faster node, is quicker: prune.structure Channels makes it so",
 }
 
 // unmeasured says what a metric that could not be measured needs.
@@ -46,48 +39,116 @@ var encodedAdvice = map[v1alpha1.Metric]string{
 	v1alpha1.ArenaBytes: "weights that are not encoded (leaf.encode: None) need less of it; else only a network with smaller activations does: prune.structure Channels makes it so",
 }
 
-// remedyFor is what to try when a constraint on a metric is missed; encoded is of the leaf's weights.
-func remedyFor(m v1alpha1.Metric, encoded bool) string {
-	if m.Measured() {
-		return "its measurement says it of the leaf: try another technique, or a looser constraint"
-	}
-	if encoded && encodedAdvice[m] != "" {
-		return encodedAdvice[m]
-	}
-	return advice[m]
+// settings are those of a leaf that missed a constraint, as far as advice depends on them.
+type settings struct {
+	searched bool // a search chose the stages
+	encoded  bool // its weights are encoded
+	nearer   []string
+	training string // what lets a search train more
 }
 
-// searchAdvice is advice where a search chooses the stages, so that there are none to change.
-func searchAdvice(m v1alpha1.Metric, encoded bool) string {
+// settingsOf are those of a stage's leaf.
+func (w *walk) settingsOf(name string) settings {
+	stage := w.spec.Stage(name)
+	leaf := w.spec.EffectiveLeaf(stage)
+	out := settings{searched: w.spec.Search != nil, encoded: leaf.Encoded(), training: "more training.epochs"}
+	if w.spec.Training.Seeks() {
+		out.training = "a larger " + seekBound(&w.spec.Training)
+	}
+	if stage == nil {
+		if leaf.Reconstruct == nil || !*leaf.Reconstruct {
+			out.nearer = append(out.nearer, "leaf: {reconstruct: true, equalize: true}")
+		}
+		if leaf.Activations != "Int16" {
+			out.nearer = append(out.nearer, "leaf: {activations: Int16}")
+		}
+		if !slices.ContainsFunc(w.spec.Stages, func(s v1alpha1.Stage) bool { return s.Quantize != nil && len(w.spec.Line(&s)) == 1 }) {
+			out.nearer = append(out.nearer, "a quantize stage from model, which trains")
+		}
+		return out
+	}
+	training := w.spec.Effective(stage)
+	switch {
+	case !training.Trains():
+		out.nearer = append(out.nearer, "training (epochs above 0)")
+	case !training.Seeks():
+		out.nearer = append(out.nearer, "more epochs")
+	case training.MaxEpochs == nil || w.at[name].fact.Epochs >= *training.MaxEpochs: // else the validation loss wanted no more
+		out.nearer = append(out.nearer, "a larger "+seekBound(&training))
+	}
+	for _, s := range w.spec.Line(stage) {
+		switch {
+		case s.Prune != nil && s.Prune.Structure == v1alpha1.PruneChannels:
+			out.nearer = append(out.nearer, "fewer channels cut")
+		case s.Prune != nil:
+			out.nearer = append(out.nearer, "less sparsity")
+		case s.Cluster != nil:
+			out.nearer = append(out.nearer, "more clusters")
+		}
+	}
+	if training.Trains() && training.Distillation == nil {
+		out.nearer = append(out.nearer, "distillation")
+	}
+	return out
+}
+
+// seekBound names what bounds a training whose epochs the validation loss decides on.
+func seekBound(t *v1alpha1.Training) string {
+	if t.MaxEpochs == nil {
+		return "training.maxMinutes"
+	}
+	return "training.maxEpochs"
+}
+
+// remedy is what to try when a constraint on a metric is missed.
+func (s settings) remedy(m v1alpha1.Metric) string {
+	switch {
+	case m.Measured():
+		return "its measurement says it of the leaf: try another technique, or a looser constraint"
+	case s.encoded && encodedAdvice[m] != "":
+		return encodedAdvice[m]
+	case advice[m] != "":
+		return advice[m]
+	case len(s.nearer) == 0:
+		return "try a looser constraint"
+	case len(s.nearer) == 1:
+		return "try " + s.nearer[0]
+	}
+	last := len(s.nearer) - 1
+	return "try " + strings.Join(s.nearer[:last], ", ") + " or " + s.nearer[last]
+}
+
+// searchRemedy is remedy where a search chooses the stages, so that there are none to change.
+func (s settings) searchRemedy(m v1alpha1.Metric) string {
 	smaller := m == v1alpha1.FileBytes || m == v1alpha1.FlashBytes
 	switch {
-	case encoded && smaller:
+	case s.encoded && smaller:
 		return "its weights are encoded: try a looser constraint on it or on the answers, a higher search.maxTrials, or a smaller network"
-	case encoded && m == v1alpha1.ArenaBytes:
-		return "weights that are not encoded (leaf.encode: None) need less of it; else try a looser constraint on the answers, or more training.epochs, so that more channels can go"
+	case s.encoded && m == v1alpha1.ArenaBytes:
+		return "weights that are not encoded (leaf.encode: None) need less of it; else try a looser constraint on the answers, or " + s.training + ", so that more channels can go"
 	}
 	switch m {
 	case v1alpha1.FileBytes, v1alpha1.ArenaBytes, v1alpha1.Multiplications, v1alpha1.LatencyMicros:
-		return "only a smaller network takes less: try a looser constraint on the answers, a higher search.maxTrials, or more training.epochs, so that more channels can go"
+		return "only a smaller network takes less: try a looser constraint on the answers, a higher search.maxTrials, or " + s.training + ", so that more channels can go"
 	case v1alpha1.FlashBytes:
-		return "have weights encoded (leaf.encode: Auto); else only fewer channels take less: try a looser constraint on the answers, or more training.epochs"
+		return "have weights encoded (leaf.encode: Auto); else only fewer channels take less: try a looser constraint on the answers, or " + s.training
 	case v1alpha1.CompressedBytes, v1alpha1.Sparsity, v1alpha1.Clusters:
-		return "try a looser constraint on it or on the answers, a higher search.maxTrials, or more training.epochs"
+		return "try a looser constraint on it or on the answers, a higher search.maxTrials, or " + s.training
 	}
 	if m.Measured() {
-		return remedyFor(m, encoded)
+		return s.remedy(m)
 	}
-	return "try leaf: {activations: Int16} if the leaf is of 8 bits, a looser constraint, a higher search.maxTrials, or more training.epochs"
+	return "try leaf: {activations: Int16} if the leaf is of 8 bits, a looser constraint, a higher search.maxTrials, or " + s.training
 }
 
 // Needs says what a metric needs of a dataset where it could not be measured, "" where nothing is known.
 func Needs(m v1alpha1.Metric) string { return unmeasured[m] }
 
-// advise is what to do about a shortfall of a leaf that a search made or not, with encoded weights or not.
-func (s Shortfall) advise(searched, encoded bool) string {
-	remedy := remedyFor(s.Constraint.Metric, encoded)
-	if searched {
-		remedy = searchAdvice(s.Constraint.Metric, encoded)
+// advise is what to do about a shortfall of a leaf of such settings.
+func (s Shortfall) advise(of settings) string {
+	remedy := of.remedy(s.Constraint.Metric)
+	if of.searched {
+		remedy = of.searchRemedy(s.Constraint.Metric)
 	}
 	if need := unmeasured[s.Constraint.Metric]; s.Value == "" && need != "" {
 		return need
@@ -254,9 +315,9 @@ func (w *walk) unmet(t tally) {
 	w.d.Message = "no leaf came about"
 	if w.d.Nearest != "" {
 		w.d.Message = fmt.Sprintf("no leaf meets every constraint; %s is nearest", w.d.Nearest)
-		encoded := w.spec.EffectiveLeaf(w.spec.Stage(w.d.Nearest)).Encoded()
+		of := w.settingsOf(w.d.Nearest)
 		for i, s := range w.d.Verdicts[w.d.Nearest] {
-			w.d.Message += fmt.Sprintf("%s %s (%s)", []string{":", ";"}[min(i, 1)], s, s.advise(w.spec.Search != nil, encoded))
+			w.d.Message += fmt.Sprintf("%s %s (%s)", []string{":", ";"}[min(i, 1)], s, s.advise(of))
 		}
 	}
 	if len(t.failed) > 0 {

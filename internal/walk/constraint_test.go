@@ -1,6 +1,7 @@
 package walk
 
 import (
+	"maps"
 	"math/big"
 	"strings"
 	"testing"
@@ -96,16 +97,16 @@ func TestAConfidenceBindsTheEndOfTheInterval(t *testing.T) {
 		want, ask  string
 	}{
 		"few samples": {v1alpha1.Constraint{Metric: "Accuracy", Min: dec("0.89"), Confidence: dec("0.95")}, leaf(1000, 0),
-			"Accuracy is 0.9, but 1000 samples leave it down to 0.8803 with confidence 0.95, 0.0097 below min 0.89; about 3900 would tell", "more validation samples narrow the interval; else try more epochs, less sparsity or more clusters, or distillation"},
+			"Accuracy is 0.9, but 1000 samples leave it down to 0.8803 with confidence 0.95, 0.0097 below min 0.89; about 3900 would tell", "more validation samples narrow the interval; else try more epochs, less sparsity or distillation"},
 		"many samples":    {v1alpha1.Constraint{Metric: "Accuracy", Min: dec("0.89"), Confidence: dec("0.95")}, leaf(4000, 0), "", ""},
 		"less confidence": {v1alpha1.Constraint{Metric: "Accuracy", Min: dec("0.89"), Confidence: dec("0.5")}, leaf(1000, 0), "", ""},
 		"the value misses too": {v1alpha1.Constraint{Metric: "Accuracy", Min: dec("0.91"), Confidence: dec("0.5")}, leaf(1000, 0),
-			"Accuracy is 0.9, but 1000 samples leave it down to 0.8933 with confidence 0.5, 0.0167 below min 0.91", "try more epochs, less sparsity or more clusters, or distillation"},
+			"Accuracy is 0.9, but 1000 samples leave it down to 0.8933 with confidence 0.5, 0.0167 below min 0.91", "try more epochs, less sparsity or distillation"},
 		"an upper bound": {v1alpha1.Constraint{Metric: "Accuracy", Min: dec("0.1"), Max: dec("0.91"), Confidence: dec("0.95")}, leaf(1000, 0),
-			"Accuracy is 0.9, but 1000 samples leave it up to 0.9174 with confidence 0.95, 0.0074 above max 0.91; about 3100 would tell", "more validation samples narrow the interval; else try more epochs, less sparsity or more clusters, or distillation"},
+			"Accuracy is 0.9, but 1000 samples leave it up to 0.9174 with confidence 0.95, 0.0074 above max 0.91; about 3100 would tell", "more validation samples narrow the interval; else try more epochs, less sparsity or distillation"},
 		"a drop that few samples changed": {v1alpha1.Constraint{Metric: "AccuracyDrop", Max: dec("0.01"), Confidence: dec("0.95")}, leaf(1000, 4), "", ""},
 		"a drop that many samples changed": {v1alpha1.Constraint{Metric: "AccuracyDrop", Max: dec("0.01"), Confidence: dec("0.95")}, leaf(1000, 40),
-			"AccuracyDrop is 0.004, but 1000 samples leave it up to 0.0165 with confidence 0.95, 0.0065 above max 0.01; about 4400 would tell", "more validation samples narrow the interval; else try more epochs, less sparsity or more clusters, or distillation"},
+			"AccuracyDrop is 0.004, but 1000 samples leave it up to 0.0165 with confidence 0.95, 0.0065 above max 0.01; about 4400 would tell", "more validation samples narrow the interval; else try more epochs, less sparsity or distillation"},
 		"not recorded": {v1alpha1.Constraint{Metric: "Agreement", Min: dec("0.9"), Confidence: dec("0.95")}, leaf(0, 0),
 			"Agreement is 1, but of how many samples was not recorded, so that its confidence cannot be told", "set the annotation espalier.dev/rerun to a new value to have it measured again"},
 		"no confidence": {v1alpha1.Constraint{Metric: "Accuracy", Min: dec("0.9")}, leaf(10, 0), "", ""},
@@ -114,7 +115,7 @@ func TestAConfidenceBindsTheEndOfTheInterval(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			got, ask := "", ""
 			if missed := Judge([]v1alpha1.Constraint{tt.constraint}, tt.leaf); len(missed) > 0 {
-				got, ask = missed[0].String(), missed[0].advise(false, false)
+				got, ask = missed[0].String(), missed[0].advise(settings{nearer: []string{"more epochs", "less sparsity", "distillation"}})
 			}
 			if got != tt.want || ask != tt.ask {
 				t.Errorf("got %q (%s)\nwant %q (%s)", got, ask, tt.want, tt.ask)
@@ -124,25 +125,69 @@ func TestAConfidenceBindsTheEndOfTheInterval(t *testing.T) {
 }
 
 func TestASearchIsNotToldOfStages(t *testing.T) {
-	for metric := range advice {
+	for metric := range advised() {
 		for _, encoded := range []bool{false, true} {
-			if got := (Shortfall{Constraint: v1alpha1.Constraint{Metric: metric}, Value: "1", By: "1"}).advise(true, encoded); got == "" || strings.Contains(got, "stage") || strings.Contains(got, "clusters") {
+			of := settings{searched: true, encoded: encoded, training: "more training.epochs", nearer: []string{"more clusters"}}
+			if got := (Shortfall{Constraint: v1alpha1.Constraint{Metric: metric}, Value: "1", By: "1"}).advise(of); got == "" || strings.Contains(got, "stage") || strings.Contains(got, "clusters") {
 				t.Errorf("%s, encoded %v: %q", metric, encoded, got)
 			}
 		}
 	}
 }
 
+// advised are metrics that there is advice on, of files and of answers.
+func advised() map[v1alpha1.Metric]string {
+	all := maps.Clone(advice)
+	maps.Copy(all, unmeasured)
+	return all
+}
+
 func TestNobodyIsToldToEncodeWhatIsEncoded(t *testing.T) {
-	for metric := range advice {
+	for metric := range advised() {
 		for _, searched := range []bool{false, true} {
 			missed := Shortfall{Constraint: v1alpha1.Constraint{Metric: metric}, Value: "1", By: "1"}
-			if got := missed.advise(searched, true); strings.Contains(got, "Auto") {
+			if got := missed.advise(settings{searched: searched, encoded: true}); strings.Contains(got, "Auto") {
 				t.Errorf("%s, searched %v: %q", metric, searched, got)
 			}
-			if got := missed.advise(searched, false); strings.Contains(got, "None") {
+			if got := missed.advise(settings{searched: searched}); strings.Contains(got, "None") {
 				t.Errorf("%s, searched %v: %q", metric, searched, got)
 			}
+		}
+	}
+}
+
+// What is advised for a leaf's answers is of what the leaf came of: nobody is told to prune less who pruned nothing, or to train more than is allowed.
+func TestAdviceOnAnswersIsOfTheLeafsOwnStages(t *testing.T) {
+	spec := func(training string, stages ...string) *v1alpha1.OptimizationPipelineSpec {
+		p, err := v1alpha1.Decode([]byte("{apiVersion: espalier.dev/v1alpha1, kind: OptimizationPipeline, metadata: {name: a}, spec: {model: {uri: m}, dataset: {uri: d}, training: {" + training +
+			"}, stages: [" + strings.Join(stages, ", ") + "]}}"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return &p.Spec
+	}
+	prune, cluster, pcqat := "{name: prune, prune: {sparsity: 0.5}}", "{name: cluster, cluster: {clusters: 8}}", "{name: pcqat, quantize: {}}"
+	for name, c := range map[string]struct {
+		spec   *v1alpha1.OptimizationPipelineSpec
+		leaf   string
+		epochs int32 // that the validation loss came to
+		want   string
+	}{
+		"the baseline":            {spec("", prune), Baseline, 0, "try leaf: {reconstruct: true, equalize: true}, leaf: {activations: Int16} or a quantize stage from model, which trains"},
+		"beside one that trains":  {spec("", pcqat), Baseline, 0, "try leaf: {reconstruct: true, equalize: true} or leaf: {activations: Int16}"},
+		"pruned":                  {spec("", prune, cluster, pcqat), "prune", 0, "try more epochs, less sparsity or distillation"},
+		"pruned and clustered":    {spec("distillation: {weight: 1}", prune, cluster, pcqat), "pcqat", 0, "try more epochs, more clusters or less sparsity"},
+		"quantized alone":         {spec("", "{name: cluster, cluster: {clusters: 8}}", "{name: qat, from: model, quantize: {}}"), "qat", 0, "try more epochs or distillation"},
+		"channels":                {spec("epochs: 0", "{name: narrow, prune: {structure: Channels, channels: 0.3}}"), "narrow", 0, "try training (epochs above 0) or fewer channels cut"},
+		"all epochs allowed":      {spec("maxEpochs: 20", prune), "prune", 20, "try a larger training.maxEpochs, less sparsity or distillation"},
+		"fewer than were allowed": {spec("maxEpochs: 20", prune), "prune", 7, "try less sparsity or distillation"},
+		"all minutes allowed":     {spec("maxMinutes: 20", prune), "prune", 7, "try a larger training.maxMinutes, less sparsity or distillation"},
+		"nothing to change":       {spec("maxEpochs: 20, distillation: {}", "{name: qat, quantize: {}}"), "qat", 7, "try a looser constraint"},
+	} {
+		w := &walk{spec: c.spec, at: map[string]*Stage{c.leaf: {Name: c.leaf, fact: Fact{Epochs: c.epochs}}}}
+		missed := Shortfall{Constraint: v1alpha1.Constraint{Metric: v1alpha1.AccuracyDrop}, Value: "1", By: "1"}
+		if got := missed.advise(w.settingsOf(c.leaf)); got != c.want {
+			t.Errorf("%s: %q, want %q", name, got, c.want)
 		}
 	}
 }

@@ -136,15 +136,25 @@ func (r *Result) Kept() string {
 	case r.Last == nil:
 		return ""
 	case r.Best < 0:
-		return fmt.Sprintf("training is undone: the validation loss was %.4g before it and is %.4g after; more training samples, augmentation or more epochs may help", r.Validation.Loss, r.Last.Loss)
+		more := "more training samples, augmentation or more epochs"
+		switch {
+		case r.Sought == nil:
+		case r.Sought.Best == 0:
+			more = "more training samples, augmentation or a larger bound on epochs (maxEpochs, maxMinutes)"
+		default:
+			more = "more training samples or augmentation"
+		}
+		return fmt.Sprintf("training is undone: the validation loss was %.4g before it and is %.4g after; %s may help", r.Validation.Loss, r.Last.Loss, more)
 	}
 	return fmt.Sprintf("the weights are those of epoch %d of %d: their validation loss is %.4g, that of the last %.4g", r.Best+1, r.Epochs, r.Validation.Loss, r.Last.Loss)
 }
 
-// fewSteps is how many steps are few for a stage, and falling the share of its loss that the last epoch of one that ended too early took off.
+// fewSteps is how many steps are few for a stage, and falling the share of its loss that the last epoch of one that ended too early took off: by then
+// the rate has come down, so that little still tells. Of twelve stages of MNIST's CNN on 180 to 2,000 samples, in 3 epochs, seven took off more: 8 epochs made
+// six of them better, by 0.1 to 1.2 points, and the other five by 0.1 at most.
 const (
 	fewSteps = 100
-	falling  = 0.1
+	falling  = 0.05
 )
 
 // Unfinished says that few steps were taken at the rate that was found, and that the loss still fell; "" if not so.

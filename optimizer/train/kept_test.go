@@ -111,6 +111,20 @@ func shortConfig() Config {
 	return c
 }
 
+// More epochs are no remedy where the validation loss wanted no more, and not to be had where no more are allowed.
+func TestWhatMayHelpATrainingThatIsUndone(t *testing.T) {
+	for want, sought := range map[string]*Sought{
+		"more training samples, augmentation or more epochs may help":                                      nil,
+		"more training samples, augmentation or a larger bound on epochs (maxEpochs, maxMinutes) may help": {All: 5, Most: 5},
+		"more training samples or augmentation may help":                                                   {All: 5, Most: 9, Full: 4, Best: 2},
+	} {
+		r := Result{Best: -1, Validation: &Score{Loss: 1}, Last: &Score{Loss: 2}, Sought: sought}
+		if got := r.Kept(); got != "training is undone: the validation loss was 1 before it and is 2 after; "+want {
+			t.Errorf("%+v: %q", sought, got)
+		}
+	}
+}
+
 func TestAStageIsNoWorseThanItsStart(t *testing.T) {
 	task := misled(t, 2)
 	plain := newTrainer(t, task, shortConfig())
@@ -210,7 +224,7 @@ func TestATrainingThatWasTooShortIsTold(t *testing.T) {
 	}{
 		"few steps, and the loss falls":     {Result{Steps: 12, History: losses(3, 2, 1), Best: 2, RangeTest: found}, true},
 		"an epoch before the last was kept": {Result{Steps: 12, History: losses(3, 2, 1), Best: 1, RangeTest: found}, true},
-		"it hardly falls":                   {Result{Steps: 12, History: losses(3, 2, 1.81), Best: 2, RangeTest: found}, false},
+		"it hardly falls":                   {Result{Steps: 12, History: losses(3, 2, 1.91), Best: 2, RangeTest: found}, false},
 		"it comes down again":               {Result{Steps: 12, History: losses(1.05, 2, 1), Best: 2, RangeTest: found}, false},
 		"it is zero":                        {Result{Steps: 12, History: losses(0, 0), Best: 1, RangeTest: found}, false},
 		"steps enough":                      {Result{Steps: fewSteps, History: losses(3, 2, 1), Best: 2, RangeTest: found}, false},
