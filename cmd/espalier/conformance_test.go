@@ -19,6 +19,7 @@ import (
 
 	"espalier.dev/espalier/api/v1alpha1"
 	"espalier.dev/espalier/internal/fault"
+	"espalier.dev/espalier/optimizer/dataset"
 	"espalier.dev/espalier/optimizer/tflite"
 	"espalier.dev/espalier/optimizer/tflite/schema"
 )
@@ -426,7 +427,7 @@ var expectations = map[string]func(t *testing.T, name string){
 		w.shares(name)
 	},
 	"68-metadata-zip-appended": func(t *testing.T, name string) {
-		w := walkCase(t, name, "pipeline.yaml")
+		w := walkCase(t, name, "pipeline.yaml", "data.npz", "data.npz, preprocessing: {offset: 1e-3}")
 		w.near(0.02, 0.04)
 		leaf, err := os.ReadFile(filepath.Join(w.out, "leaves", "pcqat.tflite"))
 		if err != nil {
@@ -442,6 +443,13 @@ var expectations = map[string]func(t *testing.T, name string){
 		}
 		if diff := cmp.Diff(metadata(t, given), metadata(t, leaf)); diff != "" {
 			t.Errorf("TFLITE_METADATA: %s", diff)
+		}
+		m, err := tflite.Read(leaf)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if said, _ := m.Metadata(dataset.PreprocessingMetadata); !strings.HasSuffix(string(said), `"offset":[0.001]}]}`) {
+			t.Errorf("how the input is made: %q", said)
 		}
 	},
 	"75-channel-shuffle-dynamic-batch": func(t *testing.T, name string) { walkCase(t, name, "pipeline.yaml").near(0.02, 0.04) },

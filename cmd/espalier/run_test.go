@@ -22,6 +22,7 @@ import (
 	"espalier.dev/espalier/api/v1alpha1"
 	"espalier.dev/espalier/internal/artifact"
 	"espalier.dev/espalier/internal/fault"
+	"espalier.dev/espalier/optimizer/dataset"
 	"espalier.dev/espalier/optimizer/tflite"
 	"espalier.dev/espalier/optimizer/tflite/schema"
 	"espalier.dev/espalier/optimizer/tflite/tflitetest"
@@ -625,6 +626,20 @@ func TestEvaluateTakesAPipelinesWordForHowADatasetIsPrepared(t *testing.T) {
 	stdout, _, _ = espalier(context.Background(), "inspect", model)
 	if !strings.Contains(stdout, `how inputs are made: {"inputs":[{"input":"`) || !strings.Contains(stdout, `","mean":[100]}]}`) {
 		t.Errorf("inspect does not say how the input is made:\n%s", stdout)
+	}
+	// Another pipeline that begins with a model of this one says itself how inputs are made: of samples as they are.
+	write(t, path, []byte(strings.NewReplacer("uri: model.tflite", "uri: "+filepath.Join(out, "models", "prune.tflite"), "epochs: 2", "epochs: 0").Replace(manifest)))
+	next := filepath.Join(t.TempDir(), "out")
+	_, stderr, code = espalier(context.Background(), "run", path, "-o", next)
+	if code != 0 || !strings.Contains(stderr, `prune.tflite has it, is replaced by what dataset.preprocessing says: {"inputs":[{"input":"`) || !strings.Contains(stderr, `"mean":[100]}]}`) {
+		t.Errorf("exit code %d, no word of what is replaced:\n%s", code, stderr)
+	}
+	leaf, err := tflite.ReadFile(filepath.Join(next, "leaves", "pqat.tflite"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if said, there := leaf.Metadata(dataset.PreprocessingMetadata); there {
+		t.Errorf("the leaf still says %s", said)
 	}
 	for name, tt := range map[string]struct {
 		args []string

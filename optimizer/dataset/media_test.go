@@ -72,6 +72,8 @@ func TestRecordings(t *testing.T) {
 			spec: Spec{Network: hears(3)}, shape: []int{3}, x: []float32{0.25, 0, 0}, y: "[[1]]"},
 		"a list with a label in front": {files: map[string][]byte{"a.wav": half, "b.wav": quarter, "l.csv": []byte("yes,b.wav\nno,a.wav\n")},
 			spec: Spec{Network: hears(3)}, shape: []int{3}, x: []float32{0.25, 0, 0}, y: "[[1]]"},
+		"a list with a label in front, by its heading": {files: map[string][]byte{"a.wav": half, "b.wav": quarter, "l.csv": []byte("label,filename,age\nyes,b.wav,7\nno,a.wav,9\n")},
+			spec: Spec{Network: hears(3)}, shape: []int{3}, x: []float32{0.25, 0, 0}, y: "[[1]]"},
 		"a list of splits without headings": {files: map[string][]byte{"a.wav": half, "b.wav": quarter, "l.csv": []byte("b.wav,train,yes\na.wav,test,no\n")},
 			spec: Spec{Network: hears(3)}, shape: []int{3}, x: []float32{0.25, 0, 0}, y: "[[1]]"},
 		"a list of splits and one column more": {files: map[string][]byte{"a.wav": half, "b.wav": quarter, "l.csv": []byte("filename,split,word\nb.wav,train,yes\na.wav,test,no\n")},
@@ -262,6 +264,41 @@ func TestBitmapsAreRead(t *testing.T) {
 	var s sample
 	if err := decodeImage(file.Bytes(), &s); err != nil || !slices.Equal(s.shape, []int{1, 2, 3}) || !slices.Equal(s.values, []float32{10, 20, 30, 40, 50, 60}) {
 		t.Errorf("%v %v, %v", s.shape, s.values, err)
+	}
+}
+
+// Every kind of picture that the decoders give has the values that its pixels have in 8 bits, whatever their order in memory.
+func TestPixelsOfEveryKindOfPicture(t *testing.T) {
+	palette := color.Palette{color.RGBA{10, 20, 30, 255}, color.RGBA{40, 50, 60, 255}}
+	for name, c := range map[string]struct {
+		img interface {
+			image.Image
+			Set(x, y int, c color.Color)
+		}
+		want []float32
+	}{
+		"gray":                   {image.NewGray(image.Rect(0, 0, 2, 1)), []float32{18, 48}}, // luma of both
+		"gray in 16 bits":        {image.NewGray16(image.Rect(0, 0, 2, 1)), []float32{18, 48}},
+		"colours":                {image.NewRGBA(image.Rect(0, 0, 2, 1)), []float32{10, 20, 30, 40, 50, 60}},
+		"colours in 16 bits":     {image.NewNRGBA64(image.Rect(0, 0, 2, 1)), []float32{10, 20, 30, 40, 50, 60}},
+		"a palette":              {image.NewPaletted(image.Rect(0, 0, 2, 1), palette), []float32{10, 20, 30, 40, 50, 60}},
+		"a part of a larger one": {image.NewRGBA(image.Rect(-5, -5, 9, 9)).SubImage(image.Rect(0, 0, 2, 1)).(*image.RGBA), []float32{10, 20, 30, 40, 50, 60}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c.img.Set(0, 0, palette[0])
+			c.img.Set(1, 0, palette[1])
+			var s sample
+			if err := decodeImage(pngBytes(c.img), &s); err != nil || !slices.Equal(s.shape, []int{1, 2, len(c.want) / 2}) || !slices.Equal(s.values, c.want) {
+				t.Errorf("%v %v, want %v; %v", s.shape, s.values, c.want, err)
+			}
+		})
+	}
+	see := image.NewNRGBA(image.Rect(0, 0, 1, 2))
+	see.SetNRGBA(0, 0, color.NRGBA{200, 100, 50, 128})
+	see.SetNRGBA(0, 1, color.NRGBA{1, 2, 3, 0})
+	var s sample
+	if err := decodeImage(pngBytes(see), &s); err != nil || !slices.Equal(s.values, []float32{200, 100, 50, 1, 2, 3}) {
+		t.Errorf("what is see-through is %v, %v", s.values, err)
 	}
 }
 

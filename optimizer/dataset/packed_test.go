@@ -53,6 +53,7 @@ func TestPackedDatasetsOfOthers(t *testing.T) {
 		"a column by its name":       {file: "withtext.parquet", spec: Spec{Samples: Samples{"": "height"}}, shape: []int{1}, x: []float32{5.5}, y: "[[0]]", classes: "pear plum", notes: "left out: id, width, ripe"},
 		"lists":                      {file: "lists.parquet", spec: Spec{Samples: Samples{"": "pixels"}}, shape: []int{3}, x: []float32{5, 6, 7}, y: "[[2.5]]", notes: "left out: fixed, name"},
 		"lists for two inputs":       {file: "lists.parquet", spec: Spec{Network: two}, shape: []int{3}, x: []float32{5, 6, 7}, y: "[[2.5]]"},
+		"lists told by a list":       {file: "lists.parquet", spec: Spec{Labels: "Fixed"}, shape: []int{3}, x: []float32{5, 6, 7}, y: "[[1.25 1]]", notes: "left out: name, y"},
 		"lists of halves":            {file: "halves.parquet", shape: []int{2}, x: []float32{2.5, 2.75}, y: "[[1]]"},
 		"images of two kinds":        {file: "images.tar", shape: []int{2, 3, 3}, y: "[[2]]"},
 		"a number in JSON":           {file: "images.tar", spec: Spec{Labels: "weight", Target: Values}, shape: []int{2, 3, 3}, y: "[[2.5]]"},
