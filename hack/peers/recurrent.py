@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""Makes networks of one UNIDIRECTIONAL_SEQUENCE_LSTM in int8 or one SVDF, and records what LiteRT's reference kernels answer.
+"""Makes networks of one UNIDIRECTIONAL_SEQUENCE_LSTM in int8 or one SVDF, and records what LiteRT's reference kernels answer, and what TFLM
+answers of LSTMs that have all gates.
 
-    python3 -m venv /tmp/peers && /tmp/peers/bin/pip install ai-edge-litert flatbuffers numpy
+    python3 -m venv /tmp/peers && /tmp/peers/bin/pip install ai-edge-litert tflite-micro flatbuffers numpy
     /tmp/peers/bin/python hack/peers/recurrent.py optimizer/exec/integer/testdata/recurrent
 
 They are put together here, since the converter makes none of them from TensorFlow 2.21. Every sample of an LSTM begins with a state of
@@ -15,6 +16,7 @@ import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
+from tflite_micro import runtime
 
 random = np.random.default_rng(7)
 
@@ -72,7 +74,7 @@ def lstm(cells, shape, zero, clip=0.0, time_major=False, coupled=False, power=-1
         inputs[12 + i] = g.tensor(f"b{i}", (cells,), np.int32, 0.0003, 0, bias)
     inputs[18] = g.tensor("output_state", (batch, cells), np.int8, 0.0075, zero, variable=True)
     inputs[19] = g.tensor("cell_state", (batch, cells), np.int16, 2.0**power, 0, variable=True)
-    intermediates = [g.tensor(f"between{i}", (), np.int16, 2.0**-12, 0) for i in range(4)] + [g.tensor("hidden", (), np.int8, 0.0075, zero)]
+    intermediates = [g.tensor(f"between{i}", (0,), np.int16, 2.0**-12, 0) for i in range(4)] + [g.tensor("hidden", (0,), np.int8, 0.0075, zero)]
     y = g.tensor("y", shape[:2] + (cells,), np.int8, 0.0075, zero)
     options = schema.UnidirectionalSequenceLSTMOptionsT()
     options.fusedActivationFunction, options.cellClip, options.timeMajor = schema.ActivationFunctionType.TANH, clip, time_major
@@ -102,11 +104,13 @@ def softmax():
     return g.model("SOFTMAX", 2, [g.tensor("x", (1, 6), np.int8, 0.07, 2)], g.tensor("y", (1, 6), np.int16, 2.0**-16, -32768), options)
 
 
-def record(path, model, samples, reset):
+def record(path, model, samples, reset, micro=False):
+    if micro:
+        micro = runtime.Interpreter.from_bytes(model, arena_size=1 << 20)
     interpreter = Interpreter(model_content=model, experimental_op_resolver_type=OpResolverType.BUILTIN_REF)
     interpreter.allocate_tensors()
     x, y = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
-    inputs, outputs = [], []
+    inputs, outputs, tflm = [], [], []
     for _ in range(samples):
         if reset:
             interpreter.reset_all_variables()
@@ -115,23 +119,31 @@ def record(path, model, samples, reset):
         interpreter.invoke()
         inputs.append(v)
         outputs.append(interpreter.get_tensor(y["index"]).copy())
+        if micro:
+            micro.reset()
+            micro.set_input(v, 0)
+            micro.invoke()
+            tflm.append(micro.get_output(0).copy())
     path.with_suffix(".tflite").write_bytes(model)
-    np.savez_compressed(path.with_suffix(".npz"), input_0=np.concatenate(inputs), output_0=np.concatenate(outputs))
+    arrays = {"input_0": np.concatenate(inputs), "output_0": np.concatenate(outputs)}
+    if micro:
+        arrays["tflm_0"] = np.concatenate(tflm)
+    np.savez_compressed(path.with_suffix(".npz"), **arrays)
 
 
 def main():
     folder = pathlib.Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
-    record(folder / "lstm_int8", lstm(7, (1, 6, 4), 3), 20, True)
-    record(folder / "lstm_time_major_int8", lstm(5, (6, 2, 3), -20, time_major=True), 20, True)
+    record(folder / "lstm_int8", lstm(7, (1, 6, 4), 3), 20, True, True)
+    record(folder / "lstm_time_major_int8", lstm(5, (6, 2, 3), -20, time_major=True), 20, True, True)
     record(folder / "lstm_coupled_clipped_int8", lstm(6, (2, 9, 3), 0, clip=0.7, coupled=True, power=-11), 20, True)
     record(folder / "softmax_int16", softmax(), 60, False)
     record(folder / "svdf_int8", svdf(True), 300, False)
     record(folder / "svdf_f32", svdf(False), 300, False)
     # cells of up to ±32 and ±64; of the second the factor of the outputs in 32 bits gives other codes than in 64
-    record(folder / "lstm_wide_int8", lstm(9, (1, 48, 8), 0, power=-10, gain=4.0, grows=True), 40, True)
-    record(folder / "lstm_wider_int8", lstm(9, (1, 96, 8), 0, power=-9, gain=6.0), 40, True)
-    record(folder / "lstm_widest_int8", lstm(5, (1, 80, 4), 0, power=-9, grows=True), 10, True)
+    record(folder / "lstm_wide_int8", lstm(9, (1, 48, 8), 0, power=-10, gain=4.0, grows=True), 40, True, True)
+    record(folder / "lstm_wider_int8", lstm(9, (1, 96, 8), 0, power=-9, gain=6.0), 40, True, True)
+    record(folder / "lstm_widest_int8", lstm(5, (1, 80, 4), 0, power=-9, grows=True), 10, True, True)
 
 
 if __name__ == "__main__":

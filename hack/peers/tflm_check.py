@@ -23,6 +23,7 @@ ANSWER = """
 import sys
 import numpy as np
 from tflite_micro import runtime
+from tflite_micro.tensorflow.lite.micro.python import schema_py_generated as schema_fb
 path, folder, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
 interpreter = runtime.Interpreter.from_file(path, arena_size=128 << 20)
 def details(get):

@@ -43,9 +43,9 @@ func (e *emitter) lstm(l *quantize.LSTM) *schema.OperatorT {
 			Buffer:       e.leaf.Model.AddBuffer(tflite.Int32Bytes(biases[gate*l.Units:][:l.Units])),
 			Quantization: &schema.QuantizationParametersT{Scale: quantize.BiasScale(x.Scale, kernel.Scale), ZeroPoint: []int64{0}},
 		})
-		o.Intermediates = append(o.Intermediates, e.add(&schema.TensorT{Name: fmt.Sprintf("%s/%s_gate", name, of), Type: schema.TensorTypeINT16, Quantization: written(e.params[e.plan.Tensor[l.Sums[0]]])}))
+		o.Intermediates = append(o.Intermediates, e.add(&schema.TensorT{Name: fmt.Sprintf("%s/%s_gate", name, of), Shape: []int32{0}, Type: schema.TensorTypeINT16, Quantization: written(e.params[e.plan.Tensor[l.Sums[0]]])}))
 	}
-	o.Intermediates = append(o.Intermediates, e.add(&schema.TensorT{Name: name + "/hidden", Type: schema.TensorTypeINT8, Quantization: written(y)}))
+	o.Intermediates = append(o.Intermediates, e.add(&schema.TensorT{Name: name + "/hidden", Shape: []int32{0}, Type: schema.TensorTypeINT8, Quantization: written(y)}))
 	state := []int32{int32(l.Batch), int32(l.Units)}
 	o.Inputs[ir.LSTMStates] = e.add(&schema.TensorT{Name: name + "/output_state", Shape: state, Type: schema.TensorTypeINT8, IsVariable: true, Quantization: written(y)})
 	o.Inputs[ir.LSTMStates+1] = e.add(&schema.TensorT{Name: name + "/cell_state", Shape: state, Type: schema.TensorTypeINT16, IsVariable: true, Quantization: written(e.params[l.Cell])})

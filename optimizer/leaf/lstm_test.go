@@ -42,6 +42,11 @@ func TestAnLSTMIsOneOperator(t *testing.T) {
 				}
 			}
 			keep(t, "lstm_"+name, made.Model)
+			for _, at := range made.Model.Subgraph().Operators[0].Intermediates {
+				if shape := made.Model.Subgraph().Tensors[at].Shape; len(shape) != 1 || shape[0] != 0 {
+					t.Errorf("a tensor of inside has shape %v: TFLM takes those of no elements only", shape)
+				}
+			}
 			simulation, err := made.Plan.Simulate(m, made.Params, made.Weights, 1)
 			if err != nil {
 				t.Fatal(err)

@@ -18,6 +18,43 @@ type lstmKernel struct {
 	digits, clip     int32       // of the cell state: integer bits, largest magnitude or 0
 	hidden           multiplier  // of an output gate times a tanh
 	zero, hiddenZero int32       // of the output state, of that product
+	// kept and added are products of a gate: with the cell state before, with the candidate; active is tanh of a state.
+	kept, added func(product int32) int16
+	active      func(state int16) int16
+	// logistic and tanh are those of a gate's sum, in Q3; saturated says that both its products are brought to 16 bits before they are added.
+	logistic, tanh func(sum int16) int16
+	saturated      bool
+}
+
+// litert has a layer compute as LiteRT does, in which products are shifted.
+func (k *lstmKernel) litert(hidden quant) {
+	k.hidden = newMultiplier(float64(float32(math.Ldexp(1, -30) / float64(hidden.scale)))) // in 32 bits
+	k.hiddenZero = hidden.zero
+	k.kept = func(product int32) int16 { return int16(roundingShiftRight(product, 15)) }
+	shift := int(15 + k.digits)
+	k.added = func(product int32) int16 { return int16(roundingShiftRight(product, shift)) }
+	k.active = func(state int16) int16 { return tanhQ0(state, int(k.digits)) }
+	k.logistic = func(sum int16) int16 { return sigmoidQ0(sum, 3) }
+	k.tanh = func(sum int16) int16 { return tanhQ0(sum, 3) }
+}
+
+// tflm has it compute as TensorFlow Lite Micro does, of other operators' kernels: products are rescaled by multipliers, functions are straight
+// pieces, and what leaves a cell has the scale of the output's state.
+func (k *lstmKernel) tflm(state quant) {
+	k.saturated = true
+	k.hidden, k.hiddenZero = newMultiplier(math.Ldexp(1, -30)/float64(state.scale)), state.zero
+	kept, added := newMultiplier(math.Ldexp(1, -15)), newMultiplier(math.Ldexp(1, -15-int(k.digits)))
+	k.kept = func(product int32) int16 { return saturate16(kept.of(product)) }
+	k.added = func(product int32) int16 { return saturate16(added.of(product)) }
+	factor, shift, round := int32(3), int32(0), int32(0)
+	if more := k.digits - 3; more >= 0 {
+		factor <<= more
+	} else {
+		shift, round = -more, 1<<(-more-1)
+	}
+	k.active = func(state int16) int16 { return tanh16((int32(state)*factor + round) >> shift) }
+	k.logistic = func(sum int16) int16 { return logistic16(3 * int32(sum)) }
+	k.tanh = func(sum int16) int16 { return tanh16(3 * int32(sum)) }
 }
 
 // lstmGate is σ or tanh of weights times input plus recurrent weights times output.
@@ -51,11 +88,13 @@ func buildLSTM(c *compiler) (runner, error) {
 	power := math.Ilogb(float64(cell.Quant.Scale[0]))
 	k := &lstmKernel{
 		x: x.Index, y: c.n.Outputs[0], batch: x.Shape[0], steps: x.Shape[1], inputs: x.Shape[2], cells: c.in(ir.LSTMRecurrent + 1).Shape[0],
-		digits: int32(15 + power), zero: state.zero, hiddenZero: hidden.zero,
-		hidden: newMultiplier(float64(float32(math.Ldexp(1, -30) / float64(hidden.scale)))), // LiteRT has it in 32 bits
+		digits: int32(15 + power), zero: state.zero,
 	}
 	if k.digits < 0 || k.digits > 6 {
 		return nil, c.unsupported("its cell state %s has scale %v, it may be 2^-15 to 2^-9: give the float model", cell, cell.Quant.Scale[0])
+	}
+	if k.litert(hidden); c.tflm {
+		k.tflm(state)
 	}
 	if attr.CellClip > 0 {
 		k.clip = int32(min(max(attr.CellClip/cell.Quant.Scale[0], -32768), 32767))
@@ -157,11 +196,14 @@ func (k *lstmKernel) gate(dst []int32, g *lstmGate, which int, x, before []int8)
 			}
 			acc += v * int32(g.r[i*k.cells+j])
 		}
-		sum = saturate16(g.out.of(acc) + int32(sum))
-		if which == 2 {
-			dst[i] = int32(tanhQ0(sum, 3))
+		back := g.out.of(acc)
+		if k.saturated {
+			back = int32(saturate16(back))
+		}
+		if sum = saturate16(back + int32(sum)); which == 2 {
+			dst[i] = int32(k.tanh(sum))
 		} else {
-			dst[i] = int32(sigmoidQ0(sum, 3))
+			dst[i] = int32(k.logistic(sum))
 		}
 	}
 }
@@ -175,12 +217,10 @@ func (k *lstmKernel) step(y []int8, cell, gates []int32) {
 		if k.gates[0].w == nil {
 			input = math.MaxInt16 - forget
 		}
-		kept := int32(int16(roundingShiftRight(forget*cell[i], 15)))
-		added := int32(int16(roundingShiftRight(input*candidate, int(15+k.digits))))
-		cell[i] = int32(saturate16(kept + added))
+		cell[i] = int32(saturate16(int32(k.kept(forget*cell[i])) + int32(k.added(input*candidate))))
 		if k.clip > 0 {
 			cell[i] = min(max(cell[i], -k.clip), k.clip)
 		}
-		y[i] = clamp(k.hidden.of(output*int32(tanhQ0(int16(cell[i]), int(k.digits))))+k.hiddenZero, -128, 127)
+		y[i] = clamp(k.hidden.of(output*int32(k.active(int16(cell[i]))))+k.hiddenZero, -128, 127)
 	}
 }
