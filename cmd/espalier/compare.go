@@ -172,8 +172,11 @@ func writeOverlays(c *measure.Comparison, b []byte, folder string) (written []st
 }
 
 func decibels(d measure.Difference) string {
-	if d.Decibel == nil {
+	switch {
+	case d.Decibel == nil:
 		return "equal"
+	case *d.Decibel <= -999: // JSON has no infinity
+		return "A is 0"
 	}
 	return fmt.Sprintf("%.1f dB", *d.Decibel)
 }

@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"espalier.dev/espalier/internal/testmaterial"
+	"espalier.dev/espalier/optimizer/measure"
 	reporting "espalier.dev/espalier/optimizer/report"
 	"espalier.dev/espalier/optimizer/sensitivity"
 )
@@ -112,6 +113,14 @@ func TestTablesOfCommandsFitTheTerminal(t *testing.T) {
 					t.Errorf("%s, %d columns: a line of %d:\n%s", command[0], width, n, line)
 				}
 			}
+		}
+	}
+}
+
+func TestDecibelsAreSaidInWordsWhereThereAreNone(t *testing.T) {
+	for want, d := range map[string]measure.Difference{"equal": {}, "12.3 dB": {Decibel: new(12.34)}, "A is 0": {Decibel: new(-999.)}} {
+		if got := decibels(d); got != want {
+			t.Errorf("%q, want %q", got, want)
 		}
 	}
 }

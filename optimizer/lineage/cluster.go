@@ -3,6 +3,7 @@ package lineage
 import (
 	"context"
 	"fmt"
+	"math"
 
 	"espalier.dev/espalier/optimizer/cluster"
 	"espalier.dev/espalier/optimizer/weight"
@@ -102,5 +103,9 @@ func (c Cluster) Apply(ctx context.Context, n *Network, w *Work) (*Network, erro
 
 // clustered notes what was done to weights.
 func (w *Work) clustered(name string, r cluster.Result) {
-	w.Note("weights %q: %d codes at %.1f dB, %.2f bits a weight before training", name, r.Codes, r.SNR, r.Bits)
+	at := fmt.Sprintf("at %.1f dB", r.SNR)
+	if math.IsInf(r.SNR, 1) { // of weights that are all zero, or few values
+		at = "exactly"
+	}
+	w.Note("weights %q: %d codes %s, %.2f bits a weight before training", name, r.Codes, at, r.Bits)
 }

@@ -116,7 +116,10 @@ func triedOn(classes int, multiplications int64) int {
 func (e *equalization) search(ctx context.Context) (*tflite.Model, string, error) {
 	const nothing = "equalize does nothing here: "
 	classes := e.structure.Classes()
-	if classes == 0 {
+	switch {
+	case classes == 0 && equalize.Find(e.plan.Graph, nil).Classes() > 0:
+		return nil, nothing + "the channels that could be scaled have clustered weights, which stay as they are", nil
+	case classes == 0:
 		return nil, nothing + "no channel can be scaled without changing the network", nil
 	}
 	at := make([]equalize.Mix, classes)
@@ -158,11 +161,16 @@ func (e *equalization) search(ctx context.Context) (*tflite.Model, string, error
 			scaled++
 		}
 	}
-	return made, fmt.Sprintf("channels equalized, %d of %d that can be scaled: outputs of the quantized network at %.1f dB, %.1f dB before", scaled, len(e.sizes.Most), e.decibel(least), e.decibel(start)), nil
+	return made, fmt.Sprintf("channels equalized, %d of %d that can be scaled: outputs of the quantized network at %.1f dB, %.1f dB before", scaled, len(e.sizes.Most), decibel(e.energy, least), decibel(e.energy, start)), nil
 }
 
-func (e *equalization) decibel(noise float64) float64 {
-	return 10 * math.Log10(e.energy/max(noise, e.energy*1e-12, math.SmallestNonzeroFloat64))
+// decibel is a signal-to-noise ratio, from -120 to 120: as much where there is no noise, and where nothing but noise is.
+func decibel(signal, noise float64) float64 {
+	const least = 1e-12 // of one beside the other
+	if noise <= least*signal {
+		return 120
+	}
+	return 10 * math.Log10(max(signal/noise, least))
 }
 
 // try makes the model with mixes by class and returns the squared error that its quantization leaves in the outputs; a nil model if its

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"espalier.dev/espalier/optimizer/cluster"
 	"espalier.dev/espalier/optimizer/dataset"
 	"espalier.dev/espalier/optimizer/exec/float"
 	"espalier.dev/espalier/optimizer/quantize"
@@ -176,11 +177,6 @@ func TestErrorsOfEqualization(t *testing.T) {
 	if err != nil || noise != 0.5 {
 		t.Errorf("squared error %v, %v, want 0.5", noise, err)
 	}
-	for noise, want := range map[float64]float64{88: 0, 8.8: 10, 0.088: 30, 0: 120} {
-		if got := e.decibel(noise); math.Abs(got-want) > 1e-9 {
-			t.Errorf("%v beside %v is %v dB, want %v", noise, e.energy, got, want)
-		}
-	}
 	stopped, cancel := context.WithCancel(context.Background())
 	cancel()
 	if _, err := e.noise(stopped, net); err == nil {
@@ -189,6 +185,54 @@ func TestErrorsOfEqualization(t *testing.T) {
 }
 
 // Searched ranges are those of the equalized network: tries are judged by plain ones.
+// Neither where there is no noise, nor where nothing but noise is, has a ratio that is a number.
+func TestDecibelsAreNumbers(t *testing.T) {
+	for _, c := range []struct{ signal, noise, want float64 }{{88, 88, 0}, {88, 8.8, 10}, {88, 0.088, 30}, {88, 0, 120}, {88, 1e-30, 120}, {0, 0, 120}, {0, 1, -120}, {1, 10, -10}} {
+		if got := decibel(c.signal, c.noise); math.Abs(got-c.want) > 1e-9 {
+			t.Errorf("%v beside %v is %v dB, want %v", c.noise, c.signal, got, c.want)
+		}
+	}
+}
+
+// A layer of zeros is met exactly, and clustered exactly: what is noted of it is no infinity.
+func TestLayersOfZerosHaveNoInfiniteRatio(t *testing.T) {
+	b := tflitetest.New()
+	hidden := b.Dense("hidden", b.Input("x", 1, 8), make([]float32, 8*8), nil, 8, tflitetest.ReLU)
+	b.Output(b.Dense("dense", hidden, gauss(3, 8*4, 0.4), gauss(8, 4, 0.1), 4, tflitetest.None))
+	n := read(t, b.Model())
+	for _, reconstruct := range []Reconstruction{Off, On} {
+		out, err := untrained(n).Apply(context.Background(), n, Cluster{Options: cluster.Options{Clusters: 8, Entropy: 1}, Reconstruct: reconstruct})
+		if err != nil {
+			t.Fatal(err)
+		}
+		notes := strings.Join(out.Notes, "\n")
+		if strings.Contains(notes, "Inf") || !strings.Contains(notes, "hidden") {
+			t.Errorf("reconstructed %v:\n%s", reconstruct, notes)
+		}
+	}
+}
+
+// Of a clustered network it is the clusters that keep channels as they are, not what the network is.
+func TestWhyEqualizationDoesNothing(t *testing.T) {
+	n := read(t, uneven(tflitetest.ReLU))
+	clustered, err := untrained(n).Apply(context.Background(), n, Cluster{Options: cluster.Options{Clusters: 8, Entropy: 1}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := tflitetest.New()
+	b.Output(b.Softmax("softmax", b.Dense("dense", b.Input("x", 1, 8), gauss(3, 4*8, 0.2), nil, 4, tflitetest.None)))
+	for want, of := range map[string]*Network{"clustered weights, which stay as they are": clustered.Network, "without changing the network": read(t, b.Model())} {
+		run := untrained(of)
+		if err := run.describe(context.Background(), of); err != nil {
+			t.Fatal(err)
+		}
+		same, note, err := run.equalize(context.Background(), of)
+		if err != nil || same != of || !strings.HasSuffix(note, want) {
+			t.Errorf("%q, %v, want %q", note, err, want)
+		}
+	}
+}
+
 func TestEqualizationBesideSearchedRanges(t *testing.T) {
 	n := read(t, uneven(tflitetest.ReLU))
 	models := map[quantize.Method][]byte{}

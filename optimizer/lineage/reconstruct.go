@@ -236,7 +236,7 @@ func (r *reconstruction) snr() float64 {
 			squares, energy = squares+left, energy+all
 		}
 	}
-	return 10 * math.Log10(energy/max(squares, energy*1e-12, math.SmallestNonzeroFloat64))
+	return decibel(energy, squares)
 }
 
 // refit gives a float tensor the best weights that its mask leaves, and a clustered one the best bias.
