@@ -117,7 +117,7 @@ func smaller(t *testing.T, done string, before *Network, out *Outcome) {
 func TestChannelsKeepIntegers(t *testing.T) {
 	float := read(t, networks()["convolution and dense"])
 	single := fast(float)
-	single.Leaf.PerTensorDense = true
+	single.Leaf.Target = device(t, "stm32mp2") // takes one scale
 	leaf, err := single.Baseline(context.Background(), float)
 	if err != nil {
 		t.Fatal(err)

@@ -69,10 +69,15 @@ func TestWhatANetworkWasReadAs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	one := tflitetest.New()
+	one.Output(one.Dense("dense", one.Input("x", 1, 6), gauss(1, 24, 0.5), nil, 4, tflitetest.None))
+	layer := one.Model()
 	for name, c := range map[string]struct {
 		model        *tflite.Model
 		int8, floats bool
 	}{
+		"a float layer":        {layer, false, true},
+		"an int8 layer":        {quantized8(t, read(t, layer), true).Given(), true, false},
 		"float":                {conv, false, true},
 		"int8":                 {quantized8(t, float, true).Given(), true, false},
 		"int8 of float inputs": {quantized8(t, float, false).Given(), true, false},

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 
@@ -13,6 +14,7 @@ import (
 	"espalier.dev/espalier/optimizer/encode"
 	"espalier.dev/espalier/optimizer/quantize"
 	"espalier.dev/espalier/optimizer/target"
+	"espalier.dev/espalier/optimizer/tflite"
 	"espalier.dev/espalier/optimizer/tflite/schema"
 	"espalier.dev/espalier/optimizer/tflite/tflitetest"
 	"espalier.dev/espalier/optimizer/weight"
@@ -213,6 +215,12 @@ func TestMetadataOfANetworkIsThatOfAllThatIsMadeOfIt(t *testing.T) {
 		if about, ok := m.Metadata("about"); !ok || string(about) != "features" {
 			t.Errorf("%s says %q", what, about)
 		}
+	}
+	if without := said.WithMetadata("about", nil); slices.ContainsFunc([]*tflite.Model{without.Given(), without.Model()}, func(m *tflite.Model) bool {
+		_, has := m.Metadata("about")
+		return has
+	}) {
+		t.Error("what is empty is there")
 	}
 	if n.Selected() || n.Final() || n.Int8() {
 		t.Errorf("selected %v, final %v, int8 %v", n.Selected(), n.Final(), n.Int8())
