@@ -330,6 +330,11 @@ var networks = map[string]struct {
 			return b.Concat("both", 1, b.Flatten("flat a", b.conv("a", x, 1)), b.Flatten("flat b", b.conv("b", x, 8)))
 		}, []string{"8 b"}, []string{"a: all of its channels hang together"},
 	},
+	"one channel, place by place beside others": {
+		func(b net, x int32) int32 {
+			return b.Concat("both", 2, b.reshape("places a", b.conv("a", x, 1), 1, 36, 1), b.reshape("places b", b.conv("b", x, 8), 1, 36, 8))
+		}, []string{"8 b"}, []string{"a: all of its channels hang together"},
+	},
 	"one channel, as a number": {
 		func(b net, x int32) int32 {
 			x = b.conv("a", x, 8)

@@ -486,7 +486,7 @@ func (s *Structure) reshape(n *ir.Node) {
 }
 
 // reshaped says along which axis of another shape units lie. Where they would lie along several, those at one index of the axis that leaves
-// most apart become one. A scalar has none: nil.
+// most apart, the last of such, become one. A scalar has none: nil.
 func (s *Structure) reshaped(shape []int, axis int, list, to []int) (along int, units []int) {
 	inner, size := 1, 1
 	for i, d := range shape {
@@ -517,7 +517,7 @@ func (s *Structure) reshaped(shape []int, axis int, list, to []int) (along int, 
 				}
 			}
 		}
-		if apart > most || apart == most && d > len(best) {
+		if apart >= most {
 			along, best, most = b, at, apart
 		}
 	}
