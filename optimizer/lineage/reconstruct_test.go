@@ -602,3 +602,20 @@ func TestShortStagesStartFromReconstructedWeights(t *testing.T) {
 		}
 	}
 }
+
+// What deciding a layer's weights takes goes with the cube of the inputs of each part, by output where outputs keep different ones.
+func TestWorkOfDecidingALayer(t *testing.T) {
+	l := &reconstruct.Layer{Weight: 1, Outputs: 6, Groups: 1, Taps: 20}
+	l.Split(10) // two parts of 10
+	dense, sparse := &Work{}, &Work{Tensors: map[int]*weight.Tensor{1: {Mask: []uint8{1}}}}
+	for name, c := range map[string]struct{ got, want float64 }{
+		"zeros":                   {pruning(l), 2 * 1000 * 6 / 4},
+		"channels":                {cutting(l), 2 * 1000 * 6 / 24},
+		"codes":                   {dense.clustering(l), 2*1000 + 10*clusterRounds*2*100*6},
+		"codes of what has zeros": {sparse.clustering(l), 2 * 1000 * 6 * (clusterRounds + 1) / 6},
+	} {
+		if c.got != c.want {
+			t.Errorf("%s: %v, want %v", name, c.got, c.want)
+		}
+	}
+}

@@ -18,6 +18,7 @@ import (
 	"espalier.dev/espalier/optimizer/stream"
 	"espalier.dev/espalier/optimizer/tflite"
 	"espalier.dev/espalier/optimizer/tflite/schema"
+	"espalier.dev/espalier/optimizer/weight"
 )
 
 const streams = "../exec/integer/testdata/streaming/"
@@ -283,5 +284,60 @@ func TestStepsOfAStateAreAlike(t *testing.T) {
 	s := &streaming{model: m, states: [][2]int{{3, 2}, {5, 3}, {1, 4}}, tensor: []int{0, 2, 3, stream.None, 5, 4, 1, 6}}
 	if got, want := s.alike(), []int{0, 2, 2, quantize.None, 2, 1, 1, 6}; !slices.Equal(got, want) {
 		t.Errorf("%v, want %v", got, want)
+	}
+}
+
+// A step that gives anything else than the sequence that was checked is no leaf.
+func TestStepsAreHeldAgainstTheCheckedSequence(t *testing.T) {
+	n := streamed(t, "ring_int8", nil)
+	run := fast(n)
+	run.Data = samples(24, 3, numbers(n)...)
+	out, err := run.Baseline(context.Background(), n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	whole := out.Leaf.Clone()
+	if _, err := stream.Whole(whole, [][]int{numbers(n)}); err != nil {
+		t.Fatal(err)
+	}
+	if err := run.checkStep(context.Background(), out.Leaf, whole); err != nil {
+		t.Errorf("the leaf: %v", err)
+	}
+	other := out.Leaf.Clone()
+	for _, k := range weight.Kernels(other) {
+		tensor := other.Subgraph().Tensors[k.Tensor]
+		codes := slices.Clone(other.Data(tensor))
+		for i := range codes {
+			codes[i] = uint8(-int8(codes[i]))
+		}
+		other.SetData(tensor, codes)
+	}
+	if err := run.checkStep(context.Background(), other, whole); err == nil || !strings.Contains(err.Error(), "is another than that of the checked sequence") {
+		t.Errorf("weights of the other sign: %v", err)
+	}
+	stopped, cancel := context.WithCancel(context.Background())
+	cancel()
+	if err := run.checkStep(stopped, out.Leaf, whole); !errors.Is(err, context.Canceled) {
+		t.Errorf("interrupted: %v", err)
+	}
+}
+
+// A step of int16 takes and gives floats where that is asked for; its state stays int16.
+func TestStepsOfInt16WithFloatBorders(t *testing.T) {
+	n := streamed(t, "gru_f32", []tflite.StatePair{{Input: "h", Output: "h_next"}})
+	run := untrained(n)
+	run.Data = samples(24, 3, numbers(n)...)
+	run.Leaf.IO, run.Leaf.Activations = Float32, Activations16
+	out, err := run.Apply(context.Background(), n, half)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := out.Leaf.Subgraph()
+	types := map[schema.TensorType]int{}
+	for _, at := range slices.Concat(g.Inputs, g.Outputs) {
+		types[g.Tensors[at].Type]++
+	}
+	if types[schema.TensorTypeFLOAT32] != 2 || types[schema.TensorTypeINT16] != 2 {
+		t.Errorf("inputs and outputs are %v", types)
 	}
 }
