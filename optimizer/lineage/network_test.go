@@ -115,9 +115,7 @@ func TestQuantizationsOfOneKind(t *testing.T) {
 func TestReadSignature(t *testing.T) {
 	m := networks()["dense layers only"]
 	other := networks()["convolution and dense"]
-	for _, b := range other.Buffers {
-		m.Buffers = append(m.Buffers, b)
-	}
+	m.Buffers = append(m.Buffers, other.Buffers...)
 	sub := other.Subgraph()
 	for _, tensor := range sub.Tensors {
 		tensor.Buffer += uint32(len(m.Buffers) - len(other.Buffers))
