@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"runtime"
 	"slices"
 	"strings"
@@ -77,6 +78,9 @@ func TestAResumedTrainingGivesTheSameBytes(t *testing.T) {
 					second := newTrainer(t, quantizedTask(t, mode, 1), config)
 					if err := second.Load(bytes.NewReader(outcome(t, first))); err != nil {
 						t.Fatal(err)
+					}
+					if !second.begun || second.resumed != stop {
+						t.Errorf("it goes on from step %d, and knows its first loss: %t", second.resumed, second.begun)
 					}
 					result := mustRun(t, second)
 					if result.Steps != second.Steps() && !result.Stopped {
@@ -193,4 +197,77 @@ type counter struct{ n, most int }
 func (c *counter) Write(data []byte) (int, error) {
 	c.n, c.most = c.n+len(data), max(c.most, len(data))
 	return len(data), nil
+}
+
+// Positions at the edges of a training are taken, those one beyond are refused.
+func TestPositionsOfATraining(t *testing.T) {
+	const perEpoch, epochs = 10, 9
+	scores := func(n int) []Score { return make([]Score, n) }
+	at := func(step int, change func(s *saved)) saved {
+		s := saved{Step: step, History: scores(step / perEpoch)}
+		change(&s)
+		return s
+	}
+	trial := []Trial{{}}
+	for name, c := range map[string]struct {
+		find  bool
+		s     saved
+		taken bool
+	}{
+		"the start":                      {false, at(0, func(*saved) {}), true},
+		"the end":                        {false, at(90, func(s *saved) { s.GoodEpochs, s.Timed = 9, 9 }), true},
+		"a step beyond":                  {false, at(91, func(*saved) {}), false},
+		"an epoch's loss too many":       {false, at(59, func(s *saved) { s.History = scores(6) }), false},
+		"a good epoch too many":          {false, at(50, func(s *saved) { s.GoodEpochs = 6 }), false},
+		"never better":                   {false, at(50, func(s *saved) { s.SinceBest, s.Best = 5, &savedKept{} }), true},
+		"never better for too long":      {false, at(50, func(s *saved) { s.SinceBest, s.Best = 6, &savedKept{} }), false},
+		"the last epoch the best":        {false, at(50, func(s *saved) { s.Best, s.Validation = &savedKept{Epoch: 4}, &savedKept{Epoch: 4} }), true},
+		"the best to come":               {false, at(50, func(s *saved) { s.Best = &savedKept{Epoch: 5} }), false},
+		"a validation to come":           {false, at(50, func(s *saved) { s.Validation = &savedKept{Epoch: 5} }), false},
+		"what it began with":             {false, at(50, func(s *saved) { s.Initial = &savedKept{Epoch: -1} }), true},
+		"a beginning after an epoch":     {false, at(50, func(s *saved) { s.Initial = &savedKept{Epoch: 1} }), false},
+		"the rate falls from the last":   {false, at(50, func(s *saved) { s.Sought = &Sought{All: 9, Full: 5, Best: 5} }), true},
+		"and ends there":                 {false, at(50, func(s *saved) { s.Sought = &Sought{All: 5, Full: 5} }), true},
+		"epochs beyond the most":         {false, at(50, func(s *saved) { s.Sought = &Sought{All: 10, Full: 5} }), false},
+		"it falls before it is there":    {false, at(50, func(s *saved) { s.Sought = &Sought{All: 9, Full: 6} }), false},
+		"it falls after the end":         {false, at(50, func(s *saved) { s.Sought = &Sought{All: 4, Full: 5} }), false},
+		"from weights after it fell":     {false, at(50, func(s *saved) { s.Sought = &Sought{All: 9, Full: 5, Best: 6} }), false},
+		"sought where they are given":    {true, at(50, func(s *saved) { s.Sought = &Sought{All: 9, Full: 5} }), false},
+		"as many ways back as there are": {true, at(50, func(s *saved) { s.Test = &RangeTest{Rate: 1, Trials: trial, Backs: make([]Back, mostBacks)} }), true},
+		"one more":                       {true, at(50, func(s *saved) { s.Test = &RangeTest{Rate: 1, Trials: trial, Backs: make([]Back, mostBacks+1)} }), false},
+		"no rate":                        {true, at(50, func(s *saved) { s.Test = &RangeTest{Trials: trial} }), false},
+		"a rate that is no number":       {true, at(50, func(s *saved) { s.Test = &RangeTest{Rate: math.NaN(), Trials: trial} }), false},
+		"a rate beyond all":              {true, at(50, func(s *saved) { s.Test = &RangeTest{Rate: math.Inf(1), Trials: trial} }), false},
+	} {
+		config := seekingConfig(epochs)
+		if c.find {
+			config = findingConfig()
+			config.Epochs = epochs
+		}
+		trainer := newTrainer(t, seekingTask(t, 1), config)
+		if trainer.stepsPerEpoch() != perEpoch {
+			t.Fatalf("%d steps an epoch", trainer.stepsPerEpoch())
+		}
+		if err := trainer.follows(&c.s); (err == nil) != c.taken {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// A training that has ended is loaded as one that has.
+func TestAnEndedTrainingIsLoaded(t *testing.T) {
+	config := seekingConfig(9)
+	config.FindRate = true
+	whole := newTrainer(t, seekingTask(t, 1), config)
+	mustRun(t, whole)
+	again := newTrainer(t, seekingTask(t, 1), config)
+	if err := again.Load(bytes.NewReader(outcome(t, whole))); err != nil {
+		t.Fatal(err)
+	}
+	if result := mustRun(t, again); result.Samples != 0 {
+		t.Errorf("it trained on %d samples more", result.Samples)
+	}
+	if err := again.Load(bytes.NewReader(outcome(t, whole))); err == nil {
+		t.Error("loaded once training had begun")
+	}
 }

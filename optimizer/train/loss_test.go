@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"espalier.dev/espalier/optimizer/answer"
+	"espalier.dev/espalier/optimizer/exec/float"
 )
 
 // TestLossGradientsMatchDifferences checks dL/dz of every loss by central differences.
@@ -158,5 +159,49 @@ func TestLossesHaveTheirKnownValues(t *testing.T) {
 				t.Errorf("loss %v, right %v; want %v, %v", loss, right, c.loss, c.right)
 			}
 		})
+	}
+}
+
+// The accuracy that is shown is that of the output that has a target, wherever it stands.
+func TestTheOutputWithATargetComesFirst(t *testing.T) {
+	m := classifier(twoEnds)
+	task := Task{Train: blobs(1, 64, 4)}
+	task.Network, task.Weights = compile(t, m)
+	task.Teacher, _ = compile(t, m)
+	trainer := newTrainer(t, task, fastConfig())
+	if len(trainer.heads) != 2 || trainer.heads[0].output != 1 || trainer.heads[1].output != 0 {
+		t.Errorf("%d outputs, the first is number %d", len(trainer.heads), trainer.heads[0].output)
+	}
+}
+
+// Class weights are of the dataset's classes, of which the network may have more, and one logit says yes above 0, where a probability does above
+// the threshold.
+func TestObjectivesOfOutputs(t *testing.T) {
+	softmax, _ := compile(t, classifier(softmaxEnd))
+	one, _ := compile(t, classifier(dense(1)))
+	weights := []float64{1, 2}
+	for name, c := range map[string]struct {
+		network   *float.Network
+		out       answer.Output
+		classes   int
+		weighted  bool
+		threshold float32
+	}{
+		"one of two classes":    {softmax, answer.Output{Kind: answer.Classes, Loss: answer.CrossEntropy, Positions: 1, Classes: 4}, 2, true, 0},
+		"one of three":          {softmax, answer.Output{Kind: answer.Classes, Loss: answer.CrossEntropy, Positions: 1, Classes: 4}, 3, false, 0},
+		"yes or no by a logit":  {one, answer.Output{Kind: answer.Binary, Loss: answer.BinaryCrossEntropy, Positions: 1, Threshold: 0.5, Activation: answer.Sigmoid}, 2, true, 0},
+		"yes or no by a number": {one, answer.Output{Kind: answer.Binary, Loss: answer.MeanSquaredError, Positions: 1, Threshold: 0.5, Activation: answer.Chance}, 2, true, 0.5},
+		"several yes or no":     {softmax, answer.Output{Kind: answer.MultiLabel, Loss: answer.BinaryCrossEntropy, Positions: 4, Activation: answer.Sigmoid}, 2, false, 0},
+		"numbers":               {softmax, answer.Output{Kind: answer.Values, Loss: answer.MeanSquaredError}, 2, false, 0},
+	} {
+		config := fastConfig()
+		config.ClassWeights = weights
+		o, err := newObjective(c.network, &c.out, c.classes, &config, false)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if (o.weights != nil) != c.weighted || o.threshold != c.threshold {
+			t.Errorf("%s: class weights %v, threshold %v", name, o.weights, o.threshold)
+		}
 	}
 }

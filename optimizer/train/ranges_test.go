@@ -2,6 +2,7 @@ package train
 
 import (
 	"math"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -147,5 +148,29 @@ func TestRangesOfAnotherPlanAreRefused(t *testing.T) {
 		if _, err := New(task, fastConfig()); err == nil {
 			t.Errorf("%s: taken", name)
 		}
+	}
+}
+
+// The first step of a training moves ends of ranges by the rate times the widths that they had, or not at all.
+func TestTheFirstStepMovesRangesByTheRate(t *testing.T) {
+	task := quantizedTask(t, Learned, 1)
+	config := fastConfig()
+	config.Epochs, config.BatchSize, config.LearningRate, config.Schedule = 1, 300, 1.0/64, Constant
+	before := slices.Clone(task.Ranges.Range)
+	mustRun(t, newTrainer(t, task, config))
+	ends := 0
+	for g, was := range before {
+		now, step := task.Ranges.Range[g], float64(was.Max-was.Min)/64
+		for _, d := range []float64{float64(now.Min - was.Min), float64(now.Max - was.Max)} {
+			if d == 0 {
+				continue
+			}
+			if ends++; math.Abs(math.Abs(d)-step) > 0.02*step {
+				t.Errorf("group %d: %v became %v, want steps of %v", g, was, now, step)
+			}
+		}
+	}
+	if ends < 3 {
+		t.Errorf("%d ends moved", ends)
 	}
 }

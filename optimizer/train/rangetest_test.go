@@ -22,6 +22,7 @@ func TestTheRateIsHalfTheGreatestThatTrialsStand(t *testing.T) {
 		{"nothing to learn: it is the rise that bounds", []float64{0.03, 0.0301, 0.0302, 0.032, 0.04, 0.2}, 0.001, 1.5e-4},
 		{"losses as good as none do not count", []float64{0, 1e-5, 1e-4, 9e-4, 1e-2, 0.1}, 0.01, 1.5e-4},
 		{"a trial without a loss", []float64{1, 0.5, -1}, 0.01, 1.5e-5},
+		{"no loss at any rate", []float64{0, 0, 0}, 0, 5e-5},
 		{"no trial with a loss", []float64{-1}, 0.01, 5e-6},
 		{"falling to the last", []float64{1, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.05}, 0.01, 0.5},
 	} {

@@ -145,3 +145,27 @@ func TestSketchedStepsDoNotDependOnTheMost(t *testing.T) {
 		t.Errorf("30 epochs at most are sketched as %d steps", c.Sketched(640))
 	}
 }
+
+// By the time of the first epoch as many epochs fit as what is left of the time allows, within bounds.
+func TestEpochsThatFitTheTime(t *testing.T) {
+	for name, c := range map[string]struct {
+		most, from int
+		total      time.Duration
+		want       int
+	}{
+		"some":                            {100, 0, 65 * time.Second, 5}, // one done, 45 of 65 seconds left for epochs of 10
+		"more than allowed":               {3, 0, 65 * time.Second, 3},
+		"none":                            {100, 0, time.Second, leastTimed},
+		"fewer than masks need to settle": {100, 7, 65 * time.Second, 8},
+		"more than masks need to settle":  {100, 3, 65 * time.Second, 5},
+	} {
+		config := seekingConfig(c.most)
+		config.MaxTime, config.EarlyStop.From = c.total, c.from
+		r := &run{Trainer: newTrainer(t, seekingTask(t, 1), config)}
+		r.trained, r.began = time.Now().Add(-10*time.Second), time.Now().Add(-20*time.Second)
+		r.samples, r.step = r.task.Train.Len(), r.stepsPerEpoch()
+		if r.clock(); r.timed != c.want {
+			t.Errorf("%s: %d epochs, want %d", name, r.timed, c.want)
+		}
+	}
+}

@@ -166,7 +166,7 @@ func TestDivergenceNamesTheLayer(t *testing.T) {
 			c.spoil(&task)
 			_, err := newTrainer(t, task, fastConfig()).Run(context.Background())
 			var diverged *DivergedError
-			if !errors.As(err, &diverged) || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "learning rate") {
+			if !errors.As(err, &diverged) || !strings.Contains(err.Error(), c.want) || !strings.HasPrefix(err.Error(), "epoch 1, step 1: ") || !strings.Contains(err.Error(), "learning rate") {
 				t.Errorf("got %v, want an error with %q and advice", err, c.want)
 			}
 		})
