@@ -118,6 +118,80 @@ func TestRowsOfAnImageAreThoseOfTheWhole(t *testing.T) {
 	})
 }
 
+// What layers prepare depends on their geometry: which convolutions are products of pixels, how far padding reaches, how many groups of taps a
+// row makes.
+func TestLayersArePreparedByTheirGeometry(t *testing.T) {
+	withAllIntegers(t, func(t *testing.T) {
+		for name, c := range map[string]struct {
+			w          Window
+			pointwise  bool
+			rows, cols int // of the image with its padding
+		}{
+			"of one pixel":             {Window{1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 6, 8, 6, 8}, true, 6, 8},
+			"of one column":            {Window{2, 1, 1, 1, 1, 1, 0, 0, 0, 0, 6, 8, 5, 8}, false, 6, 8},
+			"of one row":               {Window{1, 2, 1, 1, 1, 1, 0, 0, 0, 0, 6, 8, 6, 7}, false, 6, 8},
+			"of every second row":      {Window{1, 1, 2, 1, 1, 1, 0, 0, 0, 0, 6, 8, 3, 8}, false, 5, 8},
+			"of every second column":   {Window{1, 1, 1, 2, 1, 1, 0, 0, 0, 0, 6, 8, 6, 4}, false, 6, 7},
+			"beside the image":         {Window{1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 6, 8, 7, 9}, false, 7, 9},
+			"padded":                   {Window{3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 6, 8, 6, 8}, false, 8, 10},
+			"padded, with taps apart":  {Window{3, 3, 1, 1, 2, 2, 2, 2, 2, 2, 6, 8, 6, 8}, false, 10, 12},
+			"of rows beyond the image": {Window{1, 1, 1, 1, 1, 1, 0, 0, 1, 0, 6, 8, 7, 8}, false, 7, 8},
+		} {
+			mem := newMemory(t, 22)
+			conv := NewInt8Conv(mem.int8s(c.w.KH*c.w.KW*2), c.w, 2, randomRequant(mem.rng, 1))
+			if got := conv.pointwise(); got != c.pointwise {
+				t.Errorf("%s: a product of pixels: %t", name, got)
+			}
+			if got := conv.image; got.rows != c.rows || got.cols != c.cols {
+				t.Errorf("%s: an image of %d×%d, want %d×%d", name, got.rows, got.cols, c.rows, c.cols)
+			}
+		}
+		if simd.IntLanes == 0 {
+			return
+		}
+		for _, c := range []struct{ kernel, dilation, groups, step, neighbours int }{
+			{1, 1, 1, simd.IntTaps, simd.IntTaps}, {simd.IntTaps, 1, 1, simd.IntTaps, simd.IntTaps}, {simd.IntTaps + 1, 1, 2, simd.IntTaps, simd.IntTaps}, {5, 3, 5, 3, 1},
+		} {
+			l := &Int8Depthwise{w: Window{KW: c.kernel, DilationW: c.dilation}}
+			if groups, step, neighbours := l.groupsOfRow(); groups != c.groups || step != c.step || neighbours != c.neighbours {
+				t.Errorf("%+v: %d groups, %d apart, of %d neighbours", c, groups, step, neighbours)
+			}
+		}
+	})
+}
+
+// The multiply-add is taken where no sum can come to 16 bits, which the sizes of an output's weights bound.
+func TestTheMultiplyAddIsForSumsWithinReach(t *testing.T) {
+	withAllIntegers(t, func(t *testing.T) {
+		if simd.IntLanes == 0 {
+			return
+		}
+		w := newOutputSums(2)
+		for _, v := range []int32{-3, 5, -1} {
+			w.add(1, v)
+		}
+		if w.sums[1] != 1 || w.sizes[1] != 9 || w.sums[0] != 0 || w.sizes[0] != 0 {
+			t.Errorf("weights −3, 5 and −1 add up to %+v", w)
+		}
+		for name, c := range map[string]struct {
+			size, bias, shift int32
+			taken             bool
+		}{
+			"below":                   {0, 127_999, -1, true}, // times ¼
+			"at it":                   {0, 128_000, -1, false},
+			"of negative bias":        {0, -128_000, -1, false},
+			"by weights and the bias": {400, 127_999 - 255*400, -1, true},
+			"more by them":            {400, 128_000 - 255*400, -1, false},
+			"of a larger multiplier":  {0, 1, 0, false},
+		} {
+			q := Requant{Bias: []int32{c.bias}, Multiplier: []int32{1 << 30}, Shift: []int32{c.shift}}
+			if got := fastTable(q, q.Bias, []int32{c.size}) != nil; got != c.taken {
+				t.Errorf("%s: taken %t", name, got)
+			}
+		}
+	})
+}
+
 // The sum of two codes in float32 is taken where it gives for all pairs what fixed-point arithmetic gives, and not where it does not.
 func TestSumsOfCodesAreExactForAllPairs(t *testing.T) {
 	withAllIntegers(t, func(t *testing.T) {

@@ -112,6 +112,9 @@ func TestDepthwisePlansFillTheCache(t *testing.T) {
 					t.Errorf("images of %d, backward %t: not by assembly", c.size, backward)
 					continue
 				}
+				if p.width != c.size+2 || p.height(p.steps) != c.size+2 { // with its padding
+					t.Errorf("images of %d, backward %t: laid out as %d×%d", c.size, backward, p.height(p.steps), p.width)
+				}
 				floats := p.images * p.height(p.strip) * p.width * simd.Width
 				if p.images > 1 != c.images || p.strip < p.steps != c.strips || floats > stripFloats || floats < stripFloats/2 {
 					t.Errorf("images of %d, backward %t: %d at once, %d of %d rows, %d floats", c.size, backward, p.images, p.strip, p.steps, floats)
@@ -134,6 +137,21 @@ func TestDepthwiseAllocatesNothingOnceItHasRun(t *testing.T) {
 		run()
 		if n := testing.AllocsPerRun(5, run); n != 0 {
 			t.Errorf("%v allocations", n)
+		}
+	})
+}
+
+// Assembly gets whole registers, portable Go the rest; without assembly that is all.
+func TestWholeRegisters(t *testing.T) {
+	inEveryClass(t, func(t *testing.T) {
+		for n := range 100 {
+			want := 0
+			if simd.Width > 0 {
+				want = n / simd.Width * simd.Width
+			}
+			if got := whole(n); got != want {
+				t.Errorf("of %d values %d fill registers, want %d", n, got, want)
+			}
 		}
 	})
 }
