@@ -79,6 +79,7 @@ func TestInt8LayersAreExact(t *testing.T) {
 		}
 		compareDense(t, &s, mem, 125, 276, 276, 0)
 		compareConv(t, &s, mem, Window{3, 3, 2, 2, 1, 1, 1, 0, 1, 1, 70, 90, 35, 45}, 11, 9, 1)
+		compareConv(t, &s, mem, Window{3, 3, 1, 1, 1, 1, -1, -2, 0, 0, 8, 9, 5, 5}, 5, 9, 1) // begins within the image
 	})
 }
 
