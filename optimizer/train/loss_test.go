@@ -196,9 +196,13 @@ func TestObjectivesOfOutputs(t *testing.T) {
 	} {
 		config := fastConfig()
 		config.ClassWeights = weights
+		c.out.Weight, c.out.Scale = 3, 0.5
 		o, err := newObjective(c.network, &c.out, c.classes, &config, false)
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
+		}
+		if o.scale != 1.5 {
+			t.Errorf("%s: its loss counts %v times", name, o.scale)
 		}
 		if (o.weights != nil) != c.weighted || o.threshold != c.threshold {
 			t.Errorf("%s: class weights %v, threshold %v", name, o.weights, o.threshold)

@@ -88,6 +88,37 @@ func TestTheBoundOnGradientsIsOfTheRatesThatServe(t *testing.T) {
 	}
 }
 
+// noted is a source that notes which samples are read.
+type noted struct {
+	*memory
+	read map[int]bool
+}
+
+func (n noted) Read(i int, x [][]float32) error {
+	n.read[i] = true
+	return n.memory.Read(i, x)
+}
+
+// A trial goes on through the samples, as training does: its steps take them all where there are no more than they can take.
+func TestATrialTrainsOnAllSamplesThatItsStepsTake(t *testing.T) {
+	task := quantizedTask(t, Frozen, 1)
+	src := noted{task.Train.(*memory), map[int]bool{}}
+	task.Train = src
+	var read []int // in each trial but the last
+	task.Hooks.Progress = func(p Progress) {
+		if p.Finding {
+			read = append(read, len(src.read))
+			clear(src.read)
+		}
+	}
+	mustRun(t, newTrainer(t, task, findingConfig()))
+	for i, n := range read[1:] {
+		if n != src.Len() {
+			t.Errorf("trial %d read %d of %d samples", i+1, n, src.Len())
+		}
+	}
+}
+
 // While rates are tried, progress names them, ascending, and says of the training what is known.
 func TestProgressNamesTheRatesThatAreTried(t *testing.T) {
 	task := quantizedTask(t, Frozen, 1)
