@@ -34,6 +34,8 @@ func TestOpenErrors(t *testing.T) {
 	wrongCRC[len(wrongCRC)-1] ^= 1
 	wrongLength := bytes.Clone(record)
 	wrongLength[2] ^= 1
+	wrongSum := gzipped(npyBytes("|u1", []int{500}, ramp(500)))
+	wrongSum[len(wrongSum)-8] ^= 1
 	claim := npyBytes("<f4", []int{1 << 30, 1 << 20}, []float32{1})
 	mnist := idxBytes(8, []int{2, 2, 2}, ramp(8))
 
@@ -97,6 +99,8 @@ func TestOpenErrors(t *testing.T) {
 		"channels first of two":           {files: npzWith(), path: "d.npz", spec: Spec{Stored: Stored{Layout: ChannelsFirst}}, want: []string{"[channels, height, width]"}},
 		"splitting what is split":         {files: npzWith(), path: "d.npz", spec: Spec{Split: Split{Test: "0.5"}}, want: []string{"split.test", "its own test"}},
 		"a split that leaves nothing":     {files: npzWith(), path: "d.npz", spec: Spec{Split: Split{Validation: "0.99"}}, want: []string{"4 samples cannot be split"}},
+		"a split of all":                  {files: npzWith(), path: "d.npz", spec: Spec{Split: Split{Validation: "0.5", Test: "0.5"}}, want: []string{"split leaves no training samples: validation 0.5 and test 0.5"}},
+		"a wrong checksum of a .gz":       {files: map[string][]byte{"x.npy.gz": wrongSum}, path: "x.npy.gz", want: []string{"x.npy.gz", "checksum"}},
 		"a fraction over 1":               {files: npzWith(), path: "d.npz", spec: Spec{Split: Split{Validation: "2"}}, want: []string{"split.validation is 2"}},
 		"padding without a crop":          {files: npzWith(), path: "d.npz", spec: Spec{Augmentation: Augmentation{Padding: 2}}, want: []string{"randomCrop"}},
 		"labels of one split unlike":      {files: npzWith(member{"y_test", npyBytes("<f4", []int{1, 3}, make([]float32, 3))}), path: "d.npz", want: []string{"y_test has shape [3]", "y_train has []"}},

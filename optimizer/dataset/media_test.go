@@ -74,6 +74,10 @@ func TestRecordings(t *testing.T) {
 			spec: Spec{Network: hears(3)}, shape: []int{3}, x: []float32{0.25, 0, 0}, y: "[[1]]"},
 		"a list with a label in front, by its heading": {files: map[string][]byte{"a.wav": half, "b.wav": quarter, "l.csv": []byte("label,filename,age\nyes,b.wav,7\nno,a.wav,9\n")},
 			spec: Spec{Network: hears(3)}, shape: []int{3}, x: []float32{0.25, 0, 0}, y: "[[1]]"},
+		"a list of no split": {files: map[string][]byte{"a.wav": half, "b.wav": quarter, "l.csv": []byte("filename,label\nb.wav,1\na.wav,0\n")},
+			spec: Spec{Network: hears(3)}, shape: []int{3}, y: "[[1]]", notes: "one split: training, validation and test are the same samples"},
+		"a list of training samples": {files: map[string][]byte{"a.wav": half, "b.wav": quarter, "train.csv": []byte("filename,label\nb.wav,1\na.wav,0\n")},
+			spec: Spec{Network: hears(3)}, shape: []int{3}, y: "[[1]]", notes: "only training samples: validation and test are the same ones"},
 		"a list of splits without headings": {files: map[string][]byte{"a.wav": half, "b.wav": quarter, "l.csv": []byte("b.wav,train,yes\na.wav,test,no\n")},
 			spec: Spec{Network: hears(3)}, shape: []int{3}, x: []float32{0.25, 0, 0}, y: "[[1]]"},
 		"a list of splits and one column more": {files: map[string][]byte{"a.wav": half, "b.wav": quarter, "l.csv": []byte("filename,split,word\nb.wav,train,yes\na.wav,test,no\n")},
@@ -138,6 +142,9 @@ func TestRecordings(t *testing.T) {
 			said := strings.Join(d.Notes, "\n")
 			if !strings.Contains(said, test.notes) {
 				t.Errorf("notes %q lack %q", said, test.notes)
+			}
+			if strings.Contains("\n"+said, "\n0 ") {
+				t.Errorf("notes of nothing: %q", said)
 			}
 			if none := strings.Contains(said, "have no labels"); none != strings.HasPrefix(name, "no labels") {
 				t.Errorf("of labels, notes %q", said)

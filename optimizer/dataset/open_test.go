@@ -132,6 +132,22 @@ func TestOpen(t *testing.T) {
 			train: content{Shape: []int{2, 2}, Classes: 2, Labels: []int{1, 0}, Samples: [][]float32{{0, 1, 2, 3}, {0, 1, 2, 3}}},
 			test:  &content{Shape: []int{2, 2}, Classes: 2, Labels: []int{1}, Samples: [][]float32{{9, 9, 9, 9}}},
 		},
+		"labels of types that a Spec has no name for": {
+			files: map[string][]byte{"d.npz": npzBytes(zip.Store, member{"x_train", npyBytes("<u4", []int{2, 1}, []uint32{1, 1 << 31})}, member{"y_train", npyBytes("<u8", []int{2}, []uint64{2, 0})},
+				member{"x_test", npyBytes(">u8", []int{1, 1}, []uint64{5 << 56})}, member{"y_test", npyBytes("|u1", []int{1}, ramp(1))})},
+			path:  "d.npz",
+			train: content{Shape: []int{1}, Classes: 3, Labels: []int{2, 0}, Samples: [][]float32{{1}, {1 << 31}}},
+			test:  &content{Shape: []int{1}, Classes: 3, Labels: []int{0}, Samples: [][]float32{{5}}},
+		},
+		"IDX of eight dimensions": {
+			files: map[string][]byte{"train-images-idx3-ubyte": idxBytes(8, []int{2, 1, 1, 1, 1, 1, 1, 2}, ramp(4)), "train-labels-idx1-ubyte": idxBytes(8, []int{2}, ramp(2))},
+			train: content{Shape: []int{1, 1, 1, 1, 1, 1, 2}, Classes: 2, Labels: []int{0, 1}, Samples: [][]float32{{0, 1}, {2, 3}}},
+		},
+		"TFRecords of raw numbers without a shape": {
+			files: map[string][]byte{"a.tfrecord": recordBytes(example(map[string]any{"image": []byte{1, 0, 0, 1}, "label": []int64{0}}), example(map[string]any{"image": []byte{2, 0, 255, 255}, "label": []int64{1}}))},
+			path:  "a.tfrecord", spec: Spec{Stored: Stored{Type: Int16}},
+			train: content{Shape: []int{2}, Classes: 2, Labels: []int{0, 1}, Samples: [][]float32{{1, 256}, {2, -1}}},
+		},
 		"TFRecords of numbers": {
 			files: map[string][]byte{"a.tfrecord": recordBytes(
 				example(map[string]any{"signal": []float32{1, -2}, "y": []float32{0.5, 0.25}}), example(map[string]any{"signal": []float32{3, 4}, "y": []float32{1, 2}}))},

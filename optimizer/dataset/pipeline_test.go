@@ -183,6 +183,47 @@ func TestAugmentation(t *testing.T) {
 	})
 }
 
+// Without padding a crop stays within the image, and comes to all of its places.
+func TestRandomCropsStayWithin(t *testing.T) {
+	d, err := Open(filepath.Join(folder(t, map[string][]byte{"x.npy": npyBytes("|u1", []int{1, 3, 4, 1}, ramp(12))}), "x.npy"),
+		Spec{Augmentation: Augmentation{RandomCrop: true}, Preprocessing: Preprocessing{Crop: &Size{2, 2}, Offset: "1"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	seen := map[float32]bool{}
+	for epoch := range 200 {
+		x := Sample(d.Train)
+		if err := Epoch(d.Train, 1, epoch).Read(0, x); err != nil {
+			t.Fatal(err)
+		}
+		v := x[0][0]
+		if want := []float32{v, v + 1, v + 4, v + 5}; !slices.Equal(x[0], want) {
+			t.Fatalf("%v is no part of the image, as %v is", x[0], want)
+		}
+		seen[v] = true
+	}
+	if len(seen) != 6 {
+		t.Errorf("%d places, want 6", len(seen))
+	}
+}
+
+// Where a class is of one sample, that is in one split.
+func TestSplitsOfClassesOfOneSample(t *testing.T) {
+	d, err := Open(folder(t, map[string][]byte{"x.npy": npyBytes("|u1", []int{10, 1}, ramp(10)), "y.npy": npyBytes("|u1", []int{10}, ramp(10))}), Spec{Split: Split{Validation: "0.4", Test: "0.4"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	var all []int
+	for _, s := range []Source{d.Train, d.Validation, d.Test} {
+		all = append(all, Labels(s)...)
+	}
+	if slices.Sort(all); !slices.Equal(all, []int{0, 1, 2, 3, 4, 5, 6, 7, 8, 9}) || d.Test.Len() != 4 {
+		t.Errorf("%v in all, %d to test", all, d.Test.Len())
+	}
+}
+
 func TestSplit(t *testing.T) {
 	labels := make([]int64, 100)
 	for i := range labels {

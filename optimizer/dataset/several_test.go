@@ -3,6 +3,7 @@ package dataset
 import (
 	"bytes"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -94,6 +95,73 @@ func TestRecordsLargerThanAPiece(t *testing.T) {
 		x, y := pack(t, d, i)
 		if slices.ContainsFunc(x[0], func(v float32) bool { return v != want }) || y != fmt.Sprintf("[[%v]]", want) {
 			t.Errorf("record %d is of class %s, or not all %v", i, y, want)
+		}
+	}
+}
+
+// Labels without a sign begin with 0 like any others; what is beyond 63 bits is said.
+func TestUnsignedLabelsOfParquet(t *testing.T) {
+	type row struct {
+		X     []float32 `parquet:"x,list"`
+		Label uint64    `parquet:"label"`
+	}
+	open := func(labels ...uint64) (*Dataset, error) {
+		var rows []row
+		for _, l := range labels {
+			rows = append(rows, row{[]float32{1, 2}, l})
+		}
+		var file bytes.Buffer
+		if err := parquet.Write(&file, rows); err != nil {
+			t.Fatal(err)
+		}
+		return Open(filepath.Join(folder(t, map[string][]byte{"d.parquet": file.Bytes()}), "d.parquet"), Spec{})
+	}
+	d, err := open(0, 2, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	if got := Labels(d.Train); !slices.Equal(got, []int{0, 2, 1}) {
+		t.Errorf("labels %v", got)
+	}
+	if _, err := open(0, 1<<63+7); err == nil || !strings.Contains(err.Error(), "is 9223372036854775815: at most 9223372036854775807 is supported") {
+		t.Error(err)
+	}
+}
+
+// A linked folder is a split as any other, with the samples that it leads to.
+func TestALinkedSplitIsItsOwn(t *testing.T) {
+	elsewhere := folder(t, map[string][]byte{"cat/9.png": grayPNG(2, 2, 9)})
+	root := folder(t, map[string][]byte{"train/cat/1.png": grayPNG(2, 2, 1), "train/dog/2.png": grayPNG(2, 2, 2)})
+	if err := os.Symlink(elsewhere, filepath.Join(root, "test")); err != nil {
+		t.Skip(err)
+	}
+	d, err := Open(root, Spec{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	if got := read(t, d.Test); len(got.Samples) != 1 || got.Samples[0][0] != 9 || d.Train.Len() != 2 {
+		t.Errorf("test is %v, beside %d training samples", got, d.Train.Len())
+	}
+}
+
+// A sample that there is not is refused, of a part as of the whole.
+func TestSamplesBeyondTheLast(t *testing.T) {
+	d, err := Open(folder(t, map[string][]byte{"x.npy": npyBytes("|u1", []int{3, 1}, ramp(3)), "y.npy": npyBytes("|u1", []int{3}, ramp(3))}), Spec{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	for name, s := range map[string]Source{"the whole": d.Train, "a part": First(d.Train, 2)} {
+		for _, i := range []int{-1, s.Len()} {
+			want := fmt.Sprintf("sample %d: there are %d", i, s.Len())
+			if err := s.Read(i, Sample(s)); err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("%s: %v, want %q", name, err, want)
+			}
+			if err := s.Truth(i, Truths(s)); err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("%s: %v, want %q of its truth", name, err, want)
+			}
 		}
 	}
 }
