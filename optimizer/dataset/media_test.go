@@ -84,6 +84,8 @@ func TestRecordings(t *testing.T) {
 			spec: Spec{Network: hears(3)}, shape: []int{3}, x: []float32{0.25, 0, 0}, y: "[[1]]"},
 		"a list of splits alone": {files: map[string][]byte{"a.wav": half, "b.wav": half, "l.csv": []byte("filename,split\nb.wav,train\na.wav,test\n")},
 			spec: Spec{Network: hears(3)}, shape: []int{3}, y: "[]", notes: "l.csv has no column of labels"},
+		"a list whose second column, of labels, is not wanted": {files: map[string][]byte{"a.wav": half, "l.csv": []byte("filename,label\na.wav,\n")},
+			spec: Spec{Network: hears(3), Target: None}, shape: []int{3}, y: "[]"},
 		"files whose labels are not wanted": {files: map[string][]byte{"a.wav": half, "b.wav": half}, spec: Spec{Network: hears(3), Target: None}, shape: []int{3}, y: "[]"},
 		"a list whose labels are not wanted": {files: map[string][]byte{"a.wav": half, "l.csv": []byte("filename,age,label\na.wav,3,\n")},
 			spec: Spec{Network: hears(3), Target: None}, shape: []int{3}, y: "[]"},

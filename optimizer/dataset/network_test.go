@@ -117,6 +117,7 @@ func TestLabelsBesideOutputs(t *testing.T) {
 		"rows that are one-hot":                  {[]labels{{"y", f, []int{3}, []float32{0, 1, 0, 0, 0, 1}}}, Spec{Network: outputs([]int{3})}, []told{{"y", Class, 3, nil}}, ""},
 		"rows of two ones":                       {[]labels{{"y", f, []int{3}, []float32{0, 1, 1, 0, 0, 1}}}, Spec{Network: outputs([]int{3})}, []told{{"y", Value, 0, []int{3}}}, ""},
 		"an array for each output":               {[]labels{{"y_a", i, nil, []int32{0, 1}}, {"y_b", f, nil, []float32{1, half}}}, Spec{Network: outputs([]int{3}, []int{1})}, []told{{"y_a", Class, 2, nil}, {"y_b", Value, 0, []int{}}}, ""},
+		"outputs of one size, by their names":    {[]labels{{"y_a", f, nil, []float32{0, 2}}, {"y_b", f, nil, []float32{half, 0}}}, Spec{Network: outputs([]int{4}, []int{4})}, []told{{"y_a", Class, 3, nil}, {"y_b", Value, 0, []int{}}}, ""},
 		"the output that is told by it":          {[]labels{{"y_a", i, nil, []int32{0, 1}}, {"y_other", f, nil, []float32{1, 2}}}, Spec{Network: targeted}, []told{{"y_a", Class, 2, nil}, {"y_other", Class, 3, nil}}, ""},
 		"a label that the output does not have":  {[]labels{{"y", i, nil, []int32{0, 3}}}, Spec{Network: outputs([]int{3})}, nil, "has labels up to 3 (y_train: sample 1); output a has the 3 classes 0 … 2; is it the right dataset?"},
 		"labels that begin with 1":               {[]labels{{"y", i, nil, []int32{3, 1}}}, Spec{Network: outputs([]int{3})}, nil, "has labels up to 3 (y_train: sample 0); output a has the 3 classes 0 … 2; they begin with 1, classes with 0: subtract 1 from y_train"},
