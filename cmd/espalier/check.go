@@ -139,7 +139,8 @@ func quantized(m *tflite.Model) bool {
 
 func showCheck(streams *ioStreams, r *checked, t *target.Target, all bool) error {
 	if r.Note != "" {
-		fmt.Fprintln(streams.Out, filled(r.Note, "", streams.width))
+		streams.say("%s", r.Note)
+		fmt.Fprintln(streams.Out)
 	}
 	shown := 0
 	for _, p := range r.Operators {
@@ -148,7 +149,7 @@ func showCheck(streams *ioStreams, r *checked, t *target.Target, all bool) error
 		}
 	}
 	if shown > 0 {
-		err := table(streams, "OPERATOR\tNAME\tLAYER\tRUNS ON\tWHY\tCHANGE", func(w io.Writer) {
+		err := table(streams, "OPERATOR\tNAME\t~LAYER\tRUNS ON\tWHY\tCHANGE", func(w io.Writer) {
 			for _, p := range r.Operators {
 				if !all && p.Reason == "" {
 					continue
@@ -157,7 +158,7 @@ func showCheck(streams *ioStreams, r *checked, t *target.Target, all bool) error
 				if p.Subgraph > 0 {
 					index = fmt.Sprintf("%d.%d", p.Subgraph, p.Operator)
 				}
-				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", index, p.Name, shorten(p.Layer, 40), p.Place, p.Reason, p.Remedy)
+				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", index, p.Name, p.Layer, p.Place, p.Reason, p.Remedy)
 			}
 		})
 		if err != nil {
@@ -166,17 +167,17 @@ func showCheck(streams *ioStreams, r *checked, t *target.Target, all bool) error
 		fmt.Fprintln(streams.Out)
 	}
 	if r.Leaf {
-		fmt.Fprintf(streams.Out, "the leaf: %s\nthe file: %s\n", counted(r.Report, t), counted(r.File, t))
+		streams.say("the leaf: %s", counted(r.Report, t))
+		streams.say("the file: %s", counted(r.File, t))
 	} else {
-		fmt.Fprintln(streams.Out, counted(r.Report, t))
+		streams.say("%s", counted(r.Report, t))
 	}
 	if c := r.Cycles; c != nil {
-		line := fmt.Sprintf("%.0f %% of its multiplications take %.3g to %.3g million cycles, as single kernels did whose cycles are published; memory and other operators come on top: a board tells the latency",
+		streams.say("%.0f %% of its multiplications take %.3g to %.3g million cycles, as single kernels did whose cycles are published; memory and other operators come on top: a board tells the latency",
 			100*c.Covered, c.Least/1e6, c.Most/1e6)
-		fmt.Fprint(streams.Out, filled(line, "", streams.width))
 	}
 	for _, c := range r.Rewrites {
-		fmt.Fprint(streams.Out, filled(fmt.Sprintf("for %s %s", t.Name, c), "", streams.width))
+		streams.say("for %s %s", t.Name, c)
 	}
 	return nil
 }

@@ -200,9 +200,9 @@ func showComparison(streams *ioStreams, c *measure.Comparison) error {
 		}
 		fmt.Fprintf(out, "\nmetrics are of %d samples; outputs and activations, value by value, of %s\n", c.Samples, firstOf(c.LayerSamples, c.Samples))
 		fmt.Fprintf(out, "outputs  %s  largest difference %.4g\n\n", decibels(c.Output), c.Output.Largest)
-		err = table(streams, "ACTIVATION\tSNR\tLARGEST DIFFERENCE", func(w io.Writer) {
+		err = table(streams, "~ACTIVATION\tSNR\tLARGEST DIFFERENCE", func(w io.Writer) {
 			for _, l := range c.Layers {
-				fmt.Fprintf(w, "%s\t%s\t%.4g\n", shorten(l.Name, 60), decibels(l.Difference), l.Largest)
+				fmt.Fprintf(w, "%s\t%s\t%.4g\n", l.Name, decibels(l.Difference), l.Largest)
 			}
 		})
 		if err != nil {
@@ -210,9 +210,9 @@ func showComparison(streams *ioStreams, c *measure.Comparison) error {
 		}
 	}
 	fmt.Fprintln(out)
-	err := table(streams, "CONSTANT\tELEMENTS\tCHANGED\tZEROS A\tZEROS B\tDISTINCT A\tDISTINCT B\tSNR", func(w io.Writer) {
+	err := table(streams, "~CONSTANT\tELEMENTS\tCHANGED\tZEROS A\tZEROS B\tDISTINCT A\tDISTINCT B\tSNR", func(w io.Writer) {
 		for _, k := range c.Constants {
-			fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t%s\n", shorten(k.Name, 60), k.Elements, k.Changed, k.ZerosA, k.ZerosB, k.CodesA, k.CodesB, decibels(k.Difference))
+			fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t%s\n", k.Name, k.Elements, k.Changed, k.ZerosA, k.ZerosB, k.CodesA, k.CodesB, decibels(k.Difference))
 		}
 	})
 	if err != nil {

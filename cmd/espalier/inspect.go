@@ -98,16 +98,17 @@ func showMemory(streams *ioStreams, m *target.Memory) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(streams.Out, "\narena on %s %d bytes: activations and scratch buffers %d, structures %d, variables %d, more while it is prepared %d, margin %d\n",
+	fmt.Fprintln(streams.Out)
+	streams.say("arena on %s %d bytes: activations and scratch buffers %d, structures %d, variables %d, more while it is prepared %d, margin %d",
 		m.Target, m.Bytes, m.Planned, m.Structures, m.Variables, m.Preparing, m.Margin)
 	for _, note := range m.Notes {
-		fmt.Fprintln(streams.Out, note)
+		streams.say("%s", note)
 	}
 	return nil
 }
 
 func showInspection(streams *ioStreams, in *measure.Inspection, all bool) error {
-	err := table(streams, "TENSOR\tNAME\tROLE\tTYPE\tSHAPE\tBYTES\tZEROS\tDISTINCT\tMIN\tMAX\tSCALES", func(w io.Writer) {
+	err := table(streams, "TENSOR\t~NAME\tROLE\tTYPE\tSHAPE\tBYTES\tZEROS\tDISTINCT\tMIN\tMAX\tSCALES\tZERO POINT", func(w io.Writer) {
 		for _, t := range in.Tensors {
 			if !all && t.Role == measure.RoleActivation {
 				continue
@@ -117,34 +118,39 @@ func showInspection(streams *ioStreams, in *measure.Inspection, all bool) error 
 				zeros = fmt.Sprintf("%.1f%%", 100*float64(t.Zeros)/float64(t.Elements))
 				distinct, low, high = fmt.Sprint(t.Distinct), fmt.Sprintf("%.4g", t.Min), fmt.Sprintf("%.4g", t.Max)
 			}
-			fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%v\t%d\t%s\t%s\t%s\t%s\t%d\n", t.Index, shorten(t.Name, 48), t.Role, t.Type, dimensions(t), t.Bytes, zeros, distinct, low, high, t.Scales)
+			scales, zero := "-", "-"
+			if t.Scales > 0 {
+				scales, zero = fmt.Sprint(t.Scales), fmt.Sprint(t.ZeroPoint)
+			}
+			fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%v\t%d\t%s\t%s\t%s\t%s\t%s\t%s\n", t.Index, t.Name, t.Role, t.Type, dimensions(t), t.Bytes, zeros, distinct, low, high, scales, zero)
 		}
 	})
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(streams.Out, "\nfile %d bytes, compressed %d, arena %d, %d operators, %d multiplications a sample, %.1f%% zeros in prunable kernels\n",
+	fmt.Fprintln(streams.Out)
+	streams.say("file %d bytes, compressed %d, arena %d, %d operators, %d multiplications a sample, %.1f%% zeros in prunable kernels",
 		in.FileBytes, in.CompressedBytes, in.ArenaBytes, len(in.Operators), in.Multiplications, 100*in.Sparsity)
 	for _, s := range in.Signatures {
-		fmt.Fprintln(streams.Out, describeSignature(s, len(in.Signatures)))
+		streams.say("%s", describeSignature(s, len(in.Signatures)))
 	}
 	if open := openInputs(in); open != "" {
-		fmt.Fprintln(streams.Out, open)
+		streams.say("%s", open)
 	}
 	if in.Preprocessing != nil {
-		fmt.Fprintf(streams.Out, "how inputs are made: %s\n", in.Preprocessing)
+		streams.say("how inputs are made: %s", in.Preprocessing)
 	}
 	if len(in.States) > 0 {
-		fmt.Fprintf(streams.Out, "keeps state from one step to the next: %s\n", strings.Join(in.States, ", "))
+		streams.say("keeps state from one step to the next: %s", strings.Join(in.States, ", "))
 	}
 	if encoded := encodedTensors(in); encoded != "" {
-		fmt.Fprintln(streams.Out, encoded)
+		streams.say("%s", encoded)
 	}
 	for _, finding := range in.Findings {
-		fmt.Fprintln(streams.Out, finding)
+		streams.say("%s", finding)
 	}
 	if in.Unsupported != "" {
-		fmt.Fprintln(streams.Out, "cannot be run here:", in.Unsupported)
+		streams.say("cannot be run here: %s", in.Unsupported)
 	}
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -146,14 +147,31 @@ func levels(title string, factor float64, shown []float64, of func(l sensitivity
 	return c
 }
 
+// channels are the costs of some shares of the channels: where a layer loses another share, as one that keeps a multiple of 8, it stands behind the cost.
+func channels(shown []float64) costs {
+	of := func(l sensitivity.Layer) []sensitivity.Level { return l.Channels }
+	c := levels("%.0f%% CHANNELS OUT", 100, shown, of)
+	c.of = func(l sensitivity.Layer) []string {
+		out := cells(of(l), shown)
+		for _, level := range of(l) {
+			if i := slices.Index(shown, level.Level); i >= 0 && math.Abs(1-level.Bits-level.Level) > 0.005 {
+				out[i] += fmt.Sprintf(" (%.0f%%)", 100*(1-level.Bits))
+			}
+		}
+		return out
+	}
+	return c
+}
+
 func (o *sensitivityOptions) show(found *reporting.Sensitivity) error {
 	if err := o.showLayers(found.Layers); err != nil {
 		return err
 	}
 	out := o.streams.Out
-	fmt.Fprintf(out, "\nexpected squared error of the outputs as a share of their variance, one layer at a time, untrained, over %d samples; int8 is of the weights alone, activations stay float; * left alone unless a rule names it; channels of layers that hang together are at the first of them\n", found.Samples)
+	fmt.Fprintln(out)
+	o.streams.say("expected squared error of the outputs as a share of their variance, one layer at a time, untrained, over %d samples; int8 is of the weights alone, activations stay float; * left alone unless a rule names it; channels of layers that hang together are at the first of them, and where that is not the share of the title, as of layers that keep a multiple of 8, the share that is out stands behind the cost", found.Samples)
 	for _, note := range found.Notes {
-		fmt.Fprintln(out, "note:", note)
+		o.streams.say("note: %s", note)
 	}
 	for _, p := range found.Plans {
 		fmt.Fprintf(out, "\n# %s: %s\n%s", reporting.PlanTitle(p), reporting.PlanText(p), reporting.PlanStage(p))
@@ -172,20 +190,20 @@ func (o *sensitivityOptions) showLayers(layers []sensitivity.Layer) error {
 		}},
 		levels("%.0f%% ZEROS", 100, shownSparsities, func(l sensitivity.Layer) []sensitivity.Level { return l.Prune }),
 		levels("%.0f CODES", 1, shownClusters, func(l sensitivity.Layer) []sensitivity.Level { return l.Cluster }),
-		levels("%.0f%% CHANNELS OUT", 100, shownChannels, func(l sensitivity.Layer) []sensitivity.Level { return l.Channels }),
+		channels(shownChannels),
 	}
 	show := func(streams *ioStreams, columns ...costs) error {
-		header := "LAYER"
+		header := "~LAYER\t*"
 		for _, c := range columns {
 			header += "\t" + strings.Join(c.titles, "\t")
 		}
 		return table(streams, header, func(w io.Writer) {
 			for _, l := range layers {
-				name := shorten(l.Name, 40)
+				kept := ""
 				if l.Kept {
-					name += " *"
+					kept = "*"
 				}
-				fmt.Fprint(w, name)
+				fmt.Fprintf(w, "%s\t%s", l.Name, kept)
 				for _, c := range columns {
 					fmt.Fprint(w, "\t"+strings.Join(c.of(l), "\t"))
 				}

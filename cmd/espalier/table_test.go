@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -47,6 +48,42 @@ model/blo…2d/kernel   7
 				t.Errorf("got\n%swant\n%s", got, test.want)
 			}
 		})
+	}
+}
+
+// Names that differ are told apart however they are cut, as far as there is room.
+func TestNamesThatDifferAreShownApart(t *testing.T) {
+	for name, c := range map[string]struct {
+		names []string
+		limit int
+		want  []string
+	}{
+		"short":               {[]string{"a", "b", "a"}, 10, []string{"a", "b", "a"}},
+		"the ends differ":     {[]string{"model/first/kernel", "model/second/kern2"}, 11, []string{"model…ernel", "model…kern2"}},
+		"the middles differ":  {[]string{"model/block_1/conv/kernel", "model/block_2/conv/kernel"}, 12, []string{"…ck_1/conv/…", "…ck_2/conv/…"}},
+		"the same name twice": {[]string{"model/block_1/conv/kernel", "model/block_1/conv/kernel"}, 11, []string{"model…ernel", "model…ernel"}},
+		"several differ, one after the other": {[]string{"model/block_1/a/conv/kernel", "model/block_1/b/conv/kernel", "model/block_2/a/conv/kernel"}, 12,
+			[]string{"…ck_1/a/con…", "…ck_1/b/con…", "…ck_2/a/con…"}},
+		"far apart": {[]string{"model/1/" + strings.Repeat("x", 40) + "/a/kernel", "model/1/" + strings.Repeat("x", 40) + "/b/kernel", "model/2/" + strings.Repeat("x", 40) + "/b/kernel"}, 11,
+			[]string{"…x/a/kernel", "…x/b/kernel", "…l/2/xxxxx…"}},
+		"no room": {[]string{"abcdef", "abcxef"}, 2, []string{"……", "……"}},
+	} {
+		got := shortened(c.names, c.limit)
+		if !slices.Equal(got, c.want) {
+			t.Errorf("%s: %q, want %q", name, got, c.want)
+		}
+		for _, text := range got {
+			if utf8.RuneCountInString(text) > c.limit {
+				t.Errorf("%s: %q is longer than %d", name, text, c.limit)
+			}
+		}
+	}
+}
+
+func TestAShareOfChannelsThatIsAnotherIsShown(t *testing.T) {
+	of := []sensitivity.Level{{Level: 0.25, Error: 0.001, Bits: 0.75}, {Level: 0.5, Error: 0.001, Bits: 0.75}, {Level: 0.75, Error: 0.01, Bits: 0.25}}
+	if got, want := channels(shownChannels).of(sensitivity.Layer{Channels: of}), []string{"0.001", "0.001 (25%)", "0.01"}; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
 	}
 }
 
