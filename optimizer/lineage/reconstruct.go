@@ -107,6 +107,7 @@ func (w *Work) reconstruct(ctx context.Context, refits func(tensor int) bool, ch
 		}
 	}
 	w.net.Refresh()
+	w.fitted = true
 	layers, notes := reconstruct.Layers(w.net.Graph)
 	w.notes = append(w.notes, append(notes, unreconstructed(w.network.Kernels(), layers, notes)...)...)
 	if len(layers) == 0 {

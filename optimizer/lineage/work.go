@@ -33,6 +33,7 @@ type Work struct {
 	back     func(step int) // told when training goes back to a step
 	settled  int            // the step from which on a schedule changes nothing more
 	chosen   map[int]bool   // tensors whose clusters are the technique's doing
+	fitted   bool           // the weights that training starts from are reconstructed
 }
 
 // open compiles the network and gives every kernel its parametrization.
@@ -123,7 +124,7 @@ func (w *Work) train(ctx context.Context, ranges *train.Ranges, before func(step
 		hooks.BeforeStep = func(step, _ int) error { return before(step) }
 	}
 	task := train.Task{
-		Network: w.net, Weights: w.Tensors, Ranges: ranges, Outputs: r.Outputs, Train: r.Data.Train, Validation: w.validation(), Workers: r.Workers, Hooks: hooks,
+		Network: w.net, Weights: w.Tensors, Ranges: ranges, Outputs: r.Outputs, Train: r.Data.Train, Validation: w.validation(), Workers: r.Workers, Hooks: hooks, Fitted: w.fitted,
 	}
 	if w.needsTeacher() {
 		if task.Teacher, err = float.Compile(w.network.from.model, w.net.MicroBatch); err != nil {

@@ -107,7 +107,7 @@ func (r *run) conclude() error {
 	if b := r.best; b != nil && (r.seeks() && b.better(last, 0) || b.outdoes(last)) {
 		r.ended = b
 	}
-	if r.initial != nil && r.initial.outdoes(r.ended) {
+	if r.initial != nil && (r.initial.outdoes(r.ended) || r.task.Fitted && !r.ended.outdoes(r.initial)) {
 		r.ended = r.initial
 	}
 	if r.ended == last {
@@ -135,6 +135,8 @@ func (r *Result) Kept() string {
 	switch {
 	case r.Last == nil:
 		return ""
+	case r.Best < 0 && r.Last.Loss < r.Validation.Loss:
+		return fmt.Sprintf("training is undone: the validation loss was %.4g before it and is %.4g after, which may be chance; more training samples, augmentation or more epochs may help", r.Validation.Loss, r.Last.Loss)
 	case r.Best < 0:
 		more := "more training samples, augmentation or more epochs"
 		switch {

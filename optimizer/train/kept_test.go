@@ -52,15 +52,19 @@ func TestTrainingEndsWithTheBestThatKeepsThePromise(t *testing.T) {
 		config              func(*Config)
 		found               bool
 		want                *kept
+		fitted              bool
 	}{
-		"the start was better":                   {start, nil, last, 0, nil, true, start},
-		"an epoch was better":                    {lossy(-1, 3, 3, 3), early, last, 0, nil, true, early},
-		"the start no better than an epoch":      {start, early, last, 0, nil, true, early},
-		"better by chance":                       {lossy(-1, 2, 2, 1), lossy(1, 1, 2, 2), last, 0, nil, true, last},
-		"better by chance, but it was to decide": {nil, lossy(1, 1, 2, 2), last, 0, func(c *Config) { c.EarlyStop.Patience = 3 }, false, lossy(1, 1, 2, 2)},
-		"a given rate and number of epochs":      {nil, nil, last, 0, nil, false, nil},
-		"the start was surer, but oftener wrong": {accurate(start, 0.8), accurate(early, 0.8), accurate(last, 0.9), 0, nil, true, last},
-		"before the last masks":                  {start, nil, last, 3, nil, true, nil},
+		"the start was better":                   {start, nil, last, 0, nil, true, start, false},
+		"a start that is worth keeping":          {lossy(-1, 3, 2, 1), nil, last, 0, nil, true, lossy(-1), true},
+		"better than one that is worth keeping":  {lossy(-1, 3, 3, 3), nil, last, 0, nil, true, last, true},
+		"one worth keeping, and a given rate":    {lossy(-1, 3, 2, 1), nil, last, 0, nil, false, nil, true},
+		"an epoch was better":                    {lossy(-1, 3, 3, 3), early, last, 0, nil, true, early, false},
+		"the start no better than an epoch":      {start, early, last, 0, nil, true, early, false},
+		"better by chance":                       {lossy(-1, 2, 2, 1), lossy(1, 1, 2, 2), last, 0, nil, true, last, false},
+		"better by chance, but it was to decide": {nil, lossy(1, 1, 2, 2), last, 0, func(c *Config) { c.EarlyStop.Patience = 3 }, false, lossy(1, 1, 2, 2), false},
+		"a given rate and number of epochs":      {nil, nil, last, 0, nil, false, nil, false},
+		"the start was surer, but oftener wrong": {accurate(start, 0.8), accurate(early, 0.8), accurate(last, 0.9), 0, nil, true, last, false},
+		"before the last masks":                  {start, nil, last, 3, nil, true, nil, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			config := fastConfig()
@@ -68,7 +72,7 @@ func TestTrainingEndsWithTheBestThatKeepsThePromise(t *testing.T) {
 			if c.config != nil {
 				c.config(&config)
 			}
-			r := &run{Trainer: &Trainer{config: config, position: position{initial: c.initial, best: c.best, validation: c.last}}}
+			r := &run{Trainer: &Trainer{task: Task{Fitted: c.fitted}, config: config, position: position{initial: c.initial, best: c.best, validation: c.last}}}
 			if c.found {
 				r.test = &RangeTest{}
 			}

@@ -144,6 +144,10 @@ func TestSketchedStepsDoNotDependOnTheMost(t *testing.T) {
 	if c.Seek = true; c.Sketched(640) != 30 {
 		t.Errorf("30 epochs at most are sketched as %d steps", c.Sketched(640))
 	}
+	timed := c // by a time that comes to the least there can be: the masks of maxEpochs of that number
+	if timed.Epochs = leastTimed; timed.Sketched(640) != c.Sketched(640) {
+		t.Errorf("%d epochs at most are sketched as %d steps, a time that comes to as many as %d", leastTimed, timed.Sketched(640), c.Sketched(640))
+	}
 }
 
 // By the time of the first epoch as many epochs fit as what is left of the time allows, within bounds.

@@ -28,7 +28,9 @@ type Task struct {
 	Teacher *float.Network
 	// Train and Validation are the samples; Validation may be nil.
 	Train, Validation dataset.Source
-	Hooks             Hooks
+	// Fitted says that the weights before training are worth keeping unless it makes them better for sure: see Result.Best.
+	Fitted bool
+	Hooks  Hooks
 	// Workers is the number of goroutines, 0 for GOMAXPROCS. It changes no result.
 	Workers int
 }
