@@ -175,8 +175,11 @@ func sampleSizes(g *ir.Graph, source dataset.Source) (inputs []int, outputs int,
 	}
 	out := g.Tensors[g.Outputs[0]]
 	outputs = out.Numel() / batch
-	if !out.Batched && g.Batch > 1 || outputs == 0 {
-		return nil, 0, fmt.Errorf("output %q of shape %v does not belong to single samples", out.Name, out.Shape)
+	switch {
+	case outputs == 0:
+		return nil, 0, fmt.Errorf("output %q of shape %v has no values for each of %d samples: convert the model with a batch of 1", out.Name, out.Shape, batch)
+	case !out.Batched && g.Batch > 1:
+		return nil, 0, fmt.Errorf("output %q of shape %v does not belong to single samples: the model is fixed to %d at once and they are not kept apart along the first dimension, as where time is that (time_major): convert it with a batch of 1", out.Name, out.Shape, batch)
 	}
 	return inputs, outputs, nil
 }

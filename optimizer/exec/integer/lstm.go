@@ -4,6 +4,7 @@ import (
 	"math"
 
 	"espalier.dev/espalier/optimizer/ir"
+	"espalier.dev/espalier/optimizer/kernel"
 	"espalier.dev/espalier/optimizer/tflite/schema"
 )
 
@@ -14,10 +15,11 @@ type lstmKernel struct {
 	batch, steps     int
 	strideB, strideT int // of x and y, in vectors
 	inputs, cells    int
-	gates            [4]lstmGate // input, forget, cell, output; without an input gate the first is empty
-	digits, clip     int32       // of the cell state: integer bits, largest magnitude or 0
-	hidden           multiplier  // of an output gate times a tanh
-	zero, hiddenZero int32       // of the output state, of that product
+	gates            []lstmGate // input, forget, cell, output; the first may be missing
+	from, back       sums       // of the input and of the output one step before, of all gates
+	digits, clip     int32      // of the cell state: integer bits, largest magnitude or 0
+	hidden           multiplier // of an output gate times a tanh
+	zero, hiddenZero int32      // of the output state, of that product
 	// kept and added are products of a gate: with the cell state before, with the candidate; active is tanh of a state.
 	kept, added func(product int32) int16
 	active      func(state int16) int16
@@ -57,11 +59,46 @@ func (k *lstmKernel) tflm(state quant) {
 	k.tanh = func(sum int16) int16 { return tanh16(3 * int32(sum)) }
 }
 
+// lstmSteps are as many as products of the input are computed of at once.
+const lstmSteps = 32
+
 // lstmGate is σ or tanh of weights times input plus recurrent weights times output.
 type lstmGate struct {
-	w, r       []int8
-	bias, back []int32 // with the zero points of what the weights multiply in them
-	in, out    multiplier
+	which   int
+	in, out multiplier
+}
+
+// sums are products of int8 inputs and weights [n, depth]: bias + Σ x·w.
+type sums struct {
+	w      []int8
+	bias   []int32
+	depth  int
+	packed *kernel.Int8Sums // nil: by loops
+}
+
+// add appends outputs, whose inputs have a zero point.
+func (s *sums) add(w []int8, bias []int, zero int32) {
+	for i, b := range bias {
+		s.bias = append(s.bias, int32(b)-zero*sumOf(w[i*s.depth:][:s.depth]))
+	}
+	s.w = append(s.w, w...)
+}
+
+// run computes rows of sums from rows of x, which start step apart.
+func (s *sums) run(scratch *kernel.Int8Scratch, dst []int32, x []int8, rows, step int) {
+	if s.packed != nil {
+		s.packed.Run(scratch, dst, x, rows, step)
+		return
+	}
+	for r := range rows {
+		row := x[r*step:][:s.depth]
+		for j, sum := range s.bias {
+			for i, v := range s.w[j*s.depth:][:s.depth] {
+				sum += int32(v) * int32(row[i])
+			}
+			dst[r*len(s.bias)+j] = sum
+		}
+	}
 }
 
 func buildLSTM(c *compiler) (runner, error) {
@@ -104,12 +141,17 @@ func buildLSTM(c *compiler) (runner, error) {
 		k.batch, k.steps = k.steps, k.batch
 		k.strideB, k.strideT = 1, k.batch
 	}
-	for gate := range k.gates {
-		if err := c.lstmGate(&k.gates[gate], gate, in, state, k); err != nil {
+	k.from.depth, k.back.depth = k.inputs, k.cells
+	for gate := range 4 {
+		if err := c.lstmGate(k, gate, in, state); err != nil {
 			return nil, err
 		}
 	}
-	c.work.need(0, 5*k.cells)
+	if !c.reference {
+		k.from.packed = kernel.NewInt8Sums(k.from.w, k.inputs, k.from.bias)
+		k.back.packed = kernel.NewInt8Sums(k.back.w, k.cells, k.back.bias)
+	}
+	c.work.need(0, 5*k.cells+(min(k.steps, lstmSteps)+1)*len(k.from.bias))
 	return k, nil
 }
 
@@ -122,7 +164,7 @@ func (c *compiler) hidden(attr ir.SequenceLSTM) (quant, bool) {
 	return quant{scale: scale, zero: zero}, ok && scale > 0
 }
 
-func (c *compiler) lstmGate(g *lstmGate, gate int, in, state quant, k *lstmKernel) error {
+func (c *compiler) lstmGate(k *lstmKernel, gate int, in, state quant) error {
 	w, r, bias := c.in(ir.LSTMWeights+gate), c.in(ir.LSTMRecurrent+gate), c.in(ir.LSTMBiases+gate)
 	if w == nil && gate == 0 {
 		return nil
@@ -138,16 +180,13 @@ func (c *compiler) lstmGate(g *lstmGate, gate int, in, state quant, k *lstmKerne
 	if w.Numel() != k.cells*k.inputs || r.Numel() != k.cells*k.cells || bias.Numel() != k.cells {
 		return c.unsupported("weights %s and %s are not of %d cells", w, r, k.cells)
 	}
-	*g = lstmGate{
-		w: w.Int8s(), r: r.Int8s(),
-		in:  newMultiplier(float64(w.Quant.Scale[0]*in.scale) / math.Ldexp(1, -12)),
-		out: newMultiplier(float64(r.Quant.Scale[0]*state.scale) / math.Ldexp(1, -12)),
-	}
-	values := bias.Ints()
-	for i := range k.cells {
-		g.bias = append(g.bias, int32(values[i])-in.zero*sumOf(g.w[i*k.inputs:][:k.inputs]))
-		g.back = append(g.back, -state.zero*sumOf(g.r[i*k.cells:][:k.cells]))
-	}
+	k.gates = append(k.gates, lstmGate{
+		which: gate,
+		in:    newMultiplier(float64(w.Quant.Scale[0]*in.scale) / math.Ldexp(1, -12)),
+		out:   newMultiplier(float64(r.Quant.Scale[0]*state.scale) / math.Ldexp(1, -12)),
+	})
+	k.from.add(w.Int8s(), bias.Ints(), in.zero)
+	k.back.add(r.Int8s(), make([]int, k.cells), state.zero)
 	return nil
 }
 
@@ -160,50 +199,43 @@ func sumOf(x []int8) (sum int32) {
 
 func (k *lstmKernel) run(m *memory) error {
 	x, y := m.int8s(k.x), m.int8s(k.y)
-	work := m.work32[:5*k.cells]
-	cell, gates := work[:k.cells], work[k.cells:]
+	n := len(k.from.bias)
+	work := m.work32
+	cell, gates, back, from := work[:k.cells], work[k.cells:][:4*k.cells], work[5*k.cells:][:n], work[5*k.cells+n:]
 	for b := range k.batch {
 		clear(cell)
-		var before []int8 // the output of the step before; zeros at first
+		clear(back) // before the first step there are zeros
 		for t := range k.steps {
 			at := b*k.strideB + t*k.strideT
-			for i := range k.gates {
-				if k.gates[i].w != nil {
-					k.gate(gates[i*k.cells:][:k.cells], &k.gates[i], i, x[at*k.inputs:][:k.inputs], before)
-				}
+			if t%lstmSteps == 0 {
+				k.from.run(&m.scratch, from, x[at*k.inputs:], min(lstmSteps, k.steps-t), k.strideT*k.inputs)
 			}
+			k.activate(gates, from[t%lstmSteps*n:][:n], back)
 			now := y[at*k.cells:][:k.cells]
 			k.step(now, cell, gates)
-			before = now
+			if t < k.steps-1 {
+				k.back.run(&m.scratch, back, now, 1, k.cells)
+			}
 		}
 	}
 	return nil
 }
 
-// gate computes one gate in Q0.
-func (k *lstmKernel) gate(dst []int32, g *lstmGate, which int, x, before []int8) {
-	for i := range dst {
-		acc := g.bias[i]
-		for j, v := range x {
-			acc += int32(v) * int32(g.w[i*k.inputs+j])
+// activate computes the gates of a step in Q0 from the sums of the input and of the output one step before.
+func (k *lstmKernel) activate(dst, from, before []int32) {
+	for i := range k.gates {
+		g, first := &k.gates[i], i*k.cells
+		f := k.logistic
+		if g.which == 2 {
+			f = k.tanh
 		}
-		sum := saturate16(g.in.of(acc))
-		acc = g.back[i]
-		for j := range k.cells {
-			v := k.zero
-			if before != nil {
-				v = int32(before[j])
+		to := dst[g.which*k.cells:][:k.cells]
+		for j := range to {
+			back := g.out.of(before[first+j])
+			if k.saturated {
+				back = int32(saturate16(back))
 			}
-			acc += v * int32(g.r[i*k.cells+j])
-		}
-		back := g.out.of(acc)
-		if k.saturated {
-			back = int32(saturate16(back))
-		}
-		if sum = saturate16(back + int32(sum)); which == 2 {
-			dst[i] = int32(k.tanh(sum))
-		} else {
-			dst[i] = int32(k.logistic(sum))
+			to[j] = int32(f(saturate16(back + int32(saturate16(g.in.of(from[first+j]))))))
 		}
 	}
 }
@@ -214,7 +246,7 @@ func (k *lstmKernel) step(y []int8, cell, gates []int32) {
 	for i := range cell {
 		forget, candidate, output := gates[n+i], gates[2*n+i], gates[3*n+i]
 		input := gates[i]
-		if k.gates[0].w == nil {
+		if k.gates[0].which != 0 {
 			input = math.MaxInt16 - forget
 		}
 		cell[i] = int32(saturate16(int32(k.kept(forget*cell[i])) + int32(k.added(input*candidate))))
