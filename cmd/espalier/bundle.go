@@ -116,7 +116,7 @@ func newBundleCommand(streams *ioStreams) *cobra.Command {
 	targetFlag(cmd, &device)
 	cmd.Flags().StringVarP(&out, "output", "o", "", "folder to make, or a file named .zip")
 	cmd.Flags().StringVar(&name, "name", "", "name of files and of the C++ namespace; default: the leaf's file name")
-	cmd.Flags().StringVar(&result, "result", "", "result.json of the run that made the leaf, for the model card; default: that of the folder it lies in")
+	cmd.Flags().StringVar(&result, "result", "", "result.json of the run that made the leaf, for the model card; default: that of the folder it lies in, or of the one above")
 	cmd.Flags().IntVar(&vectors, "vectors", 4, "test vectors: the first samples of the dataset, else seeded noise")
 	return cmd
 }
@@ -150,17 +150,22 @@ func (k known) correct(m measure.Metrics) {
 // historyOf is what a run's result tells of a leaf: nothing where there is none, an error where the one that was named does not know it.
 func historyOf(leaf []byte, path, result string) (k known, err error) {
 	named := result != ""
-	if !named {
-		result = filepath.Join(filepath.Dir(path), "..", "result.json")
+	places := []string{result}
+	if !named { // a leaf of a run lies in a folder beside it, a published one beside it
+		places = []string{filepath.Join(filepath.Dir(path), "..", stage.ResultFile), filepath.Join(filepath.Dir(path), stage.ResultFile)}
 	}
-	content, err := os.ReadFile(result)
+	var content []byte
+	for _, result = range places {
+		if content, err = os.ReadFile(result); !errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+	}
 	if errors.Is(err, fs.ErrNotExist) && !named {
 		return k, nil
 	}
 	var pipeline *v1alpha1.OptimizationPipeline
-	var searched *stage.Searched
 	if err == nil {
-		pipeline, searched, err = stage.ReadResult(content)
+		pipeline, _, err = stage.ReadResult(content)
 	}
 	if err != nil {
 		return k, fmt.Errorf("--result: %s: %w: name the result.json of the run that made the leaf", result, err)
@@ -171,9 +176,6 @@ func historyOf(leaf []byte, path, result string) (k known, err error) {
 		return k, fmt.Errorf("--result: %s knows no leaf with the content of %s: name the result.json of the run that made it", result, path)
 	case found == nil:
 		return k, nil
-	}
-	if searched != nil { // whose stages are the trials
-		pipeline.Spec.Stages = searched.Stages()
 	}
 	k.result = result
 	for _, v := range found.Leaf.Metrics {
@@ -202,6 +204,9 @@ func stageLine(p *v1alpha1.OptimizationPipeline, name string) (line, input strin
 		if s.Name == name {
 			input = s.Input
 		}
+	}
+	if name == walk.Search { // of an object in a cluster, which has no room for them
+		return name + ": the stages that it found are in " + stage.FoundFile + ", published beside the leaf", input
 	}
 	line = name
 	if s := p.Spec.Stage(name); s != nil {

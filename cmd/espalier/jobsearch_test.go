@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"maps"
 	"os"
 	"path/filepath"
@@ -66,6 +67,25 @@ func TestASearchInAClusterFindsWhatRunFinds(t *testing.T) {
 	}
 	if page := string(read(t, filepath.Join(home, stage.ReportFile))); !strings.Contains(page, "is the first") || !strings.Contains(page, "trial-02") {
 		t.Error("the report does not say what was tried")
+	}
+	leaf := filepath.Join(home, "leaf.tflite")
+	beside, err := historyOf(read(t, leaf), leaf, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text := strings.Join(beside.history, "\n"); !strings.Contains(text, taken.Stage+": cluster {") && !strings.Contains(text, taken.Stage+": prune {") || strings.Contains(text, walk.Search) {
+		t.Errorf("the model card says of the published leaf:\n%s", text)
+	}
+	object := c.pipeline.DeepCopy()
+	object.Status = d.Status(c.facts, walk.Shown{StoredURI: func(digest string) string { return digest }})
+	content, err := json.Marshal(object)
+	if err != nil {
+		t.Fatal(err)
+	}
+	of := filepath.Join(t.TempDir(), "object.json")
+	write(t, of, content)
+	if live, err := historyOf(read(t, leaf), leaf, of); err != nil || !slices.Contains(live.history, "search: the stages that it found are in found.yaml, published beside the leaf") {
+		t.Errorf("of the object in the cluster: %q, %v", live.history, err)
 	}
 	for _, trial := range s.Trials {
 		read(t, filepath.Join(home, stage.LeafFile(trial.Stage.Name)))

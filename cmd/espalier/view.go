@@ -402,7 +402,8 @@ func (v *view) conclude(d walk.Decision, out string, searched *stage.Searched) {
 			message = strings.ReplaceAll(message, s.Name+" failed: "+s.Message, s.Name+" failed")
 		}
 	}
-	fmt.Fprintf(v.streams.Out, "\n%s\n", message)
+	fmt.Fprintln(v.streams.Out)
+	v.streams.say("%s", message)
 	if d.Selected != "" {
 		fmt.Fprintf(v.streams.Out, "leaf:   %s/leaves/%s.tflite\n", strings.TrimSuffix(out, "/"), d.Selected)
 	}
