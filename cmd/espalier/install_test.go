@@ -383,6 +383,7 @@ func TestTheMetricsOfAnInstalledManagerAreForThoseWhoMay(t *testing.T) {
 	if err := i.client.Create(t.Context(), binding); err != nil {
 		t.Fatal(err)
 	}
+	awaitReader(t, i.core, "reader")
 	if code, body := get(t.Context(), t, url, reader); code != http.StatusOK || !strings.Contains(body, "espalier_jobs_in_flight 0") {
 		t.Errorf("to a reader it answers %d: %.200s", code, body)
 	}
