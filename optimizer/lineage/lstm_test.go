@@ -106,3 +106,36 @@ func TestAnLSTMStaysItsStepsWhereThatIsAskedFor(t *testing.T) {
 		}
 	}
 }
+
+// Layers of a quantized file that read one another's output, or the same, are read as floats as single ones are.
+func TestQuantizedLSTMsThatFollowOneAnotherAreRead(t *testing.T) {
+	b := tflitetest.New()
+	x := b.Input("x", 1, 8, 4)
+	first, second := b.LSTM("first", x, 5, 0, false, 1), b.LSTM("second", x, 5, 0, false, 2)
+	both := b.Op("both", schema.BuiltinOperatorADD, schema.BuiltinOptionsAddOptions, &schema.AddOptionsT{}, []int32{1, 8, 5}, b.LSTM("third", first, 5, 0, false, 3), second)
+	fourth := b.LSTM("fourth", both, 2, 0, false, 4)
+	b.Output(b.Softmax("softmax", b.Dense("dense", b.Flatten("flat", fourth), tflitetest.Weights(3, 16*4), nil, 4, tflitetest.None)))
+	n := read(t, b.Model())
+	baseline, err := fast(n).Baseline(context.Background(), n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file, err := baseline.Leaf.Marshal()
+	if err != nil || lstmsOf(baseline.Leaf) != 4 {
+		t.Fatalf("%d LSTMs, %v", lstmsOf(baseline.Leaf), err)
+	}
+	again, err := Read(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := map[string]bool{}
+	for _, tensor := range again.Given().Subgraph().Tensors {
+		if names[tensor.Name] {
+			t.Errorf("two tensors are called %s", tensor.Name)
+		}
+		names[tensor.Name] = true
+	}
+	if out, err := fast(again).Apply(context.Background(), again, Quantize{}); err != nil || lstmsOf(out.Leaf) != 4 {
+		t.Errorf("a leaf as the input: %v", err)
+	}
+}

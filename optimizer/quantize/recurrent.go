@@ -20,7 +20,7 @@ func FloatRecurrent(m *tflite.Model) (notes []string, err error) {
 		return nil, err
 	}
 	sub := m.Subgraph()
-	r := &recurrents{m: m, g: g, made: map[int32]int32{}}
+	r := &recurrents{m: m, g: g, made: map[int32]int32{}, read: map[int32]int32{}}
 	for i, o := range slices.Clone(sub.Operators) {
 		if !recurrent(m, o) {
 			continue
@@ -46,6 +46,7 @@ type recurrents struct {
 	m    *tflite.Model
 	g    *ir.Graph
 	made map[int32]int32 // the float tensor for one of the file's
+	read map[int32]int32 // the float tensor that layers read one in, which the output of a layer before is not
 }
 
 // float has one layer compute with floats.
@@ -53,7 +54,7 @@ func (r *recurrents) float(n *ir.Node, o *schema.OperatorT) error {
 	sub := r.m.Subgraph()
 	biases := biasScales(n, r.g)
 	for slot, t := range o.Inputs {
-		if t < 0 {
+		if slot == 0 || t < 0 {
 			continue
 		}
 		to, err := r.tensor(t, biases[slot])
@@ -63,17 +64,41 @@ func (r *recurrents) float(n *ir.Node, o *schema.OperatorT) error {
 		o.Inputs[slot] = to
 	}
 	o.Intermediates = nil
-	given, x := int32(n.Inputs[0]), o.Inputs[0]
-	at := slices.Index(sub.Operators, o)
-	sub.Operators = slices.Insert(sub.Operators, at, r.m.NewOp(schema.BuiltinOperatorDEQUANTIZE, schema.BuiltinOptionsDequantizeOptions, &schema.DequantizeOptionsT{}, []int32{given}, []int32{x}))
+	o.Inputs[0] = r.dequantized(o)
 	y := o.Outputs[0]
 	to, err := r.tensor(y, 0)
 	if err != nil {
 		return err
 	}
 	o.Outputs = []int32{to}
-	sub.Operators = slices.Insert(sub.Operators, at+2, r.m.NewOp(schema.BuiltinOperatorQUANTIZE, schema.BuiltinOptionsQuantizeOptions, &schema.QuantizeOptionsT{}, []int32{to}, []int32{y}))
+	at := slices.Index(sub.Operators, o)
+	sub.Operators = slices.Insert(sub.Operators, at+1, r.m.NewOp(schema.BuiltinOperatorQUANTIZE, schema.BuiltinOptionsQuantizeOptions, &schema.QuantizeOptionsT{}, []int32{to}, []int32{y}))
 	return nil
+}
+
+// dequantized is what a layer reads, as floats: one tensor for all layers that read the same.
+func (r *recurrents) dequantized(o *schema.OperatorT) int32 {
+	sub, given := r.m.Subgraph(), o.Inputs[0]
+	x, ok := r.read[given]
+	if ok {
+		return x
+	}
+	x = r.floating(given)
+	if _, ok := r.made[given]; ok { // by a layer, under the same name
+		sub.Tensors[x].Name += "_read"
+	}
+	dequantize := r.m.NewOp(schema.BuiltinOperatorDEQUANTIZE, schema.BuiltinOptionsDequantizeOptions, &schema.DequantizeOptionsT{}, []int32{given}, []int32{x})
+	sub.Operators = slices.Insert(sub.Operators, slices.Index(sub.Operators, o), dequantize)
+	r.read[given] = x
+	return x
+}
+
+// floating appends a float tensor in the place of one of the file's.
+func (r *recurrents) floating(t int32) int32 {
+	sub := r.m.Subgraph()
+	from := sub.Tensors[t]
+	sub.Tensors = append(sub.Tensors, &schema.TensorT{Name: from.Name + "_float", Type: schema.TensorTypeFLOAT32, Shape: slices.Clone(from.Shape), HasRank: true, IsVariable: from.IsVariable})
+	return int32(len(sub.Tensors) - 1)
 }
 
 // biasScales are what a code of a bias stands for, by slot: the scale of what it is added to.
@@ -100,9 +125,7 @@ func (r *recurrents) tensor(t int32, bias float64) (int32, error) {
 	if to, ok := r.made[t]; ok {
 		return to, nil
 	}
-	sub, of := r.m.Subgraph(), &r.g.Tensors[t]
-	from := sub.Tensors[t]
-	made := &schema.TensorT{Name: from.Name + "_float", Type: schema.TensorTypeFLOAT32, Shape: slices.Clone(from.Shape), HasRank: true, IsVariable: from.IsVariable}
+	of, buffer := &r.g.Tensors[t], uint32(0)
 	if of.Const != nil {
 		var values []float32
 		switch {
@@ -119,9 +142,9 @@ func (r *recurrents) tensor(t int32, bias float64) (int32, error) {
 		default:
 			return 0, fmt.Errorf("%s is no constant of one scale: give the float model", of)
 		}
-		made.Buffer = r.m.AddBuffer(tflite.Float32Bytes(values))
+		buffer = r.m.AddBuffer(tflite.Float32Bytes(values))
 	}
-	sub.Tensors = append(sub.Tensors, made)
-	r.made[t] = int32(len(sub.Tensors) - 1)
+	r.made[t] = r.floating(t)
+	r.m.Subgraph().Tensors[r.made[t]].Buffer = buffer
 	return r.made[t], nil
 }
