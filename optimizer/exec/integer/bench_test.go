@@ -117,3 +117,20 @@ func BenchmarkDSCNNL(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkLSTM measures one sequence of an int8 UNIDIRECTIONAL_SEQUENCE_LSTM.
+func BenchmarkLSTM(b *testing.B) {
+	for _, name := range []string{"lstm_int8", "lstm_widest_int8"} {
+		b.Run(name, func(b *testing.B) {
+			m, err := tflite.ReadFile("testdata/recurrent/" + name + ".tflite")
+			if err != nil {
+				b.Fatal(err)
+			}
+			e := compile(b, m, 0)
+			b.ReportAllocs()
+			for b.Loop() {
+				run(b, e)
+			}
+		})
+	}
+}

@@ -2,6 +2,7 @@ package integer
 
 import (
 	"math"
+	"sync"
 
 	"espalier.dev/espalier/optimizer/ir"
 	"espalier.dev/espalier/optimizer/kernel"
@@ -22,10 +23,38 @@ type lstmKernel struct {
 	zero, hiddenZero int32      // of the output state, of that product
 	// kept and added are products of a gate: with the cell state before, with the candidate; active is tanh of a state.
 	kept, added func(product int32) int16
-	active      func(state int16) int16
+	active      *curve
 	// logistic and tanh are those of a gate's sum, in Q3; saturated says that both its products are brought to 16 bits before they are added.
-	logistic, tanh func(sum int16) int16
+	logistic, tanh *curve
 	saturated      bool
+}
+
+// curve is a function of 16 bits at all of its points.
+type curve [1 << 16]int16
+
+func (c *curve) at(x int16) int16 { return c[uint16(x)] }
+
+// named identifies a curve.
+type named struct {
+	tflm     bool
+	function schema.BuiltinOperator
+	digits   int32 // integer bits of its argument
+}
+
+// curves are those computed so far, 128 kB each: named → *curve.
+var curves sync.Map
+
+// curveOf is a function at all points, computed once.
+func curveOf(name named, f func(x int16) int16) *curve {
+	if known, ok := curves.Load(name); ok {
+		return known.(*curve)
+	}
+	c := new(curve)
+	for x := range c {
+		c[x] = f(int16(uint16(x)))
+	}
+	curves.Store(name, c)
+	return c
 }
 
 // litert has a layer compute as LiteRT does, in which products are shifted.
@@ -35,9 +64,11 @@ func (k *lstmKernel) litert(hidden quant) {
 	k.kept = func(product int32) int16 { return int16(roundingShiftRight(product, 15)) }
 	shift := int(15 + k.digits)
 	k.added = func(product int32) int16 { return int16(roundingShiftRight(product, shift)) }
-	k.active = func(state int16) int16 { return tanhQ0(state, int(k.digits)) }
-	k.logistic = func(sum int16) int16 { return sigmoidQ0(sum, 3) }
-	k.tanh = func(sum int16) int16 { return tanhQ0(sum, 3) }
+	tanh := func(digits int32) *curve {
+		return curveOf(named{false, schema.BuiltinOperatorTANH, digits}, func(x int16) int16 { return tanhQ0(x, int(digits)) })
+	}
+	k.active, k.tanh = tanh(k.digits), tanh(3)
+	k.logistic = curveOf(named{false, schema.BuiltinOperatorLOGISTIC, 3}, func(sum int16) int16 { return sigmoidQ0(sum, 3) })
 }
 
 // tflm has it compute as TensorFlow Lite Micro does, of other operators' kernels: products are rescaled by multipliers, functions are straight
@@ -48,15 +79,17 @@ func (k *lstmKernel) tflm(state quant) {
 	kept, added := newMultiplier(math.Ldexp(1, -15)), newMultiplier(math.Ldexp(1, -15-int(k.digits)))
 	k.kept = func(product int32) int16 { return saturate16(kept.of(product)) }
 	k.added = func(product int32) int16 { return saturate16(added.of(product)) }
-	factor, shift, round := int32(3), int32(0), int32(0)
-	if more := k.digits - 3; more >= 0 {
-		factor <<= more
-	} else {
-		shift, round = -more, 1<<(-more-1)
+	tanh := func(digits int32) *curve {
+		factor, shift, round := int32(3), int32(0), int32(0)
+		if more := digits - 3; more >= 0 {
+			factor <<= more
+		} else {
+			shift, round = -more, 1<<(-more-1)
+		}
+		return curveOf(named{true, schema.BuiltinOperatorTANH, digits}, func(x int16) int16 { return tanh16((int32(x)*factor + round) >> shift) })
 	}
-	k.active = func(state int16) int16 { return tanh16((int32(state)*factor + round) >> shift) }
-	k.logistic = func(sum int16) int16 { return logistic16(3 * int32(sum)) }
-	k.tanh = func(sum int16) int16 { return tanh16(3 * int32(sum)) }
+	k.active, k.tanh = tanh(k.digits), tanh(3)
+	k.logistic = curveOf(named{true, schema.BuiltinOperatorLOGISTIC, 3}, func(sum int16) int16 { return logistic16(3 * int32(sum)) })
 }
 
 // lstmSteps are as many as products of the input are computed of at once.
@@ -235,7 +268,7 @@ func (k *lstmKernel) activate(dst, from, before []int32) {
 			if k.saturated {
 				back = int32(saturate16(back))
 			}
-			to[j] = int32(f(saturate16(back + int32(saturate16(g.in.of(from[first+j]))))))
+			to[j] = int32(f.at(saturate16(back + int32(saturate16(g.in.of(from[first+j]))))))
 		}
 	}
 }
@@ -253,6 +286,6 @@ func (k *lstmKernel) step(y []int8, cell, gates []int32) {
 		if k.clip > 0 {
 			cell[i] = min(max(cell[i], -k.clip), k.clip)
 		}
-		y[i] = clamp(k.hidden.of(output*int32(k.active(int16(cell[i]))))+k.hiddenZero, -128, 127)
+		y[i] = clamp(k.hidden.of(output*int32(k.active.at(int16(cell[i]))))+k.hiddenZero, -128, 127)
 	}
 }
