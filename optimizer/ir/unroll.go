@@ -27,14 +27,14 @@ var layers = map[schema.BuiltinOperator]func(*unroller) (cell, error){
 // gates, and at each step one of the state. Every sequence begins with a state of zeros, as in training. It returns a note for each
 // layer. g is the model's graph, all of whose shapes are known.
 func unrollLayers(m *tflite.Model, g *Graph) (notes []string, err error) {
-	operators := slices.Clone(m.Subgraph().Operators)
+	operators, shared := slices.Clone(m.Subgraph().Operators), map[string]int32{}
 	for i := range g.Nodes {
 		n := &g.Nodes[i]
 		read := layers[n.Op]
 		if read == nil || g.Output(n, 0).Type != schema.TensorTypeFLOAT32 {
 			continue
 		}
-		u := &unroller{m: m, g: g, n: n, operator: operators[i]}
+		u := &unroller{m: m, g: g, n: n, operator: operators[i], shared: shared}
 		c, err := read(u)
 		if err != nil {
 			return nil, err
@@ -54,7 +54,8 @@ type unroller struct {
 	n              *Node
 	operator       *schema.OperatorT
 	timeMajor      bool
-	kernel, biases int32 // of all gates
+	kernel, biases int32            // of all gates
+	shared         map[string]int32 // constants of the model that joined made, by those that they are of: layers may have the same
 	written        []*schema.OperatorT
 }
 
@@ -97,8 +98,10 @@ func (u *unroller) stateless(slots ...int) error {
 func (u *unroller) joined(name string, slots []int) (int32, error) {
 	var values []float32
 	var shape []int32
+	var of []int32
 	for _, slot := range slots {
 		t := u.tensor(slot)
+		of = append(of, u.input(slot))
 		switch {
 		case t == nil && len(values) == 0:
 			continue
@@ -117,7 +120,11 @@ func (u *unroller) joined(name string, slots []int) (int32, error) {
 	if shape == nil {
 		return -1, nil
 	}
-	return u.constant(name, values, shape...), nil
+	key := fmt.Sprint(of)
+	if _, ok := u.shared[key]; !ok {
+		u.shared[key] = u.constant(name, values, shape...)
+	}
+	return u.shared[key], nil
 }
 
 // write replaces the layer.

@@ -52,15 +52,22 @@ func (e *emitter) lstm(l *quantize.LSTM) *schema.OperatorT {
 	return o
 }
 
-// gate adds the weights of one gate.
+// gate adds the weights of one gate, once for all layers that have them.
 func (e *emitter) gate(t int, w quantize.Weights, gate int) int32 {
+	part := Form{Part: gate, Of: len(gates)}
+	for _, f := range e.leaf.forms[t] {
+		if part.Tensor = f.Tensor; f == part {
+			return int32(f.Tensor)
+		}
+	}
 	of, size := e.sub.Tensors[t], len(w.Codes)/len(gates)
 	at := e.add(&schema.TensorT{
 		Name: fmt.Sprintf("%s_%s", of.Name, gates[gate]), Shape: []int32{of.Shape[0] / int32(len(gates)), of.Shape[1]}, Type: schema.TensorTypeINT8,
 		Buffer:       e.leaf.Model.AddBuffer(tflite.Int8Bytes(w.Codes[gate*size:][:size])),
 		Quantization: &schema.QuantizationParametersT{Scale: w.Scale, ZeroPoint: []int64{0}},
 	})
-	e.leaf.forms[t] = append(e.leaf.forms[t], Form{Tensor: int(at), Part: gate, Of: len(gates)})
+	part.Tensor = int(at)
+	e.leaf.forms[t] = append(e.leaf.forms[t], part)
 	return at
 }
 

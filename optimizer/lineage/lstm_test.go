@@ -139,3 +139,36 @@ func TestQuantizedLSTMsThatFollowOneAnotherAreRead(t *testing.T) {
 		t.Errorf("a leaf as the input: %v", err)
 	}
 }
+
+// Layers that have the same weights have the same zeros and codes, which are once in the leaf.
+func TestLSTMsShareWeights(t *testing.T) {
+	b := tflitetest.New()
+	first := b.LSTM("first", b.Input("x", 1, 8, 4), 4, 0, false, 1)
+	second := b.LSTM("second", first, 4, 0, false, 2)
+	b.Output(b.Softmax("softmax", b.Dense("dense", b.Flatten("flat", second), tflitetest.Weights(3, 32*4), nil, 4, tflitetest.None)))
+	m := b.Model()
+	operators := m.Subgraph().Operators
+	copy(operators[1].Inputs[1:18], operators[0].Inputs[1:18])
+	n := read(t, m)
+	if kernels := n.Kernels(); len(kernels) != 3 {
+		t.Fatalf("%d kernels, not those of one layer and the dense one", len(kernels))
+	}
+	run := fast(n)
+	for _, technique := range []Technique{half, eight, Quantize{}} {
+		out, err := run.Apply(context.Background(), n, technique)
+		if err != nil {
+			t.Fatalf("%s: %v", technique, err)
+		}
+		operators := out.Leaf.Subgraph().Operators
+		if lstmsOf(out.Leaf) != 2 || !slices.Equal(operators[0].Inputs[1:9], operators[1].Inputs[1:9]) {
+			t.Errorf("%s: %d LSTMs, weights %v and %v", technique, lstmsOf(out.Leaf), operators[0].Inputs, operators[1].Inputs)
+		}
+		n = out.Network
+	}
+	n = read(t, m)
+	run = fast(n)
+	run.Leaf.KeepFloat = []string{"first/1"} // has steps stay that have the weights too
+	if out, err := run.Apply(context.Background(), n, Quantize{}); err != nil || lstmsOf(out.Leaf) != 1 {
+		t.Errorf("one of them partly in float: %v", err)
+	}
+}

@@ -419,6 +419,10 @@ func layerNames(g *ir.Graph) string {
 
 // findLayers lists the nodes with weights.
 func (p *Plan) findLayers() {
+	fused := map[int]bool{} // weights that have one scale, in steps of other layers too
+	for _, l := range p.LSTMs {
+		fused[l.Kernel], fused[l.Recurrent] = true, true
+	}
 	for i := range p.Graph.Nodes {
 		n := &p.Graph.Nodes[i]
 		r := RuleOf(n)
@@ -427,7 +431,7 @@ func (p *Plan) findLayers() {
 		}
 		layer := Layer{
 			Node: i, Input: n.Inputs[r.Find(op.Data)], Weight: n.Inputs[r.Find(op.Weight)], Bias: None, Output: n.Outputs[0], Axis: r.Weights.Axis,
-			PerChannel: p.Nodes[i].LSTM == nil && !p.Options.PerTensor && (r.Weights.Kind != op.Dense || !p.Options.PerTensorDense),
+			PerChannel: !fused[n.Inputs[r.Find(op.Weight)]] && !p.Options.PerTensor && (r.Weights.Kind != op.Dense || !p.Options.PerTensorDense),
 		}
 		if bias := p.Graph.Input(n, r.Find(op.Bias)); bias != nil {
 			layer.Bias = bias.Index
