@@ -273,19 +273,25 @@ func (d *Dataset) assemble(found *parts, spec *Spec) error {
 		if dropped := spec.arithmetic(); inputs[k].Integer && len(inputs) == 1 && dropped != "" {
 			d.note("the network's input %q takes integers, which stay as they are: %s is not applied to it", inputs[k].name(), dropped)
 		}
+		whose := func(err error) error { return err } // says whose word an error is of
 		if len(spec.Made) > 0 && spec.asStored() {
 			made, err := madeOf(spec.Made, &inputs[k])
 			if err != nil {
 				return err
 			}
 			if made != nil && made.of(s, &inputs[k]) {
-				made.prepare(one)
+				whose = func(err error) error {
+					return fmt.Errorf("input %s cannot be made as the model's file says: %w; say in preprocessing how it is made, scale: 1 if samples are as stored", inputs[k].name(), err)
+				}
+				if err := made.prepare(one); err != nil {
+					return whose(err)
+				}
 				d.note("input %s is made as the model's file says: %s (preprocessing: {scale: 1} takes samples as they are)", inputs[k].name(), made)
 			}
 		}
 		notes, err := found.listen(k, &inputs[k], one.Preprocessing.Audio)
 		if err != nil {
-			return err
+			return whose(err)
 		}
 		d.Notes = append(d.Notes, notes...)
 		s = first.inputs[k]
@@ -294,7 +300,7 @@ func (d *Dataset) assemble(found *parts, spec *Spec) error {
 		}
 		made, err := newPipeline(one, s.shape(), variation(found, k))
 		if err != nil {
-			return err
+			return whose(err)
 		}
 		if about := madeAs(inputs[k].name(), s, one, made); about != nil {
 			d.Made = append(d.Made, *about)

@@ -148,10 +148,13 @@ func (m *Made) of(s store, in *Input) bool {
 	return m.Sound == nil
 }
 
-// prepare has a Spec make the input so.
-func (m *Made) prepare(spec *Spec) {
+// prepare has a Spec make the input so. Scale and offset are one number for all, as a manifest has them.
+func (m *Made) prepare(spec *Spec) error {
+	if n := max(len(m.Scale), len(m.Offset)); n > 1 {
+		return fmt.Errorf("its scale and offset are to be one number each, not %d", n)
+	}
 	p := Preprocessing{Resize: m.Resize, Crop: m.Crop, Channels: m.Channels, Mean: decimals(m.Mean), Std: decimals(m.Std), Reshape: m.Shape}
-	if len(m.Scale) > 0 { // one number for all, as a manifest has it
+	if len(m.Scale) > 0 {
 		p.Scale = decimal(m.Scale[0])
 	}
 	if len(m.Offset) > 0 {
@@ -167,6 +170,7 @@ func (m *Made) prepare(spec *Spec) {
 			spec.Stored.Scale = decimal(*m.Stored.Scale)
 		}
 	}
+	return nil
 }
 
 // steps are those of a manifest that make sound so.

@@ -139,8 +139,9 @@ func TestWhatAModelsFileSaysOfOtherSamples(t *testing.T) {
 		"of another kind":                   {pictures, []Input{in}, `{"inputs":[{"input":"in","scale":"1/255"}]}`, nil, "the model's metadata espalier.preprocessing cannot be read"},
 		"a shape that is not the samples'":  {pictures, []Input{in}, `{"inputs":[{"input":"in","shape":[3]}]}`, nil, "preprocessing.reshape [3] has 3 elements, samples of shape [7 10 1] have 70"},
 		"a size that no image has":          {pictures, []Input{in}, `{"inputs":[{"input":"in","resize":{"height":-1,"width":4}}]}`, nil, "preprocessing.resize to -1 × 4 pixels is not possible"},
-		"channels that the samples lack":    {pictures, []Input{in}, `{"inputs":[{"input":"in","mean":[1,2,3]}]}`, nil, "preprocessing.mean has 3 numbers: want 1, or 1"},
-		"a rate that no recording could be": {sounds, []Input{in}, `{"inputs":[{"input":"in","sampleRate":-8000}]}`, nil, "preprocessing.audio.sampleRate is -8000"},
+		"channels that the samples lack":    {pictures, []Input{in}, `{"inputs":[{"input":"in","mean":[1,2,3]}]}`, nil, "input in cannot be made as the model's file says: preprocessing.mean has 3 numbers: want 1, or 1"},
+		"a scale for each channel":          {pictures, []Input{in}, `{"inputs":[{"input":"in","scale":[1,2,3]}]}`, nil, "input in cannot be made as the model's file says: its scale and offset are to be one number each, not 3; say in preprocessing"},
+		"a rate that no recording could be": {sounds, []Input{in}, `{"inputs":[{"input":"in","sampleRate":-8000}]}`, nil, "input in cannot be made as the model's file says: preprocessing.audio.sampleRate is -8000"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			d, err := Open(c.path, Spec{Network: &Network{Inputs: c.inputs, Outputs: []Output{{Names: []string{"out"}, Shape: []int{2}}}}, Made: []byte(c.made)})
