@@ -631,7 +631,7 @@ func TestEvaluateTakesAPipelinesWordForHowADatasetIsPrepared(t *testing.T) {
 	write(t, path, []byte(strings.NewReplacer("uri: model.tflite", "uri: "+filepath.Join(out, "models", "prune.tflite"), "epochs: 2", "epochs: 0").Replace(manifest)))
 	next := filepath.Join(t.TempDir(), "out")
 	_, stderr, code = espalier(context.Background(), "run", path, "-o", next)
-	if code != 0 || !strings.Contains(stderr, `prune.tflite has it, is replaced by what dataset.preprocessing says: {"inputs":[{"input":"`) || !strings.Contains(stderr, `"mean":[100]}]}`) {
+	if code != 0 || !strings.Contains(stderr, `prune.tflite has it, is left out, as the manifest has samples taken as they are stored: {"inputs":[{"input":"`) || !strings.Contains(stderr, `"mean":[100]}]}`) {
 		t.Errorf("exit code %d, no word of what is replaced:\n%s", code, stderr)
 	}
 	leaf, err := tflite.ReadFile(filepath.Join(next, "leaves", "pqat.tflite"))

@@ -95,7 +95,11 @@ func (p *Prepared) say(spec *v1alpha1.OptimizationPipelineSpec) error {
 		return nil
 	}
 	if len(said) > 0 {
-		p.Data.Notes = append(p.Data.Notes, fmt.Sprintf("how inputs were made, as the file of the model %s has it, is replaced by what dataset.preprocessing says: %.300s", spec.Model.URI, oneLine(string(said))))
+		now := "is replaced by what dataset.preprocessing says"
+		if len(made) == 0 {
+			now = "is left out, as the manifest has samples taken as they are stored"
+		}
+		p.Data.Notes = append(p.Data.Notes, fmt.Sprintf("how inputs were made, as the file of the model %s has it, %s: %.300s", spec.Model.URI, now, oneLine(string(said))))
 	}
 	p.Network = p.Network.WithMetadata(dataset.PreprocessingMetadata, made)
 	return nil
