@@ -54,7 +54,7 @@ func newCompareCommand(streams *ioStreams) *cobra.Command {
 			}
 			var source dataset.Source
 			if data.path != "" {
-				opened, split, err := data.open(streams, a)
+				opened, split, err := data.open(streams, a, b)
 				if err != nil {
 					return err
 				}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -111,8 +112,9 @@ func (f *dataFlags) needed() error {
 	return nil
 }
 
-// open opens the dataset of a model, picks the split and notes what the reader decided.
-func (f *dataFlags) open(streams *ioStreams, model []byte) (*dataset.Dataset, dataset.Source, error) {
+// open opens the dataset of a model, picks the split and notes what the reader decided. Where the model's file does not say how its inputs are made,
+// that of the first of others does that says it.
+func (f *dataFlags) open(streams *ioStreams, model []byte, others ...[]byte) (*dataset.Dataset, dataset.Source, error) {
 	spec, err := f.preparation()
 	if err != nil {
 		return nil, nil, err
@@ -123,6 +125,18 @@ func (f *dataFlags) open(streams *ioStreams, model []byte) (*dataset.Dataset, da
 	}
 	spec.Network = dataset.NetworkOf(m)
 	spec.Made, _ = m.Metadata(dataset.PreprocessingMetadata)
+	for _, content := range others {
+		other, err := tflite.Read(content)
+		if err != nil {
+			return nil, nil, fault.As(fault.Model, err)
+		}
+		said, _ := other.Metadata(dataset.PreprocessingMetadata)
+		if len(spec.Made) == 0 {
+			spec.Made = said
+		} else if len(said) > 0 && !bytes.Equal(said, spec.Made) && f.spec == "" && f.pipeline == "" {
+			fmt.Fprintln(streams.Err, "note     the models' files do not say the same of how inputs are made: the first one's word counts for both; --dataset-spec says another")
+		}
+	}
 	data, err := dataset.Open(f.path, spec)
 	if err != nil {
 		return nil, nil, fault.As(fault.Dataset, named(err))

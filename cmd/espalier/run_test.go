@@ -623,6 +623,30 @@ func TestEvaluateTakesAPipelinesWordForHowADatasetIsPrepared(t *testing.T) {
 	if code != 0 || !strings.Contains(stdout, " "+want+" (") || !strings.Contains(stderr, "is made as the model's file says: mean 100 (preprocessing: {scale: 1}") {
 		t.Errorf("exit code %d, want Accuracy %s by the leaf's word:\n%s%s", code, want, stdout, stderr)
 	}
+	// Of two files to compare the one that has a word counts, of two words the first.
+	float := filepath.Join(folder, "model.tflite")
+	m, err := tflite.ReadFile(model)
+	if err != nil {
+		t.Fatal(err)
+	}
+	said, _ := m.Metadata(dataset.PreprocessingMetadata)
+	m.SetMetadata(dataset.PreprocessingMetadata, bytes.Replace(said, []byte("[100]"), []byte("[7]"), 1))
+	content, err := m.Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	another := filepath.Join(folder, "another.tflite")
+	write(t, another, content)
+	const differ = "do not say the same of how inputs are made"
+	for _, tt := range []struct {
+		a, b, mean string
+		differ     bool
+	}{{float, model, "100", false}, {model, float, "100", false}, {model, another, "100", true}, {another, model, "7", true}} {
+		stdout, stderr, code := espalier(context.Background(), "compare", tt.a, tt.b, "--dataset", data, "--split", "validation")
+		if code != 0 || !strings.Contains(stderr, "is made as the model's file says: mean "+tt.mean+" (") || strings.Contains(stderr, differ) != tt.differ || tt.mean == "100" && !strings.Contains(stdout, " "+want+" (") {
+			t.Errorf("compare %s %s: exit code %d, want Accuracy %s with mean %s:\n%s%s", tt.a, tt.b, code, want, tt.mean, stdout, stderr)
+		}
+	}
 	stdout, _, _ = espalier(context.Background(), "inspect", model)
 	if !strings.Contains(stdout, `how inputs are made: {"inputs":[{"input":"`) || !strings.Contains(stdout, `","mean":[100]}]}`) {
 		t.Errorf("inspect does not say how the input is made:\n%s", stdout)
