@@ -30,7 +30,7 @@ const (
 	Auto                // where training has few steps and the network is small
 )
 
-// autoWork bounds what Auto may take, in multiplications of a solver: about 20 seconds on two processors.
+// autoWork bounds what Auto may take, in multiplications of a solver: about half a minute on two processors.
 const autoWork = 2e11
 
 // observed is how many multiplications of a forward pass take as long as one of a solver.
