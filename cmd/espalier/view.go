@@ -101,8 +101,9 @@ func (v *view) inputs(p *v1alpha1.OptimizationPipeline, prepared *stage.Prepared
 // Say writes a line to standard error, above the bars.
 func (v *view) Say(format string, args ...any) {
 	if v.bars != nil {
-		fmt.Fprintf(v.bars, format+"\n", args...)
-		return
+		if _, err := fmt.Fprintf(v.bars, format+"\n", args...); err == nil { // they are not closed yet
+			return
+		}
 	}
 	fmt.Fprintf(v.streams.Err, format+"\n", args...)
 }
@@ -387,11 +388,18 @@ func (v *view) Failed(name string, err error) {
 	v.Say("%-12s failed: %s", name, fault.Line(err))
 }
 
-// close waits for the bars.
+// close ends the bars. What was written above them is on the terminal once they are drawn anew, so one more is.
 func (v *view) close() {
-	if v.bars != nil {
-		v.bars.Shutdown()
+	if v.bars == nil {
+		return
 	}
+	v.mutex.Lock()
+	for _, a := range v.active {
+		a.bar.Abort(true)
+	}
+	v.mutex.Unlock()
+	v.bars.New(1, mpb.NopStyle(), mpb.BarRemoveOnComplete()).Increment()
+	v.bars.Wait()
 }
 
 // conclude says what was decided and where it lies.

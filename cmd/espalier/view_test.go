@@ -5,7 +5,10 @@ import (
 	"io"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
+
+	"github.com/vbauerster/mpb/v8"
 
 	"espalier.dev/espalier/api/v1alpha1"
 	"espalier.dev/espalier/internal/stage"
@@ -115,5 +118,23 @@ prune                0.8         -  no constraints
 `
 	if out.String() != want {
 		t.Errorf("got\n%swant\n%s", &out, want)
+	}
+}
+
+// Rows that are written just before the bars end are on the terminal, and so is what is said after that.
+func TestTheLastRowIsPrinted(t *testing.T) {
+	for range 5 {
+		var out strings.Builder
+		v := &view{streams: &ioStreams{Out: &out, Err: &out, terminalOut: true}, active: map[string]*activity{}}
+		v.bars = mpb.New(mpb.WithOutput(&out), mpb.WithAutoRefresh(), mpb.WithRefreshRate(20*time.Millisecond))
+		v.Begin("prune")
+		v.Begin("interrupted")
+		v.End("prune")
+		v.print("the last row\n")
+		v.close()
+		v.Say("said after %s", "it")
+		if text := out.String(); !strings.Contains(text, "the last row\n") || !strings.HasSuffix(text, "said after it\n") {
+			t.Fatalf("printed %q", text)
+		}
 	}
 }
