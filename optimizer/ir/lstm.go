@@ -25,6 +25,9 @@ const (
 	outputGate
 )
 
+// LSTMGates are the gates' names, in order.
+var LSTMGates = [...]string{inputGate: "input", forgetGate: "forget", cellGate: "cell", outputGate: "output"}
+
 // lstm is UNIDIRECTIONAL_SEQUENCE_LSTM (Hochreiter and Schmidhuber, 1997; gates as Sak et al., arXiv 1402.1128):
 // c ← σ(f)·c + σ(i)·act(g), h ← σ(o)·act(c), where without an input gate σ(i) is 1 − σ(f).
 type lstm struct {

@@ -12,9 +12,6 @@ import (
 // lstmInputs are those that UNIDIRECTIONAL_SEQUENCE_LSTM has.
 const lstmInputs = 24
 
-// gates are an LSTM's, as their weights lie in its steps'.
-var gates = [...]string{"input", "forget", "cell", "output"}
-
 // lstm is the operator that the steps of a layer are.
 func (e *emitter) lstm(l *quantize.LSTM) *schema.OperatorT {
 	x, y := e.params[l.Input], e.params[e.plan.Tensor[l.Output]]
@@ -30,12 +27,12 @@ func (e *emitter) lstm(l *quantize.LSTM) *schema.OperatorT {
 	}
 	o.Inputs[0] = int32(e.activation(form{l.X, l.Input}))
 	kernel, recurrent := e.leaf.Weights[l.Kernel], e.leaf.Weights[l.Recurrent]
-	bias := make([]float32, len(gates)*l.Units)
+	bias := make([]float32, len(ir.LSTMGates)*l.Units)
 	if l.Bias != quantize.None {
 		bias = e.values(l.Bias)
 	}
 	biases := quantize.BiasCodes(bias, x.Scale, kernel.Scale)
-	for gate, of := range gates {
+	for gate, of := range ir.LSTMGates {
 		o.Inputs[ir.LSTMWeights+gate] = e.gate(l.Kernel, kernel, gate)
 		o.Inputs[ir.LSTMRecurrent+gate] = e.gate(l.Recurrent, recurrent, gate)
 		o.Inputs[ir.LSTMBiases+gate] = e.add(&schema.TensorT{
@@ -54,15 +51,15 @@ func (e *emitter) lstm(l *quantize.LSTM) *schema.OperatorT {
 
 // gate adds the weights of one gate, once for all layers that have them.
 func (e *emitter) gate(t int, w quantize.Weights, gate int) int32 {
-	part := Form{Part: gate, Of: len(gates)}
+	part := Form{Part: gate, Of: len(ir.LSTMGates)}
 	for _, f := range e.leaf.forms[t] {
 		if part.Tensor = f.Tensor; f == part {
 			return int32(f.Tensor)
 		}
 	}
-	of, size := e.sub.Tensors[t], len(w.Codes)/len(gates)
+	of, size := e.sub.Tensors[t], len(w.Codes)/len(ir.LSTMGates)
 	at := e.add(&schema.TensorT{
-		Name: fmt.Sprintf("%s_%s", of.Name, gates[gate]), Shape: []int32{of.Shape[0] / int32(len(gates)), of.Shape[1]}, Type: schema.TensorTypeINT8,
+		Name: fmt.Sprintf("%s_%s", of.Name, ir.LSTMGates[gate]), Shape: []int32{of.Shape[0] / int32(len(ir.LSTMGates)), of.Shape[1]}, Type: schema.TensorTypeINT8,
 		Buffer:       e.leaf.Model.AddBuffer(tflite.Int8Bytes(w.Codes[gate*size:][:size])),
 		Quantization: &schema.QuantizationParametersT{Scale: w.Scale, ZeroPoint: []int64{0}},
 	})

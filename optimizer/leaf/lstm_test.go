@@ -104,7 +104,7 @@ func TestTheGatesOfAnLSTMKeepItsPromises(t *testing.T) {
 		t.Error(err)
 	}
 	for _, o := range made.Model.Subgraph().Operators[:2] {
-		for gate := range len(gates) {
+		for gate := range len(ir.LSTMGates) {
 			tensor := made.Model.Subgraph().Tensors[o.Inputs[ir.LSTMRecurrent+gate]]
 			zeros := 0
 			codes, err := made.Model.Int8s(tensor)

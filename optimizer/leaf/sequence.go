@@ -17,7 +17,7 @@ type sequence struct {
 	batch, steps   int
 	timeMajor      bool
 	inputs, units  int
-	gates          [len(gates)]gate
+	gates          [len(ir.LSTMGates)]gate
 	cell           float64 // the scale of the cell's state
 	clip           float64 // its largest magnitude
 	values, before []float64

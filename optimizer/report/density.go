@@ -63,6 +63,14 @@ func LayerDensity(values []float32, shape []int, axis int) Density {
 	return d
 }
 
+// add counts another layer's codes too.
+func (d *Density) add(other Density) {
+	for i, n := range other.Counts {
+		d.Counts[i] += n
+	}
+	d.Zeros, d.Discrete = d.Zeros+other.Zeros, d.Discrete && other.Discrete
+}
+
 // total is the number of weights.
 func (d Density) total() int {
 	n := 0

@@ -1,6 +1,9 @@
 package report
 
 import (
+	"strings"
+
+	"espalier.dev/espalier/optimizer/ir"
 	"espalier.dev/espalier/optimizer/measure"
 	"espalier.dev/espalier/optimizer/tflite"
 	"espalier.dev/espalier/optimizer/tflite/schema"
@@ -59,6 +62,18 @@ func Layers(m, original *tflite.Model) ([]Layer, error) {
 		out = append(out, l)
 	}
 	return out, nil
+}
+
+// of is the name of the float model's weights that a layer holds; of an LSTM's gate, those of all its gates.
+func (l *Layer) of() string {
+	if l.Op == schema.BuiltinOperatorUNIDIRECTIONAL_SEQUENCE_LSTM.String() {
+		for _, gate := range ir.LSTMGates {
+			if name, ok := strings.CutSuffix(l.Name, "_"+gate); ok {
+				return name
+			}
+		}
+	}
+	return l.Name
 }
 
 // outputOf is the output of the operator whose weights a tensor is.

@@ -43,7 +43,7 @@ func (d *Data) priced() []pricedRow {
 	}
 	var out []pricedRow
 	for i, l := range s.Leaf.Layers {
-		p, known := of[l.Name]
+		p, known := of[l.of()]
 		if !known {
 			continue
 		}

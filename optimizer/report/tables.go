@@ -228,18 +228,47 @@ func (d *Data) densities() (rows []densityRow, omitted int) {
 					p.Class = "selected"
 				}
 			}
-			if i >= len(made) {
+			now, ok := become(layers, i, made)
+			if !ok {
 				continue
 			}
-			if p.Note = note(made[i]); !slices.Equal(made[i].Shape, l.Shape) {
-				p.Note = dims(made[i].Shape) + ", " + p.Note
+			if p.Note = note(now); !slices.Equal(now.Shape, l.Shape) {
+				p.Note = dims(now.Shape) + ", " + p.Note
 			}
-			p.Chart = made[i].Density.chart(fmt.Sprintf("weights of %s after %s: %s", l.Name, p.Stage, p.Note))
+			p.Chart = now.Density.chart(fmt.Sprintf("weights of %s after %s: %s", l.Name, p.Stage, p.Note))
 			row.Panels = append(row.Panels, p)
 		}
 		rows = append(rows, row)
 	}
 	return rows, omitted
+}
+
+// become finds what layer i of a model has become in another, whose layers are made: the one at its place, or, where the gates of LSTMs are layers of
+// their own, that of its name or its gates together. false: there is none.
+func become(layers []Layer, i int, made []Layer) (Layer, bool) {
+	if len(made) == len(layers) {
+		return made[i], true
+	}
+	if slices.ContainsFunc(slices.Delete(slices.Clone(layers), i, i+1), func(l Layer) bool { return l.Name == layers[i].Name }) {
+		return Layer{}, false // no name tells them apart
+	}
+	var now Layer
+	parts := 0
+	for _, l := range made {
+		if l.of() != layers[i].Name {
+			continue
+		}
+		if parts++; parts == 1 {
+			now = l
+			now.Shape, now.Density.Counts = slices.Clone(l.Shape), slices.Clone(l.Density.Counts)
+			continue
+		}
+		now.Shape[0] += l.Shape[0]
+		now.Weights, now.Zeros = now.Weights+l.Weights, now.Zeros+l.Zeros
+		now.Density.add(l.Density)
+		now.Codes = now.Density.codes()
+	}
+	return now, parts > 0
 }
 
 // note says in words what a density shows.
