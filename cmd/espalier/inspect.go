@@ -22,7 +22,7 @@ func newInspectCommand(streams *ioStreams) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "inspect MODEL",
 		Short:   "Show what a .tflite holds: signatures, tensors, zeros, distinct values, sizes",
-		Example: "  espalier inspect model.tflite\n  espalier inspect -o json leaf.tflite | jq '.tensors[] | select(.role == \"weights\")'",
+		Example: "  espalier inspect model.tflite\n  espalier inspect -o json leaf.tflite | jq '.tensors[] | select(.role == \"kernel\")'",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			content, err := readSignature(args[0], signature)
@@ -138,7 +138,7 @@ func showInspection(streams *ioStreams, in *measure.Inspection, all bool) error 
 		streams.say("%s", open)
 	}
 	if in.Preprocessing != nil {
-		streams.say("how inputs are made: %s", in.Preprocessing)
+		fmt.Fprintf(streams.Out, "how inputs are made: %s\n", in.Preprocessing) // to be copied: not cut, nor broken
 	}
 	if len(in.States) > 0 {
 		streams.say("keeps state from one step to the next: %s", strings.Join(in.States, ", "))

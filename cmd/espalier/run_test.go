@@ -6,11 +6,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"math"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -23,6 +26,7 @@ import (
 	"espalier.dev/espalier/internal/artifact"
 	"espalier.dev/espalier/internal/fault"
 	"espalier.dev/espalier/optimizer/dataset"
+	"espalier.dev/espalier/optimizer/measure"
 	"espalier.dev/espalier/optimizer/tflite"
 	"espalier.dev/espalier/optimizer/tflite/schema"
 	"espalier.dev/espalier/optimizer/tflite/tflitetest"
@@ -545,6 +549,23 @@ func TestInspectEvaluateCompareBenchmark(t *testing.T) {
 	}
 }
 
+// What the example has jq select of inspect's tensors is there.
+func TestTheExampleOfInspectSelectsTensors(t *testing.T) {
+	stdout, _, code := espalier(context.Background(), "inspect", "--help")
+	selects := regexp.MustCompile(`select\(\.role == "(.+?)"\)`).FindStringSubmatch(stdout)
+	if code != 0 || selects == nil {
+		t.Fatalf("exit code %d, no selection by role in\n%s", code, stdout)
+	}
+	stdout, stderr, _ := espalier(context.Background(), "inspect", "-o", "json", filepath.Join(filepath.Dir(project(t)), "model.tflite"))
+	var in measure.Inspection
+	if err := json.Unmarshal([]byte(stdout), &in); err != nil {
+		t.Fatalf("%v: %s", err, stderr)
+	}
+	if !slices.ContainsFunc(in.Tensors, func(tensor measure.Tensor) bool { return string(tensor.Role) == selects[1] }) {
+		t.Errorf("no tensor has the role %q", selects[1])
+	}
+}
+
 func TestEvaluateAndCompareSayWhatTheyMeasureOnAndWhichFlagToSet(t *testing.T) {
 	folder := filepath.Dir(project(t))
 	model, single, wide := filepath.Join(folder, "model.tflite"), filepath.Join(folder, "single.npz"), filepath.Join(folder, "wide.npz")
@@ -646,6 +667,12 @@ func TestEvaluateTakesAPipelinesWordForHowADatasetIsPrepared(t *testing.T) {
 		if code != 0 || !strings.Contains(stderr, "is made as the model's file says: mean "+tt.mean+" (") || strings.Contains(stderr, differ) != tt.differ || tt.mean == "100" && !strings.Contains(stdout, " "+want+" (") {
 			t.Errorf("compare %s %s: exit code %d, want Accuracy %s with mean %s:\n%s%s", tt.a, tt.b, code, want, tt.mean, stdout, stderr)
 		}
+	}
+	var narrow bytes.Buffer
+	cmd := newRootCommand(&ioStreams{Out: &narrow, Err: io.Discard, width: 20})
+	cmd.SetArgs([]string{"inspect", model})
+	if err := cmd.Execute(); err != nil || !strings.Contains(narrow.String(), "how inputs are made: "+string(said)+"\n") {
+		t.Errorf("%v: inspect cuts how the input is made in a terminal:\n%s", err, &narrow)
 	}
 	stdout, _, _ = espalier(context.Background(), "inspect", model)
 	if !strings.Contains(stdout, `how inputs are made: {"inputs":[{"input":"`) || !strings.Contains(stdout, `","mean":[100]}]}`) {
