@@ -135,8 +135,8 @@ func (r *Result) Kept() string {
 	switch {
 	case r.Last == nil:
 		return ""
-	case r.Best < 0 && r.Last.Loss < r.Validation.Loss:
-		return fmt.Sprintf("training is undone: the validation loss was %.4g before it and is %.4g after, which may be chance; more training samples, augmentation or more epochs may help", r.Validation.Loss, r.Last.Loss)
+	case r.Best < 0 && r.Last.Loss < r.Validation.Loss: // only from a start that is Task.Fitted
+		return fmt.Sprintf("the reconstructed weights stay, as training has to make them better by more than a standard error and with no more wrong answers: the validation loss was %.4g before it and is %.4g after; more training samples, augmentation or more epochs may help", r.Validation.Loss, r.Last.Loss)
 	case r.Best < 0:
 		more := "more training samples, augmentation or more epochs"
 		switch {

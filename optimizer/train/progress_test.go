@@ -79,6 +79,9 @@ func TestWhichWeightsTrainingEndedWithIsSaid(t *testing.T) {
 		"training is undone: the validation loss was 0.5 before it and is 0.75 after; more training samples, augmentation or more epochs may help": {
 			Best: -1, Epochs: 5, Validation: &Score{Loss: 0.5}, Last: &Score{Loss: 0.75},
 		},
+		"the reconstructed weights stay, as training has to make them better by more than a standard error and with no more wrong answers: the validation loss was 0.5 before it and is 0.25 after; more training samples, augmentation or more epochs may help": {
+			Best: -1, Epochs: 5, Validation: &Score{Loss: 0.5}, Last: &Score{Loss: 0.25},
+		},
 	} {
 		if got := r.Kept(); got != want {
 			t.Errorf("got %q, want %q", got, want)
