@@ -43,7 +43,11 @@ func (w *Work) reconstructs(choice Reconstruction, deciding func(*reconstruct.La
 		return choice == On
 	}
 	layers, _ := reconstruct.Layers(w.net.Graph)
-	if len(layers) == 0 || w.Steps() >= prune.ShortRun {
+	if w.Steps() >= prune.ShortRun {
+		return false
+	}
+	if len(layers) == 0 {
+		w.Note("weights are not reconstructed before training: no layer can be")
 		return false
 	}
 	samples := min(reconstruct.Samples(w.net.Graph, layers, reconstructSamples), w.run.Data.Train.Len())
@@ -55,6 +59,7 @@ func (w *Work) reconstructs(choice Reconstruction, deciding func(*reconstruct.La
 		w.Note("weights are not reconstructed before training, which would take about %.0e multiplications: reconstruct: true has it done all the same", work)
 		return false
 	}
+	w.Note("weights are reconstructed before training, as it has fewer than %d steps: reconstruct: false leaves that out", prune.ShortRun)
 	return true
 }
 

@@ -441,6 +441,14 @@ func TestNothingToReconstruct(t *testing.T) {
 		!slices.Contains(out.Notes, `weights "both/kernel" are read by other operators too, and are not reconstructed`) {
 		t.Errorf("warnings %q, notes %q", out.Warnings, out.Notes)
 	}
+	auto := halfReconstructed
+	auto.Reconstruct = Auto
+	if out, err = run.Apply(context.Background(), n, auto); err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Contains(out.Notes, "weights are not reconstructed before training: no layer can be") || len(out.Warnings) > 0 {
+		t.Errorf("by itself: warnings %q, notes %q", out.Warnings, out.Notes)
+	}
 }
 
 // With as many samples as are looked at, or more, nothing is said of their number.
@@ -593,6 +601,9 @@ func TestShortStagesStartFromReconstructedWeights(t *testing.T) {
 		work := func(*reconstruct.Layer) float64 { return tt.work }
 		if got := w.reconstructs(Auto, work); got != tt.want {
 			t.Errorf("%s: %v", name, got)
+		}
+		if noted := slices.ContainsFunc(w.notes, func(note string) bool { return strings.Contains(note, "reconstruct: false") }); noted != tt.want {
+			t.Errorf("%s: notes %q", name, w.notes)
 		}
 		if noted := slices.ContainsFunc(w.notes, func(note string) bool { return strings.Contains(note, "reconstruct: true") }); noted != (tt.work >= autoWork) {
 			t.Errorf("%s: notes %q", name, w.notes)

@@ -160,7 +160,7 @@ func (w *Work) train(ctx context.Context, ranges *train.Ranges, before func(step
 		w.Note("%v", w.training.Sought)
 	}
 	if err == nil {
-		w.noteKept(w.training)
+		w.noteKept(w.training, ranges != nil)
 	}
 	if errors.Is(err, context.Canceled) && r.Checkpoint != nil && r.Checkpoint.Save != nil {
 		return errors.Join(err, r.Checkpoint.Save(trainer.Save))
@@ -168,8 +168,8 @@ func (w *Work) train(ctx context.Context, ranges *train.Ranges, before func(step
 	return err
 }
 
-// noteKept notes which weights training ended with, where not the last; that it was for nothing a person should see.
-func (w *Work) noteKept(r *train.Result) {
+// noteKept notes which weights training ended with, where not the last; that it was for nothing, or too short, a person should see.
+func (w *Work) noteKept(r *train.Result, quantized bool) {
 	switch text := r.Kept(); {
 	case text == "":
 	case r.Best < 0:
@@ -178,6 +178,9 @@ func (w *Work) noteKept(r *train.Result) {
 		w.Note("%s", text)
 	}
 	if text := r.Unfinished(); text != "" {
+		if quantized && !w.fitted { // short stages of other kinds are reconstructed by themselves where they can be
+			text += ", and quantize: {reconstruct: true} makes up for much without training"
+		}
 		w.Warn("%s", text)
 	}
 }

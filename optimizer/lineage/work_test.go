@@ -52,10 +52,23 @@ func TestNotesOfWhatTrainingKept(t *testing.T) {
 		"all, which were enough": {train.Result{Epochs: 2, Steps: 800, History: falling, RangeTest: &train.RangeTest{}}, "", ""},
 	} {
 		w := &Work{}
-		w.noteKept(&c.result)
+		w.noteKept(&c.result, false)
 		for what, got := range map[string][]string{c.notes: w.notes, c.warning: w.warnings} {
 			if (what == "") != (len(got) == 0) || len(got) > 1 || len(got) == 1 && !strings.HasPrefix(got[0], what) {
 				t.Errorf("%s: notes %q, warnings %q, want %q and %q", name, w.notes, w.warnings, c.notes, c.warning)
+			}
+		}
+	}
+}
+
+// Reconstruction is advised where a quantize stage was too short and did without.
+func TestReconstructionIsAdvisedWhereItIsNotDone(t *testing.T) {
+	for _, quantized := range []bool{false, true} {
+		for _, fitted := range []bool{false, true} {
+			w := &Work{fitted: fitted}
+			w.noteKept(&train.Result{Epochs: 2, Steps: 8, History: []train.Score{{Loss: 4}, {Loss: 1}}, RangeTest: &train.RangeTest{}}, quantized)
+			if len(w.warnings) != 1 || strings.Contains(w.warnings[0], "quantize: {reconstruct: true}") != (quantized && !fitted) {
+				t.Errorf("quantized %v, reconstructed %v: %q", quantized, fitted, w.warnings)
 			}
 		}
 	}

@@ -157,9 +157,11 @@ func (r *Result) Kept() string {
 const (
 	fewSteps = 100
 	falling  = 0.05
+	slight   = 1e-3 // a loss below which there is little left to gain
 )
 
-// Unfinished says that few steps were taken at the rate that was found, and that the loss still fell; "" if not so.
+// Unfinished says that few steps were taken at the rate that was found, and that the loss still fell though there is something left to learn; ""
+// if not so.
 func (r *Result) Unfinished() string {
 	n := len(r.History)
 	if r.RangeTest == nil || r.Sought != nil || r.Stopped || r.Best < 0 || n < 2 || r.Steps >= fewSteps {
@@ -169,9 +171,9 @@ func (r *Result) Unfinished() string {
 	for _, s := range r.History[:n-1] {
 		before = min(before, s.Loss)
 	}
-	if !(last < (1-falling)*before) {
+	if !(last < (1-falling)*before) || last < slight || r.History[n-1].Accuracy >= 1 {
 		return ""
 	}
-	return fmt.Sprintf("training ended after %d steps with its loss still falling, %.4g in the last epoch and %.4g at best before: maxEpochs in place of epochs has the validation loss decide, and reconstruct, where it is not on already, makes up for much without training",
+	return fmt.Sprintf("training ended after %d steps with its loss still falling, %.4g in the last epoch and %.4g at best before: maxEpochs in place of epochs has the validation loss decide",
 		r.Steps, last, before)
 }
