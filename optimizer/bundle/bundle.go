@@ -104,7 +104,8 @@ func Make(leaf []byte, o Options) (*Bundle, error) {
 	}
 	b := &Bundle{Name: identifier(o.Name), Memory: memory, Kernels: kernels, Vectors: len(tests), Notes: slices.Clone(memory.Notes)}
 	d := &data{Options: o, Name: b.Name, Leaf: leaf, Digest: fmt.Sprintf("sha256:%x", sha256.Sum256(leaf)), Memory: memory, Kernels: kernels, Vectors: tests, Inspection: inspection,
-		Inputs: ends(m, m.Subgraph().Inputs), Outputs: ends(m, m.Subgraph().Outputs)}
+		Inputs: ends(m, m.Subgraph().Inputs), Outputs: ends(m, m.Subgraph().Outputs),
+		Stateful: memory.Resources > 0 || slices.ContainsFunc(m.Subgraph().Tensors, func(t *schema.TensorT) bool { return t.IsVariable })}
 	if layer := computesInFloat(m); layer != "" {
 		d.Tolerance = floatTolerance
 		b.Notes = append(b.Notes, fmt.Sprintf("%s computes in float, which compilers round in their own ways: float outputs are compared within %g, not bit for bit", layer, floatTolerance))
@@ -142,6 +143,7 @@ type data struct {
 	Vectors         []Vector
 	Inspection      *measure.Inspection
 	Inputs, Outputs []End
+	Stateful        bool // variables keep values from run to run
 	Tolerance       float64
 	Notes           []string
 }

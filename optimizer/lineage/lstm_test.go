@@ -43,6 +43,9 @@ func TestAnLSTMStaysOneOperatorThroughTheTree(t *testing.T) {
 	if lstmsOf(baseline.Leaf) != 1 || len(baseline.Leaf.Subgraph().Operators) != 4 {
 		t.Fatalf("the first leaf has %d operators", len(baseline.Leaf.Subgraph().Operators))
 	}
+	if said := func(note string) bool { return strings.Contains(note, "reset it before every sequence") }; !slices.ContainsFunc(baseline.Notes, said) || !slices.ContainsFunc(baseline.Warnings, said) {
+		t.Errorf("nothing says that the LSTM keeps its state: %q, %q", baseline.Notes, baseline.Warnings)
+	}
 	for _, technique := range []Technique{half, Quantize{}, eight, Quantize{}} {
 		out, err := run.Apply(context.Background(), n, technique)
 		if err != nil {
@@ -79,6 +82,14 @@ func TestAnLSTMStaysOneOperatorThroughTheTree(t *testing.T) {
 	}
 	if out, err := fast(again).Apply(context.Background(), again, Quantize{}); err != nil || lstmsOf(out.Leaf) != 1 {
 		t.Errorf("a leaf as the input: %v", err)
+	}
+	if out, err := fast(again).Baseline(context.Background(), again); err != nil || !strings.Contains(strings.Join(out.Warnings, "\n"), "reset it before every sequence") {
+		t.Errorf("a leaf as the first leaf: %v", err)
+	}
+	stepwise := fast(n)
+	stepwise.Leaf.Activations = Activations16
+	if out, err := stepwise.Baseline(context.Background(), n); err != nil || lstmsOf(out.Leaf) != 0 || len(out.Warnings) > 0 {
+		t.Errorf("a leaf that keeps no state is told to be reset: %q, %v", out.Warnings, err)
 	}
 }
 

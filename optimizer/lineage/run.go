@@ -15,6 +15,7 @@ import (
 	"espalier.dev/espalier/optimizer/measure"
 	"espalier.dev/espalier/optimizer/quantize"
 	"espalier.dev/espalier/optimizer/tflite"
+	"espalier.dev/espalier/optimizer/tflite/schema"
 	"espalier.dev/espalier/optimizer/train"
 	"espalier.dev/espalier/optimizer/weight"
 )
@@ -109,6 +110,7 @@ func (r *Run) Baseline(ctx context.Context, n *Network) (*Outcome, error) {
 		out.Leaf = n.Given()
 		out.Promises = n.promises()
 		out.Notes = append(out.Notes, "the network is int8 already: it is the first leaf, unchanged, and its integers and activation ranges are kept")
+		out.remember()
 		return out, r.encode(out)
 	}
 	if err := r.describe(ctx, n); err != nil {
@@ -130,7 +132,23 @@ func (r *Run) Baseline(ctx context.Context, n *Network) (*Outcome, error) {
 			return nil, err
 		}
 	}
-	return out, r.leaf(ctx, out)
+	if err := r.leaf(ctx, out); err != nil {
+		return nil, err
+	}
+	out.remember()
+	return out, nil
+}
+
+// remember says of a leaf with LSTMs, which runtimes have go on where the last call ended, that each sequence begins with a reset.
+func (o *Outcome) remember() {
+	for _, operator := range o.Leaf.Subgraph().Operators {
+		if code, _ := o.Leaf.Op(operator); code != schema.BuiltinOperatorUNIDIRECTIONAL_SEQUENCE_LSTM {
+			continue
+		}
+		note := "LSTMs of leaves keep their state from call to call: reset it before every sequence, with interpreter.reset_all_variables() in LiteRT, Reset() in TensorFlow Lite Micro"
+		o.Notes, o.Warnings = append(o.Notes, note), append(o.Warnings, note)
+		return
+	}
 }
 
 // reachSamples bounds the samples that Reach looks at.
