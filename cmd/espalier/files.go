@@ -13,6 +13,7 @@ import (
 	"espalier.dev/espalier/api/v1alpha1"
 	"espalier.dev/espalier/internal/fault"
 	"espalier.dev/espalier/internal/stage"
+	"espalier.dev/espalier/optimizer/answer"
 	"espalier.dev/espalier/optimizer/dataset"
 	"espalier.dev/espalier/optimizer/stream"
 	"espalier.dev/espalier/optimizer/tflite"
@@ -243,11 +244,13 @@ func named(err error) error {
 	return err
 }
 
-// unmeasured is why a model could not be measured: a sample's fault or the model's.
+// unmeasured is why a model could not be measured: the dataset's fault or the model's.
 func unmeasured(err error) error {
 	var sample *dataset.SampleError
-	if errors.As(err, &sample) {
-		return fault.As(fault.Dataset, err)
+	var fit *dataset.FitError
+	var targets *answer.Error
+	if errors.As(err, &sample) || errors.As(err, &fit) || errors.As(err, &targets) {
+		return fault.As(fault.Dataset, named(err))
 	}
 	return fault.As(fault.Model, named(err))
 }

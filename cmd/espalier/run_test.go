@@ -572,6 +572,10 @@ func TestEvaluateAndCompareSayWhatTheyMeasureOnAndWhichFlagToSet(t *testing.T) {
 	samples, labels := corners(32, 1)
 	writeNPZ(t, single, map[string]any{"x": samples, "y": labels})
 	writeNPZ(t, wide, map[string]any{"x": make([][8][9]float32, 32), "y": labels})
+	beyond := filepath.Join(folder, "beyond.npz")
+	tooMany := slices.Clone(labels)
+	tooMany[0] = 9
+	writeNPZ(t, beyond, map[string]any{"x": samples, "y": tooMany})
 	for name, tt := range map[string]struct {
 		args []string
 		code int
@@ -579,7 +583,10 @@ func TestEvaluateAndCompareSayWhatTheyMeasureOnAndWhichFlagToSet(t *testing.T) {
 	}{
 		"evaluate on one split":       {[]string{"evaluate", model, "--dataset", single}, 0, "training, validation and test are the same samples"},
 		"compare on one split":        {[]string{"compare", model, model, "--dataset", single}, 0, "training, validation and test are the same samples"},
-		"a shape that does not fit":   {[]string{"evaluate", model, "--dataset", wide}, 3, "--dataset-spec"},
+		"a shape that does not fit":   {[]string{"evaluate", model, "--dataset", wide}, 4, "--dataset-spec"},
+		"compare of such a shape":     {[]string{"compare", model, model, "--dataset", wide}, 4, "--dataset-spec"},
+		"sensitivity to such a shape": {[]string{"sensitivity", model, "--dataset", wide}, 4, "--dataset-spec"},
+		"labels past the outputs":     {[]string{"evaluate", model, "--dataset", beyond}, 4, "label"},
 		"a fit that is asked for":     {[]string{"evaluate", model, "--dataset", wide, "--dataset-spec", "{preprocessing: {crop: {height: 8, width: 8}}}"}, 0, "note"},
 		"a field of another kind":     {[]string{"evaluate", model, "--dataset", single, "--dataset-spec", "{preprocessing: {std: 0.5}}"}, 2, "preprocessing.std: is a number, want a list"},
 		"an octal number":             {[]string{"evaluate", model, "--dataset", single, "--dataset-spec", "{split: {seed: 010}}"}, 2, "split.seed: 010 is 8"},

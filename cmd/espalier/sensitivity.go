@@ -82,11 +82,11 @@ func (o *sensitivityOptions) run(ctx context.Context) error {
 		network, err = run.Reach(ctx, network)
 	}
 	if err != nil {
-		return fault.As(fault.Model, named(fmt.Errorf("%s: %w", o.model, err)))
+		return unmeasured(fmt.Errorf("%s: %w", o.model, err))
 	}
 	found := &reporting.Sensitivity{Model: filepath.Base(o.model), Samples: min(lineage.SensitivitySamples, source.Len()), Tool: tool()}
 	if found.Layers, found.Notes, err = run.Sensitivity(ctx, network); err != nil {
-		return fault.As(fault.Model, named(fmt.Errorf("%s: %w", o.model, err)))
+		return unmeasured(fmt.Errorf("%s: %w", o.model, err))
 	}
 	if err := o.plan(found); err != nil {
 		return err

@@ -96,23 +96,23 @@ func (d *Dataset) Fit(inputs [][]int) error {
 	return nil
 }
 
-// FitShape checks that an array's samples are what an input takes, which is of a shape; input is " " and its name, or nothing.
+// FitShape returns a *FitError unless an array's samples are what an input takes, which is of a shape; input is " " and its name, or nothing.
 func FitShape(a Array, want []int, input string) error {
 	have := a.Shape
 	if slices.Equal(withoutOnes(have), withoutOnes(want)) {
 		return nil
 	}
 	if a.Features != "" { // whose order a reshape would spoil
-		return fmt.Errorf("%s features have shape %v, the model's input%s is %v: preprocessing.audio has to be as in its training, frameLength and frameStep for the one number, %s for the other",
-			a.Features, have, input, want, map[bool]string{true: "coefficients", false: "melBands"}[a.Features == MFCC])
+		return &FitError{fmt.Errorf("%s features have shape %v, the model's input%s is %v: preprocessing.audio has to be as in its training, frameLength and frameStep for the one number, %s for the other",
+			a.Features, have, input, want, map[bool]string{true: "coefficients", false: "melBands"}[a.Features == MFCC])}
 	}
 	if numel(have) == numel(want) {
-		return fmt.Errorf("samples have shape %v, the model's input%s is %v: preprocessing.reshape: %s",
-			have, input, want, strings.ReplaceAll(fmt.Sprint(want), " ", ", "))
+		return &FitError{fmt.Errorf("samples have shape %v, the model's input%s is %v: preprocessing.reshape: %s",
+			have, input, want, strings.ReplaceAll(fmt.Sprint(want), " ", ", "))}
 	}
 	if len(have) == len(want)+1 && slices.Equal(have[1:], want) {
-		return fmt.Errorf("samples have shape %v, the model's input%s is %v behind its first dimension, which is taken for the batch; "+
-			"a network without a batch has to be converted with one, a first dimension of 1", have, input, want)
+		return &FitError{fmt.Errorf("samples have shape %v, the model's input%s is %v behind its first dimension, which is taken for the batch; "+
+			"a network without a batch has to be converted with one, a first dimension of 1", have, input, want)}
 	}
 	remedy := "preprocessing.resize, crop and channels change it"
 	if n := len(have) - 1; n == 2 && len(want) == 3 && slices.Equal(have[:n], want[:n]) && have[n] == 1 && want[n] == 3 {
@@ -123,7 +123,7 @@ func FitShape(a Array, want []int, input string) error {
 	if len(withoutOnes(have)) < 2 {
 		remedy = "are some of the values no part of the samples, or missing? (dataset.samples and dataset.labels say which are what)"
 	}
-	return fmt.Errorf("samples have shape %v (%d values), the model's input%s is %v (%d values); %s", have, numel(have), input, want, numel(want), remedy)
+	return &FitError{fmt.Errorf("samples have shape %v (%d values), the model's input%s is %v (%d values); %s", have, numel(have), input, want, numel(want), remedy)}
 }
 
 // check refuses values that are none of the declared ones.

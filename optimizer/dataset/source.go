@@ -57,6 +57,12 @@ type SampleError struct{ Err error }
 func (e *SampleError) Error() string { return e.Err.Error() }
 func (e *SampleError) Unwrap() error { return e.Err }
 
+// FitError is a dataset whose samples are not what a model takes: another number of inputs, another shape.
+type FitError struct{ Err error }
+
+func (e *FitError) Error() string { return e.Err.Error() }
+func (e *FitError) Unwrap() error { return e.Err }
+
 // Shapes are the shapes of a source's inputs.
 func Shapes(s Source) [][]int {
 	var out [][]int

@@ -156,7 +156,7 @@ func toldBy(list []answer.Output, g *ir.Graph, source dataset.Source) []answer.O
 func sampleSizes(g *ir.Graph, source dataset.Source) (inputs []int, outputs int, err error) {
 	arrays := source.Inputs()
 	if len(g.Inputs) != len(arrays) {
-		return nil, 0, fmt.Errorf("the model has %d inputs, samples have %d: a dataset has an array for each, by its name or as dataset.samples says; inputs that are state are named as such (--state, model.states)", len(g.Inputs), len(arrays))
+		return nil, 0, &dataset.FitError{Err: fmt.Errorf("the model has %d inputs, samples have %d: a dataset has an array for each, by its name or as dataset.samples says; inputs that are state are named as such (--state, model.states)", len(g.Inputs), len(arrays))}
 	}
 	if len(g.Outputs) == 0 {
 		return nil, 0, errors.New("the model has no outputs")
