@@ -180,7 +180,12 @@ func historyOf(leaf []byte, path, result string) (k known, err error) {
 	k.result = result
 	for _, v := range found.Leaf.Metrics {
 		text := v.Value
-		if measure.Name(v.Name).OfAnswers() {
+		switch name := measure.Name(v.Name); {
+		case name == measure.ArenaBytes: // of the run's runtime: the card has that of the bundle's device
+			continue
+		case name == measure.LatencyMicros:
+			text += " on the computer of the run, not on the device"
+		case name.OfAnswers():
 			text += " on the validation split"
 		}
 		k.results = append(k.results, bundle.Result{Name: v.Name, Value: text})

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -100,6 +101,9 @@ func bundled(t *testing.T, out, data string, arena int) {
 		if !strings.Contains(card, want) {
 			t.Errorf("the model card does not say %q:\n%s", want, card)
 		}
+	}
+	if strings.Contains(card, "| ArenaBytes |") || !regexp.MustCompile(`\| LatencyMicros \| [0-9.]+ on the computer of the run, not on the device \|`).MatchString(card) {
+		t.Errorf("the model card has the run's arena beside the device's, or its latency as if it were the device's:\n%s", card)
 	}
 	if array := string(read(t, filepath.Join(firmware, "src", "pcqat_data.h"))); !strings.Contains(array, fmt.Sprintf("kModelBytes = %d;", len(content))) {
 		t.Error(array)
