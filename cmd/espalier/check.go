@@ -95,6 +95,9 @@ func checkOn(content []byte, signature string, t *target.Target) (*checked, erro
 	if err != nil {
 		return nil, err
 	}
+	if err := ir.NeverSet(m); err != nil {
+		return nil, err
+	}
 	given := target.Check(m, t)
 	n, err := lineage.ReadSignature(content, signature)
 	if err == nil && !n.Int8() {

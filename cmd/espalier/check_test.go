@@ -16,6 +16,8 @@ import (
 	"espalier.dev/espalier/optimizer/lineage"
 	"espalier.dev/espalier/optimizer/measure"
 	"espalier.dev/espalier/optimizer/target"
+	"espalier.dev/espalier/optimizer/tflite/schema"
+	"espalier.dev/espalier/optimizer/tflite/tflitetest"
 )
 
 // call runs a command line in this process.
@@ -25,6 +27,25 @@ func call(args ...string) (out string, err error) {
 	cmd.SetArgs(args)
 	err = cmd.Execute()
 	return stdout.String(), err
+}
+
+func TestCheckRefusesAFileWithoutItsWeights(t *testing.T) {
+	b := tflitetest.New()
+	v := b.Op("v", schema.BuiltinOperatorVAR_HANDLE, schema.BuiltinOptionsVarHandleOptions, &schema.VarHandleOptionsT{SharedName: "dense/kernel"}, []int32{})
+	b.SetType(v, schema.TensorTypeRESOURCE)
+	read := b.Op("value", schema.BuiltinOperatorREAD_VARIABLE, schema.BuiltinOptionsReadVariableOptions, &schema.ReadVariableOptionsT{}, []int32{1, 3}, v)
+	b.Output(b.Add("y", b.Input("x", 1, 3), read, tflitetest.None))
+	content, err := b.Model().Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "model.tflite")
+	write(t, path, content)
+	for _, device := range []string{"litert", "cortex-m4", "ethos-u55"} {
+		if out, err := call("check", path, "--target", device); fault.ExitCode(err) != 3 || out != "" || !strings.Contains(err.Error(), "the converter left the weights out") {
+			t.Errorf("%s: %v\n%s", device, err, out)
+		}
+	}
 }
 
 func TestCheckNamesWhatDoesNotRun(t *testing.T) {
