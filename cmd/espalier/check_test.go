@@ -29,6 +29,20 @@ func call(args ...string) (out string, err error) {
 	return stdout.String(), err
 }
 
+func TestInspectSaysWhoPlansTheMemory(t *testing.T) {
+	leaf := testmaterial.Path(t, "models/kws_ref_model.tflite")
+	for device, want := range map[string]string{
+		"ethos-u55": "arena on ethos-u55: not known here: the device's compiler plans",
+		"cortex-a":  "arena on cortex-a: the one above, as its runtime is LiteRT",
+		"cortex-m4": "bytes: activations and scratch buffers",
+	} {
+		out, err := call("inspect", leaf, "--target", device)
+		if err != nil || strings.Count(out, "\narena on "+device) != 1 || !strings.Contains(out, want) {
+			t.Errorf("%s: %v, want %q in\n%s", device, err, want, out)
+		}
+	}
+}
+
 func TestCheckRefusesAFileWithoutItsWeights(t *testing.T) {
 	b := tflitetest.New()
 	v := b.Op("v", schema.BuiltinOperatorVAR_HANDLE, schema.BuiltinOptionsVarHandleOptions, &schema.VarHandleOptionsT{SharedName: "dense/kernel"}, []int32{})

@@ -43,8 +43,13 @@ func newInspectCommand(streams *ioStreams) *cobra.Command {
 					Memory *target.Memory `json:"memory,omitempty"`
 				}{inspection, memory})
 			}
-			if err := showInspection(streams, inspection, all); err != nil || memory == nil {
+			err = showInspection(streams, inspection, all)
+			switch {
+			case err != nil || device == "":
 				return err
+			case memory == nil:
+				streams.say("%s", plannedBy(device))
+				return nil
 			}
 			return showMemory(streams, memory)
 		},
@@ -81,6 +86,14 @@ func memoryOn(content []byte, device string) (*target.Memory, error) {
 		memory.Notes = append(memory.Notes, note)
 	}
 	return memory, fault.As(fault.Model, err)
+}
+
+// plannedBy says who lays out the memory on a device whose runtime is not TFLM.
+func plannedBy(device string) string {
+	if t, err := target.Lookup(device); err == nil && t.PlansMemoryUnseen() {
+		return fmt.Sprintf("arena on %s: not known here: the device's compiler plans the memory of what it places, and its report has the figure; the arena above is LiteRT's", device)
+	}
+	return fmt.Sprintf("arena on %s: the one above, as its runtime is LiteRT", device)
 }
 
 // showMemory prints what each operator takes of the arena of a device, and the sum.
