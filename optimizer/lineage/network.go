@@ -215,7 +215,9 @@ func (n *Network) recognise(file *tflite.Model, moved []int) error {
 				n.from.place[n.ids[at]] = f.Tensor
 			}
 			clustered[at] = f.State.Clustered()
-			n.from.notes = append(n.from.notes, "kept from the input: "+f.String())
+			if f.Binds() {
+				n.from.notes = append(n.from.notes, "kept from the input: "+f.String())
+			}
 		}
 	}
 	if weight.MostlyClustered(n.Kernels(), clustered) {

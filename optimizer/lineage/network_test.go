@@ -260,3 +260,26 @@ func TestStoredModelsThatDoNotFit(t *testing.T) {
 		}
 	}
 }
+
+// A file of espalier's lists weights that are free too: nothing is kept of them, and nothing said.
+func TestWhatIsKeptFromTheInputIsSaid(t *testing.T) {
+	b := tflitetest.New()
+	free, held := gauss(1, 16, 0.6), gauss(2, 16, 0.6)
+	mask := slices.Repeat([]uint8{1}, 16)
+	held[3], mask[3] = 0, 0
+	first, second := b.Const("free/kernel", free, 4, 4), b.Const("held/kernel", held, 4, 4)
+	dense := func(name string, x, w int32) int32 {
+		return b.Op(name, schema.BuiltinOperatorFULLY_CONNECTED, schema.BuiltinOptionsFullyConnectedOptions, &schema.FullyConnectedOptionsT{}, []int32{1, 4}, x, w)
+	}
+	b.Output(dense("held", dense("free", b.Input("x", 1, 4), first), second))
+	m := b.Model()
+	if err := weight.WriteState(m, map[int]weight.State{
+		int(first):  {Shape: []int{4, 4}, Mask: slices.Repeat([]uint8{1}, 16)},
+		int(second): {Shape: []int{4, 4}, Mask: mask},
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := read(t, m).Notes(), []string{`kept from the input: weights "held/kernel": 6.2% zeros (recorded)`}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}

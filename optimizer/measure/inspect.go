@@ -146,7 +146,9 @@ func Inspect(model []byte) (*Inspection, error) {
 		return nil, err
 	}
 	for _, f := range findings {
-		out.Findings = append(out.Findings, f.String())
+		if f.Binds() {
+			out.Findings = append(out.Findings, f.String())
+		}
 	}
 	for _, b := range m.Buffers {
 		if b != nil {

@@ -13,6 +13,7 @@ import (
 
 	"espalier.dev/espalier/internal/testmaterial"
 	"espalier.dev/espalier/optimizer/dataset"
+	"espalier.dev/espalier/optimizer/tflite"
 	"espalier.dev/espalier/optimizer/tflite/schema"
 	"espalier.dev/espalier/optimizer/tflite/tflitetest"
 )
@@ -186,5 +187,16 @@ func TestInspectCountsWithinLoopsAndFusedLayers(t *testing.T) {
 		if of != want.operators {
 			t.Errorf("%s: %d multiplications of its operators, want %d", path, of, want.operators)
 		}
+	}
+}
+
+// The demo's record lists weights that are held to nothing.
+func TestInspectIsSilentOnFreeWeights(t *testing.T) {
+	m, err := tflite.ReadFile("../../hack/demo/glyphs.tflite")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if in, err := Inspect(m); err != nil || len(in.Findings) > 0 {
+		t.Errorf("%q, %v", in.Findings, err)
 	}
 }

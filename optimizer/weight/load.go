@@ -81,6 +81,9 @@ type Finding struct {
 	SNR float64
 }
 
+// Binds reports whether the weights are held to anything: a record lists some that were free when the file was written.
+func (f Finding) Binds() bool { return f.State.Pruned() > 0 || f.State.Clustered() }
+
 // String says in words what was found.
 func (f Finding) String() string {
 	text := fmt.Sprintf("weights %q", f.Name)
