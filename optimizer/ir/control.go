@@ -95,7 +95,11 @@ func (c *control) loop(options *schema.BuiltinOptionsT) (note string, gives []op
 			return "", nil, c.fail("how often it repeats depends on the input, which is not supported: export the model with loops of fixed length, or unrolled")
 		}
 		if decision.Const[0] == 0 {
-			return fmt.Sprintf("%s written as its %d repetitions", c.n, step), carried, nil
+			note := fmt.Sprintf("%s written as its %d repetitions, %d operators, which leaves have too", c.n, step, len(c.written))
+			if step > 1 {
+				note += ": a recurrent layer is one operator where the converter fuses it, see docs/guide.md, networks that keep state"
+			}
+			return note, carried, nil
 		}
 		if step == maxSteps || len(c.written) > maxWritten {
 			return "", nil, c.fail("more than %d repetitions, or %d operators, are not written out: export the model for shorter sequences", maxSteps, maxWritten)
