@@ -13,7 +13,6 @@ import (
 
 	"espalier.dev/espalier/internal/testmaterial"
 	"espalier.dev/espalier/optimizer/dataset"
-	"espalier.dev/espalier/optimizer/tflite"
 	"espalier.dev/espalier/optimizer/tflite/schema"
 	"espalier.dev/espalier/optimizer/tflite/tflitetest"
 )
@@ -192,11 +191,11 @@ func TestInspectCountsWithinLoopsAndFusedLayers(t *testing.T) {
 
 // The demo's record lists weights that are held to nothing.
 func TestInspectIsSilentOnFreeWeights(t *testing.T) {
-	m, err := tflite.ReadFile("../../hack/demo/glyphs.tflite")
+	content, err := os.ReadFile("../../hack/demo/glyphs.tflite")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if in, err := Inspect(m); err != nil || len(in.Findings) > 0 {
+	if in, err := Inspect(content); err != nil || len(in.Findings) > 0 {
 		t.Errorf("%q, %v", in.Findings, err)
 	}
 }
