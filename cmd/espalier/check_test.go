@@ -241,7 +241,7 @@ func TestWhereADeviceAnswersOtherwiseIsCounted(t *testing.T) {
 		t.Errorf("%v\n%s", err, out)
 	}
 	if out, err = call("compare", float, leaf, "--dataset", data, "--layer-samples", "2", "--target", "cortex-m4"); err != nil ||
-		!strings.Contains(out, "metrics are of 3 samples; outputs and activations, value by value, of the first 2 of 3 samples") || !strings.Contains(out, "(of all 3 samples)") {
+		!strings.Contains(out, "metrics are of the 3 samples of the test split; outputs and activations, value by value, of the first 2 of 3 samples") || !strings.Contains(out, "(of all 3 samples)") {
 		t.Errorf("%v\n%s", err, out)
 	}
 }

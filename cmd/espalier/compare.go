@@ -92,15 +92,20 @@ func newCompareCommand(streams *ioStreams) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			split := ""
+			if source != nil {
+				split = data.split
+			}
 			if format == outputJSON {
 				return printJSON(streams.Out, struct {
 					*measure.Comparison
+					Split      string              `json:"split,omitempty"`
 					Divergence *measure.Divergence `json:"divergence,omitempty"`
 					Target     *targetFigures      `json:"target,omitempty"`
 					Measured   *measurements       `json:"measured,omitempty"`
-				}{comparison, divergence, figures, measured})
+				}{comparison, split, divergence, figures, measured})
 			}
-			err = showComparison(streams, comparison)
+			err = showComparison(streams, comparison, split)
 			if err == nil && figures != nil {
 				err = figures.show(streams)
 			}
@@ -181,7 +186,7 @@ func decibels(d measure.Difference) string {
 	return fmt.Sprintf("%.1f dB", *d.Decibel)
 }
 
-func showComparison(streams *ioStreams, c *measure.Comparison) error {
+func showComparison(streams *ioStreams, c *measure.Comparison, split string) error {
 	out := streams.Out
 	if c.Samples > 0 {
 		err := table(streams, "METRIC\tA\tB", func(w io.Writer) {
@@ -198,7 +203,7 @@ func showComparison(streams *ioStreams, c *measure.Comparison) error {
 		if len(c.Intervals) > 0 {
 			fmt.Fprintln(out, intervalsLegend)
 		}
-		fmt.Fprintf(out, "\nmetrics are of %d samples; outputs and activations, value by value, of %s\n", c.Samples, firstOf(c.LayerSamples, c.Samples))
+		fmt.Fprintf(out, "\nmetrics are of the %d samples of the %s split; outputs and activations, value by value, of %s\n", c.Samples, split, firstOf(c.LayerSamples, c.Samples))
 		fmt.Fprintf(out, "outputs  %s  largest difference %.4g\n\n", decibels(c.Output), c.Output.Largest)
 		err = table(streams, "~ACTIVATION\tSNR\tLARGEST DIFFERENCE", func(w io.Writer) {
 			for _, l := range c.Layers {

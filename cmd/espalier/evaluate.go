@@ -83,7 +83,7 @@ func newEvaluateCommand(streams *ioStreams) *cobra.Command {
 				fmt.Fprintf(streams.Err, "note     Accuracy is what guessing among %d classes gives: is the dataset prepared as for training? --pipeline or --dataset-spec says how\n", main.Classes)
 			}
 			if format == outputJSON {
-				out := map[string]any{"samples": source.Len(), "metrics": result.Metrics}
+				out := map[string]any{"split": data.split, "samples": source.Len(), "metrics": result.Metrics}
 				if len(intervals) > 0 {
 					out["intervals"] = intervals
 				}
@@ -93,7 +93,7 @@ func newEvaluateCommand(streams *ioStreams) *cobra.Command {
 				return printJSON(streams.Out, out)
 			}
 			err = table(streams, "", func(w io.Writer) {
-				fmt.Fprintf(w, "samples\t%d\n", source.Len())
+				fmt.Fprintf(w, "split\t%s\nsamples\t%d\n", data.split, source.Len())
 				for _, v := range result.Metrics.Values() {
 					fmt.Fprintf(w, "%s\t%s\n", v.Name, figure(result.Metrics, intervals, v.Name))
 				}
