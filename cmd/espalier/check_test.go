@@ -126,7 +126,7 @@ func TestInspectShowsTheArenaOfADevice(t *testing.T) {
 	if _, err := call("inspect", testmaterial.Path(t, "models/ops/gelu_int8.tflite"), "--target", "tflm"); fault.ExitCode(err) != 3 || !strings.Contains(err.Error(), "GELU") {
 		t.Errorf("memory of a model that does not run there: %v", err)
 	}
-	if out, err := call("inspect", model, "--target", "litert"); err != nil || strings.Contains(out, "arena on") {
+	if out, err := call("inspect", model, "--target", "litert"); err != nil || !strings.Contains(out, "arena on litert: the one above") {
 		t.Errorf("%v\n%s", err, out)
 	}
 }
