@@ -67,16 +67,7 @@ func TestUnitsOfDifferences(t *testing.T) {
 	}
 	b := tflitetest.New()
 	b.Output(b.Dense("a", b.Input("x", 1, 4), tflitetest.Weights(1, 16), nil, 4, tflitetest.None))
-	result := ptq(t, b.Model(), ptqOptions{})
-	g, err := ir.Parse(result.Model, 1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	simulation, err := result.Plan.Simulate(b.Model(), result.Params, result.Weights, 1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	e := newEnds(g, simulation, result.Tensor)
+	e := endsOf(t, b)
 	if !e.mixed || len(e.list) != 1 || e.scores != e.list[0] || e.scores.name != "a" {
 		t.Errorf("results %+v, scores %+v, mixed %v", e.list, e.scores, e.mixed)
 	}
@@ -95,17 +86,8 @@ func TestAnOutputBySoftmaxIsComparedUnlessItsScoresAreSteep(t *testing.T) {
 		}
 		z := b.Dense("z", b.Input("x", 1, 4), weights, nil, 4, tflitetest.None)
 		b.Output(b.Op("p", schema.BuiltinOperatorSOFTMAX, schema.BuiltinOptionsSoftmaxOptions, &schema.SoftmaxOptionsT{Beta: 1}, b.Shape(z), z))
-		result := ptq(t, b.Model(), ptqOptions{})
-		g, err := ir.Parse(result.Model, 1)
-		if err != nil {
-			t.Fatal(err)
-		}
-		simulation, err := result.Plan.Simulate(b.Model(), result.Params, result.Weights, 1)
-		if err != nil {
-			t.Fatal(err)
-		}
 		var names []string
-		e := newEnds(g, simulation, result.Tensor)
+		e := endsOf(t, b)
 		for _, one := range e.list {
 			names = append(names, one.name)
 		}
@@ -113,4 +95,19 @@ func TestAnOutputBySoftmaxIsComparedUnlessItsScoresAreSteep(t *testing.T) {
 			t.Errorf("weights times %v: compared %v, scores %+v", c.weights, names, e.scores)
 		}
 	}
+}
+
+// endsOf are those of the leaf that a network is quantized to after training.
+func endsOf(t *testing.T, b *tflitetest.Builder) *ends {
+	t.Helper()
+	result := ptq(t, b.Model(), ptqOptions{})
+	g, err := ir.Parse(result.Model, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	simulation, err := result.Plan.Simulate(b.Model(), result.Params, result.Weights, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return newEnds(g, simulation, result.Tensor)
 }

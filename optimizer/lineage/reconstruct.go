@@ -42,10 +42,10 @@ func (w *Work) reconstructs(choice Reconstruction, deciding func(*reconstruct.La
 	if choice != Auto {
 		return choice == On
 	}
-	layers, _ := reconstruct.Layers(w.net.Graph)
 	if w.Steps() >= prune.ShortRun {
 		return false
 	}
+	layers, _ := reconstruct.Layers(w.net.Graph)
 	if len(layers) == 0 {
 		w.Note("weights are not reconstructed before training: no layer can be")
 		return false
