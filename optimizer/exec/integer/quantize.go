@@ -8,24 +8,31 @@ import (
 
 // quantize rounds real values to codes, halves away from zero, and clamps them. Not-a-number becomes the zero point.
 func quantize(dst []int8, x []float32, scale float32, zero int32) {
+	lo, hi := float32(-128-zero), float32(127-zero)
 	for i, v := range x {
-		code := math.Round(float64(v / scale))
-		if code != code {
-			code = 0
-		}
-		dst[i] = clamp(int32(min(max(code, -1<<24), 1<<24))+zero, -128, 127)
+		dst[i] = int8(round(v/scale, lo, hi) + zero)
 	}
 }
 
 // quantize16 is quantize to int16.
 func quantize16(dst []int16, x []float32, scale float32) {
 	for i, v := range x {
-		code := math.Round(float64(v / scale))
-		if code != code {
-			code = 0
-		}
-		dst[i] = int16(min(max(code, math.MinInt16), math.MaxInt16))
+		dst[i] = int16(round(v/scale, math.MinInt16, math.MaxInt16))
 	}
+}
+
+// round rounds to the nearest of the integers from lo to hi, halves away from zero; of not-a-number it is 0. It is
+// math.Round without branches on the number: a half more is exact in float64.
+func round(x, lo, hi float32) int32 {
+	switch {
+	case x < lo:
+		return int32(lo)
+	case x > hi:
+		return int32(hi)
+	case x != x:
+		return 0
+	}
+	return int32(float64(x) + math.Copysign(0.5, float64(x)))
 }
 
 // dequantize returns the real values of codes.
@@ -55,9 +62,9 @@ func buildQuantize(c *compiler) (runner, error) {
 	m := newMultiplier(float64(from.scale) / float64(out.scale))
 	switch {
 	case from.wide && out.wide:
-		return newElementwise(c, func(code int16) int16 { return clamp16(m.of(int32(code)), math.MinInt16, math.MaxInt16) }), nil
+		return &requantize[int16]{in.Index, c.n.Outputs[0], m, out}, nil
 	case from.wide:
-		return &narrowKernel{in.Index, c.n.Outputs[0], m, out.zero}, nil
+		return &requantize[int8]{in.Index, c.n.Outputs[0], m, out}, nil
 	case out.wide:
 		return nil, c.unsupported("no runtime but TFLM goes from int8 to int16 at once: put a DEQUANTIZE between")
 	default:
@@ -67,17 +74,31 @@ func buildQuantize(c *compiler) (runner, error) {
 	}
 }
 
-// narrowKernel is QUANTIZE from int16 to int8.
-type narrowKernel struct {
+// requantize is QUANTIZE from int16.
+type requantize[T int8 | int16] struct {
 	in, out int
 	multiplier
-	zero int32
+	quant
 }
 
-func (k *narrowKernel) run(m *memory) error {
-	y := m.int8s(k.out)
-	for i, v := range m.int16s(k.in) {
-		y[i] = clamp(k.of(int32(v))+k.zero, -128, 127)
+func (k *requantize[T]) run(m *memory) error {
+	x, y := m.int16s(k.in), view[T](m.bytes[k.out])
+	lo, hi := k.limits()
+	if k.shift > 0 || k.shift <= -31 {
+		for i, v := range x {
+			y[i] = T(min(max(k.of(int32(v))+k.zero, lo), hi))
+		}
+		return nil
+	}
+	// As of, whose products of 16 bits do not saturate, in one shift: products are in units of 2⁻³¹, and halves below zero go down.
+	value, zero, right := int64(k.value), int64(k.zero), uint(-k.shift)&31
+	half, below := int64(1)<<right>>1<<31, int64(1)<<31
+	if right == 0 { // there are no halves
+		below = 0
+	}
+	for i, v := range x {
+		product := int64(v)*value + 1<<30
+		y[i] = T(min(max((product+half-product>>63&below)>>(31+right)+zero, int64(lo)), int64(hi)))
 	}
 	return nil
 }
