@@ -13,6 +13,8 @@ type Options struct {
 	Clusters int
 	// Scope says what shares codes and scales; empty means Shared.
 	Scope weight.Scope
+	// Scales is how many a tensor has with scope Shared, as weight.ScaleIndex has them; 0: one per output channel.
+	Scales int
 	// Entropy is how dear bits are: 0 ignores them, 1 asks that a bit saved be worth the error a good quantizer trades for it.
 	// See Lambda.
 	Entropy float64
@@ -73,6 +75,8 @@ func (o Options) check(t *weight.Tensor) error {
 		return fmt.Errorf("%d clusters; possible are %d to %d", o.Clusters, least, 2*weight.MaxCode+1)
 	case o.Scope != weight.Shared && o.Scope != weight.PerTensor && o.Scope != weight.PerChannel:
 		return fmt.Errorf("scope %q is none of %s, %s, %s", o.Scope, weight.Shared, weight.PerTensor, weight.PerChannel)
+	case o.Scales < 0 || o.Scales > 0 && t.Shape[t.Axis]%o.Scales != 0:
+		return fmt.Errorf("%d scales for %d output channels", o.Scales, t.Shape[t.Axis])
 	case !(o.Entropy >= 0) || math.IsInf(o.Entropy, 0):
 		return fmt.Errorf("entropy %v is negative or not finite", o.Entropy)
 	case o.Sensitivity != nil && len(o.Sensitivity) != t.Len():

@@ -8,9 +8,10 @@ import (
 	"espalier.dev/espalier/optimizer/weight"
 )
 
-// problem is the clustering of one tensor. Weights are taken relative to the root mean square of their output channel (scope
-// Tensor: of the tensor), x = w/rms, so that every channel's error counts alike: channels folded with batch-norm differ in size by
-// orders of magnitude, and the layers behind make up for it. A channel's weights are approximated by gain·center.
+// problem is the clustering of one tensor. Weights are taken relative to the root mean square of those that share their scale, an output
+// channel's mostly, x = w/rms, so that every channel's error counts alike: channels folded with batch-norm differ in size by
+// orders of magnitude, and the layers behind make up for it. A channel's weights are approximated by gain·center. What is said of
+// channels here is of the parts that have a scale each.
 type problem struct {
 	Options
 	tensor *weight.Tensor
@@ -39,6 +40,12 @@ func newProblem(t *weight.Tensor, o Options) (*problem, error) {
 		return nil, err
 	}
 	channels := t.Shape[t.Axis]
+	switch {
+	case o.Scope == weight.PerTensor:
+		channels = 1
+	case o.Scope == weight.Shared && o.Scales > 0:
+		channels = o.Scales
+	}
 	p := &problem{
 		Options: o, tensor: t, masked: t.Mask != nil, codes: o.Clusters,
 		rms: make([]float64, channels), dead: make([]bool, channels), gain: slices.Repeat([]float64{1}, channels),
@@ -60,7 +67,7 @@ func (p *problem) each(f func(i, c int)) {
 	}
 	for i := range t.Latent {
 		if t.Mask == nil || t.Mask[i] != 0 {
-			f(i, i/inner%t.Shape[t.Axis])
+			f(i, weight.ScaleIndex(i/inner%t.Shape[t.Axis], len(p.rms), t.Shape[t.Axis]))
 		}
 	}
 }
@@ -69,18 +76,11 @@ func (p *problem) each(f func(i, c int)) {
 func (p *problem) measure() {
 	count := make([]float64, len(p.rms))
 	p.each(func(i, c int) {
-		if p.Scope == weight.PerTensor {
-			c = 0
-		}
 		v := float64(p.tensor.Latent[i])
 		p.rms[c] += v * v
 		count[c]++
 	})
 	for c := range p.rms {
-		if p.Scope == weight.PerTensor && c > 0 {
-			p.rms[c], p.dead[c] = p.rms[0], p.dead[0]
-			continue
-		}
 		p.rms[c] = math.Sqrt(p.rms[c] / max(count[c], 1))
 		p.dead[c] = p.rms[c] == 0 && count[c] > 0
 	}
@@ -274,9 +274,6 @@ func (p *problem) codebooks() ([]float32, []*weight.Codebook, error) {
 		for _, c := range s.channels {
 			scale[c] = float32(p.rms[c] * p.gain[c] * unit)
 		}
-	}
-	if p.Scope == weight.PerTensor {
-		scale = scale[:1]
 	}
 	p.finish(scale)
 	return scale, books, nil

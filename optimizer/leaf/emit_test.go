@@ -292,7 +292,7 @@ func TestEmitRaisesScalesForBiasesAndSaysSo(t *testing.T) {
 	}
 	dense := plan.Layers[2].Weight
 	leaf, _, _ := emitted(t, m, quantize.Options{}, map[int]quantize.Weights{dense: {Codes: make([]int8, 3*64), Scale: []float32{0.01, 1e-15, 0.01}}})
-	if want := `layer "dense/kernel": scales of channels [1] raised, codes kept, so that their biases fit int32`; !slices.Equal(leaf.Notes, []string{want}) {
+	if want := `layer "dense/kernel": scales of channels [1] raised, so that their biases fit int32`; !slices.Equal(leaf.Notes, []string{want}) {
 		t.Errorf("notes %q", leaf.Notes)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 
+	"espalier.dev/espalier/optimizer/ir"
 	"espalier.dev/espalier/optimizer/op"
 	"espalier.dev/espalier/optimizer/quantize"
 	"espalier.dev/espalier/optimizer/tflite"
@@ -35,11 +36,12 @@ func (e *emitter) layers(given map[int]quantize.Weights) (err error) {
 	for _, l := range e.plan.Layers {
 		w := e.leaf.Weights[l.Weight]
 		if e.plan.Nodes[l.Node].LSTM != nil {
-			if len(w.Scale) != 1 {
-				return fmt.Errorf("layer %q: the weights of an LSTM have one scale, not %d", l.Name, len(w.Scale))
+			if len(w.Scale) > len(ir.LSTMGates) {
+				return fmt.Errorf("layer %q: the weights of an LSTM have a scale per gate, not %d", l.Name, len(w.Scale))
 			}
 			continue
 		}
+		w = w.Spread(e.plan.Graph.Tensors[l.Weight].Shape[l.Axis])
 		r := quantize.RuleOf(&e.plan.Graph.Nodes[l.Node])
 		typ, data := schema.TensorTypeINT8, tflite.Int8Bytes(w.Codes)
 		if w.Int4 {

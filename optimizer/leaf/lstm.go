@@ -31,14 +31,14 @@ func (e *emitter) lstm(l *quantize.LSTM) *schema.OperatorT {
 	if l.Bias != quantize.None {
 		bias = e.values(l.Bias)
 	}
-	biases := quantize.BiasCodes(bias, x.Scale, kernel.Scale)
 	for gate, of := range ir.LSTMGates {
+		_, scale := kernel.Part(gate, len(ir.LSTMGates))
 		o.Inputs[ir.LSTMWeights+gate] = e.gate(l.Kernel, kernel, gate)
 		o.Inputs[ir.LSTMRecurrent+gate] = e.gate(l.Recurrent, recurrent, gate)
 		o.Inputs[ir.LSTMBiases+gate] = e.add(&schema.TensorT{
 			Name: fmt.Sprintf("%s/bias_%s", name, of), Shape: []int32{int32(l.Units)}, Type: schema.TensorTypeINT32,
-			Buffer:       e.leaf.Model.AddBuffer(tflite.Int32Bytes(biases[gate*l.Units:][:l.Units])),
-			Quantization: &schema.QuantizationParametersT{Scale: quantize.BiasScale(x.Scale, kernel.Scale), ZeroPoint: []int64{0}},
+			Buffer:       e.leaf.Model.AddBuffer(tflite.Int32Bytes(quantize.BiasCodes(bias[gate*l.Units:][:l.Units], x.Scale, []float32{scale}))),
+			Quantization: &schema.QuantizationParametersT{Scale: quantize.BiasScale(x.Scale, []float32{scale}), ZeroPoint: []int64{0}},
 		})
 		o.Intermediates = append(o.Intermediates, e.add(&schema.TensorT{Name: fmt.Sprintf("%s/%s_gate", name, of), Shape: []int32{0}, Type: schema.TensorTypeINT16, Quantization: written(e.params[e.plan.Tensor[l.Sums[0]]])}))
 	}
@@ -57,11 +57,12 @@ func (e *emitter) gate(t int, w quantize.Weights, gate int) int32 {
 			return int32(f.Tensor)
 		}
 	}
-	of, size := e.sub.Tensors[t], len(w.Codes)/len(ir.LSTMGates)
+	of := e.sub.Tensors[t]
+	codes, scale := w.Part(gate, len(ir.LSTMGates))
 	at := e.add(&schema.TensorT{
 		Name: fmt.Sprintf("%s_%s", of.Name, ir.LSTMGates[gate]), Shape: []int32{of.Shape[0] / int32(len(ir.LSTMGates)), of.Shape[1]}, Type: schema.TensorTypeINT8,
-		Buffer:       e.leaf.Model.AddBuffer(tflite.Int8Bytes(w.Codes[gate*size:][:size])),
-		Quantization: &schema.QuantizationParametersT{Scale: w.Scale, ZeroPoint: []int64{0}},
+		Buffer:       e.leaf.Model.AddBuffer(tflite.Int8Bytes(codes)),
+		Quantization: &schema.QuantizationParametersT{Scale: []float32{scale}, ZeroPoint: []int64{0}},
 	})
 	part.Tensor = int(at)
 	e.leaf.forms[t] = append(e.leaf.forms[t], part)

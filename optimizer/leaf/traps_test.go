@@ -41,7 +41,7 @@ func cluster(t *testing.T, m *tflite.Model, name string, mask []uint8, perChanne
 	if err := w.SetMask(mask); err != nil {
 		t.Fatal(err)
 	}
-	scale := w.Range(true)
+	scale := w.Range(w.Channels())
 	for c := range scale {
 		scale[c] = weight.CompactScale(scale[c] / weight.MaxCode)
 	}

@@ -14,8 +14,8 @@ var clusterKind = Kind{Name: "cluster", Typical: func() Technique {
 }}
 
 // Cluster makes the weights of a tensor share at most so many codes, keeps the zeros of its input, and trains codes and members. Kernels
-// that have one scale in a leaf, by LeafOptions.PerTensorDense or as an LSTM's, are clustered with scope Tensor; those of an LSTM with
-// scope Channel, if that is asked for, which leaves it its steps.
+// that have one scale in a leaf, by LeafOptions.PerTensorDense, are clustered with scope Tensor; those of an LSTM have a scale per gate, unless
+// scope Channel is asked for, which leaves it its steps.
 type Cluster struct {
 	cluster.Options
 	// Measure asks for errors to count by each weight's mean squared gradient; it fills in Options.Sensitivity.
@@ -50,7 +50,7 @@ func (c Cluster) Apply(ctx context.Context, n *Network, w *Work) (*Network, erro
 			return nil, err
 		}
 	}
-	single, err := w.run.Leaf.oneScale(n)
+	fewer, err := w.run.Leaf.fewerScales(n)
 	if err != nil {
 		return nil, err
 	}
@@ -58,7 +58,7 @@ func (c Cluster) Apply(ctx context.Context, n *Network, w *Work) (*Network, erro
 	for _, target := range targets {
 		t := w.Tensors[target.Tensor]
 		w.chosen[target.Tensor] = true
-		fits := !single[target.Tensor] || len(t.Scale) == 1
+		fits := !fewer.lacks(target.Tensor, len(t.Scale))
 		if t.Codebooks != nil && t.State().Clusters <= target.Clusters && fits {
 			w.Note("weights %q are clustered already, %d codes, and stay as they are", target.Name, t.State().Clusters)
 			continue
@@ -70,10 +70,13 @@ func (c Cluster) Apply(ctx context.Context, n *Network, w *Work) (*Network, erro
 		}
 		o := c.Options
 		o.Clusters, o.Entropy, o.Sensitivity = target.Clusters, target.Entropy, sensitivity[target.Tensor]
+		scales, ok := fewer[target.Tensor]
 		switch {
-		case !single[target.Tensor]:
-		case o.Scope != weight.PerChannel:
+		case !ok:
+		case o.Scope != weight.PerChannel && scales == 1:
 			o.Scope = weight.PerTensor
+		case o.Scope != weight.PerChannel:
+			o.Scales = scales
 		case w.run.Leaf.PerTensorDense || w.run.Leaf.perTensor():
 			return nil, errScales(target.Name)
 		}

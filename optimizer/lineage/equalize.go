@@ -82,7 +82,7 @@ func (r *Run) newEqualization(ctx context.Context, n *Network) (*equalization, e
 		keep[t] = s.Clustered()
 	}
 	for _, l := range plan.Layers {
-		single[l.Weight] = !l.PerChannel
+		single[l.Weight] = l.Scales < plan.Graph.Tensors[l.Weight].Shape[l.Axis]
 	}
 	e := &equalization{r: r, n: n, plan: plan, structure: equalize.Find(plan.Graph, keep), outputs: answer.LossTensors(r.Outputs, plan.Graph)}
 	drawn := r.draw(reconstructSamples)

@@ -240,8 +240,8 @@ func (o LeafOptions) stepwise(n *Network) map[int]string {
 		switch s := states[k.Tensor]; {
 		case lacking:
 			steps[k.Tensor] = fmt.Sprintf("%s has no int8 %s", o.Target.Name, lstm)
-		case s.Clustered() && len(s.Scale) > 1:
-			steps[k.Tensor] = fmt.Sprintf("weights %q are clustered with a scale per output channel, the operator has one: scope Tensor gives them one", k.Name)
+		case s.Clustered() && len(s.Scale) > len(ir.LSTMGates):
+			steps[k.Tensor] = fmt.Sprintf("weights %q are clustered with a scale per output channel, the operator has one per gate: cluster them with scope Shared", k.Name)
 		}
 	}
 	return steps
@@ -257,7 +257,7 @@ func (r *Run) plan(n *Network) (*quantize.Plan, error) {
 	for i := range plan.Layers {
 		l := &plan.Layers[i]
 		if w, ok := integers[l.Weight]; ok && len(w.Scale) == 1 {
-			l.PerChannel = false
+			l.Scales = 1
 		}
 	}
 	return plan, nil
@@ -285,21 +285,30 @@ func (o LeafOptions) CheckAfter(n *Network, c Cluster, own LeafOptions) error {
 	if own.PerTensorDense && c.Scope != weight.PerChannel || c.Scope == weight.PerTensor {
 		return nil
 	}
-	single, err := o.oneScale(n)
+	fewer, err := o.fewerScales(n)
 	if err != nil {
 		return err
 	}
 	targets, _, err := cluster.NewPlan(n.Kernels(), c.Options, c.Rules)
 	for _, t := range targets {
-		if single[t.Tensor] {
+		if _, ok := fewer[t.Tensor]; ok {
 			return errScales(t.Name)
 		}
 	}
 	return err
 }
 
-// oneScale are the kernels whose integers PerTensorDense gives one scale, or that are an LSTM's.
-func (o LeafOptions) oneScale(n *Network) (map[int]bool, error) {
+// fewer are kernels whose integers have fewer scales than output channels, and how many.
+type fewer map[int]int
+
+// lacks reports whether a kernel has fewer scales than so many.
+func (f fewer) lacks(kernel, scales int) bool {
+	most, ok := f[kernel]
+	return ok && scales > most
+}
+
+// fewerScales are those that PerTensorDense or a device gives one scale, and those of LSTMs, which have one per gate.
+func (o LeafOptions) fewerScales(n *Network) (fewer, error) {
 	plan, err := quantize.PlanOf(n.model, o.quantization(n))
 	switch {
 	case err == nil:
@@ -308,10 +317,10 @@ func (o LeafOptions) oneScale(n *Network) (map[int]bool, error) {
 	default:
 		return nil, nil //nolint:nilerr // its leaf says why, where one is made
 	}
-	kernels := map[int]bool{}
+	kernels := fewer{}
 	for _, l := range plan.Layers {
-		if !l.PerChannel {
-			kernels[l.Weight] = true
+		if l.Scales < plan.Graph.Tensors[l.Weight].Shape[l.Axis] {
+			kernels[l.Weight] = l.Scales
 		}
 	}
 	return kernels, nil
@@ -362,18 +371,18 @@ func (r *Run) quantized(ctx context.Context, n *Network, out *Outcome) (*quantiz
 	if q.weights, err = plan.Stored(n.model); err != nil {
 		return nil, err
 	}
-	single, err := r.Leaf.oneScale(n)
+	fewer, err := r.Leaf.fewerScales(n)
 	if err != nil {
 		return nil, err
 	}
 	for t, w := range q.weights {
-		if single[t] && len(w.Scale) > 1 {
+		if fewer.lacks(t, len(w.Scale)) {
 			return nil, errScales(plan.Graph.Tensors[t].Name)
 		}
 	}
 	int4 := plan.Int4()
 	for t, w := range n.integers() {
-		if _, stored := q.weights[t]; stored || single[t] && len(w.Scale) > 1 || int4[t] && !w.Int4 {
+		if _, stored := q.weights[t]; stored || fewer.lacks(t, len(w.Scale)) || int4[t] && !w.Int4 {
 			continue
 		}
 		w.Int4 = int4[t]

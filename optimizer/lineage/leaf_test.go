@@ -211,8 +211,8 @@ func TestKernelsOfOneScaleKeepIt(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, l := range plan.Layers {
-			if l.PerChannel != strings.HasPrefix(l.Name, "first") {
-				t.Errorf("%s: a scale a channel %t", l.Name, l.PerChannel)
+			if (l.Scales > 1) != strings.HasPrefix(l.Name, "first") {
+				t.Errorf("%s: %d scales", l.Name, l.Scales)
 			}
 		}
 		made, err := run.Apply(context.Background(), n, Prune{})

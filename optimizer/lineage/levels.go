@@ -57,11 +57,19 @@ func (r *Run) Sensitivity(ctx context.Context, n *Network) (layers []sensitivity
 			return nil, nil, err
 		}
 	}
+	fewer, err := w.run.Leaf.fewerScales(w.network)
+	if err != nil {
+		return nil, nil, err
+	}
 	for _, k := range w.Kernels {
 		if slopes[k.Tensor] == nil {
 			continue // noted by open
 		}
-		l, err := sensitivity.Of(k, w.Tensors[k.Tensor], slopes[k.Tensor])
+		scales, ok := fewer[k.Tensor]
+		if !ok {
+			scales = k.Shape[k.Axis]
+		}
+		l, err := sensitivity.Of(k, w.Tensors[k.Tensor], scales, slopes[k.Tensor])
 		if err != nil {
 			return nil, nil, err
 		}

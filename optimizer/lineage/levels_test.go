@@ -207,7 +207,7 @@ func TestSensitivityOfTwoLayersByHand(t *testing.T) {
 		for _, v := range slopes[i] {
 			slope = append(slope, float32(v))
 		}
-		want, err := sensitivity.Of(k, w.Tensors[k.Tensor], slope)
+		want, err := sensitivity.Of(k, w.Tensors[k.Tensor], k.Shape[k.Axis], slope)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -64,8 +64,16 @@ func TestAnLSTMStaysOneOperatorThroughTheTree(t *testing.T) {
 			if !ok || !slices.Equal(promised.Shape, k.Shape) || promised.Clustered() != clustered {
 				t.Errorf("%s: %s is promised %+v", technique, k.Name, promised)
 			}
+			if most := max(int(slices.Max(codes)), -int(slices.Min(codes))); !clustered && !technique.Kind().Final && most < weight.MaxCode-1 {
+				t.Errorf("%s: codes of %s are within ±%d: it has not a scale of its own", technique, k.Name, most)
+			}
 			if err := weight.CheckCodes(codes, promised); err != nil {
 				t.Errorf("%s: %s: %v", technique, k.Name, err)
+			}
+		}
+		for at, s := range out.Network.States() {
+			if name := n.Model().Subgraph().Tensors[at].Name; s.Clustered() && strings.HasPrefix(name, "lstm") && len(s.Scale) != 4 {
+				t.Errorf("%s: %s has %d scales", technique, name, len(s.Scale))
 			}
 		}
 		if !out.Network.Final() {
@@ -101,7 +109,7 @@ func TestAnLSTMStaysItsStepsWhereThatIsAskedFor(t *testing.T) {
 		technique Technique
 		want      string
 	}{
-		"codes of each channel": {LeafOptions{}, Cluster{Options: cluster.Options{Clusters: 4, Scope: weight.PerChannel}}, "scope Tensor gives them one"},
+		"codes of each channel": {LeafOptions{}, Cluster{Options: cluster.Options{Clusters: 4, Scope: weight.PerChannel}}, "scope Shared"},
 		"16 bits":               {LeafOptions{Activations: Activations16}, half, "its activations are int16"},
 		"a device without":      {LeafOptions{Target: device(t, "hexagon")}, half, "has no int8 UNIDIRECTIONAL_SEQUENCE_LSTM"},
 		"in float":              {LeafOptions{KeepFloat: []string{"lstm/recurrent_kernel"}}, half, "is kept float"},

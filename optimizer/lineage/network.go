@@ -417,7 +417,17 @@ func (n *Network) original(t int) []int {
 func scales[T any](of []T, axis int, cuts []channel.Cut) []T {
 	for _, c := range cuts {
 		if c.Axis == axis {
-			return channel.Values(of, []int{c.Of}, []channel.Cut{{Of: c.Of, Kept: c.Kept}})
+			left := make([]T, len(c.Kept))
+			same := len(c.Kept)%len(of) == 0
+			for i, k := range c.Kept {
+				at := weight.ScaleIndex(k, len(of), c.Of)
+				left[i] = of[at]
+				same = same && at == weight.ScaleIndex(i, len(of), len(c.Kept))
+			}
+			if same {
+				return of
+			}
+			return left
 		}
 	}
 	return of

@@ -66,7 +66,7 @@ func (w *Work) quantize(ctx context.Context, mode train.RangeMode) (*quantize.Pl
 	if err != nil {
 		return nil, nil, err
 	}
-	single, err := w.run.Leaf.oneScale(n)
+	fewer, err := w.run.Leaf.fewerScales(n)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -74,19 +74,16 @@ func (w *Work) quantize(ctx context.Context, mode train.RangeMode) (*quantize.Pl
 	for _, layer := range plan.Layers {
 		t := w.Tensors[layer.Weight]
 		if t.Scale != nil {
-			if single[layer.Weight] && len(t.Scale) > 1 {
+			if fewer.lacks(layer.Weight, len(t.Scale)) {
 				return nil, nil, errScales(layer.Name)
 			}
 			continue
 		}
 		given, ok := integers[layer.Weight]
-		if ok && single[layer.Weight] && len(given.Scale) > 1 {
-			ok = false
-		}
-		if ok && given.Int4 == layer.Int4 && given.Holds(t.Values(), t.Shape, t.Axis) {
+		if ok && !fewer.lacks(layer.Weight, len(given.Scale)) && given.Int4 == layer.Int4 && given.Holds(t.Values(), t.Shape, t.Axis) {
 			err = t.QuantizeWith(given.Scale)
 		} else {
-			err = t.Quantize(layer.PerChannel)
+			err = t.Quantize(layer.Scales)
 		}
 		if err != nil {
 			return nil, nil, err

@@ -468,7 +468,7 @@ func (r *reconstruction) assign(s *weight.State, codes []int8) error {
 		if err := reconstruct.Each(p.Outputs(), r.interrupted, func(o int) error {
 			c := r.layer.Channel(k, o)
 			set := min(c, len(s.CodeSets)-1)
-			v := &reconstruct.Values{Scale: float64(s.Scale[min(c, len(s.Scale)-1)]), Codes: s.CodeSets[set], Bits: bits[set], Lambda: float64(s.Lambda)}
+			v := &reconstruct.Values{Scale: float64(s.Scale[weight.ScaleIndex(c, len(s.Scale), s.Shape[s.Axis])]), Codes: s.CodeSets[set], Bits: bits[set], Lambda: float64(s.Lambda)}
 			got, bias, err := p.Assign(o, r.mask(s.Mask, k, o), v, shared, taps(r, codes, k, o))
 			if err != nil {
 				return err
@@ -513,7 +513,7 @@ func (r *reconstruction) fitScales(s *weight.State, codes []int8) {
 	above, below := make([]float64, len(s.Scale)), make([]float64, len(s.Scale))
 	for k, p := range r.problems {
 		for o := range p.Outputs() {
-			c := min(r.layer.Channel(k, o), len(s.Scale)-1)
+			c := weight.ScaleIndex(r.layer.Channel(k, o), len(s.Scale), s.Shape[s.Axis])
 			a, b := p.ScaleTerms(o, taps(r, codes, k, o))
 			above[c], below[c] = above[c]+a, below[c]+b
 		}

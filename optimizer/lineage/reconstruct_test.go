@@ -510,23 +510,19 @@ func TestBitsOfCodes(t *testing.T) {
 	})
 }
 
-// Scales that codes had are found again, of each output or of all; the moments of inputs are those of what an output's weights are multiplied with.
+// Scales that codes had are found again, of each output, of halves or of all; the moments of inputs are those of what an output's weights are multiplied with.
 func TestScalesAndMomentsOfALayer(t *testing.T) {
-	for _, perOutput := range []bool{true, false} {
-		scale := []float32{0.5, 0.25, 0.125, 1}
-		if !perOutput {
-			scale = scale[:1]
-		}
+	for _, scale := range [][]float32{{0.5, 0.25, 0.125, 1}, {0.5, 0.25}, {0.5}} {
 		codes, values := make([]int8, 24), make([]float32, 24)
 		for i := range codes {
 			codes[i] = int8(i*5%11 - 5)
-			values[i] = float32(codes[i]) * scale[min(i/6, len(scale)-1)]
+			values[i] = float32(codes[i]) * scale[weight.ScaleIndex(i/6, len(scale), 4)]
 		}
 		b := tflitetest.New()
 		b.Output(b.Dense("dense", b.Input("x", 1, 6), values, gauss(2, 4, 0.1), 4, tflitetest.None))
 		n := read(t, b.Model())
 		layerOf(t, n, "dense/kernel", func(r *reconstruction, tensor *weight.Tensor) {
-			state := weight.State{Scale: slices.Repeat([]float32{3}, len(scale))}
+			state := weight.State{Shape: []int{4, 6}, Scale: slices.Repeat([]float32{3}, len(scale))}
 			r.fitScales(&state, codes)
 			for c, s := range state.Scale {
 				if s < 0.999*scale[c] || s > 1.01*scale[c] { // scales are rounded up to eight bits

@@ -65,7 +65,7 @@ func (r *Run) Draft(n *Network) (*tflite.Model, error) {
 	states := n.States()
 	for i := range plan.Layers { // clusters of a whole tensor have one scale in leaves too
 		if s := states[plan.Layers[i].Weight]; s.Clustered() && len(s.Scale) == 1 {
-			plan.Layers[i].PerChannel = false
+			plan.Layers[i].Scales = 1
 		}
 	}
 	return rewrite.DraftOf(n.model, plan)

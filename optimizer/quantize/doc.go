@@ -17,5 +17,5 @@
 // An activation is real = scale·(q − zero point) with q in [−128, 127], asymmetric, and 0 is always exactly
 // representable. A weight is real = scale[channel]·q with q in [−127, 127]. A bias is int32 with scale input·weight[channel].
 // Rounding is half away from zero, as in the reference kernels. Only where a bias would not fit int32 a channel's scale is
-// raised, codes kept, which a note says.
+// raised, which a note says.
 package quantize

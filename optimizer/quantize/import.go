@@ -8,6 +8,7 @@ import (
 	"espalier.dev/espalier/optimizer/op"
 	"espalier.dev/espalier/optimizer/tflite"
 	"espalier.dev/espalier/optimizer/tflite/schema"
+	"espalier.dev/espalier/optimizer/weight"
 )
 
 // Imported is an int8 or 16×8 model turned back into a float one.
@@ -128,7 +129,7 @@ func storedWeights(t *ir.Tensor, axis int) (w Weights, values []float32, exact b
 	lo, hi := w.limits()
 	values, exact = make([]float32, len(w.Codes)), true
 	for i, q := range w.Codes {
-		c := i / inner % t.Shape[axis] % len(w.Scale)
+		c := weight.ScaleIndex(i/inner%t.Shape[axis], len(w.Scale), t.Shape[axis])
 		code := int32(q) - t.Quant.ZeroPoint[c]
 		values[i] = w.Scale[c] * float32(code)
 		exact = exact && int(code) >= lo && int(code) <= hi

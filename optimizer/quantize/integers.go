@@ -9,7 +9,7 @@ import (
 )
 
 // Integers chooses the integers of every layer's weights in m, by tensor: those given, else the model's own values quantized. Scales too
-// small for a bias to fit int32 are raised, codes kept, which the notes say.
+// small for a bias to fit int32 are raised, which the notes say.
 func (p *Plan) Integers(m *tflite.Model, params []Params, given map[int]Weights) (weights map[int]Weights, notes []string, err error) {
 	floors := p.scaleFloors(m, params)
 	weights = map[int]Weights{}
@@ -20,7 +20,7 @@ func (p *Plan) Integers(m *tflite.Model, params []Params, given map[int]Weights)
 		shape := p.Graph.Tensors[l.Weight].Shape
 		w, ok := given[l.Weight]
 		if !ok {
-			if w, err = Symmetric(l.Name, p.Constant(m, l.Weight), shape, l.Axis, l.Most(), l.PerChannel, floors[l.Weight]); err != nil {
+			if w, err = Symmetric(l.Name, p.Constant(m, l.Weight), shape, l.Axis, l.Most(), l.Scales, floors[l.Weight]); err != nil {
 				return nil, nil, fmt.Errorf("layer %q: %w", l.Name, err)
 			}
 		}
@@ -30,9 +30,9 @@ func (p *Plan) Integers(m *tflite.Model, params []Params, given map[int]Weights)
 		if w.Int4 != l.Int4 {
 			return nil, nil, fmt.Errorf("layer %q: its integers are of another width than planned", l.Name)
 		}
-		w, raised := w.withFloor(floors[l.Weight])
+		w, raised := w.withFloor(floors[l.Weight], l.Scales, product(shape[l.Axis+1:]))
 		if len(raised) > 0 {
-			notes = append(notes, fmt.Sprintf("layer %q: scales of channels %v raised, codes kept, so that their biases fit int32", l.Name, raised))
+			notes = append(notes, fmt.Sprintf("layer %q: scales of channels %v raised, so that their biases fit int32", l.Name, raised))
 		}
 		weights[l.Weight] = w
 	}
@@ -95,9 +95,10 @@ func (p *Plan) CheckIntegers(m *tflite.Model, params []Params, weights map[int]W
 		values := w.Values(shape, l.Axis)
 		for i, v := range p.Constant(m, l.Weight) {
 			channel := i / inner % shape[l.Axis]
-			step := float64(w.Scale[channel%len(w.Scale)])
+			scale := w.scaleOf(channel, shape[l.Axis])
+			step := float64(scale)
 			allowed := 0.5001 * step
-			if floor := floors[l.Weight]; floor != nil && w.Scale[channel%len(w.Scale)] <= weight.CompactScale(floor[channel]) {
+			if floor := floors[l.Weight]; floor != nil && scale <= weight.CompactScale(floor[channel]) {
 				allowed += math.Abs(float64(values[i]))
 			}
 			clipped := w.Int4 && (int(w.Codes[i]) >= weight.MaxCode4 && v > values[i] || int(w.Codes[i]) <= -weight.MaxCode4 && v < values[i])

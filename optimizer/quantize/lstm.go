@@ -10,7 +10,7 @@ import (
 )
 
 // LSTM is an int8 UNIDIRECTIONAL_SEQUENCE_LSTM that steps are written as. Its arithmetic is that of the reference kernel: inputs, outputs and weights
-// of 8 bits, a scale each; sums of products in int16 of the scale 2⁻¹²; the cell's state in int16 of a scale that is a power of two; gates in
+// of 8 bits, a scale each, weights one per gate; sums of products in int16 of the scale 2⁻¹²; the cell's state in int16 of a scale that is a power of two; gates in
 // 15 bits.
 type LSTM struct {
 	*ir.LSTMSteps

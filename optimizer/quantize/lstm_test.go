@@ -43,8 +43,12 @@ func TestAnLSTMIsPlannedAsOneOperator(t *testing.T) {
 		}
 	}
 	for _, layer := range plan.Layers {
-		if inside := plan.Nodes[layer.Node].LSTM != nil; layer.PerChannel == inside {
-			t.Errorf("%s: a scale per channel: %t", layer.Name, layer.PerChannel)
+		want := plan.Graph.Tensors[layer.Weight].Shape[0]
+		if plan.Nodes[layer.Node].LSTM != nil {
+			want = 4
+		}
+		if layer.Scales != want {
+			t.Errorf("%s: %d scales, want %d", layer.Name, layer.Scales, want)
 		}
 	}
 	ranges := make([]quantize.Range, len(plan.Groups))
@@ -103,7 +107,7 @@ func TestCellParamsArePowersOfTwo(t *testing.T) {
 	}
 }
 
-func TestAnLSTMsIntegersHaveOneScale(t *testing.T) {
+func TestAnLSTMsIntegersHaveAScalePerGate(t *testing.T) {
 	m := lstm(t)
 	plan, err := quantize.PlanOf(m, quantize.Options{Fuse: true})
 	if err != nil {
@@ -114,9 +118,18 @@ func TestAnLSTMsIntegersHaveOneScale(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, l := range plan.Layers {
-		inside := plan.Nodes[l.Node].LSTM != nil
-		if got := len(weights[l.Weight].Scale); (got == 1) != inside {
-			t.Errorf("%s: %d scales", l.Name, got)
+		w := weights[l.Weight]
+		if plan.Nodes[l.Node].LSTM == nil {
+			continue
+		}
+		if len(w.Scale) != 4 {
+			t.Errorf("%s: %d scales", l.Name, len(w.Scale))
+		}
+		for gate := range 4 { // the largest weight of each is the largest code
+			codes, _ := w.Part(gate, 4)
+			if slices.Max(codes) < 126 && slices.Min(codes) > -126 {
+				t.Errorf("%s: gate %d has codes from %d to %d", l.Name, gate, slices.Min(codes), slices.Max(codes))
+			}
 		}
 	}
 }

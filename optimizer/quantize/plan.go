@@ -141,8 +141,8 @@ type Layer struct {
 	Name                        string // the weight tensor's
 	Input, Weight, Bias, Output int    // tensor indices; Bias None if absent
 	Axis                        int    // of the weight tensor, along output channels
-	PerChannel                  bool
-	Int4                        bool // weights are int4; otherwise int8
+	Scales                      int    // of the weights, as weight.ScaleIndex has them: mostly one per output channel
+	Int4                        bool   // weights are int4; otherwise int8
 }
 
 // Int4 are the weight tensors that become int4.
@@ -419,7 +419,7 @@ func layerNames(g *ir.Graph) string {
 
 // findLayers lists the nodes with weights.
 func (p *Plan) findLayers() {
-	fused := map[int]bool{} // weights that have one scale, in steps of other layers too
+	fused := map[int]bool{} // weights that have a scale per gate, in steps of other layers too
 	for _, l := range p.LSTMs {
 		fused[l.Kernel], fused[l.Recurrent] = true, true
 	}
@@ -431,7 +431,14 @@ func (p *Plan) findLayers() {
 		}
 		layer := Layer{
 			Node: i, Input: n.Inputs[r.Find(op.Data)], Weight: n.Inputs[r.Find(op.Weight)], Bias: None, Output: n.Outputs[0], Axis: r.Weights.Axis,
-			PerChannel: !fused[n.Inputs[r.Find(op.Weight)]] && !p.Options.PerTensor && (r.Weights.Kind != op.Dense || !p.Options.PerTensorDense),
+		}
+		switch channels := p.Graph.Tensors[layer.Weight].Shape[layer.Axis]; {
+		case fused[layer.Weight]:
+			layer.Scales = len(ir.LSTMGates)
+		case p.Options.PerTensor || r.Weights.Kind == op.Dense && p.Options.PerTensorDense:
+			layer.Scales = 1
+		default:
+			layer.Scales = channels
 		}
 		if bias := p.Graph.Input(n, r.Find(op.Bias)); bias != nil {
 			layer.Bias = bias.Index

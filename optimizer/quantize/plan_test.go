@@ -507,10 +507,14 @@ func TestScalesPerChannel(t *testing.T) {
 	} {
 		s := newSketch()
 		a := s.conv("a", s.input("x"))
-		p := s.plan(t, tc.options, s.op(schema.BuiltinOperatorFULLY_CONNECTED, "dense", a, s.constant("w")))
+		dense := s.op(schema.BuiltinOperatorFULLY_CONNECTED, "dense", a, s.constant("w"))
+		for i := range s.Tensors {
+			s.Tensors[i].Shape = []int{2, 1, 1, 2}
+		}
+		p := s.plan(t, tc.options, dense)
 		for i, l := range p.Layers {
-			if l.PerChannel != tc.want[i] {
-				t.Errorf("%s: %s has a scale per channel: %v", name, l.Name, l.PerChannel)
+			if channels := p.Graph.Tensors[l.Weight].Shape[l.Axis]; (l.Scales == channels) != tc.want[i] || l.Scales != channels && l.Scales != 1 {
+				t.Errorf("%s: %s has %d scales for %d channels", name, l.Name, l.Scales, channels)
 			}
 		}
 	}

@@ -8,26 +8,26 @@ import (
 	"espalier.dev/espalier/optimizer/weight"
 )
 
-// Weights are the integers of a weight tensor and their scales, as written into the file: value = Scale[channel]·code.
+// Weights are the integers of a weight tensor and their scales: value = code times the scale of its output channel (weight.ScaleIndex).
 type Weights struct {
 	Codes []int8    // row-major, within ±127, or of int4 in [−8, 7]
-	Scale []float32 // one, or one per output channel
+	Scale []float32 // one, one per output channel, or one for each of equal parts of these
 	Int4  bool      // packed, two a byte; otherwise int8
 }
 
 // maxBias bounds int32 biases. Half of the int32 range is left to the accumulated products, as TensorFlow's converter does.
 const maxBias = 1 << 30
 
-// Symmetric quantizes float weights for post-training quantization to codes within ±most: per output channel on axis (or with one scale),
-// narrow, scales rounded up to 8 significant bits (weight.Tensor.Scales). floor holds the smallest scale allowed by channel (nil: none),
+// Symmetric quantizes float weights for post-training quantization to codes within ±most, narrow: output channels are on axis, scales so many,
+// rounded up to 8 significant bits (weight.Tensor.Scales). floor holds the smallest scale allowed by channel (nil: none),
 // see scaleFloor.
-func Symmetric(name string, values []float32, shape []int, axis, most int, perChannel bool, floor []float32) (Weights, error) {
+func Symmetric(name string, values []float32, shape []int, axis, most, scales int, floor []float32) (Weights, error) {
 	t, err := weight.New(name, shape, axis, values)
 	if err != nil {
 		return Weights{}, err
 	}
 	t.Most = most
-	if err := t.QuantizeWith(t.Scales(perChannel, floor)); err != nil {
+	if err := t.QuantizeWith(t.Scales(scales, floor)); err != nil {
 		return Weights{}, err
 	}
 	return WeightsOf(t)
@@ -37,6 +37,31 @@ func Symmetric(name string, values []float32, shape []int, axis, most int, perCh
 func WeightsOf(t *weight.Tensor) (Weights, error) {
 	w := Weights{Codes: make([]int8, t.Len()), Scale: slices.Clone(t.Scale), Int4: t.Most < weight.MaxCode}
 	return w, t.Codes(w.Codes)
+}
+
+// scaleOf is the scale of output channel c of so many.
+func (w Weights) scaleOf(c, channels int) float32 {
+	return w.Scale[weight.ScaleIndex(c, len(w.Scale), channels)]
+}
+
+// Spread are w with a scale for each of so many output channels, unless there is one for all.
+func (w Weights) Spread(channels int) Weights {
+	if len(w.Scale) == 1 || len(w.Scale) == channels {
+		return w
+	}
+	scale := make([]float32, channels)
+	for c := range scale {
+		scale[c] = w.scaleOf(c, channels)
+	}
+	w.Scale = scale
+	return w
+}
+
+// Part are the integers and the scale of part i of n equal ones that the first dimension is cut into, that of the output channels. They have one
+// scale for all, or one for each of them.
+func (w Weights) Part(i, n int) (codes []int8, scale float32) {
+	size := len(w.Codes) / n
+	return w.Codes[i*size:][:size], w.scaleOf(i, n)
 }
 
 // limits are the least and the largest code there are: −8 of int4 in files of others only.
@@ -52,7 +77,7 @@ func (w Weights) Holds(values []float32, shape []int, axis int) bool {
 	inner := product(shape[axis+1:])
 	lo, hi := w.limits()
 	for i, v := range values {
-		steps := float64(v) / float64(w.Scale[i/inner%shape[axis]%len(w.Scale)])
+		steps := float64(v) / float64(w.scaleOf(i/inner%shape[axis], shape[axis]))
 		if !(steps >= float64(lo)-0.5 && steps <= float64(hi)+0.5) {
 			return false
 		}
@@ -70,7 +95,7 @@ func (w Weights) On(values []float32, shape []int, axis int) (on Weights, ok boo
 	lo, hi := w.limits()
 	on = Weights{Codes: make([]int8, len(values)), Scale: w.Scale, Int4: w.Int4}
 	for i, v := range values {
-		code := math.Round(float64(v) / float64(w.Scale[i/inner%shape[axis]%len(w.Scale)]))
+		code := math.Round(float64(v) / float64(w.scaleOf(i/inner%shape[axis], shape[axis])))
 		on.Codes[i] = int8(min(max(code, float64(lo)), float64(hi)))
 	}
 	return on, true
@@ -86,27 +111,37 @@ func scaleFloor(bias []float32, input float32) []float32 {
 	return floor
 }
 
-// withFloor returns w with the scales below their floor raised to it, codes untouched, and the channels raised. Codes are a
-// promise of earlier stages; a channel this happens to contributes next to nothing beside its bias. One scale for all becomes
-// one per channel if a channel needs it.
-func (w Weights) withFloor(floor []float32) (Weights, []int) {
+// withFloor returns w with the scales below the floor of one of their channels raised to it, and these channels. There may be so many scales at
+// most; inner weights in a row are of one channel. That of a single channel is raised with its codes untouched: they are a promise of earlier stages, and a channel this happens to
+// contributes next to nothing beside its bias. Codes of several channels shrink by as much as their scale grows, which makes no new ones.
+func (w Weights) withFloor(floor []float32, scales, inner int) (Weights, []int) {
+	channels := len(floor)
 	var raised []int
-	for c := range floor {
-		if w.Scale[min(c, len(w.Scale)-1)] < floor[c] {
+	for c, lowest := range floor {
+		if w.scaleOf(c, channels) < lowest {
 			raised = append(raised, c)
 		}
 	}
 	if len(raised) == 0 {
 		return w, nil
 	}
-	scale := make([]float32, len(floor))
-	for c := range scale {
-		scale[c] = w.Scale[min(c, len(w.Scale)-1)]
+	scale := make([]float32, max(scales, len(w.Scale)))
+	for k := range scale {
+		scale[k] = w.scaleOf(k, len(scale))
 	}
 	for _, c := range raised {
-		scale[c] = weight.CompactScale(floor[c])
+		k := weight.ScaleIndex(c, len(scale), channels)
+		scale[k] = max(scale[k], weight.CompactScale(floor[c]))
 	}
-	return Weights{Codes: w.Codes, Scale: scale, Int4: w.Int4}, raised
+	on := Weights{Codes: w.Codes, Scale: scale, Int4: w.Int4}
+	if len(scale) < channels {
+		on.Codes = slices.Clone(w.Codes)
+		for i, code := range w.Codes {
+			c := i / inner % channels
+			on.Codes[i] = int8(math.Round(float64(code) * float64(w.scaleOf(c, channels)) / float64(on.scaleOf(c, channels))))
+		}
+	}
+	return on, raised
 }
 
 // Values returns the real weights, codes times scales.
@@ -114,7 +149,7 @@ func (w Weights) Values(shape []int, axis int) []float32 {
 	inner := product(shape[axis+1:])
 	values := make([]float32, len(w.Codes))
 	for i, q := range w.Codes {
-		values[i] = w.Scale[i/inner%shape[axis]%len(w.Scale)] * float32(q)
+		values[i] = w.scaleOf(i/inner%shape[axis], shape[axis]) * float32(q)
 	}
 	return values
 }
@@ -138,7 +173,7 @@ func (w Weights) checkSize(shape []int, axis int) error {
 	if n := product(shape); len(w.Codes) != n {
 		return fmt.Errorf("%d codes for %d weights", len(w.Codes), n)
 	}
-	if len(w.Scale) != 1 && len(w.Scale) != shape[axis] {
+	if len(w.Scale) == 0 || shape[axis]%len(w.Scale) != 0 {
 		return fmt.Errorf("%d scales for %d output channels", len(w.Scale), shape[axis])
 	}
 	for c, s := range w.Scale {

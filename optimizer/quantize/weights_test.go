@@ -13,11 +13,11 @@ import (
 
 func TestSymmetricUsesOneScalePerOutputChannel(t *testing.T) {
 	// Two output channels (axis 0) of two weights each, a thousand times apart.
-	w := symmetric(t, []float32{1, -0.5, 0.001, 0.0002}, []int{2, 1, 1, 2}, 0, true, nil)
+	w := symmetric(t, []float32{1, -0.5, 0.001, 0.0002}, []int{2, 1, 1, 2}, 0, 2, nil)
 	if diff := cmp.Diff([]int8{127, -63, 127, 25}, w.Codes, cmp.Comparer(near8)); diff != "" {
 		t.Error(diff)
 	}
-	one := symmetric(t, []float32{1, -0.5, 0.001, 0.0002}, []int{2, 1, 1, 2}, 0, false, nil)
+	one := symmetric(t, []float32{1, -0.5, 0.001, 0.0002}, []int{2, 1, 1, 2}, 0, 1, nil)
 	if len(one.Scale) != 1 || one.Codes[2] != 0 {
 		t.Errorf("per tensor: %v", one)
 	}
@@ -29,7 +29,7 @@ func near8(a, b int8) bool { return a-b <= 1 && b-a <= 1 }
 // TFMOT quantizes depthwise kernels with one scale in effect (research/optimizers.md §1.5, trap 6); the specification has one
 // per channel on axis 3.
 func TestSymmetricDepthwiseIsPerChannelOnAxisThree(t *testing.T) {
-	w := symmetric(t, []float32{1, 0.01, -1, -0.01}, []int{1, 2, 1, 2}, 3, true, nil)
+	w := symmetric(t, []float32{1, 0.01, -1, -0.01}, []int{1, 2, 1, 2}, 3, 2, nil)
 	if diff := cmp.Diff([]int8{127, 127, -127, -127}, w.Codes, cmp.Comparer(near8)); diff != "" {
 		t.Error(diff)
 	}
@@ -42,7 +42,7 @@ func TestSymmetricKeepsEveryWeightWithinHalfAStep(t *testing.T) {
 		values[i] = float32(rng.NormFloat64() * math.Exp(rng.NormFloat64()))
 	}
 	shape := []int{8, 3, 3, 3}
-	w := symmetric(t, values, shape, 0, true, nil)
+	w := symmetric(t, values, shape, 0, shape[0], nil)
 	if err := w.check(shape, 0); err != nil {
 		t.Fatal(err)
 	}
@@ -54,7 +54,7 @@ func TestSymmetricKeepsEveryWeightWithinHalfAStep(t *testing.T) {
 }
 
 func TestZerosStayZeroCodes(t *testing.T) {
-	w := symmetric(t, []float32{0, 3, 0, -2, 0, 0, 0, 0}, []int{2, 4}, 0, true, nil)
+	w := symmetric(t, []float32{0, 3, 0, -2, 0, 0, 0, 0}, []int{2, 4}, 0, 2, nil)
 	for _, i := range []int{0, 2, 4, 5, 6, 7} {
 		if w.Codes[i] != 0 {
 			t.Errorf("weight %d is zero but has code %d", i, w.Codes[i])
@@ -69,7 +69,7 @@ func TestBiasesNeverSaturate(t *testing.T) {
 	// The second channel's weights are dead, its bias is not: at scale max|w|/127 the bias would need 3·10¹⁴ steps.
 	values, bias := []float32{1, -1, 1e-12, 1e-13}, []float32{0.1, -50}
 	const input = 0.02
-	w := symmetric(t, values, []int{2, 2}, 0, true, scaleFloor(bias, input))
+	w := symmetric(t, values, []int{2, 2}, 0, 2, scaleFloor(bias, input))
 	q := BiasCodes(bias, input, w.Scale)
 	for c, b := range bias {
 		value := float64(q[c]) * input * float64(w.Scale[c])
@@ -84,7 +84,7 @@ func TestBiasesNeverSaturate(t *testing.T) {
 
 func TestFloorRaisesScalesAndKeepsCodes(t *testing.T) {
 	clustered := Weights{Codes: []int8{100, -100, 5, 7}, Scale: []float32{1e-14, 0.5}}
-	got, raised := clustered.withFloor(scaleFloor([]float32{-3, 3}, 0.01))
+	got, raised := clustered.withFloor(scaleFloor([]float32{-3, 3}, 0.01), 2, 2)
 	if diff := cmp.Diff([]int{0}, raised); diff != "" {
 		t.Error(diff)
 	}
@@ -97,7 +97,7 @@ func TestFloorRaisesScalesAndKeepsCodes(t *testing.T) {
 	if q := BiasCodes([]float32{-3, 3}, 0.01, got.Scale); q[0] < -maxBias-100 || q[0] > -maxBias/2 {
 		t.Errorf("bias code %d", q[0])
 	}
-	if single, raised := (Weights{Codes: []int8{1, 1}, Scale: []float32{1e-14}}).withFloor(scaleFloor([]float32{-3, 0}, 0.01)); len(single.Scale) != 2 || len(raised) != 1 || single.Scale[1] != 1e-14 {
+	if single, raised := (Weights{Codes: []int8{1, 1}, Scale: []float32{1e-14}}).withFloor(scaleFloor([]float32{-3, 0}, 0.01), 2, 1); len(single.Scale) != 2 || len(raised) != 1 || single.Scale[1] != 1e-14 {
 		t.Errorf("one scale for all became %v, raised %v", single.Scale, raised)
 	}
 }
@@ -124,13 +124,52 @@ func TestWeightsThatDoNotFitAreRefused(t *testing.T) {
 	}
 }
 
-func symmetric(t *testing.T, values []float32, shape []int, axis int, perChannel bool, floor []float32) Weights {
+func symmetric(t *testing.T, values []float32, shape []int, axis, scales int, floor []float32) Weights {
 	t.Helper()
-	w, err := Symmetric("w", values, shape, axis, weight.MaxCode, perChannel, floor)
+	w, err := Symmetric("w", values, shape, axis, weight.MaxCode, scales, floor)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return w
+}
+
+// Codes of several channels that have one scale shrink by as much as it grows, those of the others stay.
+func TestFloorShrinksCodesOfAPart(t *testing.T) {
+	w := Weights{Codes: []int8{100, 50, 10, 0, 9, 8, 7, 6}, Scale: []float32{1, 4}} // 2 parts of 2 channels of 2 weights
+	floor := []float32{0, 2, 3, 1}
+	got, raised := w.withFloor(floor, 2, 2)
+	want := Weights{Codes: []int8{50, 25, 5, 0, 9, 8, 7, 6}, Scale: []float32{2, 4}}
+	if diff := cmp.Diff([]any{want, []int{1}}, []any{got, raised}); diff != "" {
+		t.Error(diff)
+	}
+	along := Weights{Codes: []int8{100, 10, 50, 20}, Scale: []float32{1}} // channels along the last axis
+	if got, _ := along.withFloor([]float32{2, 0}, 1, 1); !slices.Equal(got.Codes, []int8{50, 5, 25, 10}) || !slices.Equal(got.Scale, []float32{2}) {
+		t.Errorf("%+v", got)
+	}
+	every := Weights{Codes: []int8{9, 8, 7, 6}, Scale: []float32{1}}
+	if got, _ := every.withFloor([]float32{0, 0, 0, 5}, 2, 1); !slices.Equal(got.Codes, []int8{9, 8, 1, 1}) || !slices.Equal(got.Scale, []float32{1, 5}) {
+		t.Errorf("one scale for two parts became %+v", got)
+	}
+}
+
+func TestPartsOfWeights(t *testing.T) {
+	w := Weights{Codes: []int8{1, 2, 3, 4, 5, 6, 7, 8}, Scale: []float32{0.5, 2}}
+	if codes, scale := w.Part(1, 2); !slices.Equal(codes, []int8{5, 6, 7, 8}) || scale != 2 {
+		t.Errorf("the second half: %v, scale %v", codes, scale)
+	}
+	if codes, scale := w.Part(1, 4); !slices.Equal(codes, []int8{3, 4}) || scale != 0.5 {
+		t.Errorf("the second quarter: %v, scale %v", codes, scale)
+	}
+	if got := w.Spread(4).Scale; !slices.Equal(got, []float32{0.5, 0.5, 2, 2}) {
+		t.Errorf("spread: %v", got)
+	}
+	w.Scale = w.Scale[:1]
+	if got := w.Spread(4).Scale; len(got) != 1 {
+		t.Errorf("one scale is spread: %v", got)
+	}
+	if got := (Weights{Codes: []int8{1, 1, 1, 1}, Scale: []float32{1, 3}}).Values([]int{2, 2}, 1); !slices.Equal(got, []float32{1, 3, 1, 3}) {
+		t.Errorf("values %v", got)
+	}
 }
 
 // Values that an earlier stage left are on the grid of its scales if they lie on it, or round to it: up to half a step beyond the last code.

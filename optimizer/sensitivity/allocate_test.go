@@ -190,7 +190,7 @@ func TestMaskedWeightsStayZeroAtEveryLevel(t *testing.T) {
 	for i := range slopes {
 		slopes[i] = 1
 	}
-	l, err := Of(k, w, slopes)
+	l, err := Of(k, w, w.Channels(), slopes)
 	if err != nil {
 		t.Fatal(err)
 	}

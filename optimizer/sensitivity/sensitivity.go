@@ -46,8 +46,9 @@ type Level struct {
 	Bits  float64 `json:"bits"`  // of a weight, on average: entropy of the codes of a clustered layer, the share that is not zero of a pruned one; of channels the share that is left
 }
 
-// Of tries all levels on a layer's weights. slopes are the mean squared gradients of the outputs by weight, in units of their spread.
-func Of(k weight.Kernel, t *weight.Tensor, slopes []float32) (Layer, error) {
+// Of tries all levels on a layer's weights, which have so many scales in a leaf (weight.ScaleIndex). slopes are the mean squared gradients of the
+// outputs by weight, in units of their spread.
+func Of(k weight.Kernel, t *weight.Tensor, scales int, slopes []float32) (Layer, error) {
 	l := Layer{Name: k.Name, Op: k.Op.String(), Shape: k.Shape, Weights: t.Len(), Kept: k.Depthwise()}
 	values := t.Values()
 	fresh := func() (*weight.Tensor, error) {
@@ -62,7 +63,7 @@ func Of(k weight.Kernel, t *weight.Tensor, slopes []float32) (Layer, error) {
 	}
 	q, err := fresh()
 	if err == nil {
-		err = q.Quantize(true)
+		err = q.Quantize(scales)
 	}
 	if err != nil {
 		return l, err
@@ -84,7 +85,7 @@ func Of(k weight.Kernel, t *weight.Tensor, slopes []float32) (Layer, error) {
 		if err != nil {
 			return l, err
 		}
-		result, err := cluster.Apply(c, cluster.Options{Clusters: n, Entropy: cluster.DefaultEntropy})
+		result, err := cluster.Apply(c, cluster.Options{Clusters: n, Scales: scales, Entropy: cluster.DefaultEntropy})
 		if err != nil {
 			return l, err
 		}

@@ -36,7 +36,7 @@ func TestACostIsTheSlopesTimesTheSquaredChange(t *testing.T) {
 	for i := range slopes {
 		slopes[i] = float32(i%3 + 1)
 	}
-	l, err := Of(k, w, slopes)
+	l, err := Of(k, w, w.Channels(), slopes)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,7 +78,7 @@ func TestClusteredLayersHaveNoMoreLevels(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if l, err := Of(k, w, make([]float32, 200)); err != nil || l.Prune != nil || l.Cluster != nil || l.Int8 != 0 {
+	if l, err := Of(k, w, w.Channels(), make([]float32, 200)); err != nil || l.Prune != nil || l.Cluster != nil || l.Int8 != 0 {
 		t.Errorf("%+v, %v", l, err)
 	}
 }

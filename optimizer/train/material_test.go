@@ -67,7 +67,7 @@ func attach(t testing.TB, m *tflite.Model, task *Task, mode RangeMode) {
 		t.Fatal(err)
 	}
 	for _, w := range task.Weights {
-		if err := w.Quantize(true); err != nil {
+		if err := w.Quantize(w.Channels()); err != nil {
 			t.Fatal(err)
 		}
 	}

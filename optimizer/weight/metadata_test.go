@@ -177,8 +177,8 @@ func TestARecordThatContradictsTheWeightsIsRefused(t *testing.T) {
 			edit(m, func(e *entry) { e.Tensors[0].Scale[1] = 0 })
 		}, "scale 1 is 0"},
 		"too few scales": {"CQAT", func(m *tflite.Model, _ int, _ *Tensor) {
-			edit(m, func(e *entry) { e.Tensors[0].Scale = e.Tensors[0].Scale[:2] })
-		}, "2 scales for 12"},
+			edit(m, func(e *entry) { e.Tensors[0].Scale = e.Tensors[0].Scale[:5] })
+		}, "5 scales for 12"},
 		"an unknown scope": {"CQAT", func(m *tflite.Model, _ int, _ *Tensor) {
 			edit(m, func(e *entry) { e.Tensors[0].Scope = "Row" })
 		}, `scope "Row"`},

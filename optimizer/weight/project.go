@@ -101,9 +101,9 @@ func (t *Tensor) roundAll(dst []float32) {
 	kernel.FakeQuant(dst, dst, kernel.Quant{Scale: 1})
 }
 
-// scaleRows multiplies every row of x by its channel's factor, or the only one.
+// scaleRows multiplies every row of x by its channel's factor, of as many as there are scales.
 func (t *Tensor) scaleRows(dst, x, by []float32) {
-	if t.inner == 1 && len(by) > 1 {
+	if t.inner == 1 && len(by) == t.channels {
 		for lo := 0; lo < len(x); lo += t.channels {
 			row := x[lo : lo+t.channels]
 			for c, v := range row {
@@ -113,7 +113,7 @@ func (t *Tensor) scaleRows(dst, x, by []float32) {
 		return
 	}
 	t.rows(func(c, lo, hi int) {
-		s := by[min(c, len(by)-1)]
+		s := by[ScaleIndex(c, len(by), t.channels)]
 		for i, v := range x[lo:hi] {
 			dst[lo+i] = float32(v * s)
 		}
@@ -125,7 +125,7 @@ func (t *Tensor) lookUp(dst []float32) {
 	var table [256]float32   // pruned stays 0
 	filled := [2]int{-1, -1} // the codebook and the scale in the table
 	t.rows(func(c, lo, hi int) {
-		b, s := min(c, len(t.Codebooks)-1), min(c, len(t.Scale)-1)
+		b, s := min(c, len(t.Codebooks)-1), ScaleIndex(c, len(t.Scale), t.channels)
 		if now := [2]int{b, s}; now != filled {
 			filled = now
 			for k, code := range t.Codebooks[b].code {

@@ -11,7 +11,7 @@ import (
 type Scope string
 
 const (
-	// Shared is one codebook of integers for the tensor, under a scale per output channel.
+	// Shared is one codebook of integers for the tensor, under a scale per output channel or fewer (ScaleIndex).
 	Shared Scope = "Shared"
 	// PerTensor is one codebook and one scale for the tensor.
 	PerTensor Scope = "Tensor"
@@ -29,7 +29,7 @@ type State struct {
 	// The rest is set for clustered weights only.
 	Scope    Scope     // "" : not clustered
 	Clusters int       // at most so many distinct values, zero of the mask included, in the tensor (PerChannel: a channel)
-	Scale    []float32 // one (PerTensor), or one per output channel
+	Scale    []float32 // one (PerTensor), as ScaleIndex has them (Shared), or one per output channel
 	CodeSets [][]int8  // sorted codes without the mask's zero: one set, or one per output channel (PerChannel)
 	Lambda   float32   // price of a bit, in squared code units, that the codes were chosen under
 	// Most is the largest magnitude that the codes may have, 0: MaxCode. It is not recorded: a leaf's width is its own.
@@ -65,7 +65,8 @@ func (s State) Part(i, n int) State {
 		s.Mask = s.Mask[i*size:][:size]
 	}
 	if len(s.Scale) > 1 {
-		s.Scale = s.Scale[i*rows:][:rows]
+		scales := len(s.Scale) / n
+		s.Scale = s.Scale[i*scales:][:scales]
 	}
 	if len(s.CodeSets) > 1 {
 		s.CodeSets = s.CodeSets[i*rows:][:rows]
@@ -202,13 +203,16 @@ func (s State) check() error {
 		}
 		return nil
 	}
-	books, scales := 1, g.channels
+	books, scales := 1, len(s.Scale)
 	switch s.Scope {
 	case Shared:
+		if len(s.Scale) == 1 {
+			scales = g.channels
+		}
 	case PerTensor:
 		scales = 1
 	case PerChannel:
-		books = g.channels
+		books, scales = g.channels, g.channels
 	default:
 		return fmt.Errorf("scope %q is none of Shared, Tensor, Channel", s.Scope)
 	}

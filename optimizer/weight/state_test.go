@@ -34,6 +34,8 @@ func TestStatesThatContradictThemselvesAreRefused(t *testing.T) {
 		"codes without a scope":    {State{Shape: []int{2, 3}, CodeSets: [][]int8{{1}}}, "without a scope"},
 		"clusters without a scope": {State{Shape: []int{2, 3}, Clusters: 2}, "without a scope"},
 		"a price without a scope":  {State{Shape: []int{2, 3}, Lambda: 2}, "without a scope"},
+		"a scale for two of four":  {State{Shape: []int{4, 1}, Scope: Shared, Clusters: 1, Scale: []float32{1, 2}, CodeSets: [][]int8{{1}}}, ""},
+		"a set for two of four":    {State{Shape: []int{4, 1}, Scope: PerChannel, Clusters: 1, Scale: []float32{1, 2}, CodeSets: [][]int8{{1}, {1}, {1}, {1}}}, "with 2 scales"},
 		"another scope":            {shared(func(s *State) { s.Scope = "Row" }), `scope "Row"`},
 		"three scales":             {shared(func(s *State) { s.Scale = []float32{1, 2, 3} }), "3 scales for 2"},
 		"one scale of a channel's": {shared(func(s *State) { s.Scale = s.Scale[:1] }), "with 1 scales"},

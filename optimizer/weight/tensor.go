@@ -26,7 +26,7 @@ type Tensor struct {
 	Latent []float32 // in code units when Scale is set, in weight units otherwise; row-major like the tensor
 	Mask   []uint8   // 1 keeps, 0 prunes; nil prunes nothing
 
-	Scale     []float32   // one, or one per output channel; nil: a float tensor
+	Scale     []float32   // as ScaleIndex has them; nil: a float tensor
 	Codebooks []*Codebook // one, or one per output channel; nil: all codes within ±Most
 
 	// Unit is the size of a code unit in weight units, the median scale (1 for a float tensor): what the optimizer's learning
@@ -118,16 +118,16 @@ func (t *Tensor) Len() int { return len(t.Latent) }
 // Channels is the number of output channels.
 func (t *Tensor) Channels() int { return t.channels }
 
+// ScaleIndex is which of so many scales output channel c of so many has. There is one for all, one per output channel, or one for each of
+// as many equal parts of these, one after the other, such as the gates of an LSTM.
+func ScaleIndex(c, scales, channels int) int { return c * scales / channels }
+
 // scaleOf is the scale of channel c; 1 for a float tensor.
 func (t *Tensor) scaleOf(c int) float32 {
-	switch len(t.Scale) {
-	case 0:
+	if len(t.Scale) == 0 {
 		return 1
-	case 1:
-		return t.Scale[0]
-	default:
-		return t.Scale[c]
 	}
+	return t.Scale[ScaleIndex(c, len(t.Scale), t.channels)]
 }
 
 // bookOf is the codebook of channel c.
@@ -159,10 +159,10 @@ func (t *Tensor) SetMask(mask []uint8) error {
 	return nil
 }
 
-// Quantize turns a float tensor into one with all codes within ±Most, with a scale per output channel or a single one (Scales).
-func (t *Tensor) Quantize(perChannel bool) error { return t.QuantizeWith(t.Scales(perChannel, nil)) }
+// Quantize turns a float tensor into one with all codes within ±Most and so many scales (Scales).
+func (t *Tensor) Quantize(scales int) error { return t.QuantizeWith(t.Scales(scales, nil)) }
 
-// QuantizeWith is Quantize with given scales, one or one per output channel.
+// QuantizeWith is Quantize with given scales, as ScaleIndex has them.
 func (t *Tensor) QuantizeWith(scale []float32) error {
 	if t.Scale != nil {
 		return fmt.Errorf("weights %q: already have scales", t.Name)
@@ -187,7 +187,7 @@ func (t *Tensor) setScale(scale []float32) error {
 }
 
 func checkScale(scale []float32, channels int) error {
-	if len(scale) != 1 && len(scale) != channels {
+	if len(scale) == 0 || channels%len(scale) != 0 {
 		return fmt.Errorf("%d scales for %d output channels", len(scale), channels)
 	}
 	for c, s := range scale {
@@ -198,15 +198,12 @@ func checkScale(scale []float32, channels int) error {
 	return nil
 }
 
-// Range returns the largest surviving |w|, per output channel or over the tensor. Channels without any get the smallest range
-// of the others, so that a scale of theirs is ordinary; 1 if all weights are zero.
-func (t *Tensor) Range(perChannel bool) []float32 {
-	largest := make([]float32, 1)
-	if perChannel {
-		largest = make([]float32, t.channels)
-	}
+// Range returns the largest surviving |w| of those that each of so many scales is for (ScaleIndex). Where there are none it is the
+// smallest of the others, so that the scale is ordinary; 1 if all weights are zero.
+func (t *Tensor) Range(scales int) []float32 {
+	largest := make([]float32, scales)
 	t.rows(func(c, lo, hi int) {
-		s, c := t.scaleOf(c), min(c, len(largest)-1)
+		s, c := t.scaleOf(c), ScaleIndex(c, scales, t.channels)
 		for i := lo; i < hi; i++ {
 			if t.Mask == nil || t.Mask[i] != 0 {
 				largest[c] = max(largest[c], float32(s*abs(t.Latent[i])))
@@ -232,7 +229,7 @@ func (t *Tensor) Range(perChannel bool) []float32 {
 }
 
 // SetCodebooks clusters the tensor: weights are value = scale·code with the codes of books, one for the tensor or one per
-// output channel, and scale, one or one per output channel. The tensor is float, or has those scales already.
+// output channel, and scale, as ScaleIndex has them. The tensor is float, or has those scales already.
 func (t *Tensor) SetCodebooks(scale []float32, books []*Codebook) error {
 	if len(books) != 1 && len(books) != t.channels {
 		return fmt.Errorf("weights %q: %d codebooks for %d output channels", t.Name, len(books), t.channels)

@@ -59,31 +59,34 @@ func half(values []float32) []uint8 {
 
 func TestQuantizedWeightsAreScaleTimesRoundedLatent(t *testing.T) {
 	tests := map[string]struct {
-		shape      []int
-		axis       int
-		values     []float32
-		perChannel bool
-		mask       []uint8
-		wantCodes  []int8
-		wantScale  []float32
+		shape     []int
+		axis      int
+		values    []float32
+		scales    int
+		mask      []uint8
+		wantCodes []int8
+		wantScale []float32
 	}{
 		"per tensor, the largest weight is code 127": {
 			shape: []int{2, 2}, values: []float32{127, -63.4, 1, 0.4}, wantCodes: []int8{127, -63, 1, 0}, wantScale: []float32{1},
 		},
 		"per channel, each row has its own scale": {
-			shape: []int{2, 2}, values: []float32{127, -63.4, 254, 0.8}, perChannel: true,
+			shape: []int{2, 2}, values: []float32{127, -63.4, 254, 0.8}, scales: 2,
 			wantCodes: []int8{127, -63, 127, 0}, wantScale: []float32{1, 2},
 		},
 		"depthwise, channels run along the last axis": {
-			shape: []int{1, 2, 1, 2}, axis: 3, values: []float32{127, 254, -10, 20}, perChannel: true,
+			shape: []int{1, 2, 1, 2}, axis: 3, values: []float32{127, 254, -10, 20}, scales: 2,
 			wantCodes: []int8{127, 127, -10, 10}, wantScale: []float32{1, 2},
 		},
 		"pruned weights are zero and do not set the range": {
-			shape: []int{1, 3}, values: []float32{900, -127, 3}, mask: []uint8{0, 1, 1}, perChannel: true,
+			shape: []int{1, 3}, values: []float32{900, -127, 3}, mask: []uint8{0, 1, 1}, scales: 1,
 			wantCodes: []int8{0, -127, 3}, wantScale: []float32{1},
 		},
+		"two halves of the channels, each has its own scale": {
+			shape: []int{4, 1}, values: []float32{127, -10, 254, 0}, scales: 2, wantCodes: []int8{127, -10, 127, 0}, wantScale: []float32{1, 2},
+		},
 		"a channel of zeros borrows the smallest scale": {
-			shape: []int{3, 1}, values: []float32{0, 254, -127}, perChannel: true,
+			shape: []int{3, 1}, values: []float32{0, 254, -127}, scales: 3,
 			wantCodes: []int8{0, 127, -127}, wantScale: []float32{1, 2, 1},
 		},
 	}
@@ -91,7 +94,7 @@ func TestQuantizedWeightsAreScaleTimesRoundedLatent(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := must(New("w", test.shape, test.axis, test.values))(t)
 			ok(t, w.SetMask(test.mask))
-			ok(t, w.Quantize(test.perChannel))
+			ok(t, w.Quantize(max(test.scales, 1)))
 			got := make([]int8, w.Len())
 			ok(t, w.Codes(got))
 			if diff := cmp.Diff(test.wantCodes, got); diff != "" {

@@ -12,6 +12,7 @@ import (
 // setting makes a tensor in one mode of the parametrization.
 type setting struct {
 	mask, perChannel bool
+	scales           int // 0: one, or one per channel
 	clusters         int // 0: all codes; −1: float
 	lambda           float32
 }
@@ -28,12 +29,16 @@ func (s setting) make(t testing.TB, shape []int, axis int) *Tensor {
 	if s.mask {
 		fail(w.SetMask(half(values)))
 	}
+	scales := s.scales
+	if scales == 0 && (s.perChannel || s.clusters > 0) {
+		scales = w.Channels()
+	}
 	switch {
 	case s.clusters < 0:
 	case s.clusters == 0:
-		fail(w.Quantize(s.perChannel))
+		fail(w.Quantize(max(scales, 1)))
 	default:
-		scale := w.Range(true)
+		scale := w.Range(scales)
 		for c := range scale {
 			scale[c] = CompactScale(scale[c] / MaxCode)
 		}
@@ -67,6 +72,8 @@ var modes = map[string]setting{
 	"CQAT per channel":  {clusters: 4, perChannel: true},
 	"PCQAT":             {clusters: 7, mask: true},
 	"PCQAT, priced":     {clusters: 7, mask: true, lambda: 30},
+	"QAT of parts":      {scales: 2},
+	"PCQAT of parts":    {clusters: 3, mask: true, scales: 2},
 	"PCQAT per channel": {clusters: 3, mask: true, perChannel: true},
 }
 

@@ -89,26 +89,23 @@ func shrunk(code int8, factor float32, most int) int8 {
 // rounding all the others falls with the scale, that of the weights beyond it rises.
 const clips = 48
 
-// Scales returns scales for a float tensor without codebooks, one or one per output channel, none below its floor (nil: none): the largest
-// surviving weight becomes code ±Most where that is 127, and where it is less the scale is that of the least squared error. A channel
-// without weights gets the smallest range of the others.
-func (t *Tensor) Scales(perChannel bool, floor []float32) []float32 {
-	scale := t.Range(perChannel)
+// Scales returns so many scales (ScaleIndex) for a float tensor without codebooks, none below the floor of one of its channels (nil: none): the
+// largest surviving weight becomes code ±Most where that is 127, and where it is less the scale is that of the least squared error. Where
+// there are no weights the range is the smallest of the others.
+func (t *Tensor) Scales(scales int, floor []float32) []float32 {
+	scale := t.Range(scales)
 	for c, largest := range scale {
 		scale[c] = largest / float32(t.Most)
 	}
 	if t.Most < MaxCode {
 		t.clip(scale)
 	}
-	for c := range scale {
-		lowest := float32(0)
-		switch {
-		case len(scale) > 1 && floor != nil:
-			lowest = floor[c]
-		case floor != nil:
-			lowest = slices.Max(floor)
-		}
-		scale[c] = CompactScale(max(scale[c], lowest))
+	for c, lowest := range floor {
+		k := ScaleIndex(c, scales, t.channels)
+		scale[k] = max(scale[k], lowest)
+	}
+	for k := range scale {
+		scale[k] = CompactScale(scale[k])
 	}
 	return scale
 }
@@ -117,7 +114,7 @@ func (t *Tensor) Scales(perChannel bool, floor []float32) []float32 {
 func (t *Tensor) clip(scale []float32) {
 	by := make([][]float64, len(scale)) // the surviving weights that share a scale
 	t.rows(func(c, lo, hi int) {
-		c = min(c, len(by)-1)
+		c = ScaleIndex(c, len(by), t.channels)
 		for i := lo; i < hi; i++ {
 			if t.Mask == nil || t.Mask[i] != 0 {
 				by[c] = append(by[c], float64(t.Latent[i]))

@@ -75,7 +75,7 @@ func TestEightBitsClipNothing(t *testing.T) {
 	}
 	values[7] = 4
 	w := must(New("w", []int{1, len(values)}, 0, values))(t)
-	if got, want := w.Scales(true, nil)[0], CompactScale(float32(4)/127); got != want {
+	if got, want := w.Scales(1, nil)[0], CompactScale(float32(4)/127); got != want {
 		t.Errorf("scale %v, want %v", got, want)
 	}
 }
@@ -83,15 +83,15 @@ func TestEightBitsClipNothing(t *testing.T) {
 func TestScalesHaveTheirFloor(t *testing.T) {
 	w := must(New("w", []int{2, 2}, 0, []float32{127, 1, 254, 1}))(t)
 	for name, test := range map[string]struct {
-		perChannel  bool
+		scales      int
 		floor, want []float32
 	}{
-		"none":                            {true, nil, []float32{1, 2}},
-		"by channel":                      {true, []float32{1.5, 1}, []float32{1.5, 2}},
-		"one scale has the highest floor": {false, []float32{3, 4}, []float32{4}},
-		"one scale above its floor":       {false, []float32{0.5, 1}, []float32{2}},
+		"none":                            {2, nil, []float32{1, 2}},
+		"by channel":                      {2, []float32{1.5, 1}, []float32{1.5, 2}},
+		"one scale has the highest floor": {1, []float32{3, 4}, []float32{4}},
+		"one scale above its floor":       {1, []float32{0.5, 1}, []float32{2}},
 	} {
-		if diff := cmp.Diff(test.want, w.Scales(test.perChannel, test.floor)); diff != "" {
+		if diff := cmp.Diff(test.want, w.Scales(test.scales, test.floor)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", name, diff)
 		}
 	}
@@ -107,17 +107,17 @@ func TestFewCodesClipOutliers(t *testing.T) {
 	four := must(New("w", []int{1, 400}, 0, values))(t)
 	four.Most = MaxCode4
 	eight := must(New("w", []int{1, 400}, 0, values))(t)
-	if got, want := eight.Scales(true, nil)[0], CompactScale(float32(4)/127); got != want {
+	if got, want := eight.Scales(1, nil)[0], CompactScale(float32(4)/127); got != want {
 		t.Errorf("8 bits: scale %v, want %v", got, want)
 	}
 	whole := must(New("w", []int{1, 400}, 0, values))(t)
 	whole.Most = MaxCode4
 	ok(t, whole.QuantizeWith([]float32{float32(4) / 7}))
-	ok(t, four.Quantize(true))
+	ok(t, four.Quantize(1))
 	if a, b := SNR(values, four.Values()), SNR(values, whole.Values()); a < b+3 {
 		t.Errorf("the chosen scale gives %.1f dB, that of the largest weight %.1f", a, b)
 	}
-	if floor := four.Scale[0] * 3; must(New("w", []int{1, 400}, 0, values))(t).Scales(true, []float32{floor})[0] != CompactScale(floor) {
+	if floor := four.Scale[0] * 3; must(New("w", []int{1, 400}, 0, values))(t).Scales(1, []float32{floor})[0] != CompactScale(floor) {
 		t.Error("a scale below its floor")
 	}
 }

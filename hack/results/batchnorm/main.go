@@ -296,7 +296,7 @@ func (x *experiment) quantize(ctx context.Context, net *float.Network, tensors m
 		return nil, err
 	}
 	for _, l := range plan.Layers {
-		if err := tensors[l.Weight].Quantize(l.PerChannel); err != nil {
+		if err := tensors[l.Weight].Quantize(l.Scales); err != nil {
 			return nil, err
 		}
 	}
