@@ -71,7 +71,7 @@ func newBundleCommand(streams *ioStreams) *cobra.Command {
 			o.History, o.Results = known.history, known.results
 			if data.pipeline == "" && data.spec == "" && data.path != "" && known.result != "" {
 				data.pipeline = known.result
-				fmt.Fprintf(streams.Err, "note     the dataset is prepared as %s says\n", known.result)
+				streams.note("the dataset is prepared as %s says", known.result)
 			}
 			if data.path != "" {
 				opened, source, err := data.open(streams, leaf)
@@ -106,10 +106,10 @@ func newBundleCommand(streams *ioStreams) *cobra.Command {
 				return fault.As(fault.Storage, err)
 			}
 			for _, note := range b.Notes {
-				fmt.Fprintf(streams.Err, "note     %s\n", note)
+				streams.note("%s", note)
 			}
-			_, err = fmt.Fprintf(streams.Out, "%s: %d files, %d kernels, an arena of %d bytes on %s, %d test vectors\n", out, len(b.Files), len(b.Kernels), b.Memory.Bytes, o.Target.Name, b.Vectors)
-			return err
+			streams.say("%s: %d files, %d kernels, an arena of %d bytes on %s, %d test vectors", out, len(b.Files), len(b.Kernels), b.Memory.Bytes, o.Target.Name, b.Vectors)
+			return nil
 		},
 	}
 	data.add(cmd, false)

@@ -79,9 +79,9 @@ func newCompareCommand(streams *ioStreams) *cobra.Command {
 				if err != nil {
 					return err
 				}
-				fmt.Fprintf(streams.Err, "wrote    %s, for Model Explorer to lay over B\n", strings.Join(written, ", "))
+				streams.tell("wrote    %s, for Model Explorer to lay over B", strings.Join(written, ", "))
 				if source == nil {
-					fmt.Fprintf(streams.Err, "note     %s has no error.json: the error of each layer needs --dataset\n", explorer)
+					streams.note("%s has no error.json: the error of each layer needs --dataset", explorer)
 				}
 			}
 			figures, err := compareOn(device, a, b)
@@ -115,8 +115,9 @@ func newCompareCommand(streams *ioStreams) *cobra.Command {
 			if err != nil || divergence == nil {
 				return err
 			}
-			_, err = fmt.Fprintf(streams.Out, "\nas %s computes, B differs from LiteRT in %s (of %s)\n", device.Name, describeDivergence(divergence), firstOf(divergence.Samples, comparison.Samples))
-			return err
+			fmt.Fprintln(streams.Out)
+			streams.say("as %s computes, B differs from LiteRT in %s (of %s)", device.Name, describeDivergence(divergence), firstOf(divergence.Samples, comparison.Samples))
+			return nil
 		},
 	}
 	format.addFlag(cmd)
@@ -201,10 +202,11 @@ func showComparison(streams *ioStreams, c *measure.Comparison, split string) err
 			return err
 		}
 		if len(c.Intervals) > 0 {
-			fmt.Fprintln(out, intervalsLegend)
+			streams.say("%s", intervalsLegend)
 		}
-		fmt.Fprintf(out, "\nmetrics are of the %d samples of the %s split; outputs and activations, value by value, of %s\n", c.Samples, split, firstOf(c.LayerSamples, c.Samples))
-		fmt.Fprintf(out, "outputs  %s  largest difference %.4g\n\n", decibels(c.Output), c.Output.Largest)
+		fmt.Fprintln(out)
+		streams.say("metrics are of the %d samples of the %s split; outputs and activations, value by value, of %s", c.Samples, split, firstOf(c.LayerSamples, c.Samples))
+		streams.say("outputs  %s  largest difference %.4g\n", decibels(c.Output), c.Output.Largest)
 		err = table(streams, "~ACTIVATION\tSNR\tLARGEST DIFFERENCE", func(w io.Writer) {
 			for _, l := range c.Layers {
 				fmt.Fprintf(w, "%s\t%s\t%.4g\n", l.Name, decibels(l.Difference), l.Largest)

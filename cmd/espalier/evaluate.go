@@ -80,7 +80,7 @@ func newEvaluateCommand(streams *ioStreams) *cobra.Command {
 			}
 			intervals := result.Metrics.Intervals(result.Answers.Evidence(options.Original))
 			if main := result.Answers.Outputs[answer.Main(result.Answers.Outputs)]; guesses(main, intervals[measure.Accuracy]) {
-				fmt.Fprintf(streams.Err, "note     Accuracy is what guessing among %d classes gives: is the dataset prepared as for training? --pipeline or --dataset-spec says how\n", main.Classes)
+				streams.note("Accuracy is what guessing among %d classes gives: is the dataset prepared as for training? --pipeline or --dataset-spec says how", main.Classes)
 			}
 			if format == outputJSON {
 				out := map[string]any{"split": data.split, "samples": source.Len(), "metrics": result.Metrics}
@@ -102,7 +102,7 @@ func newEvaluateCommand(streams *ioStreams) *cobra.Command {
 				}
 			})
 			if len(intervals) > 0 {
-				fmt.Fprintln(streams.Out, intervalsLegend)
+				streams.say("%s", intervalsLegend)
 			}
 			return err
 		},

@@ -135,7 +135,7 @@ func (f *dataFlags) open(streams *ioStreams, model []byte, others ...[]byte) (*d
 		if len(spec.Made) == 0 {
 			spec.Made = said
 		} else if len(said) > 0 && !bytes.Equal(said, spec.Made) && f.spec == "" && f.pipeline == "" {
-			fmt.Fprintln(streams.Err, "note     the models' files do not say the same of how inputs are made: the first one's word counts for both; --dataset-spec says another")
+			streams.note("the models' files do not say the same of how inputs are made: the first one's word counts for both; --dataset-spec says another")
 		}
 	}
 	data, err := dataset.Open(f.path, spec)
@@ -153,7 +153,7 @@ func (f *dataFlags) open(streams *ioStreams, model []byte, others ...[]byte) (*d
 		return nil, nil, fault.As(fault.Spec, err)
 	}
 	for _, note := range data.Notes {
-		fmt.Fprintf(streams.Err, "note     %s\n", note)
+		streams.note("%s", note)
 	}
 	return data, source, nil
 }
@@ -171,7 +171,7 @@ func asked(streams *ioStreams, content []byte, source dataset.Source) ([]byte, e
 	targets := dataset.TargetShapes(source)
 	each, steps := stream.EachStep(m, dataset.Shapes(source), targets)
 	if steps == 1 {
-		fmt.Fprintf(streams.Err, "note     the network keeps state, and a sample is one step: it begins with zeros, and what it leaves is never read; give sequences, [steps, …]\n")
+		streams.note("the network keeps state, and a sample is one step: it begins with zeros, and what it leaves is never read; give sequences, [steps, …]")
 	}
 	if steps == 0 || len(targets) == 0 || each == m.EachStep() {
 		return content, nil

@@ -20,12 +20,7 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	streams := &ioStreams{Out: os.Stdout, Err: os.Stderr,
 		terminal: term.IsTerminal(int(os.Stderr.Fd())), terminalOut: term.IsTerminal(int(os.Stdout.Fd()))}
-	if streams.terminalOut {
-		streams.width = terminalWidth(os.Getenv("COLUMNS"), func() (int, error) {
-			width, _, err := term.GetSize(int(os.Stdout.Fd()))
-			return width, err
-		})
-	}
+	streams.width, streams.widthErr = columnsOf(os.Stdout), columnsOf(os.Stderr)
 	command := newRootCommand(streams)
 	command.SetArgs(os.Args[1:])
 	go func() {
@@ -39,7 +34,18 @@ func main() {
 		err = fault.As(fault.Spec, fmt.Errorf("%w (see espalier --help)", err))
 	}
 	if err != nil && !errors.Is(err, errSilent) {
-		fmt.Fprintf(streams.Err, "espalier: %s\n", fault.Line(err))
+		streams.tell("espalier: %s", fault.Line(err))
 	}
 	os.Exit(fault.ExitCode(err))
+}
+
+// columnsOf are the columns of a terminal, 0 of a file that is none.
+func columnsOf(f *os.File) int {
+	if !term.IsTerminal(int(f.Fd())) {
+		return 0
+	}
+	return terminalWidth(os.Getenv("COLUMNS"), func() (int, error) {
+		width, _, err := term.GetSize(int(f.Fd()))
+		return width, err
+	})
 }

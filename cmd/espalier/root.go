@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -19,7 +20,8 @@ type ioStreams struct {
 	Out, Err    io.Writer
 	terminal    bool // Err is a terminal: progress bars instead of lines
 	terminalOut bool // Out is a terminal
-	width       int  // its columns, 0 if Out is none or does not say
+	width       int  // columns of Out, 0 if it is no terminal or does not say
+	widthErr    int  // of Err
 }
 
 // output is the -o flag of commands that print a result: a table for people or JSON for programs.
@@ -70,6 +72,8 @@ func newRootCommand(streams *ioStreams) *cobra.Command {
 		sub.Args = usageArgs(sub.Args)
 		cmd.AddCommand(sub)
 	}
+	cmd.SetUsageTemplate(strings.ReplaceAll(cmd.UsageTemplate(), "}} {{.Short}}", "}}  {{.Short}}")) // a gap behind the longest name too
+	cmd.SetHelpFunc(streams.help(cmd.HelpFunc()))
 	return cmd
 }
 

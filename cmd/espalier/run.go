@@ -119,7 +119,7 @@ func (o *runOptions) mayMeasure(spec *v1alpha1.OptimizationPipelineSpec) error {
 func (o *outFlags) walk(ctx context.Context, streams *ioStreams, pipeline *v1alpha1.OptimizationPipeline, base string) error {
 	sources := stage.Sources{
 		Base: base, Cache: artifact.Cache{Dir: filepath.Join(o.out, ".cache", "fetched")},
-		Fetched: func(uri string, bytes int64) { fmt.Fprintf(streams.Err, "fetched  %s, %d bytes\n", uri, bytes) },
+		Fetched: func(uri string, bytes int64) { streams.tell("fetched  %s, %d bytes", uri, bytes) },
 	}
 	prepared, err := stage.Prepare(ctx, &pipeline.Spec, sources)
 	if err != nil {
@@ -168,7 +168,7 @@ func (o *outFlags) walk(ctx context.Context, streams *ioStreams, pipeline *v1alp
 		return errors.Join(walkErr, fault.As(fault.Storage, err))
 	}
 	if errors.Is(walkErr, context.Canceled) {
-		fmt.Fprintln(streams.Err, "interrupted: what was computed is kept; the same command goes on from here")
+		streams.tell("interrupted: what was computed is kept; the same command goes on from here")
 		return errors.Join(errSilent, walkErr)
 	}
 	if walkErr != nil {

@@ -174,7 +174,9 @@ func (o *sensitivityOptions) show(found *reporting.Sensitivity) error {
 		o.streams.say("note: %s", note)
 	}
 	for _, p := range found.Plans {
-		fmt.Fprintf(out, "\n# %s: %s\n%s", reporting.PlanTitle(p), reporting.PlanText(p), reporting.PlanStage(p))
+		fmt.Fprintln(out)
+		o.streams.say("# %s: %s", reporting.PlanTitle(p), reporting.PlanText(p))
+		fmt.Fprint(out, reporting.PlanStage(p))
 	}
 	if o.page != "" {
 		fmt.Fprintf(out, "\nheat map: %s\n", o.page)

@@ -6,7 +6,6 @@ import (
 	"io"
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
 	"unicode/utf8"
 )
@@ -128,17 +127,6 @@ func widthsOf(titles []string, rows [][]string) (widths []int) {
 	return widths
 }
 
-// terminalWidth are the columns of a terminal: what COLUMNS says, else what it is asked for; 0 where neither knows.
-func terminalWidth(set string, ask func() (int, error)) int {
-	if width, err := strconv.Atoi(set); err == nil && width > 0 {
-		return width
-	}
-	if width, err := ask(); err == nil {
-		return width
-	}
-	return 0
-}
-
 // fits says which columns have room in a terminal, from the left, after a first one; widths are with the space before each. 0 columns of a terminal: all.
 func fits(first int, widths []int, terminal int) []bool {
 	fit := slices.Repeat([]bool{true}, len(widths))
@@ -159,40 +147,6 @@ func widest(text string) (n int) {
 		n = max(n, utf8.RuneCountInString(strings.TrimSuffix(line, "\n")))
 	}
 	return n
-}
-
-// say writes a line of text, as many lines in a terminal as its width makes of it.
-func (s *ioStreams) say(format string, args ...any) {
-	fmt.Fprint(s.Out, filled(fmt.Sprintf(format, args...), "", s.width))
-}
-
-// wrapped are lines of at most width columns, indented by two; 0: one line. A word that is longer is cut.
-func wrapped(text string, width int) string { return filled(text, "  ", width) }
-
-// filled are lines of at most width columns, each behind an indent; 0: one line. A word that is longer is cut.
-func filled(text, indent string, width int) string {
-	var out strings.Builder
-	length := 0
-	for _, word := range strings.Fields(text) {
-		if width > len(indent)+2 {
-			word = shorten(word, width-len(indent))
-		}
-		n := utf8.RuneCountInString(word)
-		switch {
-		case length == 0:
-			out.WriteString(indent)
-			length = len(indent)
-		case width > 0 && length+1+n > width:
-			out.WriteString("\n" + indent)
-			length = len(indent)
-		default:
-			out.WriteString(" ")
-			length++
-		}
-		out.WriteString(word)
-		length += n
-	}
-	return out.String() + "\n"
 }
 
 // shortened are names cut to a limit such that those that differ still do, as far as the limit lets them: in the middle or, where two came to the same

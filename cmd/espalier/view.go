@@ -101,11 +101,11 @@ func (v *view) inputs(p *v1alpha1.OptimizationPipeline, prepared *stage.Prepared
 // Say writes a line to standard error, above the bars.
 func (v *view) Say(format string, args ...any) {
 	if v.bars != nil {
-		if _, err := fmt.Fprintf(v.bars, format+"\n", args...); err == nil { // they are not closed yet
+		if _, err := fmt.Fprint(v.bars, flowed(fmt.Sprintf(format, args...)+"\n", v.streams.widthErr)); err == nil { // they are not closed yet
 			return
 		}
 	}
-	fmt.Fprintf(v.streams.Err, format+"\n", args...)
+	v.streams.tell(format, args...)
 }
 
 // print writes to standard output; above the bars where both are the terminal.
