@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 
@@ -145,23 +146,11 @@ func showCheck(streams *ioStreams, r *checked, t *target.Target, all bool) error
 		streams.say("%s", r.Note)
 		fmt.Fprintln(streams.Out)
 	}
-	shown := 0
-	for _, p := range r.Operators {
-		if all || p.Reason != "" {
-			shown++
-		}
-	}
-	if shown > 0 {
+	rows := placementsShown(r.Operators, all)
+	if len(rows) > 0 {
 		err := table(streams, "OPERATOR\tNAME\t~LAYER\tRUNS ON\tWHY\tCHANGE", func(w io.Writer) {
-			for _, p := range r.Operators {
-				if !all && p.Reason == "" {
-					continue
-				}
-				index := fmt.Sprint(p.Operator)
-				if p.Subgraph > 0 {
-					index = fmt.Sprintf("%d.%d", p.Subgraph, p.Operator)
-				}
-				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", index, p.Name, p.Layer, p.Place, p.Reason, p.Remedy)
+			for _, row := range rows {
+				fmt.Fprintln(w, strings.Join(row, "\t"))
 			}
 		})
 		if err != nil {
@@ -192,4 +181,83 @@ func counted(r *target.Report, t *target.Target) string {
 		line += fmt.Sprintf(", %d of them on %s", r.Count(target.OnAccelerator), t.Accelerator.Title)
 	}
 	return line
+}
+
+// placementsShown are the rows of a table of operators: of all, a row each, or of those that speak of a reason. Of these, operators of one layer
+// of which the same is to be said are one row, as the steps of a recurrent layer are, and those that are there for the sake of another are counted with it.
+func placementsShown(operators []target.Placement, all bool) [][]string {
+	type key struct {
+		subgraph                           int
+		name, layer, place, reason, remedy string
+	}
+	type group struct {
+		of      []target.Placement
+		others  int
+		include map[string]bool // their names
+	}
+	groups, at := map[key]*group{}, map[[2]int]*group{}
+	var order []*group
+	for _, p := range operators {
+		if !all && (p.Reason == "" || p.Because != nil) {
+			continue
+		}
+		k := key{p.Subgraph, p.Name, layerOf(p.Layer), string(p.Place), p.Reason, p.Remedy}
+		if all {
+			k.name = fmt.Sprint(p.Operator)
+		}
+		g := groups[k]
+		if g == nil {
+			g = &group{include: map[string]bool{}}
+			groups[k] = g
+			order = append(order, g)
+		}
+		g.of = append(g.of, p)
+		at[[2]int{p.Subgraph, p.Operator}] = g
+	}
+	for _, p := range operators {
+		if p.Because == nil || all {
+			continue
+		}
+		g := at[[2]int{p.Subgraph, *p.Because}]
+		g.others++
+		g.include[p.Name] = true
+	}
+	rows := make([][]string, len(order))
+	for i, g := range order {
+		p := g.of[0]
+		index, name, layer, reason := fmt.Sprint(p.Operator), p.Name, p.Layer, p.Reason
+		if p.Subgraph > 0 {
+			index = fmt.Sprintf("%d.%d", p.Subgraph, p.Operator)
+		}
+		if n := len(g.of); n > 1 {
+			index, name, layer = fmt.Sprintf("%s and %d more", index, n-1), fmt.Sprintf("%s, %d times", p.Name, n), layerOf(p.Layer)
+		}
+		if g.others > 0 {
+			reason += fmt.Sprintf("; for its sake neither are %s", counts(g.others, slices.Sorted(maps.Keys(g.include))))
+		}
+		rows[i] = []string{index, name, layer, string(p.Place), reason, p.Remedy}
+	}
+	return rows
+}
+
+// namesListed bounds the names of operators in a cell.
+const namesListed = 4
+
+// counts says how many operators there are of some names.
+func counts(n int, names []string) string {
+	more := ""
+	if len(names) > namesListed {
+		names, more = names[:namesListed], ", …"
+	}
+	return fmt.Sprintf("%d others (%s%s)", n, strings.Join(names, ", "), more)
+}
+
+// layerOf is the layer that an operator is part of, by the name of what it makes: NAME of NAME/part. A converter names what several made after
+// all of them; the first counts.
+func layerOf(name string) string {
+	first, _, _ := strings.Cut(name, ";")
+	if at := strings.LastIndexByte(first, '/'); at > 0 {
+		return first[:at]
+	}
+	return name
 }

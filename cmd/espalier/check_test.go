@@ -96,6 +96,41 @@ func TestCheckNamesWhatDoesNotRun(t *testing.T) {
 	}
 }
 
+// What a float network's leaf has in float is one row with its conversions, and the steps of a recurrent layer are one row each kind.
+func TestCheckGroupsWhatHasOneReason(t *testing.T) {
+	b := tflitetest.New()
+	x := b.Unary("net/elu", schema.BuiltinOperatorELU, b.Dense("net/dense", b.Input("x", 1, 8), make([]float32, 64), nil, 8, tflitetest.None))
+	b.Output(b.Dense("y", x, make([]float32, 16), nil, 2, tflitetest.None))
+	path := filepath.Join(t.TempDir(), "elu.tflite")
+	write(t, path, b.File())
+	out, err := call("check", path, "--target", "ethos-u55")
+	if text := strings.Join(strings.Fields(out), " "); err != nil || strings.Count(out, "processor") != 1 || !strings.Contains(text, "2 ELU net/elu processor not on Ethos-U55: it stays float, as its "+
+		"int8 kernel exists in some runtimes only; for its sake neither are 2 others (DEQUANTIZE, QUANTIZE) build the network with RELU in its place") {
+		t.Errorf("%v\n%s", err, out)
+	}
+	var c checked
+	out, err = call("check", path, "--target", "ethos-u55", "-o", "json")
+	if err != nil || json.Unmarshal([]byte(out), &c) != nil || len(c.Operators) != 5 || c.Operators[1].Because == nil || *c.Operators[1].Because != 2 || c.File.Operators[1].Remedy != "build the network with RELU in its place" {
+		t.Errorf("%v\n%s", err, out)
+	}
+	out, err = call("check", "../../test/testdata/cases/06-gru-unrolled/model.tflite", "--target", "edgetpu")
+	text := strings.Join(strings.Fields(out), " ")
+	if err != nil || strings.Count(out, "processor") != 3 {
+		t.Errorf("%v\n%s", err, out)
+	}
+	for _, want := range []string{
+		"1 UNPACK model_1/gru_1/unstack processor not on Edge TPU: Edge TPU has no kernel for it; for its sake neither are 103 others (ADD, FULLY_CONNECTED, LOGISTIC, MUL, …)",
+		"3 and 7 more SPLIT, 8 times model_1/gru_1/gru_cell processor", "16 and 6 more SPLIT_V, 7 times model_1/gru_1/gru_cell processor",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("%q is missing in\n%s", want, out)
+		}
+	}
+	if out, err = call("check", "--all", "../../test/testdata/cases/06-gru-unrolled/model.tflite", "--target", "edgetpu"); err != nil || strings.Count(out, "\n") != 120+6 {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
 func TestTargetsListsAll(t *testing.T) {
 	out, err := call("targets")
 	if err != nil {

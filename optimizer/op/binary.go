@@ -34,7 +34,7 @@ var binaries = []*Op{
 	},
 	{
 		Code: schema.BuiltinOperatorDIV, Inputs: []Slot{Data}, Trains: true,
-		Int8:    Int8{Why: "its int8 kernel exists in some runtimes only, and stops at a divisor that rounding made zero"},
+		Int8:    Int8{Why: "its int8 kernel exists in some runtimes only, and stops at a divisor that rounding made zero", Instead: "multiply by the reciprocal (MUL) where the divisor is constant, else normalize by batch normalization, which is folded into weights"},
 		Version: firstOf(form{2, deepBroadcast}),
 		Since:   []string{"1.6.0", "2.3.0"},
 	},
@@ -59,16 +59,16 @@ var binaries = []*Op{
 		Version: int8In(0, 2),
 		Since:   []string{"1.13.1", "2.5.0"},
 	},
-	{Code: schema.BuiltinOperatorPOW, Inputs: []Slot{Data}, Trains: true, Int8: Int8{Why: noKernel}, Since: []string{"1.10.0"}},
+	{Code: schema.BuiltinOperatorPOW, Inputs: []Slot{Data}, Trains: true, Int8: Int8{Why: noKernel, Instead: "multiply the value with itself (MUL) where the exponent is whole"}, Since: []string{"1.10.0"}},
 	{
-		Code: schema.BuiltinOperatorFLOOR_DIV, Inputs: []Slot{Data}, NoGradient: flat, Int8: Int8{Why: noQuantized},
+		Code: schema.BuiltinOperatorFLOOR_DIV, Inputs: []Slot{Data}, NoGradient: flat, Int8: Int8{Why: noQuantized, Instead: computeOutside},
 		Version: firstOf(form{3, typed(0, i8)}, form{2, typed(0, f32)}), Since: []string{"1.14.0", "1.14.0", "2.13.0"},
 	},
 	{
-		Code: schema.BuiltinOperatorFLOOR_MOD, Inputs: []Slot{Data}, Int8: Int8{Why: noQuantized},
+		Code: schema.BuiltinOperatorFLOOR_MOD, Inputs: []Slot{Data}, Int8: Int8{Why: noQuantized, Instead: computeOutside},
 		Version: int8In(0, 2), Since: []string{"1.13.0", "2.13.0"},
 	},
-	{Code: schema.BuiltinOperatorADD_N, Inputs: []Slot{Data}, Int8: Int8{Why: noKernel}, Since: []string{"1.14.0"}},
+	{Code: schema.BuiltinOperatorADD_N, Inputs: []Slot{Data}, Int8: Int8{Why: noKernel, Instead: "add one after the other (ADD)"}, Since: []string{"1.14.0"}},
 	{
 		Code: schema.BuiltinOperatorPRELU, Inputs: []Slot{Data}, Trains: true,
 		Int8: Int8{Rule: Free, Factors: func(s *Scales) []Factor {

@@ -28,6 +28,9 @@ type Int8 struct {
 	Output Quant // Fixed: the prescribed output quantization
 	// Why says, for rule Float, why.
 	Why string
+	// Instead says what to do where an operator that stays float should not: how a network is built, or what is computed around it, of operators
+	// that have a quantized form on every device of the catalogue. "" of those that hold no numbers to be quantized, or are not run as they are.
+	Instead string
 	// Exact says that the float simulation rounds exactly as the kernel does. Operators of rule Same only move values: they
 	// always do.
 	Exact bool

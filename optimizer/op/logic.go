@@ -5,32 +5,35 @@ import "espalier.dev/espalier/optimizer/tflite/schema"
 const (
 	truth  = "it is about truths, which are not quantized"
 	coarse = "its int8 kernel compares to 1/256 only, whatever the scales"
+
+	maskBefore = "compute the mask before the network"
+	gate       = "build the network with LOGISTIC of a multiple of the difference (SUB) in its place, or compute the mask before it"
 )
 
 // comparisons give truths.
 var comparisons = []*Op{
 	{
-		Code: schema.BuiltinOperatorEQUAL, Inputs: []Slot{Data}, Int8: Int8{Why: coarse}, NoGradient: flat,
+		Code: schema.BuiltinOperatorEQUAL, Inputs: []Slot{Data}, Int8: Int8{Why: coarse, Instead: maskBefore}, NoGradient: flat,
 		Version: int8In(0, 2), Since: []string{"1.14.0", "1.14.0", "2.3.0", "2.13.0", "2.21.0"},
 	},
 	{
-		Code: schema.BuiltinOperatorNOT_EQUAL, Inputs: []Slot{Data}, Int8: Int8{Why: coarse}, NoGradient: flat,
+		Code: schema.BuiltinOperatorNOT_EQUAL, Inputs: []Slot{Data}, Int8: Int8{Why: coarse, Instead: maskBefore}, NoGradient: flat,
 		Version: int8In(0, 2), Since: []string{"1.14.0", "1.14.0", "2.3.0", "2.21.0"},
 	},
 	{
-		Code: schema.BuiltinOperatorLESS, Inputs: []Slot{Data}, Int8: Int8{Why: coarse}, NoGradient: flat,
+		Code: schema.BuiltinOperatorLESS, Inputs: []Slot{Data}, Int8: Int8{Why: coarse, Instead: gate}, NoGradient: flat,
 		Version: int8In(0, 2), Since: []string{"1.14.0", "1.14.0", "2.13.0"},
 	},
 	{
-		Code: schema.BuiltinOperatorLESS_EQUAL, Inputs: []Slot{Data}, Int8: Int8{Why: coarse}, NoGradient: flat,
+		Code: schema.BuiltinOperatorLESS_EQUAL, Inputs: []Slot{Data}, Int8: Int8{Why: coarse, Instead: gate}, NoGradient: flat,
 		Version: int8In(0, 2), Since: []string{"1.14.0", "1.14.0"},
 	},
 	{
-		Code: schema.BuiltinOperatorGREATER, Inputs: []Slot{Data}, Int8: Int8{Why: coarse}, NoGradient: flat,
+		Code: schema.BuiltinOperatorGREATER, Inputs: []Slot{Data}, Int8: Int8{Why: coarse, Instead: gate}, NoGradient: flat,
 		Version: int8In(0, 2), Since: []string{"1.14.0", "1.14.0"},
 	},
 	{
-		Code: schema.BuiltinOperatorGREATER_EQUAL, Inputs: []Slot{Data}, Int8: Int8{Why: coarse}, NoGradient: flat,
+		Code: schema.BuiltinOperatorGREATER_EQUAL, Inputs: []Slot{Data}, Int8: Int8{Why: coarse, Instead: gate}, NoGradient: flat,
 		Version: int8In(0, 2), Since: []string{"1.14.0", "1.14.0", "2.13.0"},
 	},
 }

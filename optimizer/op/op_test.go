@@ -2,6 +2,7 @@ package op
 
 import (
 	"math"
+	"regexp"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -23,6 +24,14 @@ func TestEveryOperatorIsDescribedWhole(t *testing.T) {
 		if (o.Int8.Rule == Float) != (o.Int8.Why != "") {
 			t.Errorf("%s: an operator that stays float says why, and no other: rule %d, %q", o.Code, o.Int8.Rule, o.Int8.Why)
 		}
+		if o.Int8.Instead != "" && o.Int8.Rule != Float {
+			t.Errorf("%s: %q is said of an operator that is quantized", o.Code, o.Int8.Instead)
+		}
+		for _, word := range regexp.MustCompile(`[A-Z][A-Z0-9_]{2,}`).FindAllString(o.Int8.Instead, -1) {
+			if code, ok := schema.EnumValuesBuiltinOperator[word]; !ok || Lookup(code) == nil || Lookup(code).Int8.Rule == Float {
+				t.Errorf("%s: %s, which stays float, is no remedy: %q", o.Code, word, o.Int8.Instead)
+			}
+		}
 		if (o.Int8.Rule == Fixed) != (o.Int8.Output.Scale > 0) {
 			t.Errorf("%s: rule %d with output %v", o.Code, o.Int8.Rule, o.Int8.Output)
 		}
@@ -34,6 +43,25 @@ func TestEveryOperatorIsDescribedWhole(t *testing.T) {
 		}
 		if len(o.Since) == 0 {
 			t.Errorf("%s: since when it exists is not said", o.Code)
+		}
+	}
+}
+
+// Operators that compute floats and stay float say what to do; the others hold no floats, keep state, or are the emitter's own.
+func TestOperatorsThatStayFloatHaveARemedy(t *testing.T) {
+	without := map[schema.BuiltinOperator]bool{}
+	for _, code := range []schema.BuiltinOperator{
+		schema.BuiltinOperatorLOGICAL_AND, schema.BuiltinOperatorLOGICAL_OR, schema.BuiltinOperatorLOGICAL_NOT, schema.BuiltinOperatorREDUCE_ANY,
+		schema.BuiltinOperatorREDUCE_ALL, schema.BuiltinOperatorWHERE, schema.BuiltinOperatorQUANTIZE, schema.BuiltinOperatorDEQUANTIZE, schema.BuiltinOperatorCAST,
+		schema.BuiltinOperatorUNIDIRECTIONAL_SEQUENCE_LSTM, schema.BuiltinOperatorUNIDIRECTIONAL_SEQUENCE_RNN, schema.BuiltinOperatorWHILE, schema.BuiltinOperatorIF,
+		schema.BuiltinOperatorCALL_ONCE, schema.BuiltinOperatorSVDF, schema.BuiltinOperatorVAR_HANDLE, schema.BuiltinOperatorREAD_VARIABLE, schema.BuiltinOperatorASSIGN_VARIABLE,
+		schema.BuiltinOperatorZEROS_LIKE, // constant in leaves
+	} {
+		without[code] = true
+	}
+	for _, o := range All() {
+		if want := o.Int8.Rule == Float && !without[o.Code]; (o.Int8.Instead != "") != want {
+			t.Errorf("%s: %q", o.Code, o.Int8.Instead)
 		}
 	}
 }

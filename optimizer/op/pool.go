@@ -13,6 +13,6 @@ var pools = []*Op{
 	},
 	{
 		Code: schema.BuiltinOperatorL2_POOL_2D, Inputs: []Slot{Data}, Since: []string{"1.5.0"},
-		Int8: Int8{Why: noKernel},
+		Int8: Int8{Why: noKernel, Instead: "build the network with AVERAGE_POOL_2D or MAX_POOL_2D in its place"},
 	},
 }

@@ -17,7 +17,7 @@ var reductions = []*Op{
 	},
 	{
 		Code: schema.BuiltinOperatorSUM, Inputs: []Slot{Data, Param},
-		Int8:    Int8{Why: "the int8 reference kernel of LiteRT 2.3 answers every SUM with the same code"},
+		Int8:    Int8{Why: "the int8 reference kernel of LiteRT 2.3 answers every SUM with the same code", Instead: "take MEAN, and multiply by the number of elements (MUL)"},
 		Version: int8In(0, 2), Since: []string{"1.10.0", "1.15.0"},
 	},
 	{
@@ -29,7 +29,7 @@ var reductions = []*Op{
 		Version: int8In(0, 2), Since: []string{"1.11.0", "1.14.0", "2.5.0"},
 	},
 	{
-		Code: schema.BuiltinOperatorREDUCE_PROD, Inputs: []Slot{Data, Param}, Int8: Int8{Why: someRuntime},
+		Code: schema.BuiltinOperatorREDUCE_PROD, Inputs: []Slot{Data, Param}, Int8: Int8{Why: someRuntime, Instead: "multiply one after the other (MUL)"},
 		Version: int8In(0, 2), Since: []string{"1.11.0", "2.6.0"},
 	},
 }
@@ -45,7 +45,7 @@ var alongAxis = []*Op{
 		Since: []string{"2.6.0"},
 	},
 	{
-		Code: schema.BuiltinOperatorCUMSUM, Inputs: []Slot{Data, Param}, Int8: Int8{Why: noKernel}, Since: []string{"2.4.0"},
+		Code: schema.BuiltinOperatorCUMSUM, Inputs: []Slot{Data, Param}, Int8: Int8{Why: noKernel, Instead: "multiply by a constant triangle of ones (FULLY_CONNECTED)"}, Since: []string{"2.4.0"},
 	},
 }
 

@@ -22,7 +22,7 @@ var normalisations = []*Op{
 		Version: int8In(0, 2), Since: []string{"1.5.0", "1.14.0"},
 	},
 	{
-		Code: schema.BuiltinOperatorLOCAL_RESPONSE_NORMALIZATION, Inputs: []Slot{Data}, Int8: Int8{Why: noKernel}, Since: []string{"1.5.0"},
+		Code: schema.BuiltinOperatorLOCAL_RESPONSE_NORMALIZATION, Inputs: []Slot{Data}, Int8: Int8{Why: noKernel, Instead: normalizeByBatch}, Since: []string{"1.5.0"},
 		Note: "over neighbouring channels, as AlexNet and GoogLeNet have it; LiteRT's reference kernel leaves out the last of them, which TensorFlow and LiteRT's usual kernel do not",
 	},
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"espalier.dev/espalier/optimizer/encode"
+	"espalier.dev/espalier/optimizer/op"
 	"espalier.dev/espalier/optimizer/tflite"
 	"espalier.dev/espalier/optimizer/tflite/schema"
 )
@@ -38,6 +39,9 @@ type Placement struct {
 	Place    Place  `json:"place"`
 	Reason   string `json:"reason,omitempty"`
 	Remedy   string `json:"remedy,omitempty"`
+	// Because is the operator of the same subgraph for the sake of which this one is not on the accelerator: it stays float, and this one with
+	// it, or nothing behind it is placed. Nil where the reason is the operator's own.
+	Because *int `json:"because,omitempty"`
 }
 
 // String is one line for people: what does not run, why, and what to change.
@@ -86,26 +90,42 @@ func Check(m *tflite.Model, t *Target) *Report {
 	once := t.Accelerator != nil && t.Accelerator.Once
 	stopped := "" // the first operator that is not on an accelerator that takes only what is before it
 	for s, g := range m.Subgraphs {
+		nodes, placed := make([]*node, len(g.Operators)), make([]Placement, len(g.Operators))
 		for i, o := range g.Operators {
 			code, custom := m.Op(o)
-			n := &node{model: m, subgraph: g, op: o, code: code, custom: custom}
-			p := t.place(n)
-			p.Subgraph, p.Operator, p.Name = s, i, strings.TrimPrefix(n.name(), customPrefix)
-			if out := n.out(0); out != nil {
+			nodes[i] = &node{model: m, subgraph: g, op: o, code: code, custom: custom}
+			p := t.place(nodes[i])
+			p.Subgraph, p.Operator, p.Name = s, i, strings.TrimPrefix(nodes[i].name(), customPrefix)
+			if out := nodes[i].out(0); out != nil {
 				p.Layer = out.Name
 			}
+			placed[i] = p
+		}
+		t.explainFloat(nodes, placed)
+		first := -1
+		for i := range placed {
+			p := &placed[i]
 			if once && stopped != "" && p.Place == OnAccelerator {
-				p.Place, p.Reason = OnProcessor, fmt.Sprintf("not on %s: it stands behind %s", t.Accelerator.Title, stopped)
+				p.Place, p.Reason = OnProcessor, t.off("it stands behind "+stopped)
+				if first >= 0 {
+					p.Because = &placed[first].Operator
+				}
 			}
 			if once && stopped == "" && p.Place != OnAccelerator {
-				stopped = fmt.Sprintf("%s (%s), which is not", p.Name, p.Layer)
+				if first = i; p.Because != nil {
+					first = *p.Because
+				}
+				stopped = fmt.Sprintf("%s (%s), which is not", placed[first].Name, placed[first].Layer)
 			}
 			r.Runs = r.Runs && p.Place != Nowhere
-			r.Operators = append(r.Operators, p)
 		}
+		r.Operators = append(r.Operators, placed...)
 	}
 	return r
 }
+
+// off is the reason of an operator that is not on the accelerator.
+func (t *Target) off(why string) string { return "not on " + t.Accelerator.Title + ": " + why }
 
 // place finds where an operator runs: on the accelerator if that takes it, else on the processor.
 func (t *Target) place(n *node) Placement {
@@ -115,11 +135,15 @@ func (t *Target) place(n *node) Placement {
 		return p
 	}
 	if t.Accelerator != nil {
-		if p.Reason, p.Remedy = t.Accelerator.table().refuses(n); p.Reason == "" {
+		reason, remedy := t.Accelerator.table().refuses(n)
+		if reason == "" {
 			p.Place = OnAccelerator
 			return p
 		}
-		p.Reason = "not on " + t.Accelerator.Title + ": " + p.Reason
+		if stays := n.staysFloat(); stays != nil {
+			reason, remedy = "it stays float, as "+stays.Why, stays.Instead
+		}
+		p.Reason, p.Remedy = t.off(reason), remedy
 	}
 	if reason, remedy := t.table().refuses(n); reason != "" {
 		p.Place, p.Reason, p.Remedy = Nowhere, reason, remedy
@@ -194,10 +218,10 @@ func (t *Table) missing(n *node) (reason, remedy string) {
 	if n.code == schema.BuiltinOperatorQUANTIZE || n.code == schema.BuiltinOperatorDEQUANTIZE {
 		remedy = cmp.Or(remedy, remedyIO)
 	}
-	if remedy == "" {
-		remedy = "build the network without it"
+	if known := op.Lookup(n.code); known != nil {
+		remedy = cmp.Or(remedy, known.Int8.Instead)
 	}
-	return t.Name + " has no kernel for it", remedy
+	return t.Name + " has no kernel for it", cmp.Or(remedy, "build the network without it")
 }
 
 func typeOf(t *schema.TensorT) string {

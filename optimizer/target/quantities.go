@@ -242,6 +242,9 @@ var quantities = map[string]quantity{
 			return 0, false
 		}
 		bits, ok := tflite.TypeSize(x.Type)
+		if n.converts() {
+			bits = 32 // on one side
+		}
 		return float64(bits), ok
 	},
 	"dimensions of inputs and outputs": func(n *node) (float64, bool) {
