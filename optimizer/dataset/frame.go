@@ -23,30 +23,39 @@ func channelsLast(from, to *sample) {
 	}
 }
 
-// resize scales an image as tf.image.resize does: pixel centres at halves, no smoothing.
-func resize(from, to *sample, r *Resize) {
+// window is a part of an image.
+type window struct{ top, left, height, width int }
+
+// within is the part of a window that lies in an image of a height and width.
+func (a window) within(height, width int) window {
+	top, left := max(0, a.top), max(0, a.left)
+	return window{top, left, max(0, min(height, a.top+a.height)-top), max(0, min(width, a.left+a.width)-left)}
+}
+
+// resize scales an image as tf.image.resize does, pixel centres at halves, no smoothing, and gives a part of the result.
+func resize(from, to *sample, r *Resize, part window) {
 	h, w, c := from.plane()
-	to.shape = []int{r.Height, r.Width, c}
-	out := to.grow(r.Height * r.Width * c)
+	to.shape = []int{part.height, part.width, c}
+	out := to.grow(part.height * part.width * c)
 	if r.Method == Nearest {
-		for y := range r.Height {
-			row := nearest(y, r.Height, h) * w
-			for x := range r.Width {
-				source := (row + nearest(x, r.Width, w)) * c
-				copy(out[(y*r.Width+x)*c:][:c], from.values[source:source+c])
+		for y := range part.height {
+			row := nearest(part.top+y, r.Height, h) * w
+			for x := range part.width {
+				source := (row + nearest(part.left+x, r.Width, w)) * c
+				copy(out[(y*part.width+x)*c:][:c], from.values[source:source+c])
 			}
 		}
 		return
 	}
-	for y := range r.Height {
-		top, bottom, fy := between(y, r.Height, h)
-		for x := range r.Width {
-			left, right, fx := between(x, r.Width, w)
+	for y := range part.height {
+		top, bottom, fy := between(part.top+y, r.Height, h)
+		for x := range part.width {
+			left, right, fx := between(part.left+x, r.Width, w)
 			for k := range c {
 				at := func(y, x int) float64 { return float64(from.values[(y*w+x)*c+k]) }
 				upper := at(top, left) + float64((at(top, right)-at(top, left))*fx)
 				lower := at(bottom, left) + float64((at(bottom, right)-at(bottom, left))*fx)
-				out[(y*r.Width+x)*c+k] = float32(upper + float64((lower-upper)*fy))
+				out[(y*part.width+x)*c+k] = float32(upper + float64((lower-upper)*fy))
 			}
 		}
 	}
@@ -63,42 +72,47 @@ func between(i, m, n int) (low, high int, weight float64) {
 	return low, high, position - floor
 }
 
-// cut takes the centre of an image, or moves it and takes what change says. What lies outside is zero.
-func (p *pipeline) cut(from, to *sample, change *change) error {
-	h, w, c := from.plane()
+// taken is what is taken of an image of a height and width: its centre, or what change says. It may reach beyond the image.
+func (p *pipeline) taken(h, w int, change *change) (window, error) {
 	height, width := p.height, p.width
 	if p.crop == nil && p.resize == nil && (h != height || w != width) {
-		return fmt.Errorf("is %d × %d, others are %d × %d; preprocessing.resize makes them equal", h, w, height, width)
+		return window{}, fmt.Errorf("is %d × %d, others are %d × %d; preprocessing.resize makes them equal", h, w, height, width)
 	}
 	if h < height || w < width {
-		return fmt.Errorf("is %d × %d, smaller than preprocessing.crop's %d × %d; resize to more first", h, w, height, width)
+		return window{}, fmt.Errorf("is %d × %d, smaller than preprocessing.crop's %d × %d; resize to more first", h, w, height, width)
 	}
-	top, left, flip := (h-height)/2, (w-width)/2, false
-	if change != nil {
-		if change.crop {
-			top, left = change.within(h-height, change.u[0], change.padding), change.within(w-width, change.u[1], change.padding)
-		}
-		top, left, flip = top-change.down, left-change.right, change.flip
+	a := window{(h - height) / 2, (w - width) / 2, height, width}
+	if change == nil {
+		return a, nil
 	}
-	to.shape = []int{height, width, c}
-	out := to.grow(height * width * c)
+	if change.crop {
+		a.top, a.left = change.within(h-height, change.u[0], change.padding), change.within(w-width, change.u[1], change.padding)
+	}
+	a.top, a.left = a.top-change.down, a.left-change.right
+	return a, nil
+}
+
+// cut takes a window of an image, mirrored where flip. What lies outside is zero.
+func cut(from, to *sample, a window, flip bool) {
+	h, w, c := from.plane()
+	to.shape = []int{a.height, a.width, c}
+	out := to.grow(a.height * a.width * c)
 	clear(out)
-	for y := range height {
-		sy := y + top
+	for y := range a.height {
+		sy := y + a.top
 		if sy < 0 || sy >= h {
 			continue
 		}
-		for x := range width {
-			sx := x + left
+		for x := range a.width {
+			sx := x + a.left
 			if flip {
-				sx = width - 1 - x + left
+				sx = a.width - 1 - x + a.left
 			}
 			if sx >= 0 && sx < w {
-				copy(out[(y*width+x)*c:][:c], from.values[(sy*w+sx)*c:][:c])
+				copy(out[(y*a.width+x)*c:][:c], from.values[(sy*w+sx)*c:][:c])
 			}
 		}
 	}
-	return nil
 }
 
 // colour brings stored channels (1, 3: RGB, 4: RGB and transparency, which is ignored) into order.

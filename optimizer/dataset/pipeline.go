@@ -251,13 +251,21 @@ func (p *pipeline) arrange(scratch *[2]sample, x []float32, change *change) erro
 		from, to = to, from
 	}
 	if p.frame {
+		h, w, _ := from.plane()
 		if p.resize != nil {
-			resize(from, to, p.resize)
-			from, to = to, from
+			h, w = p.resize.Height, p.resize.Width
 		}
-		if err := p.cut(from, to, change); err != nil {
+		a, err := p.taken(h, w, change)
+		if err != nil {
 			return err
 		}
+		if p.resize != nil { // only what is taken, which may be little
+			part := a.within(h, w)
+			resize(from, to, p.resize, part)
+			a.top, a.left = a.top-part.top, a.left-part.left
+			from, to = to, from
+		}
+		cut(from, to, a, change != nil && change.flip)
 		from, to = to, from
 	}
 	if p.channels != "" {
