@@ -404,14 +404,8 @@ func (v *view) close() {
 
 // conclude says what was decided and where it lies.
 func (v *view) conclude(d walk.Decision, out string, searched *stage.Searched) {
-	message := d.Message
-	for i := range d.Stages {
-		if s := &d.Stages[i]; s.State == v1alpha1.StageFailed { // a line of its own said why
-			message = strings.ReplaceAll(message, s.Name+" failed: "+s.Message, s.Name+" failed")
-		}
-	}
 	fmt.Fprintln(v.streams.Out)
-	v.streams.say("%s", message)
+	v.streams.say("%s", d.Message)
 	if d.Selected != "" {
 		fmt.Fprintf(v.streams.Out, "leaf:   %s/leaves/%s.tflite\n", strings.TrimSuffix(out, "/"), d.Selected)
 	}
