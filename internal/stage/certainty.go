@@ -100,7 +100,7 @@ func tellable(c v1alpha1.Constraint, samples int) (string, error) {
 	}
 	text := fmt.Sprintf("%d samples are too few to tell %s %s %g: with confidence %g, %s may have %.4f", samples, c.Metric, side, limit, confidence, which, end)
 	if least > 0 {
-		text += fmt.Sprintf("; %d would do for that, more for any other", interval.RoundUp(float64(least)))
+		text += fmt.Sprintf("; %d would do for that, more for any other", least)
 	}
 	return text, nil
 }

@@ -68,7 +68,7 @@ func TestSplitsThatAreTooSmallForAConstraintAreNamed(t *testing.T) {
 		want       string
 	}{
 		"a drop, enough":   {v1alpha1.Constraint{Metric: "AccuracyDrop", Max: ptr(v1alpha1.Decimal("0.01"))}, 200, ""},
-		"a drop, too few":  {v1alpha1.Constraint{Metric: "AccuracyDrop", Max: ptr(v1alpha1.Decimal("0.01"))}, 100, "100 samples are too few to tell AccuracyDrop max 0.01: with confidence 0.95, a leaf that answers all of them as the model does may have 0.0192; 200 would do for that, more for any other"},
+		"a drop, too few":  {v1alpha1.Constraint{Metric: "AccuracyDrop", Max: ptr(v1alpha1.Decimal("0.01"))}, 100, "100 samples are too few to tell AccuracyDrop max 0.01: with confidence 0.95, a leaf that answers all of them as the model does may have 0.0192; 194 would do for that, more for any other"},
 		"no drop":          {v1alpha1.Constraint{Metric: "AccuracyDrop", Max: ptr(v1alpha1.Decimal("0"))}, 100, ""},
 		"surely no drop":   {v1alpha1.Constraint{Metric: "AccuracyDrop", Max: ptr(v1alpha1.Decimal("0")), Confidence: ptr(v1alpha1.Decimal("0.9"))}, 100, "100 samples are too few to tell AccuracyDrop max 0: with confidence 0.9, a leaf that answers all of them as the model does may have 0.0161"},
 		"an accuracy":      {v1alpha1.Constraint{Metric: "Accuracy", Min: ptr(v1alpha1.Decimal("0.97"))}, 50, "50 samples are too few to tell Accuracy min 0.97: with confidence 0.95, a leaf that is right in all of them may have 0.9512; 83 would do for that, more for any other"},

@@ -98,11 +98,11 @@ func Wanted(value, bound float64, in Interval, samples int) int {
 	if !(wanted < most) {
 		return 0
 	}
-	return RoundUp(wanted)
+	return roundUp(wanted)
 }
 
-// RoundUp rounds up to two digits.
-func RoundUp(n float64) int {
+// roundUp rounds up to two digits.
+func roundUp(n float64) int {
 	unit := math.Pow(10, max(math.Floor(math.Log10(n))-1, 0))
 	return int(math.Ceil(n/unit) * unit)
 }
