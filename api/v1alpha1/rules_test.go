@@ -281,8 +281,13 @@ var ruleExamples = []ruleExample{
 		rejected: []edit{at("stages.0.prune", object{"sparsity": "0.5", "reconstruct": true, "schedule": "Polynomial"})}, accepted: []edit{at("stages.0.prune", object{"sparsity": "0.5", "reconstruct": true, "schedule": "Constant"})},
 	},
 	{
-		places: specPlace, below: ".stages[].prune", message: "structure Channels goes with channels, such as 0.25 for a quarter of them, in place of sparsity; structure Weights with sparsity",
-		rejected: []edit{at("stages.0.prune", object{"structure": "Channels", "sparsity": "0.5"})}, accepted: []edit{at("stages.0.prune", object{"structure": "Channels", "channels": "0.5"})},
+		places: specPlace, below: ".stages[].prune", message: "structure Channels goes with channels, such as 0.25 for a quarter of them taken out, or with multiplications, such as 0.5 for half of them left; structure Weights with sparsity",
+		rejected: []edit{at("stages.0.prune", object{"structure": "Channels", "channels": "0.5", "multiplications": "0.5"})},
+		accepted: []edit{at("stages.0.prune", object{"structure": "Channels", "multiplications": "0.5"})},
+	},
+	{
+		places: specPlace, below: ".stages[].prune.multiplications", message: "must be above 0 and below 1, such as 0.5 for half of the multiplications",
+		rejected: []edit{at("stages.0.prune", object{"structure": "Channels", "multiplications": 0})}, accepted: []edit{at("stages.0.prune", object{"structure": "Channels", "multiplications": "0.01"})},
 	},
 	{
 		places: specPlace, below: ".stages[].prune", message: "scope, schedule and pattern are of structure Weights: channels are taken out of every layer at once", guard: "has(self.structure)",

@@ -145,6 +145,17 @@ var ruleTests = map[string]struct {
 	"a sparsity is below 1": {
 		[]edit{at("stages.0.prune.sparsity", 1)}, []edit{at("stages.0.prune.sparsity", 0)}, `must be at least 0 and below 1, such as 0.5 for half of the weights`,
 	},
+	"weights have no multiplications": {
+		[]edit{at("stages.0.prune", map[string]any{"sparsity": "0.5", "multiplications": "0.5"})}, []edit{at("stages.0.prune", map[string]any{"structure": "Channels", "channels": "0.5"})},
+		"structure Channels goes with channels",
+	},
+	"channels are a share or what multiplications leave": {
+		[]edit{at("stages.0.prune", map[string]any{"structure": "Channels"})}, nil, "structure Channels goes with channels",
+	},
+	"not all multiplications are what is left": {
+		[]edit{at("stages.0.prune", map[string]any{"structure": "Channels", "multiplications": 1})}, []edit{at("stages.0.prune", map[string]any{"structure": "Channels", "multiplications": "0.99"})},
+		"must be above 0 and below 1, such as 0.5 for half of the multiplications",
+	},
 	"a prune rule says something": {
 		[]edit{at("stages.0.prune.rules", []any{map[string]any{"layers": "*"}})}, []edit{at("stages.0.prune.rules", []any{map[string]any{"layers": "a*", "skip": true}, map[string]any{"layers": "b?", "pattern": "2:4"}})},
 		"a rule either skips layers or gives them a sparsity, pattern or channels",

@@ -47,7 +47,7 @@ type FineTune struct{}
 
 // Prune sets the smallest weights to zero, or takes out the channels that matter least.
 //
-// +kubebuilder:validation:XValidation:rule="has(self.structure) && self.structure == 'Channels' ? has(self.channels) && !has(self.sparsity) : has(self.sparsity) && !has(self.channels)",message="structure Channels goes with channels, such as 0.25 for a quarter of them, in place of sparsity; structure Weights with sparsity"
+// +kubebuilder:validation:XValidation:rule="has(self.structure) && self.structure == 'Channels' ? has(self.channels) != has(self.multiplications) && !has(self.sparsity) : has(self.sparsity) && !has(self.channels) && !has(self.multiplications)",message="structure Channels goes with channels, such as 0.25 for a quarter of them taken out, or with multiplications, such as 0.5 for half of them left; structure Weights with sparsity"
 // +kubebuilder:validation:XValidation:rule="!has(self.structure) || self.structure != 'Channels' || !(has(self.scope) || has(self.schedule) || has(self.pattern))",message="scope, schedule and pattern are of structure Weights: channels are taken out of every layer at once"
 // +kubebuilder:validation:XValidation:rule="!has(self.rules) || self.rules.all(r, has(self.structure) && self.structure == 'Channels' ? !has(dyn(r).sparsity) && !has(r.pattern) : !has(dyn(r).channels))",message="rules of structure Channels have channels or skip, those of structure Weights sparsity, pattern or skip"
 // +kubebuilder:validation:XValidation:rule="!has(self.reconstruct) || !self.reconstruct || !has(self.schedule) || self.schedule == 'Constant'",message="reconstruct chooses all zeros at once: leave schedule out, or write Constant"
@@ -67,6 +67,11 @@ type Prune struct {
 	// +optional
 	// +kubebuilder:validation:XValidation:rule="double(self) >= 0.0 && double(self) < 1.0",message="must be at least 0 and below 1, such as 0.25 for a quarter of the channels"
 	Channels *Decimal `json:"channels,omitempty"`
+	// multiplications is the share that structure Channels leaves, at most, of those of the network that the stage works on, in (0, 1), a
+	// decimal, in place of channels: layers lose the channels that cost the answers least for the multiplications that go with them.
+	// +optional
+	// +kubebuilder:validation:XValidation:rule="double(self) > 0.0 && double(self) < 1.0",message="must be above 0 and below 1, such as 0.5 for half of the multiplications"
+	Multiplications *Decimal `json:"multiplications,omitempty"`
 	// scope: Layer gives every layer that sparsity; Global spreads one budget over the layers by LAMP. Default Layer.
 	// +optional
 	// +kubebuilder:validation:Enum=Layer;Global

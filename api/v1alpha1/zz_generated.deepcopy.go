@@ -931,6 +931,11 @@ func (in *Prune) DeepCopyInto(out *Prune) {
 		*out = new(Decimal)
 		**out = **in
 	}
+	if in.Multiplications != nil {
+		in, out := &in.Multiplications, &out.Multiplications
+		*out = new(Decimal)
+		**out = **in
+	}
 	if in.Reconstruct != nil {
 		in, out := &in.Reconstruct, &out.Reconstruct
 		*out = new(bool)

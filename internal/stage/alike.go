@@ -49,7 +49,9 @@ func (s settings) revive() string {
 	}
 	var less []string
 	if p := s.stage.Prune; p != nil && p.Structure == v1alpha1.PruneChannels {
-		less = append(less, "a smaller prune.channels")
+		if less = []string{"a smaller prune.channels"}; p.Multiplications != nil {
+			less = []string{"a greater prune.multiplications"}
+		}
 	} else if p != nil {
 		less = append(less, "less prune.sparsity")
 	}

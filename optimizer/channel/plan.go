@@ -1,9 +1,7 @@
 package channel
 
 import (
-	"cmp"
 	"fmt"
-	"maps"
 	"math"
 	"slices"
 	"strconv"
@@ -15,6 +13,8 @@ import (
 // Options say how many channels are cut.
 type Options struct {
 	Share float64 // of the channels of every group, in [0, 1)
+	// Multiplications is the share of the network's multiplications that may be left, in (0, 1), in place of Share; 0: Share says it.
+	Multiplications float64
 	// Rules are exceptions; the first that matches counts.
 	Rules []Rule
 }
@@ -32,7 +32,8 @@ type Rule struct {
 // Target is what is planned for a group.
 type Target struct {
 	Group
-	Cut int // units to take out; at least one stays
+	Cut  int  // units to take out; at least one stays
+	Open bool // as many units as Options.Multiplications takes, in place of Cut
 }
 
 // NewPlan resolves options: a target for each group that is cut, and why others are not. A rule that matches nothing is an error.
@@ -70,6 +71,10 @@ func (s *Structure) NewPlan(o Options) (targets []Target, notes []string, err er
 			notes = append(notes, fmt.Sprintf("channels of %s: %s", named(g.Names), skip))
 			continue
 		}
+		if o.Multiplications > 0 && (first == len(o.Rules) || o.Rules[first].Share == nil) {
+			targets = append(targets, Target{Group: g, Open: true})
+			continue
+		}
 		n := len(g.Units)
 		cut := min(int(math.Round(share*float64(n))), n-1)
 		if cut <= 0 {
@@ -82,7 +87,7 @@ func (s *Structure) NewPlan(o Options) (targets []Target, notes []string, err er
 			notes = append(notes, fmt.Sprintf("channels of %s: all %d stay, since a multiple of %d of them are kept", named(g.Names), n*g.each, lanes))
 			continue
 		}
-		targets = append(targets, Target{g, cut})
+		targets = append(targets, Target{Group: g, Cut: cut})
 	}
 	for _, stay := range s.Stays {
 		match(stay.Name)
@@ -101,6 +106,18 @@ func (s *Structure) NewPlan(o Options) (targets []Target, notes []string, err er
 
 // Kernels work on lanes channels at once, and on a rest as slowly as on as many again: layers of at least wide channels keep a multiple of them.
 const lanes, wide = 8, 16
+
+// lane is how many of so many units that are left go at once: what is beyond whole lanes, or one lane; one of a narrow group, none of a last lane.
+func (g Group) lane(left int) int {
+	if len(g.Units)*g.each < wide {
+		return 1
+	}
+	step := lanes / gcd(lanes, g.each)
+	if left <= step {
+		return 0
+	}
+	return left - (left-1)/step*step
+}
 
 // even is how many units are kept for so many: those nearest that make whole lanes of channels, or all.
 func (g Group) even(kept int) int {
@@ -150,44 +167,13 @@ func (o Options) check() error {
 	if !(o.Share >= 0 && o.Share < 1) {
 		return fmt.Errorf("channels %v is outside [0, 1)", o.Share)
 	}
+	if o.Multiplications != 0 && (!(o.Multiplications > 0 && o.Multiplications < 1) || o.Share != 0) {
+		return fmt.Errorf("multiplications %v is outside (0, 1), or beside channels", o.Multiplications)
+	}
 	for _, r := range o.Rules {
 		if r.Share != nil && !(*r.Share >= 0 && *r.Share < 1) {
 			return fmt.Errorf("rule %q: channels %v is outside [0, 1)", r.Layers, *r.Share)
 		}
 	}
 	return nil
-}
-
-// Choose returns the units to take out, those of each target that matter least. Of every tensor something is left: where units are the last
-// of a part of their channels, such as of a slice, others go.
-func (s *Structure) Choose(targets []Target, importance map[int]float64) map[int]bool {
-	left, of := map[place]int{}, map[int]map[place]int{}
-	for at, list := range s.along {
-		left[at] = len(list)
-		for _, unit := range list {
-			root := s.units.Root(unit)
-			if of[root] == nil {
-				of[root] = map[place]int{}
-			}
-			of[root][at]++
-		}
-	}
-	removed := map[int]bool{}
-	for _, t := range targets {
-		units := slices.Clone(t.Units)
-		slices.SortStableFunc(units, func(a, b int) int { return cmp.Compare(importance[a], importance[b]) })
-		cut := 0
-		for _, unit := range units {
-			last := func(at place) bool { return left[at] == of[unit][at] }
-			if cut == t.Cut || slices.ContainsFunc(slices.Collect(maps.Keys(of[unit])), last) {
-				continue
-			}
-			for at, n := range of[unit] {
-				left[at] -= n
-			}
-			removed[unit] = true
-			cut++
-		}
-	}
-	return removed
 }

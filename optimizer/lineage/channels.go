@@ -29,7 +29,12 @@ type Channels struct {
 func (Channels) Kind() Kind { return pruneKind }
 
 // String sums the settings up.
-func (c Channels) String() string { return fmt.Sprintf("channels %v", c.Share) }
+func (c Channels) String() string {
+	if c.Multiplications > 0 {
+		return fmt.Sprintf("channels for %v of the multiplications", c.Multiplications)
+	}
+	return fmt.Sprintf("channels %v", c.Share)
+}
 
 // Check resolves the settings for the network's weights.
 func (c Channels) Check(n *Network) error {
@@ -40,8 +45,20 @@ func (c Channels) Check(n *Network) error {
 	if err != nil {
 		return err
 	}
-	_, _, err = s.NewPlan(c.Options)
+	targets, _, err := s.NewPlan(c.Options)
+	if err != nil {
+		return err
+	}
+	_, err = c.choose(s, targets, nil)
 	return err
+}
+
+// choose returns the units to take out, those that matter least.
+func (c Channels) choose(s *channel.Structure, targets []channel.Target, importance map[int]float64) (map[int]bool, error) {
+	if c.Multiplications > 0 {
+		return s.ChooseWithin(targets, c.Multiplications, importance)
+	}
+	return s.Choose(targets, importance), nil
 }
 
 // Apply makes the network.
@@ -55,15 +72,19 @@ func (c Channels) Apply(ctx context.Context, n *Network, w *Work) (*Network, err
 		return nil, err
 	}
 	w.notes = append(w.notes, notes...)
-	choose, reconstructs := w.gates, w.reconstructs(c.Reconstruct, cutting)
+	judge, reconstructs := w.gates, w.reconstructs(c.Reconstruct, cutting)
 	if reconstructs {
-		choose = w.costs
+		judge = w.costs
 	}
-	importance, err := choose(ctx, s)
+	importance, err := judge(ctx, s)
 	if err != nil {
 		return nil, err
 	}
-	cuts := s.Of(s.Choose(targets, importance))
+	removed, err := c.choose(s, targets, importance)
+	if err != nil {
+		return nil, err
+	}
+	cuts := s.Of(removed)
 	if reconstructs {
 		if err := w.makeUp(ctx, cuts); err != nil {
 			return nil, err

@@ -110,7 +110,11 @@ func (c *check) channels(n *lineage.Network) error {
 	if twoWays(n.Model()) {
 		return nil
 	}
-	out, err := c.lineage().Apply(context.Background(), n, lineage.Channels{Options: channel.Options{Share: 0.5}, Reconstruct: lineage.Reconstruction((c.seed + 1) % 2)})
+	technique := lineage.Channels{Options: channel.Options{Share: 0.5}, Reconstruct: lineage.Reconstruction((c.seed + 1) % 2)}
+	if most := (lineage.Channels{Options: channel.Options{Multiplications: 0.7}, Reconstruct: technique.Reconstruct}); c.seed%3 == 0 && most.Check(n) == nil {
+		technique = most
+	}
+	out, err := c.lineage().Apply(context.Background(), n, technique)
 	if err != nil {
 		return fmt.Errorf("channels: %w", err)
 	}

@@ -732,6 +732,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: channels
       type:
         namedType: dev.espalier.espalier.api.v1alpha1.Decimal
+    - name: multiplications
+      type:
+        namedType: dev.espalier.espalier.api.v1alpha1.Decimal
     - name: pattern
       type:
         scalar: string

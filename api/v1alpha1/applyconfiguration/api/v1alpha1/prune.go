@@ -22,6 +22,9 @@ type PruneApplyConfiguration struct {
 	// other, or joined in another way, lose the same ones; every layer keeps one. Half of the channels are about a quarter of the
 	// multiplications.
 	Channels *apiv1alpha1.Decimal `json:"channels,omitempty"`
+	// multiplications is the share that structure Channels leaves, at most, of those of the network that the stage works on, in (0, 1), a
+	// decimal, in place of channels: layers lose the channels that cost the answers least for the multiplications that go with them.
+	Multiplications *apiv1alpha1.Decimal `json:"multiplications,omitempty"`
 	// scope: Layer gives every layer that sparsity; Global spreads one budget over the layers by LAMP. Default Layer.
 	Scope *string `json:"scope,omitempty"`
 	// schedule: Constant prunes at once, Polynomial raises the sparsity over the first half of the stage, in fewer than 300 steps at once too;
@@ -66,6 +69,14 @@ func (b *PruneApplyConfiguration) WithSparsity(value apiv1alpha1.Decimal) *Prune
 // If called multiple times, the Channels field is set to the value of the last call.
 func (b *PruneApplyConfiguration) WithChannels(value apiv1alpha1.Decimal) *PruneApplyConfiguration {
 	b.Channels = &value
+	return b
+}
+
+// WithMultiplications sets the Multiplications field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Multiplications field is set to the value of the last call.
+func (b *PruneApplyConfiguration) WithMultiplications(value apiv1alpha1.Decimal) *PruneApplyConfiguration {
+	b.Multiplications = &value
 	return b
 }
 
