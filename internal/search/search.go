@@ -135,6 +135,10 @@ type search struct {
 	gone    float64 // share of the weights that went with channels, about
 	seconds float64 // that the trials took
 	waiting bool    // for the result of the last trial
+
+	ids     []string          // of the trials
+	made    map[string]Result // of trials that were made ahead, by ID
+	assumed []tried           // of the trials that have no result, in order
 }
 
 // over reports whether no further trial may be planned now.
@@ -248,9 +252,19 @@ func (s *search) try(trial Trial) tried {
 		return tried{}
 	}
 	trial.Stage.Name = fmt.Sprintf("trial-%02d", len(s.plan.Trials)+1)
+	s.ids = append(s.ids, s.id(&trial.Stage))
 	s.plan.Trials = append(s.plan.Trials, trial)
 	result, known := s.Results[trial.Stage.Name]
 	if !known {
+		result, known = s.made[s.ids[len(s.ids)-1]]
+	}
+	switch {
+	case known:
+	case len(s.assumed) > 0:
+		t := s.assumed[0]
+		s.assumed = s.assumed[1:]
+		return t
+	default:
 		s.waiting = true
 		return tried{}
 	}
