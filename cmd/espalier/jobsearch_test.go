@@ -1,12 +1,16 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
+	"log/slog"
 	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -100,6 +104,87 @@ func TestASearchInAClusterFindsWhatRunFinds(t *testing.T) {
 	if d, failed = c.walked(); failed != nil || c.facts.Stages[d.Selected].Leaf.Digest != taken.Digest || !c.facts.Stages[d.Selected].Reused {
 		t.Errorf("its stages make another leaf, or make it again: %+v, %+v", failed, d)
 	}
+}
+
+// TestASearchWithHelpersFindsWhatItFindsAlone has Jobs make trials ahead of the search, one of which is lost while it works.
+func TestASearchWithHelpersFindsWhatItFindsAlone(t *testing.T) {
+	found := map[int32]*stage.Result{}
+	for _, parallelism := range []int32{1, 3} {
+		c := newClaimOperator(t)
+		path := project(t)
+		write(t, path, []byte(goalOf(t)+"  training: {epochs: 1, batchSize: 32, learningRate: \"3e-3\"}\n"))
+		goal := decode(t, path).Spec
+		goal.Model, goal.Dataset.ModelSource, goal.Artifacts = c.pipeline.Spec.Model, c.pipeline.Spec.Dataset.ModelSource, c.pipeline.Spec.Artifacts
+		goal.RunPolicy.Parallelism = &parallelism
+		c.pipeline.Spec = search.Whole(&goal)
+		o, code := c.do(c.order(walk.Decide(&c.pipeline.Spec, c.facts, time.Now()), walk.Baseline), "stage", "--workers=1")
+		if code != 0 {
+			t.Fatalf("exit code %d: %+v", code, o)
+		}
+		c.facts.Baseline = o.Baseline
+		c.facts.Stages[walk.Baseline] = walk.Fact{State: v1alpha1.StageCompleted, Attempt: 1, Leaf: o.Leaf}
+		order := c.order(walk.Decide(&c.pipeline.Spec, c.facts, time.Now()), walk.Search)
+		var made atomic.Int32 // by helpers
+		var jobs sync.WaitGroup
+		for number := range parallelism - 1 {
+			own := *order
+			own.Helper = number + 1
+			ctx, lose := context.WithCancel(t.Context())
+			jobs.Go(func() {
+				job := c.job(func(f func() error) error {
+					if number == 0 && made.Load() > 0 {
+						lose()
+					}
+					err := f()
+					if err == nil {
+						made.Add(1)
+					}
+					return err
+				})
+				if _, err := job.Run(ctx, &own); (err != nil) != (ctx.Err() != nil) {
+					t.Errorf("helper %d: %v", own.Helper, err)
+				}
+				lose()
+			})
+		}
+		outcome, err := c.job(func(f func() error) error {
+			time.Sleep(200 * time.Millisecond) // helpers are no slower than the search, whatever else this machine does
+			return f()
+		}).Run(t.Context(), order)
+		if err != nil {
+			t.Fatal(err)
+		}
+		jobs.Wait()
+		if parallelism > 1 && made.Load() < 3 || outcome.Reused {
+			t.Errorf("%d trials were made by helpers; reused: %t", made.Load(), outcome.Reused)
+		}
+		all := files(t, filepath.Join(c.claims, "work", "out"))
+		for name := range all {
+			if strings.HasPrefix(name, "notes/") || strings.HasPrefix(name, "checkpoints/") && parallelism == 1 {
+				t.Errorf("%s is left", name)
+			}
+		}
+		found[parallelism] = &stage.Result{}
+		content := read(t, filepath.Join(c.claims, "work", "out", "stages", "ns", strings.TrimPrefix(order.InputHash, "sha256:")+".json"))
+		if err := json.Unmarshal(content, found[parallelism]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	alone, helped := found[1], found[3]
+	if diff := cmp.Diff(alone.Searched.Plan, helped.Searched.Plan); diff != "" || alone.Leaf != helped.Leaf || alone.Searched.Taken != helped.Searched.Taken {
+		t.Errorf("leaf %s of %s, with helpers %s of %s:\n%s", alone.Leaf, alone.Searched.Taken, helped.Leaf, helped.Searched.Taken, diff)
+	}
+	for i := range alone.Searched.Made {
+		a, h := alone.Searched.Made[i], helped.Searched.Made[i]
+		if a.InputHash != h.InputHash || a.State != h.State || a.Reused != h.Reused || a.Leaf != nil && a.Leaf.Digest != h.Leaf.Digest {
+			t.Errorf("%+v, with helpers %+v", a, h)
+		}
+	}
+}
+
+// job carries out orders in this process, each run of a stage within guard.
+func (c *claimOperator) job(guard func(func() error) error) *stage.Job {
+	return &stage.Job{Claims: c.claims, Cache: c.t.TempDir(), Workers: 1, PollEvery: 10 * time.Millisecond, Guard: guard, Log: slog.New(slog.DiscardHandler)}
 }
 
 // TestTrialsThatTheStoreLostAreMadeAgain has a store that lost what one trial made, and then what the search came to.

@@ -111,6 +111,36 @@ func exercise(t *testing.T, s *Store) {
 	if _, err := s.LoadCheckpoint(ctx, hash); !errors.Is(err, ErrNotFound) {
 		t.Errorf("after deleting: %v, want ErrNotFound", err)
 	}
+
+	notes, err := s.Notes(hash)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range []string{"one", "another"} {
+		if err := notes.Write(ctx, "a.json", []byte(text)); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := notes.Read(ctx, "a.json"); err != nil || string(got) != text {
+			t.Errorf("got %q, %v, want %s", got, err, text)
+		}
+	}
+	for range 2 {
+		if err := notes.Remove(ctx, "a.json"); err != nil {
+			t.Error(err)
+		}
+	}
+	if _, err := notes.Read(ctx, "a.json"); !errors.Is(err, ErrNotFound) {
+		t.Errorf("after removing: %v, want ErrNotFound", err)
+	}
+	if err := notes.Write(ctx, "a.json", make([]byte, maxNote+1)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := notes.Read(ctx, "a.json"); !errors.Is(err, ErrDamaged) {
+		t.Errorf("a note without end: %v, want ErrDamaged", err)
+	}
+	if _, err := s.Notes("../stages"); err == nil {
+		t.Error("a path was taken for a digest")
+	}
 }
 
 func TestAFolderKeepsBlobsResultsAndCheckpoints(t *testing.T) { s, _ := open(t); exercise(t, s) }

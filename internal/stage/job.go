@@ -1,6 +1,7 @@
 package stage
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"espalier.dev/espalier/internal/artifact"
 	"espalier.dev/espalier/internal/fault"
 	"espalier.dev/espalier/internal/measurement"
+	"espalier.dev/espalier/internal/search"
 	"espalier.dev/espalier/internal/walk"
 	"espalier.dev/espalier/optimizer"
 	"espalier.dev/espalier/optimizer/kernel"
@@ -33,6 +35,8 @@ type Job struct {
 	Log *slog.Logger
 	// CheckpointEvery is how often a training under way is saved; default half a minute.
 	CheckpointEvery time.Duration
+	// PollEvery is how often a search and its helpers look for what the others say; default two seconds.
+	PollEvery time.Duration
 	// Guard, if set, makes an error of a panic in what it is given.
 	Guard func(func() error) error
 }
@@ -164,6 +168,16 @@ func (j *Job) stage(ctx context.Context, order *Order, sources *Sources, store *
 			_ = runner.Prepared.Close()
 		}
 	}()
+	if order.Stage == walk.Search && !j.ReadOnly {
+		var err error
+		if runner.notes, err = store.Notes(order.crew()); err != nil {
+			return fault.As(fault.Spec, err)
+		}
+		runner.helpers, runner.rhythm = search.Helpers(&order.Spec), rhythmOf(cmp.Or(j.PollEvery, pollEvery))
+	}
+	if order.Helper > 0 {
+		return help(ctx, runner, order)
+	}
 	result, hash, reused, err := runner.Run(ctx, order.Stage, order.Parent)
 	var awaits *awaitsError
 	if errors.As(err, &awaits) {

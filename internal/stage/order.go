@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"espalier.dev/espalier/api/v1alpha1"
+	"espalier.dev/espalier/internal/artifact"
 	"espalier.dev/espalier/internal/fault"
 	"espalier.dev/espalier/internal/walk"
 )
@@ -57,6 +58,8 @@ type Order struct {
 	First bool `json:"first,omitempty"`
 	// Measure names the measurement that this Job is for: the stage's result is in the store, and its leaf is measured. Empty: a stage's Job.
 	Measure string `json:"measure,omitempty"`
+	// Helper is this Job's number, from 1, among those that make trials beside the Job that searches; 0: it is none of them.
+	Helper int32 `json:"helper,omitempty"`
 	// Spec is the pipeline's. Template and the like are left out.
 	Spec v1alpha1.OptimizationPipelineSpec `json:"spec"`
 	// CacheBytes bounds what is fetched; 0: no bound.
@@ -65,6 +68,11 @@ type Order struct {
 	GraceSeconds int64 `json:"graceSeconds,omitempty"`
 	// Status is what publish puts into result.json and report.html; nil otherwise.
 	Status *v1alpha1.OptimizationPipelineStatus `json:"status,omitempty"`
+}
+
+// crew names what a search and its helpers have to tell each other.
+func (o *Order) crew() string {
+	return artifact.Digest(fmt.Appendf(nil, "%s\n%s\n%s\n%d", o.UID, o.Stage, o.InputHash, o.Attempt))
 }
 
 // grace is the time a stopped stage has.

@@ -54,6 +54,11 @@ type Runner struct {
 	Say func(text string, attrs ...any)
 	// Guard, if set, makes an error of a panic in what it is given.
 	Guard func(func() error) error
+
+	helpers int32           // Jobs that may make trials of a search beside this process
+	notes   *artifact.Notes // that they are told by
+	rhythm  rhythm
+	crew    *crew // of the search whose trials are run; nil: none
 }
 
 // Run returns the result of a stage, walk.Baseline or one of the spec's: the committed one if there is one (reused), else by running
@@ -81,9 +86,12 @@ func (r *Runner) Run(ctx context.Context, name, parent string) (result *Result, 
 	}
 	hash = walk.MeasuredHash(trained, r.Spec.Measurements, programs) // with what measurements give of the leaf
 	result, err = r.committed(ctx, s, hash)
+	if errors.Is(err, artifact.ErrNotFound) && r.crew.await(ctx, hash) {
+		result, err = r.committed(ctx, s, hash)
+	}
 	switch {
 	case err == nil && (!s.searches() || r.ReadOnly):
-		return result, hash, true, nil
+		return result, hash, !r.crew.isFresh(hash), nil
 	case err != nil && !errors.Is(err, artifact.ErrNotFound):
 		return nil, hash, false, err
 	case r.ReadOnly && (hash == trained || s.searches()):

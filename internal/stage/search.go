@@ -42,8 +42,10 @@ func (l *Walk) search(ctx context.Context) (walk.Decision, error) {
 			l.layers = found.Layers
 		}
 		before := len(l.plan.Trials)
-		plan := search.Next(search.Input{Spec: &given.Spec, Layers: l.layers, Results: l.trials()})
+		in := search.Input{Spec: &given.Spec, Layers: l.layers, Results: l.trials()}
+		plan := search.Next(in)
 		l.plan = &plan
+		l.runner.crew.follow(in, &plan, l.results)
 		if err := stuck(before, &plan); err != nil {
 			return d, err
 		}
@@ -122,6 +124,10 @@ func (r *Runner) search(ctx context.Context, hash string) (result *Result, reuse
 	p.Spec.RunPolicy = v1alpha1.RunPolicy{} // which is the stage's
 	own := *r
 	own.Spec = &p.Spec
+	if r.helpers > 0 {
+		own.crew = newCrew(r)
+		defer own.crew.lead(ctx)()
+	}
 	w := NewWalk(p, &own, said{r})
 	d, err := w.Run(ctx)
 	if err != nil {
