@@ -42,7 +42,7 @@ func (r *Reconciler) act(ctx context.Context, v *view) error {
 	for i := range wanted {
 		tickets[i] = wanted[i].ticket
 	}
-	r.places.observe(client.ObjectKeyFromObject(v.pipeline), placesOf(v.seen.all(), v.pipeline.Spec.RunPolicy.NodeLost(), v.now), v.unseen(), tickets)
+	r.places.observe(client.ObjectKeyFromObject(v.pipeline), placesOf(v.seen.taking(), v.pipeline.Spec.RunPolicy.NodeLost(), v.now), append(v.unseen(), r.unseenHelpers(v)...), tickets)
 	for i := range wanted {
 		fact, err := r.start(ctx, v, &wanted[i])
 		if err != nil {
@@ -51,7 +51,7 @@ func (r *Reconciler) act(ctx context.Context, v *view) error {
 		}
 		v.facts.Stages[wanted[i].stage.Name] = fact.After(v.facts.Stages[wanted[i].stage.Name])
 	}
-	return errors.Join(problems...)
+	return errors.Join(append(problems, r.help(ctx, v))...)
 }
 
 // pointless reports whether a Job is to be stopped: it was decided, its stage is gone from the spec, or a later attempt took its place.
@@ -184,7 +184,7 @@ func (r *Reconciler) end(ctx context.Context, p *v1alpha1.OptimizationPipeline) 
 			problems = append(problems, r.stop(ctx, c))
 		}
 	}
-	r.places.observe(client.ObjectKeyFromObject(p), placesOf(seen.all(), p.Spec.RunPolicy.NodeLost(), r.Clock.Now()), nil, nil)
+	r.places.observe(client.ObjectKeyFromObject(p), placesOf(seen.taking(), p.Spec.RunPolicy.NodeLost(), r.Clock.Now()), nil, nil)
 	return errors.Join(problems...)
 }
 

@@ -81,6 +81,17 @@ func (s *places) acquire(t ticket, job string) (reason, message string, ok bool)
 	return reasonInFlightLimit, fmt.Sprintf("%d Jobs are in flight in the cluster, as many as the operator allows: %s", s.limit, s.holders(t.pipeline.Namespace)), false
 }
 
+// spare takes a place that nobody waits for, if there is one.
+func (s *places) spare(pipeline types.NamespacedName, p place) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.limit > 0 && !p.exempt && (s.count() >= s.limit || len(s.ready()) > 0) {
+		return false
+	}
+	s.held[pipeline] = append(s.held[pipeline], p)
+	return true
+}
+
 // release gives a Job's place back: it was not created after all.
 func (s *places) release(pipeline types.NamespacedName, job string) {
 	s.mu.Lock()

@@ -15,6 +15,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/ptr"
 
 	"espalier.dev/espalier/api/v1alpha1"
@@ -37,6 +38,8 @@ const (
 	ReaderLabel          = "espalier.dev/reads"            // of a Job: the one whose result it reads
 	MeasuresLabel        = "espalier.dev/measures"         // of a Job: the one whose leaf it measures
 	MeasurementLabel     = "espalier.dev/measurement"      // of such a Job: the measurement
+	HelpsLabel           = "espalier.dev/helps"            // of a Job: the search's that it makes trials beside
+	HelperLabel          = "espalier.dev/helper"           // of such a Job: its number, from 1
 	PriorityLabel        = "kueue.x-k8s.io/priority-class" // a WorkloadPriorityClass of Kueue
 )
 
@@ -115,17 +118,21 @@ func (a attempt) job() (*batchv1.Job, error) {
 		a.read(job)
 	case a.after.measures != "":
 		a.measure(job)
+	case a.after.helps > 0:
+		a.help(job)
 	}
 	return job, nil
 }
 
-// following is a Job that follows one of an attempt: it reads what that left in the store, or measures the leaf that the attempt made. The
-// zero following is none.
+// following is a Job that follows one of an attempt: it reads what that left in the store, measures the leaf that the attempt made, or makes
+// trials beside it. The zero following is none.
 type following struct {
 	job      string // the one that it follows
 	reads    bool
 	measures string             // the measurement that it makes or, where it reads, that the Job made
 	pinned   *v1alpha1.Baseline // by the baseline whose leaf it measures
+	helps    int32              // its number among the helpers of a search, from 1; 0: it is none
+	uid      types.UID          // of the Job that it helps
 }
 
 // name is the Job's.
@@ -136,6 +143,9 @@ func (f following) name(p *v1alpha1.OptimizationPipeline, stage, inputHash strin
 	}
 	if f.measures != "" {
 		what += "\nmeasure " + f.measures
+	}
+	if f.helps > 0 {
+		what += fmt.Sprintf("\nhelp %d", f.helps)
 	}
 	return jobName(p, stage, inputHash+what, number)
 }
@@ -310,6 +320,8 @@ func (a attempt) order(t v1alpha1.PodTemplate) (string, error) {
 	switch {
 	case !a.after.reads && a.after.measures != "":
 		order.Measure = a.after.measures
+	case a.after.helps > 0:
+		order.Helper = a.after.helps
 	case a.stage.Name == walk.Baseline:
 		order.Pinned, order.First = nil, a.first
 	}

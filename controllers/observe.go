@@ -37,6 +37,7 @@ func ownerUID(o client.Object) []string {
 type observation struct {
 	children  []child  // by stage, then by attempt
 	followers []child  // Jobs that follow others, some of which may be gone
+	helpers   []child  // Jobs that make trials beside a search's
 	pending   []string // stages whose Job was just created
 	lost      []string // stages whose Job is gone, though nobody here stopped it
 }
@@ -95,7 +96,9 @@ func (r *Reconciler) observe(ctx context.Context, p *v1alpha1.OptimizationPipeli
 		}
 	}
 	slices.SortStableFunc(o.children, func(a, b child) int { return int(a.attempt()) - int(b.attempt()) })
-	return o, nil
+	var err error
+	o.helpers, err = r.helpers(ctx, p)
+	return o, err
 }
 
 // child is a Job with its pods. After the API server was away the cache may have Jobs again long before it has pods: of a Job that is
@@ -181,6 +184,9 @@ func (o *observation) all() []child {
 	}
 	return out
 }
+
+// taking are the Jobs that may take up places.
+func (o *observation) taking() []child { return append(o.all(), o.helpers...) }
 
 // podsOf lists a Job's pods, newest first.
 func podsOf(ctx context.Context, from client.Reader, job *batchv1.Job, match client.ListOption) ([]*corev1.Pod, error) {

@@ -163,7 +163,7 @@ func slimMeta(o metav1.Object) metav1.ObjectMeta {
 		Name: o.GetName(), Namespace: o.GetNamespace(), UID: o.GetUID(), ResourceVersion: o.GetResourceVersion(), OwnerReferences: o.GetOwnerReferences(),
 		CreationTimestamp: o.GetCreationTimestamp(), DeletionTimestamp: o.GetDeletionTimestamp(), Labels: map[string]string{}, Annotations: map[string]string{},
 	}
-	for _, key := range []string{PipelineLabel, StageLabel, AttemptLabel, QueueLabel, PriorityLabel, ReaderLabel, MeasuresLabel, MeasurementLabel} {
+	for _, key := range []string{PipelineLabel, StageLabel, AttemptLabel, QueueLabel, PriorityLabel, ReaderLabel, MeasuresLabel, MeasurementLabel, HelpsLabel, HelperLabel} {
 		if value, ok := o.GetLabels()[key]; ok {
 			out.Labels[key] = value
 		}
@@ -291,7 +291,7 @@ func (r *Reconciler) line(ctx context.Context) error {
 		for i := range wanted {
 			tickets = append(tickets, wanted[i].ticket)
 		}
-		r.places.observe(client.ObjectKeyFromObject(p), placesOf(seen.all(), p.Spec.RunPolicy.NodeLost(), v.now), v.unseen(), tickets)
+		r.places.observe(client.ObjectKeyFromObject(p), placesOf(seen.taking(), p.Spec.RunPolicy.NodeLost(), v.now), v.unseen(), tickets)
 	}
 	return nil
 }

@@ -143,7 +143,8 @@ type OptimizationPipelineSpec struct {
 
 // RunPolicy says how the stages of a pipeline are run. None of it changes what they make.
 type RunPolicy struct {
-	// parallelism is how many stages may run side by side. Default 1. The leaf selected does not depend on it.
+	// parallelism is how many stages may run side by side, and in a cluster how many Jobs make trials of a search. Default 1. The leaf
+	// selected does not depend on it.
 	// +optional
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=32

@@ -9,7 +9,8 @@ package v1alpha1
 //
 // RunPolicy says how the stages of a pipeline are run. None of it changes what they make.
 type RunPolicyApplyConfiguration struct {
-	// parallelism is how many stages may run side by side. Default 1. The leaf selected does not depend on it.
+	// parallelism is how many stages may run side by side, and in a cluster how many Jobs make trials of a search. Default 1. The leaf
+	// selected does not depend on it.
 	Parallelism *int32 `json:"parallelism,omitempty"`
 	// suspend stops the running Jobs and starts no others; set to false again, they resume from their checkpoints.
 	Suspend *bool `json:"suspend,omitempty"`
