@@ -163,8 +163,8 @@ func (o *observer) run(ctx context.Context, feed Feed, lane, workers, n int) err
 			}
 		}
 		o.exec.Forward()
-		if err := o.observe(); err != nil {
-			return cmp.Or(o.diagnose(feed, first, count), err)
+		if tensor, err := o.observe(); err != nil {
+			return cmp.Or(o.diagnose(feed, first, count, tensor), err)
 		}
 	}
 	return nil
@@ -189,37 +189,38 @@ func (f Feed) Batch(e *float.Exec, first, count int) error {
 	return nil
 }
 
-// diagnose runs a micro-batch again, in which a value is not finite, to name the operator where that began.
-func (o *observer) diagnose(feed Feed, first, count int) error {
+// diagnose runs a micro-batch again, in which a value of a tensor is not finite, to name the operator where that began.
+func (o *observer) diagnose(feed Feed, first, count, tensor int) error {
 	e := o.net.NewDiagnosticExec()
 	if err := feed.Batch(e, first, count); err != nil {
 		return err
 	}
 	e.Forward()
-	if operator := e.NonFiniteOutput(); operator != "" {
+	if operator := e.NonFiniteOrigin(tensor); operator != "" {
 		return fmt.Errorf("calibration: %s gives NaN or infinity, though its inputs are numbers: no range holds that; change the network so that it reads "+
 			"what it is defined for (a maximum before a LOG, a SQRT or a divisor, a minimum before an EXP), or remove the samples that lead there", operator)
 	}
 	return nil
 }
 
-// observe adds the tensors of the last forward pass. Outputs that stay float may be infinite, as the LOG of nothing is, but not NaN.
-func (o *observer) observe() error {
+// observe adds the tensors of the last forward pass; with an error comes the tensor that it is of. Outputs that stay float may be infinite, as the LOG
+// of nothing is, but not NaN.
+func (o *observer) observe() (tensor int, err error) {
 	for i, t := range o.plan.Graph.Outputs {
 		if k := slices.IndexFunc(o.exec.Output(i), func(v float32) bool { return v != v }); k >= 0 {
-			return fmt.Errorf("calibration: %s: value %d is NaN", o.plan.name(t), k)
+			return t, fmt.Errorf("calibration: %s: value %d is NaN", o.plan.name(t), k)
 		}
 	}
 	for _, t := range o.sources {
 		values := o.exec.Tensor(t)
 		batch, err := rangeOf(values)
 		if err != nil {
-			return fmt.Errorf("calibration: %s: %w", o.plan.name(t), err)
+			return t, fmt.Errorf("calibration: %s: %w", o.plan.name(t), err)
 		}
 		o.add(t, values, batch)
 	}
 	o.batches++
-	return nil
+	return 0, nil
 }
 
 // add updates what the method needs of a tensor.

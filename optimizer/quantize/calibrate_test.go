@@ -165,6 +165,38 @@ func TestCalibrationErrorsNameTheirCause(t *testing.T) {
 	}
 }
 
+// The operator that is named is the one where the tensor's NaN began, not another that may give infinities: beside it, or before it where they end.
+func TestTheOperatorThatGivesNaNIsNamed(t *testing.T) {
+	for name, of := range map[string]func(b *tflitetest.Builder, x int32){
+		"beside a logarithm that stays float": func(b *tflitetest.Builder, x int32) {
+			b.Output(b.Unary("log", schema.BuiltinOperatorLOG, b.Unary("y", schema.BuiltinOperatorABS, x)))
+			b.Output(b.Unary("z", schema.BuiltinOperatorABS, b.Unary("root", schema.BuiltinOperatorSQRT, x)))
+		},
+		"behind an exponential that ends the infinity of one": func(b *tflitetest.Builder, x int32) {
+			ended := b.Unary("zero", schema.BuiltinOperatorEXP, b.Unary("log", schema.BuiltinOperatorLOG, b.Unary("y", schema.BuiltinOperatorABS, x)))
+			b.Output(ended)
+			b.Output(b.Unary("z", schema.BuiltinOperatorABS, b.Unary("root", schema.BuiltinOperatorSQRT, x)))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := tflitetest.New()
+			of(b, b.Input("x", 1, 2))
+			m := b.Model()
+			net, err := float.Compile(m, 1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			plan, err := PlanOf(m, Options{IO: IOFloat32})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := Calibrate(context.Background(), net, plan, Calibration{}, samples([]float32{0, -1}), 1); err == nil || !strings.Contains(err.Error(), `SQRT "root" gives NaN or infinity`) {
+				t.Errorf("got %v, want SQRT to be named", err)
+			}
+		})
+	}
+}
+
 // An output that stays float may be infinite, as the logarithm of 0 is, but it has to be a number, the first value as well.
 func TestOutputsThatStayFloatAreNumbers(t *testing.T) {
 	b := tflitetest.New()
