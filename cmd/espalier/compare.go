@@ -38,17 +38,11 @@ func newCompareCommand(streams *ioStreams) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			a, err := readSignature(args[0], signature)
-			if err == nil {
-				a, err = states.write(a)
-			}
+			a, err := states.read(args[0], signature)
 			if err != nil {
 				return err
 			}
-			b, err := readSignature(args[1], signature)
-			if err == nil {
-				b, err = states.write(b)
-			}
+			b, err := states.read(args[1], signature)
 			if err != nil {
 				return err
 			}

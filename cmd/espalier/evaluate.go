@@ -36,7 +36,15 @@ func newEvaluateCommand(streams *ioStreams) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			opened, source, err := data.open(streams, content)
+			var originals [][]byte
+			if original != "" {
+				other, err := states.read(original, signature)
+				if err != nil {
+					return err
+				}
+				originals = append(originals, other)
+			}
+			opened, source, err := data.open(streams, content, originals...)
 			if err != nil {
 				return err
 			}
@@ -50,15 +58,8 @@ func newEvaluateCommand(streams *ioStreams) *cobra.Command {
 			if options.Target, err = data.target(device); err != nil {
 				return err
 			}
-			if original != "" {
-				other, err := readSignature(original, signature)
-				if err == nil {
-					other, err = states.write(other)
-				}
-				if err == nil {
-					other, err = asked(streams, other, source)
-				}
-				if err != nil {
+			for _, other := range originals {
+				if other, err = asked(streams, other, source); err != nil {
 					return err
 				}
 				if options.Original, err = measure.Run(cmd.Context(), other, source, options.Options); err != nil {

@@ -64,6 +64,15 @@ func (f stateFlags) write(content []byte) ([]byte, error) {
 	return content, fault.As(fault.Spec, err)
 }
 
+// read reads a model's file as readSignature does, with the pairs written into it.
+func (f stateFlags) read(path, key string) ([]byte, error) {
+	content, err := readSignature(path, key)
+	if err != nil {
+		return nil, err
+	}
+	return f.write(content)
+}
+
 // readSignature reads a model's file with the subgraph of a signature as its primary one: without a key as `run` chooses it, and where that
 // does not choose, as in a leaf, the file's own.
 func readSignature(path, key string) ([]byte, error) {

@@ -679,6 +679,11 @@ func TestEvaluateTakesAPipelinesWordForHowADatasetIsPrepared(t *testing.T) {
 			t.Errorf("compare %s %s: exit code %d, want Accuracy %s with mean %s:\n%s%s", tt.a, tt.b, code, want, tt.mean, stdout, stderr)
 		}
 	}
+	// So it is for evaluate, whose original is the second.
+	if stdout, stderr, code := espalier(context.Background(), "evaluate", float, "--original", model, "--dataset", data, "--split", "validation"); code != 0 ||
+		!strings.Contains(stderr, "is made as the model's file says: mean 100 (") || !strings.Contains(stdout, "AccuracyDrop") {
+		t.Errorf("evaluate %s --original %s: exit code %d\n%s%s", float, model, code, stdout, stderr)
+	}
 	var narrow bytes.Buffer
 	cmd := newRootCommand(&ioStreams{Out: &narrow, Err: io.Discard, width: 20})
 	cmd.SetArgs([]string{"inspect", model})

@@ -60,10 +60,7 @@ its own level: as many zeros, bits, or multiplications, in all as with one level
 }
 
 func (o *sensitivityOptions) run(ctx context.Context) error {
-	content, err := readSignature(o.model, o.signature)
-	if err == nil {
-		content, err = o.states.write(content)
-	}
+	content, err := o.states.read(o.model, o.signature)
 	if err != nil {
 		return err
 	}
