@@ -1,11 +1,13 @@
 package train
 
 import (
+	"errors"
 	"fmt"
 	"math"
 
 	"espalier.dev/espalier/optimizer/dataset"
 	"espalier.dev/espalier/optimizer/exec/float"
+	"espalier.dev/espalier/optimizer/tflite/schema"
 )
 
 // DivergedError says that training met a loss or gradient that is no number, or a loss beyond all measure.
@@ -16,9 +18,20 @@ type DivergedError struct {
 	From  float64 // where the loss is a number: what it was at first
 	Grown float64 // and how many times the layer's weights grew
 	Backs int     // how often training had gone back to a smaller rate, where the rate was found
+
+	Input string  // whose samples are large, "" where none's are
+	Size  float64 // and their root mean square
 }
 
+// largeInput is the root mean square of an input's samples from which on it is said to be what training diverged by: weights that read it are
+// as much smaller than others, which rates and bounds on gradients do not tell apart. Raw pixels have 150 at most, raw sound of 16 bits 3e4.
+const largeInput = 3e4
+
 func (e *DivergedError) Error() string {
+	if e.Input != "" {
+		return fmt.Sprintf("training diverged: %s; the samples of input %q have a root mean square of %.2g, and training takes numbers about 1: scale them in preprocessing "+
+			"(scale, or mean and std) as the network was trained; of one that was trained on such numbers divide these, and multiply the first layer's weights, by as much", e.cause(), e.Input, e.Size)
+	}
 	if e.Backs > 0 {
 		return fmt.Sprintf("training diverged: %s, though the learning rate that was found was lowered %d times; are there outliers among the samples "+
 			"or targets? clipNorm bounds what they do, learningRate sets a lower rate", e.cause(), e.Backs)
@@ -107,6 +120,28 @@ func (o *objective) size(z []float32) float64 {
 		sum += by * float64(v) * float64(v)
 	}
 	return sum / float64(max(len(z), 1))
+}
+
+// sized adds to a divergence which of the inputs is so large that it may be why.
+func (t *Trainer) sized(err error, src dataset.Source, samples []int) error {
+	var diverged *DivergedError
+	if !errors.As(err, &diverged) {
+		return err
+	}
+	n := t.task.Network
+	e := n.NewExec(false)
+	if err := t.workers[0].read(t.heads, e, src, samples[:min(len(samples), n.MicroBatch)]); err != nil {
+		return err
+	}
+	diverged.Size = largeInput
+	for i, at := range n.Graph.Inputs {
+		if in := &n.Graph.Tensors[at]; in.Type == schema.TensorTypeFLOAT32 {
+			if size := rms(e.Input(i)); size > diverged.Size {
+				diverged.Input, diverged.Size = in.Name, size
+			}
+		}
+	}
+	return err
 }
 
 // rms is the root mean square.

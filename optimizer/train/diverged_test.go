@@ -1,7 +1,10 @@
 package train
 
 import (
+	"context"
+	"errors"
 	"math"
+	"strings"
 	"testing"
 
 	"espalier.dev/espalier/optimizer/tflite/tflitetest"
@@ -19,6 +22,29 @@ func TestDivergenceIsSaidInOneLine(t *testing.T) {
 		if got := e.Error(); got != "training diverged: "+want+advice {
 			t.Errorf("got %q, want %q", got, want)
 		}
+	}
+}
+
+// Where training diverges by samples of large numbers it is their scale that is said, not a rate that would not help.
+func TestTheScaleOfTheInputsIsSaid(t *testing.T) {
+	for name, c := range map[string]struct {
+		by   float32
+		said bool
+	}{"a million": {1e6, true}, "about one": {1, false}} {
+		t.Run(name, func(t *testing.T) {
+			task := Task{Train: bright(blobs(3, 64, 4), c.by, 0), Workers: 1}
+			task.Network, task.Weights = compile(t, deep(2, 1))
+			config := fastConfig()
+			config.LearningRate = 1000
+			_, err := newTrainer(t, task, config).Run(context.Background())
+			var diverged *DivergedError
+			if !errors.As(err, &diverged) {
+				t.Fatalf("got %v, want a divergence", err)
+			}
+			if said := strings.Contains(err.Error(), `input "x" have a root mean square of 4.`) && strings.Contains(err.Error(), "preprocessing"); said != c.said || said == strings.Contains(err.Error(), "lower learning rate") {
+				t.Errorf("said %v: %v", said, err)
+			}
+		})
 	}
 }
 

@@ -66,7 +66,7 @@ func (r *run) epochs(ctx context.Context) error {
 		}
 		if failed != nil {
 			if err := r.goBack(epoch, failed); err != nil {
-				return err
+				return r.sized(err, src, order)
 			}
 		}
 	}
