@@ -2,6 +2,7 @@ package lineage
 
 import (
 	"context"
+	"fmt"
 	"math"
 	"slices"
 
@@ -69,6 +70,9 @@ func (w *Work) gradients(ctx context.Context, loss seed, each func(grads *float.
 		for i := range w.run.Outputs {
 			if o := &w.run.Outputs[i]; o.Trained() {
 				t := o.LossTensor(w.net.Graph)
+				if slices.ContainsFunc(exec.Tensor(t), func(v float32) bool { return v-v != 0 }) {
+					return 0, fmt.Errorf("output %s is NaN or infinite for training sample %d: scale samples as the network was trained (preprocessing), or remove that one", o.Name, at)
+				}
 				loss(o, exec.LossGrad(t), exec.Tensor(t), sample)
 			}
 		}
