@@ -43,6 +43,8 @@ var encodedAdvice = map[v1alpha1.Metric]string{
 type settings struct {
 	searched bool // a search chose the stages
 	encoded  bool // its weights are encoded
+	narrowed bool // channels were cut
+	dense    bool // channels were cut, and no zeros made
 	nearer   []string
 	training string // what lets a search train more
 }
@@ -76,9 +78,13 @@ func (w *walk) settingsOf(name string) settings {
 	case training.MaxEpochs == nil || w.at[name].fact.Epochs >= *training.MaxEpochs: // else the validation loss wanted no more
 		out.nearer = append(out.nearer, "a larger "+seekBound(&training))
 	}
-	for _, s := range w.spec.Line(stage) {
+	cuts := func(s *v1alpha1.Stage) bool { return s.Prune != nil && s.Prune.Structure == v1alpha1.PruneChannels }
+	line := w.spec.Line(stage)
+	out.narrowed = slices.ContainsFunc(line, cuts)
+	out.dense = out.narrowed && !slices.ContainsFunc(line, func(s *v1alpha1.Stage) bool { return s.Prune != nil && !cuts(s) })
+	for _, s := range line {
 		switch {
-		case s.Prune != nil && s.Prune.Structure == v1alpha1.PruneChannels:
+		case cuts(s):
 			out.nearer = append(out.nearer, "fewer channels cut")
 		case s.Prune != nil:
 			out.nearer = append(out.nearer, "less sparsity")
@@ -105,10 +111,14 @@ func (s settings) remedy(m v1alpha1.Metric) string {
 	switch {
 	case m.Measured():
 		return "its measurement says it of the leaf: try another technique, or a looser constraint"
+	case s.dense && m == v1alpha1.Sparsity:
+		return "add a prune stage with a sparsity: channels that are cut leave no zeros"
+	case s.narrowed && m == v1alpha1.CompressedBytes:
+		return "try more channels cut (prune.channels, or rules for single layers), more sparsity, fewer clusters or a higher entropy weight"
 	case s.encoded && encodedAdvice[m] != "":
-		return encodedAdvice[m]
+		return s.narrower(encodedAdvice[m])
 	case advice[m] != "":
-		return advice[m]
+		return s.narrower(advice[m])
 	case len(s.nearer) == 0:
 		return "try a looser constraint"
 	case len(s.nearer) == 1:
@@ -116,6 +126,14 @@ func (s settings) remedy(m v1alpha1.Metric) string {
 	}
 	last := len(s.nearer) - 1
 	return "try " + strings.Join(s.nearer[:last], ", ") + " or " + s.nearer[last]
+}
+
+// narrower is advice to cut channels as it is for a leaf of which some are cut already: to cut more.
+func (s settings) narrower(advice string) string {
+	if !s.narrowed {
+		return advice
+	}
+	return strings.Replace(advice, "prune.structure Channels makes it so", "more channels cut (prune.channels, or rules for single layers) make it so", 1)
 }
 
 // searchRemedy is remedy where a search chooses the stages, so that there are none to change.

@@ -192,6 +192,37 @@ func TestAdviceOnAnswersIsOfTheLeafsOwnStages(t *testing.T) {
 	}
 }
 
+// A leaf of which channels are cut is not told to cut channels, but more of them, and not to raise a sparsity that no stage of it has.
+func TestAdviceOnSizesKnowsOfChannels(t *testing.T) {
+	p, err := v1alpha1.Decode([]byte("{apiVersion: espalier.dev/v1alpha1, kind: OptimizationPipeline, metadata: {name: a}, spec: {model: {uri: m}, dataset: {uri: d}, stages: [" +
+		"{name: narrow, prune: {structure: Channels, channels: 0.3}}, {name: zeros, prune: {sparsity: 0.5}}, {name: other, from: model, prune: {sparsity: 0.5}}]}}"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const more, cut = "more channels cut (prune.channels, or rules for single layers)", "prune.structure Channels makes it so"
+	for name, c := range map[string]struct {
+		leaf   string
+		metric v1alpha1.Metric
+		want   string
+		not    string
+	}{
+		"multiplications":             {"narrow", v1alpha1.Multiplications, more, cut},
+		"the file":                    {"narrow", v1alpha1.FileBytes, more, cut},
+		"the arena, further on":       {"zeros", v1alpha1.ArenaBytes, more, cut},
+		"compressed":                  {"zeros", v1alpha1.CompressedBytes, more, cut},
+		"zeros where there are none":  {"narrow", v1alpha1.Sparsity, "add a prune stage with a sparsity", "raise"},
+		"zeros where there are":       {"zeros", v1alpha1.Sparsity, "raise the sparsity", "add"},
+		"the arena, no channels cut":  {"other", v1alpha1.ArenaBytes, cut, more},
+		"compressed, no channels cut": {"other", v1alpha1.CompressedBytes, "try more sparsity", more},
+	} {
+		w := &walk{spec: &p.Spec, at: map[string]*Stage{c.leaf: {Name: c.leaf}}}
+		got := Shortfall{Constraint: v1alpha1.Constraint{Metric: c.metric}, Value: "1", By: "1"}.advise(w.settingsOf(c.leaf))
+		if !strings.Contains(got, c.want) || strings.Contains(got, c.not) {
+			t.Errorf("%s: %q, want %q and not %q", name, got, c.want, c.not)
+		}
+	}
+}
+
 func TestIntervalsHaveTheConfidenceThatIsAskedFor(t *testing.T) {
 	leaf := &v1alpha1.Leaf{Samples: 1000, Changed: 40, Metrics: []v1alpha1.MetricValue{{Name: "Accuracy", Value: "0.9"}, {Name: "AccuracyDrop", Value: "0"}, {Name: "FileBytes", Value: "7"}}}
 	constraints := []v1alpha1.Constraint{{Metric: "AccuracyDrop", Max: dec("0.01")}, {Metric: "AccuracyDrop", Max: dec("0.02"), Confidence: dec("0.5")}}
