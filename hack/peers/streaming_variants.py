@@ -1,12 +1,15 @@
 #!/usr/bin/env python3
-"""Makes float networks that keep state in other ways than streaming.py's, each with data and a pipeline, and compares their leaves with LiteRT.
+"""Makes float networks that keep state in other ways than streaming.py's, each with data and pipelines, and compares their leaves with LiteRT
+and TensorFlow Lite Micro.
 
+    python3 -m venv /tmp/peers && /tmp/peers/bin/pip install tensorflow==2.21.0 ai-edge-litert tflite-micro
     /tmp/peers/bin/python hack/peers/streaming_variants.py make FOLDER
-    for n in residual denoiser tcn rnnoise; do espalier run FOLDER/$n/pipeline.yaml -o FOLDER/$n/out; done
+    for p in FOLDER/*/*.yaml; do espalier run $p -o ${p%.yaml}; done
     /tmp/peers/bin/python hack/peers/streaming_variants.py check FOLDER espalier
 
-`check` runs every leaf for 1,000 steps in LiteRT's reference kernels and has `espalier evaluate` hold its own answers at each step against
-those: errors are 0 and accuracies 1 where all are the same.
+There is a pipeline for each target, litert and tflm, with activations of int8 and of int16. `check` runs every leaf for 1,000 steps in LiteRT's
+reference kernels or, of those for TFLM, in tflite-micro, and has `espalier evaluate` hold its own answers at each step against those: errors are 0
+where all are the same.
 
     residual  frames by two, a strided convolution and residual blocks of mixed depthwise convolutions, state in variables; a label a sequence
     denoiser  two LSTM cells whose states are inputs and outputs; a mask at each step
@@ -25,6 +28,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
+from tflite_micro.python.tflite_micro.runtime import Interpreter as Micro
 
 SEQUENCE, STEPS = 20, 1000
 random = np.random.default_rng(5)
@@ -131,6 +135,9 @@ NETWORKS = {  # and what of samples x of classes y their outputs are to say
 }
 
 
+TARGETS = {"litert": "LiteRT", "tflm": "TFLM"}
+
+
 def make(folder):
     for name, (kind, targets) in NETWORKS.items():
         network, at = kind(), folder / name
@@ -148,55 +155,83 @@ def make(folder):
         stages = [{"name": "prune", "prune": {"sparsity": 0.5}}, {"name": "pqat", "quantize": {}},
                   {"name": "cluster", "cluster": {"clusters": 16}, "training": {"epochs": 0}}, {"name": "pcqat", "quantize": {}}]
         model = {"uri": "model.tflite"} | ({"states": states} if states else {})
-        (at / "pipeline.yaml").write_text(json.dumps({
-            "apiVersion": "espalier.dev/v1alpha1", "kind": "OptimizationPipeline", "metadata": {"name": name},
-            "spec": {"model": model, "dataset": {"uri": "data.npz"}, "training": {"epochs": 1, "learningRate": 1e-3}, "stages": stages}}, indent=1))
+        for target in TARGETS:
+            for activations in "Int8", "Int16":
+                (at / f"{target}-{activations}.yaml".lower()).write_text(json.dumps({
+                    "apiVersion": "espalier.dev/v1alpha1", "kind": "OptimizationPipeline", "metadata": {"name": name},
+                    "spec": {"model": model, "dataset": {"uri": "data.npz"}, "target": {"runtime": TARGETS[target]}, "leaf": {"activations": activations},
+                             "training": {"epochs": 1, "learningRate": 1e-3}, "stages": stages}}, indent=1))
+
+
+def opened(path):
+    interpreter = Interpreter(model_path=str(path), experimental_op_resolver_type=OpResolverType.BUILTIN_REF)
+    interpreter.allocate_tensors()
+    return interpreter
 
 
 def borders(path):
-    """Inputs and outputs of a leaf by name; from an interpreter of its own, since a runner keeps references into it."""
-    interpreter = Interpreter(model_path=str(path), experimental_op_resolver_type=OpResolverType.BUILTIN_REF)
-    interpreter.allocate_tensors()
-    if not interpreter.get_signature_list():
-        return {"x": interpreter.get_input_details()[0]}, {"y": interpreter.get_output_details()[0]}
-    runner = interpreter.get_signature_runner()
-    return runner.get_input_details(), runner.get_output_details()
+    """Inputs and outputs of a leaf by name, each with its place; from an interpreter of its own, since a runner keeps references into it."""
+    interpreter = opened(path)
+    ins, outs = interpreter.get_input_details(), interpreter.get_output_details()
+    named = {"x": ins[0]}, {"y": outs[0]}
+    if interpreter.get_signature_list():
+        runner = interpreter.get_signature_runner()
+        named = runner.get_input_details(), runner.get_output_details()
+    for details, order in zip(named, (ins, outs)):
+        for one in details.values():
+            one["place"] = [d["index"] for d in order].index(one["index"])
+    return named
 
 
-def answers(path, states):
-    """What LiteRT answers over the steps: the inputs, and real values by output."""
+def caller(path, target, given, made):
+    """A function of the inputs of a step that gives its outputs, by name."""
+    if target == "tflm":
+        micro = Micro.from_bytes(path.read_bytes(), arena_size=1 << 20)
+        put, run, get = lambda d, v: micro.set_input(v, d["place"]), micro.invoke, lambda d: micro.get_output(d["place"])
+    else:
+        interpreter = opened(path)
+        put, run, get = lambda d, v: interpreter.set_tensor(d["index"], v), interpreter.invoke, lambda d: interpreter.get_tensor(d["index"])
+
+    def call(values):
+        for name, value in values.items():
+            put(given[name], value)
+        run()
+        return {name: get(made[name]).copy() for name in made}
+
+    return call
+
+
+def answers(path, states, target):
+    """Inputs of the steps, and what the runtime answers by output, as real values."""
     given, made = borders(path)
-    interpreter = Interpreter(model_path=str(path), experimental_op_resolver_type=OpResolverType.BUILTIN_REF)
-    interpreter.allocate_tensors()
+    call = caller(path, target, given, made)
     data = next(name for name in given if name not in states)
     scale, zero = given[data]["quantization"]
-    x = random.normal(0, 1, (STEPS,) + tuple(given[data]["shape"][1:])).astype(np.float32)
-    held = {name: np.full(given[name]["shape"], given[name]["quantization"][1], np.int8) for name in states}
+    dtype = given[data]["dtype"]
+    info = np.iinfo(dtype)
+    x = random.normal(0, 1, (STEPS,) + tuple(given[data]["shape"][1:])) / scale + zero
+    x = np.clip(np.round(x), info.min, info.max).astype(dtype)
+    held = {name: np.full(given[name]["shape"], given[name]["quantization"][1], given[name]["dtype"]) for name in states}
     out = {name: [] for name in made if name not in states.values()}
     for frame in x:
-        for name, value in held.items():
-            interpreter.set_tensor(given[name]["index"], value)
-        interpreter.set_tensor(given[data]["index"], np.clip(np.round(frame[None] / scale) + zero, -128, 127).astype(np.int8))
-        interpreter.invoke()
-        now = {name: interpreter.get_tensor(made[name]["index"]).copy() for name in made}
+        now = call(held | {data: frame[None]})
         held = {name: now[states[name]] for name in states}
         for name in out:
-            scale_y, zero_y = made[name]["quantization"]
-            out[name].append((now[name].astype(np.float32) - zero_y) * np.float32(scale_y))
-    return x, {name: np.concatenate(values) for name, values in out.items()}
+            out[name].append(now[name])
+    real = lambda codes, of: (codes.astype(np.float32) - of["quantization"][1]) * np.float32(of["quantization"][0])
+    return real(x, given[data]), {name: real(np.concatenate(values), made[name]) for name, values in out.items()}
 
 
 def check(folder, espalier):
-    for name, (kind, _) in NETWORKS.items():
-        for leaf in sorted((folder / name / "out" / "leaves").glob("*.tflite")):
-            x, out = answers(leaf, kind.states)
-            arrays = {"x_test": x[None]}
-            for output, y in out.items():
-                classes = name in ("residual", "tcn")
-                arrays["y_test" if len(out) == 1 else f"y_{output}_test"] = (y.argmax(-1) if classes else y)[None]
-            np.savez(folder / "steps.npz", **arrays)
-            said = subprocess.run([espalier, "evaluate", leaf, "--dataset", folder / "steps.npz", "-o", "json"], capture_output=True, check=True).stdout
-            print(name, leaf.stem, {k: v for k, v in json.loads(said)["metrics"].items() if k.startswith(("Accuracy", "MeanSquaredError"))})
+    for leaf in sorted(folder.glob("*/*/leaves/*.tflite")):
+        name, pipeline = leaf.parts[-4:-2]
+        target = pipeline.split("-")[0]
+        x, out = answers(leaf, NETWORKS[name][0].states, target)
+        arrays = {"x_test": x[None]} | {"y_test" if len(out) == 1 else f"y_{output}_test": y[None] for output, y in out.items()}
+        np.savez(folder / "steps.npz", **arrays)
+        said = subprocess.run([espalier, "evaluate", leaf, "--dataset", folder / "steps.npz", "--dataset-spec", "{target: Values}", "--target", target, "-o", "json"],
+                              capture_output=True, check=True).stdout
+        print(name, pipeline, leaf.stem, {k: v for k, v in json.loads(said)["metrics"].items() if k.startswith("MeanSquaredError")}, flush=True)
 
 
 if __name__ == "__main__":
