@@ -77,7 +77,7 @@ func (c Cluster) Apply(ctx context.Context, n *Network, w *Work) (*Network, erro
 			o.Scope = weight.PerTensor
 		case o.Scope != weight.PerChannel:
 			o.Scales = scales
-		case w.run.Leaf.PerTensorDense || w.run.Leaf.perTensor():
+		case w.run.Leaf.perTensorDense():
 			return nil, errScales(target.Name)
 		}
 		options[target.Tensor] = o

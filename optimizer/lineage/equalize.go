@@ -41,9 +41,9 @@ const (
 func (r *Run) equalize(ctx context.Context, n *Network) (*Network, string, error) {
 	switch {
 	case n.Int8():
-		return n, "equalize does nothing here: the network is quantized already, and keeps its integers", nil
+		return n, r.idle("the network is quantized already, and keeps its integers"), nil
 	case n.from.stream != nil:
-		return n, "equalize does nothing here: the network keeps state, whose channels stay as they are", nil
+		return n, r.idle("the network keeps state, whose channels stay as they are"), nil
 	}
 	e, err := r.newEqualization(ctx, n)
 	if err != nil {
@@ -57,6 +57,14 @@ func (r *Run) equalize(ctx context.Context, n *Network) (*Network, string, error
 		return n, note, nil
 	}
 	return n.next(m, n.ids, n.States(), n.cuts), note, nil
+}
+
+// idle says why equalization does nothing, where it was asked for by name.
+func (r *Run) idle(why string) string {
+	if !r.Leaf.Equalize {
+		return ""
+	}
+	return "equalize does nothing here: " + why
 }
 
 // equalization is a search for the factors of channels.
@@ -114,13 +122,12 @@ func triedOn(classes int, multiplications int64) int {
 
 // search tries mixes for all channels, then for each class by itself. The model is nil if none is better than the one that is.
 func (e *equalization) search(ctx context.Context) (*tflite.Model, string, error) {
-	const nothing = "equalize does nothing here: "
 	classes := e.structure.Classes()
 	switch {
 	case classes == 0 && equalize.Find(e.plan.Graph, nil).Classes() > 0:
-		return nil, nothing + "the channels that could be scaled have clustered weights, which stay as they are", nil
+		return nil, e.r.idle("the channels that could be scaled have clustered weights, which stay as they are"), nil
 	case classes == 0:
-		return nil, nothing + "no channel can be scaled without changing the network", nil
+		return nil, e.r.idle("no channel can be scaled without changing the network"), nil
 	}
 	at := make([]equalize.Mix, classes)
 	_, start, err := e.try(ctx, at)
@@ -153,7 +160,7 @@ func (e *equalization) search(ctx context.Context) (*tflite.Model, string, error
 		}
 	}
 	if made == nil {
-		return nil, nothing + "no factors of the channels lower the error of the outputs", nil
+		return nil, e.r.idle("no factors of the channels lower the error of the outputs"), nil
 	}
 	scaled := 0
 	for _, f := range e.structure.Factors(e.sizes, at) {

@@ -212,6 +212,27 @@ func TestLayersOfZerosHaveNoInfiniteRatio(t *testing.T) {
 	}
 }
 
+// Weights with one scale are equalized without being asked: the leaf of a device that takes no more is that of equalize.
+func TestLeavesOfOneScaleAreEqualized(t *testing.T) {
+	n := read(t, uneven(tflitetest.ReLU))
+	for name, want := range map[string]bool{"stm32mp2": true, "hexagon": false, "cortex-m4": false} {
+		leaf := func(asked bool) *Outcome {
+			run := untrained(n)
+			run.Leaf.Target, run.Leaf.Equalize = device(t, name), asked
+			out, err := run.Baseline(context.Background(), n)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return out
+		}
+		plain, asked := leaf(false), leaf(true)
+		said := strings.Contains(strings.Join(plain.Notes, "\n"), "channels equalized")
+		if said != want || bytes.Equal(marshal(t, plain.Leaf), marshal(t, asked.Leaf)) != want {
+			t.Errorf("%s: %q", name, plain.Notes)
+		}
+	}
+}
+
 // Of a clustered network it is the clusters that keep channels as they are, not what the network is.
 func TestWhyEqualizationDoesNothing(t *testing.T) {
 	n := read(t, uneven(tflitetest.ReLU))
@@ -222,13 +243,16 @@ func TestWhyEqualizationDoesNothing(t *testing.T) {
 	b := tflitetest.New()
 	b.Output(b.Softmax("softmax", b.Dense("dense", b.Input("x", 1, 8), gauss(3, 4*8, 0.2), nil, 4, tflitetest.None)))
 	for want, of := range map[string]*Network{"clustered weights, which stay as they are": clustered.Network, "without changing the network": read(t, b.Model())} {
-		run := untrained(of)
-		if err := run.describe(context.Background(), of); err != nil {
-			t.Fatal(err)
-		}
-		same, note, err := run.equalize(context.Background(), of)
-		if err != nil || same != of || !strings.HasSuffix(note, want) {
-			t.Errorf("%q, %v, want %q", note, err, want)
+		for _, asked := range []bool{true, false} {
+			run := untrained(of)
+			run.Leaf.Equalize = asked
+			if err := run.describe(context.Background(), of); err != nil {
+				t.Fatal(err)
+			}
+			same, note, err := run.equalize(context.Background(), of)
+			if err != nil || same != of || !strings.HasSuffix(note, want) && asked || note != "" && !asked {
+				t.Errorf("asked for %v: %q, %v, want %q", asked, note, err, want)
+			}
 		}
 	}
 }

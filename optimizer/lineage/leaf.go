@@ -3,7 +3,6 @@ package lineage
 import (
 	"context"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 
@@ -87,7 +86,8 @@ type LeafOptions struct {
 	Samples        int // of the training split to calibrate on; 0: DefaultSamples
 	// Reconstruct rounds weights by the error of their layer's output, and sets biases to what makes up for it.
 	Reconstruct bool
-	// Equalize scales channels first, such that their quantization leaves the least error in the outputs (package equalize).
+	// Equalize scales channels first, such that their quantization leaves the least error in the outputs (package equalize). That is done in any
+	// case for a Target that takes one scale a tensor.
 	Equalize bool
 	// Encode has weights lie encoded in the file, where it gets smaller, for TFLM's DECODE operator.
 	Encode Encoding
@@ -98,6 +98,15 @@ type LeafOptions struct {
 
 // perTensor reports whether all weights have one scale.
 func (o LeafOptions) perTensor() bool { return o.Target != nil && o.Target.PerTensor() }
+
+// perTensorDense reports whether fully connected weights have one scale.
+func (o LeafOptions) perTensorDense() bool {
+	return o.PerTensorDense || o.Target != nil && o.Target.PerTensorDense()
+}
+
+// equalizes reports whether leaves have their channels equalized. Where all weights have one scale that costs nothing that it would not give back:
+// channels that differ much are left a few codes only.
+func (o LeafOptions) equalizes() bool { return o.Equalize || o.perTensor() }
 
 // DefaultSamples are those that calibration takes where LeafOptions do not say.
 const DefaultSamples = 512
@@ -172,10 +181,21 @@ func (o LeafOptions) Check(n *Network) error {
 // unchanged reports whether an int8 original is already the leaf that the options ask for.
 func (o LeafOptions) unchanged(n *Network) bool {
 	same := (o.Activations == "" || o.Activations == n.from.activations) && (o.Weights == "" || o.Weights == n.from.weights)
-	if o.perTensor() && slices.ContainsFunc(slices.Collect(maps.Values(n.from.integers)), func(w quantize.Weights) bool { return len(w.Scale) > 1 }) {
+	return !o.losesScales(n) && (o.IO == "" || o.IO == n.from.io) && len(o.KeepFloat) == 0 && !o.PerTensorDense && same && len(o.Rules) == 0
+}
+
+// losesScales reports whether an int8 original has scales that its device does not take.
+func (o LeafOptions) losesScales(n *Network) bool {
+	if o.Target == nil || !o.Target.PerTensorDense() {
 		return false
 	}
-	return (o.IO == "" || o.IO == n.from.io) && len(o.KeepFloat) == 0 && !o.PerTensorDense && same && len(o.Rules) == 0
+	fewer, err := o.fewerScales(n)
+	for kernel, w := range n.integers() {
+		if err == nil && fewer.lacks(kernel, len(w.Scale)) {
+			return true
+		}
+	}
+	return false
 }
 
 // width is what activations are to a plan.
@@ -217,7 +237,7 @@ func (o LeafOptions) quantization(n *Network) quantize.Options {
 	if io == "" {
 		io = n.from.io
 	}
-	q := quantize.Options{KeepFloat: o.KeepFloat, PerTensorDense: o.PerTensorDense, PerTensor: o.perTensor(), Known: n.ranges(), Float: n.floatOperators()}
+	q := quantize.Options{KeepFloat: o.KeepFloat, PerTensorDense: o.perTensorDense(), PerTensor: o.perTensor(), Known: n.ranges(), Float: n.floatOperators()}
 	if s := n.from.stream; s != nil {
 		q.Alike = s.alike()
 		q.Known = known(q.Known, q.Alike)
@@ -282,7 +302,7 @@ func (r *Run) largest(n *Network) (map[int]int, error) {
 
 // CheckAfter reports kernels that a cluster technique, with leaf options of its own, would give the scales that PerTensorDense takes away.
 func (o LeafOptions) CheckAfter(n *Network, c Cluster, own LeafOptions) error {
-	if own.PerTensorDense && c.Scope != weight.PerChannel || c.Scope == weight.PerTensor {
+	if own.perTensorDense() && c.Scope != weight.PerChannel || c.Scope == weight.PerTensor {
 		return nil
 	}
 	fewer, err := o.fewerScales(n)
@@ -312,7 +332,7 @@ func (o LeafOptions) fewerScales(n *Network) (fewer, error) {
 	plan, err := quantize.PlanOf(n.model, o.quantization(n))
 	switch {
 	case err == nil:
-	case o.PerTensorDense || o.perTensor():
+	case o.perTensorDense():
 		return nil, err
 	default:
 		return nil, nil //nolint:nilerr // its leaf says why, where one is made
@@ -428,12 +448,14 @@ func (r *Run) reconstruct(ctx context.Context, n *Network, out *Outcome) (*Netwo
 // measures how far it is from the float network.
 func (r *Run) leaf(ctx context.Context, out *Outcome) (err error) {
 	n := out.Network
-	if n.final == nil && r.Leaf.Equalize {
+	if n.final == nil && r.Leaf.equalizes() {
 		var note string
 		if n, note, err = r.equalize(ctx, n); err != nil {
 			return err
 		}
-		out.Notes = append(out.Notes, note)
+		if note != "" {
+			out.Notes = append(out.Notes, note)
+		}
 	}
 	before := n.model // with the channels that the leaf has
 	if n.final == nil && r.Leaf.Reconstruct {

@@ -29,7 +29,7 @@ func (Quantize) Check(*Network) error { return nil }
 
 // Apply makes the network.
 func (q Quantize) Apply(ctx context.Context, n *Network, w *Work) (*Network, error) {
-	if w.run.Leaf.Equalize {
+	if w.run.Leaf.equalizes() {
 		if err := w.equalize(ctx); err != nil {
 			return nil, err
 		}
@@ -55,7 +55,9 @@ func (w *Work) equalize(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	w.Note("%s", note)
+	if note != "" {
+		w.Note("%s", note)
+	}
 	return w.reopen(n)
 }
 

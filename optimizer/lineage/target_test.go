@@ -100,9 +100,15 @@ func TestWhatADeviceHasForFloatsOnlyStaysFloat(t *testing.T) {
 
 // Weights of a leaf for a device that takes one scale have one, whatever the network came as and whatever was done to it.
 func TestWeightsHaveOneScaleWhereADeviceTakesNoMore(t *testing.T) {
-	d := device(t, "stm32mp2")
 	float := read(t, networks()["convolution and dense"])
-	for name, n := range map[string]*Network{"float": float, "int8": quantized8(t, float, true)} {
+	for name, n := range map[string]*Network{
+		"stm32mp2 float": float, "stm32mp2 int8": quantized8(t, float, true), "hexagon float": float, "hexagon int8": quantized8(t, float, true),
+	} {
+		device, _, _ := strings.Cut(name, " ")
+		d, err := target.Lookup(device)
+		if err != nil {
+			t.Fatal(err)
+		}
 		run := fast(n)
 		run.Leaf.Target = d
 		check := func(what string, out *Outcome, err error) {

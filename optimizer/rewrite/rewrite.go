@@ -61,7 +61,9 @@ func For(m *tflite.Model, t *target.Target) (*tflite.Model, []Change, error) {
 }
 
 // Options are those of the plan by which For tells a leaf's operators.
-func Options(t *target.Target) quantize.Options { return quantize.Options{PerTensor: t.PerTensor()} }
+func Options(t *target.Target) quantize.Options {
+	return quantize.Options{PerTensor: t.PerTensor(), PerTensorDense: t.PerTensorDense()}
+}
 
 // rounds bounds how often what was written is written anew.
 const rounds = 4

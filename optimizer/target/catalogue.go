@@ -34,6 +34,7 @@ type Target struct {
 	Kernels     string       `json:"kernels"`               // the library that computes the operators
 	Accelerator *Accelerator `json:"accelerator,omitempty"` // computes what it can, the processor the rest
 	Weights     []string     `json:"weights"`               // granularity of quantized weights: per-channel, per-tensor
+	Dense       []string     `json:"dense,omitempty"`       // that of fully connected layers, where it is another
 	Rounding    string       `json:"rounding"`              // how the runtime's reference kernels rescale
 	Encodings   []string     `json:"encodings,omitempty"`   // of weights in flash, which the runtime decodes
 	Memory      MemoryPlan   `json:"memory"`
@@ -48,7 +49,14 @@ type Target struct {
 func (t *Target) ReadsFromFlash() bool { return t.Runtime == TFLM && t.Accelerator == nil }
 
 // PerTensor reports whether weights may have one scale only.
-func (t *Target) PerTensor() bool { return len(t.Weights) == 1 && t.Weights[0] == "per-tensor" }
+func (t *Target) PerTensor() bool { return onlyPerTensor(t.Weights) }
+
+// PerTensorDense reports whether fully connected weights may have one scale only.
+func (t *Target) PerTensorDense() bool { return t.PerTensor() || onlyPerTensor(t.Dense) }
+
+func onlyPerTensor(granularity []string) bool {
+	return len(granularity) == 1 && granularity[0] == "per-tensor"
+}
 
 // Decodes reports whether the runtime decodes weights of a kind.
 func (t *Target) Decodes(k encode.Kind) bool {
