@@ -11,6 +11,7 @@ import (
 	"espalier.dev/espalier/optimizer/exec/float"
 	"espalier.dev/espalier/optimizer/ir"
 	"espalier.dev/espalier/optimizer/op"
+	"espalier.dev/espalier/optimizer/reconstruct"
 	"espalier.dev/espalier/optimizer/sensitivity"
 	"espalier.dev/espalier/optimizer/tflite"
 	"espalier.dev/espalier/optimizer/weight"
@@ -53,6 +54,40 @@ func (c Channels) Check(n *Network) error {
 	return err
 }
 
+// cutRounds is in how many steps channels are chosen for a share of the multiplications: what is left is refitted after each, and judged anew.
+const cutRounds = 4
+
+// decide returns the units to take out.
+func (c Channels) decide(ctx context.Context, w *Work, s *channel.Structure, targets []channel.Target, reconstructs bool) (map[int]bool, error) {
+	if c.Multiplications == 0 || !reconstructs {
+		judge := w.gates
+		if reconstructs {
+			judge = w.costs
+		}
+		importance, err := judge(ctx, s)
+		if err != nil {
+			return nil, err
+		}
+		return c.choose(s, targets, importance)
+	}
+	slopes, err := w.sensitivity(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var removed map[int]bool
+	for round := range cutRounds {
+		importance, err := w.losses(ctx, s, s.Of(removed), slopes)
+		if err != nil {
+			return nil, err
+		}
+		share := 1 - (1-c.Multiplications)*float64(round+1)/cutRounds
+		if removed, err = s.ChooseWithin(targets, share, importance); err != nil {
+			return nil, err
+		}
+	}
+	return removed, nil
+}
+
 // choose returns the units to take out, those that matter least.
 func (c Channels) choose(s *channel.Structure, targets []channel.Target, importance map[int]float64) (map[int]bool, error) {
 	if c.Multiplications > 0 {
@@ -72,15 +107,12 @@ func (c Channels) Apply(ctx context.Context, n *Network, w *Work) (*Network, err
 		return nil, err
 	}
 	w.notes = append(w.notes, notes...)
-	judge, reconstructs := w.gates, w.reconstructs(c.Reconstruct, cutting)
-	if reconstructs {
-		judge = w.costs
+	deciding := cutting
+	if c.Multiplications > 0 {
+		deciding = func(l *reconstruct.Layer) float64 { return cutRounds * cutting(l) }
 	}
-	importance, err := judge(ctx, s)
-	if err != nil {
-		return nil, err
-	}
-	removed, err := c.choose(s, targets, importance)
+	reconstructs := w.reconstructs(c.Reconstruct, deciding)
+	removed, err := c.decide(ctx, w, s, targets, reconstructs)
 	if err != nil {
 		return nil, err
 	}
@@ -202,15 +234,10 @@ func numelOf(shape []int) int {
 // costs are by unit what the layers that read its channels lose by each of its weights, once the others are refitted, as a share of what
 // the layer's outputs are.
 func (w *Work) costs(ctx context.Context, s *channel.Structure) (map[int]float64, error) {
-	importance, notes := map[int]float64{}, w.notes
+	importance, notes, warnings := map[int]float64{}, w.notes, w.warnings
 	all := func(int) bool { return true }
 	err := w.reconstruct(ctx, all, func(r *reconstruction, t *weight.Tensor) error {
-		var units []int // along the weights' last axis, the inputs
-		for axis, list := range s.Units(r.layer.Weight) {
-			if axis != t.Axis {
-				units = list
-			}
-		}
+		units := inputsOf(s, t, r.layer.Weight)
 		if units == nil {
 			return nil
 		}
@@ -234,15 +261,70 @@ func (w *Work) costs(ctx context.Context, s *channel.Structure) (map[int]float64
 		}
 		return nil
 	})
-	w.notes = notes
+	w.notes, w.warnings = notes, warnings
 	return importance, err
 }
 
-// makeUp has the channels that cuts leave out count nothing, and fits what is left of every layer to what the layer gave before. Weights
-// that are clustered keep their codes.
-func (w *Work) makeUp(ctx context.Context, cuts channel.Cuts) error {
-	given := maps.Clone(w.Tensors)
-	for at, t := range given {
+// losses are by unit about what the outputs lose without its channels, with those of cuts gone too and what is left refitted: the error of
+// each layer that reads them by the mean squared gradient there, which is that of its weights over the mean square of their inputs. slopes are
+// the former, by tensor. The weights stay as they are.
+func (w *Work) losses(ctx context.Context, s *channel.Structure, cuts channel.Cuts, slopes map[int][]float32) (map[int]float64, error) {
+	importance, notes, warnings, given := map[int]float64{}, w.notes, w.warnings, maps.Clone(w.Tensors)
+	values := make([][]float32, len(w.net.Params))
+	for i, p := range w.net.Params {
+		values[i] = slices.Clone(p.Value)
+	}
+	if len(cuts) > 0 {
+		if err := w.mask(cuts); err != nil {
+			return nil, err
+		}
+	}
+	all := func(int) bool { return true }
+	err := w.reconstruct(ctx, all, func(r *reconstruction, t *weight.Tensor) error {
+		units := inputsOf(s, t, r.layer.Weight)
+		costs, values := make([]float32, t.Len()), t.Values()
+		for k, p := range r.problems {
+			moments := p.Moment()
+			if err := reconstruct.Each(p.Outputs(), r.interrupted, func(o int) error {
+				weights, lost, err := p.Refit(o, r.mask(t.Mask, k, o), true)
+				if err != nil {
+					return err
+				}
+				var gradient, input float64
+				for tap, m := range moments {
+					gradient += float64(slopes[r.layer.Weight][r.layer.At(k, o, tap)])
+					input += m
+				}
+				for tap, cost := range lost {
+					costs[r.layer.At(k, o, tap)] = float32(cost * gradient / max(input, 1e-30))
+				}
+				r.set(values, k, o, weights)
+				return nil
+			}); err != nil {
+				return err
+			}
+		}
+		for i, cost := range costs {
+			if units != nil {
+				importance[units[i%len(units)]] += float64(cost)
+			}
+		}
+		if given[r.layer.Weight].Codebooks != nil || t.Scale != nil {
+			return r.refitBias(t)
+		}
+		return r.replace(t, values, t.Mask)
+	})
+	w.notes, w.warnings, w.Tensors = notes, warnings, given
+	for i, p := range w.net.Params {
+		copy(p.Value, values[i])
+	}
+	w.net.Refresh()
+	return importance, err
+}
+
+// mask has the channels that cuts leave out count nothing, in the weights.
+func (w *Work) mask(cuts channel.Cuts) error {
+	for at, t := range w.Tensors {
 		mask := kept(t, cuts[at])
 		values := t.Values()
 		for i, keep := range mask {
@@ -253,6 +335,26 @@ func (w *Work) makeUp(ctx context.Context, cuts channel.Cuts) error {
 			return err
 		}
 		w.Tensors[at] = made
+	}
+	return nil
+}
+
+// inputsOf are the units along the inputs of weights, their last axis; nil: they are none of their own.
+func inputsOf(s *channel.Structure, t *weight.Tensor, tensor int) []int {
+	for axis, list := range s.Units(tensor) {
+		if axis != t.Axis {
+			return list
+		}
+	}
+	return nil
+}
+
+// makeUp has the channels that cuts leave out count nothing, and fits what is left of every layer to what the layer gave before. Weights
+// that are clustered keep their codes.
+func (w *Work) makeUp(ctx context.Context, cuts channel.Cuts) error {
+	given := maps.Clone(w.Tensors)
+	if err := w.mask(cuts); err != nil {
+		return err
 	}
 	err := w.reconstruct(ctx, nil, func(r *reconstruction, t *weight.Tensor) error {
 		if given[r.layer.Weight].Codebooks != nil {

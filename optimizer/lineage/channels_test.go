@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -363,6 +364,61 @@ func TestCostsOfChannelsByHand(t *testing.T) {
 	}
 	if !slices.Equal(w.notes, []string{"said before"}) {
 		t.Errorf("looking leaves notes: %q", w.notes)
+	}
+}
+
+// Of two channels that are alike either is missed little, and one very much once the other is gone. Nothing of the network changes.
+func TestLossesAreThoseOfChannelsThatAreLeft(t *testing.T) {
+	b := tflitetest.New()
+	filters := gauss(1, 4*9*2, 0.4)
+	copy(filters[18:36], filters[:18])
+	y := b.Conv("first", b.Input("x", 1, 4, 4, 2), filters, []float32{0.1, 0.1, -0.2, 0}, 4, 3, 3, 1, schema.PaddingSAME, tflitetest.ReLU)
+	y = b.Conv("second", y, gauss(4, 5*4, 0.4), gauss(5, 5, 0.1), 5, 1, 1, 1, schema.PaddingSAME, tflitetest.ReLU)
+	b.Output(b.Dense("dense", b.Flatten("flat", y), gauss(6, 4*80, 0.3), gauss(7, 4, 0.1), 4, tflitetest.None))
+	n := read(t, b.Model())
+	r := untrained(n)
+	if err := r.describe(context.Background(), n); err != nil {
+		t.Fatal(err)
+	}
+	w, err := r.open(n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.Note("said before")
+	s, err := channel.Couple(n.model)
+	if err != nil {
+		t.Fatal(err)
+	}
+	slopes, err := w.sensitivity(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	parameters := func() (all []float32) {
+		for _, p := range w.net.Params {
+			all = append(all, p.Value...)
+		}
+		return all
+	}
+	before, tensors := parameters(), maps.Clone(w.Tensors)
+	units := s.Groups[0].Units
+	losses := func(removed map[int]bool) map[int]float64 {
+		all, err := w.losses(context.Background(), s, s.Of(removed), slopes)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return all
+	}
+	with, without := losses(nil), losses(map[int]bool{units[1]: true})
+	if with[units[0]] > 0.1*with[units[2]] || without[units[0]] < 10*with[units[0]] || without[units[1]] != 0 {
+		t.Errorf("channels %v lose %v, and without the second %v", units, with, without)
+	}
+	for _, unit := range s.Groups[1].Units {
+		if with[unit] <= 0 {
+			t.Errorf("losses %v are none for unit %d", with, unit)
+		}
+	}
+	if !slices.Equal(before, parameters()) || !maps.Equal(tensors, w.Tensors) || !slices.Equal(w.notes, []string{"said before"}) {
+		t.Errorf("looking changes the network, or says %q", w.notes)
 	}
 }
 
