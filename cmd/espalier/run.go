@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 
 	"github.com/spf13/cobra"
 
@@ -115,6 +116,19 @@ func (o *runOptions) mayMeasure(spec *v1alpha1.OptimizationPipelineSpec) error {
 	return fault.As(fault.Spec, fmt.Errorf("%s: spec.measurements runs commands on this machine: %s; read what they do, and add --allow-commands", o.manifest, strings.Join(commands, ", ")))
 }
 
+// warner shows warnings, those that need be said once of the first leaf that gives them.
+func warner(view *view) func(name string, err error) {
+	var said sync.Map
+	return func(name string, err error) {
+		if once, ok := errors.AsType[stage.Once](err); ok {
+			if _, twice := said.LoadOrStore(once, true); twice {
+				return
+			}
+		}
+		view.Say("note     %s: %v", name, err)
+	}
+}
+
 // walk walks a pipeline whose paths are relative to a folder.
 func (o *outFlags) walk(ctx context.Context, streams *ioStreams, pipeline *v1alpha1.OptimizationPipeline, base string) error {
 	sources := stage.Sources{
@@ -129,7 +143,7 @@ func (o *outFlags) walk(ctx context.Context, streams *ioStreams, pipeline *v1alp
 	view := newView(streams, &pipeline.Spec)
 	runner := &stage.Runner{Spec: &pipeline.Spec, Prepared: prepared, KernelClass: kernel.Class(), Workers: o.workers, Progress: view.progress, Guard: guarded,
 		Measure: &measurement.Local{Dir: base},
-		Warn:    func(stage string, err error) { view.Say("note     %s: %v", stage, err) }}
+		Warn:    warner(view)}
 	unable, err := runner.Check()
 	if err == nil {
 		err = prepared.Answer(ctx, o.workers)

@@ -25,6 +25,7 @@ import (
 	"espalier.dev/espalier/api/v1alpha1"
 	"espalier.dev/espalier/internal/artifact"
 	"espalier.dev/espalier/internal/fault"
+	"espalier.dev/espalier/internal/stage"
 	"espalier.dev/espalier/optimizer/dataset"
 	"espalier.dev/espalier/optimizer/measure"
 	"espalier.dev/espalier/optimizer/tflite"
@@ -805,5 +806,18 @@ func TestALeafThatAnswersAllSamplesAlikeIsWarnedOf(t *testing.T) {
 	}
 	if page := string(read(t, filepath.Join(out, "report.html"))); !strings.Contains(page, "answers all samples alike: ") || !strings.Contains(page, "try less prune.sparsity") {
 		t.Error("the report does not say it")
+	}
+}
+
+// What is so of several leaves is said of the first that is known.
+func TestAWarningThatHoldsOnceIsSaidOnce(t *testing.T) {
+	var told bytes.Buffer
+	warn := warner(newView(&ioStreams{Out: io.Discard, Err: &told}, &v1alpha1.OptimizationPipelineSpec{}))
+	for _, name := range []string{"baseline", "pqat"} {
+		warn(name, stage.Once("it stays its steps"))
+		warn(name, errors.New("it is small"))
+	}
+	if got, want := told.String(), "note     baseline: it stays its steps\nnote     baseline: it is small\nnote     pqat: it is small\n"; got != want {
+		t.Errorf("%q, want %q", got, want)
 	}
 }

@@ -51,6 +51,7 @@ type Result struct {
 	Seconds   string              `json:"seconds"`
 	Notes     []string            `json:"notes,omitempty"`
 	Warnings  []string            `json:"warnings,omitempty"` // of the notes those that a person should see at once
+	Once      []string            `json:"once,omitempty"`     // of the notes those that a person should see with the first leaf that has them
 	Settings  string              `json:"settings,omitempty"` // in words
 	Facts     []string            `json:"facts,omitempty"`    // of the dataset; baseline only
 	Classed   int                 `json:"classed,omitempty"`  // samples that decide, where each has one class; baseline only
@@ -131,7 +132,7 @@ type Layer struct {
 
 // describe stores an outcome's files and measures its leaf.
 func (r *Runner) describe(ctx context.Context, s settings, o *lineage.Outcome) (*Result, error) {
-	result := &Result{Stage: s.name, Technique: s.technique(), Notes: o.Notes, Warnings: o.Warnings, KernelClass: kernel.Class()}
+	result := &Result{Stage: s.name, Technique: s.technique(), Notes: o.Notes, Warnings: o.Warnings, Once: o.Once, KernelClass: kernel.Class()}
 	leaf, err := o.Leaf.Marshal()
 	if err != nil {
 		return nil, err

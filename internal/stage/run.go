@@ -61,6 +61,11 @@ type Runner struct {
 	crew    *crew // of the search whose trials are run; nil: none
 }
 
+// Once is a warning of a leaf that others of the pipeline may give too: it need not be said again.
+type Once string
+
+func (o Once) Error() string { return string(o) }
+
 // Run returns the result of a stage, walk.Baseline or one of the spec's: the committed one if there is one (reused), else by running
 // it, which a ReadOnly one does not do. parent is the float model it works on, "" for the pipeline's own.
 func (r *Runner) Run(ctx context.Context, name, parent string) (result *Result, hash string, reused bool, err error) {
@@ -295,6 +300,9 @@ func (r *Runner) compute(ctx context.Context, s settings, hash, parent string) (
 
 // tell says what a person should see of a result: what was decided when it was made, and what it leaves open of the constraints as they are now.
 func (r *Runner) tell(result *Result) {
+	for _, text := range result.Once {
+		r.warn(result.Stage, Once(text))
+	}
 	for _, text := range slices.Concat(result.Warnings, result.doubts(r.Spec.Constraints)) {
 		r.warn(result.Stage, errors.New(text))
 	}

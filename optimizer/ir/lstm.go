@@ -122,6 +122,21 @@ func newLSTM(u *unroller) (cell, error) {
 	return l, l.read()
 }
 
+// stays says why leaves have the steps: what an int8 kernel does not compute.
+func (l *lstm) stays() string {
+	switch {
+	case len(l.gates) < len(LSTMGates):
+		return "an int8 operator has all gates; export the layer with an input gate, as Keras has it, to have one"
+	case slices.Max(l.peepholes[:]) >= 0:
+		return "an int8 operator has no peephole connections; export the layer without, as Keras has it, to have one"
+	case l.projection >= 0:
+		return "an int8 operator has no projection; export that as a layer of its own to have one"
+	case l.act != schema.ActivationFunctionTypeTANH:
+		return "an int8 operator activates by TANH; train the layer so to have one"
+	}
+	return ""
+}
+
 // read joins the matrices of the gates and takes over what else is constant.
 func (l *lstm) read() (err error) {
 	at := func(first int) (slots []int) {
@@ -213,6 +228,11 @@ func sequenceRNN(c *call) error {
 // Multiplications are those of the steps that the layer stands for.
 func (a SequenceRNN) Multiplications(g *Graph, n *Node) int64 {
 	return stepMultiplications(g, n, a.TimeMajor, []int{1}, []int{2})
+}
+
+// stays says that there is no int8 kernel.
+func (r *rnn) stays() string {
+	return "there is no int8 operator; an LSTM is one, where the network may have that"
 }
 
 func newRNN(u *unroller) (cell, error) {

@@ -2,6 +2,7 @@ package ir_test
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -123,4 +124,28 @@ func other(m *tflite.Model, o *schema.OperatorT, slot int) {
 	m.Subgraph().Tensors = append(m.Subgraph().Tensors, &copied)
 	o.Inputs = slices.Clone(o.Inputs)
 	o.Inputs[slot] = int32(len(m.Subgraph().Tensors) - 1)
+}
+
+// Why leaves have the steps of a layer that no int8 kernel computes is said when it is read.
+func TestStepsThatLeavesHaveTooAreNoted(t *testing.T) {
+	for want, change := range map[string]func(m *tflite.Model, o *schema.OperatorT){
+		"": func(*tflite.Model, *schema.OperatorT) {},
+		"has all gates": func(_ *tflite.Model, o *schema.OperatorT) {
+			o.Inputs[ir.LSTMWeights], o.Inputs[ir.LSTMRecurrent], o.Inputs[ir.LSTMBiases] = -1, -1, -1
+		},
+		"has no peephole connections": func(_ *tflite.Model, o *schema.OperatorT) { o.Inputs[10] = o.Inputs[13] },
+		"has no projection":           func(_ *tflite.Model, o *schema.OperatorT) { o.Inputs[16] = o.Inputs[5] },
+		"activates by TANH": func(_ *tflite.Model, o *schema.OperatorT) {
+			o.BuiltinOptions.Value.(*schema.UnidirectionalSequenceLSTMOptionsT).FusedActivationFunction = schema.ActivationFunctionTypeRELU
+		},
+	} {
+		b := tflitetest.New()
+		b.Output(b.LSTM("lstm", b.Input("x", 1, 4, 3), 5, 0, false, 1))
+		m := b.Model()
+		change(m, m.Subgraph().Operators[0])
+		notes, err := ir.Specialize(m, nil)
+		if err != nil || len(notes) != 1 || strings.Contains(notes[0], "leaves have the steps too: ") != (want != "") || !strings.Contains(notes[0], want) {
+			t.Errorf("%q: %q, %v", want, notes, err)
+		}
+	}
 }

@@ -12,9 +12,11 @@ import (
 // maxSteps bounds the steps of a fused recurrent layer that are written out.
 const maxSteps = 512
 
-// cell is a recurrent layer: step writes a step of it, of which x is the part that the input contributes, and returns its output.
+// cell is a recurrent layer: step writes a step of it, of which x is the part that the input contributes, and returns its output. stays says why
+// leaves have the steps too; "": they have one operator, where they can.
 type cell interface {
 	step(x int32) int32
+	stays() string
 }
 
 // layers are the fused recurrent layers.
@@ -42,7 +44,11 @@ func unrollLayers(m *tflite.Model, g *Graph) (notes []string, err error) {
 		if err := u.write(c); err != nil {
 			return nil, err
 		}
-		notes = append(notes, fmt.Sprintf("%s written as its %d steps, %d operators, every sequence beginning with a state of zeros", n, u.steps(), len(u.written)))
+		note := fmt.Sprintf("%s written as its %d steps, %d operators, every sequence beginning with a state of zeros", n, u.steps(), len(u.written))
+		if why := c.stays(); why != "" {
+			note += "; leaves have the steps too: " + why
+		}
+		notes = append(notes, note)
 	}
 	return notes, nil
 }

@@ -259,7 +259,7 @@ func (o LeafOptions) stepwise(n *Network) map[int]string {
 	for _, k := range n.Kernels() {
 		switch s := states[k.Tensor]; {
 		case lacking:
-			steps[k.Tensor] = fmt.Sprintf("%s has no int8 %s", o.Target.Name, lstm)
+			steps[k.Tensor] = fmt.Sprintf("%s has no int8 %s, other devices do (espalier targets)", o.Target.Name, lstm)
 		case s.Clustered() && len(s.Scale) > len(ir.LSTMGates):
 			steps[k.Tensor] = fmt.Sprintf("weights %q are clustered with a scale per output channel, the operator has one per gate: cluster them with scope Shared", k.Name)
 		}
@@ -488,6 +488,7 @@ func (r *Run) leaf(ctx context.Context, out *Outcome) (err error) {
 	out.Leaf = emitted.Model
 	out.Notes = slices.Concat(out.Notes, emitted.Notes, q.plan.Notes, q.plan.Stepwise, q.plan.Kept())
 	out.Warnings = append(out.Warnings, q.plan.Notes...) // what was asked for and is not done
+	out.Once = append(out.Once, q.plan.Stepwise...)
 	out.Promises = emitted.Promises(n.States())
 	unquantized, err := float.Compile(n.model, 1)
 	if err != nil {
@@ -508,6 +509,7 @@ func (r *Run) leaf(ctx context.Context, out *Outcome) (err error) {
 			return err
 		}
 	}
+	out.remember()
 	return r.encode(out)
 }
 

@@ -43,8 +43,8 @@ func TestAnLSTMStaysOneOperatorThroughTheTree(t *testing.T) {
 	if lstmsOf(baseline.Leaf) != 1 || len(baseline.Leaf.Subgraph().Operators) != 4 {
 		t.Fatalf("the first leaf has %d operators", len(baseline.Leaf.Subgraph().Operators))
 	}
-	if said := func(note string) bool { return strings.Contains(note, "reset it before every sequence") }; !slices.ContainsFunc(baseline.Notes, said) || !slices.ContainsFunc(baseline.Warnings, said) {
-		t.Errorf("nothing says that the LSTM keeps its state: %q, %q", baseline.Notes, baseline.Warnings)
+	if said := func(note string) bool { return strings.Contains(note, "reset it before every sequence") }; !slices.ContainsFunc(baseline.Notes, said) || !slices.ContainsFunc(baseline.Once, said) {
+		t.Errorf("nothing says that the LSTM keeps its state: %q, %q", baseline.Notes, baseline.Once)
 	}
 	for _, technique := range []Technique{half, Quantize{}, eight, Quantize{}} {
 		out, err := run.Apply(context.Background(), n, technique)
@@ -91,13 +91,13 @@ func TestAnLSTMStaysOneOperatorThroughTheTree(t *testing.T) {
 	if out, err := fast(again).Apply(context.Background(), again, Quantize{}); err != nil || lstmsOf(out.Leaf) != 1 {
 		t.Errorf("a leaf as the input: %v", err)
 	}
-	if out, err := fast(again).Baseline(context.Background(), again); err != nil || !strings.Contains(strings.Join(out.Warnings, "\n"), "reset it before every sequence") {
+	if out, err := fast(again).Baseline(context.Background(), again); err != nil || !strings.Contains(strings.Join(out.Once, "\n"), "reset it before every sequence") {
 		t.Errorf("a leaf as the first leaf: %v", err)
 	}
 	stepwise := fast(n)
 	stepwise.Leaf.Activations = Activations16
-	if out, err := stepwise.Baseline(context.Background(), n); err != nil || lstmsOf(out.Leaf) != 0 || len(out.Warnings) > 0 {
-		t.Errorf("a leaf that keeps no state is told to be reset: %q, %v", out.Warnings, err)
+	if out, err := stepwise.Baseline(context.Background(), n); err != nil || lstmsOf(out.Leaf) != 0 || len(out.Once) != 1 || !strings.Contains(out.Once[0], "and only of Int8 ones it is one operator") {
+		t.Errorf("of a leaf of steps is said %q, %v", out.Once, err)
 	}
 }
 
@@ -120,8 +120,8 @@ func TestAnLSTMStaysItsStepsWhereThatIsAskedFor(t *testing.T) {
 		if err != nil {
 			t.Fatal(name, err)
 		}
-		if lstmsOf(out.Leaf) != 0 || !strings.Contains(strings.Join(out.Notes, "\n"), c.want) {
-			t.Errorf("%s: %d LSTMs, %v", name, lstmsOf(out.Leaf), out.Notes)
+		if lstmsOf(out.Leaf) != 0 || len(out.Once) != 1 || !strings.Contains(out.Once[0], c.want) || !slices.Contains(out.Notes, out.Once[0]) {
+			t.Errorf("%s: %d LSTMs, %v", name, lstmsOf(out.Leaf), out.Once)
 		}
 	}
 }

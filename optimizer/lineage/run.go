@@ -84,6 +84,7 @@ type Outcome struct {
 	SNR          []leaf.LayerSNR
 	Notes        []string // decisions, one line each
 	Warnings     []string // of them those to be shown at once
+	Once         []string // of them those to be shown with the first leaf that has them
 }
 
 // Apply applies a technique to a network and makes the leaf.
@@ -135,7 +136,6 @@ func (r *Run) Baseline(ctx context.Context, n *Network) (*Outcome, error) {
 	if err := r.leaf(ctx, out); err != nil {
 		return nil, err
 	}
-	out.remember()
 	return out, nil
 }
 
@@ -146,7 +146,7 @@ func (o *Outcome) remember() {
 			continue
 		}
 		note := "LSTMs of leaves keep their state from call to call: reset it before every sequence, with interpreter.reset_all_variables() in LiteRT, Reset() in TensorFlow Lite Micro"
-		o.Notes, o.Warnings = append(o.Notes, note), append(o.Warnings, note)
+		o.Notes, o.Once = append(o.Notes, note), append(o.Once, note)
 		return
 	}
 }

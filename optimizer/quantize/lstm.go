@@ -34,7 +34,7 @@ func (p *Plan) fuse() {
 	}
 	for _, steps := range ir.FindLSTMs(p.Graph) {
 		if why := p.whySteps(steps); why != "" {
-			p.Stepwise = append(p.Stepwise, fmt.Sprintf("the LSTM that gives %s stays its %d steps in the leaf: %s", p.name(steps.Output), len(steps.Hidden), why))
+			p.Stepwise = append(p.Stepwise, fmt.Sprintf("the LSTM that gives %s stays its %d steps in leaves, several times the size of one operator: %s", p.name(steps.Output), len(steps.Hidden), why))
 			continue
 		}
 		l := &LSTM{LSTMSteps: steps, Input: None, Cell: None}
@@ -58,13 +58,13 @@ func (p *Plan) whySteps(l *ir.LSTMSteps) string {
 		case !np.Int8:
 			return np.Why
 		case np.Wide:
-			return "its activations are int16"
+			return "its activations are int16, and only of Int8 ones it is one operator"
 		case RuleOf(n).Weights != nil && p.bits(n, n.Inputs[RuleOf(n).Find(op.Weight)]) == Four:
-			return "its weights have 4 bits"
+			return "its weights have 4 bits, and only of Int8 ones it is one operator"
 		}
 		for _, t := range n.Outputs {
 			if _, known := p.Options.Known[t]; known && t != l.Output {
-				return "the network was given quantized, as its steps"
+				return "the network was given quantized, as its steps; give the float one"
 			}
 		}
 	}
