@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -21,8 +22,12 @@ import (
 // A search's Job is as any stage's. Where the pipeline allows more than one, others make trials beside it, ahead of it: helpers. Nothing is asked of
 // them: they are there while the search runs, in places that nobody waits for, and what becomes of them is nobody's business.
 
-// helpersKey is what setbacks know helpers by.
-const helpersKey = "helpers of " + walk.Search
+const (
+	// helpersKey is what setbacks know helpers by.
+	helpersKey = "helpers of " + walk.Search
+	// helpersLook is how often it is looked whether somebody waits for the places of helpers.
+	helpersLook = 10 * time.Second
+)
 
 // help makes of a stage's Job one that makes trials beside it. The stage's Job owns it, so that it goes with that; but it does not control it,
 // or Kueue would take the one for a part of the other and not count it.
@@ -95,6 +100,9 @@ func (r *Reconciler) help(ctx context.Context, v *view) error {
 	for _, h := range v.seen.helpers {
 		if n := h.number(); leader != nil && h.helps() == leader.job.Name && n > 0 && n <= want && !h.deleting() {
 			there[n] = true
+			if r.places.limit > 0 && h.inFlight() {
+				v.lookAgain(helpersLook)
+			}
 			continue
 		}
 		if !h.inFlight() {
@@ -154,7 +162,7 @@ func (r *Reconciler) startHelper(ctx context.Context, v *view, leader *child, nu
 	}
 	at := client.ObjectKeyFromObject(p)
 	if !r.places.spare(at, place{job: job.Name, exempt: job.Labels[QueueLabel] != "" && r.queues.there(v.now)}) {
-		v.lookAgain(retryRejected)
+		v.lookAgain(helpersLook)
 		return nil
 	}
 	r.created.add(key, r.Clock.Now())

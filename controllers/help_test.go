@@ -115,6 +115,7 @@ func TestHelpersTakePlacesThatNobodyWaitsFor(t *testing.T) {
 	if inFlight, _ := r.places.numbers(); inFlight != 2 {
 		t.Errorf("%d Jobs in flight, and two are allowed", inFlight)
 	}
+	w.edit("goal", func(p *v1alpha1.OptimizationPipeline) { *p.Spec.RunPolicy.Parallelism = 2 }) // none is missing
 	w.pipeline("other", bytes("2000"))
 	w.settled("other", walk.ReasonConstraintsMet)
 	if s := stageStatus(&w.get("goal").Status, walk.Search); s.State != v1alpha1.StageRunning || s.Attempt != 1 {

@@ -66,6 +66,7 @@ type crew struct {
 	spec   *v1alpha1.OptimizationPipelineSpec
 	pinned v1alpha1.Baseline
 	warn   func(error)
+	say    func(text string, attrs ...any)
 
 	mu      sync.Mutex
 	helpers []helping
@@ -91,7 +92,7 @@ type helping struct {
 
 func newCrew(r *Runner) *crew {
 	return &crew{
-		rhythm: r.rhythm, notes: r.notes, store: r.Store, spec: r.Spec, pinned: r.digests(), warn: func(err error) { r.warn(walk.Search, err) },
+		rhythm: r.rhythm, notes: r.notes, store: r.Store, spec: r.Spec, pinned: r.digests(), warn: func(err error) { r.warn(walk.Search, err) }, say: r.say,
 		helpers: make([]helping, r.helpers), models: map[string]string{}, made: map[string]search.Result{}, failed: map[string]bool{}, fresh: map[string]bool{},
 	}
 }
@@ -237,6 +238,7 @@ func (c *crew) settle(ctx context.Context, h *helping, now time.Time) {
 		seconds, _ := strconv.ParseFloat(result.Seconds, 64)
 		c.made[h.id], c.models[h.id], c.stale = search.Result{Leaf: result.Status(), Seconds: seconds}, result.Model, true
 		c.fresh[h.task.Hash] = !h.says.Reused
+		c.say("trial made ahead", "helper", h.task.Helper, "hash", h.task.Hash, "seconds", seconds)
 		c.longest = max(c.longest, time.Duration(seconds*float64(time.Second)))
 	case took && h.says.Failed, !took && now.Sub(h.since) >= c.silent:
 		c.failed[h.id] = true

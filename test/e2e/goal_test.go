@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/utils/ptr"
 
@@ -124,4 +125,52 @@ func TestASearchRunsAsOneStage(t *testing.T) {
 		t.Errorf("what was found makes %+v: %+v", p.Status.Selected, last)
 	}
 	t.Log(fmt.Sprint(len(found.Spec.Stages), " stages found"))
+}
+
+// TestASearchWithHelpersFindsTheLeafThatItFindsAlone has two Jobs make trials beside a search, over S3.
+func TestASearchWithHelpersFindsTheLeafThatItFindsAlone(t *testing.T) {
+	mended(t, "alone", "helped")
+	goal := func(namespace string, parallelism int32) *v1alpha1.OptimizationPipeline {
+		return plain(t, namespace, func(s *v1alpha1.OptimizationPipelineSpec) {
+			least := v1alpha1.Decimal("0.9")
+			s.Stages, s.Training.Epochs = nil, ptr.To[int32](0)
+			s.Constraints = []v1alpha1.Constraint{{Metric: v1alpha1.Agreement, Min: &least}}
+			s.Search = &v1alpha1.Search{Minimize: v1alpha1.CompressedBytes, MaxTrials: ptr.To[int32](5)}
+			s.RunPolicy.Parallelism = &parallelism
+		})
+	}
+	alone, helped := goal("alone", 1), goal("helped", 3)
+	ready(t, helped)
+	ready(t, alone)
+	var ahead, helpers int
+	for _, pod := range pods(t, helped, walk.Search) {
+		if pod.Labels["espalier.dev/helper"] != "" {
+			helpers++
+			continue
+		}
+		out, err := kubectl(t.Context(), "-n", pod.Namespace, "logs", pod.Name)
+		if err != nil {
+			t.Error(err)
+		}
+		ahead += strings.Count(out, `"msg":"trial made ahead"`)
+	}
+	if ahead == 0 {
+		t.Error("no trial was made ahead")
+	}
+	plan := func(p *v1alpha1.OptimizationPipeline) *stage.Searched {
+		_, s, err := stage.ReadResult(read(t, stored(p.Spec.Artifacts.URI+"/"+stage.Home(p.Namespace, p.Name)+"/"+stage.ResultFile)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	one, three := plan(alone), plan(helped)
+	if diff := cmp.Diff(one.Plan, three.Plan); diff != "" || alone.Status.Selected.Digest != helped.Status.Selected.Digest {
+		t.Errorf("%s alone, with helpers %s:\n%s", alone.Status.Selected.Digest, helped.Status.Selected.Digest, diff)
+	}
+	took := func(p *v1alpha1.OptimizationPipeline) time.Duration {
+		s := stageOf(p, walk.Search)
+		return s.CompletionTime.Sub(s.StartTime.Time)
+	}
+	t.Logf("%d trials: %s alone; %s with helpers, who made %d of them ahead; %d pods of theirs are left", len(one.Trials), took(alone), took(helped), ahead, helpers)
 }

@@ -42,7 +42,7 @@ import (
 // The tests of this file run beside each other, when all others are over, and nothing of theirs is emulated. The operator is upgraded before
 // them: it walks the pipelines of the first of these namespaces, and another operator, which has three places, those of the others.
 var (
-	roomy = []string{"digest", "evicted-twice", "gateway", "janitor", "late", "made-again", "measured", "node-lost", "removed", "searched", "unmeasured"}
+	roomy = []string{"alone", "digest", "evicted-twice", "gateway", "helped", "janitor", "late", "made-again", "measured", "node-lost", "removed", "searched", "unmeasured"}
 	crowd = []string{"crowd-image", "crowd-next", "crowd-quota", "crowd-secret"}
 )
 
