@@ -49,6 +49,10 @@ func (k *kept) finite() bool {
 // given rate for a given number of epochs is taken as it is.
 func (r *run) keeps() bool { return r.test != nil || r.seeks() }
 
+// byHeart reports whether validation samples are all answered rightly, at a loss that is as good as none. They are likely to be of those that the
+// network given was made with: what it still knows of them says nothing of others, and training on others always loses some of it.
+func (r *run) byHeart(s Score) bool { return s.Accuracy == 1 && s.Loss <= r.floor }
+
 // seeks reports whether the least loss decides when to end, and not only what to end with.
 func (r *run) seeks() bool { return r.config.Seek || r.config.EarlyStop.Patience > 0 }
 
@@ -104,6 +108,9 @@ func (r *run) conclude() error {
 		return nil
 	}
 	r.ended = last
+	if !r.seeks() && r.byHeart(last.Score) {
+		return nil
+	}
 	if b := r.best; b != nil && (r.seeks() && b.better(last, 0) || b.outdoes(last)) {
 		r.ended = b
 	}

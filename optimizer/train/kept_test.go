@@ -65,6 +65,9 @@ func TestTrainingEndsWithTheBestThatKeepsThePromise(t *testing.T) {
 		"a given rate and number of epochs":      {nil, nil, last, 0, nil, false, nil, false},
 		"the start was surer, but oftener wrong": {accurate(start, 0.8), accurate(early, 0.8), accurate(last, 0.9), 0, nil, true, last, false},
 		"before the last masks":                  {start, nil, last, 3, nil, true, nil, false},
+		"all is known by heart":                  {lossy(-1, 0, 0, 0), lossy(1, 0, 0, 0), accurate(lossy(2, 0.01, 0.01, 0.01), 1), 0, nil, true, lossy(2), true},
+		"little is lost, but there is an error":  {accurate(lossy(-1, 0, 0, 0), 0.9), nil, accurate(lossy(2, 0.01, 0.01, 0.01), 0.9), 0, nil, true, lossy(-1), true},
+		"by heart, but it was to decide":         {nil, accurate(lossy(1, 0, 0, 0), 1), accurate(lossy(2, 0.01, 0.01, 0.01), 1), 0, func(c *Config) { c.EarlyStop.Patience = 3 }, false, lossy(1), false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			config := fastConfig()
@@ -72,7 +75,7 @@ func TestTrainingEndsWithTheBestThatKeepsThePromise(t *testing.T) {
 			if c.config != nil {
 				c.config(&config)
 			}
-			r := &run{Trainer: &Trainer{task: Task{Fitted: c.fitted}, config: config, position: position{initial: c.initial, best: c.best, validation: c.last}}}
+			r := &run{Trainer: &Trainer{task: Task{Fitted: c.fitted}, config: config, position: position{initial: c.initial, best: c.best, validation: c.last, floor: 0.02}}}
 			if c.found {
 				r.test = &RangeTest{}
 			}
