@@ -434,6 +434,7 @@ func (r *reconstruction) cluster(t *weight.Tensor, o cluster.Options) (cluster.R
 	if made, err = weight.FromState(t.Name, quantize.Weights{Codes: codes, Scale: state.Scale}.Values(t.Shape, t.Axis), state); err != nil {
 		return cluster.Result{}, err
 	}
+	made.Lean(values) // or training would wait long for the first weight to change its code, and then see many do
 	r.put(made)
 	return cluster.ResultOf(made, before), nil
 }

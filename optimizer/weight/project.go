@@ -178,3 +178,28 @@ func isFinite(values []float32) bool {
 	}
 	return true
 }
+
+// Lean moves the latents of a clustered tensor towards values, in weight units, at most half of the way to where they would get another code:
+// what is given out by other rules than the nearest code trains on from where it came from.
+func (t *Tensor) Lean(values []float32) {
+	t.rows(func(c, lo, hi int) {
+		book, scale := t.bookOf(c), t.scaleOf(c)
+		for i := lo; i < hi; i++ {
+			k := t.members[i]
+			if k == pruned {
+				continue
+			}
+			code := float32(book.code[k])
+			least, most := -float32(t.Most), float32(t.Most)
+			if k > 0 {
+				least = max(least, (code+book.boundary[k-1])/2)
+			}
+			if int(k) < len(book.boundary) {
+				most = min(most, (code+book.boundary[k])/2)
+			}
+			if least <= code && code <= most { // not so dear that it has no interval
+				t.Latent[i] = min(max(values[i]/scale, least), most)
+			}
+		}
+	})
+}

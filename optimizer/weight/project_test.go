@@ -105,3 +105,18 @@ func TestBoundariesGiveTheCheapestCode(t *testing.T) {
 		}
 	}
 }
+
+func TestClusteredWeightsLeanWithoutChangingTheirCodes(t *testing.T) {
+	values := []float32{-8, -8, -8, 0.5, 0.5, 4}
+	x := must(FromState("w", values, State{
+		Shape: []int{2, 3}, Axis: 0, Mask: []uint8{1, 1, 1, 1, 1, 0}, Scope: PerTensor, Clusters: 3, Scale: []float32{0.5}, CodeSets: [][]int8{{-16, 1}},
+	}))(t)
+	x.Lean([]float32{-8, 3, -9, 0.25, -99, 7}) // codes -16, 6, -18, 0.5, -198 and 14; the two meet at -7.5
+	if diff := cmp.Diff([]float32{-16, -11.75, -18, 0.5, -3.25, 0}, x.Latent); diff != "" {
+		t.Errorf("latents (-want +got):\n%s", diff)
+	}
+	x.Project()
+	if diff := cmp.Diff([]float32{-8, -8, -8, 0.5, 0.5, 0}, x.Values()); diff != "" {
+		t.Errorf("values (-want +got):\n%s", diff)
+	}
+}
