@@ -5,6 +5,7 @@
     /tmp/datasets/bin/python hack/peers/datasets.py optimizer/dataset/testdata
 """
 
+import decimal
 import io
 import json
 import pathlib
@@ -65,6 +66,15 @@ def parquet(out):
     halves = np.arange(12, dtype=np.float16) / 4
     pq.write_table(pa.table({"x": pa.FixedSizeListArray.from_arrays(pa.array(halves), 2), "label": [i % 2 for i in range(6)]}), out / "halves.parquet")
     pq.write_table(lists, out / "lists.parquet", row_group_size=5, compression="brotli")
+    fixed = lambda kind, digits: pa.array([decimal.Decimal(i - 3).scaleb(-digits) for i in rows], kind)
+    decimals = pa.table({"a": fixed(pa.decimal128(30, 20), 20), "b": fixed(pa.decimal128(12, 1), 1), "c": fixed(pa.decimal256(60, 2), 2), "label": labels})
+    pq.write_table(decimals, out / "decimals.parquet")
+    pq.write_table(decimals.drop(["a", "c"]), out / "small_decimals.parquet", store_decimal_as_integer=True)
+    structs = pa.table({
+        "sensor": pa.array([{"about": {"unit": "g", "rate": 50}, "values": [i, i + 0.5]} for i in rows]),
+        "meta": pa.array([{"kind": "ab"[i % 2], "age": i} for i in rows]),
+    })
+    pq.write_table(structs, out / "structs.parquet", row_group_size=4)
     pq.write_table(numbers, out / "withtext.parquet")
     pq.write_table(pa.table({"a": pa.array([1.0, None, 3.0]), "label": pa.array([0, 1, 0])}), out / "gaps.parquet")
 

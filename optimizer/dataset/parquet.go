@@ -46,6 +46,8 @@ type parquetColumn struct {
 	form     parquetForm
 	leaf     *parquet.Column // that holds the values
 	unsigned bool
+	field    bool                // of a struct
+	decimal  *format.DecimalType // of numbers of a fixed point
 }
 
 // parquetInput is how a row holds an input: as one column of files or lists, or as several of numbers.
@@ -76,11 +78,19 @@ func (p *parquetLayout) stems() []*stem {
 	return out
 }
 
-// columnsOf describes a file's columns.
-func columnsOf(file *parquet.File) []parquetColumn {
+// columnsOf describes a file's columns: each field of a struct is one, of the name struct.field.
+func columnsOf(file *parquet.File) []parquetColumn { return fieldsOf(file, file.Root(), "") }
+
+func fieldsOf(file *parquet.File, group *parquet.Column, prefix string) []parquetColumn {
 	var out []parquetColumn
-	for _, c := range file.Root().Columns() {
-		out = append(out, describeColumn(file, c))
+	for _, c := range group.Columns() {
+		if len(c.Columns()) > 1 && !c.Repeated() && c.Column("bytes") == nil {
+			out = append(out, fieldsOf(file, c, prefix+c.Name()+".")...)
+			continue
+		}
+		d := describeColumn(file, c)
+		d.name, d.field = prefix+d.name, prefix != ""
+		out = append(out, d)
 	}
 	return out
 }
@@ -101,6 +111,7 @@ func describeColumn(file *parquet.File, c *parquet.Column) parquetColumn {
 	if t := d.leaf.Type().LogicalType(); t != nil {
 		logical = t.Value
 	}
+	d.decimal, _ = logical.(*format.DecimalType)
 	integer, _ := logical.(*format.IntType)
 	_, text := logical.(*format.StringType)
 	_, enum := logical.(*format.EnumType)
@@ -108,17 +119,19 @@ func describeColumn(file *parquet.File, c *parquet.Column) parquetColumn {
 	case parquet.Boolean, parquet.Float, parquet.Double:
 		d.form = numberValues
 	case parquet.Int32, parquet.Int64:
-		if logical == nil || integer != nil { // else a date or a fixed-point number
+		if logical == nil || integer != nil || d.decimal != nil { // else a date
 			d.form, d.unsigned = numberValues, integer != nil && !integer.IsSigned
 		}
 	case parquet.FixedLenByteArray:
-		if isHalf(file, d.leaf) {
+		if d.decimal != nil || isHalf(file, d.leaf) {
 			d.form = numberValues
 		}
 	case parquet.ByteArray:
 		switch {
 		case logical == nil:
 			d.form = mediaValues
+		case d.decimal != nil:
+			d.form = numberValues
 		case text || enum:
 			d.form = textValues
 		}
@@ -164,7 +177,7 @@ func (p *parquetLayout) settle(path string, file *parquet.File) error {
 			for _, c := range all {
 				isLabel := p.spec.Labels != "" && strings.EqualFold(c.name, p.spec.Labels) ||
 					slices.ContainsFunc(headedLabels(names, p.spec), func(l labelColumn) bool { return names[l.column] == c.name })
-				if c.form == form && !isLabel {
+				if c.form == form && !isLabel && !c.field {
 					found = append(found, c.name)
 				}
 			}
@@ -345,15 +358,33 @@ func (c *parquetColumn) number(v parquet.Value) (float64, error) {
 		n = float64(v.Float())
 	case parquet.Double:
 		n = v.Double()
-	case parquet.FixedLenByteArray:
-		n = float64(half(binary.LittleEndian.Uint16(v.ByteArray())))
+	case parquet.FixedLenByteArray, parquet.ByteArray:
+		if c.decimal != nil {
+			n = bigEndian(v.ByteArray())
+		} else {
+			n = float64(half(binary.LittleEndian.Uint16(v.ByteArray())))
+		}
 	default:
 		return 0, errors.New("is empty: fill it in, or take the row out")
+	}
+	if c.decimal != nil {
+		n /= math.Pow10(int(c.decimal.Scale))
 	}
 	if math.IsNaN(n) || math.IsInf(n, 0) {
 		return 0, fmt.Errorf("is %g: remove or replace it", n)
 	}
 	return n, nil
+}
+
+// bigEndian is a whole number of two's complement.
+func bigEndian(data []byte) float64 {
+	n := 0.0
+	for i, b := range data {
+		if n = n*256 + float64(b); i == 0 && b > 127 {
+			n -= 256
+		}
+	}
+	return n
 }
 
 // whole is a value of a column of whole numbers.
@@ -379,7 +410,7 @@ func (c *parquetColumn) whole(v parquet.Value) (int64, error) {
 // wholeNumbers reports whether the column holds such.
 func (c *parquetColumn) wholeNumbers() bool {
 	kind := c.leaf.Type().Kind()
-	return kind == parquet.Boolean || kind == parquet.Int32 || kind == parquet.Int64
+	return c.decimal == nil && (kind == parquet.Boolean || kind == parquet.Int32 || kind == parquet.Int64)
 }
 
 // mistyped is said where a column of a further file holds something else.
