@@ -41,10 +41,10 @@ var encodedAdvice = map[v1alpha1.Metric]string{
 
 // settings are those of a leaf that missed a constraint, as far as advice depends on them.
 type settings struct {
-	searched bool // a search chose the stages
-	encoded  bool // its weights are encoded
-	narrowed bool // channels were cut
-	dense    bool // channels were cut, and no zeros made
+	searched bool   // a search chose the stages
+	encoded  bool   // its weights are encoded
+	narrowed string // how more channels are cut, where some were
+	dense    bool   // channels were cut, and no zeros made
 	nearer   []string
 	training string // what lets a search train more
 }
@@ -80,8 +80,12 @@ func (w *walk) settingsOf(name string) settings {
 	}
 	cuts := func(s *v1alpha1.Stage) bool { return s.Prune != nil && s.Prune.Structure == v1alpha1.PruneChannels }
 	line := w.spec.Line(stage)
-	out.narrowed = slices.ContainsFunc(line, cuts)
-	out.dense = out.narrowed && !slices.ContainsFunc(line, func(s *v1alpha1.Stage) bool { return s.Prune != nil && !cuts(s) })
+	if i := slices.IndexFunc(line, cuts); i >= 0 { // the nearest
+		if out.narrowed = "prune.channels, or rules for single layers"; line[i].Prune.Multiplications != nil {
+			out.narrowed = "a smaller prune.multiplications"
+		}
+	}
+	out.dense = out.narrowed != "" && !slices.ContainsFunc(line, func(s *v1alpha1.Stage) bool { return s.Prune != nil && !cuts(s) })
 	for _, s := range line {
 		switch {
 		case cuts(s):
@@ -113,8 +117,8 @@ func (s settings) remedy(m v1alpha1.Metric) string {
 		return "its measurement says it of the leaf: try another technique, or a looser constraint"
 	case s.dense && m == v1alpha1.Sparsity:
 		return "add a prune stage with a sparsity: channels that are cut leave no zeros"
-	case s.narrowed && m == v1alpha1.CompressedBytes:
-		return "try more channels cut (prune.channels, or rules for single layers), more sparsity, fewer clusters or a higher entropy weight"
+	case s.narrowed != "" && m == v1alpha1.CompressedBytes:
+		return "try more channels cut (" + s.narrowed + "), more sparsity, fewer clusters or a higher entropy weight"
 	case s.encoded && encodedAdvice[m] != "":
 		return s.narrower(encodedAdvice[m])
 	case advice[m] != "":
@@ -130,10 +134,10 @@ func (s settings) remedy(m v1alpha1.Metric) string {
 
 // narrower is advice to cut channels as it is for a leaf of which some are cut already: to cut more.
 func (s settings) narrower(advice string) string {
-	if !s.narrowed {
+	if s.narrowed == "" {
 		return advice
 	}
-	return strings.Replace(advice, "prune.structure Channels makes it so", "more channels cut (prune.channels, or rules for single layers) make it so", 1)
+	return strings.Replace(advice, "prune.structure Channels makes it so", "more channels cut ("+s.narrowed+") make it so", 1)
 }
 
 // searchRemedy is remedy where a search chooses the stages, so that there are none to change.

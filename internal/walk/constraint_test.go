@@ -195,7 +195,7 @@ func TestAdviceOnAnswersIsOfTheLeafsOwnStages(t *testing.T) {
 // A leaf of which channels are cut is not told to cut channels, but more of them, and not to raise a sparsity that no stage of it has.
 func TestAdviceOnSizesKnowsOfChannels(t *testing.T) {
 	p, err := v1alpha1.Decode([]byte("{apiVersion: espalier.dev/v1alpha1, kind: OptimizationPipeline, metadata: {name: a}, spec: {model: {uri: m}, dataset: {uri: d}, stages: [" +
-		"{name: narrow, prune: {structure: Channels, channels: 0.3}}, {name: zeros, prune: {sparsity: 0.5}}, {name: other, from: model, prune: {sparsity: 0.5}}]}}"))
+		"{name: half, from: model, prune: {structure: Channels, multiplications: 0.5}}, {name: narrow, from: model, prune: {structure: Channels, channels: 0.3}}, {name: zeros, prune: {sparsity: 0.5}}, {name: other, from: model, prune: {sparsity: 0.5}}]}}"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -209,6 +209,8 @@ func TestAdviceOnSizesKnowsOfChannels(t *testing.T) {
 		"multiplications":             {"narrow", v1alpha1.Multiplications, more, cut},
 		"the file":                    {"narrow", v1alpha1.FileBytes, more, cut},
 		"the arena, further on":       {"zeros", v1alpha1.ArenaBytes, more, cut},
+		"of what is left of all":      {"half", v1alpha1.Multiplications, "more channels cut (a smaller prune.multiplications) make it so", "prune.channels"},
+		"compressed, of what is left": {"half", v1alpha1.CompressedBytes, "try more channels cut (a smaller prune.multiplications), more", "prune.channels"},
 		"compressed":                  {"zeros", v1alpha1.CompressedBytes, more, cut},
 		"zeros where there are none":  {"narrow", v1alpha1.Sparsity, "add a prune stage with a sparsity", "raise"},
 		"zeros where there are":       {"zeros", v1alpha1.Sparsity, "raise the sparsity", "add"},
