@@ -458,7 +458,7 @@ func TestColoursOfTheHeatMapAreStepsOfAFactor(t *testing.T) {
 }
 
 func TestSmallErrorsHaveNoFigureInTheHeatMap(t *testing.T) {
-	for error, want := range map[float64]string{0.0005: "0.0005", 0.00049: "", 1.26: "1.3"} {
+	for error, want := range map[float64]string{0.0005: "5e-4", 0.00049: "", 1.26: "1.3"} {
 		drawn := string(heat([]sensitivity.Layer{{Name: "a", Int8: error}}, 1, 2))
 		if !strings.HasSuffix(drawn, `>`+want+`</text></g></svg>`) {
 			t.Errorf("%v: %s", error, drawn[len(drawn)-100:])

@@ -24,6 +24,8 @@ func TestFiguresInWords(t *testing.T) {
 		{smaller("900", "300"), "3.0× smaller than float"}, {smaller("0", "300"), ""}, {smaller("900", "0"), ""}, {smaller("", "1"), ""}, {smaller("1", ""), ""}, {smaller("0.1", "0.4"), "0.2× smaller than float"},
 		{times(10), "10 ×"}, {times(0.0123), "0.012 ×"},
 		{cut("abc", 3), "abc"}, {cut("abcd", 3), "ab…"}, {cut("äöü", 3), "äöü"}, {cut("abc", 0), "…"}, {cut("abc", 1), "…"},
+		{cutStart("abc", 3), "abc"}, {cutStart("abcd", 3), "…cd"}, {cutStart("äöü", 2), "…ü"}, {cutStart("abc", 1), "…"}, {cutStart("abc", 0), "…"},
+		{cellText(0.000512), "5e-4"}, {cellText(0.00999), "0.01"}, {cellText(0.00123), "0.0012"}, {cellText(12.3), "12"},
 		{between(Interval{Metric: measure.Accuracy, Low: "0.8", High: "0.9"}), "80.00 – 90.00 %"}, {between(Interval{Metric: measure.AUC, Low: "0.8", High: "0.9"}), "0.8000 – 0.9000"},
 		{Constraint{Metric: measure.Accuracy, Min: "0.8", Max: "0.9"}.bound(), "≥ 80.00 % and ≤ 90.00 %"},
 		{note(Layer{Weights: 20, Zeros: 1}), "float"}, {note(Layer{Weights: 20, Zeros: 2, Codes: 16}), "10.0 % zeros, 16 codes"}, {note(Layer{Weights: 20, Codes: 1}), "1 codes"},

@@ -169,18 +169,19 @@ func heat(layers []sensitivity.Layer, low, step float64) template.HTML {
 	}
 	for i, brief := range briefNames(names) {
 		l, y := layers[i], top+height*float64(i)
+		mark := ""
 		if l.Kept {
-			brief += " *"
+			mark = " *"
 		}
 		d.open("", fmt.Sprintf("%s, %s, %s weights", l.Name, opName(l.Op), grouped(l.Weights)))
-		d.text("name", 0, y+16, cut(brief, 34))
+		d.text("name", 0, y+16, cutStart(brief, 32-len(mark))+mark)
 		d.close()
 		cell := func(column int, what string, error float64, known bool) {
 			class, text := "cell none", ""
 			if known {
 				class = fmt.Sprintf("cell h%d", heatClass(error, low, step))
 				if error >= 5e-4 {
-					text = strconv.FormatFloat(error, 'g', 2, 64)
+					text = cellText(error)
 				}
 				what += fmt.Sprintf(": %.3g", error)
 			}
@@ -204,6 +205,14 @@ func heat(layers []sensitivity.Layer, low, step float64) template.HTML {
 		cell(columns-1, "int8", l.Int8, true)
 	}
 	return d.done()
+}
+
+// cellText is an error in at most six characters, which a cell has room for.
+func cellText(error float64) string {
+	if error < 1e-3 {
+		return strings.Replace(strconv.FormatFloat(error, 'e', 0, 64), "e-0", "e-", 1)
+	}
+	return strconv.FormatFloat(error, 'g', 2, 64)
 }
 
 func level(levels []sensitivity.Level, k int) (error float64, known bool) {

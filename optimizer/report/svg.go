@@ -80,3 +80,12 @@ func cut(text string, n int) string {
 	}
 	return string(runes[:max(0, n-1)]) + "…"
 }
+
+// cutStart shortens a text to n characters that end it: of layers' names the end is what tells them apart.
+func cutStart(text string, n int) string {
+	runes := []rune(text)
+	if len(runes) <= n {
+		return text
+	}
+	return "…" + string(runes[len(runes)-max(0, n-1):])
+}
