@@ -496,3 +496,18 @@ func TestAPlotNeedsTwoPoints(t *testing.T) {
 		t.Errorf("a leaf is no point: %+v", got)
 	}
 }
+
+// A search of one trial has no course to draw, but decided on every layer.
+func TestASearchOfOneTrialSaysWhatItDecided(t *testing.T) {
+	d := walk()
+	d.Search.Trials = d.Search.Trials[:1]
+	var page strings.Builder
+	if err := Write(&page, d); err != nil {
+		t.Fatal(err)
+	}
+	for text, want := range map[string]bool{`<section id="search">`: true, ">price of a bit</th>": true, "Green dots": false} {
+		if strings.Contains(page.String(), text) != want {
+			t.Errorf("%s: want %v", text, want)
+		}
+	}
+}
