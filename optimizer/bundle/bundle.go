@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"text/template"
+	"time"
 
 	"espalier.dev/espalier/optimizer/dataset"
 	"espalier.dev/espalier/optimizer/exec/integer"
@@ -275,12 +276,15 @@ func (b *Bundle) WriteFolder(folder string) (err error) {
 	return os.Rename(temporary, folder)
 }
 
-// Zip is the bundle as an archive with one folder, its name.
+// dated is the time of every file of an archive, so that its bytes are always the same: of a zero time unpackers make one that build tools do not take.
+var dated = time.Date(2020, time.January, 1, 0, 0, 0, 0, time.UTC)
+
+// Zip is the bundle as an archive with one folder, its name. All its files have one time, whenever it is made.
 func (b *Bundle) Zip() ([]byte, error) {
 	var out bytes.Buffer
 	w := zip.NewWriter(&out)
 	for _, f := range b.Files {
-		file, err := w.Create(path.Join(b.Name, f.Path)) // without a time, so that the bytes are always the same
+		file, err := w.CreateHeader(&zip.FileHeader{Name: path.Join(b.Name, f.Path), Method: zip.Deflate, Modified: dated})
 		if err == nil {
 			_, err = file.Write(f.Content)
 		}

@@ -123,6 +123,9 @@ func TestAnArchiveHoldsTheFolder(t *testing.T) {
 			t.Fatal(err)
 		}
 		content, err := io.ReadAll(file)
+		if at := r.File[i].Modified; !at.Equal(dated) {
+			t.Errorf("%s is of %s", f.Path, at)
+		}
 		if err != nil || r.File[i].Name != "dense/"+f.Path || !bytes.Equal(content, f.Content) {
 			t.Errorf("%s: %v", r.File[i].Name, err)
 		}
@@ -279,6 +282,27 @@ func TestNamesOfFilesCompile(t *testing.T) {
 	}
 	if out, err := exec.Command(compiler(t), "-std=gnu++17", "-fsyntax-only", path).CombinedOutput(); err != nil {
 		t.Errorf("%v: %s", err, out)
+	}
+}
+
+// Every kind of leaf compiles, and registers the kernels of what it holds.
+func TestBundlesOfEveryKindOfLeafCompile(t *testing.T) {
+	const folder = "../exec/integer/testdata/"
+	for file, want := range map[string]string{
+		"recurrent/lstm_int8": "AddUnidirectionalSequenceLSTM", "recurrent/svdf_int8": "AddSvdf", "operators/conv_16x8": "AddConv2D", "int4/fc_one_scale_a8": "AddFullyConnected",
+		"streaming/ring_int8": "AddAssignVariable AddCallOnce AddReadVariable AddVarHandle", "encoded/conv_sparse_Prune": "AddConv2D AddDecode",
+	} {
+		content, err := os.ReadFile(folder + file + ".tflite")
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := made(t, content, Options{Name: "leaf"})
+		for _, kernel := range strings.Fields(want) {
+			if !slices.Contains(b.Kernels, kernel) {
+				t.Errorf("%s: %q", file, b.Kernels)
+			}
+		}
+		built(t, b, []string{"-O0", "-Wall", "-Wextra", "-Werror", "-Wno-unused-parameter", "-Itestdata/stubs"}, nil)
 	}
 }
 
