@@ -401,7 +401,7 @@ func TestPlacementAgreesWithVelaOnWholeNetworks(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if len(models) < 26 {
+		if len(models) < 35 {
 			t.Errorf("%s: %d networks", name, len(models))
 		}
 		for file, left := range models {

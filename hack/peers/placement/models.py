@@ -150,6 +150,110 @@ def strides(size):
     return tf.keras.Model(inputs, layers.Dense(10)(layers.Concatenate()(heads)))
 
 
+def squeeze(size):
+    """Fire modules, as in SqueezeNet."""
+    x = inputs = layers.Input((size, size, 3), batch_size=1)
+    x = layers.MaxPooling2D(3, strides=2)(layers.Conv2D(32, 3, strides=2, activation="relu")(x))
+    for narrow, wide in ((16, 32), (16, 32), (32, 64)):
+        y = layers.Conv2D(narrow, 1, activation="relu")(x)
+        x = layers.Concatenate()([layers.Conv2D(wide, 1, activation="relu")(y), layers.Conv2D(wide, 3, padding="same", activation="relu")(y)])
+    return tf.keras.Model(inputs, layers.Softmax()(layers.GlobalAveragePooling2D()(layers.Conv2D(10, 1)(x))))
+
+
+def ghost(size):
+    """Ghost modules with squeeze and excitation."""
+    x = inputs = layers.Input((size, size, 3), batch_size=1)
+    x = layers.Conv2D(16, 3, strides=2, padding="same", activation="relu6")(x)
+    for width in (24, 40):
+        y = layers.Conv2D(width // 2, 1, activation="relu")(x)
+        x = layers.Concatenate()([y, layers.DepthwiseConv2D(3, padding="same", activation="relu")(y)])
+        gate = layers.GlobalAveragePooling2D(keepdims=True)(x)
+        gate = layers.Conv2D(width, 1, activation="hard_sigmoid")(layers.Conv2D(width // 4, 1, activation="relu")(gate))
+        x = layers.AveragePooling2D(2)(layers.Multiply()([x, gate]))
+    return tf.keras.Model(inputs, layers.Dense(10)(layers.Flatten()(x)))
+
+
+def shuffle_v2(size):
+    """Halves of channels that go apart, as in ShuffleNetV2."""
+    x = inputs = layers.Input((size, size, 3), batch_size=1)
+    x = layers.Conv2D(32, 3, strides=2, padding="same", activation="relu")(x)
+    for _ in range(3):
+        left, right = layers.Lambda(lambda v: tf.split(v, 2, axis=-1), output_shape=[(size // 2, size // 2, 16)] * 2)(x)
+        right = layers.Conv2D(16, 1, activation="relu")(layers.DepthwiseConv2D(3, padding="same")(layers.Conv2D(16, 1, activation="relu")(right)))
+        x = layers.Concatenate()([left, right])
+    return tf.keras.Model(inputs, layers.Dense(10)(layers.GlobalMaxPooling2D()(x)))
+
+
+def mixer(size):
+    """Dense layers over positions and over channels, as in MLP-Mixer."""
+    x = inputs = layers.Input((size, size, 3), batch_size=1)
+    x = layers.Reshape(((size // 16) ** 2, 32))(layers.Conv2D(32, 16, strides=16)(x))
+    for _ in range(2):
+        y = layers.Permute((2, 1))(layers.BatchNormalization()(x))
+        x = layers.Add()([x, layers.Permute((2, 1))(layers.Dense((size // 16) ** 2, activation="relu")(y))])
+        x = layers.Add()([x, layers.Dense(32)(layers.Dense(64, activation="gelu")(x))])
+    return tf.keras.Model(inputs, layers.Dense(10, activation="softmax")(layers.GlobalAveragePooling1D()(x)))
+
+
+def conv_mixer(size):
+    """Depthwise convolutions of 7×7 between dense ones."""
+    x = inputs = layers.Input((size, size, 3), batch_size=1)
+    x = layers.Activation("relu")(layers.Conv2D(32, 4, strides=4)(x))
+    for _ in range(3):
+        x = layers.Add()([x, layers.DepthwiseConv2D(7, padding="same", activation="relu")(x)])
+        x = layers.Conv2D(32, 1, activation="relu")(x)
+    return tf.keras.Model(inputs, layers.Dense(10, activation="softmax")(layers.GlobalAveragePooling2D()(x)))
+
+
+def autoencoder(size):
+    """Transposed convolutions back to the image."""
+    x = inputs = layers.Input((size, size, 3), batch_size=1)
+    for width in (8, 16, 32):
+        x = layers.Conv2D(width, 3, strides=2, padding="same", activation="leaky_relu")(x)
+    for width in (16, 8, 3):
+        x = layers.Conv2DTranspose(width, 3, strides=2, padding="same", activation="relu" if width > 3 else "tanh")(x)
+    return tf.keras.Model(inputs, x)
+
+
+def separable_time(size):
+    """Separable convolutions over time, and statistics of all of it."""
+    x = inputs = layers.Input((size, 20), batch_size=1)
+    for width in (32, 48):
+        x = layers.SeparableConv1D(width, 9, padding="same", activation="relu")(x)
+        x = layers.MaxPooling1D(2)(x)
+    x = layers.Concatenate()([layers.GlobalAveragePooling1D()(x), layers.GlobalMaxPooling1D()(x)])
+    return tf.keras.Model(inputs, layers.Dense(12)(x))
+
+
+def detector(size):
+    """Anchors of two scales: slices, exponentials, sigmoids and tiles of a detector's end."""
+    x = inputs = layers.Input((size, size, 3), batch_size=1)
+    x = layers.Conv2D(16, 3, strides=4, padding="same", activation="relu6")(x)
+    fine = layers.Conv2D(12, 1)(x)
+    coarse = layers.Conv2D(12, 1)(layers.MaxPooling2D()(x))
+    rows = layers.Concatenate(axis=1)([layers.Reshape((-1, 6))(v) for v in (fine, coarse)])
+    take = lambda start, end: layers.Lambda(lambda v: v[:, :, start:end])(rows)
+    centre, extent, score = layers.Activation("sigmoid")(take(0, 2)), layers.Activation("exponential")(take(2, 4)), layers.Softmax()(take(4, 6))
+    return tf.keras.Model(inputs, layers.Concatenate()([centre, extent, score]))
+
+
+def arithmetic(size):
+    """Reductions, comparisons and roots between convolutions."""
+    x = inputs = layers.Input((size, size, 3), batch_size=1)
+    x = layers.Conv2D(8, 3, strides=4, padding="same")(x)
+    parts = [
+        layers.Lambda(lambda v: tf.reduce_max(v, axis=[1, 2]))(x),
+        layers.Lambda(lambda v: tf.reduce_min(v, axis=[1, 2]))(x),
+        layers.Lambda(lambda v: tf.reduce_mean(tf.abs(v), axis=[1, 2]))(x),
+        layers.Lambda(lambda v: tf.sqrt(tf.reduce_mean(tf.square(v), axis=[1, 2]) + 1e-3))(x),
+        layers.Lambda(lambda v: tf.reduce_sum(tf.maximum(v, 0.1), axis=[1, 2]))(x),
+        layers.Lambda(lambda v: tf.reshape(tf.nn.space_to_depth(v, 2), (1, -1))[:, :8])(x),
+        layers.Lambda(lambda v: tf.math.rsqrt(tf.reduce_mean(v * v, axis=[1, 2]) + 1.0))(x),
+        layers.Lambda(lambda v: tf.pad(tf.reduce_mean(v, axis=[1, 2]), ((0, 0), (1, 2)), mode="REFLECT"))(x),
+    ]
+    return tf.keras.Model(inputs, layers.Dense(4)(layers.Concatenate()(parts)))
+
+
 NETWORKS = {
     "mobilenet_025": application("MobileNet", alpha=0.25),
     "mobilenet_100": application("MobileNet"),
@@ -177,6 +281,15 @@ NETWORKS = {
     "recurrent": recurrent,
     "parametric": parametric,
     "strides": strides,
+    "squeeze": squeeze,
+    "ghost": ghost,
+    "shuffle_v2": shuffle_v2,
+    "mixer": mixer,
+    "conv_mixer": conv_mixer,
+    "autoencoder": autoencoder,
+    "separable_time": separable_time,
+    "detector": detector,
+    "arithmetic": arithmetic,
 }
 
 
