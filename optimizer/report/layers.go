@@ -1,6 +1,7 @@
 package report
 
 import (
+	"slices"
 	"strings"
 
 	"espalier.dev/espalier/optimizer/ir"
@@ -30,7 +31,7 @@ type Layer struct {
 }
 
 // Layers describes the kernels of a model, in the order of its operators. original, which may be nil, is the float model they
-// came from; its kernels are matched by their order.
+// came from; its kernels are matched by their order, or by their names where the gates of LSTMs are kernels of their own.
 func Layers(m, original *tflite.Model) ([]Layer, error) {
 	states := map[int]weight.State{}
 	findings, err := weight.Load(m, weight.DefaultThresholds)
@@ -51,29 +52,52 @@ func Layers(m, original *tflite.Model) ([]Layer, error) {
 		if err != nil {
 			return nil, err
 		}
-		if len(before) == len(kernels) {
-			reference, _, err := measure.Constant(original, before[i].Tensor)
-			if err != nil {
-				return nil, err
-			}
-			l.SNR = snr(reference, values)
+		reference, err := l.reference(original, before, i, len(kernels))
+		if err != nil {
+			return nil, err
 		}
+		l.SNR = snr(reference, values)
 		l.Output = outputOf(m, k.Tensor)
 		out = append(out, l)
 	}
 	return out, nil
 }
 
+// reference are the values that layer i of so many has in the original, of whose kernels they are; nil if that is not known.
+func (l *Layer) reference(original *tflite.Model, kernels []weight.Kernel, i, layers int) ([]float64, error) {
+	if len(kernels) == layers && layers > 0 {
+		values, _, err := measure.Constant(original, kernels[i].Tensor)
+		return values, err
+	}
+	name, gate := l.part()
+	at := slices.IndexFunc(kernels, func(k weight.Kernel) bool { return k.Name == name })
+	if at < 0 || slices.ContainsFunc(kernels[at+1:], func(k weight.Kernel) bool { return k.Name == name }) {
+		return nil, nil
+	}
+	values, _, err := measure.Constant(original, kernels[at].Tensor)
+	if err != nil || gate < 0 {
+		return values, err
+	}
+	size := len(values) / len(ir.LSTMGates)
+	return values[gate*size:][:size], nil
+}
+
 // of is the name of the float model's weights that a layer holds; of an LSTM's gate, those of all its gates.
 func (l *Layer) of() string {
+	name, _ := l.part()
+	return name
+}
+
+// part is of, and which gate of these weights the layer is; −1: all.
+func (l *Layer) part() (name string, gate int) {
 	if l.Op == schema.BuiltinOperatorUNIDIRECTIONAL_SEQUENCE_LSTM.String() {
-		for _, gate := range ir.LSTMGates {
-			if name, ok := strings.CutSuffix(l.Name, "_"+gate); ok {
-				return name
+		for gate, of := range ir.LSTMGates {
+			if name, ok := strings.CutSuffix(l.Name, "_"+of); ok {
+				return name, gate
 			}
 		}
 	}
-	return l.Name
+	return l.Name, -1
 }
 
 // outputOf is the output of the operator whose weights a tensor is.

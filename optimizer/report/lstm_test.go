@@ -3,6 +3,11 @@ package report
 import (
 	"slices"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"espalier.dev/espalier/optimizer/tflite/tflitetest"
+	"espalier.dev/espalier/optimizer/weight"
 )
 
 // The gates of an LSTM, which are tensors of their own in a leaf, are one layer of the model together; what comes behind them stays its own.
@@ -44,5 +49,36 @@ func TestGatesAreOneLayer(t *testing.T) {
 	d.Search, d.Verdict.Stage = &Search{Prices: []Priced{{Layer: "lstm/kernel", Price: "2"}, {Layer: "dense_cell", Price: "1"}}}, "pqat"
 	if priced := d.priced(); len(priced) != 5 || priced[0].Price != "2" || priced[4].Price != "1" {
 		t.Errorf("%+v", priced)
+	}
+}
+
+// The weights of a gate are held against their part of the float model's.
+func TestGatesHaveTheNoiseOfTheirPart(t *testing.T) {
+	const lstm = "UNIDIRECTIONAL_SEQUENCE_LSTM"
+	values := make([]float32, 8)
+	for i := range values {
+		values[i] = float32(i + 1)
+	}
+	b := tflitetest.New()
+	b.Output(b.Dense("dense", b.Input("x", 1, 2), values, nil, 4, tflitetest.None))
+	m := b.Model()
+	kernels := weight.Kernels(m)
+	name := kernels[0].Name
+	for i, c := range []struct {
+		layer Layer
+		want  []float64
+	}{
+		{Layer{Name: name + "_forget", Op: lstm}, []float64{3, 4}},
+		{Layer{Name: name + "_output", Op: lstm}, []float64{7, 8}},
+		{Layer{Name: name, Op: "FULLY_CONNECTED"}, []float64{1, 2, 3, 4, 5, 6, 7, 8}},
+		{Layer{Name: "another", Op: "FULLY_CONNECTED"}, nil},
+	} {
+		got, err := c.layer.reference(m, kernels, i, 4)
+		if diff := cmp.Diff(c.want, got); diff != "" || err != nil {
+			t.Errorf("%s: %v %s", c.layer.Name, err, diff)
+		}
+	}
+	if got, err := (&Layer{Name: name + "_input", Op: lstm}).reference(m, append(kernels, kernels[0]), 0, 4); got != nil || err != nil {
+		t.Errorf("of two kernels of one name one is taken: %v, %v", got, err)
 	}
 }
