@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"slices"
 
 	"espalier.dev/espalier/optimizer/dataset"
 	"espalier.dev/espalier/optimizer/exec/integer"
@@ -102,6 +103,9 @@ func Compare(ctx context.Context, a, b []byte, source dataset.Source, layerSampl
 	c := &Comparison{Metrics: Metrics{}, Other: Metrics{}}
 	pairs := c.pair(left, right)
 	if err := c.constants(left.model, right.model, pairs); err != nil {
+		return nil, err
+	}
+	if err := c.gates(left, right); err != nil {
 		return nil, err
 	}
 	if source == nil {
@@ -230,16 +234,67 @@ func (c *Comparison) constants(a, b *tflite.Model, pairs [][2]int) error {
 		if x == nil || len(x) != len(y) {
 			continue
 		}
-		d := ConstantDifference{Name: a.Subgraph().Tensors[p[0]].Name, A: p[0], B: p[1], Elements: len(x), CodesA: distinct(storedX), CodesB: distinct(storedY)}
-		var s sums
-		for i, v := range x {
-			s.add(v, y[i])
-			d.ZerosA, d.ZerosB, d.Changed = d.ZerosA+count(v == 0), d.ZerosB+count(y[i] == 0), d.Changed+count(v != y[i])
-		}
-		d.Difference = s.difference()
+		d := ConstantDifference{Name: a.Subgraph().Tensors[p[0]].Name, A: p[0], B: p[1], CodesA: distinct(storedX), CodesB: distinct(storedY)}
+		d.compare(x, y)
 		c.Constants = append(c.Constants, d)
 	}
 	return nil
+}
+
+// compare fills in how far the values y are from as many x.
+func (d *ConstantDifference) compare(x, y []float64) {
+	var s sums
+	for i, v := range x {
+		s.add(v, y[i])
+		d.ZerosA, d.ZerosB, d.Changed = d.ZerosA+count(v == 0), d.ZerosB+count(y[i] == 0), d.Changed+count(v != y[i])
+	}
+	d.Elements, d.Difference = len(x), s.difference()
+}
+
+// gates compares the weights that A has of all gates of an LSTM with those that B has of each.
+func (c *Comparison) gates(a, b *loaded) error {
+	inA, inB := a.names(), b.names()
+	for _, name := range slices.Clone(c.OnlyA) {
+		whole, err := constantOf(a, inA, name)
+		if err != nil {
+			return err
+		}
+		var parts constant
+		var names []string
+		for _, gate := range ir.LSTMGates {
+			part, err := constantOf(b, inB, name+"_"+gate)
+			if err != nil {
+				return err
+			}
+			names = append(names, name+"_"+gate)
+			parts.values, parts.stored = append(parts.values, part.values...), append(parts.stored, part.stored...)
+		}
+		if len(whole.values) == 0 || len(parts.values) != len(whole.values) {
+			continue
+		}
+		d := ConstantDifference{Name: name, A: inA[name], B: inB[names[0]], CodesA: distinct(whole.stored), CodesB: distinct(parts.stored)}
+		d.compare(whole.values, parts.values)
+		c.Constants = append(c.Constants, d)
+		c.OnlyA = slices.DeleteFunc(c.OnlyA, func(only string) bool { return only == name })
+		c.OnlyB = slices.DeleteFunc(c.OnlyB, func(only string) bool { return slices.Contains(names, only) })
+	}
+	return nil
+}
+
+// constant is what a constant stands for, and as what it is stored.
+type constant struct {
+	values []float64
+	stored []int64
+}
+
+// constantOf is the constant of a name, none if the model's file has no such.
+func constantOf(l *loaded, names map[string]int, name string) (c constant, err error) {
+	t, ok := names[name]
+	if !ok || t >= len(l.model.Subgraph().Tensors) || l.graph.Tensors[t].Const == nil {
+		return c, nil
+	}
+	c.values, c.stored, err = Constant(l.model, t)
+	return c, err
 }
 
 func count(is bool) int {

@@ -1,12 +1,18 @@
 package measure
 
 import (
+	"context"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
 	"espalier.dev/espalier/optimizer/ir"
+	"espalier.dev/espalier/optimizer/tflite"
 	"espalier.dev/espalier/optimizer/tflite/schema"
+	"espalier.dev/espalier/optimizer/tflite/tflitetest"
+	"espalier.dev/espalier/optimizer/weight"
 )
 
 func TestActivationsAreComparedAsRealValues(t *testing.T) {
@@ -32,5 +38,41 @@ func TestActivationsAreComparedAsRealValues(t *testing.T) {
 				t.Error(diff)
 			}
 		})
+	}
+}
+
+// A leaf has the weights of an LSTM in a tensor per gate, which are held against those that its steps have of all gates.
+func TestTheGatesOfALeafAreComparedWithTheWeightsOfAllGates(t *testing.T) {
+	values := []float32{1, 2, 3, 4, 5, 6, 0, 8}
+	whole := tflitetest.New()
+	whole.Output(whole.Dense("lstm", whole.Input("x", 1, 2), values, nil, 4, tflitetest.None))
+	name := weight.Kernels(whole.Model())[0].Name
+	parts := tflitetest.New()
+	x := parts.Input("x", 1, 2)
+	for gate, of := range []string{"input", "forget", "cell", "output"} {
+		part := slices.Clone(values[2*gate:][:2])
+		if gate == 1 {
+			part[1] = 0
+		}
+		parts.Output(parts.Op("y"+of, schema.BuiltinOperatorFULLY_CONNECTED, schema.BuiltinOptionsFullyConnectedOptions, &schema.FullyConnectedOptionsT{}, []int32{1, 1}, x, parts.Const(name+"_"+of, part, 1, 2)))
+	}
+	files := [2][]byte{}
+	for i, m := range []*tflite.Model{whole.Model(), parts.Model()} {
+		var err error
+		if files[i], err = m.Marshal(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c, err := Compare(context.Background(), files[0], files[1], nil, 0, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(c.Constants) != 1 || c.Constants[0].Name != name || c.Constants[0].Elements != 8 || c.Constants[0].Changed != 1 || c.Constants[0].ZerosA != 1 || c.Constants[0].ZerosB != 2 {
+		t.Errorf("%+v", c.Constants)
+	}
+	for _, only := range slices.Concat(c.OnlyA, c.OnlyB) {
+		if strings.HasPrefix(only, name) {
+			t.Errorf("%s is said to be in one only", only)
+		}
 	}
 }
