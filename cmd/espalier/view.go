@@ -42,6 +42,7 @@ type activity struct {
 	epoch   int
 	resumed bool // and it was said
 	found   bool // a learning rate, and it was said
+	layers  int  // reconstructed, and it was said: who looks for channels does it again for every choice
 }
 
 func newView(streams *ioStreams, spec *v1alpha1.OptimizationPipelineSpec) *view {
@@ -158,7 +159,8 @@ func (v *view) progress(name string, p train.Progress) {
 		v.Say("%-12s resumed at step %d of %d", name, p.Resumed, p.Steps)
 	}
 	if p.Layers > 0 {
-		if a.count("reconstructed layer", p.Layer, p.Layers) {
+		if a.count("reconstructed layer", p.Layer, p.Layers) && a.layers != p.Layers {
+			a.layers = p.Layers
 			v.Say("%-12s reconstructed %d layers", name, p.Layers)
 		}
 		return

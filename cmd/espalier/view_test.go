@@ -12,6 +12,7 @@ import (
 
 	"espalier.dev/espalier/api/v1alpha1"
 	"espalier.dev/espalier/internal/stage"
+	"espalier.dev/espalier/optimizer/train"
 )
 
 func TestFiguresAreRounded(t *testing.T) {
@@ -136,5 +137,19 @@ func TestTheLastRowIsPrinted(t *testing.T) {
 		if text := out.String(); !strings.Contains(text, "the last row\n") || !strings.HasSuffix(text, "said after it\n") {
 			t.Fatalf("printed %q", text)
 		}
+	}
+}
+
+func TestReconstructionIsToldOnce(t *testing.T) {
+	var told strings.Builder
+	v := newView(&ioStreams{Out: io.Discard, Err: &told}, &v1alpha1.OptimizationPipelineSpec{})
+	v.Begin("narrow")
+	for range 3 { // once for each choice of channels
+		for layer := range 4 {
+			v.progress("narrow", train.Progress{Layer: layer + 1, Layers: 4})
+		}
+	}
+	if got := strings.Count(told.String(), "reconstructed 4 layers"); got != 1 {
+		t.Errorf("said %d times:\n%s", got, &told)
 	}
 }
