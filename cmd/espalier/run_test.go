@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"math"
 	"math/rand/v2"
 	"os"
@@ -118,8 +119,8 @@ func writeNPZ(t *testing.T, path string, arrays map[string]any) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, value := range arrays {
-		if err := w.Write(name, value); err != nil {
+	for _, name := range slices.Sorted(maps.Keys(arrays)) { // the same bytes whenever they are written
+		if err := w.Write(name, arrays[name]); err != nil {
 			t.Fatal(err)
 		}
 	}
