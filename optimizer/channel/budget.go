@@ -142,6 +142,9 @@ func (s *Structure) ChooseWithin(targets []Target, share float64, importance map
 		}
 		if best.units == nil {
 			left := math.Ceil(100*now/all) / 100
+			if left == 1 {
+				return nil, fmt.Errorf("multiplications %v: the layers that may lose channels have less than a hundredth of the network's; have rules skip fewer layers, or give sparsity in place of it (structure Weights)", share)
+			}
 			return nil, fmt.Errorf("multiplications %v: with every channel out that can go, more than %v of the network's are left; ask for at least %v", share, share, left)
 		}
 		c.take(best.units, len(best.units))

@@ -133,6 +133,7 @@ func TestChooseWithin(t *testing.T) {
 			return importance
 		}, "a 11 of 12, b 24 of 48", ""},
 		"what cannot be reached":       {three(12, 12), Options{Multiplications: 0.001}, even(1, 1), "", "multiplications 0.001: with every channel out that can go, more than 0.001 of the network's are left; ask for at least 0.03"},
+		"what rules leave nothing of":  {three(12, 12), Options{Multiplications: 0.5, Rules: []Rule{{Layers: "*", Skip: true}}}, even(1, 1), "", "multiplications 0.5: the layers that may lose channels have less than a hundredth"},
 		"what rules leave too much of": {three(12, 12), Options{Multiplications: 0.1, Rules: []Rule{{Layers: "b*", Skip: true}}}, even(1, 1), "", "ask for at least 0.11"},
 	} {
 		t.Run(name, func(t *testing.T) {
