@@ -235,8 +235,8 @@ func ints(dims []int32) []int {
 	return out
 }
 
-// countWrittenOut counts what lies within the loops, branches and fused recurrent layers of a model that has some, and says why it cannot
-// be run with them written out; nil if it can.
+// countWrittenOut counts what lies within the loops, branches and fused recurrent layers of a model that has some, with the arena that it
+// takes, and says why it cannot be run with them written out; nil if it can.
 func (out *Inspection) countWrittenOut(m *tflite.Model) error {
 	m = m.Clone()
 	if _, err := tflite.Normalise(m); err != nil {
@@ -249,10 +249,11 @@ func (out *Inspection) countWrittenOut(m *tflite.Model) error {
 	if err != nil {
 		return err
 	}
-	if _, err := integer.Compile(m, 0); err != nil {
+	exec, err := integer.Compile(m, 0)
+	if err != nil {
 		return err
 	}
-	out.Multiplications = g.Multiplications()
+	out.Multiplications, out.ArenaBytes = g.Multiplications(), exec.ArenaBytes()
 	out.Sparsity, err = sparsity(m)
 	return err
 }

@@ -179,6 +179,9 @@ func TestInspectCountsWithinLoopsAndFusedLayers(t *testing.T) {
 		if err != nil || in.Multiplications != want.all || in.Unsupported != "" {
 			t.Errorf("%s: %v, %d multiplications, want %d, cannot be run: %q", path, err, in.Multiplications, want.all, in.Unsupported)
 		}
+		if in.ArenaBytes <= 0 {
+			t.Errorf("%s: an arena of %d bytes", path, in.ArenaBytes)
+		}
 		of := int64(0)
 		for _, o := range in.Operators {
 			of += o.Multiplications
