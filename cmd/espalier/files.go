@@ -247,7 +247,11 @@ func (f *dataFlags) readPipeline() (*v1alpha1.OptimizationPipeline, error) {
 func named(err error) error {
 	for _, field := range []string{"preprocessing", "dataset.", "stored.", "split."} {
 		if strings.Contains(err.Error(), field) && !strings.Contains(err.Error(), "--dataset-spec") {
-			return fmt.Errorf("%w (--dataset-spec says it, such as '{preprocessing: {scale: \"1/255\"}}')", err)
+			example := `{scale: "1/255"}`
+			if strings.Contains(err.Error(), "preprocessing.audio") {
+				example = "{audio: {features: MFCC}}"
+			}
+			return fmt.Errorf("%w (--dataset-spec says it, such as '{preprocessing: %s}')", err, example)
 		}
 	}
 	return err

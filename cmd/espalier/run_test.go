@@ -822,3 +822,17 @@ func TestAWarningThatHoldsOnceIsSaidOnce(t *testing.T) {
 		t.Errorf("%q, want %q", got, want)
 	}
 }
+
+func TestARemedyNamesTheFlagWithAFittingExample(t *testing.T) {
+	for message, want := range map[string]string{
+		"name features (preprocessing.audio.features: MFCC)": "'{preprocessing: {audio: {features: MFCC}}}'",
+		"no shape that fits: preprocessing.resize":           `'{preprocessing: {scale: "1/255"}}'`,
+		"the file is broken":                                 "",
+		"preprocessing: as --dataset-spec says":              "",
+	} {
+		got := named(errors.New(message)).Error()
+		if want == "" && got != message || !strings.Contains(got, want) {
+			t.Errorf("%s: %s, want %s", message, got, want)
+		}
+	}
+}

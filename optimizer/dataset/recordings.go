@@ -341,7 +341,7 @@ func (h *heard) length(steps *AudioSteps, e *audio.Extractor, in *Input) (int, [
 			return 0, nil, fmt.Errorf("recordings have up to %d samples, the input %s is made of %d, in frames of %d every %d: preprocessing.audio.frameStep, frameLength and coefficients or melBands have to be the training's; samples: %d cuts or pads all the same",
 				h.longest, in, n, e.FrameLength, e.FrameStep, n)
 		}
-		return 0, nil, fmt.Errorf("recordings have up to %d samples, the input %s is made of %d: name features (preprocessing.audio.features: LogMel, MFCC or MicroFrontend) or the length (samples: %d)",
+		return 0, nil, fmt.Errorf("recordings have up to %d samples, the input %s is made of %d: name features (preprocessing.audio.features: LogMel, MFCC or MicroFrontend) or the length (preprocessing.audio.samples: %d)",
 			h.longest, in, n, n)
 	}
 	if e != nil && n < e.FrameLength {
