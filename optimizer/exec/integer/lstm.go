@@ -213,11 +213,14 @@ func (c *compiler) lstmGate(k *lstmKernel, gate int, in, state quant) error {
 	if w.Numel() != k.cells*k.inputs || r.Numel() != k.cells*k.cells || bias.Numel() != k.cells {
 		return c.unsupported("weights %s and %s are not of %d cells", w, r, k.cells)
 	}
-	k.gates = append(k.gates, lstmGate{
-		which: gate,
-		in:    newMultiplier(float64(w.Quant.Scale[0]*in.scale) / math.Ldexp(1, -12)),
-		out:   newMultiplier(float64(r.Quant.Scale[0]*state.scale) / math.Ldexp(1, -12)),
-	})
+	factor := func(weights, values float32) multiplier {
+		product := float64(weights * values)
+		if c.tflm {
+			product = float64(weights) * float64(values)
+		}
+		return newMultiplier(product / math.Ldexp(1, -12))
+	}
+	k.gates = append(k.gates, lstmGate{which: gate, in: factor(w.Quant.Scale[0], in.scale), out: factor(r.Quant.Scale[0], state.scale)})
 	k.from.add(w.Int8s(), bias.Ints(), in.zero)
 	k.back.add(r.Int8s(), make([]int, k.cells), state.zero)
 	return nil
