@@ -102,7 +102,7 @@ func TestWhatIsMadeAheadChangesNoPlan(t *testing.T) {
 		"without training":            {untrained, price(40), [3]int{8, 4, 3}, layers},
 		"it begins too high":          {untrained, price(2), [3]int{8, 4, 3}, layers},
 		"everything holds":            {untrained, price(1e9), [3]int{5, 3, 2}, layers},
-		"with training":               {nil, price(40), [3]int{15, 8, 5}, layers},
+		"with training":               {nil, price(40), [3]int{10, 5, 3}, layers},
 		"a constraint asks for zeros": {zeros, price(40), [3]int{9, 5, 4}, layers},
 		"trials fail": {untrained, func(t Trial) *v1alpha1.Leaf {
 			if trialOf(t.Stage).Price > 20 {

@@ -66,6 +66,9 @@ const (
 	codes = 32
 )
 
+// fewCodes are the numbers of codes that are trained, in this order: 2 where 4 hold, and 3 where 2 do not.
+var fewCodes = []int{4, 2, 3}
+
 // scale is what levels a frontier may lie at. They are tried by steps until one holds and the next does not, then halfway between those,
 // until they are less than a fineness apart: of prices, factors; of shares of the channels, differences.
 type scale struct {
@@ -172,13 +175,43 @@ func (s *search) run() {
 			f = other
 		}
 	}
-	if s.Spec.Training.Trains() {
+	few := ""
+	switch {
+	case !s.Spec.Training.Trains():
+	case f.low == 0:
 		f.high, f.step, f.before = 0, trainedStep, " without training"
 		s.advance(&f, s.trained)
+	default:
+		f.before = " without training"
+		few = s.few()
 	}
 	if !s.over() {
-		s.plan.Ended = f.ended()
+		s.plan.Ended = f.ended() + few
 	}
+}
+
+// few has layers share very few codes and trains them, which takes networks further than training at a high price does: that moves weights
+// where bits are cheap and not where answers are right. It says how that ended.
+func (s *search) few() string {
+	said, held, missed := "", 0, 0
+	for _, n := range fewCodes {
+		if n > s.codes() || held == 2 || missed == 4 {
+			continue
+		}
+		t := s.fineTune(Trial{Stage: v1alpha1.Stage{From: s.from, Cluster: &v1alpha1.Cluster{Clusters: int32(n)}}, Price: 1, Why: fmt.Sprintf("trains, with %d codes a layer at most", n)})
+		switch {
+		case s.over():
+			return ""
+		case t.holds:
+			held, said = n, fmt.Sprintf("; %d codes a layer hold with training", n)
+		default:
+			missed = n
+		}
+	}
+	if held == 0 && missed > 0 {
+		return fmt.Sprintf("; %d codes a layer do not hold with training", missed)
+	}
+	return said
 }
 
 // tilted is how a price is one for all layers: prices of different tilts are no measure of each other.
@@ -389,13 +422,18 @@ func (s *search) untrained(f *frontier, price float64, why string) tried {
 	return s.try(Trial{Stage: v1alpha1.Stage{From: s.from, Cluster: s.cluster(f, price), Training: v1alpha1.Training{Epochs: &none}}, Price: price, Why: f.at(price) + why})
 }
 
-// trained tries a price with training, and where that is not enough, with training in int8 too.
+// trained tries a price with training.
 func (s *search) trained(f *frontier, price float64, why string) tried {
-	t := s.try(Trial{Stage: v1alpha1.Stage{From: s.from, Cluster: s.cluster(f, price)}, Price: price, Why: "trains, " + f.at(price) + why})
+	return s.fineTune(Trial{Stage: v1alpha1.Stage{From: s.from, Cluster: s.cluster(f, price)}, Price: price, Why: "trains, " + f.at(price) + why})
+}
+
+// fineTune tries a trial that trains, and where that is not enough, goes on in int8.
+func (s *search) fineTune(trial Trial) tried {
+	t := s.try(trial)
 	if t.holds || t.name == "" {
 		return t
 	}
-	return s.try(Trial{Stage: v1alpha1.Stage{From: t.name, Quantize: &v1alpha1.Quantize{}}, Price: price, Why: "trains " + t.name + " in int8, since it does not hold"})
+	return s.try(Trial{Stage: v1alpha1.Stage{From: t.name, Quantize: &v1alpha1.Quantize{}}, Price: trial.Price, Why: "trains " + t.name + " in int8, since it does not hold"})
 }
 
 func (s *search) cluster(f *frontier, price float64) *v1alpha1.Cluster {

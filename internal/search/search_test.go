@@ -41,6 +41,30 @@ func goal(change func(*v1alpha1.OptimizationPipelineSpec)) *v1alpha1.Optimizatio
 // device gives the leaf of a trial from what it was made by.
 type device func(t Trial) *v1alpha1.Leaf
 
+// codesOf is a device whose leaves answer well without training up to a price, and with training where they have at least so many codes: in
+// int8, or before too.
+func codesOf(untrained float64, float, int8 int32) device {
+	fewest := int32(0)
+	return func(t Trial) *v1alpha1.Leaf {
+		drop := "0"
+		switch {
+		case t.Stage.Cluster == nil:
+			if fewest < int8 {
+				drop = "0.5"
+			}
+		case v1alpha1.Or(t.Stage.Training.Epochs, 1) == 0:
+			if t.Price > untrained {
+				drop = "0.5"
+			}
+		default:
+			if fewest = t.Stage.Cluster.Clusters; fewest < float {
+				drop = "0.5"
+			}
+		}
+		return leaf(drop, fmt.Sprint(int(1e6/max(t.Price, 1))), strconv.Itoa(codes))
+	}
+}
+
 // breaks is a device whose leaves answer well up to a price, and up to another where something is trained.
 func breaks(untrained, trained float64) device {
 	return func(t Trial) *v1alpha1.Leaf {
@@ -98,6 +122,8 @@ func course(p Plan) string {
 			text += "q"
 		case t.Stage.Prune != nil && t.Channels == 0:
 			text += "p"
+		case t.Stage.Training.Epochs == nil && t.Stage.Cluster != nil && t.Stage.Cluster.Entropy == nil:
+			text = fmt.Sprintf("%dc", t.Stage.Cluster.Clusters)
 		case t.Stage.Training.Epochs == nil:
 			text += "t"
 		}
@@ -118,7 +144,15 @@ func TestASearchGoesToTheHighestPriceThatHolds(t *testing.T) {
 		"it begins too high": {untrained, breaks(2, 0), "10 3.33 1.11 1.92 2.53 2.21 2.21 2.21", "price 1.92 holds and 2.21 does not, which is as near as prices are tried"},
 		"nothing holds":      {untrained, breaks(0, 0), "10 3.33 1.11 0.37 0.37 0.37", "no price holds, down to 0.37, and less than 0.3 is not tried"},
 		"everything holds":   {untrained, breaks(1e9, 0), "10 30 90 270 810", "price 810 holds, and more than 900 is not tried"},
-		"with training":      {nil, breaks(40, 100), "10 30 90 52 39.5 45.3 45.3 45.3 79t 158t 158q 112t 112q 93.9t", "price 93.9 holds and 112 does not, which is as near as prices are tried"},
+		"two codes trained":  {nil, codesOf(40, 2, 2), "10 30 90 52 39.5 45.3 45.3 45.3 4c 2c", "price 39.5 holds without training and 45.3 does not, which is as near as prices are tried; 2 codes a layer hold with training"},
+		"two codes in int8":  {nil, codesOf(40, 5, 2), "10 30 90 52 39.5 45.3 45.3 45.3 4c 1q 2c 1q", "price 39.5 holds without training and 45.3 does not, which is as near as prices are tried; 2 codes a layer hold with training"},
+		"three codes":        {nil, codesOf(40, 3, 3), "10 30 90 52 39.5 45.3 45.3 45.3 4c 2c 1q 3c", "price 39.5 holds without training and 45.3 does not, which is as near as prices are tried; 3 codes a layer hold with training"},
+		"four codes":         {nil, codesOf(40, 4, 4), "10 30 90 52 39.5 45.3 45.3 45.3 4c 2c 1q 3c 1q", "price 39.5 holds without training and 45.3 does not, which is as near as prices are tried; 4 codes a layer hold with training"},
+		"not even four":      {nil, codesOf(40, 9, 9), "10 30 90 52 39.5 45.3 45.3 45.3 4c 1q", "price 39.5 holds without training and 45.3 does not, which is as near as prices are tried; 4 codes a layer do not hold with training"},
+		"three at most": {func(s *v1alpha1.OptimizationPipelineSpec) {
+			s.Constraints = append(s.Constraints, v1alpha1.Constraint{Metric: v1alpha1.Clusters, Max: decimal("3")})
+		}, codesOf(40, 3, 3), "10 30 90 52 39.5 45.3 45.3 45.3 2c 1q 3c", "price 39.5 holds without training and 45.3 does not, which is as near as prices are tried; 3 codes a layer hold with training"},
+		"held by training alone": {nil, breaks(0.2, 15), "10 3.33 1.11 0.37 0.37 0.37 10t 20t 20q 14.1t 16.8t 16.8q", "price 14.1 holds and 16.8 does not, which is as near as prices are tried"},
 		"trials run out": {func(s *v1alpha1.OptimizationPipelineSpec) { s.Search.MaxTrials = number32(3) }, breaks(40, 0), "10 30 90",
 			"all 3 trials of maxTrials were made; no trial trained"},
 		"minutes run out": {func(s *v1alpha1.OptimizationPipelineSpec) {
@@ -157,12 +191,15 @@ func TestATrialSaysWhichPriceItHas(t *testing.T) {
 		3: "has price 52 by what layers tolerate, and lies between 30, which holds, and 90, which does not",
 		6: "has price 45.3 for every layer alike, and may hold where 45.3 by what layers tolerate does not",
 		7: "has price 45.3 in error of the outputs alike, and may hold where 45.3 by what layers tolerate does not",
-		8: "trains, has price 79 by what layers tolerate, and goes on from 39.5, which holds without training",
-		9: "trains, has price 158 by what layers tolerate, and goes on from 79, which holds",
+		8: "trains, with 4 codes a layer at most",
+		9: "trains, with 2 codes a layer at most",
 	} {
 		if got := plan.Trials[i].Why; got != want {
 			t.Errorf("%s %s, want %s", plan.Trials[i].Stage.Name, got, want)
 		}
+	}
+	if got, want := played(t, goal(nil), breaks(0.2, 15), 1).Trials[7].Why, "trains, has price 20 by what layers tolerate, and goes on from 10, which holds"; got != want {
+		t.Errorf("trial-08 %s, want %s", got, want)
 	}
 }
 
