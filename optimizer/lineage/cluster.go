@@ -82,7 +82,11 @@ func (c Cluster) Apply(ctx context.Context, n *Network, w *Work) (*Network, erro
 		}
 		options[target.Tensor] = o
 	}
-	if w.reconstructs(c.Reconstruct, w.clustering) {
+	reconstructs, err := w.reconstructsClusters(c.Reconstruct)
+	if err != nil {
+		return nil, err
+	}
+	if reconstructs {
 		if err := w.reconstructClustered(ctx, options, c.Reconstruct == Auto); err != nil {
 			return nil, err
 		}

@@ -63,6 +63,22 @@ func (w *Work) reconstructs(choice Reconstruction, deciding func(*reconstruct.La
 	return true
 }
 
+// reconstructsClusters decides so for clusters. A reconstructed start of theirs is one that training has to be held back from where it does harm,
+// which validation samples cannot do that the network knows by heart.
+func (w *Work) reconstructsClusters(choice Reconstruction) (bool, error) {
+	if choice == Auto && w.run.Training.Epochs > 0 && w.Steps() < prune.ShortRun {
+		known, err := w.knowsByHeart()
+		if err != nil {
+			return false, err
+		}
+		if known {
+			w.Note("weights are not reconstructed before training: the network knows the validation samples by heart, which could not tell that training makes them worse; reconstruct: true has it done all the same")
+			return false, nil
+		}
+	}
+	return w.reconstructs(choice, w.clustering), nil
+}
+
 // pruning, clustering and cutting are about how many multiplications it takes to decide a layer's weights. Inputs are left out round by round, or
 // once; codes are assigned in rounds, for which what every output keeps is factored, if it has a mask.
 func pruning(l *reconstruct.Layer) float64 { return solving(l) / 4 }

@@ -15,6 +15,7 @@ import (
 	"gonum.org/v1/gonum/floats"
 
 	"espalier.dev/espalier/optimizer/cluster"
+	"espalier.dev/espalier/optimizer/dataset"
 	"espalier.dev/espalier/optimizer/exec/float"
 	"espalier.dev/espalier/optimizer/ir"
 	"espalier.dev/espalier/optimizer/prune"
@@ -606,6 +607,43 @@ func TestShortStagesStartFromReconstructedWeights(t *testing.T) {
 		}
 		if w.reconstructs(Off, work) || !w.reconstructs(On, work) {
 			t.Errorf("%s: what is said does not count", name)
+		}
+	}
+}
+
+// Clusters of a network that knows the validation samples by heart begin with those that are nearest.
+func TestClustersAreNotReconstructedWhereNothingCouldUndoTraining(t *testing.T) {
+	n := read(t, networks()["dense layers only"])
+	run := fast(n)
+	run.Data.Validation = run.Data.Train
+	run.Training.Epochs, run.Training.LearningRate = 300, 1e-2
+	out, err := run.Apply(context.Background(), n, FineTune{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, tt := range map[string]struct {
+		network    *Network
+		validation dataset.Source
+		choice     Reconstruction
+		want       bool
+	}{
+		"known by heart":          {out.Network, run.Data.Train, Auto, false},
+		"said all the same":       {out.Network, run.Data.Train, On, true},
+		"not known":               {n, run.Data.Train, Auto, true},
+		"no samples to decide by": {out.Network, nil, Auto, true},
+	} {
+		run := fast(n)
+		run.Data.Validation = tt.validation
+		w, err := run.open(tt.network)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := w.reconstructsClusters(tt.choice)
+		if err != nil || got != tt.want {
+			t.Errorf("%s: %t, %v", name, got, err)
+		}
+		if noted := slices.ContainsFunc(w.notes, func(note string) bool { return strings.Contains(note, "by heart") }); noted == tt.want {
+			t.Errorf("%s: notes %q", name, w.notes)
 		}
 	}
 }

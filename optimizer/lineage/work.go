@@ -123,14 +123,11 @@ func (w *Work) train(ctx context.Context, ranges *train.Ranges, before func(step
 	if before != nil {
 		hooks.BeforeStep = func(step, _ int) error { return before(step) }
 	}
-	task := train.Task{
-		Network: w.net, Weights: w.Tensors, Ranges: ranges, Outputs: r.Outputs, Train: r.Data.Train, Validation: w.validation(), Workers: r.Workers, Hooks: hooks, Fitted: w.fitted,
+	task, err := w.task()
+	if err != nil {
+		return err
 	}
-	if w.needsTeacher() {
-		if task.Teacher, err = float.Compile(w.network.from.model, w.net.MicroBatch); err != nil {
-			return err
-		}
-	}
+	task.Ranges, task.Hooks, task.Fitted = ranges, hooks, w.fitted
 	var trainer *train.Trainer
 	if c := r.Checkpoint; c != nil && c.Save != nil {
 		task.Hooks.Checkpoint = func() error { return c.Save(trainer.Save) }
@@ -183,6 +180,29 @@ func (w *Work) noteKept(r *train.Result, quantized bool) {
 		}
 		w.Warn("%s", text)
 	}
+}
+
+// task is what a training is of, whatever it does with it.
+func (w *Work) task() (t train.Task, err error) {
+	r := w.run
+	t = train.Task{Network: w.net, Weights: w.Tensors, Outputs: r.Outputs, Train: r.Data.Train, Validation: w.validation(), Workers: r.Workers}
+	if w.needsTeacher() {
+		t.Teacher, err = float.Compile(w.network.from.model, w.net.MicroBatch)
+	}
+	return t, err
+}
+
+// knowsByHeart reports whether the network, as it is, knows the validation samples by heart: they do not say what training is worth then.
+func (w *Work) knowsByHeart() (bool, error) {
+	task, err := w.task()
+	if err != nil {
+		return false, err
+	}
+	t, err := train.New(task, w.run.Training)
+	if err != nil {
+		return false, err
+	}
+	return t.KnowsByHeart()
 }
 
 // validation is the split that training is followed on; none where it lacks the targets that training has.

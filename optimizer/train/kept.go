@@ -53,6 +53,25 @@ func (r *run) keeps() bool { return r.test != nil || r.seeks() }
 // network given was made with: what it still knows of them says nothing of others, and training on others always loses some of it.
 func (r *run) byHeart(s Score) bool { return s.Accuracy == 1 && s.Loss <= r.floor }
 
+// KnowsByHeart reports whether the validation samples would decide nothing: the network as it is answers all of them rightly, at a loss that is
+// as good as none. It changes nothing.
+func (t *Trainer) KnowsByHeart() (known bool, err error) {
+	if t.task.Validation == nil {
+		return false, nil
+	}
+	t.start()
+	defer t.hire()()
+	r := &run{Trainer: t}
+	if t.floor, err = t.negligible(t.task.Train, []int{0}); err != nil {
+		return false, err
+	}
+	s, err := r.score(t.task.Validation, nil)
+	if err != nil {
+		return false, fmt.Errorf("validation %w", err)
+	}
+	return r.byHeart(s), nil
+}
+
 // seeks reports whether the least loss decides when to end, and not only what to end with.
 func (r *run) seeks() bool { return r.config.Seek || r.config.EarlyStop.Patience > 0 }
 

@@ -6,6 +6,8 @@ import (
 	"math"
 	"strings"
 	"testing"
+
+	"espalier.dev/espalier/optimizer/dataset"
 )
 
 // lossy is a state with samples' losses.
@@ -195,6 +197,46 @@ func TestTrialsAreScoredOnOtherSamplesThanTheyTrainOn(t *testing.T) {
 		if len(scored) != c.scored || len(trained) != c.n-c.scored || trained[len(trained)-1] >= scored[0] {
 			t.Errorf("of %d samples %d train, %d score", c.n, len(trained), len(scored))
 		}
+	}
+}
+
+// Validation samples are known by heart if all are answered rightly at next to no loss.
+func TestKnowsByHeart(t *testing.T) {
+	task, config := quantizedTask(t, Tracked, 2), fastConfig()
+	config.Epochs = 300
+	mustRun(t, newTrainer(t, task, config))
+	known := func(v dataset.Source) bool {
+		t.Helper()
+		task.Validation = v
+		known, err := newTrainer(t, task, shortConfig()).KnowsByHeart()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return known
+	}
+	all := blobs(9, 400, 4)
+	trainer := newTrainer(t, task, shortConfig())
+	trainer.start()
+	dismiss := trainer.hire()
+	losses := make([]float32, all.Len())
+	if _, err := trainer.score(all, losses); err != nil {
+		t.Fatal(err)
+	}
+	dismiss()
+	sure := &memory{shape: all.shape, classes: all.classes}
+	for i, loss := range losses {
+		if loss < leastLoss {
+			sure.x, sure.labels = append(sure.x, all.x[i]), append(sure.labels, all.labels[i])
+		}
+	}
+	if len(sure.labels) < 8 || !known(sure) {
+		t.Fatalf("%d samples of next to no loss are not known by heart", len(sure.labels))
+	}
+	if known(nil) || known(all) {
+		t.Error("samples that are not there, or have a loss, are known by heart")
+	}
+	if sure.labels[3] = (sure.labels[3] + 1) % all.classes; known(sure) {
+		t.Error("a sample that is answered wrongly is known by heart")
 	}
 }
 
