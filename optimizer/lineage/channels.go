@@ -267,7 +267,7 @@ func (w *Work) costs(ctx context.Context, s *channel.Structure) (map[int]float64
 
 // losses are by unit about what the outputs lose without its channels, with those of cuts gone too and what is left refitted: the error of
 // each layer that reads them by the mean squared gradient there, which is that of its weights over the mean square of their inputs. slopes are
-// the former, by tensor. The weights stay as they are.
+// the former, by tensor; those that no gradient reaches have none. The weights stay as they are.
 func (w *Work) losses(ctx context.Context, s *channel.Structure, cuts channel.Cuts, slopes map[int][]float32) (map[int]float64, error) {
 	importance, notes, warnings, given := map[int]float64{}, w.notes, w.warnings, maps.Clone(w.Tensors)
 	values := make([][]float32, len(w.net.Params))
@@ -282,7 +282,7 @@ func (w *Work) losses(ctx context.Context, s *channel.Structure, cuts channel.Cu
 	all := func(int) bool { return true }
 	err := w.reconstruct(ctx, all, func(r *reconstruction, t *weight.Tensor) error {
 		units := inputsOf(s, t, r.layer.Weight)
-		costs, values := make([]float32, t.Len()), t.Values()
+		costs, values, slope := make([]float32, t.Len()), t.Values(), slopes[r.layer.Weight] // nil: no gradient reaches them
 		for k, p := range r.problems {
 			moments := p.Moment()
 			if err := reconstruct.Each(p.Outputs(), r.interrupted, func(o int) error {
@@ -292,7 +292,9 @@ func (w *Work) losses(ctx context.Context, s *channel.Structure, cuts channel.Cu
 				}
 				var gradient, input float64
 				for tap, m := range moments {
-					gradient += float64(slopes[r.layer.Weight][r.layer.At(k, o, tap)])
+					if slope != nil {
+						gradient += float64(slope[r.layer.At(k, o, tap)])
+					}
 					input += m
 				}
 				for tap, cost := range lost {
