@@ -213,14 +213,8 @@ func (c *compiler) lstmGate(k *lstmKernel, gate int, in, state quant) error {
 	if w.Numel() != k.cells*k.inputs || r.Numel() != k.cells*k.cells || bias.Numel() != k.cells {
 		return c.unsupported("weights %s and %s are not of %d cells", w, r, k.cells)
 	}
-	factor := func(weights, values float32) multiplier {
-		product := float64(weights * values)
-		if c.tflm {
-			product = float64(weights) * float64(values)
-		}
-		return newMultiplier(product / math.Ldexp(1, -12))
-	}
-	k.gates = append(k.gates, lstmGate{which: gate, in: factor(w.Quant.Scale[0], in.scale), out: factor(r.Quant.Scale[0], state.scale)})
+	const sum = 1.0 / (1 << 12) // the scale of a gate's sums
+	k.gates = append(k.gates, lstmGate{which: gate, in: c.product(w.Quant.Scale[0], in.scale, sum), out: c.product(r.Quant.Scale[0], state.scale, sum)})
 	k.from.add(w.Int8s(), bias.Ints(), in.zero)
 	k.back.add(r.Int8s(), make([]int, k.cells), state.zero)
 	return nil

@@ -11,12 +11,9 @@ func buildPrelu(c *compiler) (runner, error) {
 	if err != nil {
 		return nil, err
 	}
-	k := &preluKernel{x: x.zero, alpha: alpha.zero, zero: out.zero}
-	k.identity = newMultiplier(float64(x.scale / out.scale))
-	k.leak = newMultiplier(float64(float32(x.scale*alpha.scale) / out.scale))
-	if c.tflm { // its factors are quotients of float64
-		k.identity = newMultiplier(float64(x.scale) / float64(out.scale))
-		k.leak = newMultiplier(float64(float64(x.scale)*float64(alpha.scale)) / float64(out.scale))
+	k := &preluKernel{
+		x: x.zero, alpha: alpha.zero, zero: out.zero,
+		identity: c.product(x.scale, 1, out.scale), leak: c.product(x.scale, alpha.scale, out.scale),
 	}
 	return newBinary(c, k), nil
 }
