@@ -66,17 +66,20 @@ func (w *Work) reconstructs(choice Reconstruction, deciding func(*reconstruct.La
 // reconstructsClusters decides so for clusters. A reconstructed start of theirs is one that training has to be held back from where it does harm,
 // which validation samples cannot do that the network knows by heart.
 func (w *Work) reconstructsClusters(choice Reconstruction) (bool, error) {
-	if choice == Auto && w.run.Training.Epochs > 0 && w.Steps() < prune.ShortRun {
-		known, err := w.knowsByHeart()
-		if err != nil {
-			return false, err
-		}
-		if known {
-			w.Note("weights are not reconstructed before training: the network knows the validation samples by heart, which could not tell that training makes them worse; reconstruct: true has it done all the same")
-			return false, nil
-		}
+	notes := w.notes
+	if !w.reconstructs(choice, w.clustering) {
+		return false, nil
 	}
-	return w.reconstructs(choice, w.clustering), nil
+	if choice != Auto || w.run.Training.Epochs == 0 {
+		return true, nil
+	}
+	known, err := w.knowsByHeart()
+	if err != nil || !known {
+		return err == nil, err
+	}
+	w.notes = notes
+	w.Note("weights are not reconstructed before training: the network knows the validation samples by heart, which could not tell that training makes them worse; reconstruct: true has it done all the same")
+	return false, nil
 }
 
 // pruning, clustering and cutting are about how many multiplications it takes to decide a layer's weights. Inputs are left out round by round, or
