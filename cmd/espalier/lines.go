@@ -100,10 +100,8 @@ func breakOf(line []rune, from, width int) int {
 }
 
 // wrapped are lines of at most width columns, indented by two; 0: one line. A word that is longer is cut.
-func wrapped(text string, width int) string { return filled(text, "  ", width) }
-
-// filled are lines of at most width columns, each behind an indent; 0: one line. A word that is longer is cut.
-func filled(text, indent string, width int) string {
+func wrapped(text string, width int) string {
+	const indent = "  "
 	var out strings.Builder
 	length := 0
 	for _, word := range strings.Fields(text) {

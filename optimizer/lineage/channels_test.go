@@ -334,18 +334,7 @@ func TestCostsOfChannelsByHand(t *testing.T) {
 	}
 	r := untrained(n)
 	r.Data = &dataset.Dataset{Train: unlabelled{m}, Test: unlabelled{m}}
-	if err := r.describe(context.Background(), n); err != nil {
-		t.Fatal(err)
-	}
-	w, err := r.open(n)
-	if err != nil {
-		t.Fatal(err)
-	}
-	w.Note("said before")
-	s, err := channel.Couple(n.model)
-	if err != nil {
-		t.Fatal(err)
-	}
+	w, s := noted(t, r, n)
 	got, err := w.costs(context.Background(), s)
 	if err != nil {
 		t.Fatal(err)
@@ -367,16 +356,9 @@ func TestCostsOfChannelsByHand(t *testing.T) {
 	}
 }
 
-// Of two channels that are alike either is missed little, and one very much once the other is gone. Nothing of the network changes.
-func TestLossesAreThoseOfChannelsThatAreLeft(t *testing.T) {
-	b := tflitetest.New()
-	filters := gauss(1, 4*9*2, 0.4)
-	copy(filters[18:36], filters[:18])
-	y := b.Conv("first", b.Input("x", 1, 4, 4, 2), filters, []float32{0.1, 0.1, -0.2, 0}, 4, 3, 3, 1, schema.PaddingSAME, tflitetest.ReLU)
-	y = b.Conv("second", y, gauss(4, 5*4, 0.4), gauss(5, 5, 0.1), 5, 1, 1, 1, schema.PaddingSAME, tflitetest.ReLU)
-	b.Output(b.Dense("dense", b.Flatten("flat", y), gauss(6, 4*80, 0.3), gauss(7, 4, 0.1), 4, tflitetest.None))
-	n := read(t, b.Model())
-	r := untrained(n)
+// noted is work on a network that something was said of before, and how its channels hang together.
+func noted(t *testing.T, r *Run, n *Network) (*Work, *channel.Structure) {
+	t.Helper()
 	if err := r.describe(context.Background(), n); err != nil {
 		t.Fatal(err)
 	}
@@ -389,6 +371,20 @@ func TestLossesAreThoseOfChannelsThatAreLeft(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return w, s
+}
+
+// Of two channels that are alike either is missed little, and one very much once the other is gone. Nothing of the network changes.
+func TestLossesAreThoseOfChannelsThatAreLeft(t *testing.T) {
+	b := tflitetest.New()
+	filters := gauss(1, 4*9*2, 0.4)
+	copy(filters[18:36], filters[:18])
+	y := b.Conv("first", b.Input("x", 1, 4, 4, 2), filters, []float32{0.1, 0.1, -0.2, 0}, 4, 3, 3, 1, schema.PaddingSAME, tflitetest.ReLU)
+	y = b.Conv("second", y, gauss(4, 5*4, 0.4), gauss(5, 5, 0.1), 5, 1, 1, 1, schema.PaddingSAME, tflitetest.ReLU)
+	b.Output(b.Dense("dense", b.Flatten("flat", y), gauss(6, 4*80, 0.3), gauss(7, 4, 0.1), 4, tflitetest.None))
+	n := read(t, b.Model())
+	r := untrained(n)
+	w, s := noted(t, r, n)
 	slopes, err := w.sensitivity(context.Background())
 	if err != nil {
 		t.Fatal(err)

@@ -34,7 +34,7 @@ var binaries = []*Op{
 	},
 	{
 		Code: schema.BuiltinOperatorDIV, Inputs: []Slot{Data}, Trains: true,
-		Int8:    Int8{Why: "its int8 kernel exists in some runtimes only, and stops at a divisor that rounding made zero", Instead: "multiply by the reciprocal (MUL) where the divisor is constant, else normalize by batch normalization, which is folded into weights"},
+		Int8:    Int8{Why: "its int8 kernel exists in some runtimes only, and stops at a divisor that rounding made zero", Instead: "multiply by the reciprocal (MUL) where the divisor is constant, else " + normalizeByBatch},
 		Version: firstOf(form{2, deepBroadcast}),
 		Since:   []string{"1.6.0", "2.3.0"},
 	},

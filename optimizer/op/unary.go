@@ -53,7 +53,7 @@ var unaries = []*Op{
 	},
 	{Code: schema.BuiltinOperatorNEG, Inputs: []Slot{Data}, Int8: Int8{Why: noKernel, Instead: "multiply by -1 (MUL)"}, Since: []string{"1.9.0"}},
 	{
-		Code: schema.BuiltinOperatorSQRT, Inputs: []Slot{Data}, Int8: Int8{Why: someRuntime, Instead: "normalize by batch normalization, which is folded into weights, or compute the root behind the network"},
+		Code: schema.BuiltinOperatorSQRT, Inputs: []Slot{Data}, Int8: Int8{Why: someRuntime, Instead: normalizeByBatch + ", or compute the root behind the network"},
 		Version: int8In(0, 2), Since: []string{"1.10.0", "2.21.0"},
 	},
 	{

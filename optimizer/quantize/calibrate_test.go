@@ -182,19 +182,26 @@ func TestTheOperatorThatGivesNaNIsNamed(t *testing.T) {
 			b := tflitetest.New()
 			of(b, b.Input("x", 1, 2))
 			m := b.Model()
-			net, err := float.Compile(m, 1)
-			if err != nil {
-				t.Fatal(err)
-			}
-			plan, err := PlanOf(m, Options{IO: IOFloat32})
-			if err != nil {
-				t.Fatal(err)
-			}
+			net, plan := floatEnds(t, m)
 			if _, err := Calibrate(context.Background(), net, plan, Calibration{}, samples([]float32{0, -1}), 1); err == nil || !strings.Contains(err.Error(), `SQRT "root" gives NaN or infinity`) {
 				t.Errorf("got %v, want SQRT to be named", err)
 			}
 		})
 	}
+}
+
+// floatEnds is a network of which inputs and outputs are floats in leaves, with its plan.
+func floatEnds(t *testing.T, m *tflite.Model) (*float.Network, *Plan) {
+	t.Helper()
+	net, err := float.Compile(m, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	plan, err := PlanOf(m, Options{IO: IOFloat32})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return net, plan
 }
 
 // An output that stays float may be infinite, as the logarithm of 0 is, but it has to be a number, the first value as well.
@@ -204,14 +211,7 @@ func TestOutputsThatStayFloatAreNumbers(t *testing.T) {
 	b.Output(b.Unary("log", schema.BuiltinOperatorLOG, b.Unary("y", schema.BuiltinOperatorABS, x)))
 	b.Output(b.Unary("root", schema.BuiltinOperatorSQRT, x))
 	m := b.Model()
-	net, err := float.Compile(m, 1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	plan, err := PlanOf(m, Options{IO: IOFloat32})
-	if err != nil {
-		t.Fatal(err)
-	}
+	net, plan := floatEnds(t, m)
 	if _, err := Calibrate(context.Background(), net, plan, Calibration{}, samples([]float32{0, 1}), 1); err != nil {
 		t.Error(err)
 	}
