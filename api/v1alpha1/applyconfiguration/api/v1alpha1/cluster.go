@@ -23,7 +23,8 @@ type ClusterApplyConfiguration struct {
 	// sensitivity weighs errors by squared gradients. Default false.
 	Sensitivity *bool `json:"sensitivity,omitempty"`
 	// reconstruct gives codes out by the error of the layer's output on up to 512 training samples without their labels, and fits
-	// scales and biases to them, before training. Default: in stages of fewer than 300 steps, or none, of networks where it takes some seconds.
+	// scales and biases to them, before training. Default: in stages of fewer than 300 steps, or none, of networks where it takes some seconds,
+	// unless the stage trains and the network knows the validation samples by heart.
 	Reconstruct *bool `json:"reconstruct,omitempty"`
 	// rules change how layers are clustered, by name; the first that matches counts, and one that matches nothing is an error.
 	// Depthwise kernels are clustered only by a rule.
