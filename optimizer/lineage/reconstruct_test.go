@@ -633,7 +633,7 @@ func TestClustersAreNotReconstructedWhereNothingCouldUndoTraining(t *testing.T) 
 		"no samples to decide by": {out.Network, nil, Auto, true},
 	} {
 		run := fast(n)
-		run.Data.Validation = tt.validation
+		run.Data.Validation, run.Training.FindRate = tt.validation, true
 		w, err := run.open(tt.network)
 		if err != nil {
 			t.Fatal(err)

@@ -50,18 +50,22 @@ func (k *kept) finite() bool {
 func (r *run) keeps() bool { return r.test != nil || r.seeks() }
 
 // byHeart reports whether validation samples are all answered rightly, at a loss that is as good as none. They are likely to be of those that the
-// network given was made with: what it still knows of them says nothing of others, and training on others always loses some of it.
-func (r *run) byHeart(s Score) bool { return s.Accuracy == 1 && s.Loss <= r.floor }
+// network given was made with: what it still knows of them says nothing of others, and training on others always loses some of it. Of answers
+// that are a teacher's, nothing is known so.
+func (r *run) byHeart(s Score) bool {
+	taught := func(o *objective) bool { return o.kind == none }
+	return s.Accuracy == 1 && s.Loss <= r.floor && !slices.ContainsFunc(r.heads, taught)
+}
 
-// KnowsByHeart reports whether the validation samples would decide nothing: the network as it is answers all of them rightly, at a loss that is
-// as good as none. It changes nothing.
+// KnowsByHeart reports whether the validation samples, though they are to decide what training at a rate that is found ends with, would decide
+// nothing: the network as it is answers all of them rightly, at a loss that is as good as none. It changes nothing.
 func (t *Trainer) KnowsByHeart() (known bool, err error) {
-	if t.task.Validation == nil {
+	r := &run{Trainer: t}
+	if t.task.Validation == nil || !t.config.FindRate || r.seeks() {
 		return false, nil
 	}
 	t.start()
 	defer t.hire()()
-	r := &run{Trainer: t}
 	if t.floor, err = t.negligible(t.task.Train, []int{0}); err != nil {
 		return false, err
 	}

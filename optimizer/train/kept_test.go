@@ -235,8 +235,32 @@ func TestKnowsByHeart(t *testing.T) {
 	if known(nil) || known(all) {
 		t.Error("samples that are not there, or have a loss, are known by heart")
 	}
+	for name, c := range map[string]func(*Config){
+		"a given rate": func(c *Config) { c.FindRate, c.LearningRate = false, 1e-3 },
+		"epochs found": func(c *Config) { c.Seek = true },
+		"early stop":   func(c *Config) { c.EarlyStop.Patience = 2 },
+	} {
+		config := shortConfig()
+		c(&config)
+		task.Validation = sure
+		if known, err := newTrainer(t, task, config).KnowsByHeart(); err != nil || known {
+			t.Errorf("%s: validation decides as it did, or nothing ever (%v)", name, err)
+		}
+	}
 	if sure.labels[3] = (sure.labels[3] + 1) % all.classes; known(sure) {
 		t.Error("a sample that is answered wrongly is known by heart")
+	}
+}
+
+// What a network answers as its teacher, because it is the same yet, is not known by heart.
+func TestATeachersAnswersAreNotKnownByHeart(t *testing.T) {
+	bare := *blobs(1, 64, 4)
+	bare.classes = 0
+	task := Task{Train: &bare, Validation: &bare, Workers: 1}
+	task.Network, task.Weights = compile(t, classifier(softmaxEnd))
+	task.Teacher, _ = compile(t, classifier(softmaxEnd))
+	if known, err := newTrainer(t, task, shortConfig()).KnowsByHeart(); err != nil || known {
+		t.Errorf("%t, %v", known, err)
 	}
 }
 
