@@ -360,6 +360,17 @@ func TestSpecializeWritesRecurrentLayersAsSteps(t *testing.T) {
 			all(b, inputs)
 			inputs[18] = b.Const("state", []float32{1, 2}, 1, 2)
 		}, sequence...), err: "is given from outside"},
+		"states of zeros stored as float16": {model: recurrent(lstm, kind, options(schema.UnidirectionalSequenceLSTMOptionsT{}), size, func(b *builder, inputs []int32) {
+			all(b, inputs)
+			for _, slot := range []int{18, 19} {
+				half := b.Raw("half", schema.TensorTypeFLOAT16, make([]byte, 4), 1, 2)
+				inputs[slot] = b.Unary("state", schema.BuiltinOperatorDEQUANTIZE, half)
+				b.Tensor(inputs[slot]).IsVariable = true
+			}
+		}, sequence...),
+			want: "FULLY_CONNECTED UNPACK " +
+				"SPLIT LOGISTIC TANH MUL LOGISTIC TANH MUL " +
+				"FULLY_CONNECTED ADD SPLIT LOGISTIC LOGISTIC TANH MUL MUL ADD LOGISTIC TANH MUL PACK"},
 		"a state that something else reads": {model: recurrent(lstm, kind, options(schema.UnidirectionalSequenceLSTMOptionsT{}), size, func(b *builder, inputs []int32) {
 			all(b, inputs)
 			inputs[18] = state(b)

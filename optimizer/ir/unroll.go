@@ -89,15 +89,24 @@ func (u *unroller) axis() int32 {
 
 func (u *unroller) steps() int { return u.g.Input(u.n, 0).Shape[u.axis()] }
 
-// stateless refuses a layer whose state anything else reads or sets.
+// stateless refuses a layer whose state anything else reads or sets. Constant zeros are none: files of float16 weights begin with such, which a
+// DEQUANTIZE makes.
 func (u *unroller) stateless(slots ...int) error {
 	for _, slot := range slots {
 		t := u.tensor(slot)
-		if t != nil && (t.Producer >= 0 || t.Const != nil || slices.Contains(u.g.Inputs, t.Index) || len(t.Consumers) > 1) {
+		if t == nil || zeros(t) && len(t.Consumers) == 1 {
+			continue
+		}
+		if t.Producer >= 0 || t.Const != nil || slices.Contains(u.g.Inputs, t.Index) || len(t.Consumers) > 1 {
 			return u.fail("its state %s is given from outside: export the layer with a state of its own that begins with zeros", t)
 		}
 	}
 	return nil
+}
+
+// zeros reports whether a tensor is a constant of float32 zeros.
+func zeros(t *Tensor) bool {
+	return t.Float32s() != nil && !slices.ContainsFunc(t.Float32s(), func(v float32) bool { return v != 0 })
 }
 
 // joined lays constants one behind the other along their first dimension; −1 if none of them is there.
