@@ -214,7 +214,7 @@ func (m *media) resolve(root, folder, name string) (string, error) {
 	}
 	path, found := m.find(root, folder, name)
 	if !found {
-		return "", fmt.Errorf("there is no file %s in %s", name, root)
+		return "", fmt.Errorf("there is no file %s in %s: add it, or take the row out", name, root)
 	}
 	full := filepath.Join(root, filepath.FromSlash(path))
 	if err := m.measure(full); err != nil {
@@ -223,7 +223,8 @@ func (m *media) resolve(root, folder, name string) (string, error) {
 	return path, nil
 }
 
-// find finds a listed file below the root, or below the folder that has the list's name; its extension may be left out.
+// find finds a listed file below the root, or below the folder that has the list's name; its extension may be left out, and folders may be parted as
+// Windows does.
 func (m *media) find(root, folder, name string) (string, bool) {
 	if name = filepath.ToSlash(name); name == "" || !filepath.IsLocal(filepath.FromSlash(name)) {
 		return "", false
@@ -239,6 +240,9 @@ func (m *media) find(root, folder, name string) (string, bool) {
 				return strings.Clone(path + extension), true
 			}
 		}
+	}
+	if strings.Contains(name, `\`) {
+		return m.find(root, folder, strings.ReplaceAll(name, `\`, "/"))
 	}
 	return "", false
 }
