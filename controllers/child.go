@@ -382,6 +382,9 @@ func (c child) completed(f *walk.Fact, pod *corev1.Pod) {
 	}
 	f.Reused, f.Model, f.Leaf, f.LearningRate = outcome.Reused, outcome.Model, outcome.Leaf, outcome.LearningRate
 	f.Epochs, f.Earlier = outcome.Epochs, outcome.Earlier
+	if c.stage() == walk.Search {
+		f.Message = walk.Truncate(outcome.Message, v1alpha1.MaxStageMessage)
+	}
 }
 
 // baseline returns what a baseline's Job pinned, nil where it is not over.

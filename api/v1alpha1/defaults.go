@@ -23,6 +23,7 @@ const (
 	DefaultCalibrationSample = 512
 	DefaultObjective         = CompressedBytes
 	DefaultTrials            = 24
+	MostTrials               = 32
 	DefaultSearchMinutes     = 60
 	DefaultTermination       = 60
 	DefaultCacheSizeLimit    = "10Gi"

@@ -39,7 +39,7 @@ func (c *claimOperator) walked() (walk.Decision, *stage.Outcome) {
 		if o.Baseline != nil {
 			c.facts.Baseline = o.Baseline
 		}
-		c.facts.Stages[order.Stage] = walk.Fact{State: v1alpha1.StageCompleted, Attempt: order.Attempt, InputHash: order.InputHash, Model: o.Model, Leaf: o.Leaf, Reused: o.Reused}
+		c.facts.Stages[order.Stage] = walk.Fact{State: v1alpha1.StageCompleted, Attempt: order.Attempt, InputHash: order.InputHash, Model: o.Model, Leaf: o.Leaf, Reused: o.Reused, Message: o.Message}
 	}
 }
 
@@ -56,6 +56,9 @@ func TestASearchInAClusterFindsWhatRunFinds(t *testing.T) {
 	d, failed := c.walked()
 	if failed != nil || !d.Ready || d.Selected != walk.Search {
 		t.Fatalf("%+v\n%+v", failed, d)
+	}
+	if got, want := d.Status(c.facts, walk.Shown{}).Stages[1].Message, walk.Truncate(tried.Ended, v1alpha1.MaxStageMessage); got != want || want == "" {
+		t.Errorf("the status says that the search ended since %q, want %q", got, want)
 	}
 	home := filepath.Join(c.claims, "work", "out", "ns", "corners")
 	found, s, err := stage.ReadResult(read(t, filepath.Join(home, stage.ResultFile)))

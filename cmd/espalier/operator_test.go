@@ -240,7 +240,7 @@ func (c *fakeOperator) record(o *stage.Outcome, code int, log string) {
 		c.facts.Baseline = o.Baseline
 	}
 	attempt := c.facts.Stages[o.Stage].Attempt + 1
-	c.facts.Stages[o.Stage] = walk.Fact{State: v1alpha1.StageCompleted, Attempt: attempt, InputHash: o.InputHash, Reused: o.Reused, Model: o.Model, Leaf: o.Leaf}
+	c.facts.Stages[o.Stage] = walk.Fact{State: v1alpha1.StageCompleted, Attempt: attempt, InputHash: o.InputHash, Reused: o.Reused, Model: o.Model, Leaf: o.Leaf, Message: o.Message}
 }
 
 // run runs the stages that are due until none is, or one is called until.

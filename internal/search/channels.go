@@ -68,6 +68,7 @@ func (s *search) narrow() bool {
 	}
 	switch {
 	case s.over():
+		s.end(&f, "")
 		return false
 	case follows && best.name != "":
 		s.from, s.gone = best.name, 1-(1-lost)*(1-lost)

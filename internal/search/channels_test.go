@@ -74,6 +74,11 @@ func TestASearchTakesChannelsOutWhereCodesDoNotHelp(t *testing.T) {
 			"price 810 holds, and more than 900 is not tried"},
 		"a bound that cannot be met": {bound(v1alpha1.ArenaBytes, "100", 0), narrow(0.4, 0, 900), "0.25c 0.5c 0.375c 0.5c", "model",
 			"share of the channels to take out 0.375 holds and 0.5 does not, which is as near as shares are tried, and what holds does not meet the constraints on size"},
+		"trials run out": {func(s *v1alpha1.OptimizationPipelineSpec) {
+			minimize(v1alpha1.Multiplications, 0)(s)
+			s.Search.MaxTrials = number32(3)
+		}, narrow(0.4, 0, 1), "0.25c 0.5c 0.375c", "model",
+			"all 3 trials of maxTrials were made; share of the channels to take out 0.375 holds and 0.5 does not"},
 		"a bound that the baseline meets": {bound(v1alpha1.ArenaBytes, "1000", 0), narrow(0.4, 0, 900), "10 30 90 270 810", "model",
 			"price 810 holds, and more than 900 is not tried"},
 		"a measurement is lowered by both": {minimize("cycles", 0), narrow(0.3, 0, 40), "0.25c 0.5c 0.375c 0.375c 10 30 90 52 39.5 45.3 45.3 45.3", "trial-01",
@@ -114,7 +119,7 @@ func TestChannelsGoByWhatLayersTolerate(t *testing.T) {
 
 func TestNetworksWithoutChannelsToTakeOutEndTheSearch(t *testing.T) {
 	spec := goal(func(s *v1alpha1.OptimizationPipelineSpec) { s.Search.Minimize = v1alpha1.ArenaBytes })
-	if plan := Next(Input{Spec: spec, Layers: layers}); len(plan.Trials) > 0 || plan.Ended != "no channels can be taken out of this network, and nothing else takes less; no trial trained" {
+	if plan := Next(Input{Spec: spec, Layers: layers}); len(plan.Trials) > 0 || plan.Ended != "no channels can be taken out of this network, and nothing else takes less" {
 		t.Errorf("%+v", plan)
 	}
 }

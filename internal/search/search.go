@@ -118,11 +118,12 @@ var tilts = []float64{0.5, 0, 1}
 func Next(in Input) Plan {
 	s := &search{Input: in}
 	s.run()
-	if t := s.Spec.Training; s.plan.Ended != "" && t.Trains() && !slices.ContainsFunc(s.plan.Trials, Trial.trains) {
+	if t := s.Spec.Training; s.limit != "" && t.Trains() && !slices.ContainsFunc(s.plan.Trials, Trial.trains) {
 		s.plan.Ended += "; no trial trained"
 		if t.Epochs != nil || t.Seeks() {
 			s.plan.Ended += ", so that what training says of epochs was not used"
 		}
+		s.plan.Ended += ": a higher " + s.limit + " lets the search train"
 	}
 	return s.plan
 }
@@ -138,6 +139,7 @@ type search struct {
 	gone    float64 // share of the weights that went with channels, about
 	seconds float64 // that the trials took
 	waiting bool    // for the result of the last trial
+	limit   string  // the bound of the spec that ended it; "": none
 
 	ids     []string          // of the trials
 	made    map[string]Result // of trials that were made ahead, by ID
@@ -175,23 +177,32 @@ func (s *search) run() {
 			f = other
 		}
 	}
-	few := ""
+	more := ""
 	switch {
-	case !s.Spec.Training.Trains():
+	case s.over(), !s.Spec.Training.Trains():
 	case f.low == 0:
 		f.high, f.step, f.before = 0, trainedStep, " without training"
 		s.advance(&f, s.trained)
 	default:
 		f.before = " without training"
-		few = s.few()
+		more = s.few()
 	}
-	if !s.over() {
-		s.plan.Ended = f.ended() + few
+	s.end(&f, more)
+}
+
+// end says what a search came to at a frontier that it goes no further from, unless its last leaf ended it.
+func (s *search) end(f *frontier, more string) {
+	switch {
+	case s.waiting:
+	case s.limit != "":
+		s.plan.Ended += f.held() + more
+	case s.plan.Ended == "":
+		s.plan.Ended = f.ended() + more
 	}
 }
 
 // few has layers share very few codes and trains them, which takes networks further than training at a high price does: that moves weights
-// where bits are cheap and not where answers are right. It says how that ended.
+// where bits are cheap and not where answers are right. It says what is known of how that ends.
 func (s *search) few() string {
 	said, held, missed := "", 0, 0
 	for _, n := range fewCodes {
@@ -201,7 +212,7 @@ func (s *search) few() string {
 		t := s.fineTune(Trial{Stage: v1alpha1.Stage{From: s.from, Cluster: &v1alpha1.Cluster{Clusters: int32(n)}}, Price: 1, Why: fmt.Sprintf("trains, with %d codes a layer at most", n)})
 		switch {
 		case s.over():
-			return ""
+			return said
 		case t.holds:
 			held, said = n, fmt.Sprintf("; %d codes a layer hold with training", n)
 		default:
@@ -275,13 +286,13 @@ func (s *search) try(trial Trial) tried {
 		s.plan.Ended = err.Error()
 		return tried{}
 	case len(s.plan.Trials) >= limit:
-		s.plan.Ended = fmt.Sprintf("all %d trials of maxTrials were made", limit)
+		s.limit, s.plan.Ended = "search.maxTrials", fmt.Sprintf("all %d trials of maxTrials were made", limit)
 		if limit == 1 {
 			s.plan.Ended = "the one trial of maxTrials was made"
 		}
 		return tried{}
 	case s.seconds >= 60*minutes:
-		s.plan.Ended = fmt.Sprintf("the trials took the %g minutes of maxMinutes", minutes)
+		s.limit, s.plan.Ended = "search.maxMinutes", fmt.Sprintf("the trials took the %g minutes of maxMinutes", minutes)
 		return tried{}
 	}
 	trial.Stage.Name = fmt.Sprintf("trial-%02d", len(s.plan.Trials)+1)
@@ -370,6 +381,19 @@ func (f *frontier) ended() string {
 		return fmt.Sprintf("%s %.3g holds%s, and more than %g is not tried", f.name, f.low, f.before, f.most)
 	}
 	return fmt.Sprintf("%s %.3g holds%s and %.3g does not, which is as near as %s are tried", f.name, f.low, f.before, f.high, f.names)
+}
+
+// held says what is known of a frontier, "" where that is nothing.
+func (f *frontier) held() string {
+	switch {
+	case f.low == 0 && f.high == 0:
+		return ""
+	case f.low == 0:
+		return fmt.Sprintf("; %s %.3g does not hold", f.name, f.high)
+	case f.high == 0:
+		return fmt.Sprintf("; %s %.3g holds%s", f.name, f.low, f.before)
+	}
+	return fmt.Sprintf("; %s %.3g holds%s and %.3g does not", f.name, f.low, f.before, f.high)
 }
 
 // at says which level a trial has, before why.

@@ -154,15 +154,21 @@ func TestASearchGoesToTheHighestPriceThatHolds(t *testing.T) {
 		}, codesOf(40, 3, 3), "10 30 90 52 39.5 45.3 45.3 45.3 2c 1q 3c", "price 39.5 holds without training and 45.3 does not, which is as near as prices are tried; 3 codes a layer hold with training"},
 		"held by training alone": {nil, breaks(0.2, 15), "10 3.33 1.11 0.37 0.37 0.37 10t 20t 20q 14.1t 16.8t 16.8q", "price 14.1 holds and 16.8 does not, which is as near as prices are tried"},
 		"trials run out": {func(s *v1alpha1.OptimizationPipelineSpec) { s.Search.MaxTrials = number32(3) }, breaks(40, 0), "10 30 90",
-			"all 3 trials of maxTrials were made; no trial trained"},
+			"all 3 trials of maxTrials were made; price 30 holds and 90 does not; no trial trained: a higher search.maxTrials lets the search train"},
+		"trials run out at the first": {func(s *v1alpha1.OptimizationPipelineSpec) { s.Search.MaxTrials = number32(1) }, breaks(1, 0), "10",
+			"the one trial of maxTrials was made; price 10 does not hold; no trial trained: a higher search.maxTrials lets the search train"},
+		"trials run out between four codes and two": {func(s *v1alpha1.OptimizationPipelineSpec) { s.Search.MaxTrials = number32(9) }, codesOf(40, 2, 2), "10 30 90 52 39.5 45.3 45.3 45.3 4c",
+			"all 9 trials of maxTrials were made; price 39.5 holds without training and 45.3 does not; 4 codes a layer hold with training"},
+		"trials run out before int8": {func(s *v1alpha1.OptimizationPipelineSpec) { s.Search.MaxTrials = number32(10) }, codesOf(40, 4, 2), "10 30 90 52 39.5 45.3 45.3 45.3 4c 2c",
+			"all 10 trials of maxTrials were made; price 39.5 holds without training and 45.3 does not; 4 codes a layer hold with training"},
 		"minutes run out": {func(s *v1alpha1.OptimizationPipelineSpec) {
 			s.Search.MaxMinutes, s.Training.Epochs = decimal("2.5"), number32(3)
 		}, breaks(40, 0), "10 30 90",
-			"the trials took the 2.5 minutes of maxMinutes; no trial trained, so that what training says of epochs was not used"},
+			"the trials took the 2.5 minutes of maxMinutes; price 30 holds and 90 does not; no trial trained, so that what training says of epochs was not used: a higher search.maxMinutes lets the search train"},
 		"the first that meets everything": {func(s *v1alpha1.OptimizationPipelineSpec) {
 			s.Search.Minimize = ""
 			s.Constraints = append(s.Constraints, v1alpha1.Constraint{Metric: v1alpha1.CompressedBytes, Max: decimal("20000")})
-		}, breaks(60, 0), "10 30 90 52", "trial-04 meets every constraint; no trial trained"},
+		}, breaks(60, 0), "10 30 90 52", "trial-04 meets every constraint"},
 		"a constraint asks for zeros": {func(s *v1alpha1.OptimizationPipelineSpec) {
 			untrained(s)
 			s.Constraints = append(s.Constraints, v1alpha1.Constraint{Metric: v1alpha1.Sparsity, Min: decimal("0.5")})

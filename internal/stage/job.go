@@ -189,6 +189,9 @@ func (j *Job) stage(ctx context.Context, order *Order, sources *Sources, store *
 	log.Info("result", "hash", hash, "leaf", result.Leaf, "model", result.Model, "kernelClass", result.KernelClass, "metrics", metricAttrs(result.Metrics))
 	outcome.Reused, outcome.Model, outcome.Leaf = reused, result.Model, result.Status()
 	outcome.LearningRate, outcome.Epochs = result.FoundRate(), result.FoundEpochs()
+	if result.Searched != nil {
+		outcome.Message = shortened(result.Searched.Ended, v1alpha1.MaxStageMessage)
+	}
 	if order.Stage == walk.Baseline {
 		pinned := runner.digests()
 		pinned.Metrics = result.Float

@@ -54,6 +54,7 @@ func (l *Walk) search(ctx context.Context) (walk.Decision, error) {
 		}
 		if plan.Ended != "" {
 			l.view.Say("search   ended: %s", plan.Ended)
+			l.facts.Stages[walk.Search] = walk.Fact{Message: plan.Ended}
 		}
 	}
 }

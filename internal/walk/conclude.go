@@ -47,6 +47,7 @@ type settings struct {
 	dense    bool   // channels were cut, and no zeros made
 	nearer   []string
 	training string // what lets a search train more
+	limit    string // the bound that ended a search and may be higher; "": none
 }
 
 // settingsOf are those of a stage's leaf.
@@ -56,6 +57,12 @@ func (w *walk) settingsOf(name string) settings {
 	out := settings{searched: w.spec.Search != nil, encoded: leaf.Encoded(), training: "more training.epochs"}
 	if w.spec.Training.Seeks() {
 		out.training = "a larger " + seekBound(&w.spec.Training)
+	}
+	switch ended := w.facts.Stages[Search].Message; {
+	case strings.Contains(ended, "of maxTrials") && v1alpha1.Or(w.spec.Search.MaxTrials, v1alpha1.DefaultTrials) < v1alpha1.MostTrials:
+		out.limit = "a higher search.maxTrials"
+	case strings.Contains(ended, "of maxMinutes"):
+		out.limit = "a higher search.maxMinutes"
 	}
 	if stage == nil {
 		if leaf.Reconstruct == nil || !*leaf.Reconstruct {
@@ -125,11 +132,18 @@ func (s settings) remedy(m v1alpha1.Metric) string {
 		return s.narrower(advice[m])
 	case len(s.nearer) == 0:
 		return "try a looser constraint"
-	case len(s.nearer) == 1:
-		return "try " + s.nearer[0]
 	}
-	last := len(s.nearer) - 1
-	return "try " + strings.Join(s.nearer[:last], ", ") + " or " + s.nearer[last]
+	return try(s.nearer...)
+}
+
+// try is advice to try one of some things, of which those that are "" are none.
+func try(things ...string) string {
+	things = slices.DeleteFunc(slices.Clone(things), func(thing string) bool { return thing == "" })
+	last := len(things) - 1
+	if last == 0 {
+		return "try " + things[0]
+	}
+	return "try " + strings.Join(things[:last], ", ") + " or " + things[last]
 }
 
 // narrower is advice to cut channels as it is for a leaf of which some are cut already: to cut more.
@@ -143,24 +157,25 @@ func (s settings) narrower(advice string) string {
 // searchRemedy is remedy where a search chooses the stages, so that there are none to change.
 func (s settings) searchRemedy(m v1alpha1.Metric) string {
 	smaller := m == v1alpha1.FileBytes || m == v1alpha1.FlashBytes
+	const looser, both = "a looser constraint on the answers", "a looser constraint on it or on the answers"
 	switch {
 	case s.encoded && smaller:
-		return "its weights are encoded: try a looser constraint on it or on the answers, a higher search.maxTrials, or a smaller network"
+		return "its weights are encoded: " + try(both, s.limit, s.training, "a smaller network")
 	case s.encoded && m == v1alpha1.ArenaBytes:
-		return "weights that are not encoded (leaf.encode: None) need less of it; else try a looser constraint on the answers, or " + s.training + ", so that more channels can go"
+		return "weights that are not encoded (leaf.encode: None) need less of it; else " + try(looser, s.limit, s.training) + ", so that more channels can go"
 	}
 	switch m {
 	case v1alpha1.FileBytes, v1alpha1.ArenaBytes, v1alpha1.Multiplications, v1alpha1.LatencyMicros:
-		return "only a smaller network takes less: try a looser constraint on the answers, a higher search.maxTrials, or " + s.training + ", so that more channels can go"
+		return "only a smaller network takes less: " + try(looser, s.limit, s.training) + ", so that more channels can go"
 	case v1alpha1.FlashBytes:
-		return "have weights encoded (leaf.encode: Auto); else only fewer channels take less: try a looser constraint on the answers, or " + s.training
+		return "have weights encoded (leaf.encode: Auto); else only fewer channels take less: " + try(looser, s.limit, s.training)
 	case v1alpha1.CompressedBytes, v1alpha1.Sparsity, v1alpha1.Clusters:
-		return "try a looser constraint on it or on the answers, a higher search.maxTrials, or " + s.training
+		return try(both, s.limit, s.training)
 	}
 	if m.Measured() {
 		return s.remedy(m)
 	}
-	return "try leaf: {activations: Int16} if the leaf is of 8 bits, a looser constraint, a higher search.maxTrials, or " + s.training
+	return try("leaf: {activations: Int16} if the leaf is of 8 bits", "a looser constraint", s.limit, s.training)
 }
 
 // Needs says what a metric needs of a dataset where it could not be measured, "" where nothing is known.
@@ -323,11 +338,36 @@ func (w *walk) outcome(t tally, publish *Stage) {
 		if len(w.spec.Constraints) == 1 {
 			w.d.Message = fmt.Sprintf("the leaf of %s meets the constraint", w.d.Selected)
 		}
+		w.d.Message += w.preferred()
 	}
 	if publish.State == v1alpha1.StageFailed {
 		w.d.Ready, w.d.Reason = false, ReasonPublishFailed
 		w.d.Message += "; it could not be published: " + publish.Message
 	}
+}
+
+// preferred says why the leaf was taken and none of the others that meet the constraints, "" where it is the first that does.
+func (w *walk) preferred() string {
+	selection := w.spec.Selection.Defaulted()
+	if selection.Strategy != v1alpha1.SelectBest {
+		return ""
+	}
+	value := func(name string) string { return Value(w.at[name].fact.Leaf.Metrics, selection.Objective) }
+	if w.d.Selected == Search { // the others were made by it
+		return fmt.Sprintf(": its %s is %s, that of the baseline %s", selection.Objective, value(Search), value(Baseline))
+	}
+	var others []string
+	for i := range w.d.Stages {
+		name := w.d.Stages[i].Name
+		if missed, known := w.d.Verdicts[name]; known && len(missed) == 0 && name != w.d.Selected {
+			others = append(others, name)
+		}
+	}
+	if others == nil {
+		return ", no other does"
+	}
+	next := w.best(others)
+	return fmt.Sprintf(": its %s, %s, is the best of the %d that do; next is %s with %s", selection.Objective, value(w.d.Selected), len(others)+1, next, value(next))
 }
 
 // unmet says how near the leaves came, and what to try.

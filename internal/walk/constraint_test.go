@@ -5,6 +5,7 @@ import (
 	"math/big"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -131,6 +132,32 @@ func TestASearchIsNotToldOfStages(t *testing.T) {
 			if got := (Shortfall{Constraint: v1alpha1.Constraint{Metric: metric}, Value: "1", By: "1"}).advise(of); got == "" || strings.Contains(got, "stage") || strings.Contains(got, "clusters") {
 				t.Errorf("%s, encoded %v: %q", metric, encoded, got)
 			}
+		}
+	}
+}
+
+// Nobody is told to have a search try more that was not ended by how much it may try.
+func TestAHigherBoundIsAdvisedWhereItEndedTheSearch(t *testing.T) {
+	search := func(trials int32) *v1alpha1.OptimizationPipelineSpec {
+		return &v1alpha1.OptimizationPipelineSpec{Search: &v1alpha1.Search{MaxTrials: &trials}, Constraints: []v1alpha1.Constraint{{Metric: "CompressedBytes", Max: dec("100")}}}
+	}
+	for name, tt := range map[string]struct {
+		trials int32
+		ended  string
+		want   string
+	}{
+		"it tried all that there is":  {24, "price 10 holds and 12 does not, which is as near as prices are tried", ""},
+		"trials ran out":              {3, "all 3 trials of maxTrials were made; price 30 holds", "search.maxTrials"},
+		"no more trials are possible": {v1alpha1.MostTrials, "all 32 trials of maxTrials were made", ""},
+		"minutes ran out":             {24, "the trials took the 5 minutes of maxMinutes", "search.maxMinutes"},
+	} {
+		facts := Facts{Stages: map[string]Fact{
+			Baseline: {State: v1alpha1.StageCompleted, Leaf: &v1alpha1.Leaf{Metrics: []v1alpha1.MetricValue{{Name: "CompressedBytes", Value: "200"}}}},
+			Search:   {Message: tt.ended},
+		}}
+		got := Decide(search(tt.trials), facts, time.Time{}).Message
+		if strings.Contains(got, "a higher") != (tt.want != "") || !strings.Contains(got, tt.want) || !strings.Contains(got, "looser") {
+			t.Errorf("%s: %s", name, got)
 		}
 	}
 }

@@ -59,7 +59,8 @@ type Fact struct {
 	LastFailure *v1alpha1.StageFailure
 	// Retry says that the failure may pass.
 	Retry bool
-	// Reason is a word for why it failed, or what keeps it from running (Unschedulable, ImagePull …); Message is the sentence.
+	// Reason is a word for why it failed, or what keeps it from running (Unschedulable, ImagePull …); Message is the sentence. Message of a search
+	// that is over says why, whether a stage made it or the walk that knows its trials.
 	Reason, Message string
 	// InputHash names the inputs of the attempt. Empty: not known, and not checked.
 	InputHash string
@@ -164,6 +165,9 @@ func RecordedFacts(status *v1alpha1.OptimizationPipelineStatus, generation int64
 		}
 		switch {
 		case s.State == v1alpha1.StageCompleted:
+			if s.Name == Search {
+				f.Message = s.Message
+			}
 			f.Settings = &v1alpha1.StageSettings{} // of a version that recorded none
 			if s.Settings != nil {
 				f.Settings = s.Settings.DeepCopy()

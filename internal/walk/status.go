@@ -67,7 +67,7 @@ func (d *Decision) Status(facts Facts, shown Shown) v1alpha1.OptimizationPipelin
 func (s *Stage) status() v1alpha1.StageStatus {
 	f := s.fact
 	out := v1alpha1.StageStatus{Name: s.Name, Input: s.Input, State: s.State, Attempt: s.Attempt, InputHash: s.InputHash, Settings: s.shownSettings()}
-	if s.State != v1alpha1.StageCompleted {
+	if s.State != v1alpha1.StageCompleted || s.Name == Search {
 		out.Message = Truncate(s.Message, v1alpha1.MaxStageMessage)
 	}
 	if s.State == v1alpha1.StagePending || s.State == v1alpha1.StageSkipped {

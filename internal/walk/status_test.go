@@ -54,6 +54,23 @@ func TestDecidingAgainFromWhatTheStatusRecordsGivesTheSame(t *testing.T) {
 	}
 }
 
+func TestAStatusSaysWhyASearchEnded(t *testing.T) {
+	spec := &v1alpha1.OptimizationPipelineSpec{Search: &v1alpha1.Search{Minimize: "CompressedBytes"}, Constraints: []v1alpha1.Constraint{small},
+		Selection: v1alpha1.Selection{Strategy: v1alpha1.SelectBest, Objective: "CompressedBytes"}, Stages: []v1alpha1.Stage{{Name: Search}}}
+	facts := known(spec, Versions{}, Baseline, Search)
+	made := facts.Stages[Search]
+	made.Leaf, made.Message = leaf("90", "0").Leaf, "all 3 trials of maxTrials were made"
+	facts.Stages[Search] = made
+	d := Decide(spec, facts, noon)
+	status := d.Status(facts, Shown{})
+	if i := len(status.Stages) - 1; status.Stages[i].Message != made.Message || RecordedFacts(&status, 0, "").Stages[Search].Message != made.Message {
+		t.Errorf("%+v", status.Stages[i])
+	}
+	if want := "the leaf of search meets the constraint: its CompressedBytes is 90, that of the baseline 200"; d.Message != want {
+		t.Errorf("%s, want %s", d.Message, want)
+	}
+}
+
 func TestAStatusSaysWhatDefaultsCameTo(t *testing.T) {
 	spec := chain(func(s *v1alpha1.OptimizationPipelineSpec) {
 		s.Training.Epochs, s.Training.LearningRate = ptr(int32(9)), dec("1e-3")

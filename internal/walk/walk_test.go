@@ -166,6 +166,12 @@ func TestDecide(t *testing.T) {
 			stages: with(stages{"prune": leaf("90", "0"), "pqat": leaf("80", "0.005"), "cluster": leaf("40", "0.02"), "pcqat": leaf("45", "0.01"),
 				"only": leaf("60", "0")}),
 			wantSelected: "pcqat", wantFinished: true, wantReady: true, wantReason: ReasonConstraintsMet, wantProgress: "5/5",
+			wantMessage: "the leaf of pcqat meets all 2 constraints: its CompressedBytes, 45, is the best of the 4 that do; next is only with 60",
+		},
+		"Best takes the one that satisfies": {
+			spec:         chain(need(small), best),
+			stages:       with(stages{"prune": leaf("90", "0"), "pqat": leaf("150", "0"), "cluster": leaf("140", "0"), "pcqat": leaf("145", "0"), "only": leaf("160", "0")}),
+			wantSelected: "prune", wantFinished: true, wantReady: true, wantReason: ReasonConstraintsMet, wantProgress: "5/5", wantMessage: "the leaf of prune meets the constraint, no other does",
 		},
 		"Best takes the first of equals": {
 			spec: chain(need(small), best), stages: with(stages{"prune": leaf("90", "0"), "pqat": leaf("45", "0"), "cluster": leaf("45.0", "0"), "pcqat": leaf("50", "0"), "only": leaf("60", "0")}),
