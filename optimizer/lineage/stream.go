@@ -39,6 +39,9 @@ func openStream(m *tflite.Model, samples [][]int) (s *streaming, unrolled *strea
 		t := step.Model.Subgraph().Tensors[step.Model.Subgraph().Inputs[0]]
 		return nil, nil, &ir.OpenError{Input: t.Name, Signature: t.Shape, Reason: "the network keeps state from step to step, and samples tell how many steps a sequence has"}
 	}
+	if c := unrolled.Chunks; c != nil {
+		return nil, nil, fmt.Errorf("samples have %d steps of %d operators, too many to be trained on: cut them into shorter sequences", c.Steps, len(step.Model.Subgraph().Operators))
+	}
 	if o := unrolled.Unreached(step); o != "" {
 		return nil, nil, fmt.Errorf("the network keeps state, of which samples of %d %s show nothing: no answer depends on %s; give longer sequences, [steps %s]", unrolled.Steps, map[bool]string{true: "step", false: "steps"}[unrolled.Steps == 1], o,
 			strings.Trim(fmt.Sprint(step.Model.Subgraph().Tensors[step.Model.Subgraph().Inputs[0]].Shape[1:]), "[]"))

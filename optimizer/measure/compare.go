@@ -90,13 +90,18 @@ func (s *sums) difference() Difference {
 }
 
 // Compare compares two models of the same task: their metrics on all samples of a source, outputs and activations value by value on
-// the first layerSamples of them (default 64), and their constants. source may be nil: constants only.
+// the first layerSamples of them (default 64), and their constants; of sequences that are too long to be unrolled, on their first steps. source may be
+// nil: constants only.
 func Compare(ctx context.Context, a, b []byte, source dataset.Source, layerSamples int, o Options) (*Comparison, error) {
-	left, err := load("first", a, source)
+	beginnings, err := beginningsOf(source, a, b)
 	if err != nil {
 		return nil, err
 	}
-	right, err := load("second", b, source)
+	left, err := load("first", a, beginnings)
+	if err != nil {
+		return nil, err
+	}
+	right, err := load("second", b, beginnings)
 	if err != nil {
 		return nil, err
 	}
@@ -115,7 +120,7 @@ func Compare(ctx context.Context, a, b []byte, source dataset.Source, layerSampl
 		layerSamples = 64
 	}
 	c.LayerSamples = min(layerSamples, source.Len())
-	if err := c.layers(ctx, left, right, pairs, source, c.LayerSamples); err != nil {
+	if err := c.layers(ctx, left, right, pairs, beginnings, c.LayerSamples); err != nil {
 		return nil, err
 	}
 	answersA, err := Run(ctx, a, source, o)

@@ -20,11 +20,15 @@ type Divergence struct {
 // divergenceSamples are compared at most.
 const divergenceSamples = 256
 
-// Diverges compares a model's outputs, value by value, on the first samples of a source, 256 at most. It is nil where the target computes as LiteRT.
+// Diverges compares a model's outputs, value by value, on the first samples of a source, 256 at most; of sequences that are too long to be unrolled, on their first steps. It is nil where the target computes as LiteRT.
 func Diverges(ctx context.Context, model []byte, source dataset.Source, t *target.Target) (*Divergence, error) {
 	options := arithmetic(t)
 	if options == nil {
 		return nil, nil
+	}
+	source, err := beginningsOf(source, model)
+	if err != nil {
+		return nil, err
 	}
 	here, err := load("the", model, source)
 	if err != nil {

@@ -9,7 +9,6 @@ import (
 	"gonum.org/v1/gonum/stat"
 
 	"espalier.dev/espalier/optimizer/dataset"
-	"espalier.dev/espalier/optimizer/exec/integer"
 )
 
 // Latency is how long one sample takes, in microseconds; one step of a network that keeps state.
@@ -27,11 +26,7 @@ type LatencyOptions struct {
 // TimeLatency runs a model sample by sample for about the budget, at least 5 and at most 10,000 runs, after a few runs that are
 // not counted. Setting the input is not part of a run.
 func TimeLatency(ctx context.Context, model []byte, source dataset.Source, o LatencyOptions) (Latency, error) {
-	m, steps, err := read(model, dataset.Shapes(source)...)
-	if err != nil {
-		return Latency{}, err
-	}
-	exec, err := integer.Compile(m, 0)
+	exec, err := read(model, source, 0)
 	if err != nil {
 		return Latency{}, err
 	}
@@ -40,7 +35,7 @@ func TimeLatency(ctx context.Context, model []byte, source dataset.Source, o Lat
 	}
 	exec.SetThreads(o.Threads)
 	defer exec.Close()
-	inputs, _, err := sampleSizes(exec.Graph(), source)
+	inputs, _, err := exec.sampleSizes(source)
 	if err != nil {
 		return Latency{}, err
 	}
@@ -57,11 +52,11 @@ func TimeLatency(ctx context.Context, model []byte, source dataset.Source, o Lat
 			return Latency{}, err
 		}
 		begin := time.Now()
-		if err := exec.Run(); err != nil {
+		if err := exec.run(); err != nil {
 			return Latency{}, err
 		}
 		if took := time.Since(begin); i >= warm {
-			times = append(times, float64(took.Nanoseconds())/1e3/float64(exec.Batch()*steps))
+			times = append(times, float64(took.Nanoseconds())/1e3/float64(exec.Batch()*exec.steps))
 		}
 	}
 	slices.Sort(times)

@@ -9,7 +9,6 @@ import (
 	"espalier.dev/espalier/optimizer/dataset"
 	"espalier.dev/espalier/optimizer/exec/integer"
 	"espalier.dev/espalier/optimizer/ir"
-	"espalier.dev/espalier/optimizer/stream"
 	"espalier.dev/espalier/optimizer/target"
 	"espalier.dev/espalier/optimizer/tflite"
 )
@@ -70,13 +69,11 @@ func Leaf(ctx context.Context, model []byte, source dataset.Source, o LeafOption
 	if err := file.ofFile(model, m, exec, o.Clustered); err != nil {
 		return nil, err
 	}
-	if _, err := stream.Whole(m, dataset.Shapes(source)); err != nil {
+	whole, err := networkOf(m, dataset.Shapes(source), o.Batch, arithmetic(o.Target)...)
+	if err != nil {
 		return nil, err
 	}
-	if exec, err = compile(m, o.Batch, arithmetic(o.Target)...); err != nil {
-		return nil, err
-	}
-	answers, err := run(ctx, exec, source, o.Options)
+	answers, err := run(ctx, whole, source, o.Options)
 	if err != nil {
 		return nil, err
 	}
@@ -131,14 +128,13 @@ func arenaOn(model []byte, t *target.Target) (int, error) {
 	return memory.Bytes, nil
 }
 
-// read reads a model as it is run over samples of the given shapes: all its shapes are numbers, and one that keeps state is the network
-// of whole sequences. steps are those of a sample, 1 of a network without state.
-func read(model []byte, samples ...[]int) (m *tflite.Model, steps int, err error) {
-	if m, err = specialized(model, samples...); err != nil {
-		return nil, 0, err
+// read reads a model as it is run over the samples of a source: all its shapes are numbers.
+func read(model []byte, source dataset.Source, batch int) (*network, error) {
+	m, err := specialized(model, dataset.Shapes(source)...)
+	if err != nil {
+		return nil, err
 	}
-	steps, err = stream.Whole(m, samples)
-	return m, max(1, steps), err
+	return networkOf(m, dataset.Shapes(source), batch)
 }
 
 // specialized reads a model and gives its shapes their numbers; samples are the shapes of its inputs' samples.

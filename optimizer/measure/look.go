@@ -15,23 +15,23 @@ const looked = 256
 
 // Look says what a network answers at every output, over samples spread over a source: what answer.Describe decides doubtful cases by.
 func Look(ctx context.Context, m *tflite.Model, source dataset.Source) ([]answer.Seen, error) {
-	exec, err := compile(m, 8)
+	exec, err := networkOf(m, dataset.Shapes(source), 8)
 	if err != nil {
 		return nil, err
 	}
-	inputs, _, err := sampleSizes(exec.Graph(), source)
+	inputs, _, err := exec.sampleSizes(source)
 	if err != nil {
 		return nil, err
 	}
 	n, batch := min(looked, source.Len()), exec.Batch()
-	glances := make([]*glance, len(exec.Graph().Outputs))
-	for i, t := range exec.Graph().Outputs {
+	glances := make([]*glance, len(exec.outputs()))
+	for i, t := range exec.outputs() {
 		shape := exec.Graph().Tensors[t].Shape
 		width := 1
 		if len(shape) > 1 {
 			width = max(1, shape[len(shape)-1])
 		}
-		glances[i] = newGlance(width, exec.Graph().Numel(t)/max(1, batch))
+		glances[i] = newGlance(width, exec.size(i))
 	}
 	x, sample := room(inputs, batch), make([][]float32, len(inputs))
 	for first := 0; first < n; first += batch {
@@ -43,7 +43,7 @@ func Look(ctx context.Context, m *tflite.Model, source dataset.Source) ([]answer
 		if err := feed(exec, source, at, count, inputs, x, sample); err != nil {
 			return nil, err
 		}
-		if err := exec.Run(); err != nil {
+		if err := exec.run(); err != nil {
 			return nil, ofSamples(err, at(0), at(count-1))
 		}
 		for i, g := range glances {

@@ -44,18 +44,14 @@ func (a *Answers) Len() int { return a.samples }
 // Run runs a model, float or int8, over a source. Errors name what does not fit: more than one input, another input shape, labels
 // past the outputs, an operator that cannot be run.
 func Run(ctx context.Context, model []byte, source dataset.Source, o Options) (*Answers, error) {
-	m, _, err := read(model, dataset.Shapes(source)...)
-	if err != nil {
-		return nil, err
-	}
 	if o.Batch == 0 {
 		o.Batch = 8
 	}
-	exec, err := compile(m, o.Batch)
+	n, err := read(model, source, o.Batch)
 	if err != nil {
 		return nil, err
 	}
-	return run(ctx, exec, source, o)
+	return run(ctx, n, source, o)
 }
 
 // compile compiles for a batch, or for the file's where the model cannot have another.
@@ -68,8 +64,8 @@ func compile(m *tflite.Model, batch int, options ...integer.Option) (*integer.Ex
 	return exec, err
 }
 
-func run(ctx context.Context, exec *integer.Executor, source dataset.Source, o Options) (*Answers, error) {
-	inputs, _, err := sampleSizes(exec.Graph(), source)
+func run(ctx context.Context, exec *network, source dataset.Source, o Options) (*Answers, error) {
+	inputs, _, err := exec.sampleSizes(source)
 	if err != nil {
 		return nil, err
 	}
@@ -77,20 +73,20 @@ func run(ctx context.Context, exec *integer.Executor, source dataset.Source, o O
 	if list == nil {
 		targets, err := answer.Survey(source)
 		if err == nil {
-			list, err = answer.Describe(exec.Graph(), targets, nil, nil)
+			list, err = exec.describe(targets, nil, nil)
 		}
 		if err != nil {
 			return nil, err
 		}
 	}
-	if len(list) != len(exec.Graph().Outputs) {
-		return nil, fmt.Errorf("the model has %d outputs, %d are described", len(exec.Graph().Outputs), len(list))
+	if len(list) != len(exec.outputs()) {
+		return nil, fmt.Errorf("the model has %d outputs, %d are described", len(exec.outputs()), len(list))
 	}
 	answers := &Answers{main: answer.Main(list), samples: source.Len()} // whatever targets this split has
-	list = toldBy(list, exec.Graph(), source)
+	list = toldBy(list, exec, source)
 	answers.Outputs = list
 	for i := range list {
-		if size := exec.Graph().Numel(exec.Graph().Outputs[i]) / max(1, exec.Batch()); size != list[i].Size {
+		if size := exec.size(i); size != list[i].Size {
 			return nil, fmt.Errorf("output %s has %d values, %d are described", list[i].Name, size, list[i].Size)
 		}
 		answers.columns = append(answers.columns, newColumn(&list[i], source.Len()))
@@ -123,7 +119,7 @@ func run(ctx context.Context, exec *integer.Executor, source dataset.Source, o O
 }
 
 // toldBy is a description for a split that has targets where the described one had none, or none where that had some.
-func toldBy(list []answer.Output, g *ir.Graph, source dataset.Source) []answer.Output {
+func toldBy(list []answer.Output, n *network, source dataset.Source) []answer.Output {
 	told := slices.ContainsFunc(list, func(o answer.Output) bool { return o.Target >= 0 })
 	if has := len(source.Targets()) > 0; told == has {
 		return list
@@ -139,7 +135,7 @@ func toldBy(list []answer.Output, g *ir.Graph, source dataset.Source) []answer.O
 	if err != nil {
 		return list
 	}
-	described, err := answer.Describe(g, targets, nil, nil)
+	described, err := n.describe(targets, nil, nil)
 	if err != nil {
 		return list
 	}
@@ -153,6 +149,17 @@ func toldBy(list []answer.Output, g *ir.Graph, source dataset.Source) []answer.O
 }
 
 // sampleSizes returns the values of one sample in and out of a model, by input and of the first output.
+func (n *network) sampleSizes(source dataset.Source) (inputs []int, outputs int, err error) {
+	if n.chunks == nil {
+		return sampleSizes(n.Graph(), source)
+	}
+	for _, a := range source.Inputs() { // which were found to be sequences
+		inputs = append(inputs, a.Size())
+	}
+	return inputs, n.size(0), nil
+}
+
+// sampleSizes is that of a graph.
 func sampleSizes(g *ir.Graph, source dataset.Source) (inputs []int, outputs int, err error) {
 	arrays := source.Inputs()
 	if len(g.Inputs) != len(arrays) {
@@ -184,9 +191,8 @@ func sampleSizes(g *ir.Graph, source dataset.Source) (inputs []int, outputs int,
 	return inputs, outputs, nil
 }
 
-// feed sets an executor's inputs to n samples, the k-th of which is number at(k): x has room for a batch of each input, sample for the places of one.
-func feed(exec *integer.Executor, source dataset.Source, at func(k int) int, n int, inputs []int, x, sample [][]float32) error {
-	exec.Reset() // every sample begins with the first state
+// feed sets a network's inputs to n samples, the k-th of which is number at(k): x has room for a batch of each input, sample for the places of one.
+func feed(exec *network, source dataset.Source, at func(k int) int, n int, inputs []int, x, sample [][]float32) error {
 	for k := range n {
 		for i, size := range inputs {
 			sample[i] = x[i][k*size:][:size]
@@ -196,11 +202,9 @@ func feed(exec *integer.Executor, source dataset.Source, at func(k int) int, n i
 		}
 	}
 	for i, size := range inputs {
-		if err := exec.SetInput(i, x[i][:n*size]); err != nil {
-			return err
-		}
+		sample[i] = x[i][:n*size]
 	}
-	return nil
+	return exec.set(sample)
 }
 
 // room makes room for a batch of every input.
@@ -248,7 +252,7 @@ func first(errs []error) error {
 }
 
 // work runs blocks until there are none left, or something failed.
-func (r *runner) work(ctx context.Context, exec *integer.Executor) error {
+func (r *runner) work(ctx context.Context, exec *network) error {
 	x, sample := room(r.inputs, r.batch), make([][]float32, len(r.inputs))
 	targets := make([][][]float32, r.batch) // by sample and target
 	for k := range targets {
@@ -271,7 +275,7 @@ func (r *runner) work(ctx context.Context, exec *integer.Executor) error {
 }
 
 // block runs the samples from first on.
-func (r *runner) block(exec *integer.Executor, first int, x, sample [][]float32, targets [][][]float32) error {
+func (r *runner) block(exec *network, first int, x, sample [][]float32, targets [][][]float32) error {
 	n := min(r.batch, r.answers.samples-first)
 	for k := range n {
 		if err := r.source.Truth(first+k, targets[k]); err != nil {
@@ -281,7 +285,7 @@ func (r *runner) block(exec *integer.Executor, first int, x, sample [][]float32,
 	if err := feed(exec, r.source, func(k int) int { return first + k }, n, r.inputs, x, sample); err != nil {
 		return err
 	}
-	if err := exec.Run(); err != nil {
+	if err := exec.run(); err != nil {
 		return ofSamples(err, first, first+n-1)
 	}
 	for i, c := range r.answers.columns {

@@ -131,7 +131,7 @@ func TestDescriptionsFollowTheTargetsOfASplit(t *testing.T) {
 		}
 		before := c.list[0].Target
 		var got []int
-		for _, o := range toldBy(c.list, exec.Graph(), c.source) {
+		for _, o := range toldBy(c.list, &network{Executor: exec, steps: 1}, c.source) {
 			got = append(got, o.Target)
 		}
 		if diff := cmp.Diff(c.want, got); diff != "" {

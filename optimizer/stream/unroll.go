@@ -14,11 +14,14 @@ const maxOperators = 100_000
 // None is where a tensor or an operator of an unrolled network is none of a step's.
 const None = -1
 
-// Unrolled is a network of whole sequences: steps one behind the other, the first of which finds zeros.
+// Unrolled is a network of whole sequences: steps one behind the other, the first of which finds zeros. Of sequences that are too long for that
+// it is one of a chunk.
 type Unrolled struct {
 	// Model has the Step's constants and its last step under their own indices. Its outputs are the last step's.
 	Model *tflite.Model
 	Steps int
+	// Chunks say how sequences are cut; nil: not at all.
+	Chunks *Chunks
 	// Tensor and Operator say what each of Model's stands for, by index in the Step's model; None for what only cuts the input up or
 	// makes the first state.
 	Tensor, Operator []int
@@ -54,16 +57,26 @@ func Sequence(m *tflite.Model, samples [][]int) (*Step, *Unrolled, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	u, err := s.unroll(n, samples)
+	chunks, err := s.cut(n)
+	if err != nil {
+		return nil, nil, err
+	}
+	if chunks != nil {
+		n, samples = chunks.Chunk, s.Samples(chunks.Chunk)
+	}
+	u, err := s.unroll(n, samples, chunks)
 	return s, u, err
 }
 
 // Whole writes a model that keeps state, in place, as the network of whole sequences that its samples are. Other models, and all
-// without samples, stay as they are. It returns the steps, 0 if nothing changed.
+// without samples, stay as they are. It returns the steps, 0 if nothing changed. Sequences that are too long for that are an error.
 func Whole(m *tflite.Model, samples [][]int) (steps int, err error) {
-	_, u, err := Sequence(m, samples)
+	s, u, err := Sequence(m, samples)
 	if err != nil || u == nil {
 		return 0, err
+	}
+	if c := u.Chunks; c != nil {
+		return 0, fmt.Errorf("samples have %d steps of %d operators, more than %d in all: cut them into shorter sequences", c.Steps, len(s.Model.Subgraph().Operators), maxOperators)
 	}
 	m.ModelT = u.Model.ModelT
 	return u.Steps, nil
@@ -121,9 +134,6 @@ func (s *Step) steps(samples [][]int) (n int, err error) {
 		}
 		n = of
 	}
-	if total := n * len(sub.Operators); total > maxOperators {
-		return 0, fmt.Errorf("samples have %d steps of %d operators, more than %d in all: cut them into shorter sequences", n, len(sub.Operators), maxOperators)
-	}
 	return n, nil
 }
 
@@ -172,8 +182,8 @@ type unroller struct {
 	code int // of the step's operator that is written, None
 }
 
-func (s *Step) unroll(n int, samples [][]int) (*Unrolled, error) {
-	u := &unroller{Unrolled: &Unrolled{Model: s.Model.Clone(), Steps: n}, step: s, code: None}
+func (s *Step) unroll(n int, samples [][]int, chunks *Chunks) (*Unrolled, error) {
+	u := &unroller{Unrolled: &Unrolled{Model: s.Model.Clone(), Steps: n, Chunks: chunks}, step: s, code: None}
 	u.Model.DeleteMetadata(tflite.StatesName)
 	u.sub = u.Model.Subgraph()
 	for t := range u.sub.Tensors {
@@ -183,6 +193,7 @@ func (s *Step) unroll(n int, samples [][]int) (*Unrolled, error) {
 	u.sub.Operators = nil
 	u.sub.Outputs = u.sub.Outputs[:len(u.sub.Outputs)-len(s.States)]
 	u.Model.SetEachStep(false)
+	u.Model.SetChunk(0)
 	answers, err := s.answers(u.sub.Outputs)
 	if err != nil {
 		return nil, err
@@ -190,6 +201,10 @@ func (s *Step) unroll(n int, samples [][]int) (*Unrolled, error) {
 	pieces := u.cut(samples)
 	held := make([]int32, len(s.States)) // what each state holds
 	for i := range s.States {
+		if chunks != nil {
+			held[i] = u.entry(s.States[i].Input)
+			continue
+		}
 		held[i] = u.first(pieces[0][0], s.States[i].Input)
 	}
 	first := slices.Clone(held)
@@ -227,6 +242,9 @@ func (s *Step) unroll(n int, samples [][]int) (*Unrolled, error) {
 		u.code = None
 		for i, st := range s.States {
 			held[i] = place(int32(st.Output))
+		}
+		if err := u.leave(k+1, held); err != nil {
+			return nil, err
 		}
 		for i := range answers {
 			answers[i].parts = append(answers[i].parts, place(answers[i].from))
@@ -383,11 +401,16 @@ func (u *unroller) first(x int32, state int) int32 {
 	return y
 }
 
-// dropDead removes operators whose results nothing uses, as the state that the last step leaves. It returns what is used.
+// dropDead removes operators whose results nothing uses, as the state that the last step leaves to no chunk. It returns what is used.
 func (u *unroller) dropDead() (used map[int32]bool) {
 	used = map[int32]bool{}
 	for _, t := range u.sub.Outputs {
 		used[t] = true
+	}
+	if c := u.Chunks; c != nil {
+		for _, t := range slices.Concat(c.Left[:]...) {
+			used[int32(t)] = true
+		}
 	}
 	var operators []*schema.OperatorT
 	var of []int

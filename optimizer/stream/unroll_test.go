@@ -287,11 +287,97 @@ func TestStepsOfSeveralInputs(t *testing.T) {
 	}
 }
 
-// 100,000 operators are the most: of two a step that is 50,000 steps.
-func TestSequencesAreOfNoMoreOperatorsThanTheBound(t *testing.T) {
-	for _, tc := range []struct{ steps, want int }{{50_000, 50_000}, {50_001, 0}} {
-		if _, got := stream.EachStep(stepped(t, sum), [][]int{{tc.steps, 2}}, nil); got != tc.want {
-			t.Errorf("samples of %d steps are taken for %d, want %d", tc.steps, got, tc.want)
+// Whole sequences are of 100,000 operators at most: of two a step that is 50,000 steps. Longer ones, and where chunks are asked for, are cut.
+func TestSequencesThatAreTooLongAreCut(t *testing.T) {
+	for _, tc := range []struct{ steps, asked, chunk, count int }{
+		{50_000, 0, 0, 0}, {50_001, 0, 1924, 26}, {1_000_000, 0, 2_000, 500}, {9, 4, 4, 3}, {8, 4, 4, 2}, {4, 4, 0, 0}, {5, 1, 1, 5}, {50_001, 60_000, 1924, 26},
+	} {
+		m := stepped(t, sum)
+		m.SetChunk(tc.asked)
+		_, u := unrolled(t, m, []int{tc.steps, 2})
+		if tc.chunk == 0 {
+			if u.Chunks != nil || u.Steps != tc.steps {
+				t.Errorf("%d steps are cut into chunks of %d", tc.steps, u.Steps)
+			}
+			continue
+		}
+		if u.Steps != tc.chunk || u.Chunks.Chunk != tc.chunk || u.Chunks.Count() != tc.count || u.Chunks.Steps != tc.steps {
+			t.Errorf("%d steps are cut into %d chunks of %d, want %d of %d", tc.steps, u.Chunks.Count(), u.Chunks.Chunk, tc.count, tc.chunk)
+		}
+		if _, err := stream.Whole(m, [][]int{{tc.steps, 2}}); err == nil || !strings.Contains(err.Error(), "cut them into shorter sequences") {
+			t.Errorf("%d steps as one network: %v", tc.steps, err)
+		}
+	}
+}
+
+// Each step is new in one chunk, its last steps are, and the last chunk ends with the sequence.
+func TestChunksHaveEveryStepOnce(t *testing.T) {
+	for _, c := range []stream.Chunks{{Steps: 9, Chunk: 4}, {Steps: 8, Chunk: 4}, {Steps: 7, Chunk: 1}, {Steps: 5, Chunk: 4}, {Steps: 11, Chunk: 5}} {
+		at := 0
+		for k := range c.Count() {
+			if end := c.Begin(k) + c.Chunk; end-c.New(k) != at || end > c.Steps {
+				t.Errorf("%+v: chunk %d begins at %d and has %d new steps behind %d", c, k, c.Begin(k), c.New(k), at)
+			}
+			at += c.New(k)
+		}
+		if at != c.Steps {
+			t.Errorf("%+v: chunks have %d steps", c, at)
+		}
+	}
+}
+
+// Chunks one after the other, each with what the one before left, give what the network of whole sequences does, bit for bit.
+func TestChunksGiveWhatTheWholeSequenceDoes(t *testing.T) {
+	const steps = 9
+	for name, step := range map[string]func(b *tflitetest.Builder, x, state int32) (answer, next int32){
+		"a sum": sum,
+		"what was before": func(b *tflitetest.Builder, x, state int32) (answer, next int32) {
+			return b.Unary("answer", schema.BuiltinOperatorRELU, state), b.Unary("next", schema.BuiltinOperatorRELU, x)
+		},
+		"the samples themselves": func(b *tflitetest.Builder, x, state int32) (answer, next int32) {
+			return b.Add("answer", x, state, tflitetest.None), x
+		},
+	} {
+		for _, each := range []bool{false, true} {
+			for chunk := 1; chunk < steps; chunk++ {
+				samples := tflitetest.Weights(3, 2*steps)
+				m := stepped(t, step)
+				m.SetEachStep(each)
+				whole := m.Clone()
+				if _, err := stream.Whole(whole, [][]int{{steps, 2}}); err != nil {
+					t.Fatal(err)
+				}
+				want := answer(t, whole, 1, samples)
+				m.SetChunk(chunk)
+				_, u := unrolled(t, m, []int{steps, 2})
+				c := u.Chunks
+				for _, of := range c.Left { // to be read here
+					for _, at := range of {
+						u.Model.Subgraph().Outputs = append(u.Model.Subgraph().Outputs, int32(at))
+					}
+				}
+				e, err := integer.Compile(u.Model, 1)
+				if err != nil {
+					t.Fatal(err)
+				}
+				var got []float32
+				state := make([]float32, 2)
+				for k := range c.Count() {
+					if err := e.SetInput(1, state); err != nil {
+						t.Fatal(err)
+					}
+					y := run(t, e, c.Piece(samples, k))
+					if !each {
+						got = slices.Clone(y)
+					} else {
+						got = append(got, y[2*(chunk-c.New(k)):]...)
+					}
+					state = slices.Clone(e.Output(1 + min(k, 1)))
+				}
+				if diff := cmp.Diff(want, got); diff != "" {
+					t.Errorf("%s, each step %t, chunks of %d (-want +got)\n%s", name, each, chunk, diff)
+				}
+			}
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strconv"
 
 	"espalier.dev/espalier/optimizer/tflite/schema"
 )
@@ -30,6 +31,27 @@ func (m *Model) SetEachStep(each bool) {
 func (m *Model) EachStep() bool {
 	data, _ := m.Metadata(answersName)
 	return string(data) == eachStep
+}
+
+// chunkName is the metadata entry that says how many steps of a sequence are unrolled at once.
+const chunkName = "espalier.chunk"
+
+// SetChunk records how many steps of a sequence a network with state is trained over at once; 0: as many as can be.
+func (m *Model) SetChunk(steps int) {
+	m.DeleteMetadata(chunkName)
+	if steps > 0 {
+		m.SetMetadata(chunkName, []byte(strconv.Itoa(steps)))
+	}
+}
+
+// Chunk returns what was recorded, 0 without.
+func (m *Model) Chunk() int {
+	data, _ := m.Metadata(chunkName)
+	steps, err := strconv.Atoi(string(data))
+	if err != nil || steps < 0 {
+		return 0
+	}
+	return steps
 }
 
 // Assigns reports whether the primary subgraph sets a variable, by which a network keeps state.
