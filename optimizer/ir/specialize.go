@@ -81,6 +81,12 @@ func fix(m *tflite.Model) (unrolled []string, folded, dilated int, err error) {
 	if err != nil {
 		return nil, 0, 0, err
 	}
+	if empty := dropEmptyParts(m, g); empty > 0 {
+		unrolled = append(unrolled, fmt.Sprintf("%d parts of splits that are empty and that nothing reads left out", empty))
+		if g, err = parseDeep(m); err != nil {
+			return nil, 0, 0, err
+		}
+	}
 	if folded = store(m, g); folded > 0 {
 		if g, err = parseDeep(m); err != nil {
 			return nil, 0, 0, err
@@ -151,7 +157,7 @@ func worthwhile(m *tflite.Model) bool {
 	for _, o := range g.Operators {
 		switch code, _ := m.Op(o); code {
 		case schema.BuiltinOperatorSHAPE, schema.BuiltinOperatorRANK, schema.BuiltinOperatorSPACE_TO_BATCH_ND, schema.BuiltinOperatorWHILE, schema.BuiltinOperatorIF, schema.BuiltinOperatorREAD_VARIABLE,
-			schema.BuiltinOperatorUNIDIRECTIONAL_SEQUENCE_LSTM, schema.BuiltinOperatorUNIDIRECTIONAL_SEQUENCE_RNN:
+			schema.BuiltinOperatorUNIDIRECTIONAL_SEQUENCE_LSTM, schema.BuiltinOperatorUNIDIRECTIONAL_SEQUENCE_RNN, schema.BuiltinOperatorSPLIT_V:
 			return true
 		case schema.BuiltinOperatorDEQUANTIZE, schema.BuiltinOperatorQUANTIZE:
 		default:
@@ -252,6 +258,38 @@ func store(m *tflite.Model, g *Graph) int {
 	if dropped > 0 {
 		dropDead(m)
 		tflite.DropSubgraphs(m)
+	}
+	return dropped
+}
+
+// dropEmptyParts leaves out the parts of SPLIT_V without elements that nothing reads, such as those of a Keras GRU with reset_after=False. It returns how many.
+func dropEmptyParts(m *tflite.Model, g *Graph) (dropped int) {
+	sub, sizes := m.Subgraph(), map[string]int32{}
+	for i, o := range sub.Operators {
+		n := &g.Nodes[i]
+		split, ok := n.Attr.(Split)
+		if !ok || n.Op != schema.BuiltinOperatorSPLIT_V || len(n.Outputs) != len(split.Sizes) {
+			continue
+		}
+		var outputs, kept []int32
+		for k, t := range n.Outputs {
+			if t < 0 || split.Sizes[k] > 0 || len(g.Tensors[t].Consumers) > 0 || slices.Contains(g.Outputs, t) {
+				outputs, kept = append(outputs, o.Outputs[k]), append(kept, int32(split.Sizes[k]))
+			}
+		}
+		if len(kept) == 0 || len(kept) == len(n.Outputs) {
+			continue
+		}
+		dropped += len(n.Outputs) - len(kept)
+		key := fmt.Sprint(kept)
+		if _, ok := sizes[key]; !ok {
+			sub.Tensors = append(sub.Tensors, &schema.TensorT{Name: sub.Tensors[o.Inputs[1]].Name + "_kept", Type: schema.TensorTypeINT32, Shape: []int32{int32(len(kept))}, HasRank: true,
+				Buffer: m.AddBuffer(tflite.Int32Bytes(kept))})
+			sizes[key] = int32(len(sub.Tensors) - 1)
+		}
+		o.Inputs, o.Outputs = slices.Clone(o.Inputs), outputs
+		o.Inputs[1] = sizes[key]
+		o.BuiltinOptions = &schema.BuiltinOptionsT{Type: schema.BuiltinOptionsSplitVOptions, Value: &schema.SplitVOptionsT{NumSplits: int32(len(kept))}}
 	}
 	return dropped
 }

@@ -158,6 +158,44 @@ func number(b *builder, v int32) int32 {
 	return t
 }
 
+func TestSpecializeLeavesEmptyPartsOfSplitsOut(t *testing.T) {
+	for name, c := range map[string]struct {
+		sizes []int32
+		read  bool // the last part
+		want  []int32
+	}{
+		"open, unread":    {sizes: []int32{1, 2, -1}, want: []int32{1, 2}},
+		"nothing, unread": {sizes: []int32{1, 2, 0}, want: []int32{1, 2}},
+		"nothing, read":   {sizes: []int32{1, 2, 0}, read: true, want: []int32{1, 2, 0}},
+		"not empty":       {sizes: []int32{1, 1, -1}, want: []int32{1, 1, -1}},
+	} {
+		b := tflitetest.New()
+		last := int32(0)
+		if c.sizes[0]+c.sizes[1] == 2 {
+			last = 1
+		}
+		parts := b.Ops("y", schema.BuiltinOperatorSPLIT_V, schema.BuiltinOptionsSplitVOptions, &schema.SplitVOptionsT{NumSplits: 3},
+			[][]int32{{1, 1}, {1, c.sizes[1]}, {1, last}}, b.Input("x", 1, 3), b.Ints("sizes", c.sizes...), b.Ints("axis", 1))
+		b.Output(parts[0])
+		b.Output(parts[1])
+		if c.read {
+			b.Output(b.Unary("read", schema.BuiltinOperatorRELU, parts[2]))
+		}
+		m := b.Model()
+		if _, err := ir.Specialize(m, nil); err != nil {
+			t.Fatal(name, err)
+		}
+		g, err := ir.Parse(m, 0)
+		if err != nil {
+			t.Fatal(name, err)
+		}
+		split := &g.Nodes[0]
+		if got := g.Input(split, 1).Ints(); len(split.Outputs) != len(c.want) || !slices.EqualFunc(got, c.want, func(a int, b int32) bool { return a == int(b) }) {
+			t.Errorf("%s: %d parts of sizes %v, want %v", name, len(split.Outputs), got, c.want)
+		}
+	}
+}
+
 func TestSpecializeComputesArithmeticOnShapes(t *testing.T) {
 	plain := func(op schema.BuiltinOperator, shape []int32, inputs func(b *builder) []int32) func(b *builder) int32 {
 		return func(b *builder) int32 {
