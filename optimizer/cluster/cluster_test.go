@@ -99,7 +99,8 @@ func TestEveryScopeKeepsWhatItPromises(t *testing.T) {
 						if len(set) > n || len(set) > r.Codes {
 							t.Errorf("%s: %d distinct codes, reported %d", name, len(set), r.Codes)
 						}
-						if top := max(-set[0], set[len(set)-1]); top != weight.MaxCode {
+						common := entropy > 0 && !slices.ContainsFunc(set, func(q int8) bool { return int(q)%alphabetStep(n, weight.MaxCode) != 0 })
+						if top := max(-set[0], set[len(set)-1]); top != weight.MaxCode && !common {
 							t.Errorf("%s: the largest code is %d, not 127", name, top)
 						}
 					}

@@ -7,7 +7,8 @@
 // intervals, so the optimum is found exactly by dynamic programming (Solve).
 //
 // Apply clusters a weight.Tensor: it alternates between the codes and the scales (least squares), fixes the gauge (the largest
-// code is 127) and hands the tensor codebooks that keep the price of a bit while they train.
+// code is 127; the codes of small layers are multiples of one step, so that a compressor finds the same symbols in all of them) and
+// hands the tensor codebooks that keep the price of a bit while they train.
 //
 // Invariant: no more than N distinct values, zero of a mask included; a mask's zeros stay zero and no survivor becomes zero.
 package cluster

@@ -244,18 +244,15 @@ func (s *set) unit(gain []float64) float64 {
 	return sum / float64(len(s.channel))
 }
 
-// codebooks turns centers and gains into integers and scales: the gauge is fixed by making the largest code of a set 127. Where codes are
-// fewer it is the one of least cost.
+// codebooks turns centers and gains into integers and scales: the gauge is fixed by making the largest code of a set 127, or, where bits have
+// a price, the distance of codes a power of two. Where codes are fewer it is the one of least cost.
 func (p *problem) codebooks() ([]float32, []*weight.Codebook, error) {
 	scale := make([]float32, len(p.rms))
 	books := make([]*weight.Codebook, len(p.sets))
 	for b, s := range p.sets {
-		unit := s.largest() / float64(p.tensor.Most) // of a code, in centers
-		if p.tensor.Most < weight.MaxCode && len(s.center) > 0 {
-			var err error
-			if unit, err = p.snap(s, unit); err != nil {
-				return nil, nil, err
-			}
+		unit, err := p.unit(s)
+		if err != nil {
+			return nil, nil, err
 		}
 		centers, share := make([]float32, len(s.center)), make([]float32, len(s.center))
 		for k, c := range s.center {
@@ -277,6 +274,22 @@ func (p *problem) codebooks() ([]float32, []*weight.Codebook, error) {
 	}
 	p.finish(scale)
 	return scale, books, nil
+}
+
+// unit is what a code of a set is worth, in centers, which are moved to where codes may be.
+func (p *problem) unit(s *set) (float64, error) {
+	whole := s.largest() / float64(p.tensor.Most)
+	switch {
+	case len(s.center) == 0:
+		return whole, nil
+	case p.tensor.Most < weight.MaxCode:
+		return p.snap(s, whole)
+	case s.lambda > 0:
+		if unit, ok := p.alphabet(s); ok {
+			return unit, nil
+		}
+	}
+	return whole, nil
 }
 
 // largest is that of the centers from zero; 127 where all are zero.
