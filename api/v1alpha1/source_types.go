@@ -83,6 +83,12 @@ type NetworkSource struct {
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=64
 	States []StatePair `json:"states,omitempty"`
+	// chunk is how many steps of a sequence a network with state is trained over at once: truncated backpropagation through time, state being
+	// carried from chunk to chunk. Default: whole sequences, where steps times operators are at most 100,000; else as many steps as make 4,000.
+	// +optional
+	// +kubebuilder:validation:Minimum=2
+	// +kubebuilder:validation:Maximum=50000
+	Chunk *int32 `json:"chunk,omitempty"`
 }
 
 // StatePair is state that a step hands on to the next.

@@ -115,10 +115,10 @@ func (p *Prepared) forTarget(ctx context.Context, spec *v1alpha1.OptimizationPip
 	return fault.As(fault.Model, classify(err))
 }
 
-// WithStates is a model's content in which the inputs and outputs that a source pairs as state are written down; without pairs it is as
-// it was.
+// WithStates is a model's content in which the inputs and outputs that a source pairs as state are written down, and how many steps are trained
+// over at once; without either it is as it was.
 func WithStates(content []byte, source v1alpha1.NetworkSource) ([]byte, error) {
-	if len(source.States) == 0 {
+	if len(source.States) == 0 && source.Chunk == nil {
 		return content, nil
 	}
 	m, err := tflite.Read(content)
@@ -132,9 +132,18 @@ func WithStates(content []byte, source v1alpha1.NetworkSource) ([]byte, error) {
 	for _, s := range source.States {
 		pairs = append(pairs, tflite.StatePair{Input: s.Input, Output: s.Output})
 	}
-	if err := m.SetStates(pairs); err != nil {
-		return nil, fmt.Errorf("model.states: %w", err)
+	if pairs != nil {
+		if err := m.SetStates(pairs); err != nil {
+			return nil, fmt.Errorf("model.states: %w", err)
+		}
 	}
+	if source.Chunk == nil {
+		return m.Marshal()
+	}
+	if step, err := stream.Open(m); err == nil && step == nil {
+		return nil, fmt.Errorf("model.chunk: the network keeps no state that a chunk could leave to the next: leave it out, or name inputs and outputs that are state (model.states)")
+	}
+	m.SetChunk(int(*source.Chunk))
 	return m.Marshal()
 }
 
@@ -221,21 +230,10 @@ func (p *Prepared) digests() v1alpha1.Baseline {
 
 // fit checks the dataset's samples against the network's inputs, and its targets against the outputs.
 func (p *Prepared) fit(ctx context.Context, spec *v1alpha1.OptimizationPipelineSpec) error {
-	g, err := ir.Parse(p.Network.Model(), 0)
-	if err != nil {
+	if _, err := ir.Parse(p.Network.Model(), 0); err != nil {
 		return fault.As(fault.Model, err)
 	}
-	var inputs [][]int
-	for _, t := range p.Network.Model().Subgraph().Inputs {
-		shape := []int{}
-		for i, d := range g.Tensors[t].Shape {
-			if i > 0 {
-				shape = append(shape, d)
-			}
-		}
-		inputs = append(inputs, shape)
-	}
-	if err := p.Data.Fit(inputs); err != nil {
+	if err := p.Data.Fit(p.Network.Samples()); err != nil {
 		return fault.As(fault.Dataset, err)
 	}
 	return p.describe(ctx, spec)
@@ -405,7 +403,10 @@ func (p *Prepared) Answer(ctx context.Context, workers int) error {
 	var err error
 	switch {
 	case p.Network.Rewritten() && !p.Network.Int8(): // normalised: what stages start from
-		content, err = p.original.Model().Marshal()
+		var model *tflite.Model
+		if model, err = p.original.Runs(); err == nil {
+			content, err = model.Marshal()
+		}
 	case p.Network.Selected():
 		content, err = p.Network.Given().Marshal()
 	}

@@ -27,6 +27,7 @@ type Inputs struct {
 	Teacher          string `json:"teacher"`             // digest of the pipeline's original model
 	Signature        string `json:"signature,omitempty"` // of the original model that is worked on
 	States           any    `json:"states,omitempty"`    // pairs of its inputs and outputs that are state, by input
+	Chunk            *int32 `json:"chunk,omitempty"`     // steps of a sequence that are trained over at once
 }
 
 // Hash returns "sha256:" and the hexadecimal digest of the inputs' canonical JSON.
@@ -35,11 +36,8 @@ func (in Inputs) Hash() (string, error) { return hash(in) }
 // StageInputs returns a stage's inputs as far as the spec says them: the effective configuration, so written that only what changes the
 // result changes the hash. Digests and versions are the caller's to add.
 func StageInputs(spec *v1alpha1.OptimizationPipelineSpec, name string) (Inputs, error) {
-	in := Inputs{Form: form, Signature: spec.Model.Signature}
+	in := Inputs{Form: form, Signature: spec.Model.Signature, Chunk: spec.Model.Chunk}
 	var n notes
-	if spec.Target.OneScale() {
-		n.otherwise = []string{"leaf.equalize", "quantize.equalize"}
-	}
 	in.Dataset, in.Outputs = n.write("dataset", preparation(spec)), n.outputs(spec)
 	in.Target, in.States = n.write("target", spec.Target), states(spec)
 	if name == Baseline {
@@ -65,14 +63,11 @@ func StageInputs(spec *v1alpha1.OptimizationPipelineSpec, name string) (Inputs, 
 }
 
 // notes writes sections down, and keeps the first error.
-type notes struct {
-	otherwise []string // paths at which something else than usual is assumed
-	err       error
-}
+type notes struct{ err error }
 
 // write is nil where a section says nothing.
 func (n *notes) write(path string, section any) any {
-	fields, err := written(path, section, n.otherwise...)
+	fields, err := written(path, section)
 	if n.err == nil {
 		n.err = err
 	}

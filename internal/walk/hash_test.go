@@ -63,6 +63,7 @@ func TestStageHash(t *testing.T) {
 		"what an output is trained by": {func(s *v1alpha1.OptimizationPipelineSpec) {
 			s.Outputs = []v1alpha1.Output{{Name: "box", Loss: "MeanSquaredError"}}
 		}, false},
+		"chunks of sequences": {func(s *v1alpha1.OptimizationPipelineSpec) { s.Model.Chunk = ptr(int32(64)) }, false},
 		"other preparation of samples": {func(s *v1alpha1.OptimizationPipelineSpec) {
 			s.Dataset.Samples = map[string]v1alpha1.ArrayName{"x": "x"}
 		}, false},
@@ -92,6 +93,9 @@ func TestStageHash(t *testing.T) {
 		if got == base || !strings.HasPrefix(got, "sha256:") {
 			t.Errorf("another of %s: %s", name, got)
 		}
+	}
+	if BaselineHash(chain(func(s *v1alpha1.OptimizationPipelineSpec) { s.Model.Chunk = ptr(int32(64)) }), versions) == BaselineHash(chain(), versions) {
+		t.Error("ranges of chunks have the hash of those of whole sequences")
 	}
 	if got := StageHash(chain(), "prune", Versions{Algorithm: "1", Rerun: "x"}, pinned, "sha256:m"); got != base {
 		t.Error("a rerun names other results")
@@ -382,21 +386,5 @@ func TestMeasurementsNameWhatAnAttemptMakes(t *testing.T) {
 			t.Errorf("%s: %s, that of %q too, or changed by what no value follows from", name, got, names[got])
 		}
 		names[before] = name
-	}
-}
-
-// For a device that takes one scale a tensor channels are equalized where nothing is said, so that saying no makes other leaves there, and nowhere else.
-func TestNotEqualizedIsAnotherResultWhereItIsTheDefault(t *testing.T) {
-	for device, same := range map[string]bool{"stm32mp2": false, "cortex-a": true} {
-		hashes := func(equalize *bool) [3]string {
-			spec := chain(func(s *v1alpha1.OptimizationPipelineSpec) { s.Target.Device, s.Leaf.Equalize = device, equalize })
-			return [3]string{StageHash(spec, "prune", versions, pinned, "p"), StageHash(spec, "pqat", versions, pinned, "p"), StageHash(spec, Baseline, versions, pinned, "p")}
-		}
-		silent, off, on := hashes(nil), hashes(ptr(false)), hashes(ptr(true))
-		for i, stage := range []string{"prune", "pqat", Baseline} {
-			if (off[i] == silent[i]) != same || on[i] == silent[i] || on[i] == off[i] {
-				t.Errorf("%s for %s: nothing said %s, false %s, true %s", stage, device, silent[i], off[i], on[i])
-			}
-		}
 	}
 }

@@ -61,7 +61,7 @@ func (r *Run) equalize(ctx context.Context, n *Network) (*Network, string, error
 
 // idle says why equalization does nothing, where it was asked for by name.
 func (r *Run) idle(why string) string {
-	if r.Leaf.Equalize == nil {
+	if !r.Leaf.Equalize {
 		return ""
 	}
 	return "equalize does nothing here: " + why
@@ -94,7 +94,11 @@ func (r *Run) newEqualization(ctx context.Context, n *Network) (*equalization, e
 	}
 	e := &equalization{r: r, n: n, plan: plan, structure: equalize.Find(plan.Graph, keep), outputs: answer.LossTensors(r.Outputs, plan.Graph)}
 	drawn := r.draw(reconstructSamples)
-	if e.sizes, err = e.structure.Measure(ctx, n.model, single, r.feed(drawn), len(drawn)); err != nil {
+	feed, err := r.feed(n, drawn)
+	if err != nil {
+		return nil, err
+	}
+	if e.sizes, err = e.structure.Measure(ctx, n.model, single, feed, len(drawn)); err != nil {
 		return nil, err
 	}
 	e.drawn = drawn[:min(len(drawn), triedOn(e.structure.Classes(), plan.Graph.Multiplications()))]
@@ -198,7 +202,11 @@ func (e *equalization) try(ctx context.Context, mixes []equalize.Mix) (*tflite.M
 	if calibration.Method == quantize.OutputError {
 		calibration.Method = quantize.MinMax // ranges are searched once, when channels are equal
 	}
-	statistics, err := quantize.Calibrate(ctx, net, e.plan, calibration, e.r.feed(e.drawn), len(e.drawn))
+	feed, err := e.r.feed(e.n, e.drawn)
+	if err != nil {
+		return nil, 0, err
+	}
+	statistics, err := quantize.Calibrate(ctx, net, e.plan, calibration, feed, len(e.drawn))
 	if err != nil {
 		return nil, 0, err
 	}
@@ -235,8 +243,12 @@ func (e *equalization) noise(ctx context.Context, net *float.Network) (float64, 
 // answers are by sample the outputs of a network.
 func (e *equalization) answers(ctx context.Context, net *float.Network) ([][]float32, error) {
 	answers := make([][]float32, len(e.drawn))
-	feed, side := e.r.feed(e.drawn), min(len(e.drawn), runners)
-	err := panics.Go(side, func(l int) error {
+	side := min(len(e.drawn), runners)
+	feed, err := e.r.feed(e.n, e.drawn)
+	if err != nil {
+		return nil, err
+	}
+	err = panics.Go(side, func(l int) error {
 		exec := net.NewForwardExec(e.outputs...)
 		for i := l; i < len(answers); i += side {
 			if err := ctx.Err(); err != nil {

@@ -86,9 +86,9 @@ type LeafOptions struct {
 	Samples        int // of the training split to calibrate on; 0: DefaultSamples
 	// Reconstruct rounds weights by the error of their layer's output, and sets biases to what makes up for it.
 	Reconstruct bool
-	// Equalize scales channels first, such that their quantization leaves the least error in the outputs (package equalize). Nil: it is done for a
-	// Target that takes one scale a tensor, and for no other.
-	Equalize *bool
+	// Equalize scales channels first, such that their quantization leaves the least error in the outputs (package equalize). That is done in any
+	// case for a Target that takes one scale a tensor.
+	Equalize bool
 	// Encode has weights lie encoded in the file, where it gets smaller, for TFLM's DECODE operator.
 	Encode Encoding
 	// Target is the device that leaves are for; nil: any. Operators of which it has a kernel for floats only stay float, and all weights have
@@ -104,14 +104,9 @@ func (o LeafOptions) perTensorDense() bool {
 	return o.PerTensorDense || o.Target != nil && o.Target.PerTensorDense()
 }
 
-// equalizes reports whether leaves have their channels equalized. Where all weights have one scale that is the default: it costs nothing that it would not give back, since
+// equalizes reports whether leaves have their channels equalized. Where all weights have one scale that costs nothing that it would not give back:
 // channels that differ much are left a few codes only.
-func (o LeafOptions) equalizes() bool {
-	if o.Equalize != nil {
-		return *o.Equalize
-	}
-	return o.perTensor()
-}
+func (o LeafOptions) equalizes() bool { return o.Equalize || o.perTensor() }
 
 // DefaultSamples are those that calibration takes where LeafOptions do not say.
 const DefaultSamples = 512
@@ -151,12 +146,8 @@ func (o LeafOptions) String() string {
 	if o.Calibration.Method != quantize.MinMax {
 		words = append(words, fmt.Sprintf("calibrated by %s", o.Calibration.Method))
 	}
-	switch {
-	case o.Equalize == nil:
-	case *o.Equalize:
+	if o.Equalize {
 		words = append(words, "channels equalized")
-	case o.perTensor():
-		words = append(words, "channels not equalized")
 	}
 	if o.Reconstruct {
 		words = append(words, "reconstructed layer by layer")
@@ -361,14 +352,18 @@ func errScales(name string) error {
 }
 
 // calibrate finds the ranges of a network's activations, with the values that its parameters have.
-func (r *Run) calibrate(ctx context.Context, net *float.Network, plan *quantize.Plan) (*quantize.Statistics, error) {
+func (r *Run) calibrate(ctx context.Context, n *Network, net *float.Network, plan *quantize.Plan) (*quantize.Statistics, error) {
 	samples := r.Leaf.Samples
 	if samples == 0 {
 		samples = DefaultSamples
 	}
-	drawn, config := r.draw(samples), r.Leaf.Calibration
+	drawn, config := r.again(n, r.draw(samples), samples), r.Leaf.Calibration
+	feed, err := r.feedOf(n, net, drawn, false)
+	if err != nil {
+		return nil, err
+	}
 	config.Outputs, config.Searched = answer.LossTensors(r.Outputs, plan.Graph), r.searched
-	return quantize.Calibrate(ctx, net, plan, config, r.feed(drawn), len(drawn))
+	return quantize.Calibrate(ctx, net, plan, config, feed, len(drawn))
 }
 
 // searched tells how many ranges are decided.
@@ -389,7 +384,7 @@ func (r *Run) quantized(ctx context.Context, n *Network, out *Outcome) (*quantiz
 	if err != nil {
 		return nil, err
 	}
-	statistics, err := r.calibrate(ctx, net, plan)
+	statistics, err := r.calibrate(ctx, n, net, plan)
 	if err != nil {
 		return nil, err
 	}
@@ -504,13 +499,17 @@ func (r *Run) leaf(ctx context.Context, out *Outcome) (err error) {
 		return err
 	}
 	checked := r.draw(verifySamples)
+	feed, err := r.feed(n, checked)
+	if err != nil {
+		return err
+	}
 	checks := leaf.Checks{
-		Promises: out.Promises, Shapes: n.shapes(emitted), Simulation: simulation, Float: unquantized, Place: emitted.Tensor, Feed: r.feed(checked), Samples: len(checked), Classifier: r.classifies(),
+		Promises: out.Promises, Shapes: n.shapes(emitted), Simulation: simulation, Float: unquantized, Place: emitted.Tensor, Feed: feed, Samples: len(checked), Classifier: r.classifies(),
 	}
 	if out.Verification, err = leaf.Verify(ctx, emitted.Model, checks); err != nil {
 		return wrap("the emitted leaf does not agree with the network", err)
 	}
-	if out.SNR, err = leaf.SNR(ctx, before, q.plan, emitted, r.feed(checked), min(snrSamples, len(checked))); err != nil {
+	if out.SNR, err = leaf.SNR(ctx, before, q.plan, emitted, feed, min(snrSamples, len(checked))); err != nil {
 		return err
 	}
 	if n.from.stream != nil {

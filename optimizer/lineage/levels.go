@@ -116,16 +116,21 @@ func (w *Work) spread(ctx context.Context) (map[int]float64, error) {
 		inputs[i] = exec.Input(i)
 	}
 	values := map[int][]float64{} // a few of every sample's, by output
-	for _, at := range w.run.draw(SensitivitySamples) {
+	drawn, outputs := w.run.draw(SensitivitySamples), w.run.outputs(w.network)
+	feed, err := w.run.feedOf(w.network, w.net, drawn, true)
+	if err != nil {
+		return nil, err
+	}
+	for sample := range drawn {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		if err := w.run.Data.Train.Read(at, inputs); err != nil {
+		if err := feed(sample, inputs); err != nil {
 			return nil, err
 		}
 		exec.Forward()
-		for i := range w.run.Outputs {
-			if o := &w.run.Outputs[i]; o.Trained() {
+		for i := range outputs {
+			if o := &outputs[i]; o.Trained() {
 				values[o.Index] = append(values[o.Index], centred(o, exec.Tensor(o.LossTensor(w.net.Graph)))...)
 			}
 		}

@@ -72,6 +72,7 @@ func ReadSignature(data []byte, key string, samples ...[]int) (*Network, error) 
 		return nil, err
 	}
 	normal := given.Clone()
+	given.SetChunk(0)
 	normal.DeleteMetadata(channel.MetadataName) // of another lineage
 	notes, err := tflite.Normalise(normal)
 	if err != nil {
@@ -97,7 +98,7 @@ func ReadSignature(data []byte, key string, samples ...[]int) (*Network, error) 
 	}
 	if streaming != nil {
 		normal = unrolled.Model
-		notes = append(notes, fmt.Sprintf("the network keeps state: trained, calibrated and checked as the %d steps that a sample has, each sample beginning with zeros; leaves are one step, as the file is", unrolled.Steps))
+		notes = append(notes, streaming.note(unrolled.Steps))
 	}
 	if at := ir.KeepsState(normal); at != "" {
 		return nil, fmt.Errorf("%s keeps state that no variable and no input shows: networks with a quantized SVDF are inspected, evaluated and compared, not optimized; give the float model", at)

@@ -138,7 +138,7 @@ func (w *Work) seed(ctx context.Context, plan *quantize.Plan, mode train.RangeMo
 		}
 	}
 	w.net.Refresh()
-	statistics, err := w.run.calibrate(ctx, w.net, plan)
+	statistics, err := w.run.calibrate(ctx, w.network, w.net, plan)
 	if err != nil {
 		return nil, err
 	}

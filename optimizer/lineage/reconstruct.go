@@ -180,7 +180,11 @@ func unreconstructed(kernels []weight.Kernel, layers []*reconstruct.Layer, notes
 // observe makes the problems of the layer.
 func (r *reconstruction) observe(ctx context.Context, drawn []int) error {
 	l, w := r.layer, r.w
-	moments, err := reconstruct.Observe(ctx, r.target, w.net, l, w.run.feed(drawn), len(drawn))
+	feed, err := w.run.feed(w.network, drawn)
+	if err != nil {
+		return err
+	}
+	moments, err := reconstruct.Observe(ctx, r.target, w.net, l, feed, len(drawn))
 	if err != nil {
 		return err
 	}

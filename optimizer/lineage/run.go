@@ -36,6 +36,8 @@ type Run struct {
 	Checkpoint *Checkpoint
 	// Workers bounds goroutines; 0: as many as there are processors. It changes no result.
 	Workers int
+
+	pieces *pieces // of the last draw, of sequences in chunks
 }
 
 // Describe decides what the outputs of a network are, by its original, the training samples and what the user chose.
@@ -44,7 +46,11 @@ func Describe(ctx context.Context, n *Network, train dataset.Source, choices []a
 	if err != nil {
 		return nil, err
 	}
-	seen, err := measure.Look(ctx, n.from.model, train)
+	model, err := n.Runs()
+	if err != nil {
+		return nil, err
+	}
+	seen, err := measure.Look(ctx, model, train)
 	if err != nil {
 		return nil, err
 	}
@@ -52,7 +58,7 @@ func Describe(ctx context.Context, n *Network, train dataset.Source, choices []a
 	if err != nil {
 		return nil, err
 	}
-	return answer.Describe(g, targets, choices, seen)
+	return n.chunks().Describe(g, targets, choices, seen)
 }
 
 // describe sees to it that Outputs are there.
@@ -161,7 +167,11 @@ func (r *Run) Reach(ctx context.Context, n *Network) (*Network, error) {
 		return n, nil
 	}
 	drawn := r.draw(reachSamples)
-	model, notes, err := quantize.Reach(ctx, n.model, r.feed(drawn), len(drawn))
+	feed, err := r.feed(n, drawn)
+	if err != nil {
+		return nil, err
+	}
+	model, notes, err := quantize.Reach(ctx, n.model, feed, len(drawn))
 	if err != nil || len(notes) == 0 {
 		return n, err
 	}
@@ -177,12 +187,6 @@ func (r *Run) draw(n int) []int { return dataset.Draw(r.Data.Train, n, drawSeed)
 
 // drawSeed is fixed: stages of one pipeline look at the same samples, whatever seed they train with.
 const drawSeed = 1
-
-// feed gives the samples of a draw.
-func (r *Run) feed(samples []int) quantize.Feed {
-	all := quantize.FeedOf(r.Data.Train)
-	return func(i int, inputs [][]float32) error { return all(samples[i], inputs) }
-}
 
 // sparsity is the share of zeros of a mask.
 func sparsity(mask []uint8) float64 {

@@ -58,17 +58,22 @@ func (w *Work) gradients(ctx context.Context, loss seed, each func(grads *float.
 		inputs[i] = exec.Input(i)
 	}
 	drawn := w.run.draw(SensitivitySamples)
+	feed, err := w.run.feedOf(w.network, w.net, drawn, true)
+	if err != nil {
+		return 0, err
+	}
+	outputs := w.run.outputs(w.network)
 	for sample, at := range drawn {
 		if err := ctx.Err(); err != nil {
 			return 0, err
 		}
-		if err := w.run.Data.Train.Read(at, inputs); err != nil {
+		if err := feed(sample, inputs); err != nil {
 			return 0, err
 		}
 		exec.Forward()
 		exec.ClearLossGrads()
-		for i := range w.run.Outputs {
-			if o := &w.run.Outputs[i]; o.Trained() {
+		for i := range outputs {
+			if o := &outputs[i]; o.Trained() {
 				t := o.LossTensor(w.net.Graph)
 				if slices.ContainsFunc(exec.Tensor(t), func(v float32) bool { return v-v != 0 }) {
 					return 0, fmt.Errorf("output %s is NaN or infinite for training sample %d: scale samples as the network was trained (preprocessing), or remove that one", o.Name, at)

@@ -2,12 +2,14 @@ package lineage
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
 
+	"espalier.dev/espalier/optimizer/dataset"
 	"espalier.dev/espalier/optimizer/exec/integer"
 	"espalier.dev/espalier/optimizer/ir"
 	"espalier.dev/espalier/optimizer/leaf"
@@ -27,6 +29,9 @@ type streaming struct {
 	// tensor and operator are the model's, by the unrolled one's.
 	tensor, operator []int
 	states           [][2]int // input and output, as tensors of the model
+	// Of sequences in chunks, of which the network is one:
+	chunks  *stream.Chunks
+	samples [][]int // shapes of sequences
 }
 
 // openStream reads the steps of a network that keeps state; nil if it keeps none. unrolled is the network of whole sequences.
@@ -39,18 +44,25 @@ func openStream(m *tflite.Model, samples [][]int) (s *streaming, unrolled *strea
 		t := step.Model.Subgraph().Tensors[step.Model.Subgraph().Inputs[0]]
 		return nil, nil, &ir.OpenError{Input: t.Name, Signature: t.Shape, Reason: "the network keeps state from step to step, and samples tell how many steps a sequence has"}
 	}
-	if c := unrolled.Chunks; c != nil {
-		return nil, nil, fmt.Errorf("samples have %d steps of %d operators, too many to be trained on: cut them into shorter sequences", c.Steps, len(step.Model.Subgraph().Operators))
-	}
 	if o := unrolled.Unreached(step); o != "" {
 		return nil, nil, fmt.Errorf("the network keeps state, of which samples of %d %s show nothing: no answer depends on %s; give longer sequences, [steps %s]", unrolled.Steps, map[bool]string{true: "step", false: "steps"}[unrolled.Steps == 1], o,
 			strings.Trim(fmt.Sprint(step.Model.Subgraph().Tensors[step.Model.Subgraph().Inputs[0]].Shape[1:]), "[]"))
 	}
-	s = &streaming{step: step, model: step.Model, place: identity(len(step.Model.Subgraph().Tensors)), tensor: unrolled.Tensor, operator: unrolled.Operator}
+	s = &streaming{step: step, model: step.Model, place: identity(len(step.Model.Subgraph().Tensors)), tensor: unrolled.Tensor, operator: unrolled.Operator, chunks: unrolled.Chunks, samples: samples}
 	for _, state := range step.States {
 		s.states = append(s.states, [2]int{state.Input, state.Output})
 	}
 	return s, unrolled, nil
+}
+
+// note says what sequences are to the network, of which so many steps are unrolled.
+func (s *streaming) note(steps int) string {
+	const leaves = "each sample beginning with zeros; leaves are one step, as the file is"
+	if s.chunks == nil {
+		return fmt.Sprintf("the network keeps state: trained, calibrated and checked as the %d steps that a sample has, %s", steps, leaves)
+	}
+	return fmt.Sprintf("the network keeps state, and samples have %d steps: trained, calibrated and checked over chunks of %d, with the state that the chunk before left and no gradient into it, %s",
+		s.chunks.Steps, steps, leaves)
 }
 
 // imported has the step be the float one that an int8 step stands for, as the unrolled network is.
@@ -74,6 +86,16 @@ func (s *streaming) imported(unrolled *quantize.Imported) error {
 	s.tensor, s.operator = moved(s.tensor, unrolled.Tensor, step.Tensor), moved(s.operator, unrolled.Operator, step.Operator)
 	for i, state := range s.states {
 		s.states[i] = [2]int{step.Tensor[state[0]], step.Tensor[state[1]]}
+	}
+	if s.chunks != nil {
+		chunks := *s.chunks
+		for i, of := range chunks.Left {
+			chunks.Left[i] = nil
+			for _, t := range of {
+				chunks.Left[i] = append(chunks.Left[i], unrolled.Tensor[t])
+			}
+		}
+		s.chunks = &chunks
 	}
 	s.model, s.place = step.Model, step.Tensor
 	return nil
@@ -119,12 +141,7 @@ func known(of map[int]quantize.Params, alike []int) map[int]quantize.Params {
 
 // write writes the step of a leaf: what was decided for the unrolled network, for one of its steps.
 func (s *streaming) write(n *Network, q *quantized, weights map[int]quantize.Weights, io IO) (*leaf.Emitted, *tflite.Model, error) {
-	m := s.model.Clone()
-	for t, of := range s.tensor {
-		if from := n.model.Subgraph().Tensors[t]; of != stream.None && n.model.IsConst(from) && !bytes.Equal(n.model.Data(from), m.Data(m.Subgraph().Tensors[of])) {
-			m.SetData(m.Subgraph().Tensors[of], n.model.Data(from))
-		}
-	}
+	m := s.current(n)
 	m.DeleteMetadata(weight.MetadataName)
 	plan, err := quantize.PlanOf(m, s.options(q))
 	if err != nil {
@@ -226,27 +243,34 @@ func floatBorders(m *tflite.Model, step *stream.Step, place []int) {
 const stepSamples = 16
 
 // checkStep runs the step over whole sequences and the unrolled leaf that was checked: they give the same, bit for bit.
-func (r *Run) checkStep(ctx context.Context, step, whole *tflite.Model) error {
-	again := step.Clone()
-	var samples [][]int
-	for _, in := range r.Data.Train.Inputs() {
-		samples = append(samples, in.Shape)
+func (r *Run) checkStep(ctx context.Context, n *Network, step, whole *tflite.Model) error {
+	given := step.Clone()
+	if c := n.chunks(); c != nil {
+		given.SetChunk(c.Chunk)
 	}
-	if _, err := stream.Whole(again, samples); err != nil {
+	opened, again, err := stream.Sequence(given, dataset.Shapes(r.Data.Train))
+	if err != nil {
 		return err
 	}
 	drawn := r.draw(stepSamples)
-	feed := r.feed(drawn)
+	feed, err := r.feed(n, drawn)
+	if err != nil {
+		return err
+	}
 	var of [2]*integer.Executor
-	for i, m := range []*tflite.Model{whole, again} {
-		var err error
+	for i, m := range []*tflite.Model{whole, again.Model} {
 		if of[i], err = integer.Compile(m, 1); err != nil {
 			return err
 		}
 	}
-	x := make([][]float32, len(r.Data.Train.Inputs()))
-	for k, in := range r.Data.Train.Inputs() {
-		x[k] = make([]float32, in.Size())
+	g := of[0].Graph()
+	x := make([][]float32, len(g.Inputs))
+	for k, t := range g.Inputs {
+		x[k] = make([]float32, g.Tensors[t].Numel())
+	}
+	moved, err := n.from.stream.order(opened, len(x))
+	if err != nil {
+		return err
 	}
 	for i := range drawn {
 		if err := ctx.Err(); err != nil {
@@ -255,12 +279,12 @@ func (r *Run) checkStep(ctx context.Context, step, whole *tflite.Model) error {
 		if err := feed(i, x); err != nil {
 			return err
 		}
-		for _, e := range of {
-			for k := range x {
-				if err := e.SetInput(k, x[k]); err != nil {
-					return err
-				}
+		for k := range x {
+			if err := cmp.Or(of[0].SetInput(k, x[k]), of[1].SetInput(moved[k], x[k])); err != nil {
+				return err
 			}
+		}
+		for _, e := range of {
 			if err := e.Run(); err != nil {
 				return err
 			}
@@ -274,6 +298,23 @@ func (r *Run) checkStep(ctx context.Context, step, whole *tflite.Model) error {
 	return nil
 }
 
+// order is where another opening of the step has inputs: its states may come in another order.
+func (s *streaming) order(opened *stream.Step, inputs int) ([]int, error) {
+	moved := identity(inputs)
+	if s.chunks == nil {
+		return moved, nil
+	}
+	data := inputs - len(s.states)
+	for i, state := range s.step.States {
+		at := slices.IndexFunc(opened.States, func(o stream.State) bool { return o.Name == state.Name })
+		if at < 0 {
+			return nil, fmt.Errorf("state %q is none of the leaf's", state.Name)
+		}
+		moved[data+i] = data + at
+	}
+	return moved, nil
+}
+
 // toStep has an outcome's leaf be the step. emitted is the unrolled one, which was checked.
 func (r *Run) toStep(ctx context.Context, n *Network, out *Outcome, q *quantized, weights map[int]quantize.Weights) error {
 	s := n.from.stream
@@ -285,7 +326,7 @@ func (r *Run) toStep(ctx context.Context, n *Network, out *Outcome, q *quantized
 	if err != nil {
 		return wrap("the leaf of one step", err)
 	}
-	if err := r.checkStep(ctx, step, out.Leaf); err != nil {
+	if err := r.checkStep(ctx, n, step, out.Leaf); err != nil {
 		return wrap("the leaf of one step, run over whole sequences", err)
 	}
 	out.Leaf = step

@@ -26,11 +26,11 @@ const streams = "../exec/integer/testdata/streaming/"
 // streamed reads a network with state of the integer executor's goldens, for samples of eight steps.
 func streamed(t *testing.T, name string, states []tflite.StatePair) *Network {
 	t.Helper()
-	return streamedAt(t, name, states, false)
+	return streamedAt(t, name, states, false, 0)
 }
 
-// streamedAt is streamed of a network that is asked at each step, or at the last alone.
-func streamedAt(t *testing.T, name string, states []tflite.StatePair, each bool) *Network {
+// streamedAt is streamed of a network that is asked at each step, or at the last alone, and trained in chunks, or whole sequences.
+func streamedAt(t *testing.T, name string, states []tflite.StatePair, each bool, chunk int) *Network {
 	t.Helper()
 	m, err := tflite.ReadFile(streams + name + ".tflite")
 	if err != nil {
@@ -54,6 +54,7 @@ func streamedAt(t *testing.T, name string, states []tflite.StatePair, each bool)
 		}
 	}
 	m.SetEachStep(each)
+	m.SetChunk(chunk)
 	content, err := m.Marshal()
 	if err != nil {
 		t.Fatal(err)
@@ -75,8 +76,8 @@ func TestNetworksWithStateGoThroughTheTree(t *testing.T) {
 		"ring_f32": {nil, 3}, "ring_int8": {nil, 3}, "mixed_f32": {nil, 2}, "mixed_int8": {nil, 2}, "frames_f32": {frames, 4}, "frames_int8": {frames, 4},
 		"gru_f32": {[]tflite.StatePair{{Input: "h", Output: "h_next"}}, 3}, "delay_f32": {nil, 2}, "../recurrent/svdf_f32": {nil, 5}, "../recurrent/svdf_int8": {nil, 5},
 	} {
-		t.Run(name, func(t *testing.T) {
-			n := streamed(t, name, tc.states)
+		in(t, name, func(t *testing.T, chunk int) {
+			n := streamedAt(t, name, tc.states, false, chunk)
 			run := fast(n)
 			run.Data = samples(24, tc.classes, numbers(n)...)
 			baseline, err := run.Baseline(context.Background(), n)
@@ -147,8 +148,8 @@ func TestNetworksAnswerAtEachStep(t *testing.T) {
 	}{
 		"ring_f32": {nil, 3}, "mixed_f32": {nil, 2}, "mixed_int8": {nil, 2}, "gru_f32": {[]tflite.StatePair{{Input: "h", Output: "h_next"}}, 3}, "../recurrent/svdf_f32": {nil, 5},
 	} {
-		t.Run(name, func(t *testing.T) {
-			n := streamedAt(t, name, tc.states, true)
+		in(t, name, func(t *testing.T, chunk int) {
+			n := streamedAt(t, name, tc.states, true, chunk)
 			run := fast(n)
 			made := labelled{samples(24, tc.classes, numbers(n)...).Train.(*memory)}
 			run.Data = &dataset.Dataset{Train: made, Test: made}
@@ -223,12 +224,12 @@ func conversions(m *tflite.Model) (n int) {
 }
 
 // numbers is the shape of a network's samples.
-func numbers(n *Network) (shape []int) {
-	g := n.Model().Subgraph()
-	for _, d := range g.Tensors[g.Inputs[0]].Shape[1:] {
-		shape = append(shape, int(d))
-	}
-	return shape
+func numbers(n *Network) []int { return n.Samples()[0] }
+
+// in runs a test on a network of whole sequences and on chunks of it, which eight steps are no multiple of.
+func in(t *testing.T, name string, test func(t *testing.T, chunk int)) {
+	t.Run(name, func(t *testing.T) { test(t, 0) })
+	t.Run(name+" in chunks", func(t *testing.T) { test(t, 3) })
 }
 
 // A quantized LSTM is the first leaf as it is; what techniques make of the network has its steps, quantized anew, and none of them in float.
@@ -300,7 +301,7 @@ func TestStepsAreHeldAgainstTheCheckedSequence(t *testing.T) {
 	if _, err := stream.Whole(whole, [][]int{numbers(n)}); err != nil {
 		t.Fatal(err)
 	}
-	if err := run.checkStep(context.Background(), out.Leaf, whole); err != nil {
+	if err := run.checkStep(context.Background(), n, out.Leaf, whole); err != nil {
 		t.Errorf("the leaf: %v", err)
 	}
 	other := out.Leaf.Clone()
@@ -312,12 +313,12 @@ func TestStepsAreHeldAgainstTheCheckedSequence(t *testing.T) {
 		}
 		other.SetData(tensor, codes)
 	}
-	if err := run.checkStep(context.Background(), other, whole); err == nil || !strings.Contains(err.Error(), "is another than that of the checked sequence") {
+	if err := run.checkStep(context.Background(), n, other, whole); err == nil || !strings.Contains(err.Error(), "is another than that of the checked sequence") {
 		t.Errorf("weights of the other sign: %v", err)
 	}
 	stopped, cancel := context.WithCancel(context.Background())
 	cancel()
-	if err := run.checkStep(stopped, out.Leaf, whole); !errors.Is(err, context.Canceled) {
+	if err := run.checkStep(stopped, n, out.Leaf, whole); !errors.Is(err, context.Canceled) {
 		t.Errorf("interrupted: %v", err)
 	}
 }

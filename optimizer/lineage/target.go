@@ -19,7 +19,11 @@ func (r *Run) For(ctx context.Context, n *Network, t *target.Target) (*Network, 
 		return n, err
 	}
 	drawn := r.draw(reachSamples)
-	same, err := quantize.Agree(ctx, n.model, written.model, r.feed(drawn), len(drawn))
+	feed, err := r.feed(n, drawn)
+	if err != nil {
+		return nil, err
+	}
+	same, err := quantize.Agree(ctx, n.model, written.model, feed, len(drawn))
 	if err != nil {
 		return nil, err
 	}

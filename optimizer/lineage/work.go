@@ -185,7 +185,7 @@ func (w *Work) noteKept(r *train.Result, quantized bool) {
 // task is what a training is of, whatever it does with it.
 func (w *Work) task() (t train.Task, err error) {
 	r := w.run
-	t = train.Task{Network: w.net, Weights: w.Tensors, Outputs: r.Outputs, Train: r.Data.Train, Validation: w.validation(), Workers: r.Workers}
+	t = train.Task{Network: w.net, Weights: w.Tensors, Outputs: r.Outputs, Train: r.Data.Train, Validation: w.validation(), Workers: r.Workers, Chunks: w.network.chunks()}
 	if w.needsTeacher() {
 		t.Teacher, err = float.Compile(w.network.from.model, w.net.MicroBatch)
 	}

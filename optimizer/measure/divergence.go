@@ -3,7 +3,6 @@ package measure
 import (
 	"bytes"
 	"context"
-	"errors"
 
 	"espalier.dev/espalier/optimizer/dataset"
 	"espalier.dev/espalier/optimizer/exec/integer"
@@ -21,8 +20,7 @@ type Divergence struct {
 // divergenceSamples are compared at most.
 const divergenceSamples = 256
 
-// Diverges compares a model's outputs, value by value, on the first samples of a source, 256 at most; of sequences that are too long to be unrolled, on
-// their first steps. It is nil where the target computes as LiteRT, and where LiteRT does not run what the target does.
+// Diverges compares a model's outputs, value by value, on the first samples of a source, 256 at most; of sequences that are too long to be unrolled, on their first steps. It is nil where the target computes as LiteRT.
 func Diverges(ctx context.Context, model []byte, source dataset.Source, t *target.Target) (*Divergence, error) {
 	options := arithmetic(t)
 	if options == nil {
@@ -33,10 +31,6 @@ func Diverges(ctx context.Context, model []byte, source dataset.Source, t *targe
 		return nil, err
 	}
 	here, err := load("the", model, source)
-	var foreign *integer.UnsupportedError
-	if errors.As(err, &foreign) {
-		return nil, nil
-	}
 	if err != nil {
 		return nil, err
 	}

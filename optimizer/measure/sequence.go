@@ -29,9 +29,14 @@ type network struct {
 	zeros  [][]float32 // by state
 }
 
-// networkOf makes the network of a model whose shapes are numbers, for samples of the given ones. m may change.
+// networkOf makes the network of a model whose shapes are numbers, for samples of the given ones.
 func networkOf(m *tflite.Model, samples [][]int, batch int, options ...integer.Option) (*network, error) {
 	step, u, err := stream.Sequence(m, samples)
+	if err == nil && u != nil && u.Chunks == nil && len(u.Model.Subgraph().Operators) > unrolledOperators {
+		m = m.Clone()
+		m.SetChunk(begun)
+		step, u, err = stream.Sequence(m, samples)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -196,6 +201,9 @@ type beginnings struct {
 	inputs []dataset.Array
 	whole  sync.Pool
 }
+
+// unrolledOperators is how many operators a sequence is run as at most: more are run step by step, which gives the same in less memory.
+const unrolledOperators = 4_000
 
 // begun is how many steps a beginning has at most.
 const begun = 64

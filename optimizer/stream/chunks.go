@@ -62,6 +62,24 @@ func (c *Chunks) New(chunk int) int {
 	return c.Chunk
 }
 
+// Fresh is the part of what a sequence has for all steps alike that belongs to the new steps of a chunk, nil of nil. Where answers are of the last
+// step alone it is all.
+func (c *Chunks) Fresh(x []float32, chunk int) []float32 {
+	if !c.Each || x == nil {
+		return x
+	}
+	per := len(x) / c.Steps
+	return x[(c.Begin(chunk)+c.Chunk-c.New(chunk))*per:][:c.New(chunk)*per]
+}
+
+// NewOf is the same part of what a chunk has.
+func (c *Chunks) NewOf(x []float32, chunk int) []float32 {
+	if !c.Each || x == nil {
+		return x
+	}
+	return x[len(x)/c.Chunk*(c.Chunk-c.New(chunk)):]
+}
+
 // After are the tensors that hold, by state, what the next chunk finds.
 func (c *Chunks) After(chunk int) []int { return c.Left[min(chunk, 1)] }
 
@@ -96,6 +114,17 @@ func (c *Chunks) Describe(g *ir.Graph, targets []answer.Target, choices []answer
 	out, err := answer.Describe(g, cut, choices, seen)
 	return over(out, c.Steps, c.Chunk), err
 }
+
+// Whole is how many there are for a sequence of what a chunk has so many of; without chunks as many.
+func (c *Chunks) Whole(n int) int {
+	if c == nil || !c.Each {
+		return n
+	}
+	return n / c.Chunk * c.Steps
+}
+
+// Asked reports whether an answer of a chunk counts.
+func (c *Chunks) Asked(chunk int) bool { return c.Each || chunk == c.Count()-1 }
 
 // Outputs are those of a chunk, by descriptions of whole sequences.
 func (c *Chunks) Outputs(whole []answer.Output) []answer.Output {

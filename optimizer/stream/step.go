@@ -188,6 +188,7 @@ func zeros(t *schema.TensorT, n int) []byte {
 // the file's order. moved are the leaf's tensors by the Step's.
 func (s *Step) Close(leaf *tflite.Model, moved []int) (*tflite.Model, error) {
 	m := leaf.Clone()
+	m.SetChunk(0)
 	sub := m.Subgraph()
 	place := func(list []int32) []int32 {
 		out := make([]int32, len(list))

@@ -75,7 +75,7 @@ func (t *Trainer) alike(src dataset.Source, samples []int) (bool, error) {
 	}
 	t.refresh()
 	tensor := t.heads[0].tensor
-	e := t.task.Network.NewForwardExec(tensor)
+	e := t.task.Network.NewForwardExec(append(t.workers[0].carried(), tensor)...)
 	var last []float32
 	repeated := 0
 	for from := 0; from < len(samples); from += t.task.Network.MicroBatch {
@@ -83,7 +83,7 @@ func (t *Trainer) alike(src dataset.Source, samples []int) (bool, error) {
 		if err := t.workers[0].read(t.heads, e, src, part); err != nil {
 			return false, err
 		}
-		e.Forward()
+		t.workers[0].last(e)
 		for answer := range slices.Chunk(e.Tensor(tensor), len(e.Tensor(tensor))/len(part)) {
 			if last != nil && isOne(last, answer) {
 				repeated++

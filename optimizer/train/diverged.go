@@ -100,7 +100,7 @@ func (t *Trainer) negligible(src dataset.Source, samples []int) (sum float64, er
 				if err := t.workers[0].read(t.heads, e, src, samples[:min(len(samples), t.task.Network.MicroBatch)]); err != nil {
 					return 0, err
 				}
-				e.Forward()
+				t.workers[0].last(e)
 			}
 			least *= h.size(e.Tensor(h.tensor))
 		}
@@ -134,9 +134,9 @@ func (t *Trainer) sized(err error, src dataset.Source, samples []int) error {
 		return err
 	}
 	diverged.Size = largeInput
-	for i, at := range n.Graph.Inputs {
-		if in := &n.Graph.Tensors[at]; in.Type == schema.TensorTypeFLOAT32 {
-			if size := rms(e.Input(i)); size > diverged.Size {
+	for i, values := range t.workers[0].inputs(e) {
+		if in := &n.Graph.Tensors[n.Graph.Inputs[i]]; in.Type == schema.TensorTypeFLOAT32 {
+			if size := rms(values); size > diverged.Size {
 				diverged.Input, diverged.Size = in.Name, size
 			}
 		}
@@ -164,14 +164,19 @@ func (t *Trainer) diagnose(src dataset.Source, samples []int, loss float64) erro
 		}
 		answers := t.answers(w, w.inputs(e), part)
 		inputs := w.original(t.heads, w.inputs(e))
-		e.Forward()
-		if layer := e.NonFiniteOutput(); layer != "" {
-			return &DivergedError{Loss: loss, Layer: layer, What: "output"}
-		}
-		w.losses(t.heads, e, inputs, answers, true, 1/float64(len(samples)), nil)
-		e.Backward(g)
-		if layer := e.NonFiniteGradient(); layer != "" {
-			return &DivergedError{Loss: loss, Layer: layer, What: "gradient"}
+		for pass := range w.passes() {
+			w.pass(e, pass)
+			if layer := e.NonFiniteOutput(); layer != "" {
+				return &DivergedError{Loss: loss, Layer: layer, What: "output"}
+			}
+			if !w.asked(pass) {
+				continue
+			}
+			w.losses(t.heads, e, pass, inputs, answers, true, 1/float64(len(samples)), nil)
+			e.Backward(g)
+			if layer := e.NonFiniteGradient(); layer != "" {
+				return &DivergedError{Loss: loss, Layer: layer, What: "gradient"}
+			}
 		}
 	}
 	for _, p := range t.params {

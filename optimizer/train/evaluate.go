@@ -56,7 +56,7 @@ func (t *Trainer) total(heads []*objective, src dataset.Source, samples []int, e
 
 func (t *Trainer) evaluate(w *worker, heads []*objective, src dataset.Source, samples []int, each []float32) (tally, error) {
 	if w.forward == nil {
-		w.forward = t.task.Network.NewForwardExec(tensorsOf(heads)...)
+		w.forward = t.task.Network.NewForwardExec(append(w.carried(), tensorsOf(heads)...)...)
 	}
 	if err := w.read(heads, w.forward, src, samples); err != nil {
 		return tally{}, err
@@ -67,8 +67,13 @@ func (t *Trainer) evaluate(w *worker, heads []*objective, src dataset.Source, sa
 		answers = w.taught(heads, x)
 	}
 	inputs := w.original(heads, x)
-	w.forward.Forward()
-	return w.losses(heads, w.forward, inputs, answers, false, 0, each), nil
+	var sum tally
+	for pass := range w.passes() {
+		if w.pass(w.forward, pass); w.asked(pass) {
+			sum.add(w.losses(heads, w.forward, pass, inputs, answers, false, 0, each))
+		}
+	}
+	return sum, nil
 }
 
 // tensorsOf are the heads' loss tensors.

@@ -6,6 +6,7 @@ import (
 
 	"espalier.dev/espalier/optimizer/answer"
 	"espalier.dev/espalier/optimizer/exec/float"
+	"espalier.dev/espalier/optimizer/stream"
 )
 
 // lossKind is what a loss compares.
@@ -43,12 +44,12 @@ type objective struct {
 }
 
 // newObjective turns an output's description into its loss.
-func newObjective(n *float.Network, out *answer.Output, classes int, c *Config, teacher bool) (*objective, error) {
+func newObjective(n *float.Network, chunks *stream.Chunks, out *answer.Output, classes int, c *Config, teacher bool) (*objective, error) {
 	o := &objective{
 		output: out.Index, tensor: out.LossTensor(n.Graph), beta: out.Beta, target: out.Target, indexed: out.Indexed, inputs: out.Kind == answer.Reconstruction, input: out.Input,
 		answers: out.Answers(), smoothing: c.LabelSmoothing, temperature: c.Distillation.Temperature, scale: out.Weight * out.Scale,
 	}
-	o.outputs = n.Graph.Numel(o.tensor) / n.MicroBatch
+	o.outputs = chunks.Whole(n.Graph.Numel(o.tensor) / n.MicroBatch)
 	shape := n.Graph.Tensors[o.tensor].Shape
 	o.width = 1 // of a scalar
 	if len(shape) > 0 {
@@ -78,6 +79,21 @@ func newObjective(n *float.Network, out *answer.Output, classes int, c *Config, 
 		o.weights = c.ClassWeights
 	}
 	return o, nil
+}
+
+// of is the loss of the new steps of a chunk, so that those of all chunks add up to the sequence's.
+func (o *objective) of(c *stream.Chunks, chunk int) objective {
+	part := *o
+	if c == nil || !c.Each {
+		return part
+	}
+	part.outputs, part.rows = o.outputs/c.Steps*c.New(chunk), o.rows/c.Steps*c.New(chunk)
+	part.scale = o.scale * float64(c.New(chunk)) / float64(c.Steps)
+	if len(o.precision) == o.outputs && o.outputs > o.width { // a number of each step has its own
+		per := o.outputs / c.Steps
+		part.precision = o.precision[(c.Begin(chunk)+c.Chunk-c.New(chunk))*per:][:part.outputs]
+	}
+	return part
 }
 
 // mix decides how much of the loss is the teacher's.

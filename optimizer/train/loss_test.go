@@ -75,7 +75,7 @@ func TestSquaredErrorsAreInUnitsOfTheSpread(t *testing.T) {
 	network, _ := compile(t, classifier(dense(2)))
 	config := DefaultConfig()
 	out := answer.Output{Loss: answer.MeanSquaredError, Target: 0, Weight: 1, Scale: 1, Positions: 1, Spread: []float64{100, 0.5}}
-	o, err := newObjective(network, &out, 0, &config, false)
+	o, err := newObjective(network, nil, &out, 0, &config, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -197,7 +197,7 @@ func TestObjectivesOfOutputs(t *testing.T) {
 		config := fastConfig()
 		config.ClassWeights = weights
 		c.out.Weight, c.out.Scale = 3, 0.5
-		o, err := newObjective(c.network, &c.out, c.classes, &config, false)
+		o, err := newObjective(c.network, nil, &c.out, c.classes, &config, false)
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}

@@ -162,15 +162,22 @@ func (t *Trainer) reduce(g *float.Grads, lane int64) {
 
 func (t *Trainer) microBatch(w *worker, src dataset.Source, samples []int, share float64) (tally, error) {
 	if w.exec == nil {
-		w.exec = t.task.Network.NewExec(true)
+		w.exec = t.task.Network.NewExec(true, w.carried()...)
 	}
 	if err := w.read(t.heads, w.exec, src, samples); err != nil {
 		return tally{}, err
 	}
 	answers := t.answers(w, w.inputs(w.exec), samples)
 	inputs := w.original(t.heads, w.inputs(w.exec))
-	w.exec.Forward()
-	sum := w.losses(t.heads, w.exec, inputs, answers, true, share, nil)
-	w.exec.Backward(w.grads)
+	var sum tally
+	for pass := range w.passes() {
+		w.pass(w.exec, pass)
+		if !w.asked(pass) {
+			w.exec.Observe(w.grads)
+			continue
+		}
+		sum.add(w.losses(t.heads, w.exec, pass, inputs, answers, true, share, nil))
+		w.exec.Backward(w.grads)
+	}
 	return sum, nil
 }

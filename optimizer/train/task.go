@@ -10,6 +10,7 @@ import (
 	"espalier.dev/espalier/optimizer/answer"
 	"espalier.dev/espalier/optimizer/dataset"
 	"espalier.dev/espalier/optimizer/exec/float"
+	"espalier.dev/espalier/optimizer/stream"
 	"espalier.dev/espalier/optimizer/weight"
 )
 
@@ -22,7 +23,10 @@ type Task struct {
 	Weights map[int]*weight.Tensor
 	// Ranges are the ranges of quantized activations; nil: none move.
 	Ranges *Ranges
-	// Outputs describe the Network's outputs; nil: they are described from Network and Train.
+	// Chunks, if not nil, say that samples are sequences of which the Network is a chunk: one is run after the other, with the state that the one
+	// before left and no gradient from one to the other, and their losses make one step.
+	Chunks *stream.Chunks
+	// Outputs describe the Network's outputs, of whole sequences; nil: they are described from Network and Train.
 	Outputs []answer.Output
 	// Teacher is the original model at the Network's micro-batch; nil: none.
 	Teacher *float.Network
@@ -204,7 +208,7 @@ func (t *Trainer) attach() error {
 		return err
 	}
 	if t.task.Outputs == nil {
-		if t.task.Outputs, err = answer.Describe(t.task.Network.Graph, targets, nil, nil); err != nil {
+		if t.task.Outputs, err = t.task.Chunks.Describe(t.task.Network.Graph, targets, nil, nil); err != nil {
 			return err
 		}
 	}
@@ -223,7 +227,7 @@ func (t *Trainer) attach() error {
 				classes = n
 			}
 		}
-		o, err := newObjective(t.task.Network, out, classes, &t.config, t.task.Teacher != nil)
+		o, err := newObjective(t.task.Network, t.task.Chunks, out, classes, &t.config, t.task.Teacher != nil)
 		if err != nil {
 			return err
 		}
@@ -266,12 +270,19 @@ func (t *Trainer) checkSamples() error {
 		if src.Len() == 0 {
 			return fmt.Errorf("there are no %s samples", name)
 		}
-		arrays := src.Inputs()
-		if len(arrays) != len(n.Graph.Inputs) {
-			return fmt.Errorf("%s samples have %d inputs; the model has %d", name, len(arrays), len(n.Graph.Inputs))
+		arrays, inputs := src.Inputs(), len(n.Graph.Inputs)
+		if c := t.task.Chunks; c != nil {
+			inputs -= len(c.Left[0])
+		}
+		if len(arrays) != inputs {
+			return fmt.Errorf("%s samples have %d inputs; the model has %d", name, len(arrays), inputs)
 		}
 		for k, a := range arrays {
-			if want := n.Graph.Numel(n.Graph.Inputs[k]) / n.MicroBatch; a.Size() != want {
+			want := n.Graph.Numel(n.Graph.Inputs[k]) / n.MicroBatch
+			if c := t.task.Chunks; c != nil {
+				want = want / c.Chunk * c.Steps
+			}
+			if a.Size() != want {
 				return fmt.Errorf("%s samples have shape %v, %d values; the model's input has %d", name, a.Shape, a.Size(), want)
 			}
 		}

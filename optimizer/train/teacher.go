@@ -38,11 +38,9 @@ func (t *Trainer) teach() error {
 			failed[k] = err
 			return
 		}
-		w.teacher.Forward()
-		for h, o := range t.heads {
-			z := w.teacher.Tensor(w.teaches[h])
+		for h, answers := range w.taught(t.heads, w.inputs(w.teacher)) {
 			for j, i := range samples {
-				copy(cache[h][i], z[j*o.outputs:])
+				copy(cache[h][i], answers[j])
 			}
 		}
 	})

@@ -6,6 +6,7 @@ import (
 
 	"espalier.dev/espalier/optimizer/dataset"
 	"espalier.dev/espalier/optimizer/exec/float"
+	"espalier.dev/espalier/optimizer/stream"
 )
 
 // worker is what one goroutine needs to run samples through the networks.
@@ -27,13 +28,24 @@ type worker struct {
 	work     []float64     // for the loss
 	real     int           // samples of the micro-batch that count; the rest is padding
 	capacity int           // samples of a micro-batch
+	// Of sequences in chunks:
+	chunks *stream.Chunks
+	whole  [][]float32 // sequences, by input
+	left   [][]float32 // what a chunk left, by state
+	told   [][]float32 // what the teacher says of sequences, by head
 }
 
 func newWorker(t *Trainer) *worker {
-	n := t.task.Network
+	n, inputs := t.task.Network, len(t.task.Train.Inputs())
 	w := &worker{
-		net: n, grads: n.NewGrads(), capacity: n.MicroBatch, sizes: t.sizes, classes: t.classes, truth: make([][]float32, len(t.sizes)),
-		sample: make([][]float32, len(n.Graph.Inputs)), fed: make([][]float32, len(n.Graph.Inputs)), answers: make([][][]float32, len(t.heads)), work: make([]float64, 2*t.width()),
+		net: n, grads: n.NewGrads(), capacity: n.MicroBatch, sizes: t.sizes, classes: t.classes, truth: make([][]float32, len(t.sizes)), chunks: t.task.Chunks,
+		sample: make([][]float32, inputs), fed: make([][]float32, inputs), answers: make([][][]float32, len(t.heads)), work: make([]float64, 2*t.width()),
+	}
+	if w.chunks != nil {
+		for _, in := range t.task.Train.Inputs() {
+			w.whole = append(w.whole, make([]float32, n.MicroBatch*in.Size()))
+		}
+		w.left, w.told = make([][]float32, len(n.Graph.Inputs)-inputs), make([][]float32, len(t.heads))
 	}
 	for _, size := range t.sizes {
 		w.targets = append(w.targets, make([]float32, n.MicroBatch*size))
@@ -42,9 +54,61 @@ func newWorker(t *Trainer) *worker {
 		for _, o := range t.heads {
 			w.teaches = append(w.teaches, t.task.Outputs[o.output].LossTensor(t.task.Teacher.Graph))
 		}
-		w.teacher = t.task.Teacher.NewForwardExec(w.teaches...)
+		w.teacher = t.task.Teacher.NewForwardExec(append(w.carried(), w.teaches...)...)
 	}
 	return w
+}
+
+// carried are the tensors that an Exec of sequences in chunks is read for what the next chunk finds.
+func (w *worker) carried() []int {
+	if w.chunks == nil {
+		return nil
+	}
+	return slices.Concat(w.chunks.Left[:]...)
+}
+
+// passes is how many times an Exec runs for a micro-batch: once a chunk.
+func (w *worker) passes() int {
+	if w.chunks == nil {
+		return 1
+	}
+	return w.chunks.Count()
+}
+
+// asked reports whether answers of a pass have a loss.
+func (w *worker) asked(pass int) bool { return w.chunks == nil || w.chunks.Asked(pass) }
+
+// pass runs a pass. Of sequences in chunks it is the next, after the one before or with the first state.
+func (w *worker) pass(e *float.Exec, pass int) {
+	if w.chunks == nil {
+		e.Forward()
+		return
+	}
+	for j, whole := range w.whole {
+		whole = whole[:len(whole)/w.capacity*e.Batch()]
+		for k := range e.Batch() {
+			copy(sampleOf(e.Input(j), k, e.Batch()), w.chunks.Piece(sampleOf(whole, k, e.Batch()), pass))
+		}
+	}
+	for s := range w.left {
+		state := e.Input(len(w.whole) + s)
+		if pass == 0 {
+			clear(state)
+			continue
+		}
+		copy(state, w.left[s])
+	}
+	e.Forward()
+	for s, t := range w.chunks.After(pass) {
+		w.left[s] = append(w.left[s][:0], e.Tensor(t)...)
+	}
+}
+
+// last runs all passes; the Exec has what the last gives.
+func (w *worker) last(e *float.Exec) {
+	for pass := range w.passes() {
+		w.pass(e, pass)
+	}
 }
 
 // setBatch prepares an Exec for count samples. A network that only runs its file's batch gets its last sample repeated.
@@ -66,7 +130,7 @@ func (w *worker) read(heads []*objective, e *float.Exec, src dataset.Source, sam
 			w.truth[j] = w.targets[j][k*size : (k+1)*size]
 		}
 		for j := range inputs {
-			w.sample[j] = sampleOf(e.Input(j), k, e.Batch())
+			w.sample[j] = sampleOf(w.inputs(e)[j], k, e.Batch())
 		}
 		if err := src.Read(i, w.sample); err != nil {
 			return err
@@ -83,7 +147,7 @@ func (w *worker) read(heads []*objective, e *float.Exec, src dataset.Source, sam
 	}
 	for k := len(samples); k < e.Batch(); k++ {
 		for j := range inputs {
-			copy(sampleOf(e.Input(j), k, e.Batch()), sampleOf(e.Input(j), len(samples)-1, e.Batch()))
+			copy(sampleOf(w.inputs(e)[j], k, e.Batch()), sampleOf(w.inputs(e)[j], len(samples)-1, e.Batch()))
 		}
 	}
 	return nil
@@ -110,9 +174,13 @@ func sampleOf(x []float32, k, n int) []float32 {
 	return x[k*per : (k+1)*per]
 }
 
-// inputs are an Exec's.
+// inputs are an Exec's; of sequences in chunks these.
 func (w *worker) inputs(e *float.Exec) [][]float32 {
 	for j := range w.fed {
+		if w.chunks != nil {
+			w.fed[j] = w.whole[j][:len(w.whole[j])/w.capacity*e.Batch()]
+			continue
+		}
 		w.fed[j] = e.Input(j)
 	}
 	return w.fed
@@ -135,6 +203,9 @@ func (w *worker) original(heads []*objective, x [][]float32) [][]float32 {
 // taught runs the teacher on the inputs of the micro-batch and returns its loss tensors for every sample.
 func (w *worker) taught(heads []*objective, x [][]float32) [][][]float32 {
 	w.setBatch(w.teacher, w.real)
+	if w.chunks != nil {
+		return w.taughtSequences(heads)
+	}
 	for j, values := range x {
 		w.teacher.SetInput(j, values)
 	}
@@ -150,15 +221,42 @@ func (w *worker) taught(heads []*objective, x [][]float32) [][][]float32 {
 	return w.answers
 }
 
-// losses adds up the losses of the micro-batch in an Exec that ran forward and, with train, writes the gradient of each sample's loss
+// taughtSequences is taught of sequences in chunks.
+func (w *worker) taughtSequences(heads []*objective) [][][]float32 {
+	for pass := range w.passes() {
+		w.pass(w.teacher, pass)
+		if !w.asked(pass) {
+			continue
+		}
+		for h, o := range heads {
+			if w.told[h] == nil {
+				w.told[h] = make([]float32, w.capacity*o.outputs)
+			}
+			z := w.teacher.Tensor(w.teaches[h])
+			w.answers[h] = w.answers[h][:0]
+			for k := range w.real {
+				whole := w.told[h][k*o.outputs:][:o.outputs]
+				copy(w.chunks.Fresh(whole, pass), w.chunks.NewOf(sampleOf(z, k, w.teacher.Batch()), pass))
+				w.answers[h] = append(w.answers[h], whole)
+			}
+		}
+	}
+	return w.answers
+}
+
+// losses adds up the losses of a pass of the micro-batch in an Exec that ran forward and, with train, writes the gradient of each sample's loss
 // times share where Backward reads it. answers holds the teacher's loss tensors of every sample; each, unless
 // it is nil, gets the samples' losses added.
-func (w *worker) losses(heads []*objective, e *float.Exec, inputs [][]float32, answers [][][]float32, train bool, share float64, each []float32) tally {
+func (w *worker) losses(heads []*objective, e *float.Exec, pass int, inputs [][]float32, answers [][][]float32, train bool, share float64, each []float32) tally {
 	if train {
 		e.ClearLossGrads()
 	}
-	sum := tally{samples: w.real}
-	for h, o := range heads {
+	sum := tally{}
+	if pass == w.passes()-1 {
+		sum.samples = w.real
+	}
+	for h, whole := range heads {
+		o := whole.of(w.chunks, pass)
 		z := e.Tensor(o.tensor)
 		var dz []float32
 		if train {
@@ -166,6 +264,10 @@ func (w *worker) losses(heads []*objective, e *float.Exec, inputs [][]float32, a
 		}
 		for k := range w.real {
 			var want truth
+			z, d := sampleOf(z, k, e.Batch()), []float32(nil)
+			if dz != nil {
+				d = sampleOf(dz, k, e.Batch())
+			}
 			switch {
 			case o.inputs:
 				want.target = sampleOf(inputs[o.input], k, e.Batch())
@@ -176,11 +278,11 @@ func (w *worker) losses(heads []*objective, e *float.Exec, inputs [][]float32, a
 			if answers != nil {
 				want.teacher = answers[h][k]
 			}
-			var d []float32
-			if dz != nil {
-				d = dz[k*o.outputs : (k+1)*o.outputs]
+			if w.chunks != nil && w.chunks.Each {
+				want = truth{w.chunks.Fresh(want.target, pass), w.chunks.Fresh(want.teacher, pass)}
+				z, d = w.chunks.NewOf(z, pass), w.chunks.NewOf(d, pass)
 			}
-			loss, right := o.sample(z[k*o.outputs:(k+1)*o.outputs], want, d, share, w.work)
+			loss, right := o.sample(z, want, d, share, w.work)
 			sum.loss += loss
 			if each != nil {
 				each[k] += float32(loss)

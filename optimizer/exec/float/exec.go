@@ -41,9 +41,11 @@ type views struct {
 	values, raws, gradients, saved, forward, backward [][]float32
 }
 
-// NewExec plans and allocates what one worker needs. With train it can run Backward, and only the outputs and the loss
-// tensors are certain to be readable after Forward; without, every tensor is.
-func (n *Network) NewExec(train bool) *Exec { return n.newExec(train, keep{all: !train}) }
+// NewExec plans and allocates what one worker needs. With train it can run Backward, and only the outputs, the loss
+// tensors and the tensors named are certain to be readable after Forward; without, every tensor is.
+func (n *Network) NewExec(train bool, tensors ...int) *Exec {
+	return n.newExec(train, keep{all: !train, tensors: tensors})
+}
 
 // NewForwardExec is an Exec for inference in little memory: buffers are reused, so that after Forward only the
 // outputs and the tensors named are readable.
@@ -214,6 +216,11 @@ func (e *Exec) Backward(g *Grads) {
 			e.runBackward(i, at, g)
 		}
 	}
+	e.Observe(g)
+}
+
+// Observe adds the ranges of activations that the forward pass saw, as Backward does too.
+func (e *Exec) Observe(g *Grads) {
 	for i, r := range e.observed {
 		g.Act[i].Range = union(g.Act[i].Range, r)
 	}

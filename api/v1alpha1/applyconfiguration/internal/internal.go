@@ -443,6 +443,9 @@ var schemaYAML = typed.YAMLObject(`types:
 - name: dev.espalier.espalier.api.v1alpha1.NetworkSource
   map:
     fields:
+    - name: chunk
+      type:
+        scalar: numeric
     - name: credentialsSecretRef
       type:
         namedType: dev.espalier.espalier.api.v1alpha1.LocalReference

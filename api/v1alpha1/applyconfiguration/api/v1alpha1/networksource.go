@@ -16,6 +16,9 @@ type NetworkSourceApplyConfiguration struct {
 	// states are the inputs and outputs by which the network hands its state on from step to step, in pairs: samples then are sequences
 	// of steps, and the first step finds zeros. What a network keeps in variables needs no pair.
 	States []StatePairApplyConfiguration `json:"states,omitempty"`
+	// chunk is how many steps of a sequence a network with state is trained over at once: truncated backpropagation through time, state being
+	// carried from chunk to chunk. Default: whole sequences, where steps times operators are at most 100,000; else as many steps as make 4,000.
+	Chunk *int32 `json:"chunk,omitempty"`
 }
 
 // NetworkSourceApplyConfiguration constructs a declarative configuration of the NetworkSource type for use with
@@ -74,5 +77,13 @@ func (b *NetworkSourceApplyConfiguration) WithStates(values ...*StatePairApplyCo
 		}
 		b.States = append(b.States, *values[i])
 	}
+	return b
+}
+
+// WithChunk sets the Chunk field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Chunk field is set to the value of the last call.
+func (b *NetworkSourceApplyConfiguration) WithChunk(value int32) *NetworkSourceApplyConfiguration {
+	b.Chunk = &value
 	return b
 }
