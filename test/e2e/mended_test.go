@@ -42,7 +42,7 @@ import (
 // The tests of this file run beside each other, when all others are over, and nothing of theirs is emulated. The operator is upgraded before
 // them: it walks the pipelines of the first of these namespaces, and another operator, which has three places, those of the others.
 var (
-	roomy = []string{"alone", "digest", "evicted-twice", "gateway", "helped", "janitor", "late", "made-again", "measured", "node-lost", "removed", "searched", "unmeasured"}
+	roomy = []string{"alone", "digest", "evicted-twice", "gateway", "helped", "janitor", "late", "made-again", "measured", "node-lost", "removed", "searched", "unmeasured", "vela"}
 	crowd = []string{"crowd-image", "crowd-next", "crowd-quota", "crowd-secret"}
 )
 
@@ -73,7 +73,7 @@ var upgraded = sync.OnceValues(func() (image string, err error) {
 	if image, err = push(name, "upgrade", binary("amd64"), binary("arm64")); err != nil {
 		return "", err
 	}
-	args, err := json.Marshal([]string{"manager", "--leader-elect", "--allowed-images=" + host + "/late:1," + host + "/weigh@*", "--namespace=" + strings.Join(roomy, ",")})
+	args, err := json.Marshal([]string{"manager", "--leader-elect", "--allowed-images=" + host + "/late:1," + host + "/weigh@*," + host + "/vela@*", "--namespace=" + strings.Join(roomy, ",")})
 	if err != nil {
 		return "", err
 	}
