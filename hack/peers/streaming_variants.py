@@ -5,11 +5,11 @@ and TensorFlow Lite Micro.
     python3 -m venv /tmp/peers && /tmp/peers/bin/pip install tensorflow==2.21.0 ai-edge-litert tflite-micro
     /tmp/peers/bin/python hack/peers/streaming_variants.py make FOLDER
     for p in FOLDER/*/*.yaml; do espalier run $p -o ${p%.yaml}; done
-    /tmp/peers/bin/python hack/peers/streaming_variants.py check FOLDER espalier
+    /tmp/peers/bin/python hack/peers/streaming_variants.py check FOLDER
 
 There is a pipeline for each target, litert and tflm, with activations of int8 and of int16. `check` runs every leaf for 1,000 steps in LiteRT's
-reference kernels or, of those for TFLM, in tflite-micro, and has `espalier evaluate` hold its own answers at each step against those: errors are 0
-where all are the same.
+reference kernels or, of those for TFLM, in tflite-micro, each step with the state of the one before, and compares every byte of every output, states
+among them, with what optimizer/exec/integer computes. The exit code is 1 if any leaf differs.
 
     residual  frames by two, a strided convolution and residual blocks of mixed depthwise convolutions, state in variables; a label a sequence
     denoiser  two LSTM cells whose states are inputs and outputs; a mask at each step
@@ -201,41 +201,42 @@ def caller(path, target, given, made):
     return call
 
 
-def answers(path, states, target):
-    """Inputs of the steps, and what the runtime answers by output, as real values."""
+def steps(path, states, target):
+    """What goes into each step and comes out of it, as bytes, in the order of the leaf's inputs and outputs."""
     given, made = borders(path)
     call = caller(path, target, given, made)
     data = next(name for name in given if name not in states)
     scale, zero = given[data]["quantization"]
-    dtype = given[data]["dtype"]
-    info = np.iinfo(dtype)
-    x = random.normal(0, 1, (STEPS,) + tuple(given[data]["shape"][1:])) / scale + zero
-    x = np.clip(np.round(x), info.min, info.max).astype(dtype)
+    info = np.iinfo(given[data]["dtype"])
+    x = random.normal(0, 1, (STEPS,) + tuple(given[data]["shape"])) / scale + zero
+    x = np.clip(np.round(x), info.min, info.max).astype(info.dtype)
     held = {name: np.full(given[name]["shape"], given[name]["quantization"][1], given[name]["dtype"]) for name in states}
-    out = {name: [] for name in made if name not in states.values()}
+    joined = lambda values, of: b"".join(values[name].tobytes() for name in sorted(values, key=lambda name: of[name]["place"]))
+    fed, out = [], []
     for frame in x:
-        now = call(held | {data: frame[None]})
+        now = call(held | {data: frame})
+        fed.append(joined(held | {data: frame}, given))
+        out.append(joined(now, made))
         held = {name: now[states[name]] for name in states}
-        for name in out:
-            out[name].append(now[name])
-    real = lambda codes, of: (codes.astype(np.float32) - of["quantization"][1]) * np.float32(of["quantization"][0])
-    return real(x, given[data]), {name: real(np.concatenate(values), made[name]) for name, values in out.items()}
+    return b"".join(fed), b"".join(out)
 
 
-def check(folder, espalier):
-    for leaf in sorted(folder.glob("*/*/leaves/*.tflite")):
+def check(folder):
+    ours, leaves, differ = folder.resolve() / "integer", sorted(folder.glob("*/*/leaves/*.tflite")), 0
+    subprocess.run(["go", "build", "-o", ours, "./hack/peers/integer"], cwd=pathlib.Path(__file__).resolve().parents[2], check=True)
+    for leaf in leaves:
         name, pipeline = leaf.parts[-4:-2]
         target = pipeline.split("-")[0]
-        x, out = answers(leaf, NETWORKS[name][0].states, target)
-        arrays = {"x_test": x[None]} | {"y_test" if len(out) == 1 else f"y_{output}_test": y[None] for output, y in out.items()}
-        np.savez(folder / "steps.npz", **arrays)
-        said = subprocess.run([espalier, "evaluate", leaf, "--dataset", folder / "steps.npz", "--dataset-spec", "{target: Values}", "--target", target, "-o", "json"],
-                              capture_output=True, check=True).stdout
-        print(name, pipeline, leaf.stem, {k: v for k, v in json.loads(said)["metrics"].items() if k.startswith("MeanSquaredError")}, flush=True)
+        fed, want = steps(leaf, NETWORKS[name][0].states, target)
+        got = subprocess.run([ours] + ["-tflm"] * (target == "tflm") + [leaf], input=fed, capture_output=True, check=True).stdout
+        a, b = (np.frombuffer(v, np.uint8).reshape(STEPS, -1) for v in (got, want))
+        others = np.flatnonzero((a != b).any(1))
+        differ += len(others) > 0
+        print(name, pipeline, leaf.stem, f"{len(others)} of {STEPS} steps differ, the first is {others[0]}" if len(others) else f"identical bytes at {STEPS} steps", flush=True)
+    print(f"{len(leaves) - differ} of {len(leaves)} leaves agree")
+    return differ > 0
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "make":
-        make(pathlib.Path(sys.argv[2]))
-    else:
-        check(pathlib.Path(sys.argv[2]), sys.argv[3])
+    folder = pathlib.Path(sys.argv[2])
+    sys.exit(make(folder) if sys.argv[1] == "make" else check(folder))
