@@ -99,17 +99,17 @@ func TestWhatIsMadeAheadChangesNoPlan(t *testing.T) {
 			l.Metrics = append(l.Metrics, v1alpha1.MetricValue{Name: "ArenaBytes", Value: "1000"})
 			return l
 		}, [3]int{9, 4, 3}, wide()},
-		"without training":            {untrained, price(40), [3]int{8, 4, 3}, layers},
-		"it begins too high":          {untrained, price(2), [3]int{8, 4, 3}, layers},
-		"everything holds":            {untrained, price(1e9), [3]int{5, 3, 2}, layers},
-		"with training":               {nil, price(40), [3]int{10, 5, 3}, layers},
-		"a constraint asks for zeros": {zeros, price(40), [3]int{9, 5, 4}, layers},
+		"without training":            {untrained, price(40), [3]int{9, 5, 3}, layers},
+		"it begins too high":          {untrained, price(2), [3]int{9, 5, 3}, layers},
+		"everything holds":            {untrained, price(1e9), [3]int{6, 3, 2}, layers},
+		"with training":               {nil, price(40), [3]int{12, 6, 4}, layers},
+		"a constraint asks for zeros": {zeros, price(40), [3]int{10, 6, 4}, layers},
 		"trials fail": {untrained, func(t Trial) *v1alpha1.Leaf {
 			if trialOf(t.Stage).Price > 20 {
 				return nil
 			}
 			return leaf("0", "100", "32")
-		}, [3]int{7, 4, 3}, layers},
+		}, [3]int{8, 4, 3}, layers},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -153,8 +153,8 @@ func TestATrialMadeAheadIsTheOneThatIsWantedLater(t *testing.T) {
 func TestATrialIsToldByWhatItBuildsOn(t *testing.T) {
 	on := func(from string, price float64) Plan {
 		return Plan{Trials: []Trial{
-			{Stage: v1alpha1.Stage{Name: "trial-01", From: v1alpha1.FromModel, Cluster: allocation{1, 0, 32}.cluster(layers)}},
-			{Stage: v1alpha1.Stage{Name: from, From: v1alpha1.FromModel, Cluster: allocation{price, 0, 32}.cluster(layers)}},
+			{Stage: v1alpha1.Stage{Name: "trial-01", From: v1alpha1.FromModel, Cluster: allocation{price: 1, tilt: 0, codes: 32}.cluster(layers)}},
+			{Stage: v1alpha1.Stage{Name: from, From: v1alpha1.FromModel, Cluster: allocation{price: price, tilt: 0, codes: 32}.cluster(layers)}},
 			{Stage: v1alpha1.Stage{Name: "trial-03", From: from, Quantize: &v1alpha1.Quantize{}}},
 		}}
 	}

@@ -18,48 +18,65 @@ const level = 32
 const mostEntropy = 1000 // that a manifest may say
 
 // allocation is what every layer is clustered by: the price of a bit, as the entropy weight of the average layer, how much layers differ
-// in it by what they tolerate (0: not at all, 1: one price of output error for all), and how many codes they may have at most.
+// in it by what they tolerate (0: not at all, 1: one price of output error for all), and how many codes they may have at most. An even one
+// has one price for all and more codes, up to most, where layers tolerate less.
 type allocation struct {
 	price, tilt float64
 	codes       int
+	most        int    // of an even one; 0 of others
+	scope       string // "": the default
 }
 
-// cluster is the section of a stage that carries an allocation out. Layers whose price is the stage's need no rule, and those of one price
+// cluster is the section of a stage that carries an allocation out. Layers that have what the stage has need no rule, and those that are alike
 // share one where a pattern names them and no other. The largest have rules where there are more than a stage may have.
 func (a allocation) cluster(layers []sensitivity.Layer) *v1alpha1.Cluster {
-	base := number(a.price)
-	out := &v1alpha1.Cluster{Clusters: int32(a.codes), Entropy: &base, Reconstruct: new(true)}
-	var order []v1alpha1.Decimal // of prices, by the largest layer that has them
-	alike := map[v1alpha1.Decimal][]share{}
-	for _, e := range a.entropies(layers) {
-		if e.entropy == base && !e.kept {
+	base := terms{number(a.price), a.codes}
+	out := &v1alpha1.Cluster{Clusters: int32(a.codes), Entropy: &base.entropy, Scope: a.scope}
+	var order []terms // by the largest layer that has them
+	alike := map[terms][]share{}
+	for _, e := range a.shares(layers) {
+		if e.terms == base && !e.kept {
 			continue
 		}
-		if alike[e.entropy] == nil {
-			order = append(order, e.entropy)
+		if alike[e.terms] == nil {
+			order = append(order, e.terms)
 		}
-		alike[e.entropy] = append(alike[e.entropy], e)
+		alike[e.terms] = append(alike[e.terms], e)
 	}
 	names := namesOf(layers)
-	for _, entropy := range order {
-		for _, pattern := range patterns(alike[entropy], names) {
+	for _, of := range order {
+		rule := v1alpha1.ClusterRule{}
+		if of.codes != base.codes {
+			rule.Clusters = new(int32(of.codes))
+		}
+		if of.entropy != base.entropy || rule.Clusters == nil {
+			rule.Entropy = &of.entropy
+		}
+		for _, pattern := range patterns(alike[of], names) {
 			if len(out.Rules) < sensitivity.MostRules {
-				out.Rules = append(out.Rules, v1alpha1.ClusterRule{Layers: pattern, Entropy: &entropy})
+				rule.Layers = pattern
+				out.Rules = append(out.Rules, rule)
 			}
 		}
 	}
 	return out
 }
 
-// share is a layer's own price.
-type share struct {
-	layer, pattern string
-	entropy        v1alpha1.Decimal
-	kept           bool // it is left alone where no rule names it
+// terms are what a layer is clustered by.
+type terms struct {
+	entropy v1alpha1.Decimal
+	codes   int
 }
 
-// entropies are the prices by layer, of the largest first.
-func (a allocation) entropies(layers []sensitivity.Layer) []share {
+// share is a layer's own terms.
+type share struct {
+	layer, pattern string
+	terms
+	kept bool // it is left alone where no rule names it
+}
+
+// shares are the terms by layer, of the largest first.
+func (a allocation) shares(layers []sensitivity.Layer) []share {
 	var chosen []sensitivity.Layer
 	for _, l := range layers {
 		if len(l.Cluster) > 0 {
@@ -70,12 +87,15 @@ func (a allocation) entropies(layers []sensitivity.Layer) []share {
 	names, average := namesOf(layers), average(chosen)
 	var out []share
 	for _, l := range chosen {
-		e := a.price
+		e, n := a.price, a.codes
 		if u := unit(l); u > 0 {
 			e *= math.Pow(average/u, a.tilt)
+			if a.most > 0 { // twice the codes are a quarter of the error
+				n = max(n, min(a.most, int(math.Round(float64(n)*math.Sqrt(u/average)))))
+			}
 		}
 		if pattern := sensitivity.Pattern(l.Name, names); pattern != "" {
-			out = append(out, share{l.Name, pattern, number(min(e, mostEntropy)), l.Kept})
+			out = append(out, share{l.Name, pattern, terms{number(min(e, mostEntropy)), n}, l.Kept})
 		}
 	}
 	return out

@@ -70,7 +70,7 @@ func TestASearchTakesChannelsOutWhereCodesDoNotHelp(t *testing.T) {
 			"no share of the channels to take out holds, down to 0.125, and less than 0.125 is not tried"},
 		"all may go": {minimize(v1alpha1.Multiplications, 0), narrow(1, 0, 1), "0.25c 0.5c 0.75c", "model",
 			"share of the channels to take out 0.75 holds, and more than 0.75 is not tried"},
-		"a bound that the baseline misses, then codes on the leaf that lost least": {bound(v1alpha1.ArenaBytes, "500", 0), narrow(0.6, 0, 900), "0.25c 0.5c 0.75c 0.625c 0.625c 10 30 90 270 810", "trial-02",
+		"a bound that the baseline misses, then codes on the leaf that lost least": {bound(v1alpha1.ArenaBytes, "500", 0), narrow(0.6, 0, 900), "0.25c 0.5c 0.75c 0.625c 0.625c 10 30 90 270 810 810s", "trial-02",
 			"price 810 holds, and more than 900 is not tried"},
 		"a bound that cannot be met": {bound(v1alpha1.ArenaBytes, "100", 0), narrow(0.4, 0, 900), "0.25c 0.5c 0.375c 0.5c", "model",
 			"share of the channels to take out 0.375 holds and 0.5 does not, which is as near as shares are tried, and what holds does not meet the constraints on size"},
@@ -79,9 +79,9 @@ func TestASearchTakesChannelsOutWhereCodesDoNotHelp(t *testing.T) {
 			s.Search.MaxTrials = number32(3)
 		}, narrow(0.4, 0, 1), "0.25c 0.5c 0.375c", "model",
 			"all 3 trials of maxTrials were made; share of the channels to take out 0.375 holds and 0.5 does not"},
-		"a bound that the baseline meets": {bound(v1alpha1.ArenaBytes, "1000", 0), narrow(0.4, 0, 900), "10 30 90 270 810", "model",
+		"a bound that the baseline meets": {bound(v1alpha1.ArenaBytes, "1000", 0), narrow(0.4, 0, 900), "10 30 90 270 810 810s", "model",
 			"price 810 holds, and more than 900 is not tried"},
-		"a measurement is lowered by both": {minimize("cycles", 0), narrow(0.3, 0, 40), "0.25c 0.5c 0.375c 0.375c 10 30 90 52 39.5 45.3 45.3 45.3", "trial-01",
+		"a measurement is lowered by both": {minimize("cycles", 0), narrow(0.3, 0, 40), "0.25c 0.5c 0.375c 0.375c 10 30 90 52 39.5 45.3 45.3 45.3 39.5s", "trial-01",
 			"price 39.5 holds and 45.3 does not, which is as near as prices are tried"},
 	}
 	for name, tt := range tests {

@@ -6,10 +6,12 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"strings"
 
 	"espalier.dev/espalier/api/v1alpha1"
 	"espalier.dev/espalier/internal/walk"
 	"espalier.dev/espalier/optimizer/sensitivity"
+	"espalier.dev/espalier/optimizer/weight"
 )
 
 // Input is everything a search is decided from.
@@ -66,8 +68,14 @@ const (
 	codes = 32
 )
 
-// fewCodes are the numbers of codes that are trained, in this order: 2 where 4 hold, and 3 where 2 do not.
-var fewCodes = []int{4, 2, 3}
+// oneScale is the scope of clusters that has one scale for a tensor: a file without a scale for each channel is smaller by more than that costs.
+const oneScale = string(weight.PerTensor)
+
+// fewCodes are the numbers of codes that are trained, with the price of a bit: the others where 4 hold. 3 at a high price are mostly zeros.
+var fewCodes = []struct {
+	codes int
+	price float64
+}{{4, 1}, {2, 2}, {3, 4}}
 
 // scale is what levels a frontier may lie at. They are tried by steps until one holds and the next does not, then halfway between those,
 // until they are less than a fineness apart: of prices, factors; of shares of the channels, differences.
@@ -154,7 +162,7 @@ func (s *search) run() {
 	if s.narrows() && !s.narrow() || s.over() {
 		return
 	}
-	if len(allocation{price: 1}.entropies(s.Layers)) == 0 {
+	if len(allocation{price: 1}.shares(s.Layers)) == 0 {
 		s.plan.Ended = "no layer has weights that could share codes"
 		return
 	}
@@ -177,6 +185,7 @@ func (s *search) run() {
 			f = other
 		}
 	}
+	f = s.withOneScale(f)
 	more := ""
 	switch {
 	case s.over(), !s.Spec.Training.Trains():
@@ -201,28 +210,57 @@ func (s *search) end(f *frontier, more string) {
 	}
 }
 
-// few has layers share very few codes and trains them, which takes networks further than training at a high price does: that moves weights
-// where bits are cheap and not where answers are right. It says what is known of how that ends.
-func (s *search) few() string {
-	said, held, missed := "", 0, 0
-	for _, n := range fewCodes {
-		if n > s.codes() || held == 2 || missed == 4 {
-			continue
-		}
-		t := s.fineTune(Trial{Stage: v1alpha1.Stage{From: s.from, Cluster: &v1alpha1.Cluster{Clusters: int32(n)}}, Price: 1, Why: fmt.Sprintf("trains, with %d codes a layer at most", n)})
+// withOneScale goes on from the highest price that holds with one scale a tensor, where its leaf then holds and is smaller, there or a step
+// below; else the frontier stays as it is.
+func (s *search) withOneScale(f frontier) frontier {
+	if s.over() || f.low == 0 {
+		return f
+	}
+	other := f
+	other.scope, other.step, other.high = oneScale, prices.fineness*prices.fineness, 0
+	why := fmt.Sprintf("may be smaller than %.3g %s", f.low, f.kind())
+	for price := f.low; price >= f.low/other.step; price /= other.step {
+		t := s.untrained(&other, price, why)
 		switch {
 		case s.over():
-			return said
+			return f
+		case t.holds && t.size < f.size:
+			other.low, other.size = price, t.size
+			s.advance(&other, s.untrained)
+			return other
+		case t.holds || t.size >= f.size:
+			return f
+		}
+		other.high, why = price, fmt.Sprintf("goes back from %.3g, which does not hold", price)
+	}
+	return f
+}
+
+// few has layers share very few codes, more where they tolerate less, and trains them, which takes networks further than training at a high price
+// does: that moves weights where bits are cheap and not where answers are right. It says how that ended.
+func (s *search) few() string {
+	var held []string
+	for _, few := range fewCodes {
+		if few.codes > s.codes() {
+			continue
+		}
+		cluster := allocation{price: few.price, codes: few.codes, most: s.codes(), scope: oneScale}.cluster(s.Layers)
+		t := s.fineTune(Trial{
+			Stage: v1alpha1.Stage{From: s.from, Cluster: cluster}, Price: few.price,
+			Why: fmt.Sprintf("trains, with %d codes a layer, and more where layers tolerate less", few.codes),
+		})
+		switch {
 		case t.holds:
-			held, said = n, fmt.Sprintf("; %d codes a layer hold with training", n)
-		default:
-			missed = n
+			held = append(held, strconv.Itoa(few.codes))
+		case s.over():
+		case few.codes == fewCodes[0].codes:
+			return fmt.Sprintf("; %d codes a layer do not hold with training", few.codes)
 		}
 	}
-	if held == 0 && missed > 0 {
-		return fmt.Sprintf("; %d codes a layer do not hold with training", missed)
+	if held == nil {
+		return ""
 	}
-	return said
+	return fmt.Sprintf("; %s codes a layer hold with training", strings.Join(held, " and "))
 }
 
 // tilted is how a price is one for all layers: prices of different tilts are no measure of each other.
@@ -367,6 +405,7 @@ func (s *search) narrowed(m v1alpha1.Metric) bool {
 type frontier struct {
 	*scale
 	tilt, step float64
+	scope      string  // of clusters; "": the default
 	low, high  float64 // the highest level that holds and the lowest that does not; 0: none yet
 	size       float64 // of the smallest leaf that holds
 	before     string  // how low holds, where trials now are made otherwise
@@ -401,7 +440,15 @@ func (f *frontier) at(level float64) string {
 	if f.scale == &shares {
 		return fmt.Sprintf("takes out %.3g of the channels %s, and ", level, tilted(f.tilt))
 	}
-	return fmt.Sprintf("has price %.3g %s, and ", level, tilted(f.tilt))
+	return fmt.Sprintf("has price %.3g %s, and ", level, f.kind())
+}
+
+// kind is what sets the prices of a frontier apart from others'.
+func (f *frontier) kind() string {
+	if f.scope == oneScale {
+		return tilted(f.tilt) + " with one scale a tensor"
+	}
+	return tilted(f.tilt)
 }
 
 // next is the level to try next, 0 where none is left.
@@ -461,7 +508,9 @@ func (s *search) fineTune(trial Trial) tried {
 }
 
 func (s *search) cluster(f *frontier, price float64) *v1alpha1.Cluster {
-	return allocation{price, f.tilt, s.codes()}.cluster(s.Layers)
+	c := allocation{price: price, tilt: f.tilt, codes: s.codes(), scope: f.scope}.cluster(s.Layers)
+	c.Reconstruct = new(true)
+	return c
 }
 
 // codes is how many a layer may have.

@@ -122,10 +122,12 @@ func course(p Plan) string {
 			text += "q"
 		case t.Stage.Prune != nil && t.Channels == 0:
 			text += "p"
-		case t.Stage.Training.Epochs == nil && t.Stage.Cluster != nil && t.Stage.Cluster.Entropy == nil:
+		case t.Stage.Training.Epochs == nil && t.Stage.Cluster != nil && t.Stage.Cluster.Reconstruct == nil:
 			text = fmt.Sprintf("%dc", t.Stage.Cluster.Clusters)
 		case t.Stage.Training.Epochs == nil:
 			text += "t"
+		case t.Stage.Cluster != nil && t.Stage.Cluster.Scope == oneScale:
+			text += "s"
 		}
 		out = append(out, text)
 	}
@@ -140,27 +142,27 @@ func TestASearchGoesToTheHighestPriceThatHolds(t *testing.T) {
 		want   string // prices, t with training, q in int8
 		ended  string
 	}{
-		"without training":   {untrained, breaks(40, 0), "10 30 90 52 39.5 45.3 45.3 45.3", "price 39.5 holds and 45.3 does not, which is as near as prices are tried"},
-		"it begins too high": {untrained, breaks(2, 0), "10 3.33 1.11 1.92 2.53 2.21 2.21 2.21", "price 1.92 holds and 2.21 does not, which is as near as prices are tried"},
+		"without training":   {untrained, breaks(40, 0), "10 30 90 52 39.5 45.3 45.3 45.3 39.5s", "price 39.5 holds and 45.3 does not, which is as near as prices are tried"},
+		"it begins too high": {untrained, breaks(2, 0), "10 3.33 1.11 1.92 2.53 2.21 2.21 2.21 1.92s", "price 1.92 holds and 2.21 does not, which is as near as prices are tried"},
 		"nothing holds":      {untrained, breaks(0, 0), "10 3.33 1.11 0.37 0.37 0.37", "no price holds, down to 0.37, and less than 0.3 is not tried"},
-		"everything holds":   {untrained, breaks(1e9, 0), "10 30 90 270 810", "price 810 holds, and more than 900 is not tried"},
-		"two codes trained":  {nil, codesOf(40, 2, 2), "10 30 90 52 39.5 45.3 45.3 45.3 4c 2c", "price 39.5 holds without training and 45.3 does not, which is as near as prices are tried; 2 codes a layer hold with training"},
-		"two codes in int8":  {nil, codesOf(40, 5, 2), "10 30 90 52 39.5 45.3 45.3 45.3 4c 1q 2c 1q", "price 39.5 holds without training and 45.3 does not, which is as near as prices are tried; 2 codes a layer hold with training"},
-		"three codes":        {nil, codesOf(40, 3, 3), "10 30 90 52 39.5 45.3 45.3 45.3 4c 2c 1q 3c", "price 39.5 holds without training and 45.3 does not, which is as near as prices are tried; 3 codes a layer hold with training"},
-		"four codes":         {nil, codesOf(40, 4, 4), "10 30 90 52 39.5 45.3 45.3 45.3 4c 2c 1q 3c 1q", "price 39.5 holds without training and 45.3 does not, which is as near as prices are tried; 4 codes a layer hold with training"},
-		"not even four":      {nil, codesOf(40, 9, 9), "10 30 90 52 39.5 45.3 45.3 45.3 4c 1q", "price 39.5 holds without training and 45.3 does not, which is as near as prices are tried; 4 codes a layer do not hold with training"},
+		"everything holds":   {untrained, breaks(1e9, 0), "10 30 90 270 810 810s", "price 810 holds, and more than 900 is not tried"},
+		"two codes trained":  {nil, codesOf(40, 2, 2), "10 30 90 52 39.5 45.3 45.3 45.3 39.5s 4c 2c 3c", "price 39.5 holds without training and 45.3 does not, which is as near as prices are tried; 4 and 2 and 3 codes a layer hold with training"},
+		"two codes in int8":  {nil, codesOf(40, 5, 2), "10 30 90 52 39.5 45.3 45.3 45.3 39.5s 4c 1q 2c 2q 3c 4q", "price 39.5 holds without training and 45.3 does not, which is as near as prices are tried; 4 and 2 and 3 codes a layer hold with training"},
+		"three codes":        {nil, codesOf(40, 3, 3), "10 30 90 52 39.5 45.3 45.3 45.3 39.5s 4c 2c 2q 3c", "price 39.5 holds without training and 45.3 does not, which is as near as prices are tried; 4 and 3 codes a layer hold with training"},
+		"four codes":         {nil, codesOf(40, 4, 4), "10 30 90 52 39.5 45.3 45.3 45.3 39.5s 4c 2c 2q 3c 4q", "price 39.5 holds without training and 45.3 does not, which is as near as prices are tried; 4 codes a layer hold with training"},
+		"not even four":      {nil, codesOf(40, 9, 9), "10 30 90 52 39.5 45.3 45.3 45.3 39.5s 4c 1q", "price 39.5 holds without training and 45.3 does not, which is as near as prices are tried; 4 codes a layer do not hold with training"},
 		"three at most": {func(s *v1alpha1.OptimizationPipelineSpec) {
 			s.Constraints = append(s.Constraints, v1alpha1.Constraint{Metric: v1alpha1.Clusters, Max: decimal("3")})
-		}, codesOf(40, 3, 3), "10 30 90 52 39.5 45.3 45.3 45.3 2c 1q 3c", "price 39.5 holds without training and 45.3 does not, which is as near as prices are tried; 3 codes a layer hold with training"},
+		}, codesOf(40, 3, 3), "10 30 90 52 39.5 45.3 45.3 45.3 39.5s 2c 2q 3c", "price 39.5 holds without training and 45.3 does not, which is as near as prices are tried; 3 codes a layer hold with training"},
 		"held by training alone": {nil, breaks(0.2, 15), "10 3.33 1.11 0.37 0.37 0.37 10t 20t 20q 14.1t 16.8t 16.8q", "price 14.1 holds and 16.8 does not, which is as near as prices are tried"},
 		"trials run out": {func(s *v1alpha1.OptimizationPipelineSpec) { s.Search.MaxTrials = number32(3) }, breaks(40, 0), "10 30 90",
 			"all 3 trials of maxTrials were made; price 30 holds and 90 does not; no trial trained: a higher search.maxTrials lets the search train"},
 		"trials run out at the first": {func(s *v1alpha1.OptimizationPipelineSpec) { s.Search.MaxTrials = number32(1) }, breaks(1, 0), "10",
 			"the one trial of maxTrials was made; price 10 does not hold; no trial trained: a higher search.maxTrials lets the search train"},
-		"trials run out between four codes and two": {func(s *v1alpha1.OptimizationPipelineSpec) { s.Search.MaxTrials = number32(9) }, codesOf(40, 2, 2), "10 30 90 52 39.5 45.3 45.3 45.3 4c",
-			"all 9 trials of maxTrials were made; price 39.5 holds without training and 45.3 does not; 4 codes a layer hold with training"},
-		"trials run out before int8": {func(s *v1alpha1.OptimizationPipelineSpec) { s.Search.MaxTrials = number32(10) }, codesOf(40, 4, 2), "10 30 90 52 39.5 45.3 45.3 45.3 4c 2c",
+		"trials run out between four codes and two": {func(s *v1alpha1.OptimizationPipelineSpec) { s.Search.MaxTrials = number32(10) }, codesOf(40, 2, 2), "10 30 90 52 39.5 45.3 45.3 45.3 39.5s 4c",
 			"all 10 trials of maxTrials were made; price 39.5 holds without training and 45.3 does not; 4 codes a layer hold with training"},
+		"trials run out before int8": {func(s *v1alpha1.OptimizationPipelineSpec) { s.Search.MaxTrials = number32(11) }, codesOf(40, 4, 2), "10 30 90 52 39.5 45.3 45.3 45.3 39.5s 4c 2c",
+			"all 11 trials of maxTrials were made; price 39.5 holds without training and 45.3 does not; 4 codes a layer hold with training"},
 		"minutes run out": {func(s *v1alpha1.OptimizationPipelineSpec) {
 			s.Search.MaxMinutes, s.Training.Epochs = decimal("2.5"), number32(3)
 		}, breaks(40, 0), "10 30 90",
@@ -192,13 +194,14 @@ func TestASearchGoesToTheHighestPriceThatHolds(t *testing.T) {
 func TestATrialSaysWhichPriceItHas(t *testing.T) {
 	plan := played(t, goal(nil), breaks(40, 100), 1)
 	for i, want := range map[int]string{
-		0: "has price 10 by what layers tolerate, and is the first",
-		1: "has price 30 by what layers tolerate, and goes on from 10, which holds",
-		3: "has price 52 by what layers tolerate, and lies between 30, which holds, and 90, which does not",
-		6: "has price 45.3 for every layer alike, and may hold where 45.3 by what layers tolerate does not",
-		7: "has price 45.3 in error of the outputs alike, and may hold where 45.3 by what layers tolerate does not",
-		8: "trains, with 4 codes a layer at most",
-		9: "trains, with 2 codes a layer at most",
+		0:  "has price 10 by what layers tolerate, and is the first",
+		1:  "has price 30 by what layers tolerate, and goes on from 10, which holds",
+		3:  "has price 52 by what layers tolerate, and lies between 30, which holds, and 90, which does not",
+		6:  "has price 45.3 for every layer alike, and may hold where 45.3 by what layers tolerate does not",
+		7:  "has price 45.3 in error of the outputs alike, and may hold where 45.3 by what layers tolerate does not",
+		8:  "has price 39.5 by what layers tolerate with one scale a tensor, and may be smaller than 39.5 by what layers tolerate",
+		9:  "trains, with 4 codes a layer, and more where layers tolerate less",
+		10: "trains, with 2 codes a layer, and more where layers tolerate less",
 	} {
 		if got := plan.Trials[i].Why; got != want {
 			t.Errorf("%s %s, want %s", plan.Trials[i].Stage.Name, got, want)
@@ -217,8 +220,8 @@ func TestAnotherTiltIsTakenWhereItsLeafIsSmallerAndHolds(t *testing.T) {
 		size float64 // of leaves with one price for all layers, as a share of others'
 		want string
 	}{
-		"smaller": {0.9, "10 30 17.3 13.2 11.5 11.5 12.6 13.8 15.1 16.5 18.1 19.8 21.7 21.7"},
-		"larger":  {9, "10 30 17.3 13.2 11.5 11.5 11.5"},
+		"smaller": {0.9, "10 30 17.3 13.2 11.5 11.5 12.6 13.8 15.1 16.5 18.1 19.8 21.7 21.7 19.8s"},
+		"larger":  {9, "10 30 17.3 13.2 11.5 11.5 11.5 10s"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			plan := played(t, goal(func(s *v1alpha1.OptimizationPipelineSpec) { s.Training.Epochs = number32(0) }), func(t Trial) *v1alpha1.Leaf {
@@ -238,6 +241,69 @@ func TestAnotherTiltIsTakenWhereItsLeafIsSmallerAndHolds(t *testing.T) {
 	}
 }
 
+func TestOneScaleATensorIsTakenWhereItsLeafIsSmallerAndHolds(t *testing.T) {
+	one := func(t Trial) bool { return t.Stage.Cluster.Scope == oneScale }
+	for name, tt := range map[string]struct {
+		size, limit float64 // of leaves with one scale a tensor, size as a share of others'
+		want        string
+		ended       string
+	}{
+		"at the same price, and on from there": {0.9, 30, "10 30 17.3 13.2 11.5 11.5 11.5 10s 14.4s 20.7s 29.9s 43s 35.8s", "price 29.9 holds and 35.8 does not"},
+		"a step below":                         {0.6, 9, "10 30 17.3 13.2 11.5 11.5 11.5 10s 6.94s 8.33s", "price 8.33 holds and 10 does not"},
+		"two steps below is too little":        {0.6, 6, "10 30 17.3 13.2 11.5 11.5 11.5 10s 6.94s", "price 10 holds and 11.5 does not"},
+		"larger":                               {1.1, 30, "10 30 17.3 13.2 11.5 11.5 11.5 10s", "price 10 holds and 11.5 does not"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			plan := played(t, goal(func(s *v1alpha1.OptimizationPipelineSpec) { s.Training.Epochs = number32(0) }), func(t Trial) *v1alpha1.Leaf {
+				drop, size, limit := "0", 1e6/t.Price, 10.0
+				if one(t) {
+					size, limit = size*tt.size, tt.limit
+				}
+				if t.Price > limit {
+					drop = "0.5"
+				}
+				return leaf(drop, fmt.Sprint(int(size)), "32")
+			}, 1)
+			if got := course(plan); got != tt.want || !strings.HasPrefix(plan.Ended, tt.ended) {
+				t.Errorf("prices %s, want %s; ended: %s, want %s", got, tt.want, plan.Ended, tt.ended)
+			}
+		})
+	}
+}
+
+func TestFewCodesAreMoreWhereLayersTolerateLess(t *testing.T) {
+	depthwise := layer("depthwise", 100, 4e-5)
+	depthwise.Kept = true
+	of := []sensitivity.Layer{layer("stem", 100, 1e-2), layer("middle", 10000, 1e-2), layer("head", 1000, 1e-3), depthwise}
+	tests := map[string]struct {
+		codes, most int
+		want        string
+	}{
+		"two, and the stem 2·√96":         {2, 32, "stem 20 codes, depthwise at 1"},
+		"no more than there may be":       {4, 16, "stem 16 codes, depthwise at 1"},
+		"none where as many are the most": {4, 4, "depthwise at 1"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			c := allocation{price: 1, codes: tt.codes, most: tt.most, scope: oneScale}.cluster(of)
+			var got []string
+			for _, r := range c.Rules {
+				text := r.Layers
+				if r.Clusters != nil {
+					text += fmt.Sprintf(" %d codes", *r.Clusters)
+				}
+				if r.Entropy != nil {
+					text += " at " + string(*r.Entropy)
+				}
+				got = append(got, text)
+			}
+			if text := strings.Join(got, ", "); text != tt.want || c.Clusters != int32(tt.codes) || c.Scope != oneScale || c.Reconstruct != nil {
+				t.Errorf("%s, want %s; %+v", text, tt.want, c)
+			}
+		})
+	}
+}
+
 func TestAFailedTrialHoldsNothing(t *testing.T) {
 	plan := played(t, goal(func(s *v1alpha1.OptimizationPipelineSpec) { s.Training.Epochs = number32(0) }), func(t Trial) *v1alpha1.Leaf {
 		if t.Price > 10 {
@@ -245,7 +311,7 @@ func TestAFailedTrialHoldsNothing(t *testing.T) {
 		}
 		return leaf("0", "100", "32")
 	}, 1)
-	if got, want := course(plan), "10 30 17.3 13.2 11.5 11.5 11.5"; got != want {
+	if got, want := course(plan), "10 30 17.3 13.2 11.5 11.5 11.5 10s"; got != want {
 		t.Errorf("prices %s, want %s", got, want)
 	}
 }
@@ -270,10 +336,10 @@ func TestLayersThatTolerateLessHaveCheaperBits(t *testing.T) {
 		of   allocation
 		want string
 	}{
-		"one price for all":              {allocation{10, 0, 16}, ""},
-		"one price for the output error": {allocation{10, 1, 16}, "middle 10.4, head 10.4, stem 0.104"},
-		"between":                        {allocation{10, 0.5, 16}, "middle 10.2, head 10.2, stem 1.02"},
-		"as dear as may be":              {allocation{990, 1, 16}, "middle 1000, head 1000, stem 10.3"},
+		"one price for all":              {allocation{price: 10, tilt: 0, codes: 16}, ""},
+		"one price for the output error": {allocation{price: 10, tilt: 1, codes: 16}, "middle 10.4, head 10.4, stem 0.104"},
+		"between":                        {allocation{price: 10, tilt: 0.5, codes: 16}, "middle 10.2, head 10.2, stem 1.02"},
+		"as dear as may be":              {allocation{price: 990, tilt: 1, codes: 16}, "middle 1000, head 1000, stem 10.3"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -282,7 +348,7 @@ func TestLayersThatTolerateLessHaveCheaperBits(t *testing.T) {
 			for _, r := range c.Rules {
 				got = append(got, r.Layers+" "+string(*r.Entropy))
 			}
-			if text := strings.Join(got, ", "); text != tt.want || c.Clusters != 16 || !*c.Reconstruct {
+			if text := strings.Join(got, ", "); text != tt.want || c.Clusters != 16 || c.Scope != "" {
 				t.Errorf("%s, want %s; %+v", text, tt.want, c)
 			}
 		})
@@ -295,7 +361,7 @@ func TestManyLayersHaveRulesForTheLargest(t *testing.T) {
 	for i := range 100 {
 		many = append(many, layer(fmt.Sprintf("l%d", i), i+1, 1))
 	}
-	c := allocation{1, 1, 32}.cluster(many)
+	c := allocation{price: 1, tilt: 1, codes: 32}.cluster(many)
 	if len(c.Rules) != sensitivity.MostRules || c.Rules[0].Layers != "l99" || c.Rules[63].Layers != "l35" {
 		t.Errorf("%d rules: %+v", len(c.Rules), c.Rules)
 	}
@@ -319,7 +385,7 @@ func TestLayersOfOnePriceShareARule(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			c := allocation{10, 0, 16}.cluster(tt.layers)
+			c := allocation{price: 10, codes: 16}.cluster(tt.layers)
 			var got []string
 			for _, r := range c.Rules {
 				got = append(got, r.Layers+" "+string(*r.Entropy))
@@ -361,7 +427,7 @@ func TestTheManifestIsTheChainOfStagesThatMadeTheLeaf(t *testing.T) {
 }
 
 func TestPricesAreThoseOfTheLastClusterStage(t *testing.T) {
-	a := allocation{10, 1, 32}
+	a := allocation{price: 10, tilt: 1, codes: 32}
 	chain := []v1alpha1.Stage{{Prune: &v1alpha1.Prune{}}, {Cluster: a.cluster(layers)}, {Quantize: &v1alpha1.Quantize{}}}
 	var got []string
 	for _, p := range Prices(layers, chain) {
