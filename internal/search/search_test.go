@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"espalier.dev/espalier/api/v1alpha1"
+	"espalier.dev/espalier/internal/walk"
 	"espalier.dev/espalier/optimizer/prune"
 	"espalier.dev/espalier/optimizer/sensitivity"
 )
@@ -187,6 +188,33 @@ func TestASearchGoesToTheHighestPriceThatHolds(t *testing.T) {
 				t.Errorf("prices %s, want %s; ended: %s, want %s", got, tt.want, plan.Ended, tt.ended)
 			}
 		})
+	}
+}
+
+func TestWhatWasTriedIsSummedUp(t *testing.T) {
+	untrained := func(s *v1alpha1.OptimizationPipelineSpec) { s.Training.Epochs = number32(0) }
+	zeros := func(s *v1alpha1.OptimizationPipelineSpec) {
+		s.Search.MaxTrials = number32(2)
+		s.Constraints = append(s.Constraints, v1alpha1.Constraint{Metric: v1alpha1.Sparsity, Min: decimal("0.5")})
+	}
+	for name, tt := range map[string]struct {
+		change func(*v1alpha1.OptimizationPipelineSpec)
+		of     device
+		want   string
+	}{
+		"prices and codes": {nil, codesOf(40, 3, 3), "8 by the price of a bit, 10 to 90, without training; 3 with at most 4, 2 and 3 codes a layer, with training; 1 trained on in int8"},
+		"prices":           {untrained, breaks(1e9, 0), "5 by the price of a bit, 10 to 810, without training"},
+		"zeros":            {zeros, breaks(1, 0), "1 for the zeros that a constraint asks for; 1 by the price of a bit, 10, without training"},
+		"channels":         {func(s *v1alpha1.OptimizationPipelineSpec) { untrained(s); s.Search.Minimize = v1alpha1.Multiplications }, narrow(0, 0, 1), "3 without 0.25, 0.125 and 0.125 of the channels, without training"},
+	} {
+		results := map[string]Result{walk.Baseline: {Leaf: leaf("0", "1000", "32")}}
+		plan := playedOn(t, Input{Spec: goal(tt.change), Layers: wide(), Results: results}, tt.of, 1)
+		if got := plan.Tried(); got != tt.want {
+			t.Errorf("%s: %s, want %s", name, got, tt.want)
+		}
+	}
+	if got := (&Plan{}).Tried(); got != "" {
+		t.Errorf("nothing: %s", got)
 	}
 }
 

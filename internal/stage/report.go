@@ -1,6 +1,7 @@
 package stage
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -81,9 +82,10 @@ func (b *reportBuilder) searched() {
 	if b.Searched == nil {
 		return
 	}
-	b.data.Search = &report.Search{Ended: b.Searched.Ended}
+	minimized := cmp.Or(b.Pipeline.Spec.Search.Minimize, v1alpha1.CompressedBytes)
+	b.data.Search = &report.Search{Metric: measure.Name(minimized), Tried: b.Searched.Tried(), Ended: b.Searched.Ended}
 	for _, t := range b.Searched.Trials {
-		b.data.Search.Trials = append(b.data.Search.Trials, report.Trial{Stage: t.Stage.Name, Price: t.Price, Why: t.Why})
+		b.data.Search.Trials = append(b.data.Search.Trials, report.Trial{Stage: t.Stage.Name, Why: t.Why})
 		b.decide(t.Stage.Name, "tried", "it "+t.Why)
 	}
 	if b.Searched.Manifest == nil {

@@ -29,7 +29,12 @@ type Cluster struct {
 func (Cluster) Kind() Kind { return clusterKind }
 
 // String sums the settings up.
-func (c Cluster) String() string { return fmt.Sprintf("%d clusters", c.Clusters) }
+func (c Cluster) String() string {
+	if c.Entropy == cluster.DefaultEntropy {
+		return fmt.Sprintf("%d clusters", c.Clusters)
+	}
+	return fmt.Sprintf("%d clusters, entropy %v", c.Clusters, c.Entropy)
+}
 
 // Check resolves the settings for the network's weights.
 func (c Cluster) Check(n *Network) error {

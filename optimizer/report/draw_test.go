@@ -466,19 +466,25 @@ func TestSmallErrorsHaveNoFigureInTheHeatMap(t *testing.T) {
 	}
 }
 
-func TestASearchOfOnePriceHasNoCourse(t *testing.T) {
-	d := walk()
-	d.Search.Trials = d.Search.Trials[:1]
-	if d.course("wide", 800, 300) != "" {
-		t.Error("one price is no course")
-	}
-	d.Search.Trials = []Trial{{"fine", 0, ""}, {"coarse", 0, ""}, {"pcqat", 3, ""}}
-	if d.course("wide", 800, 300) != "" {
-		t.Error("trials without a price count")
-	}
-	d.Search.Trials = []Trial{{"fine", 2, ""}, {"unheard of", 5, ""}, {"pcqat", 3, ""}}
-	if n := strings.Count(string(d.course("wide", 800, 300)), `<g class="dot`); n != 2 {
-		t.Errorf("%d dots of two stages", n)
+func TestASearchOfOneLeafHasNoCourse(t *testing.T) {
+	for name, tt := range map[string]struct {
+		trials []string
+		metric measure.Name
+		dots   int
+	}{
+		"one":                          {[]string{"fine"}, measure.CompressedBytes, 0},
+		"one that has a leaf":          {[]string{"fine", "broken", "later", "unheard of"}, measure.CompressedBytes, 0},
+		"two that have one":            {[]string{"fine", "broken", "pcqat"}, measure.CompressedBytes, 2},
+		"nothing was measured of them": {[]string{"fine", "pcqat"}, measure.ArenaBytes, 0},
+	} {
+		d := walk()
+		d.Search.Metric, d.Search.Trials = tt.metric, nil
+		for _, stage := range tt.trials {
+			d.Search.Trials = append(d.Search.Trials, Trial{Stage: stage})
+		}
+		if n := strings.Count(string(d.course("wide", 800, 300)), `<g class="dot`); n != tt.dots {
+			t.Errorf("%s: %d dots, want %d", name, n, tt.dots)
+		}
 	}
 }
 

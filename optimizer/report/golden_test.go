@@ -86,7 +86,8 @@ func walk() *Data {
 			{Name: "broken", Kind: "quantize", Final: true, Input: "coarse", State: StateFailed, Message: "loss is NaN: lower the learning rate, or clip the gradients"},
 			{Name: "running", Kind: "quantize", Final: true, Input: "coarse", State: "Running"},
 		},
-		Search: &Search{Ended: "no price is left to try", Trials: []Trial{{"fine", 3, "is the first"}, {"coarse", 40, "goes on"}, {"pcqat", 11, "lies between"}, {"broken", 17, "lies between"}, {"later", 0, "has no price"}},
+		Search: &Search{Metric: measure.CompressedBytes, Tried: "5 by the price of a bit", Ended: "no price is left to try",
+			Trials: []Trial{{"fine", "is the first"}, {"coarse", "goes on"}, {"pcqat", "lies between"}, {"broken", "lies between"}, {"later", "has no price"}},
 			Prices: []Priced{{Layer: "net/conv/Conv2D", Share: 0.5, Price: "12.3"}, {Layer: "net/dense/MatMul", Price: "3"}}},
 	}
 	d.judge()

@@ -17,11 +17,12 @@ func TestASearchIsDrawnTrialByTrialAndItsPricesLayerByLayer(t *testing.T) {
 		Pipeline: "p", Verdict: Verdict{Outcome: Met, Stage: "trial-01"}, Constraints: []Constraint{{Metric: measure.Agreement, Min: "0.97"}},
 		Stages: []Stage{
 			{Name: "baseline", Kind: Baseline, State: StateCompleted},
-			{Name: "trial-01", Kind: "cluster", State: StateCompleted, Leaf: leaf(true)},
+			{Name: "trial-01", Kind: "cluster", Settings: "32 clusters, entropy 10", State: StateCompleted, Leaf: leaf(true)},
 			{Name: "trial-02", Kind: "cluster", State: StateCompleted, Leaf: leaf(false, Shortfall{Text: "too far"})},
 			{Name: "trial-03", Kind: "cluster", State: StateFailed, Message: "it diverged"},
 		},
-		Search: &Search{Ended: "no price is left to try", Trials: []Trial{{"trial-01", 10, "is the first"}, {"trial-02", 30, "goes on"}, {"trial-03", 17, "lies between"}},
+		Search: &Search{Metric: measure.CompressedBytes, Tried: "3 by the price of a bit, 10 to 30", Ended: "no price is left to try",
+			Trials: []Trial{{"trial-01", "is the first"}, {"trial-02", "goes on"}, {"trial-03", "lies between"}},
 			Prices: []Priced{{Layer: "a/kernel", Share: 0.5, Price: "12.3"}, {Layer: "gone", Share: 1, Price: "1"}}},
 	}
 	var out bytes.Buffer
@@ -33,8 +34,8 @@ func TestASearchIsDrawnTrialByTrialAndItsPricesLayerByLayer(t *testing.T) {
 	_, section, _ := strings.Cut(page, `<section id="search">`)
 	section, _, _ = strings.Cut(section, "</section>")
 	for text, times := range map[string]int{
-		`class="dot selected"`: 2, `class="dot missed"`: 2, `class="dot failed"`: 2, // wide and narrow
-		"It ended because no price is left to try.": 1, ">12.3<": 1, "0.5 ×": 1, ">7<": 1, "25.0 %": 1, ">2.40<": 1, "kept": 0, "gone": 0,
+		`class="dot selected"`: 2, `class="dot missed"`: 2, // wide and narrow
+		"3 trials: 3 by the price of a bit, 10 to 30. ": 1, "The search ended: no price is left to try.": 1, "trial-01: 32 clusters, entropy 10, 1,000 B": 2, ">12.3<": 1, "0.5 ×": 1, ">7<": 1, "25.0 %": 1, ">2.40<": 1, "kept": 0, "gone": 0,
 	} {
 		if n := strings.Count(section, text); n != times {
 			t.Errorf("%q is there %d times, want %d", text, n, times)
