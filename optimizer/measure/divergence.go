@@ -3,6 +3,7 @@ package measure
 import (
 	"bytes"
 	"context"
+	"errors"
 
 	"espalier.dev/espalier/optimizer/dataset"
 	"espalier.dev/espalier/optimizer/exec/integer"
@@ -20,7 +21,8 @@ type Divergence struct {
 // divergenceSamples are compared at most.
 const divergenceSamples = 256
 
-// Diverges compares a model's outputs, value by value, on the first samples of a source, 256 at most; of sequences that are too long to be unrolled, on their first steps. It is nil where the target computes as LiteRT.
+// Diverges compares a model's outputs, value by value, on the first samples of a source, 256 at most; of sequences that are too long to be unrolled, on
+// their first steps. It is nil where the target computes as LiteRT, and where LiteRT does not run what the target does.
 func Diverges(ctx context.Context, model []byte, source dataset.Source, t *target.Target) (*Divergence, error) {
 	options := arithmetic(t)
 	if options == nil {
@@ -31,6 +33,10 @@ func Diverges(ctx context.Context, model []byte, source dataset.Source, t *targe
 		return nil, err
 	}
 	here, err := load("the", model, source)
+	var foreign *integer.UnsupportedError
+	if errors.As(err, &foreign) {
+		return nil, nil
+	}
 	if err != nil {
 		return nil, err
 	}

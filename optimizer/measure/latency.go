@@ -9,6 +9,7 @@ import (
 	"gonum.org/v1/gonum/stat"
 
 	"espalier.dev/espalier/optimizer/dataset"
+	"espalier.dev/espalier/optimizer/target"
 )
 
 // Latency is how long one sample takes, in microseconds; one step of a network that keeps state.
@@ -19,14 +20,15 @@ type Latency struct {
 
 // LatencyOptions say how latency is measured.
 type LatencyOptions struct {
-	Budget  time.Duration // how long to measure; 0 stands for 300 ms
-	Threads int           // 0 stands for 1
+	Budget  time.Duration  // how long to measure; 0 stands for 300 ms
+	Threads int            // 0 stands for 1
+	Target  *target.Target // whose runtime's arithmetic is timed, on this machine; nil is LiteRT
 }
 
 // TimeLatency runs a model sample by sample for about the budget, at least 5 and at most 10,000 runs, after a few runs that are
 // not counted. Setting the input is not part of a run.
 func TimeLatency(ctx context.Context, model []byte, source dataset.Source, o LatencyOptions) (Latency, error) {
-	exec, err := read(model, source, 0)
+	exec, err := read(model, source, 0, arithmetic(o.Target)...)
 	if err != nil {
 		return Latency{}, err
 	}

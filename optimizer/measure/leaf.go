@@ -56,7 +56,7 @@ func Leaf(ctx context.Context, model []byte, source dataset.Source, o LeafOption
 	if err != nil {
 		return nil, err
 	}
-	exec, err := integer.Compile(m, 0)
+	exec, err := integer.Compile(m, 0, arithmetic(o.Target)...)
 	if err != nil {
 		return nil, err
 	}
@@ -91,7 +91,7 @@ func Leaf(ctx context.Context, model []byte, source dataset.Source, o LeafOption
 	if o.LatencyBudget < 0 {
 		return r, nil
 	}
-	if r.Latency, err = TimeLatency(ctx, model, source, LatencyOptions{Budget: o.LatencyBudget}); err != nil {
+	if r.Latency, err = TimeLatency(ctx, model, source, LatencyOptions{Budget: o.LatencyBudget, Target: o.Target}); err != nil {
 		return nil, err
 	}
 	r.Metrics[LatencyMicros] = r.Latency.P50
@@ -129,12 +129,12 @@ func arenaOn(model []byte, t *target.Target) (int, error) {
 }
 
 // read reads a model as it is run over the samples of a source: all its shapes are numbers.
-func read(model []byte, source dataset.Source, batch int) (*network, error) {
+func read(model []byte, source dataset.Source, batch int, options ...integer.Option) (*network, error) {
 	m, err := specialized(model, dataset.Shapes(source)...)
 	if err != nil {
 		return nil, err
 	}
-	return networkOf(m, dataset.Shapes(source), batch)
+	return networkOf(m, dataset.Shapes(source), batch, options...)
 }
 
 // specialized reads a model and gives its shapes their numbers; samples are the shapes of its inputs' samples.

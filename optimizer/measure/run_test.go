@@ -224,6 +224,54 @@ func TestDivergenceCountsSamplesAndValues(t *testing.T) {
 	}
 }
 
+// ramps are two samples of a shape.
+type ramps []int
+
+func (ramps) Len() int                     { return 2 }
+func (s ramps) Inputs() []dataset.Array    { return []dataset.Array{{Name: "x", Shape: s}} }
+func (ramps) Targets() []dataset.Target    { return nil }
+func (ramps) Truth(int, [][]float32) error { return nil }
+func (ramps) Read(i int, x [][]float32) error {
+	for k := range x[0] {
+		x[0][k] = float32(i+k%5) - 2
+	}
+	return nil
+}
+
+func TestALeafThatOnlyItsTargetRunsIsMeasured(t *testing.T) {
+	m, err := tflite.ReadFile("../exec/integer/testdata/tflm/lstm_int8.tflite")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tensor := range m.Subgraph().Tensors {
+		if tensor.IsVariable && tensor.Type == schema.TensorTypeINT16 {
+			tensor.Quantization.Scale[0] = 1.0 / (1 << 16)
+		}
+	}
+	data, err := m.Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	tflm, err := target.Find(target.TFLM, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var source ramps
+	for _, d := range m.Subgraph().Tensors[m.Subgraph().Inputs[0]].Shape[1:] {
+		source = append(source, int(d))
+	}
+	if _, err := Leaf(context.Background(), data, source, LeafOptions{LatencyBudget: 1}); err == nil || !strings.Contains(err.Error(), "--target tflm") {
+		t.Errorf("LiteRT: %v", err)
+	}
+	r, err := Leaf(context.Background(), data, source, LeafOptions{LatencyBudget: 1, Target: tflm})
+	if err != nil || r.Latency.Runs == 0 {
+		t.Errorf("TFLM: %+v, %v", r, err)
+	}
+	if d, err := Diverges(context.Background(), data, source, tflm); d != nil || err != nil {
+		t.Errorf("beside LiteRT: %+v, %v", d, err)
+	}
+}
+
 func TestConstantsAreReadChannelByChannel(t *testing.T) {
 	b := tflitetest.New()
 	x := b.Input("x", 1, 2)

@@ -160,11 +160,15 @@ func buildLSTM(c *compiler) (runner, error) {
 		x: x.Index, y: c.n.Outputs[0], batch: x.Shape[0], steps: x.Shape[1], inputs: x.Shape[2], cells: c.in(ir.LSTMRecurrent + 1).Shape[0],
 		digits: int32(15 + power), zero: state.zero,
 	}
-	if k.digits < 0 || k.digits > 6 {
-		return nil, c.unsupported("its cell state %s has scale %v, it may be 2^-15 to 2^-9: give the float model", cell, cell.Quant.Scale[0])
-	}
-	if k.litert(hidden); c.tflm {
+	switch {
+	case c.tflm && k.digits >= -15 && k.digits <= 15:
 		k.tflm(state)
+	case c.tflm:
+		return nil, c.unsupported("its cell state %s has scale 2^%d, it may be 2^-30 to 1: give the float model", cell, power)
+	case k.digits < 0 || k.digits > 6:
+		return nil, c.unsupported("its cell state %s has scale 2^%d, LiteRT's kernel computes the tanh of 2^-15 to 2^-9 only, TensorFlow Lite Micro's of all (--target tflm): give the float model", cell, power)
+	default:
+		k.litert(hidden)
 	}
 	if attr.CellClip > 0 {
 		k.clip = int32(min(max(attr.CellClip/cell.Quant.Scale[0], -32768), 32767))

@@ -53,8 +53,8 @@ func TestRecurrentOperatorsGiveTheReferenceKernelsAnswers(t *testing.T) {
 
 func TestRecurrentOperatorsThatCannotRunSayWhy(t *testing.T) {
 	for want, change := range map[string]func(m *tflite.Model){
-		"is not INT16 of a scale that is a power of two":                         func(m *tflite.Model) { tensor(m, "cell_state").Quantization.Scale[0] = 0.001 },
-		"has scale 1.5258789e-05, it may be 2^-15 to 2^-9: give the float model": func(m *tflite.Model) { tensor(m, "cell_state").Quantization.Scale[0] = 1.0 / (1 << 16) },
+		"is not INT16 of a scale that is a power of two":                           func(m *tflite.Model) { tensor(m, "cell_state").Quantization.Scale[0] = 0.001 },
+		"has scale 2^-16, LiteRT's kernel computes the tanh of 2^-15 to 2^-9 only": func(m *tflite.Model) { tensor(m, "cell_state").Quantization.Scale[0] = 1.0 / (1 << 16) },
 		"peephole connections inside a quantized one are not supported": func(m *tflite.Model) {
 			m.Subgraph().Operators[0].Inputs[9] = m.Subgraph().Operators[0].Inputs[12]
 		},

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"math"
 	"os"
 	"path/filepath"
 	"testing"
@@ -68,6 +69,29 @@ func TestTFLMsFactorsBitForBit(t *testing.T) {
 		}
 		if tflmDigest(t, m) == want {
 			t.Errorf("%s: LiteRT answers as TFLM: the model tests nothing", name)
+		}
+	}
+}
+
+// A cell's state of any power of two is TFLM's to run, as a converter writes for states that stay small. Digests are recorded as above.
+func TestTFLMRunsLSTMsOfSmallStates(t *testing.T) {
+	for power, want := range map[int]string{
+		-8:  "de7f83bad65366cdf24d3dfaca8fab3df39f941600c21fc9ae0f5f996237eafe",
+		-16: "ee87997beafbb8f7abb0615524c82b40d4ec6d24f6a8255302a7bcebbc5e8100",
+		-20: "01d4c88e3f6a035460c22665843956391019a4a4d6b626d3d306da0c7a0a3aed",
+		-30: "0c5cc90b079d0d9c1ded1376357d23a9782a704a83e01731f50ccd162e246492",
+	} {
+		m, err := tflite.ReadFile("testdata/tflm/lstm_int8.tflite")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, tensor := range m.Subgraph().Tensors {
+			if tensor.IsVariable && tensor.Type == schema.TensorTypeINT16 {
+				tensor.Quantization.Scale[0] = float32(math.Ldexp(1, power))
+			}
+		}
+		if got := tflmDigest(t, m, integer.TFLM()); got != want {
+			t.Errorf("2^%d: answers are not those of TFLM", power)
 		}
 	}
 }
