@@ -2,7 +2,7 @@
 """Makes recurrent Keras networks of many kinds, each with data and a pipeline, and says what became of them.
 
     python3 -m venv /tmp/peers && /tmp/peers/bin/pip install tensorflow tf_keras ai-edge-litert numpy
-    /tmp/peers/bin/python hack/peers/keras_recurrent.py FOLDER
+    /tmp/peers/bin/python hack/peers/keras_recurrent.py FOLDER [NETWORK...]
     for p in FOLDER/*/pipeline.yaml; do espalier run $p -o $(dirname $p)/out; done
     /tmp/peers/bin/python hack/peers/litert_check.py --ids 20 FOLDER/*/out/leaves/*.tflite
     /tmp/peers/bin/python hack/peers/tflm_check.py FOLDER/*/out/leaves/*.tflite
@@ -42,6 +42,7 @@ def networks(layers):
         "lstm_stateful": lambda stateful: [L.LSTM(10, stateful=stateful)],
         "lstm_masked": lambda: [L.Masking(), L.LSTM(10)],
         "lstm_words": lambda: [L.Embedding(WORDS, 8), L.LSTM(12)],
+        "lstm_masked_words": lambda: [L.Embedding(WORDS, 8, mask_zero=True), L.LSTM(10)],
         "lstm_no_bias": lambda: [L.LSTM(10, use_bias=False, unit_forget_bias=False)],
         "gru": lambda: [L.GRU(12)],
         "gru_unrolled": lambda: [L.GRU(10, unroll=True, return_sequences=True), L.GlobalAveragePooling1D()],
@@ -54,7 +55,7 @@ def networks(layers):
     }
 
 
-def main(folder):
+def main(folder, names):
     random = np.random.default_rng(5)
 
     def samples(count, words):
@@ -66,6 +67,8 @@ def main(folder):
         return x if words else x.astype(np.float32), y.astype(np.int32)
 
     for name, inner in networks(keras.layers).items():
+        if names and name not in names:
+            continue
         at, words = folder / name, name.endswith("words")
         at.mkdir(parents=True, exist_ok=True)
         keras.utils.set_random_seed(3)
@@ -100,4 +103,4 @@ def main(folder):
 
 
 if __name__ == "__main__":
-    main(pathlib.Path(sys.argv[1]))
+    main(pathlib.Path(sys.argv[1]), sys.argv[2:])
