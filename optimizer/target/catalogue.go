@@ -11,6 +11,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"espalier.dev/espalier/optimizer/encode"
+	"espalier.dev/espalier/optimizer/suggest"
 	"espalier.dev/espalier/optimizer/tflite/schema"
 )
 
@@ -190,7 +191,11 @@ func Lookup(name string) (*Target, error) {
 			return t, nil
 		}
 	}
-	return nil, fmt.Errorf("no target is named %q: use one of %s", name, strings.Join(Names(), ", "))
+	near := suggest.Sentence(name, Names())
+	if near == "" {
+		near = "use one of " + strings.Join(Names(), ", ")
+	}
+	return nil, fmt.Errorf("no target is named %q: %s", name, near)
 }
 
 // Find returns the device of a name with the given runtime: LiteRT if it is "", and any device if that is "".

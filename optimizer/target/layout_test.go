@@ -111,7 +111,8 @@ func TestDevicesAreFoundByRuntime(t *testing.T) {
 	}{
 		{"", "", "litert"}, {LiteRT, "", "litert"}, {TFLM, "", "tflm"}, {TFLM, "Cortex-M4", "cortex-m4"}, {"", "cortex-a", "cortex-a"},
 		{"", "cortex-m4", "cortex-m4 runs TFLM in the catalogue, not LiteRT: name that runtime, or another device"},
-		{TFLM, "cortex-m5", `no target is named "cortex-m5"`},
+		{TFLM, "cortex-m5", `no target is named "cortex-m5": did you mean cortex-m4, cortex-m55,`},
+		{TFLM, "avr", `no target is named "avr": use one of cortex-a, `},
 	} {
 		found, err := Find(c.runtime, c.device)
 		if strings.Contains(c.want, " ") {
