@@ -143,6 +143,9 @@ func (t *Target) place(n *node) Placement {
 		if stays := n.staysFloat(); stays != nil {
 			reason, remedy = "it stays float, as "+stays.Why, stays.Instead
 		}
+		if strings.HasPrefix(remedy, remedyWithout) {
+			remedy = t.Accelerator.without()
+		}
 		p.Reason, p.Remedy = t.off(reason), remedy
 	}
 	if reason, remedy := t.table().refuses(n); reason != "" {
@@ -202,26 +205,42 @@ func (t *Table) refuses(n *node) (reason, remedy string) {
 	return "", ""
 }
 
+// remedyWithout is what to do about an operator that nothing stands for.
+const remedyWithout = "build the network without it"
+
+// without is what to do about an operator that the accelerator has nothing for, and that the processor computes.
+func (a *Accelerator) without() string {
+	if a.Once {
+		return remedyWithout + ", or with it behind all that " + a.Title + " is to compute"
+	}
+	return "none is needed: the processor computes it"
+}
+
+// remedyState is what to do about variables where there are none.
+const remedyState = "hand the state on as an input and an output of the network (model.states)"
+
 // remedyIO is what to do about conversions from and to float.
 const remedyIO = "give the leaf inputs and outputs of int8 (leaf.inputOutput: Int8), or keep no layer before or behind it in float"
 
 // missing refuses an operator that the table does not list.
 func (t *Table) missing(n *node) (reason, remedy string) {
-	switch {
-	case n.code == schema.BuiltinOperatorCUSTOM:
-		return fmt.Sprintf("custom operator %q is not known", n.custom), "build the network without it, or register its kernel with the runtime yourself"
+	if n.code == schema.BuiltinOperatorCUSTOM {
+		return fmt.Sprintf("custom operator %q is not known", n.custom), remedyWithout + ", or register its kernel with the runtime yourself"
 	}
 	remedy, absent := t.Absent[n.name()]
 	if t.AllOthers && !absent {
 		return "", ""
 	}
-	if n.code == schema.BuiltinOperatorQUANTIZE || n.code == schema.BuiltinOperatorDEQUANTIZE {
+	switch n.code {
+	case schema.BuiltinOperatorQUANTIZE, schema.BuiltinOperatorDEQUANTIZE:
 		remedy = cmp.Or(remedy, remedyIO)
+	case schema.BuiltinOperatorASSIGN_VARIABLE, schema.BuiltinOperatorCALL_ONCE, schema.BuiltinOperatorREAD_VARIABLE, schema.BuiltinOperatorVAR_HANDLE:
+		remedy = cmp.Or(remedy, remedyState)
 	}
 	if known := op.Lookup(n.code); known != nil {
 		remedy = cmp.Or(remedy, known.Int8.Instead)
 	}
-	return t.Name + " has no kernel for it", cmp.Or(remedy, "build the network without it")
+	return t.Name + " has no kernel for it", cmp.Or(remedy, remedyWithout)
 }
 
 func typeOf(t *schema.TensorT) string {

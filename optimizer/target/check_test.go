@@ -447,6 +447,31 @@ func unzipped(t *testing.T, path string) *tflite.Model {
 	return m
 }
 
+// What the processor computes is no fault of a network, but where all behind it goes there too.
+func TestWhatTheProcessorComputesMayStay(t *testing.T) {
+	tensor := func() *schema.TensorT {
+		return &schema.TensorT{Name: "t", Shape: []int32{1, 4}, Type: schema.TensorTypeINT8, Quantization: &schema.QuantizationParametersT{Scale: []float32{1}, ZeroPoint: []int64{0}}}
+	}
+	for _, test := range []struct {
+		device string
+		code   schema.BuiltinOperator
+		want   string
+	}{
+		{"ethos-u55", schema.BuiltinOperatorGATHER_ND, "none is needed: the processor computes it"},
+		{"hexagon", schema.BuiltinOperatorGATHER_ND, "none is needed: the processor computes it"},
+		{"edgetpu", schema.BuiltinOperatorGATHER_ND, "build the network without it, or with it behind all that Edge TPU is to compute"},
+		{"ethos-u85", schema.BuiltinOperatorVAR_HANDLE, "hand the state on as an input and an output of the network (model.states)"},
+	} {
+		d, err := Lookup(test.device)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r := Check(oneOperator(test.code, nil, tensor(), tensor()), d); r.Operators[0].Place != OnProcessor || r.Operators[0].Remedy != test.want {
+			t.Errorf("%s on %s: %+v", test.code, test.device, r.Operators[0])
+		}
+	}
+}
+
 func TestRemediesFitTheType(t *testing.T) {
 	tensor := func(of schema.TensorType, scales ...float32) *schema.TensorT {
 		out := &schema.TensorT{Name: "t", Shape: []int32{1, 4}, Type: of}
