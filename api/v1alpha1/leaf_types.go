@@ -31,7 +31,7 @@ type LeafOptions struct {
 	// equalize scales channels against each other before quantization, which changes nothing of what the float network answers, such that the
 	// quantized outputs have the least error on up to 512 training samples without their labels. It helps where channels of one activation
 	// differ much in size, as behind depthwise convolutions. RELU6 stays, and what it lets through is what it lets through of these samples.
-	// Default false, but true in any case for a target that takes one scale a tensor.
+	// Default false, but true for a target that takes one scale a tensor.
 	// +optional
 	Equalize *bool `json:"equalize,omitempty"`
 	// activations of leaves: Int8, or Int16 with weights of 8 bits (16x8), which is nearer to float and takes twice the memory of
@@ -127,9 +127,6 @@ func (o LeafOptions) Defaulted() LeafOptions {
 	}
 	if !Or(o.Reconstruct, false) {
 		o.Reconstruct = nil
-	}
-	if !Or(o.Equalize, false) {
-		o.Equalize = nil
 	}
 	if len(o.KeepFloat) == 0 {
 		o.KeepFloat = nil

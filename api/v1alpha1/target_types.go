@@ -14,3 +14,7 @@ type Target struct {
 	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`
 	Device string `json:"device,omitempty"`
 }
+
+// OneScale reports whether the device takes one scale a tensor only, as the catalogue says of it. Channels are equalized for it unless the
+// manifest says otherwise.
+func (t Target) OneScale() bool { return t.Device == "stm32mp2" }

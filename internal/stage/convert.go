@@ -192,6 +192,6 @@ func leafOptions(o v1alpha1.LeafOptions) (lineage.LeafOptions, error) {
 		IO: lineage.IO(o.InputOutput), KeepFloat: o.KeepFloat, PerTensorDense: v1alpha1.Or(o.PerTensorDense, false),
 		Calibration: quantize.Calibration{Method: method, Percentile: n.float(o.Calibration.Percentile, 0)},
 		Samples:     int(v1alpha1.Or(o.Calibration.Samples, v1alpha1.DefaultCalibrationSample)),
-		Reconstruct: v1alpha1.Or(o.Reconstruct, false), Equalize: v1alpha1.Or(o.Equalize, false), Encode: lineage.Encoding(o.Encode),
+		Reconstruct: v1alpha1.Or(o.Reconstruct, false), Equalize: o.Equalize, Encode: lineage.Encoding(o.Encode),
 	}, n.err
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"slices"
 )
 
 // form counts the ways in which inputs were written down to be hashed. Another form names every result anew: it is counted up together
@@ -65,9 +66,9 @@ var assumed = map[string]string{
 	"training.distillation.temperature": `2`,
 }
 
-// written returns a section of a manifest as it is hashed: its fields by name, numbers in their one text, and nothing that is assumed.
-// Nil stands for a section that says nothing.
-func written(path string, section any) (map[string]any, error) {
+// written returns a section of a manifest as it is hashed: its fields by name, numbers in their one text, and nothing that is assumed but at
+// the paths where something else is. Nil stands for a section that says nothing.
+func written(path string, section any, otherwise ...string) (map[string]any, error) {
 	data, err := json.Marshal(canonical(section))
 	if err != nil {
 		return nil, fmt.Errorf("write down %s: %w", path, err)
@@ -78,18 +79,18 @@ func written(path string, section any) (map[string]any, error) {
 	if err := decoder.Decode(&fields); err != nil {
 		return nil, fmt.Errorf("write down %s: %w", path, err)
 	}
-	if err := leaveOut(path, fields); err != nil || len(fields) == 0 {
+	if err := leaveOut(path, fields, otherwise); err != nil || len(fields) == 0 {
 		return nil, err
 	}
 	return fields, nil
 }
 
-// leaveOut removes what is assumed.
-func leaveOut(path string, fields map[string]any) error {
+// leaveOut removes what is assumed, but at the paths where something else is.
+func leaveOut(path string, fields map[string]any, otherwise []string) error {
 	for name, value := range fields {
 		at := path + "." + name
 		if below, ok := value.(map[string]any); ok {
-			if err := leaveOut(at, below); err != nil {
+			if err := leaveOut(at, below, otherwise); err != nil {
 				return err
 			}
 		}
@@ -97,7 +98,7 @@ func leaveOut(path string, fields map[string]any) error {
 		if err != nil {
 			return fmt.Errorf("write down %s: %w", at, err)
 		}
-		if assumed[at] == string(text) {
+		if assumed[at] == string(text) && !slices.Contains(otherwise, at) {
 			delete(fields, name)
 		}
 	}

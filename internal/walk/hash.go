@@ -38,6 +38,9 @@ func (in Inputs) Hash() (string, error) { return hash(in) }
 func StageInputs(spec *v1alpha1.OptimizationPipelineSpec, name string) (Inputs, error) {
 	in := Inputs{Form: form, Signature: spec.Model.Signature, Chunk: spec.Model.Chunk}
 	var n notes
+	if spec.Target.OneScale() {
+		n.otherwise = []string{"leaf.equalize", "quantize.equalize"}
+	}
 	in.Dataset, in.Outputs = n.write("dataset", preparation(spec)), n.outputs(spec)
 	in.Target, in.States = n.write("target", spec.Target), states(spec)
 	if name == Baseline {
@@ -63,11 +66,14 @@ func StageInputs(spec *v1alpha1.OptimizationPipelineSpec, name string) (Inputs, 
 }
 
 // notes writes sections down, and keeps the first error.
-type notes struct{ err error }
+type notes struct {
+	otherwise []string // paths at which something else than usual is assumed
+	err       error
+}
 
 // write is nil where a section says nothing.
 func (n *notes) write(path string, section any) any {
-	fields, err := written(path, section)
+	fields, err := written(path, section, n.otherwise...)
 	if n.err == nil {
 		n.err = err
 	}

@@ -388,3 +388,19 @@ func TestMeasurementsNameWhatAnAttemptMakes(t *testing.T) {
 		names[before] = name
 	}
 }
+
+// For a device that takes one scale a tensor channels are equalized where nothing is said, so that saying no makes other leaves there, and nowhere else.
+func TestNotEqualizedIsAnotherResultWhereItIsTheDefault(t *testing.T) {
+	for device, same := range map[string]bool{"stm32mp2": false, "cortex-a": true} {
+		hashes := func(equalize *bool) [3]string {
+			spec := chain(func(s *v1alpha1.OptimizationPipelineSpec) { s.Target.Device, s.Leaf.Equalize = device, equalize })
+			return [3]string{StageHash(spec, "prune", versions, pinned, "p"), StageHash(spec, "pqat", versions, pinned, "p"), StageHash(spec, Baseline, versions, pinned, "p")}
+		}
+		silent, off, on := hashes(nil), hashes(ptr(false)), hashes(ptr(true))
+		for i, stage := range []string{"prune", "pqat", Baseline} {
+			if (off[i] == silent[i]) != same || on[i] == silent[i] || on[i] == off[i] {
+				t.Errorf("%s for %s: nothing said %s, false %s, true %s", stage, device, silent[i], off[i], on[i])
+			}
+		}
+	}
+}

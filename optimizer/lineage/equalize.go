@@ -61,7 +61,7 @@ func (r *Run) equalize(ctx context.Context, n *Network) (*Network, string, error
 
 // idle says why equalization does nothing, where it was asked for by name.
 func (r *Run) idle(why string) string {
-	if !r.Leaf.Equalize {
+	if r.Leaf.Equalize == nil {
 		return ""
 	}
 	return "equalize does nothing here: " + why

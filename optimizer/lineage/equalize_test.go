@@ -40,7 +40,7 @@ func uneven(act tflitetest.Act) *tflite.Model {
 // decibels are those of the last layer of a network's leaf.
 func decibels(t *testing.T, run *Run, n *Network, equalize, reconstruct bool) (last float64, out *Outcome) {
 	t.Helper()
-	run.Leaf.Equalize, run.Leaf.Reconstruct = equalize, reconstruct
+	run.Leaf.Equalize, run.Leaf.Reconstruct = &equalize, reconstruct
 	if err := run.describe(context.Background(), n); err != nil {
 		t.Fatal(err)
 	}
@@ -104,7 +104,7 @@ func TestEqualizedLeavesKeepWhatTheyAreHeldTo(t *testing.T) {
 	}
 	given := quantized8(t, read(t, networks()["convolution and dense"]), true)
 	run := untrained(given)
-	run.Leaf.Equalize = true
+	run.Leaf.Equalize = new(true)
 	if made, note, err := run.equalize(context.Background(), given); err != nil || made != given || !strings.Contains(note, "keeps its integers") {
 		t.Errorf("an int8 network: %q, %v", note, err)
 	}
@@ -113,7 +113,7 @@ func TestEqualizedLeavesKeepWhatTheyAreHeldTo(t *testing.T) {
 func TestAQuantizeStageStartsFromEqualizedChannels(t *testing.T) {
 	n := read(t, uneven(tflitetest.ReLU))
 	run := fast(n)
-	run.Leaf.Equalize, run.Leaf.Reconstruct = true, true
+	run.Leaf.Equalize, run.Leaf.Reconstruct = new(true), true
 	baseline, err := run.Baseline(context.Background(), n)
 	if err != nil {
 		t.Fatal(err)
@@ -212,11 +212,11 @@ func TestLayersOfZerosHaveNoInfiniteRatio(t *testing.T) {
 	}
 }
 
-// Weights with one scale are equalized without being asked: the leaf of a device that takes no more is that of equalize.
+// Weights with one scale are equalized without being asked: the leaf of a device that takes no more is that of equalize, unless that is refused.
 func TestLeavesOfOneScaleAreEqualized(t *testing.T) {
 	n := read(t, uneven(tflitetest.ReLU))
 	for name, want := range map[string]bool{"stm32mp2": true, "hexagon": false, "cortex-m4": false} {
-		leaf := func(asked bool) *Outcome {
+		leaf := func(asked *bool) *Outcome {
 			run := untrained(n)
 			run.Leaf.Target, run.Leaf.Equalize = device(t, name), asked
 			out, err := run.Baseline(context.Background(), n)
@@ -225,10 +225,13 @@ func TestLeavesOfOneScaleAreEqualized(t *testing.T) {
 			}
 			return out
 		}
-		plain, asked := leaf(false), leaf(true)
+		plain, asked, refused := leaf(nil), leaf(new(true)), leaf(new(false))
 		said := strings.Contains(strings.Join(plain.Notes, "\n"), "channels equalized")
 		if said != want || bytes.Equal(marshal(t, plain.Leaf), marshal(t, asked.Leaf)) != want {
 			t.Errorf("%s: %q", name, plain.Notes)
+		}
+		if strings.Contains(strings.Join(refused.Notes, "\n"), "equalize") || bytes.Equal(marshal(t, plain.Leaf), marshal(t, refused.Leaf)) == want {
+			t.Errorf("%s, refused: %q", name, refused.Notes)
 		}
 	}
 }
@@ -245,7 +248,9 @@ func TestWhyEqualizationDoesNothing(t *testing.T) {
 	for want, of := range map[string]*Network{"clustered weights, which stay as they are": clustered.Network, "without changing the network": read(t, b.Model())} {
 		for _, asked := range []bool{true, false} {
 			run := untrained(of)
-			run.Leaf.Equalize = asked
+			if asked {
+				run.Leaf.Equalize = &asked
+			}
 			if err := run.describe(context.Background(), of); err != nil {
 				t.Fatal(err)
 			}

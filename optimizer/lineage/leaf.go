@@ -86,9 +86,9 @@ type LeafOptions struct {
 	Samples        int // of the training split to calibrate on; 0: DefaultSamples
 	// Reconstruct rounds weights by the error of their layer's output, and sets biases to what makes up for it.
 	Reconstruct bool
-	// Equalize scales channels first, such that their quantization leaves the least error in the outputs (package equalize). That is done in any
-	// case for a Target that takes one scale a tensor.
-	Equalize bool
+	// Equalize scales channels first, such that their quantization leaves the least error in the outputs (package equalize). Nil: it is done for a
+	// Target that takes one scale a tensor, and for no other.
+	Equalize *bool
 	// Encode has weights lie encoded in the file, where it gets smaller, for TFLM's DECODE operator.
 	Encode Encoding
 	// Target is the device that leaves are for; nil: any. Operators of which it has a kernel for floats only stay float, and all weights have
@@ -104,9 +104,14 @@ func (o LeafOptions) perTensorDense() bool {
 	return o.PerTensorDense || o.Target != nil && o.Target.PerTensorDense()
 }
 
-// equalizes reports whether leaves have their channels equalized. Where all weights have one scale that costs nothing that it would not give back:
+// equalizes reports whether leaves have their channels equalized. Where all weights have one scale that is the default: it costs nothing that it would not give back, since
 // channels that differ much are left a few codes only.
-func (o LeafOptions) equalizes() bool { return o.Equalize || o.perTensor() }
+func (o LeafOptions) equalizes() bool {
+	if o.Equalize != nil {
+		return *o.Equalize
+	}
+	return o.perTensor()
+}
 
 // DefaultSamples are those that calibration takes where LeafOptions do not say.
 const DefaultSamples = 512
@@ -146,8 +151,12 @@ func (o LeafOptions) String() string {
 	if o.Calibration.Method != quantize.MinMax {
 		words = append(words, fmt.Sprintf("calibrated by %s", o.Calibration.Method))
 	}
-	if o.Equalize {
+	switch {
+	case o.Equalize == nil:
+	case *o.Equalize:
 		words = append(words, "channels equalized")
+	case o.perTensor():
+		words = append(words, "channels not equalized")
 	}
 	if o.Reconstruct {
 		words = append(words, "reconstructed layer by layer")

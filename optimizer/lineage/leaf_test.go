@@ -133,7 +133,7 @@ func TestLeavesWithSearchedRanges(t *testing.T) {
 		for _, all := range []bool{false, true} {
 			n := read(t, m)
 			run := untrained(n)
-			run.Leaf = LeafOptions{Calibration: quantize.Calibration{Method: quantize.OutputError}, Equalize: all, Reconstruct: all}
+			run.Leaf = LeafOptions{Calibration: quantize.Calibration{Method: quantize.OutputError}, Equalize: &all, Reconstruct: all}
 			ranges := 0
 			run.Progress = func(p train.Progress) {
 				if ranges = max(ranges, p.Ranges); p.Accuracy >= 0 {
@@ -150,7 +150,7 @@ func TestLeavesWithSearchedRanges(t *testing.T) {
 			if !said || ranges == 0 {
 				t.Errorf("%s, with all %t: %d ranges, notes %q", name, all, ranges, out.Notes)
 			}
-			run.Leaf.Equalize, run.Leaf.Reconstruct = false, false
+			run.Leaf.Equalize, run.Leaf.Reconstruct = nil, false
 			if _, err = run.Apply(context.Background(), quantized8(t, n, true), half); err != nil {
 				t.Fatalf("%s in int8: %v", name, err)
 			}

@@ -33,7 +33,7 @@ func TestWhereAFileHasItsTensorsChangesNothing(t *testing.T) {
 			tflitetest.Rotate(rotated, first)
 			n := read(t, rotated)
 			run := untrained(n)
-			run.Leaf = LeafOptions{Equalize: true, Reconstruct: true, PerTensorDense: true, Encode: EncodeAuto}
+			run.Leaf = LeafOptions{Equalize: new(true), Reconstruct: true, PerTensorDense: true, Encode: EncodeAuto}
 			var got, said []string
 			levels, _, err := run.Sensitivity(context.Background(), n)
 			if err != nil {

@@ -28,7 +28,7 @@ func TestLeafOptionsAreSummedUp(t *testing.T) {
 		"activations Int16, weights Int4": {Activations: Activations16, Weights: Weights4},
 		"activations of head* Int8, weights of head* Int4, weights of tail Int8": {Rules: []LeafRule{{Layers: "head*", Activations: Activations8, Weights: Weights4},
 			{Layers: "tail", Weights: Weights8}}},
-		"dense layers with one scale, channels equalized, reconstructed layer by layer": {PerTensorDense: true, Equalize: true, Reconstruct: true},
+		"dense layers with one scale, channels equalized, reconstructed layer by layer": {PerTensorDense: true, Equalize: new(true), Reconstruct: true},
 		"calibrated by MSE": {Calibration: quantize.Calibration{Method: quantize.MSE}},
 		"encoded Auto":      {Encode: EncodeAuto},
 	} {

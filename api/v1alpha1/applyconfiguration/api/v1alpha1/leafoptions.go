@@ -26,7 +26,7 @@ type LeafOptionsApplyConfiguration struct {
 	// equalize scales channels against each other before quantization, which changes nothing of what the float network answers, such that the
 	// quantized outputs have the least error on up to 512 training samples without their labels. It helps where channels of one activation
 	// differ much in size, as behind depthwise convolutions. RELU6 stays, and what it lets through is what it lets through of these samples.
-	// Default false, but true in any case for a target that takes one scale a tensor.
+	// Default false, but true for a target that takes one scale a tensor.
 	Equalize *bool `json:"equalize,omitempty"`
 	// activations of leaves: Int8, or Int16 with weights of 8 bits (16x8), which is nearer to float and takes twice the memory of
 	// activations. Operators without an int16 kernel stay float. Default: as the model's, else Int8.
