@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -54,7 +56,11 @@ func newBundleCommand(streams *ioStreams) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			o := bundle.Options{Name: name, Vectors: vectors, Made: tool()}
+			dated, err := sourceDate()
+			if err != nil {
+				return fault.As(fault.Spec, err)
+			}
+			o := bundle.Options{Name: name, Vectors: vectors, Made: tool(), Dated: dated}
 			if o.Target, err = target.Lookup(device); err == nil {
 				err = bundle.Suits(o.Target)
 			}
@@ -119,6 +125,19 @@ func newBundleCommand(streams *ioStreams) *cobra.Command {
 	cmd.Flags().StringVar(&result, "result", "", "result.json of the run that made the leaf, for the model card; default: that of the folder it lies in, or of the one above")
 	cmd.Flags().IntVar(&vectors, "vectors", 4, "test vectors: the first samples of the dataset, else seeded noise")
 	return cmd
+}
+
+// sourceDate is the time that SOURCE_DATE_EPOCH names, as reproducible builds have it, in seconds since 1970; zero without.
+func sourceDate() (time.Time, error) {
+	text := os.Getenv("SOURCE_DATE_EPOCH")
+	if text == "" {
+		return time.Time{}, nil
+	}
+	seconds, err := strconv.ParseUint(text, 10, 32) // what an archive can tell
+	if err != nil {
+		return time.Time{}, fmt.Errorf("SOURCE_DATE_EPOCH=%.20q: want seconds since 1970, from 0 to %d, or none", text, uint32(math.MaxUint32))
+	}
+	return time.Unix(int64(seconds), 0), nil
 }
 
 func writeBundle(b *bundle.Bundle, out string) error {

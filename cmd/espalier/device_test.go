@@ -132,6 +132,11 @@ func bundled(t *testing.T, out, data string, arena int) {
 	if _, stderr, code := espalier(context.Background(), "bundle", leaf, "--target", "cortex-m4", "-o", firmware); code != 6 || !strings.Contains(stderr, "name another folder") {
 		t.Errorf("over a folder: exit code %d: %s", code, stderr)
 	}
+	t.Setenv("SOURCE_DATE_EPOCH", "today")
+	if _, stderr, code := espalier(context.Background(), "bundle", leaf, "--target", "cortex-m4", "-o", archive); code != 2 || !strings.Contains(stderr, `SOURCE_DATE_EPOCH="today": want seconds`) {
+		t.Errorf("a date that is none: exit code %d, %s", code, stderr)
+	}
+	t.Setenv("SOURCE_DATE_EPOCH", "1700000000")
 	if _, stderr, code := espalier(context.Background(), "bundle", leaf, "--target", "litert", "-o", archive); code != 2 || !strings.Contains(stderr, "name one of") {
 		t.Errorf("for LiteRT: exit code %d: %s", code, stderr)
 	}

@@ -41,6 +41,8 @@ type Options struct {
 	History []string
 	// Results are figures of the leaf, in the model card.
 	Results []Result
+	// Dated is the time of all files of an archive. Default: the beginning of 2020, UTC. An archive tells no time before 1980.
+	Dated time.Time
 }
 
 // Result is a figure of the leaf.
@@ -60,6 +62,8 @@ type Bundle struct {
 	Kernels []string // the registrations of the resolver
 	Vectors int
 	Notes   []string // what a reader should know: where answers are not compared bit for bit, what was guessed
+
+	dated time.Time
 }
 
 //go:embed templates
@@ -103,7 +107,7 @@ func Make(leaf []byte, o Options) (*Bundle, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &Bundle{Name: identifier(o.Name), Memory: memory, Kernels: kernels, Vectors: len(tests), Notes: slices.Clone(memory.Notes)}
+	b := &Bundle{Name: identifier(o.Name), Memory: memory, Kernels: kernels, Vectors: len(tests), Notes: slices.Clone(memory.Notes), dated: archived(o.Dated)}
 	d := &data{Options: o, Name: b.Name, Leaf: leaf, Digest: fmt.Sprintf("sha256:%x", sha256.Sum256(leaf)), Memory: memory, Kernels: kernels, Vectors: tests, Inspection: inspection,
 		Inputs: ends(m, m.Subgraph().Inputs), Outputs: ends(m, m.Subgraph().Outputs),
 		Stateful: memory.Resources > 0 || slices.ContainsFunc(m.Subgraph().Tensors, func(t *schema.TensorT) bool { return t.IsVariable })}
@@ -276,15 +280,24 @@ func (b *Bundle) WriteFolder(folder string) (err error) {
 	return os.Rename(temporary, folder)
 }
 
-// dated is the time of every file of an archive, so that its bytes are always the same: of a zero time unpackers make one that build tools do not take.
-var dated = time.Date(2020, time.January, 1, 0, 0, 0, 0, time.UTC)
+// archived is the time of every file of an archive, so that its bytes are always the same: of a zero time unpackers make one that build tools do not take.
+func archived(asked time.Time) time.Time {
+	first := time.Date(1980, time.January, 1, 0, 0, 0, 0, time.UTC) // that an archive can tell
+	switch {
+	case asked.IsZero():
+		return time.Date(2020, time.January, 1, 0, 0, 0, 0, time.UTC)
+	case asked.Before(first):
+		return first
+	}
+	return asked.UTC()
+}
 
 // Zip is the bundle as an archive with one folder, its name. All its files have one time, whenever it is made.
 func (b *Bundle) Zip() ([]byte, error) {
 	var out bytes.Buffer
 	w := zip.NewWriter(&out)
 	for _, f := range b.Files {
-		file, err := w.CreateHeader(&zip.FileHeader{Name: path.Join(b.Name, f.Path), Method: zip.Deflate, Modified: dated})
+		file, err := w.CreateHeader(&zip.FileHeader{Name: path.Join(b.Name, f.Path), Method: zip.Deflate, Modified: b.dated})
 		if err == nil {
 			_, err = file.Write(f.Content)
 		}

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -123,11 +124,29 @@ func TestAnArchiveHoldsTheFolder(t *testing.T) {
 			t.Fatal(err)
 		}
 		content, err := io.ReadAll(file)
-		if at := r.File[i].Modified; !at.Equal(dated) {
+		if at := r.File[i].Modified; at.Unix() != 1577836800 {
 			t.Errorf("%s is of %s", f.Path, at)
 		}
 		if err != nil || r.File[i].Name != "dense/"+f.Path || !bytes.Equal(content, f.Content) {
 			t.Errorf("%s: %v", r.File[i].Name, err)
+		}
+	}
+}
+
+func TestAnArchiveIsOfTheTimeThatIsAsked(t *testing.T) {
+	for asked, want := range map[int64]int64{1_700_000_000: 1_700_000_000, 1: 315532800} {
+		content, err := made(t, dense(t), Options{Name: "dense", Dated: time.Unix(asked, 0)}).Zip()
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := zip.NewReader(bytes.NewReader(content), int64(len(content)))
+		if err != nil || len(r.File) == 0 {
+			t.Fatal(err)
+		}
+		for _, f := range r.File {
+			if got := f.Modified.Unix(); got != want {
+				t.Errorf("%s is of %d, want %d", f.Name, got, want)
+			}
 		}
 	}
 }
