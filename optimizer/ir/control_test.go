@@ -1,6 +1,8 @@
 package ir_test
 
 import (
+	"bytes"
+	"slices"
 	"strings"
 	"testing"
 
@@ -94,6 +96,41 @@ func TestSpecializeWritesLoopsAsTheirRepetitions(t *testing.T) {
 	}
 	if err := m.Check(); err != nil {
 		t.Error(err)
+	}
+}
+
+// The converter makes one tensor of the zeros that an LSTM and a loop behind it begin with.
+func TestALoopDoesNotBeginWithWhatAnLSTMLeft(t *testing.T) {
+	m := controlled(func(b *builder) int32 {
+		inputs := slices.Repeat([]int32{-1}, 24)
+		inputs[0] = b.Input("x", 1, 2, 3)
+		for slot := 1; slot <= 8; slot++ {
+			inputs[slot] = b.Const("w", make([]float32, 9), 3, 3)
+		}
+		for slot := 12; slot <= 15; slot++ {
+			inputs[slot] = b.Const("v", make([]float32, 3), 3)
+		}
+		for slot := 18; slot <= 19; slot++ {
+			inputs[slot] = b.Const("state", nil, 1, 3)
+			b.Tensor(inputs[slot]).Buffer, b.Tensor(inputs[slot]).IsVariable = 0, true
+		}
+		h := b.Op("h", schema.BuiltinOperatorUNIDIRECTIONAL_SEQUENCE_LSTM, schema.BuiltinOptionsUnidirectionalSequenceLSTMOptions,
+			&schema.UnidirectionalSequenceLSTMOptionsT{FusedActivationFunction: schema.ActivationFunctionTypeTANH}, []int32{1, 2, 3}, inputs...)
+		out := b.Ops("y", schema.BuiltinOperatorWHILE, schema.BuiltinOptionsWhileOptions, &schema.WhileOptionsT{CondSubgraphIndex: 1, BodySubgraphIndex: 2}, [][]int32{{}, {1, 3}}, zero(b), inputs[18])
+		asInts(b, out[0])
+		return b.Op("sum", schema.BuiltinOperatorADD, schema.BuiltinOptionsNONE, nil, []int32{1, 2, 3}, h, out[1])
+	}, counts(1), doubles)
+	notes, err := ir.Specialize(m, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(notes) == 0 || !strings.HasPrefix(notes[0], "operator 1 WHILE begins with zeros, as trained") {
+		t.Errorf("notes %q", notes)
+	}
+	sub := m.Subgraph()
+	from := sub.Tensors[sub.Operators[len(sub.Operators)-1].Inputs[1]] // twice zeros, folded
+	if from.IsVariable || !bytes.Equal(m.Data(from), make([]byte, 12)) {
+		t.Errorf("the loop gives %+v", from)
 	}
 }
 

@@ -107,6 +107,7 @@ func fix(m *tflite.Model) (unrolled []string, folded, dilated int, err error) {
 
 // unroll writes loops, branches and fused recurrent layers as the operators that they stand for. It returns what the model then is.
 func unroll(m *tflite.Model) (g *Graph, notes []string, err error) {
+	notes = partStates(m)
 	for {
 		if g, err = parseDeep(m); err != nil {
 			return nil, nil, err

@@ -12,6 +12,9 @@ import (
 // maxSteps bounds the steps of a fused recurrent layer that are written out.
 const maxSteps = 512
 
+// maxState bounds the batch and the units of a state that is written out.
+const maxState = 1 << 12
+
 // cell is a recurrent layer: step writes a step of it, of which x is the part that the input contributes, and returns its output. stays says why
 // leaves have the steps too; "": they have one operator, where they can.
 type cell interface {
@@ -102,6 +105,43 @@ func (u *unroller) stateless(slots ...int) error {
 		}
 	}
 	return nil
+}
+
+// partStates gives loops that begin with the state of a fused recurrent layer zeros of their own. The converter makes one tensor of zeros that are alike,
+// also where a layer then writes its state into it; as trained, both begin with zeros. It returns a note for each loop.
+func partStates(m *tflite.Model) (notes []string) {
+	sub, states := m.Subgraph(), map[int32]int{} // the layer of each state
+	for i, o := range sub.Operators {
+		code, _ := m.Op(o)
+		if layers[code] == nil {
+			continue
+		}
+		for _, t := range o.Inputs {
+			if t < 0 {
+				continue
+			}
+			if of := sub.Tensors[t]; of.IsVariable && of.Type == schema.TensorTypeFLOAT32 && !m.IsConst(of) && len(of.Shape) == 2 && min(of.Shape[0], of.Shape[1]) > 0 && max(of.Shape[0], of.Shape[1]) <= maxState {
+				states[t] = i
+			}
+		}
+	}
+	for i, o := range sub.Operators {
+		code, _ := m.Op(o)
+		if code != schema.BuiltinOperatorWHILE {
+			continue
+		}
+		for k, t := range o.Inputs {
+			layer, shared := states[t]
+			if !shared {
+				continue
+			}
+			of := sub.Tensors[t]
+			sub.Tensors = append(sub.Tensors, &schema.TensorT{Name: of.Name + "_zeros", Shape: slices.Clone(of.Shape), HasRank: true, Buffer: m.AddBuffer(make([]byte, 4*int(of.Shape[0])*int(of.Shape[1])))})
+			o.Inputs[k] = int32(len(sub.Tensors) - 1)
+			notes = append(notes, fmt.Sprintf("operator %d WHILE begins with zeros, as trained: in the file it has its first state in one tensor with the state of operator %d, so that LiteRT begins it with what that layer left", i, layer))
+		}
+	}
+	return notes
 }
 
 // zeros reports whether a tensor is a constant of float32 zeros.
