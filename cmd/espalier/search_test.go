@@ -272,8 +272,12 @@ func TestASearchForLessArithmeticTakesChannelsOut(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "out")
 	p, s, stdout, stderr := searched(t, path, out)
 	baseline, found := p.Status.Stages[0], walk.Value(p.Status.Selected.Metrics, v1alpha1.Multiplications)
-	if less, err := strconv.ParseFloat(found, 64); err != nil || less > 0.7*measured(&baseline, v1alpha1.Multiplications) || s.Trials[0].Channels != 0.25 {
+	if less, err := strconv.ParseFloat(found, 64); err != nil || less > 0.7*measured(&baseline, v1alpha1.Multiplications) || s.Trials[0].Multiplications != 0.5 {
 		t.Errorf("%s multiplications: %+v\n%s", found, s.Trials, stderr)
+	}
+	plain := decode(t, filepath.Join(out, stage.FoundFile)).Spec.Stages
+	if len(plain) != 1 || plain[0].Prune.Multiplications == nil || plain[0].Prune.Channels != nil {
+		t.Errorf("the manifest that was found does not say it: %+v", plain)
 	}
 	if !strings.Contains(stdout, "MULTS") {
 		t.Errorf("the table does not show them:\n%s", stdout)

@@ -115,7 +115,7 @@ func (s *search) outcomes() []outcome {
 		{tried{name: trial.Stage.Name, holds: true, small: true, size: size}, 0.5},
 		{tried{name: trial.Stage.Name, small: true, size: size}, 0.5},
 	}
-	if trial.Channels > 0 && !s.priced(s.Spec.Search.Minimize) {
+	if trial.narrows() && !s.priced(s.Spec.Search.Minimize) {
 		out[0].share = 0.25
 		out = append(out, outcome{tried{name: trial.Stage.Name, holds: true, size: size}, 0.25})
 	}

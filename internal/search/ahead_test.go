@@ -65,6 +65,7 @@ func trialOf(stage v1alpha1.Stage) Trial {
 	}
 	if stage.Prune != nil {
 		t.Channels, _ = stage.Prune.Channels.Float(0)
+		t.Multiplications, _ = stage.Prune.Multiplications.Float(0)
 	}
 	return t
 }

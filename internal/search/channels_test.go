@@ -27,19 +27,23 @@ func wide() []sensitivity.Layer {
 func narrow(untrained, trained, price float64) device {
 	lost := map[string]float64{}
 	return func(t Trial) *v1alpha1.Leaf {
-		share := max(t.Channels, lost[t.Stage.From])
+		own := t.Channels
+		if t.Multiplications > 0 {
+			own = 1 - t.Multiplications
+		}
+		share := max(own, lost[t.Stage.From])
 		lost[t.Stage.Name] = share
 		limit := trained
 		if v1alpha1.Or(t.Stage.Training.Epochs, 1) == 0 {
 			limit = untrained
 		}
 		drop := "0"
-		if t.Channels > limit || t.Price > price {
+		if own > limit || t.Price > price {
 			drop = "0.5"
 		}
 		l := leaf(drop, strconv.Itoa(int(1e6*(1-share)/max(t.Price, 1))), "32")
 		number := fmt.Sprint(1000 * (1 - share))
-		l.Metrics = append(l.Metrics, v1alpha1.MetricValue{Name: "ArenaBytes", Value: number}, v1alpha1.MetricValue{Name: "Multiplications", Value: number}, v1alpha1.MetricValue{Name: "cycles", Value: number})
+		l.Metrics = append(l.Metrics, v1alpha1.MetricValue{Name: "ArenaBytes", Value: number}, v1alpha1.MetricValue{Name: "Multiplications", Value: number}, v1alpha1.MetricValue{Name: "FileBytes", Value: number}, v1alpha1.MetricValue{Name: "LatencyMicros", Value: number}, v1alpha1.MetricValue{Name: "cycles", Value: number})
 		return l
 	}
 }
@@ -62,20 +66,34 @@ func TestASearchTakesChannelsOutWhereCodesDoNotHelp(t *testing.T) {
 		from   string // that the last trial works on
 		ended  string
 	}{
-		"without training": {minimize(v1alpha1.Multiplications, 0), narrow(0.4, 0, 1), "0.25c 0.5c 0.375c 0.5c", "model",
+		"without training": {minimize(v1alpha1.FileBytes, 0), narrow(0.4, 0, 1), "0.25c 0.5c 0.375c 0.5c", "model",
 			"share of the channels to take out 0.375 holds and 0.5 does not, which is as near as shares are tried"},
+		"by multiplications": {minimize(v1alpha1.Multiplications, 0), narrow(0.4, 0, 1), "0.5m 0.707m 0.595m 0.648m 0.25c 0.5c 0.375c 0.5c", "model",
+			"share of the multiplications to leave 0.648 holds and 0.595 does not, which is as near as shares are tried; share of the channels to take out 0.375 holds and 0.5 does not, which is as near as shares are tried"},
+		"by multiplications, with training": {minimize(v1alpha1.Multiplications, 2), narrow(0.4, 0.6, 1), "0.5m 0.707m 0.595m 0.648m 0.324mt 0.324mq 0.459mt 0.386mt 0.386mq 0.42mt 0.375c 0.625c 0.5c 0.5c 0.625ct 0.625cq 0.5ct", "model",
+			"share of the multiplications to leave 0.42 holds and 0.386 does not, which is as near as shares are tried; share of the channels to take out 0.5 holds and 0.625 does not, which is as near as shares are tried"},
+		"no fewer multiplications": {minimize(v1alpha1.Multiplications, 0), narrow(0, 0, 1), "0.5m 0.707m 0.841m 0.25c 0.125c 0.125c", "model",
+			"no share of the multiplications to leave holds, up to 0.841, and more than 0.87 is not tried; no share of the channels to take out holds, down to 0.125, and less than 0.125 is not tried"},
+		"hardly any multiplications": {minimize(v1alpha1.Multiplications, 0), narrow(1, 0, 1), "0.5m 0.25m 0.125m 0.0625m 0.75c", "model",
+			"share of the multiplications to leave 0.0625 holds, and less than 0.0625 is not tried; share of the channels to take out 0.75 holds, and more than 0.75 is not tried"},
+		"a bound on multiplications, then codes on the leaf that lost least": {bound(v1alpha1.Multiplications, "600", 0), narrow(0.6, 0, 900), "0.6m 10 30 90 270 810 810s", "trial-01",
+			"price 810 holds, and more than 900 is not tried"},
 		"with training": {minimize(v1alpha1.ArenaBytes, 2), narrow(0.4, 0.5, 1), "0.25c 0.5c 0.375c 0.5c 0.625ct 0.625cq 0.5ct", "model",
 			"share of the channels to take out 0.5 holds and 0.625 does not, which is as near as shares are tried"},
-		"none may go": {minimize(v1alpha1.Multiplications, 0), narrow(0, 0, 1), "0.25c 0.125c 0.125c", "model",
+		"none may go": {minimize(v1alpha1.LatencyMicros, 0), narrow(0, 0, 1), "0.25c 0.125c 0.125c", "model",
 			"no share of the channels to take out holds, down to 0.125, and less than 0.125 is not tried"},
-		"all may go": {minimize(v1alpha1.Multiplications, 0), narrow(1, 0, 1), "0.25c 0.5c 0.75c", "model",
+		"all may go": {minimize(v1alpha1.ArenaBytes, 0), narrow(1, 0, 1), "0.25c 0.5c 0.75c", "model",
 			"share of the channels to take out 0.75 holds, and more than 0.75 is not tried"},
 		"a bound that the baseline misses, then codes on the leaf that lost least": {bound(v1alpha1.ArenaBytes, "500", 0), narrow(0.6, 0, 900), "0.25c 0.5c 0.75c 0.625c 0.625c 10 30 90 270 810 810s", "trial-02",
 			"price 810 holds, and more than 900 is not tried"},
 		"a bound that cannot be met": {bound(v1alpha1.ArenaBytes, "100", 0), narrow(0.4, 0, 900), "0.25c 0.5c 0.375c 0.5c", "model",
 			"share of the channels to take out 0.375 holds and 0.5 does not, which is as near as shares are tried, and what holds does not meet the constraints on size"},
+		"a bound on multiplications that takes training": {bound(v1alpha1.Multiplications, "250", 2), narrow(0.6, 0.75, 900), "0.25m 0.25mt 10 30 90 270 810 810s 4c 2c 3c", "trial-02",
+			"price 810 holds without training, and more than 900 is not tried; 4 and 2 and 3 codes a layer hold with training"},
+		"a bound on multiplications that cannot be met": {bound(v1alpha1.Multiplications, "300", 0), narrow(0.6, 0, 900), "0.3m 0.5c", "model",
+			"no share of the multiplications to leave holds, up to 0.3, and more than 0.3 is not tried; share of the channels to take out 0.5 holds, and more than 0.5 is not tried, and what holds does not meet the constraints on size"},
 		"trials run out": {func(s *v1alpha1.OptimizationPipelineSpec) {
-			minimize(v1alpha1.Multiplications, 0)(s)
+			minimize(v1alpha1.ArenaBytes, 0)(s)
 			s.Search.MaxTrials = number32(3)
 		}, narrow(0.4, 0, 1), "0.25c 0.5c 0.375c", "model",
 			"all 3 trials of maxTrials were made; share of the channels to take out 0.375 holds and 0.5 does not"},
@@ -114,6 +132,19 @@ func TestChannelsGoByWhatLayersTolerate(t *testing.T) {
 	}
 	if share["stem"] >= share["middle"] || share["stem"]+share["middle"] < 1 {
 		t.Errorf("shares %v", share)
+	}
+}
+
+// No trial asks for fewer multiplications than can be had, which would fail.
+func TestNoFewerMultiplicationsAreAskedForThanCanBeHad(t *testing.T) {
+	for least, want := range map[float64]string{0.3: "0.5m 0.25c 0.5c 0.75c", 0.6: "0.6m 0.25c 0.5c 0.75c", 0.9: "", 0: "0.5m 0.25m 0.125m 0.0625m 0.25c 0.5c 0.75c"} {
+		spec := goal(func(s *v1alpha1.OptimizationPipelineSpec) {
+			s.Search.Minimize, s.Training.Epochs = v1alpha1.Multiplications, number32(0)
+		})
+		plan := playedOn(t, Input{Spec: spec, Layers: wide(), Least: least, Results: map[string]Result{}}, narrow(1, 0, 1), 1)
+		if got := course(plan); got != want {
+			t.Errorf("%g: %s, want %s; %s", least, got, want, plan.Ended)
+		}
 	}
 }
 

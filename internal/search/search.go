@@ -18,6 +18,8 @@ import (
 type Input struct {
 	Spec   *v1alpha1.OptimizationPipelineSpec
 	Layers []sensitivity.Layer
+	// Least is the share of the multiplications that is left with every channel out that can go; 0: not known.
+	Least float64
 	// Results are what came of the trials that are over, by stage.
 	Results map[string]Result
 }
@@ -43,6 +45,8 @@ type Trial struct {
 	Price float64 `json:"price"`
 	// Channels is the share of the channels that the stage takes out; 0: none.
 	Channels float64 `json:"channels,omitempty"`
+	// Multiplications is the share of them that the stage leaves, by taking channels out; 0: all.
+	Multiplications float64 `json:"multiplications,omitempty"`
 	// Why it is tried, as the end of a sentence that begins with its name.
 	Why string `json:"why"`
 }
@@ -84,12 +88,25 @@ type scale struct {
 	first, least, most float64
 	fineness           float64
 	factors            bool
+	none               float64 // the level that changes nothing
+	inverse            bool    // it is said as its inverse
+	at                 string  // what a trial does, with places for its level and its tilt
 }
 
 var (
-	prices = scale{"price", "prices", 10, 0.3, 900, 1.2, true}
-	shares = scale{"share of the channels to take out", "shares", 0.25, 0.125, 0.75, 0.125, false}
+	prices = scale{"price", "prices", 10, 0.3, 900, 1.2, true, 0, false, "has price %.3[1]g %[2]s, and "}
+	shares = scale{"share of the channels to take out", "shares", 0.25, 0.125, 0.75, 0.125, false, 0, false, "takes out %.3[1]g of the channels %[2]s, and "}
+	// kept is the share of the multiplications that is left, as how many times more there were.
+	kept = scale{"share of the multiplications to leave", "shares", 2, 1.15, 16, 1.15, true, 1, true, "leaves %.3[1]g of the multiplications, and "}
 )
+
+// said is a level as people are told it.
+func (s *scale) said(level float64) float64 {
+	if s.inverse {
+		return 1 / level
+	}
+	return level
+}
 
 func (s *scale) up(v, step float64) float64 {
 	if s.factors {
@@ -100,9 +117,9 @@ func (s *scale) up(v, step float64) float64 {
 
 func (s *scale) down(v, step float64) float64 {
 	if s.factors {
-		return v / step
+		return max(v/step, s.between(s.none, v))
 	}
-	return max(v-step, v/2)
+	return max(v-step, s.between(s.none, v))
 }
 
 func (s *scale) between(low, high float64) float64 {
@@ -135,6 +152,9 @@ func Next(in Input) Plan {
 	}
 	return s.plan
 }
+
+// narrows reports whether the stage takes channels out.
+func (t *Trial) narrows() bool { return t.Channels > 0 || t.Multiplications > 0 }
 
 // trains reports whether a trial trains, as the pipeline's training says.
 func (t Trial) trains() bool { return t.Stage.Training.Epochs == nil }
@@ -368,7 +388,7 @@ func (s *search) try(trial Trial) tried {
 		switch c := m.Constraint; {
 		case s.narrowed(c.Metric):
 			t.small = false
-		case !s.falls(c) && !(c.Metric == v1alpha1.Sparsity && trial.Channels > 0): // whose zeros come later
+		case !s.falls(c) && !(c.Metric == v1alpha1.Sparsity && trial.narrows()): // whose zeros come later
 			t.holds = false
 		}
 	}
@@ -413,13 +433,17 @@ type frontier struct {
 
 // ended says what a frontier came to where it has no next level.
 func (f *frontier) ended() string {
+	further, back, least := "more", "less", "down"
+	if f.inverse {
+		further, back, least = back, further, "up"
+	}
 	switch {
 	case f.low == 0:
-		return fmt.Sprintf("no %s holds, down to %.3g, and less than %g is not tried", f.name, f.high, f.least)
+		return fmt.Sprintf("no %s holds, %s to %.3g, and %s than %.3g is not tried", f.name, least, f.said(f.high), back, f.said(f.least))
 	case f.high == 0:
-		return fmt.Sprintf("%s %.3g holds%s, and more than %g is not tried", f.name, f.low, f.before, f.most)
+		return fmt.Sprintf("%s %.3g holds%s, and %s than %.3g is not tried", f.name, f.said(f.low), f.before, further, f.said(f.most))
 	}
-	return fmt.Sprintf("%s %.3g holds%s and %.3g does not, which is as near as %s are tried", f.name, f.low, f.before, f.high, f.names)
+	return fmt.Sprintf("%s %.3g holds%s and %.3g does not, which is as near as %s are tried", f.name, f.said(f.low), f.before, f.said(f.high), f.names)
 }
 
 // held says what is known of a frontier, "" where that is nothing.
@@ -428,22 +452,19 @@ func (f *frontier) held() string {
 	case f.low == 0 && f.high == 0:
 		return ""
 	case f.low == 0:
-		return fmt.Sprintf("; %s %.3g does not hold", f.name, f.high)
+		return fmt.Sprintf("; %s %.3g does not hold", f.name, f.said(f.high))
 	case f.high == 0:
-		return fmt.Sprintf("; %s %.3g holds%s", f.name, f.low, f.before)
+		return fmt.Sprintf("; %s %.3g holds%s", f.name, f.said(f.low), f.before)
 	}
-	return fmt.Sprintf("; %s %.3g holds%s and %.3g does not", f.name, f.low, f.before, f.high)
+	return fmt.Sprintf("; %s %.3g holds%s and %.3g does not", f.name, f.said(f.low), f.before, f.said(f.high))
 }
 
-// at says which level a trial has, before why.
-func (f *frontier) at(level float64) string {
-	if f.scale == &shares {
-		return fmt.Sprintf("takes out %.3g of the channels %s, and ", level, tilted(f.tilt))
-	}
-	return fmt.Sprintf("has price %.3g %s, and ", level, f.kind())
+// trial says which level a trial has, before why.
+func (f *frontier) trial(level float64) string {
+	return fmt.Sprintf(f.at, f.said(level), f.kind())
 }
 
-// kind is what sets the prices of a frontier apart from others'.
+// kind is what sets the levels of a frontier apart from others'.
 func (f *frontier) kind() string {
 	if f.scope == oneScale {
 		return tilted(f.tilt) + " with one scale a tensor"
@@ -457,11 +478,11 @@ func (f *frontier) next() (level float64, why string) {
 	case f.low == 0 && f.high == 0:
 		return f.first, "is the first"
 	case f.high == 0 && f.up(f.low, f.step) <= f.most:
-		return f.up(f.low, f.step), fmt.Sprintf("goes on from %.3g, which holds%s", f.low, f.before)
+		return f.up(f.low, f.step), fmt.Sprintf("goes on from %.3g, which holds%s", f.said(f.low), f.before)
 	case f.low == 0 && f.down(f.high, f.step) >= f.least:
-		return f.down(f.high, f.step), fmt.Sprintf("goes back from %.3g, which does not hold", f.high)
+		return f.down(f.high, f.step), fmt.Sprintf("goes back from %.3g, which does not hold", f.said(f.high))
 	case f.low > 0 && f.apart(f.low, f.high):
-		return f.between(f.low, f.high), fmt.Sprintf("lies between %.3g, which holds%s, and %.3g, which does not", f.low, f.before, f.high)
+		return f.between(f.low, f.high), fmt.Sprintf("lies between %.3g, which holds%s, and %.3g, which does not", f.said(f.low), f.before, f.said(f.high))
 	}
 	return 0, ""
 }
@@ -490,12 +511,12 @@ func (s *search) advance(f *frontier, try func(f *frontier, level float64, why s
 // untrained tries a price without training.
 func (s *search) untrained(f *frontier, price float64, why string) tried {
 	none := int32(0)
-	return s.try(Trial{Stage: v1alpha1.Stage{From: s.from, Cluster: s.cluster(f, price), Training: v1alpha1.Training{Epochs: &none}}, Price: price, Why: f.at(price) + why})
+	return s.try(Trial{Stage: v1alpha1.Stage{From: s.from, Cluster: s.cluster(f, price), Training: v1alpha1.Training{Epochs: &none}}, Price: price, Why: f.trial(price) + why})
 }
 
 // trained tries a price with training.
 func (s *search) trained(f *frontier, price float64, why string) tried {
-	return s.fineTune(Trial{Stage: v1alpha1.Stage{From: s.from, Cluster: s.cluster(f, price)}, Price: price, Why: "trains, " + f.at(price) + why})
+	return s.fineTune(Trial{Stage: v1alpha1.Stage{From: s.from, Cluster: s.cluster(f, price)}, Price: price, Why: "trains, " + f.trial(price) + why})
 }
 
 // fineTune tries a trial that trains, and where that is not enough, goes on in int8.

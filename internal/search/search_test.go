@@ -118,10 +118,13 @@ func course(p Plan) string {
 		if t.Channels > 0 {
 			text = strconv.FormatFloat(t.Channels, 'g', 3, 64) + "c"
 		}
+		if t.Multiplications > 0 {
+			text = strconv.FormatFloat(t.Multiplications, 'g', 3, 64) + "m"
+		}
 		switch {
 		case t.Stage.Quantize != nil:
 			text += "q"
-		case t.Stage.Prune != nil && t.Channels == 0:
+		case t.Stage.Prune != nil && !t.narrows():
 			text += "p"
 		case t.Stage.Training.Epochs == nil && t.Stage.Cluster != nil && t.Stage.Cluster.Reconstruct == nil:
 			text = fmt.Sprintf("%dc", t.Stage.Cluster.Clusters)
@@ -202,10 +205,11 @@ func TestWhatWasTriedIsSummedUp(t *testing.T) {
 		of     device
 		want   string
 	}{
-		"prices and codes": {nil, codesOf(40, 3, 3), "8 by the price of a bit, 10 to 90, without training; 3 with at most 4, 2 and 3 codes a layer, with training; 1 trained on in int8"},
-		"prices":           {untrained, breaks(1e9, 0), "5 by the price of a bit, 10 to 810, without training"},
+		"prices and codes": {nil, codesOf(40, 3, 3), "9 by the price of a bit, 10 to 90, without training; 3 with 4, 2 and 3 codes a layer, with training; 1 trained on in int8"},
+		"prices":           {untrained, breaks(1e9, 0), "6 by the price of a bit, 10 to 810, without training"},
 		"zeros":            {zeros, breaks(1, 0), "1 for the zeros that a constraint asks for; 1 by the price of a bit, 10, without training"},
-		"channels":         {func(s *v1alpha1.OptimizationPipelineSpec) { untrained(s); s.Search.Minimize = v1alpha1.Multiplications }, narrow(0, 0, 1), "3 without 0.25, 0.125 and 0.125 of the channels, without training"},
+		"channels":         {func(s *v1alpha1.OptimizationPipelineSpec) { untrained(s); s.Search.Minimize = v1alpha1.Multiplications }, narrow(0, 0, 1), "3 with at most 0.5, 0.707 and 0.841 of the multiplications, without training; 3 without 0.25, 0.125 and 0.125 of the channels, without training"},
+		"shares":           {func(s *v1alpha1.OptimizationPipelineSpec) { untrained(s); s.Search.Minimize = v1alpha1.ArenaBytes }, narrow(0, 0, 1), "3 without 0.25, 0.125 and 0.125 of the channels, without training"},
 	} {
 		results := map[string]Result{walk.Baseline: {Leaf: leaf("0", "1000", "32")}}
 		plan := playedOn(t, Input{Spec: goal(tt.change), Layers: wide(), Results: results}, tt.of, 1)

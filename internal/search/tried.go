@@ -34,12 +34,14 @@ func (t *Trial) kind() (kind string, level float64) {
 	switch {
 	case t.Stage.Quantize != nil:
 		return "trained on in int8", 0
+	case t.Multiplications > 0:
+		return "with at most LEVELS of the multiplications" + trained, t.Multiplications
 	case t.Channels > 0:
 		return "without LEVELS of the channels" + trained, t.Channels
 	case t.Stage.Prune != nil:
 		return "for the zeros that a constraint asks for", 0
-	case t.Stage.Cluster.Entropy == nil:
-		return "with at most LEVELS codes a layer" + trained, float64(t.Stage.Cluster.Clusters)
+	case t.trains() && int(t.Stage.Cluster.Clusters) <= fewCodes[0].codes:
+		return "with LEVELS codes a layer" + trained, float64(t.Stage.Cluster.Clusters)
 	}
 	return "by the price of a bit, LEVELS" + trained, t.Price
 }

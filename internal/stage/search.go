@@ -39,10 +39,10 @@ func (l *Walk) search(ctx context.Context) (walk.Decision, error) {
 			if err != nil {
 				return d, err
 			}
-			l.layers = found.Layers
+			l.layers, l.least = found.Layers, found.Least
 		}
 		before := len(l.plan.Trials)
-		in := search.Input{Spec: &given.Spec, Layers: l.layers, Results: l.trials()}
+		in := search.Input{Spec: &given.Spec, Layers: l.layers, Least: l.least, Results: l.trials()}
 		plan := search.Next(in)
 		l.plan = &plan
 		l.runner.crew.follow(in, &plan, l.results)

@@ -15,7 +15,9 @@ import (
 // Sensitivity is what every layer of the network tolerates, as a search starts from.
 type Sensitivity struct {
 	Layers []sensitivity.Layer `json:"layers"`
-	Notes  []string            `json:"notes,omitempty"`
+	// Least is the share of the multiplications that is left with every channel out that can go.
+	Least float64  `json:"least,omitempty"`
+	Notes []string `json:"notes,omitempty"`
 }
 
 // Sensitivity returns what every layer tolerates: what the store has, or else what one pass over some samples shows.
@@ -34,6 +36,9 @@ func (r *Runner) Sensitivity(ctx context.Context) (*Sensitivity, error) {
 	found = &Sensitivity{}
 	run := &lineage.Run{Data: r.Prepared.Data, Workers: r.Workers, Outputs: r.Prepared.Outputs}
 	if found.Layers, found.Notes, err = run.Sensitivity(ctx, r.Prepared.Network); err != nil {
+		return nil, fault.As(fault.Model, classify(err))
+	}
+	if found.Least, err = lineage.LeastMultiplications(r.Prepared.Network); err != nil {
 		return nil, fault.As(fault.Model, classify(err))
 	}
 	found, err = artifact.PutResult(ctx, r.Store, hash, found)

@@ -32,6 +32,7 @@ type Walk struct {
 
 	plan   *search.Plan // nil of a pipeline with stages of its own
 	layers []sensitivity.Layer
+	least  float64 // share of the multiplications that is left with every channel out that can go
 }
 
 // View is told how a walk goes on.

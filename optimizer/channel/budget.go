@@ -123,7 +123,7 @@ type step struct {
 
 // ChooseWithin returns the units to take out such that at most a share of the network's multiplications is left: those of fixed targets as
 // Choose does, and of open ones, step by step, those whose importance is least for the multiplications that go with them and that are
-// still to go. Wide layers lose whole lanes of channels, fewer only where whole ones are not enough. importance is what the outputs lose
+// still to go. Wide layers lose whole lanes of channels, fewer where whole ones are not enough or far too much. importance is what the outputs lose
 // without a unit, in the same terms for all. It is an error if as few multiplications cannot be reached.
 func (s *Structure) ChooseWithin(targets []Target, share float64, importance map[int]float64) (map[int]bool, error) {
 	c, layers, units := s.choice(), s.layers(), make([][]int, len(targets))
@@ -150,8 +150,22 @@ func (s *Structure) ChooseWithin(targets []Target, share float64, importance map
 		c.take(best.units, len(best.units))
 		steps = append(steps, best)
 	}
-	c.spare(steps, layers, most)
+	steps = c.spare(steps, layers, most)
+	c.approach(steps, layers, importance, most)
 	return c.removed, nil
+}
+
+// Least is the share of the network's multiplications that is left with every channel of the groups out that can go.
+func (s *Structure) Least() float64 {
+	c, layers := s.choice(), s.layers()
+	all := c.multiplications(layers)
+	if all == 0 {
+		return 1
+	}
+	for _, g := range s.Groups {
+		c.take(g.Units, len(g.Units)-1)
+	}
+	return c.multiplications(layers) / all
 }
 
 // cheapest is the step of least loss for each multiplication saved that is still to go; without units, if there is none. count says how many
@@ -186,8 +200,8 @@ func (c *choice) cheapest(targets []Target, units [][]int, layers []layer, impor
 	return best
 }
 
-// spare takes back the steps that turn out not to be needed, those of most loss first, and of each target the last first.
-func (c *choice) spare(steps []step, layers []layer, most float64) {
+// spare takes back the steps that turn out not to be needed, those of most loss first, and of each target the last first. It returns the others.
+func (c *choice) spare(steps []step, layers []layer, most float64) []step {
 	for {
 		back, last := -1, map[int]bool{}
 		for i := len(steps) - 1; i >= 0; i-- {
@@ -202,9 +216,39 @@ func (c *choice) spare(steps []step, layers []layer, most float64) {
 			c.take(steps[i].units, len(steps[i].units))
 		}
 		if back < 0 {
-			return
+			return steps
 		}
 		c.back(steps[back].units)
 		steps = slices.Delete(steps, back, back+1)
+	}
+}
+
+// near is the share of the multiplications that may be left which whole lanes are to come to, or lanes are split.
+const near = 0.9
+
+// approach takes single units back where whole lanes went much further than was asked, those of most loss first, and of each target those that went
+// last.
+func (c *choice) approach(steps []step, layers []layer, importance map[int]float64, most float64) {
+	for c.multiplications(layers) < near*most {
+		back, last := -1, map[int]bool{}
+		for i := len(steps) - 1; i >= 0; i-- {
+			units := steps[i].units
+			if len(units) == 0 || last[steps[i].target] {
+				continue
+			}
+			last[steps[i].target] = true
+			unit := units[len(units)-1:]
+			c.back(unit)
+			if c.multiplications(layers) <= most && (back < 0 || importance[unit[0]] > importance[steps[back].units[len(steps[back].units)-1]]) {
+				back = i
+			}
+			c.take(unit, 1)
+		}
+		if back < 0 {
+			return
+		}
+		n := len(steps[back].units) - 1
+		c.back(steps[back].units[n:])
+		steps[back].units = steps[back].units[:n]
 	}
 }

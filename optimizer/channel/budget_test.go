@@ -117,13 +117,14 @@ func TestChooseWithin(t *testing.T) {
 		kept       string
 		fails      string
 	}{
-		"what costs less goes":      {three(12, 12), Options{Multiplications: 0.6}, even(1, 9), "a 7 of 12, b 12 of 12", ""},
-		"the other one does too":    {three(12, 12), Options{Multiplications: 0.6}, even(9, 1), "a 12 of 12, b 6 of 12", ""},
-		"by multiplications saved":  {three(12, 12), Options{Multiplications: 0.6}, even(1, 1), "a 7 of 12, b 12 of 12", ""},
-		"whole lanes of wide ones":  {three(32, 32), Options{Multiplications: 0.51}, even(1, 1), "a 16 of 32, b 32 of 32", ""},
-		"lanes beyond a multiple":   {three(20, 12), Options{Multiplications: 0.95}, even(1, 9), "a 16 of 20, b 12 of 12", ""},
-		"fewer where lanes are few": {three(32, 32), Options{Multiplications: 0.04}, even(1, 1), "a 3 of 32, b 8 of 32", ""},
-		"none that a rule skips":    {three(12, 12), Options{Multiplications: 0.6, Rules: []Rule{{Layers: "a*", Skip: true}}}, even(1, 9), "a 12 of 12, b 6 of 12", ""},
+		"what costs less goes":                          {three(12, 12), Options{Multiplications: 0.6}, even(1, 9), "a 7 of 12, b 12 of 12", ""},
+		"the other one does too":                        {three(12, 12), Options{Multiplications: 0.6}, even(9, 1), "a 12 of 12, b 6 of 12", ""},
+		"by multiplications saved":                      {three(12, 12), Options{Multiplications: 0.6}, even(1, 1), "a 7 of 12, b 12 of 12", ""},
+		"whole lanes of wide ones":                      {three(32, 32), Options{Multiplications: 0.51}, even(1, 1), "a 16 of 32, b 32 of 32", ""},
+		"lanes split where whole ones are far too much": {three(16, 32), Options{Multiplications: 0.6}, even(1, 1), "a 9 of 16, b 32 of 32", ""},
+		"lanes beyond a multiple":                       {three(20, 12), Options{Multiplications: 0.85}, even(1, 9), "a 16 of 20, b 12 of 12", ""},
+		"fewer where lanes are few":                     {three(32, 32), Options{Multiplications: 0.04}, even(1, 1), "a 3 of 32, b 10 of 32", ""},
+		"none that a rule skips":                        {three(12, 12), Options{Multiplications: 0.6, Rules: []Rule{{Layers: "a*", Skip: true}}}, even(1, 9), "a 12 of 12, b 6 of 12", ""},
 		"first those that a rule gives a share": {three(12, 12), Options{Multiplications: 0.4, Rules: []Rule{{Layers: "b*", Share: &half}}},
 			even(1, 0), "a 7 of 12, b 6 of 12", ""},
 		"a rule's share is enough": {three(12, 12), Options{Multiplications: 0.6, Rules: []Rule{{Layers: "b*", Share: &half}}}, even(0, 9), "a 12 of 12, b 6 of 12", ""},
@@ -151,6 +152,24 @@ func TestChooseWithin(t *testing.T) {
 				t.Error(d)
 			}
 		})
+	}
+}
+
+// The least is what a choice may ask for, and nothing below is.
+func TestTheLeastMultiplicationsCanBeHad(t *testing.T) {
+	for _, name := range []string{"a residual", "a slice"} {
+		m := build(name)
+		s, err := Couple(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		least := s.Least()
+		if _, _, err := within(t, m, Options{Multiplications: least * 1.001}, random); err != nil || least >= 1 {
+			t.Errorf("%s: %v: %v", name, least, err)
+		}
+		if _, _, err := within(t, m, Options{Multiplications: least * 0.999}, random); err == nil {
+			t.Errorf("%s: fewer than %v can be had", name, least)
+		}
 	}
 }
 

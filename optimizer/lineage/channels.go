@@ -54,6 +54,18 @@ func (c Channels) Check(n *Network) error {
 	return err
 }
 
+// LeastMultiplications is the share of a network's multiplications that is left with every channel out that can go; 1 where none can.
+func LeastMultiplications(n *Network) (float64, error) {
+	if n.from.stream != nil {
+		return 1, nil
+	}
+	s, err := channel.Couple(n.model)
+	if err != nil {
+		return 0, err
+	}
+	return s.Least(), nil
+}
+
 // cutRounds is in how many steps channels are chosen for a share of the multiplications: what is left is refitted after each, and judged anew.
 const cutRounds = 4
 
