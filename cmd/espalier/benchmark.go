@@ -252,13 +252,9 @@ func newNoise(network *lineage.Network, n int) *noise {
 		}
 	}
 	rng := rand.New(rand.NewPCG(1, 1))
-	for k, t := range g.Inputs {
-		in := dataset.Array{Name: g.Tensors[t].Name, Shape: []int{}}
-		for i, d := range g.Tensors[t].Shape {
-			if i > 0 {
-				in.Shape = append(in.Shape, int(d))
-			}
-		}
+	for k, shape := range network.Samples() {
+		t := g.Inputs[k]
+		in := dataset.Array{Name: g.Tensors[t].Name, Shape: shape}
 		s.inputs, s.values = append(s.inputs, in), append(s.values, make([]float32, n*in.Size()))
 		real := g.Tensors[t].Type == schema.TensorTypeFLOAT32
 		for i := range s.values[k] {

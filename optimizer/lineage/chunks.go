@@ -77,6 +77,7 @@ type pieces struct {
 	chunk  []int         // by place in the draw
 	states [][][]float32 // by place in the draw and state
 	room   sync.Pool     // of a sequence
+	of     *dataset.Dataset
 }
 
 // pieceSeed is that of the chunks that are looked at.
@@ -200,7 +201,7 @@ func (r *Run) feed(n *Network, samples []int) (quantize.Feed, error) {
 	if n.chunks() == nil {
 		return r.feedOf(n, nil, samples, false)
 	}
-	if p := r.pieces; p != nil && p.chunks == n.chunks() && p.source == r.Data.Train && len(p.drawn) >= len(samples) && slices.Equal(p.drawn[:len(samples)], samples) {
+	if p := r.pieces; p != nil && p.of == r.Data && p.chunks == n.chunks() && len(p.drawn) >= len(samples) && slices.Equal(p.drawn[:len(samples)], samples) {
 		return p.feed, nil
 	}
 	net, err := float.Compile(n.from.model, 0)
@@ -210,5 +211,6 @@ func (r *Run) feed(n *Network, samples []int) (quantize.Feed, error) {
 	if r.pieces, err = piecesOf(r.Data.Train, net, n.chunks(), samples, false); err != nil {
 		return nil, err
 	}
+	r.pieces.of = r.Data
 	return r.pieces.feed, nil
 }

@@ -342,3 +342,42 @@ func TestStepsOfInt16WithFloatBorders(t *testing.T) {
 		t.Errorf("inputs and outputs are %v", types)
 	}
 }
+
+// Sequences that are too long to be unrolled are cut without being asked to, which a note says; the leaf takes all their steps.
+func TestSequencesThatAreTooLongAreTrainedInChunks(t *testing.T) {
+	const steps = 60_000
+	m, err := tflite.ReadFile(streams + "delay_f32.tflite")
+	if err != nil {
+		t.Fatal(err)
+	}
+	step, err := stream.Open(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	content, err := m.Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	shape := step.Samples(steps)[0]
+	n, err := Read(content, shape)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if notes := strings.Join(n.Notes(), "\n"); !strings.Contains(notes, "samples have 60000 steps: trained, calibrated and checked over chunks of ") {
+		t.Errorf("notes: %s", notes)
+	}
+	run := fast(n)
+	run.Data, run.Training.Epochs = samples(6, 2, shape...), 1
+	out, err := run.Apply(context.Background(), n, half)
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkStepLeaf(t, n, out.Leaf)
+	leaf, err := out.Leaf.Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if answers, err := measure.Run(context.Background(), leaf, run.Data.Test, measure.Options{Outputs: run.Outputs}); err != nil || answers.Len() != 6 {
+		t.Errorf("the leaf's answers: %v", err)
+	}
+}

@@ -28,6 +28,10 @@ type LatencyOptions struct {
 // TimeLatency runs a model sample by sample for about the budget, at least 5 and at most 10,000 runs, after a few runs that are
 // not counted. Setting the input is not part of a run.
 func TimeLatency(ctx context.Context, model []byte, source dataset.Source, o LatencyOptions) (Latency, error) {
+	source, err := beginningsOf(source, model)
+	if err != nil {
+		return Latency{}, err
+	}
 	exec, err := read(model, source, 0, arithmetic(o.Target)...)
 	if err != nil {
 		return Latency{}, err
