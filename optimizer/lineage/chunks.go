@@ -42,9 +42,12 @@ func (n *Network) Samples() [][]int {
 	return out
 }
 
-// Runs is the float model as it is run over samples: of sequences in chunks the step, else Model.
+// unrolledOperators are those of a network of whole sequences that is still run as such.
+const unrolledOperators = 4_000
+
+// Runs is the float model as it is run over samples: of sequences in chunks, or of many operators, the step, else Model.
 func (n *Network) Runs() (*tflite.Model, error) {
-	if n.chunks() == nil {
+	if n.from.stream == nil || n.chunks() == nil && len(n.model.Subgraph().Operators) <= unrolledOperators {
 		return n.model, nil
 	}
 	s := n.from.stream
