@@ -205,16 +205,20 @@ func (s *search) run() {
 			f = other
 		}
 	}
-	f = s.withOneScale(f)
 	more := ""
 	switch {
-	case s.over(), !s.Spec.Training.Trains():
+	case s.over():
+	case !s.Spec.Training.Trains():
+		f = s.withOneScale(f)
 	case f.low == 0:
 		f.high, f.step, f.before = 0, trainedStep, " without training"
 		s.advance(&f, s.trained)
 	default:
 		f.before = " without training"
-		more = s.few()
+		var held bool
+		if more, held = s.few(); !held { // where they hold they answer better in as many bytes
+			f = s.withOneScale(f)
+		}
 	}
 	s.end(&f, more)
 }
@@ -257,8 +261,9 @@ func (s *search) withOneScale(f frontier) frontier {
 }
 
 // few has layers share very few codes, more where they tolerate less, and trains them, which takes networks further than training at a high price
-// does: that moves weights where bits are cheap and not where answers are right. It says how that ended.
-func (s *search) few() string {
+// does: that moves weights where bits are cheap and not where answers are right. It says how that ended,
+// and whether any held.
+func (s *search) few() (said string, hold bool) {
 	var held []string
 	for _, few := range fewCodes {
 		if few.codes > s.codes() {
@@ -274,13 +279,13 @@ func (s *search) few() string {
 			held = append(held, strconv.Itoa(few.codes))
 		case s.over():
 		case few.codes == fewCodes[0].codes:
-			return fmt.Sprintf("; %d codes a layer do not hold with training", few.codes)
+			return fmt.Sprintf("; %d codes a layer do not hold with training", few.codes), false
 		}
 	}
 	if held == nil {
-		return ""
+		return "", false
 	}
-	return fmt.Sprintf("; %s codes a layer hold with training", strings.Join(held, " and "))
+	return fmt.Sprintf("; %s codes a layer hold with training", strings.Join(held, " and ")), true
 }
 
 // tilted is how a price is one for all layers: prices of different tilts are no measure of each other.
