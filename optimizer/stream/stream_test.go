@@ -438,9 +438,12 @@ func FuzzSequence(f *testing.F) {
 		if err != nil || s == nil {
 			return
 		}
-		_, u, err := stream.Sequence(m, [][]int{samplesOf(m, 3)})
-		if err == nil && u != nil {
-			_ = u.Unreached(s)
+		for _, chunk := range []int{0, 2} {
+			m.SetChunk(chunk)
+			_, u, err := stream.Sequence(m, [][]int{samplesOf(m, 3)})
+			if err == nil && u != nil {
+				_ = u.Unreached(s)
+			}
 		}
 	})
 }
