@@ -78,7 +78,7 @@ func (w *Work) reconstructsClusters(choice Reconstruction) (bool, error) {
 		return err == nil, err
 	}
 	w.notes = notes
-	w.Note("weights are not reconstructed before training: the network knows the validation samples by heart, which could not tell that training makes them worse; reconstruct: true has it done all the same")
+	w.Once("weights are not reconstructed before training: the network knows the validation samples by heart, which could not tell that training makes them worse; reconstruct: true has it done all the same")
 	return false, nil
 }
 

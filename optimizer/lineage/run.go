@@ -106,7 +106,7 @@ func (r *Run) Apply(ctx context.Context, n *Network, t Technique) (*Outcome, err
 	if err != nil {
 		return nil, err
 	}
-	out := &Outcome{Network: made, Training: w.training, Notes: w.notes, Warnings: w.warnings}
+	out := &Outcome{Network: made, Training: w.training, Notes: w.notes, Warnings: w.warnings, Once: w.once}
 	return out, r.leaf(ctx, out)
 }
 

@@ -28,6 +28,7 @@ type Work struct {
 	net      *float.Network
 	notes    []string
 	warnings []string
+	once     []string
 	training *train.Result
 	preview  func() error   // gives weights the form that training ends with, for a search of the learning rate; nil: they have it
 	back     func(step int) // told when training goes back to a step
@@ -100,6 +101,11 @@ func (w *Work) Note(format string, args ...any) {
 func (w *Work) Warn(format string, args ...any) {
 	w.warnings = append(w.warnings, fmt.Sprintf(format, args...))
 	w.Note(format, args...)
+}
+
+// Once records a decision that a person should see with the first stage that makes it.
+func (w *Work) Once(text string) {
+	w.once, w.notes = append(w.once, text), append(w.notes, text)
 }
 
 // Steps is the number of optimizer steps of the training, or those that a schedule is drawn over where they are not known.
