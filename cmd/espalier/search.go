@@ -53,7 +53,7 @@ has spec.search. The folder gets the same files: result.json is the manifest wit
 	flags.StringVar(&o.minimize, "minimize", string(v1alpha1.CompressedBytes), "metric to have least of: CompressedBytes, FileBytes, FlashBytes, ArenaBytes, Multiplications or LatencyMicros; or the word none: then the first leaf that meets every constraint is taken")
 	flags.StringVar(&o.leaf, "leaf", "", "how leaves are quantized and stored, as in the manifest: '{encode: Auto}', or @FILE")
 	flags.StringVar(&o.target, "target", "", "device that the leaf is for, one of espalier targets")
-	flags.IntVar(&o.trials, "trials", v1alpha1.DefaultTrials, "leaves that are tried at most")
+	flags.IntVar(&o.trials, "trials", v1alpha1.DefaultTrials, fmt.Sprintf("leaves that are tried at most, up to %d", v1alpha1.MostTrials))
 	flags.StringVar(&o.minutes, "minutes", fmt.Sprint(v1alpha1.DefaultSearchMinutes), "minutes after which no further trial begins")
 	flags.IntVar(&o.epochs, "epochs", v1alpha1.DefaultEpochs, "epochs that trials are trained; 0: none is")
 	o.states.add(cmd)
