@@ -15,4 +15,4 @@ for tool in versitygw helm crane; do
   [ -x "bin/$tool" ] || echo "skipped: tests that run bin/$tool (make tools builds it)"
 done
 command -v g++ clang++ c++ >/dev/null || echo "skipped: tests that compile firmware bundles (no C++ compiler is here), in optimizer/bundle"
-[ -n "${ESPALIER_TFLM_LIBRARY:-}" ] || echo "skipped: tests that run firmware bundles with TensorFlow Lite Micro's kernels (ESPALIER_TFLM_INCLUDES and ESPALIER_TFLM_LIBRARY name it), in optimizer/bundle"
+[ -n "${ESPALIER_TFLM_LIBRARY:-}" ] || echo "skipped: tests that run firmware bundles with TensorFlow Lite Micro's kernels (hack/peers/tflm_library.sh builds it), in optimizer/bundle"
