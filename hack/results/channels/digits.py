@@ -45,10 +45,10 @@ def draw(digits, labels, photos, count, side, random):
     return x, y
 
 
-def dataset(folder, side):
+def dataset(folder, side, train=TRAIN):
     photos = [Image.open(os.path.join(at, name)).convert("RGB") for at, names in FOLDERS.items() for name in names]
     random, out = np.random.default_rng(1), {}
-    for split, file, start, end, count in (("train", "train", 0, 3, TRAIN), ("test", "t10k", 3, 5, TEST)):
+    for split, file, start, end, count in (("train", "train", 0, 3, train), ("test", "t10k", 3, 5, TEST)):
         part = [p.crop((p.width * start // 5, 0, p.width * end // 5, p.height)) for p in photos]
         digits, labels = read(folder, f"{file}-images-idx3-ubyte.gz").reshape(-1, 28, 28), read(folder, f"{file}-labels-idx1-ubyte.gz")
         out[f"x_{split}"], out[f"y_{split}"] = draw(digits, labels, part, count, side, random)
@@ -88,4 +88,5 @@ def main():
     (out / "resnet8.tflite").write_bytes(tf.lite.TFLiteConverter.from_keras_model(model).convert())
 
 
-main()
+if __name__ == "__main__":
+    main()
