@@ -88,7 +88,7 @@ func TestASearchTakesChannelsOutWhereCodesDoNotHelp(t *testing.T) {
 			"price 810 holds, and more than 900 is not tried"},
 		"a bound that cannot be met": {bound(v1alpha1.ArenaBytes, "100", 0), narrow(0.4, 0, 900), "0.25c 0.5c 0.375c 0.5c", "model",
 			"share of the channels to take out 0.375 holds and 0.5 does not, which is as near as shares are tried, and what holds does not meet the constraints on size"},
-		"a bound on multiplications that takes training": {bound(v1alpha1.Multiplications, "250", 2), narrow(0.6, 0.75, 900), "0.25m 0.25mt 10 30 90 270 810 810s 4c 2c 3c", "trial-02",
+		"a bound on multiplications that takes training": {bound(v1alpha1.Multiplications, "250", 2), narrow(0.6, 0.75, 900), "0.25m 0.25mt 10 30 90 270 810 4c 2c 3c 810s", "trial-02",
 			"price 810 holds without training, and more than 900 is not tried; 4 and 2 and 3 codes a layer hold with training"},
 		"a bound on multiplications that cannot be met": {bound(v1alpha1.Multiplications, "300", 0), narrow(0.6, 0, 900), "0.3m 0.5c", "model",
 			"no share of the multiplications to leave holds, up to 0.3, and more than 0.3 is not tried; share of the channels to take out 0.5 holds, and more than 0.5 is not tried, and what holds does not meet the constraints on size"},

@@ -96,6 +96,8 @@ type scale struct {
 var (
 	prices = scale{"price", "prices", 10, 0.3, 900, 1.2, true, 0, false, "has price %.3[1]g %[2]s, and "}
 	shares = scale{"share of the channels to take out", "shares", 0.25, 0.125, 0.75, 0.125, false, 0, false, "takes out %.3[1]g of the channels %[2]s, and "}
+	// coarsePrices are those that are tried before training is.
+	coarsePrices = prices.atFineness(math.Inf(1))
 	// kept is the share of the multiplications that is left, as how many times more there were.
 	kept = scale{"share of the multiplications to leave", "shares", 2, 1.15, 16, 1.15, true, 1, true, "leaves %.3[1]g of the multiplications, and "}
 )
@@ -106,6 +108,11 @@ func (s *scale) said(level float64) float64 {
 		return 1 / level
 	}
 	return level
+}
+
+func (s scale) atFineness(fineness float64) scale {
+	s.fineness = fineness
+	return s
 }
 
 func (s *scale) up(v, step float64) float64 {
@@ -192,7 +199,32 @@ func (s *search) run() {
 		}
 		return
 	}
-	f := frontier{scale: &prices, tilt: tilts[0], step: untrainedStep}
+	trains := s.Spec.Training.Trains()
+	f := frontier{scale: &coarsePrices, tilt: tilts[0], step: untrainedStep}
+	if s.Spec.Search.Minimize == "" { // what is not trained is quicker
+		f.scale = &prices
+	}
+	s.advance(&f, s.untrained)
+	more, held := "", false
+	if trains && f.low > 0 {
+		more, held = s.few(f.size)
+	}
+	if !held {
+		f.scale = &prices
+		f = s.refined(f)
+	}
+	switch {
+	case more != "":
+		f.before = " without training"
+	case trains && f.low == 0 && !s.over():
+		f.high, f.step, f.before = 0, trainedStep, " without training"
+		s.advance(&f, s.trained)
+	}
+	s.end(&f, more)
+}
+
+// refined narrows a frontier down, and tries other tilts and one scale a tensor where it ends.
+func (s *search) refined(f frontier) frontier {
 	s.advance(&f, s.untrained)
 	for _, tilt := range tilts[1:] { // the same price takes about as many bits at any tilt
 		if s.over() || f.high == 0 {
@@ -205,22 +237,7 @@ func (s *search) run() {
 			f = other
 		}
 	}
-	more := ""
-	switch {
-	case s.over():
-	case !s.Spec.Training.Trains():
-		f = s.withOneScale(f)
-	case f.low == 0:
-		f.high, f.step, f.before = 0, trainedStep, " without training"
-		s.advance(&f, s.trained)
-	default:
-		f.before = " without training"
-		var held bool
-		if more, held = s.few(); !held { // where they hold they answer better in as many bytes
-			f = s.withOneScale(f)
-		}
-	}
-	s.end(&f, more)
+	return s.withOneScale(f)
 }
 
 // end says what a search came to at a frontier that it goes no further from, unless its last leaf ended it.
@@ -229,7 +246,10 @@ func (s *search) end(f *frontier, more string) {
 	case s.waiting:
 	case s.limit != "":
 		s.plan.Ended += f.held() + more
-	case s.plan.Ended == "":
+	case s.plan.Ended != "":
+	case f.scale == &coarsePrices:
+		s.plan.Ended = strings.TrimPrefix(f.held(), "; ") + more
+	default:
 		s.plan.Ended = f.ended() + more
 	}
 }
@@ -262,8 +282,8 @@ func (s *search) withOneScale(f frontier) frontier {
 
 // few has layers share very few codes, more where they tolerate less, and trains them, which takes networks further than training at a high price
 // does: that moves weights where bits are cheap and not where answers are right. It says how that ended,
-// and whether any held.
-func (s *search) few() (said string, hold bool) {
+// and whether a leaf held that is smaller than size.
+func (s *search) few(size float64) (said string, smaller bool) {
 	var held []string
 	for _, few := range fewCodes {
 		if few.codes > s.codes() {
@@ -276,7 +296,7 @@ func (s *search) few() (said string, hold bool) {
 		})
 		switch {
 		case t.holds:
-			held = append(held, strconv.Itoa(few.codes))
+			held, smaller = append(held, strconv.Itoa(few.codes)), smaller || t.size < size
 		case s.over():
 		case few.codes == fewCodes[0].codes:
 			return fmt.Sprintf("; %d codes a layer do not hold with training", few.codes), false
@@ -285,7 +305,7 @@ func (s *search) few() (said string, hold bool) {
 	if held == nil {
 		return "", false
 	}
-	return fmt.Sprintf("; %s codes a layer hold with training", strings.Join(held, " and ")), true
+	return fmt.Sprintf("; %s codes a layer hold with training", strings.Join(held, " and ")), smaller
 }
 
 // tilted is how a price is one for all layers: prices of different tilts are no measure of each other.

@@ -47,9 +47,10 @@ type device func(t Trial) *v1alpha1.Leaf
 func codesOf(untrained float64, float, int8 int32) device {
 	fewest := int32(0)
 	return func(t Trial) *v1alpha1.Leaf {
-		drop := "0"
+		drop, size := "0", 1e6/max(t.Price, 1)
 		switch {
 		case t.Stage.Cluster == nil:
+			size = float64(1000 * fewest)
 			if fewest < int8 {
 				drop = "0.5"
 			}
@@ -58,11 +59,13 @@ func codesOf(untrained float64, float, int8 int32) device {
 				drop = "0.5"
 			}
 		default:
-			if fewest = t.Stage.Cluster.Clusters; fewest < float {
+			fewest = t.Stage.Cluster.Clusters
+			size = float64(1000 * fewest)
+			if fewest < float {
 				drop = "0.5"
 			}
 		}
-		return leaf(drop, fmt.Sprint(int(1e6/max(t.Price, 1))), strconv.Itoa(codes))
+		return leaf(drop, fmt.Sprint(int(size)), strconv.Itoa(codes))
 	}
 }
 
@@ -150,23 +153,23 @@ func TestASearchGoesToTheHighestPriceThatHolds(t *testing.T) {
 		"it begins too high": {untrained, breaks(2, 0), "10 3.33 1.11 1.92 2.53 2.21 2.21 2.21 1.92s", "price 1.92 holds and 2.21 does not, which is as near as prices are tried"},
 		"nothing holds":      {untrained, breaks(0, 0), "10 3.33 1.11 0.37 0.37 0.37", "no price holds, down to 0.37, and less than 0.3 is not tried"},
 		"everything holds":   {untrained, breaks(1e9, 0), "10 30 90 270 810 810s", "price 810 holds, and more than 900 is not tried"},
-		"two codes trained":  {nil, codesOf(40, 2, 2), "10 30 90 52 39.5 45.3 45.3 45.3 4c 2c 3c", "price 39.5 holds without training and 45.3 does not, which is as near as prices are tried; 4 and 2 and 3 codes a layer hold with training"},
-		"two codes in int8":  {nil, codesOf(40, 5, 2), "10 30 90 52 39.5 45.3 45.3 45.3 4c 1q 2c 2q 3c 4q", "price 39.5 holds without training and 45.3 does not, which is as near as prices are tried; 4 and 2 and 3 codes a layer hold with training"},
-		"three codes":        {nil, codesOf(40, 3, 3), "10 30 90 52 39.5 45.3 45.3 45.3 4c 2c 2q 3c", "price 39.5 holds without training and 45.3 does not, which is as near as prices are tried; 4 and 3 codes a layer hold with training"},
-		"four codes":         {nil, codesOf(40, 4, 4), "10 30 90 52 39.5 45.3 45.3 45.3 4c 2c 2q 3c 4q", "price 39.5 holds without training and 45.3 does not, which is as near as prices are tried; 4 codes a layer hold with training"},
-		"not even four":      {nil, codesOf(40, 9, 9), "10 30 90 52 39.5 45.3 45.3 45.3 4c 1q 39.5s", "price 39.5 holds without training and 45.3 does not, which is as near as prices are tried; 4 codes a layer do not hold with training"},
+		"two codes trained":  {nil, codesOf(40, 2, 2), "10 30 90 4c 2c 3c", "price 30 holds without training and 90 does not; 4 and 2 and 3 codes a layer hold with training"},
+		"two codes in int8":  {nil, codesOf(40, 5, 2), "10 30 90 4c 1q 2c 2q 3c 4q", "price 30 holds without training and 90 does not; 4 and 2 and 3 codes a layer hold with training"},
+		"three codes":        {nil, codesOf(40, 3, 3), "10 30 90 4c 2c 2q 3c", "price 30 holds without training and 90 does not; 4 and 3 codes a layer hold with training"},
+		"four codes":         {nil, codesOf(40, 4, 4), "10 30 90 4c 2c 2q 3c 4q", "price 30 holds without training and 90 does not; 4 codes a layer hold with training"},
+		"not even four":      {nil, codesOf(40, 9, 9), "10 30 90 4c 1q 52 39.5 45.3 45.3 45.3 39.5s", "price 39.5 holds without training and 45.3 does not, which is as near as prices are tried; 4 codes a layer do not hold with training"},
 		"three at most": {func(s *v1alpha1.OptimizationPipelineSpec) {
 			s.Constraints = append(s.Constraints, v1alpha1.Constraint{Metric: v1alpha1.Clusters, Max: decimal("3")})
-		}, codesOf(40, 3, 3), "10 30 90 52 39.5 45.3 45.3 45.3 2c 2q 3c", "price 39.5 holds without training and 45.3 does not, which is as near as prices are tried; 3 codes a layer hold with training"},
+		}, codesOf(40, 3, 3), "10 30 90 2c 2q 3c", "price 30 holds without training and 90 does not; 3 codes a layer hold with training"},
 		"held by training alone": {nil, breaks(0.2, 15), "10 3.33 1.11 0.37 0.37 0.37 10t 20t 20q 14.1t 16.8t 16.8q", "price 14.1 holds and 16.8 does not, which is as near as prices are tried"},
 		"trials run out": {func(s *v1alpha1.OptimizationPipelineSpec) { s.Search.MaxTrials = number32(3) }, breaks(40, 0), "10 30 90",
 			"all 3 trials of maxTrials were made; price 30 holds and 90 does not; no trial trained: a higher search.maxTrials lets the search train"},
 		"trials run out at the first": {func(s *v1alpha1.OptimizationPipelineSpec) { s.Search.MaxTrials = number32(1) }, breaks(1, 0), "10",
 			"the one trial of maxTrials was made; price 10 does not hold; no trial trained: a higher search.maxTrials lets the search train"},
-		"trials run out between four codes and two": {func(s *v1alpha1.OptimizationPipelineSpec) { s.Search.MaxTrials = number32(9) }, codesOf(40, 2, 2), "10 30 90 52 39.5 45.3 45.3 45.3 4c",
-			"all 9 trials of maxTrials were made; price 39.5 holds without training and 45.3 does not; 4 codes a layer hold with training"},
-		"trials run out before int8": {func(s *v1alpha1.OptimizationPipelineSpec) { s.Search.MaxTrials = number32(10) }, codesOf(40, 4, 2), "10 30 90 52 39.5 45.3 45.3 45.3 4c 2c",
-			"all 10 trials of maxTrials were made; price 39.5 holds without training and 45.3 does not; 4 codes a layer hold with training"},
+		"trials run out between four codes and two": {func(s *v1alpha1.OptimizationPipelineSpec) { s.Search.MaxTrials = number32(4) }, codesOf(40, 2, 2), "10 30 90 4c",
+			"all 4 trials of maxTrials were made; price 30 holds without training and 90 does not; 4 codes a layer hold with training"},
+		"trials run out before int8": {func(s *v1alpha1.OptimizationPipelineSpec) { s.Search.MaxTrials = number32(5) }, codesOf(40, 4, 2), "10 30 90 4c 2c",
+			"all 5 trials of maxTrials were made; price 30 holds without training and 90 does not; 4 codes a layer hold with training"},
 		"minutes run out": {func(s *v1alpha1.OptimizationPipelineSpec) {
 			s.Search.MaxMinutes, s.Training.Epochs = decimal("2.5"), number32(3)
 		}, breaks(40, 0), "10 30 90",
@@ -205,7 +208,7 @@ func TestWhatWasTriedIsSummedUp(t *testing.T) {
 		of     device
 		want   string
 	}{
-		"prices and codes": {nil, codesOf(40, 3, 3), "9 by the price of a bit, 10 to 90, without training; 3 with 4, 2 and 3 codes a layer, with training; 1 trained on in int8"},
+		"prices and codes": {nil, codesOf(40, 3, 3), "3 by the price of a bit, 10, 30 and 90, without training; 3 with 4, 2 and 3 codes a layer, with training; 1 trained on in int8"},
 		"prices":           {untrained, breaks(1e9, 0), "6 by the price of a bit, 10 to 810, without training"},
 		"zeros":            {zeros, breaks(1, 0), "1 for the zeros that a constraint asks for; 1 by the price of a bit, 10, without training"},
 		"channels":         {func(s *v1alpha1.OptimizationPipelineSpec) { untrained(s); s.Search.Minimize = v1alpha1.Multiplications }, narrow(0, 0, 1), "3 with at most 0.5, 0.707 and 0.841 of the multiplications, without training; 3 without 0.25, 0.125 and 0.125 of the channels, without training"},
@@ -226,13 +229,14 @@ func TestWhatWasTriedIsSummedUp(t *testing.T) {
 func TestATrialSaysWhichPriceItHas(t *testing.T) {
 	plan := played(t, goal(nil), breaks(40, 100), 1)
 	for i, want := range map[int]string{
-		0: "has price 10 by what layers tolerate, and is the first",
-		1: "has price 30 by what layers tolerate, and goes on from 10, which holds",
-		3: "has price 52 by what layers tolerate, and lies between 30, which holds, and 90, which does not",
-		6: "has price 45.3 for every layer alike, and may hold where 45.3 by what layers tolerate does not",
-		7: "has price 45.3 in error of the outputs alike, and may hold where 45.3 by what layers tolerate does not",
-		8: "trains, with 4 codes a layer, and more where layers tolerate less",
-		9: "trains, with 2 codes a layer, and more where layers tolerate less",
+		0:  "has price 10 by what layers tolerate, and is the first",
+		1:  "has price 30 by what layers tolerate, and goes on from 10, which holds",
+		3:  "trains, with 4 codes a layer, and more where layers tolerate less",
+		4:  "trains, with 2 codes a layer, and more where layers tolerate less",
+		6:  "has price 52 by what layers tolerate, and lies between 30, which holds, and 90, which does not",
+		9:  "has price 45.3 for every layer alike, and may hold where 45.3 by what layers tolerate does not",
+		10: "has price 45.3 in error of the outputs alike, and may hold where 45.3 by what layers tolerate does not",
+		11: "has price 39.5 by what layers tolerate with one scale a tensor, and may be smaller than 39.5 by what layers tolerate",
 	} {
 		if got := plan.Trials[i].Why; got != want {
 			t.Errorf("%s %s, want %s", plan.Trials[i].Stage.Name, got, want)
