@@ -281,7 +281,7 @@ var ruleExamples = []ruleExample{
 		rejected: []edit{at("stages.0.prune", object{"sparsity": "0.5", "reconstruct": true, "schedule": "Polynomial"})}, accepted: []edit{at("stages.0.prune", object{"sparsity": "0.5", "reconstruct": true, "schedule": "Constant"})},
 	},
 	{
-		places: specPlace, below: ".stages[].prune", message: "structure Channels goes with channels, such as 0.25 for a quarter of them taken out, or with multiplications, such as 0.5 for half of them left; structure Weights with sparsity",
+		places: specPlace, below: ".stages[].prune", message: "structure Channels goes with channels, such as 0.25 for a quarter of them taken out, or with multiplications, such as 0.5 for half of them left, and not with both; structure Weights with sparsity",
 		rejected: []edit{at("stages.0.prune", object{"structure": "Channels", "channels": "0.5", "multiplications": "0.5"})},
 		accepted: []edit{at("stages.0.prune", object{"structure": "Channels", "multiplications": "0.5"})},
 	},

@@ -291,9 +291,12 @@ func TestDefaultsThatAreWrittenOutChangeNothing(t *testing.T) {
 		t.Errorf("shown: %+v", shown)
 	}
 	no, yes := false, true
-	off := LeafOptions{PerTensorDense: &no, Reconstruct: &no, Equalize: &no, KeepFloat: []string{}, Rules: []LeafRule{}}.Defaulted()
+	off := LeafOptions{PerTensorDense: &no, Reconstruct: &no, KeepFloat: []string{}, Rules: []LeafRule{}}.Defaulted()
 	if diff := cmp.Diff(LeafOptions{}.Defaulted(), off); diff != "" {
 		t.Error(diff)
+	}
+	if got := (LeafOptions{Equalize: &no}).Defaulted(); got.Equalize != &no { // for devices that have it done by default
+		t.Errorf("equalize: false: %+v", got)
 	}
 	on := LeafOptions{PerTensorDense: &yes, Reconstruct: &yes, Equalize: &yes, KeepFloat: []string{"a"}, Rules: []LeafRule{{Layers: "b"}}}
 	if got := on.Defaulted(); got.PerTensorDense != &yes || got.Reconstruct != &yes || got.Equalize != &yes || len(got.KeepFloat) != 1 || len(got.Rules) != 1 {
