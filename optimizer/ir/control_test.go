@@ -197,8 +197,8 @@ func TestLoopsThatCannotBeWrittenOutSayWhy(t *testing.T) {
 	}
 }
 
-// variable is a model that adds a variable, which subgraph 1 sets to 1, 2, 3, to its input.
-func variable(assigns bool) *tflite.Model {
+// variable is a model that adds a variable, which subgraph 1 sets to 1, 2, 3, stored as float32 or float16, to its input.
+func variable(assigns, half bool) *tflite.Model {
 	handle := func(b *builder) int32 {
 		v := b.Op("v", schema.BuiltinOperatorVAR_HANDLE, schema.BuiltinOptionsVarHandleOptions, &schema.VarHandleOptionsT{SharedName: "v"}, []int32{})
 		b.SetType(v, schema.TensorTypeRESOURCE)
@@ -216,20 +216,29 @@ func variable(assigns bool) *tflite.Model {
 			assign(b, v, y)
 		}
 		return y
-	}, func(b *builder) { assign(b, handle(b), b.Const("first", []float32{1, 2, 3}, 1, 3)) })
+	}, func(b *builder) {
+		if !half {
+			assign(b, handle(b), b.Const("first", []float32{1, 2, 3}, 1, 3))
+			return
+		}
+		stored := b.Raw("half", schema.TensorTypeFLOAT16, []byte{0x00, 0x3c, 0x00, 0x40, 0x00, 0x42}, 1, 3)
+		assign(b, handle(b), b.Unary("first", schema.BuiltinOperatorDEQUANTIZE, stored))
+	})
 }
 
 func TestSpecializeMakesVariablesThatNothingSetsConstants(t *testing.T) {
-	m := variable(false)
-	if _, err := ir.Specialize(m, nil); err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff([]string{"ADD"}, operators(m)); diff != "" || len(m.Subgraphs) != 1 {
-		t.Error(diff, len(m.Subgraphs))
-	}
-	values, err := m.Float32s(m.Subgraph().Tensors[m.Subgraph().Operators[0].Inputs[1]])
-	if diff := cmp.Diff([]float32{1, 2, 3}, values); diff != "" || err != nil {
-		t.Error(diff, err)
+	for _, half := range []bool{false, true} {
+		m := variable(false, half)
+		if _, err := ir.Specialize(m, nil); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff([]string{"ADD"}, operators(m)); diff != "" || len(m.Subgraphs) != 1 {
+			t.Fatal(diff, len(m.Subgraphs))
+		}
+		values, err := m.Float32s(m.Subgraph().Tensors[m.Subgraph().Operators[0].Inputs[1]])
+		if diff := cmp.Diff([]float32{1, 2, 3}, values); diff != "" || err != nil {
+			t.Error(diff, err)
+		}
 	}
 }
 
@@ -248,7 +257,7 @@ func TestSpecializeRefusesVariablesWithoutValues(t *testing.T) {
 }
 
 func TestSpecializeLeavesState(t *testing.T) {
-	m := variable(true)
+	m := variable(true, false)
 	if _, err := ir.Specialize(m, nil); err != nil {
 		t.Fatal(err)
 	}

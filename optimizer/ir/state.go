@@ -28,14 +28,26 @@ func (c *call) initial(subgraph int) (once CallOnce, ok bool) {
 		return CallOnce{}, false
 	}
 	sub := c.Model.Subgraphs[subgraph]
-	names := map[int32]string{}
+	names, values := map[int32]string{}, map[int32][]byte{}
 	once.Values = map[string][]byte{}
+	value := func(t int32) []byte {
+		if t >= 0 && c.Model.IsConst(sub.Tensors[t]) {
+			return c.Model.Data(sub.Tensors[t])
+		}
+		return values[t]
+	}
 	for _, o := range sub.Operators {
 		switch code, _ := c.Model.Op(o); {
 		case code == schema.BuiltinOperatorVAR_HANDLE && len(o.Outputs) == 1:
 			names[o.Outputs[0]] = variableName(o)
-		case code == schema.BuiltinOperatorASSIGN_VARIABLE && len(o.Inputs) == 2 && o.Inputs[1] >= 0 && c.Model.IsConst(sub.Tensors[o.Inputs[1]]):
-			once.Values[names[o.Inputs[0]]] = c.Model.Data(sub.Tensors[o.Inputs[1]])
+		case code == schema.BuiltinOperatorDEQUANTIZE && len(o.Inputs) == 1 && len(o.Outputs) == 1 && o.Inputs[0] >= 0 && sub.Tensors[o.Inputs[0]].Type == schema.TensorTypeFLOAT16:
+			half, err := c.Model.Float32s(sub.Tensors[o.Inputs[0]])
+			if err != nil {
+				return CallOnce{}, false
+			}
+			values[o.Outputs[0]] = tflite.Float32Bytes(half)
+		case code == schema.BuiltinOperatorASSIGN_VARIABLE && len(o.Inputs) == 2 && value(o.Inputs[1]) != nil:
+			once.Values[names[o.Inputs[0]]] = value(o.Inputs[1])
 		default:
 			return CallOnce{}, false
 		}
