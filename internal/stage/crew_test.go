@@ -117,22 +117,41 @@ func TestWhatAHelperFailedAtIsNotAskedOfHelpersAgain(t *testing.T) {
 }
 
 func TestATrialThatWillNotBeWantedIsTakenBack(t *testing.T) {
-	c, notes := searching(t, 2)
+	c, notes := searching(t, 3)
 	now := time.Now()
-	says(t, notes, 1, helperSays{Beat: "a"})
-	says(t, notes, 2, helperSays{Beat: "a"})
-	up, down := c.step(t.Context(), now)[0], c.step(t.Context(), now)[1]
+	for helper := range int32(3) {
+		says(t, notes, helper+1, helperSays{Beat: "a"})
+	}
+	before := c.step(t.Context(), now)
 	leaf := &v1alpha1.Leaf{Metrics: []v1alpha1.MetricValue{{Name: "CompressedBytes", Value: "1000"}, {Name: "AccuracyDrop", Value: "0"}}}
 	in := *c.input
 	in.Results = map[string]search.Result{"trial-01": {Leaf: leaf}} // it holds
 	plan := search.Next(in)
 	c.follow(in, &plan, map[string]*Result{"trial-01": {Model: artifact.Digest([]byte("first"))}})
-	if last := plan.Trials[1].Stage; *last.Cluster.Entropy != *up.Stages[0].Cluster.Entropy {
-		t.Fatalf("%+v", last)
+	after := c.step(t.Context(), now.Add(second))
+	price := func(of *v1alpha1.Stage) float64 {
+		price, err := of.Cluster.Entropy.Float(1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return price
 	}
-	tasks := c.step(t.Context(), now.Add(second))
-	if len(tasks) != 2 || tasks[0].Hash != up.Hash || slices.ContainsFunc(tasks, func(t task) bool { return t.Hash == down.Hash }) {
-		t.Errorf("%s is wanted, %s is not any more: %s", up.Hash, down.Hash, hashes(tasks))
+	var gone, wanted int
+	for _, first := range before {
+		stays := slices.ContainsFunc(after, func(t task) bool { return t.Hash == first.Hash })
+		switch of := price(&first.Stages[0]); {
+		case of == price(&plan.Trials[1].Stage):
+			if wanted++; !stays {
+				t.Errorf("price %v is wanted now, and was taken back: %s", of, hashes(after))
+			}
+		case of != 1 && of < price(&plan.Trials[0].Stage): // below one that holds
+			if gone++; stays {
+				t.Errorf("price %v is not wanted any more: %s", of, hashes(after))
+			}
+		}
+	}
+	if gone != 1 || wanted != 1 {
+		t.Errorf("%d trials below and %d that is next among %s", gone, wanted, hashes(before))
 	}
 }
 
