@@ -34,7 +34,7 @@ says whether training reaches what lies before it. **int8** is the operator's fo
 float, between a DEQUANTIZE and a QUANTIZE, as converters do. **Runs int8** says whether a file that has it in int8 can be run and
 measured. **int16** and **runs int16** say the same of int16 activations with int8 weights (16×8); what has no such form stays float.
 **Weights** are those that are pruned and clustered; with int4 they can have 4 bits. An operator that is not listed, or a custom one, is not run: a network with
-it is refused by name.
+it is refused by name, unless all that it computes from is known when the model is read, as a shape is. Then it is a constant: BROADCAST_ARGS, FILL and RANGE too.
 
 | operator | float | gradient | int8 | runs int8 | int16 | runs int16 | weights | note |
 |---|---|---|---|---|---|---|---|---|
