@@ -94,25 +94,21 @@ func (c *Chunks) Describe(g *ir.Graph, targets []answer.Target, choices []answer
 	if c == nil {
 		return answer.Describe(g, targets, choices, seen)
 	}
-	without := *g
-	without.Inputs = g.Inputs[:len(g.Inputs)-len(c.Left[0])] // which are states
-	g = &without
-	if !c.Each {
-		return answer.Describe(g, targets, choices, seen)
-	}
-	cut := slices.Clone(targets)
-	for i := range cut {
-		t := &cut[i]
-		if size := t.Size(); size%c.Steps != 0 {
-			continue
-		} else if t.Shape[0]%c.Steps == 0 {
-			t.Shape = append([]int{t.Shape[0] / c.Steps * c.Chunk}, t.Shape[1:]...)
-		} else {
-			t.Shape = []int{size / c.Steps * c.Chunk}
+	whole := *g
+	whole.Inputs = g.Inputs[:len(g.Inputs)-len(c.Left[0])] // the rest are states
+	whole.Tensors = slices.Clone(g.Tensors)
+	long := slices.Clone(whole.Inputs)
+	if c.Each {
+		for i, t := range g.Outputs {
+			long = append(long, t, g.End(i).Tensor)
 		}
 	}
-	out, err := answer.Describe(g, cut, choices, seen)
-	return over(out, c.Steps, c.Chunk), err
+	for _, t := range long {
+		shape := slices.Clone(g.Tensors[t].Shape)
+		shape[1] = shape[1] / c.Chunk * c.Steps
+		whole.Tensors[t].Shape = shape
+	}
+	return answer.Describe(&whole, targets, choices, seen)
 }
 
 // Whole is how many there are for a sequence of what a chunk has so many of; without chunks as many.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -254,4 +255,28 @@ func quantizeChunks(t *testing.T, task *Task, mode RangeMode) {
 		}
 	}
 	task.Ranges = &Ranges{Plan: plan, Quants: quants, Range: ranges, Mode: mode}
+}
+
+// Targets are held against whole sequences: as many as a chunk has steps are too few, and errors count no chunk's.
+func TestTargetsOfAChunkAreNoneOfASequence(t *testing.T) {
+	const steps, chunk = 9, 4
+	m, chunks := unrolled(t, elman, steps, chunk, true)
+	for _, size := range []int{chunk * answered, chunk, steps, answered, steps * answered} {
+		src := sequences(4, steps, true)
+		for i := range src.targets {
+			src.targets[i] = numbers(uint64(i), size, 1)
+		}
+		task := Task{Train: src, Chunks: chunks}
+		task.Network, task.Weights = compile(t, m)
+		_, err := New(task, fastConfig())
+		if size == steps*answered {
+			if err != nil {
+				t.Error(err)
+			}
+			continue
+		}
+		if want := fmt.Sprintf("has %d values a sample, output out 3 values at each of 9 positions", size); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%d values: %v, want %q", size, err, want)
+		}
+	}
 }
