@@ -11,10 +11,10 @@ import (
 	"espalier.dev/espalier/optimizer/tflite/schema"
 )
 
-// OpenError says that the size of an input is open and was not decided.
+// OpenError says that the size of an input is open and was not decided, or how many steps of it make a sequence.
 type OpenError struct {
 	Input     string
-	Signature []int32 // −1 where the size is open
+	Signature []int32 // −1 where the size is open; of one step, without any
 	Reason    string
 }
 
@@ -25,7 +25,11 @@ func (e *OpenError) Error() string {
 			parts[i] = "?"
 		}
 	}
-	return fmt.Sprintf("the input's size is open: %q is [%s]: %s", e.Input, strings.Join(parts, " "), e.Reason)
+	size := strings.Join(parts, " ")
+	if !slices.Contains(e.Signature, -1) {
+		return fmt.Sprintf("the input %q, [%s], is one step: %s", e.Input, size, e.Reason)
+	}
+	return fmt.Sprintf("the input's size is open: %q is [%s]: %s", e.Input, size, e.Reason)
 }
 
 // Specialize turns a model, in place, into one in which every shape is a number. Open leading dimensions take batch 1, other open

@@ -186,7 +186,7 @@ func TestSequencesThatDoNotReachTheStateAreRefused(t *testing.T) {
 	if _, err := Read(content, []int{1, 2, 8}); err == nil || !strings.Contains(err.Error(), "give longer sequences, [steps 2 8]") {
 		t.Errorf("one step: %v", err)
 	}
-	if _, err := Read(content); !errors.As(err, new(*ir.OpenError)) {
+	if _, err := Read(content); !errors.As(err, new(*ir.OpenError)) || !strings.Contains(err.Error(), ", is one step: ") || strings.Contains(err.Error(), "size is open") {
 		t.Errorf("no samples: %v", err)
 	}
 }
