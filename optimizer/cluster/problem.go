@@ -99,6 +99,7 @@ func (p *problem) divide() {
 		s := p.sets[min(c, n-1)]
 		s.channels = append(s.channels, c)
 	}
+	sensitivity := make([][]float64, n) // by set and weight, in squares of x
 	p.each(func(i, c int) {
 		s, rms := p.sets[min(c, n-1)], p.rms[c]
 		if rms == 0 {
@@ -107,23 +108,26 @@ func (p *problem) divide() {
 		s.x = append(s.x, float32(float64(p.tensor.Latent[i])/rms))
 		s.channel = append(s.channel, int32(c))
 		if p.Sensitivity != nil {
-			s.weight = append(s.weight, float32(float64(p.Sensitivity[i])*rms*rms))
+			b := min(c, n-1)
+			sensitivity[b] = append(sensitivity[b], float64(p.Sensitivity[i])*rms*rms)
 		}
 	})
-	for _, s := range p.sets {
-		s.normalise()
+	for b, s := range p.sets {
+		s.weigh(sensitivity[b])
 	}
 }
 
-// normalise makes the weights' mean 1, so that λ means the same with and without; no weights if they are all zero.
-func (s *set) normalise() {
-	var sum float64
-	for _, w := range s.weight {
-		sum += float64(w)
-	}
-	if sum == 0 {
-		s.weight = nil
+// weigh has weights count by their sensitivities, the mean being 1, so that λ means the same with and without; not if they are all zero.
+func (s *set) weigh(sensitivity []float64) {
+	top := slices.Max(append(sensitivity, 0))
+	if top == 0 {
 		return
+	}
+	_, exponent := math.Frexp(top) // squares of small and of large weights are none of float32
+	var sum float64
+	for _, v := range sensitivity {
+		w := float32(math.Ldexp(v, -exponent))
+		s.weight, sum = append(s.weight, w), sum+float64(w)
 	}
 	by := float32(float64(len(s.weight)) / sum)
 	for i := range s.weight {

@@ -310,3 +310,32 @@ func TestSnappingOneCenter(t *testing.T) {
 		}
 	}
 }
+
+// Squares of weights that are very small or very large are none of float32, but sensitivities count by their ratios alone.
+func TestSensitivitiesOfSmallAndLargeWeights(t *testing.T) {
+	values := layer(1, 4, 30)
+	sensitivity := make([]float32, len(values))
+	for i := range sensitivity {
+		sensitivity[i] = float32(1 + i%7)
+	}
+	var want []int8
+	for _, exponent := range []int{0, -70, 70} {
+		for _, scope := range []weight.Scope{weight.Shared, weight.PerChannel, weight.PerTensor} {
+			w := tensor(t, scaled(values, float32(math.Ldexp(1, exponent))), 4, nil)
+			apply(t, w, Options{Clusters: 8, Scope: scope, Entropy: 1, Sensitivity: sensitivity})
+			codes := make([]int8, w.Len())
+			if err := w.Codes(codes); err != nil {
+				t.Fatal(err)
+			}
+			if scope != weight.Shared {
+				continue
+			}
+			if want == nil {
+				want = codes
+			}
+			if !slices.Equal(want, codes) {
+				t.Errorf("weights times 2^%d have other codes", exponent)
+			}
+		}
+	}
+}
