@@ -311,30 +311,27 @@ func TestSnappingOneCenter(t *testing.T) {
 	}
 }
 
-// Squares of weights that are very small or very large are none of float32, but sensitivities count by their ratios alone.
+// Squares of large weights are none of float32, and so are those of small ones by small sensitivities, but only their ratios count.
 func TestSensitivitiesOfSmallAndLargeWeights(t *testing.T) {
 	values := layer(1, 4, 30)
-	sensitivity := make([]float32, len(values))
-	for i := range sensitivity {
-		sensitivity[i] = float32(1 + i%7)
-	}
-	var want []int8
-	for _, exponent := range []int{0, -70, 70} {
+	want := map[weight.Scope][]int8{}
+	for _, exponent := range []struct{ weight, sensitivity int }{{0, 0}, {70, 0}, {30, 120}, {-20, -120}} {
+		sensitivity := make([]float32, len(values))
+		for i := range sensitivity {
+			sensitivity[i] = float32(math.Ldexp(float64(1+i%7), exponent.sensitivity))
+		}
 		for _, scope := range []weight.Scope{weight.Shared, weight.PerChannel, weight.PerTensor} {
-			w := tensor(t, scaled(values, float32(math.Ldexp(1, exponent))), 4, nil)
+			w := tensor(t, scaled(values, float32(math.Ldexp(1, exponent.weight))), 4, nil)
 			apply(t, w, Options{Clusters: 8, Scope: scope, Entropy: 1, Sensitivity: sensitivity})
 			codes := make([]int8, w.Len())
 			if err := w.Codes(codes); err != nil {
 				t.Fatal(err)
 			}
-			if scope != weight.Shared {
-				continue
+			if want[scope] == nil {
+				want[scope] = codes
 			}
-			if want == nil {
-				want = codes
-			}
-			if !slices.Equal(want, codes) {
-				t.Errorf("weights times 2^%d have other codes", exponent)
+			if !slices.Equal(want[scope], codes) {
+				t.Errorf("scope %s, times 2^%d, with sensitivities times 2^%d: other codes", scope, exponent.weight, exponent.sensitivity)
 			}
 		}
 	}
