@@ -154,15 +154,19 @@ func TestStatesThatNoStepReadsAreUnreached(t *testing.T) {
 	for name, tc := range map[string]struct {
 		network string
 		steps   int
+		chunk   int
 		reached bool
 	}{
-		"one step of a recurrent unit": {"gru_f32", 1, false},
-		"two":                          {"gru_f32", 2, true},
-		"two steps of what is remembered for two": {"delay_f32", 2, false},
-		"three": {"delay_f32", 3, true},
-		"one step of rings that the answer depends upon": {"ring_f32", 1, false},
+		"one step of a recurrent unit": {"gru_f32", 1, 0, false},
+		"two":                          {"gru_f32", 2, 0, true},
+		"two steps of what is remembered for two": {"delay_f32", 2, 0, false},
+		"three":                                          {"delay_f32", 3, 0, true},
+		"two, after those of other chunks":               {"delay_f32", 3, 2, true},
+		"one, after those of other chunks":               {"gru_f32", 3, 1, true},
+		"one step of rings that the answer depends upon": {"ring_f32", 1, 0, false},
 	} {
 		m := model(t, tc.network)
+		m.SetChunk(tc.chunk)
 		s, u, err := stream.Sequence(m, [][]int{samplesOf(m, tc.steps)})
 		if err != nil {
 			t.Fatal(err)

@@ -220,7 +220,7 @@ func (s *Step) unroll(n int, samples [][]int, chunks *Chunks) (*Unrolled, error)
 		}
 		for i, st := range s.States {
 			at[int32(st.Input)] = held[i]
-			if !slices.Contains(first, held[i]) {
+			if chunks != nil || !slices.Contains(first, held[i]) { // of a chunk the first is what the one before left
 				left[i] = append(left[i], held[i])
 			}
 		}
