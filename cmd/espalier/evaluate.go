@@ -80,8 +80,8 @@ func newEvaluateCommand(streams *ioStreams) *cobra.Command {
 				return err
 			}
 			intervals := result.Metrics.Intervals(result.Answers.Evidence(options.Original))
-			if main := result.Answers.Outputs[answer.Main(result.Answers.Outputs)]; guesses(main, intervals[measure.Accuracy]) {
-				streams.note("Accuracy is what guessing among %d classes gives: is the dataset prepared as for training? --pipeline or --dataset-spec says how", main.Classes)
+			if guess := stage.Guess(&result.Answers.Outputs[answer.Main(result.Answers.Outputs)], intervals[measure.Accuracy]); guess != "" {
+				streams.note("%s --pipeline or --dataset-spec says how", guess)
 			}
 			if format == outputJSON {
 				out := map[string]any{"split": data.split, "samples": source.Len(), "metrics": result.Metrics}
@@ -129,11 +129,6 @@ func (f *dataFlags) target(device string) (*target.Target, error) {
 		return nil, err
 	}
 	return stage.Target(&p.Spec)
-}
-
-// guesses reports whether an output's accuracy may be that of answers by chance.
-func guesses(o answer.Output, accuracy interval.Interval) bool {
-	return o.Kind == answer.Classes && accuracy.High > 0 && accuracy.Low*float64(o.Classes) <= 1
 }
 
 // intervalsLegend explains what figure puts in parentheses.

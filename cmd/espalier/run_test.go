@@ -649,6 +649,12 @@ func TestEvaluateTakesAPipelinesWordForHowADatasetIsPrepared(t *testing.T) {
 	if _, stderr, code := espalier(context.Background(), "evaluate", model, "--dataset", data, "--dataset-spec", "{preprocessing: {scale: 1}}"); code != 0 || !strings.Contains(stderr, guess) {
 		t.Errorf("exit code %d, no word of guessing: %s", code, stderr)
 	}
+	for spec, guesses := range map[string]bool{"{preprocessing: {scale: 1}}": true, "{preprocessing: {mean: [100]}}": false} {
+		_, stderr, _ := espalier(context.Background(), "search", model, "--dataset", data, "--dataset-spec", spec, "--trials", "1", "--epochs", "0", "-o", t.TempDir())
+		if strings.Contains(stderr, "note     the original's "+guess) != guesses {
+			t.Errorf("search with %s: word of guessing: %t, want %t: %s", spec, !guesses, guesses, stderr)
+		}
+	}
 	stdout, stderr, code := espalier(context.Background(), "evaluate", model, "--dataset", data, "--pipeline", result, "--split", "validation")
 	if code != 0 || want == "" || !strings.Contains(stdout, " "+want+" (") || strings.Contains(stderr, guess) {
 		t.Errorf("exit code %d, want Accuracy %s as in the status:\n%s%s", code, want, stdout, stderr)

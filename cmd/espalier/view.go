@@ -91,8 +91,10 @@ func (v *view) inputs(p *v1alpha1.OptimizationPipeline, prepared *stage.Prepared
 		v.Say("measure  %s: %s", stage.Given(m), strings.Join(m.Command, " "))
 	}
 	notes := slices.Concat(prepared.Network.Notes(), prepared.Data.Notes)
-	if note := prepared.Unbounded(p.Spec.Constraints); note != "" {
-		notes = append(notes, note)
+	for _, note := range []string{prepared.Guess(), prepared.Unbounded(p.Spec.Constraints)} {
+		if note != "" {
+			notes = append(notes, note)
+		}
 	}
 	for _, note := range append(notes, warnings...) {
 		v.Say("note     %s", note)

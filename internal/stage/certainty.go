@@ -10,6 +10,7 @@ import (
 	"espalier.dev/espalier/internal/walk"
 	"espalier.dev/espalier/optimizer/answer"
 	"espalier.dev/espalier/optimizer/interval"
+	"espalier.dev/espalier/optimizer/measure"
 )
 
 // doubts are what a result leaves open of constraints, each with how many samples would tell: those without a confidence that its metrics meet while
@@ -59,6 +60,24 @@ func (p *Prepared) classed() int {
 		return 0
 	}
 	return p.Deciding().Len()
+}
+
+// Guess asks of an output whose accuracy may be that of answers by chance whether samples are what the network takes; "" of another.
+func Guess(o *answer.Output, accuracy interval.Interval) string {
+	if o.Kind != answer.Classes || accuracy.High <= 0 || accuracy.Low*float64(o.Classes) > 1 {
+		return ""
+	}
+	return fmt.Sprintf("Accuracy is what guessing among %d classes gives: is the dataset prepared as for training?", o.Classes)
+}
+
+// Guess asks so of the original. It wants an Answer.
+func (p *Prepared) Guess() string {
+	metrics := p.validation.Metrics(p.validation)
+	guess := Guess(&p.Outputs[answer.Main(p.Outputs)], metrics.Intervals(p.validation.Evidence(nil))[measure.Accuracy])
+	if guess == "" {
+		return ""
+	}
+	return "the original's " + guess + " dataset.preprocessing says how"
 }
 
 // Tellable returns an error for the first constraint that asks for a confidence which no leaf at all could show.
