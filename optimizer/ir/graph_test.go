@@ -262,6 +262,58 @@ func state(b *builder) int32 {
 	return t
 }
 
+// Files that are measured come with the int8 weights of hybrid quantization, which are not normalised.
+func TestSpecializeDequantizesTheWeightsOfRecurrentLayers(t *testing.T) {
+	for name, test := range map[string]struct {
+		op       schema.BuiltinOperator
+		kind     schema.BuiltinOptions
+		options  any
+		size     int
+		matrices []int
+		vectors  []int
+	}{
+		"LSTM": {schema.BuiltinOperatorUNIDIRECTIONAL_SEQUENCE_LSTM, schema.BuiltinOptionsUnidirectionalSequenceLSTMOptions,
+			&schema.UnidirectionalSequenceLSTMOptionsT{FusedActivationFunction: schema.ActivationFunctionTypeTANH}, 24, []int{1, 2, 3, 4, 5, 6, 7, 8}, []int{12, 13, 14, 15}},
+		"RNN": {schema.BuiltinOperatorUNIDIRECTIONAL_SEQUENCE_RNN, schema.BuiltinOptionsSequenceRNNOptions,
+			&schema.SequenceRNNOptionsT{FusedActivationFunction: schema.ActivationFunctionTypeTANH}, 5, []int{1, 2}, []int{3}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			constants := func(hybrid bool) (values [][]float32) {
+				m := recurrent(test.op, test.kind, test.options, test.size, func(b *builder, inputs []int32) {
+					for _, i := range test.matrices {
+						if !hybrid {
+							inputs[i] = b.Const("w", []float32{0.5, -1, 1.5, float32(i)}, 2, 2)
+							continue
+						}
+						inputs[i] = b.Raw("w", schema.TensorTypeINT8, []byte{1, 0xfe, 3, byte(2 * i)}, 2, 2)
+						b.Quantize(inputs[i], 0, 0, 0.5)
+					}
+					for _, i := range test.vectors {
+						inputs[i] = b.Const("v", []float32{1, 2}, 2)
+					}
+				}, 1, 2, 2).Model()
+				if _, err := ir.Specialize(m, nil); err != nil {
+					t.Fatal(err)
+				}
+				g, err := ir.Parse(m, 0)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for i := range g.Nodes {
+					if n := &g.Nodes[i]; n.Op == schema.BuiltinOperatorFULLY_CONNECTED {
+						values = append(values, g.Input(n, 1).Float32s())
+					}
+				}
+				return values
+			}
+			want := constants(false)
+			if diff := cmp.Diff(want, constants(true)); diff != "" || len(want) != 2 || want[0] == nil || want[1] == nil {
+				t.Error(want, diff)
+			}
+		})
+	}
+}
+
 func TestSpecializeWritesRecurrentLayersAsSteps(t *testing.T) {
 	const lstm, rnn = schema.BuiltinOperatorUNIDIRECTIONAL_SEQUENCE_LSTM, schema.BuiltinOperatorUNIDIRECTIONAL_SEQUENCE_RNN
 	weights := func(b *builder, inputs []int32, from, to int) {

@@ -125,6 +125,14 @@ func unroll(m *tflite.Model) (g *Graph, notes []string, err error) {
 		}
 		notes = append(notes, note)
 	}
+	switch hybrid, err := dequantizeLayers(m); {
+	case err != nil:
+		return nil, nil, err
+	case hybrid > 0:
+		if g, err = parseDeep(m); err != nil {
+			return nil, nil, err
+		}
+	}
 	layers, err := unrollLayers(m, g)
 	if err != nil {
 		return nil, nil, err

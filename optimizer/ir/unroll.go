@@ -28,6 +28,22 @@ var layers = map[schema.BuiltinOperator]func(*unroller) (cell, error){
 	schema.BuiltinOperatorUNIDIRECTIONAL_SEQUENCE_RNN:  newRNN,
 }
 
+// dequantizeLayers turns the integer weights of float fused recurrent layers into float: the files that are measured are not normalised. It returns
+// how many there were.
+func dequantizeLayers(m *tflite.Model) (count int, err error) {
+	for _, o := range m.Subgraph().Operators {
+		if code, _ := m.Op(o); layers[code] == nil {
+			continue
+		}
+		n, err := m.DequantizeOperands(0, o)
+		if err != nil {
+			return 0, err
+		}
+		count += n
+	}
+	return count, nil
+}
+
 // unrollLayers writes float fused recurrent layers as their steps: one matrix product of the whole sequence by the weights of all
 // gates, and at each step one of the state. Every sequence begins with a state of zeros, as in training. It returns a note for each
 // layer. g is the model's graph, all of whose shapes are known.
@@ -161,7 +177,7 @@ func (u *unroller) joined(name string, slots []int) (int32, error) {
 		case t == nil && len(values) == 0:
 			continue
 		case t == nil || t.Float32s() == nil || len(t.Shape) == 0 || shape != nil && !slices.Equal(int32s(t.Shape[1:]), shape[1:]):
-			return 0, u.fail("input %d, of its %s, is no float32 constant like those of the other gates", slot, name)
+			return 0, u.fail("input %d, of its %s, is no float32 constant like those of the other gates: convert the float model, with trained weights as constants", slot, name)
 		case shape == nil && slot != slots[0]:
 			return 0, u.fail("input %d, of its %s, is there, input %d is not", slot, name, slots[0])
 		}

@@ -14,7 +14,7 @@ import (
 //   - uint8 quantization becomes int8: data and zero points move by 128, which changes no value;
 //   - a per-channel bias whose quantized dimension names the weights' axis gets dimension 0;
 //   - a quantized tensor without zero points gets zeros;
-//   - int8 weights of an operator with float activations (hybrid, dynamic-range quantization) become float;
+//   - int8 and int4 constants of an operator with float activations (hybrid, dynamic-range quantization) become float;
 //   - float weights that a DEPTHWISE_CONV_2D and operators of other kinds share become two tensors: in int8 their scales are along other axes;
 //   - float16 or int8 constants behind a DEQUANTIZE become the float32 constants that it computes, so that they train.
 //
@@ -100,29 +100,44 @@ func (m *Model) normaliseTensor(where string, t *schema.TensorT, counts map[stri
 	return nil
 }
 
-// dequantizeHybrid turns the int8 or int4 weights of operators that read float activations into float.
+// dequantizeHybrid turns the integer constants of operators that read float activations into float.
 func (m *Model) dequantizeHybrid(s int, g *schema.SubGraphT, counts map[string]int) error {
 	for _, o := range g.Operators {
-		code, _ := m.Op(o)
-		known := op.Lookup(code)
-		if known == nil || known.Weights == nil {
-			continue
-		}
-		slot := known.Find(op.Weight)
-		if typeAt(g, o.Inputs, known.Find(op.Data)) != schema.TensorTypeFLOAT32 || !IsInt8s(typeAt(g, o.Inputs, slot)) {
-			continue
-		}
-		w := int(o.Inputs[slot])
-		values, err := m.dequantized(tensorName(s, w, g.Tensors[w]), g.Tensors[w])
+		n, err := m.DequantizeOperands(s, o)
 		if err != nil {
 			return err
 		}
-		t := g.Tensors[w]
-		m.SetData(t, Float32Bytes(values))
-		t.Type, t.Quantization = schema.TensorTypeFLOAT32, nil
-		counts[noteHybrid]++
+		counts[noteHybrid] += n
 	}
 	return nil
+}
+
+// DequantizeOperands turns the int8 and int4 constants that an operator of subgraph s reads beside float activations into float, and returns how
+// many there were: the weights of hybrid quantization, of which a fused recurrent layer has several. Errors are FormatErrors.
+func (m *Model) DequantizeOperands(s int, o *schema.OperatorT) (count int, err error) {
+	g := m.Subgraphs[s]
+	code, _ := m.Op(o)
+	known := op.Lookup(code)
+	if known == nil || typeAt(g, o.Inputs, known.Find(op.Data)) != schema.TensorTypeFLOAT32 {
+		return 0, nil
+	}
+	for slot, w := range o.Inputs {
+		if !IsInt8s(typeAt(g, o.Inputs, slot)) {
+			continue
+		}
+		t := g.Tensors[w]
+		if known.Slot(slot) != op.Weight && !(m.IsConst(t) && scaled(t)) {
+			continue
+		}
+		values, err := m.dequantized(tensorName(s, int(w), t), t)
+		if err != nil {
+			return 0, err
+		}
+		m.SetData(t, Float32Bytes(values))
+		t.Type, t.Quantization = schema.TensorTypeFLOAT32, nil
+		count++
+	}
+	return count, nil
 }
 
 // dequantizeTables turns int8 tables into float whose rows GATHER takes and DEQUANTIZE makes float, as dynamic range quantization leaves

@@ -159,6 +159,46 @@ func TestNormaliseHonoursScalesAndZeroPoints(t *testing.T) {
 	}
 }
 
+func TestNormaliseMakesAllHybridOperandsFloat(t *testing.T) {
+	for name, test := range map[string]struct {
+		build func(b *tflitetest.Builder, w int32) int32
+		want  schema.TensorType // of the constant
+	}{
+		"a recurrent matrix": {func(b *tflitetest.Builder, w int32) int32 {
+			inputs := []int32{b.Input("x", 1, 3, 2), b.Const("kernel", make([]float32, 4), 2, 2), w, b.Const("bias", make([]float32, 2), 2), -1}
+			return b.Op("y", schema.BuiltinOperatorUNIDIRECTIONAL_SEQUENCE_RNN, schema.BuiltinOptionsSequenceRNNOptions, &schema.SequenceRNNOptionsT{}, []int32{1, 3, 2}, inputs...)
+		}, schema.TensorTypeFLOAT32},
+		"a factor": {func(b *tflitetest.Builder, w int32) int32 {
+			return b.Op("y", schema.BuiltinOperatorBATCH_MATMUL, schema.BuiltinOptionsBatchMatMulOptions, &schema.BatchMatMulOptionsT{}, []int32{1, 2}, b.Input("x", 1, 2), w)
+		}, schema.TensorTypeFLOAT32},
+		"a factor of int8": {func(b *tflitetest.Builder, w int32) int32 {
+			x := b.Input("x", 1, 2)
+			b.SetType(x, schema.TensorTypeINT8)
+			b.Quantize(x, 0, 0, 1)
+			return b.Op("y", schema.BuiltinOperatorBATCH_MATMUL, schema.BuiltinOptionsBatchMatMulOptions, &schema.BatchMatMulOptionsT{}, []int32{1, 2}, x, w)
+		}, schema.TensorTypeINT8},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := tflitetest.New()
+			w := b.Raw("w", schema.TensorTypeINT8, []byte{1, 2, 3, 0xfc}, 2, 2)
+			b.Quantize(w, 0, 0, 0.5)
+			b.Output(test.build(b, w))
+			m := b.Model()
+			of := m.Subgraph().Tensors[w]
+			if _, err := tflite.Normalise(m); err != nil || of.Type != test.want {
+				t.Fatal(of.Type, err)
+			}
+			if test.want != schema.TensorTypeFLOAT32 {
+				return
+			}
+			values, err := m.Float32s(of)
+			if diff := cmp.Diff([]float32{0.5, 1, 1.5, -2}, values); diff != "" || err != nil {
+				t.Error(err, diff)
+			}
+		})
+	}
+}
+
 func TestNormaliseSaysWhatItMended(t *testing.T) {
 	quantized := func(shape []int32, kind schema.TensorType, q schema.QuantizationParametersT) *schema.TensorT {
 		return &schema.TensorT{Name: "q", Shape: shape, Type: kind, Quantization: &q}
