@@ -71,7 +71,7 @@ func (m *Model) normaliseTensor(where string, t *schema.TensorT, counts map[stri
 	}
 	for c, scale := range q.Scale {
 		if scale <= 0 && m.IsConst(t) {
-			return wrong(where, "scale %d is %v", c, scale)
+			return wrong(where, "scale %d is %v, where it must be above 0: convert the float model instead", c, scale)
 		}
 	}
 	if len(q.Scale) > 1 && len(t.Shape) == 1 && q.QuantizedDimension != 0 {

@@ -134,7 +134,7 @@ func TestNormaliseHonoursScalesAndZeroPoints(t *testing.T) {
 		"scales and one zero point":     {&schema.QuantizationParametersT{Scale: []float32{0.5, 2}, ZeroPoint: []int64{1}}, []float32{0, 0.5, 4, -10}, ""},
 		"none":                          {nil, nil, "integer weights without data or scales"},
 		"no scales":                     {&schema.QuantizationParametersT{}, nil, "integer weights without data or scales"},
-		"a scale of 0":                  {&schema.QuantizationParametersT{Scale: []float32{0.5, 0}}, nil, "scale 1 is 0"},
+		"a scale of 0":                  {&schema.QuantizationParametersT{Scale: []float32{0.5, 0}}, nil, "scale 1 is 0, where it must be above 0: convert the float model instead"},
 		"blocks":                        {&schema.QuantizationParametersT{Scale: []float32{1}, Details: &schema.QuantizationDetailsT{Type: schema.QuantizationDetailsBlockwiseQuantization}}, nil, "blockwise or custom quantization"},
 		"details that say nothing":      {&schema.QuantizationParametersT{Scale: []float32{1}, Details: &schema.QuantizationDetailsT{}}, []float32{1, 2, 3, -4}, ""},
 		"scales of rows, one zero each": {&schema.QuantizationParametersT{Scale: []float32{1, 2}, ZeroPoint: []int64{0, 0}}, []float32{1, 2, 6, -8}, ""},
