@@ -82,7 +82,7 @@ func (n *Network) check(g *ir.Graph, o *ir.Node) error {
 	switch w := g.Input(o, known.Find(op.Weight)); {
 	case known.Weights.Kind == op.Dense && w.Type != schema.TensorTypeFLOAT32:
 		return fmt.Errorf("%s: its weights %s are of type %s: only float32 is supported", o, w, w.Type)
-	case known.Weights.Kind != op.Dense && n.constants[w.Index] == nil:
+	case known.Weights.Kind != op.Dense && n.constants[o.Inputs[known.Find(op.Weight)]] == nil:
 		return fmt.Errorf("%s: its weights %s are no float32 constant", o, w)
 	}
 	return nil
