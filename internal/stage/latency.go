@@ -1,6 +1,8 @@
 package stage
 
 import (
+	"slices"
+
 	"espalier.dev/espalier/optimizer/dataset"
 	"espalier.dev/espalier/optimizer/measure"
 	"espalier.dev/espalier/optimizer/tflite"
@@ -18,14 +20,21 @@ func (r *Result) setLatency(value string) {
 // blank is a source of one sample, all ones. Integer arithmetic takes its time whatever the values: timing a leaf needs no dataset.
 type blank struct{ inputs []dataset.Array }
 
-// blankFor returns a sample for a network's inputs.
+// blankFor returns a sample for a network's inputs, of one step if it keeps state.
 func blankFor(content []byte) (blank, error) {
 	m, err := tflite.Read(content)
 	if err != nil {
 		return blank{}, err
 	}
+	states, err := m.States()
+	if err != nil {
+		return blank{}, err
+	}
 	g, b := m.Subgraph(), blank{}
 	for _, t := range g.Inputs {
+		if slices.ContainsFunc(states, func(pair [2]int) bool { return pair[0] == int(t) }) {
+			continue
+		}
 		in := dataset.Array{Name: g.Tensors[t].Name, Shape: []int{}}
 		for i, d := range g.Tensors[t].Shape {
 			if i > 0 {
