@@ -171,6 +171,9 @@ func TestNormaliseMakesAllHybridOperandsFloat(t *testing.T) {
 		"a factor": {func(b *tflitetest.Builder, w int32) int32 {
 			return b.Op("y", schema.BuiltinOperatorBATCH_MATMUL, schema.BuiltinOptionsBatchMatMulOptions, &schema.BatchMatMulOptionsT{}, []int32{1, 2}, b.Input("x", 1, 2), w)
 		}, schema.TensorTypeFLOAT32},
+		"what an operator without activations reads": {func(b *tflitetest.Builder, w int32) int32 {
+			return b.Op("y", schema.BuiltinOperatorREAD_VARIABLE, schema.BuiltinOptionsReadVariableOptions, &schema.ReadVariableOptionsT{}, []int32{1, 2}, w)
+		}, schema.TensorTypeINT8},
 		"a factor of int8": {func(b *tflitetest.Builder, w int32) int32 {
 			x := b.Input("x", 1, 2)
 			b.SetType(x, schema.TensorTypeINT8)

@@ -158,7 +158,7 @@ func since(code schema.BuiltinOperator, version int32) string {
 }
 
 func typeAt(g *schema.SubGraphT, inputs []int32, i int) schema.TensorType {
-	if i >= len(inputs) || inputs[i] < 0 {
+	if i < 0 || i >= len(inputs) || inputs[i] < 0 {
 		return -1
 	}
 	return g.Tensors[inputs[i]].Type
