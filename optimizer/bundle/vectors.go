@@ -53,10 +53,7 @@ func vectors(m *tflite.Model, source dataset.Source, n int, options ...integer.O
 // sample sets the inputs to sample i, in every place of the batch that the file has; of a network with state to its first step, and inputs that
 // are states to zero.
 func sample(run *integer.Executor, step *stream.Step, source dataset.Source, i int) error {
-	x := make([][]float32, len(source.Inputs()))
-	for k, input := range source.Inputs() {
-		x[k] = make([]float32, input.Size())
-	}
+	x := dataset.Sample(source)
 	if err := source.Read(i, x); err != nil {
 		return err
 	}

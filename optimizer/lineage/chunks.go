@@ -42,12 +42,9 @@ func (n *Network) Samples() [][]int {
 	return out
 }
 
-// unrolledOperators are those of a network of whole sequences that is still run as such.
-const unrolledOperators = 4_000
-
 // Runs is the float model as it is run over samples: of sequences in chunks, or of many operators, the step, else Model.
 func (n *Network) Runs() (*tflite.Model, error) {
-	if n.from.stream == nil || n.chunks() == nil && len(n.model.Subgraph().Operators) <= unrolledOperators {
+	if n.from.stream == nil || n.chunks() == nil && len(n.model.Subgraph().Operators) <= stream.MostRun {
 		return n.model, nil
 	}
 	s := n.from.stream
@@ -95,7 +92,7 @@ func piecesOf(source dataset.Source, net *float.Network, c *stream.Chunks, drawn
 			p.chunk[i] = c.Count() - 1
 		}
 	}
-	p.room.New = func() any { return room(source) }
+	p.room.New = func() any { x := dataset.Sample(source); return &x }
 	blocks := (len(drawn) + net.MicroBatch - 1) / net.MicroBatch
 	return p, panics.Go(min(blocks, runners), func(lane int) error {
 		e := net.NewForwardExec(slices.Concat(c.Left[:]...)...)
@@ -106,15 +103,6 @@ func piecesOf(source dataset.Source, net *float.Network, c *stream.Chunks, drawn
 		}
 		return nil
 	})
-}
-
-// room is that of a sample of a source.
-func room(source dataset.Source) *[][]float32 {
-	var x [][]float32
-	for _, in := range source.Inputs() {
-		x = append(x, make([]float32, in.Size()))
-	}
-	return &x
 }
 
 // run runs sequences of the draw side by side and keeps what each finds at its chunk.

@@ -7,6 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"espalier.dev/espalier/optimizer/dataset"
 	"espalier.dev/espalier/optimizer/exec/float"
 	"espalier.dev/espalier/optimizer/tflite"
 )
@@ -53,7 +54,7 @@ func TestChunksAreFedWhatTheStepsBeforeLeft(t *testing.T) {
 				t.Fatal(err)
 			}
 			got := forward(t, chunked, x)
-			sequence := *room(run.Data.Train)
+			sequence := dataset.Sample(run.Data.Train)
 			if err := run.Data.Train.Read(at, sequence); err != nil {
 				t.Fatal(err)
 			}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 
+	"espalier.dev/espalier/optimizer/dataset"
 	"espalier.dev/espalier/optimizer/quantize"
 	"espalier.dev/espalier/optimizer/tflite/schema"
 )
@@ -19,11 +20,8 @@ func (r *Run) crowded(n *Network) (string, error) {
 	if r.Leaf.Activations == Activations16 || len(g.Inputs) != len(inputs) {
 		return "", nil
 	}
-	x := make([][]float32, len(inputs))
+	x := dataset.Sample(r.Data.Train)
 	least, most := make([][]float32, len(inputs)), make([][]float32, len(inputs))
-	for k, in := range inputs {
-		x[k] = make([]float32, in.Size())
-	}
 	for i, sample := range r.draw(DefaultSamples) {
 		if err := r.Data.Train.Read(sample, x); err != nil {
 			return "", err

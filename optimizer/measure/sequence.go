@@ -32,7 +32,7 @@ type network struct {
 // networkOf makes the network of a model whose shapes are numbers, for samples of the given ones.
 func networkOf(m *tflite.Model, samples [][]int, batch int, options ...integer.Option) (*network, error) {
 	step, u, err := stream.Sequence(m, samples)
-	if err == nil && u != nil && u.Chunks == nil && len(u.Model.Subgraph().Operators) > unrolledOperators {
+	if err == nil && u != nil && u.Chunks == nil && len(u.Model.Subgraph().Operators) > stream.MostRun {
 		m = m.Clone()
 		m.SetChunk(begun)
 		step, u, err = stream.Sequence(m, samples)
@@ -202,9 +202,6 @@ type beginnings struct {
 	whole  sync.Pool
 }
 
-// unrolledOperators is how many operators a sequence is run as at most: more are run step by step, which gives the same in less memory.
-const unrolledOperators = 4_000
-
 // begun is how many steps a beginning has at most.
 const begun = 64
 
@@ -238,13 +235,7 @@ func beginningsOf(source dataset.Source, models ...[]byte) (dataset.Source, erro
 	for i := range out.inputs {
 		out.inputs[i].Shape = samples[i]
 	}
-	out.whole.New = func() any {
-		whole := make([][]float32, len(out.inputs))
-		for i, a := range source.Inputs() {
-			whole[i] = make([]float32, a.Size())
-		}
-		return &whole
-	}
+	out.whole.New = func() any { whole := dataset.Sample(source); return &whole }
 	return out, nil
 }
 

@@ -11,6 +11,9 @@ import (
 // longest is how many operators a chunk has at most, where none is asked for.
 const longest = 4_000
 
+// MostRun is how many operators a sequence is run as at most: more are run step by step, which gives the same in less memory.
+const MostRun = 4_000
+
 // Chunks say how a sequence that is too long to be unrolled whole is gone through: in chunks of as many steps each, what one leaves in its
 // states being what the next finds. The second begins within the first where steps are no multiple of a chunk.
 type Chunks struct {
@@ -127,15 +130,10 @@ func (c *Chunks) Outputs(whole []answer.Output) []answer.Output {
 	if c == nil || !c.Each {
 		return whole
 	}
-	return over(whole, c.Chunk, c.Steps)
-}
-
-// over are outputs of so many steps in place of others.
-func over(outputs []answer.Output, steps, of int) []answer.Output {
-	out := slices.Clone(outputs)
+	out := slices.Clone(whole)
 	for i := range out {
-		out[i].Size = out[i].Size / of * steps
-		out[i].Positions = out[i].Positions / of * steps
+		out[i].Size = out[i].Size / c.Steps * c.Chunk
+		out[i].Positions = out[i].Positions / c.Steps * c.Chunk
 	}
 	return out
 }
