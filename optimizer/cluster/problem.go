@@ -101,14 +101,14 @@ func (p *problem) divide() {
 	}
 	sensitivity := make([][]float64, n) // by set and weight, in squares of x
 	p.each(func(i, c int) {
-		s, rms := p.sets[min(c, n-1)], p.rms[c]
+		b, rms := min(c, n-1), p.rms[c]
+		s := p.sets[b]
 		if rms == 0 {
 			rms = 1
 		}
 		s.x = append(s.x, float32(float64(p.tensor.Latent[i])/rms))
 		s.channel = append(s.channel, int32(c))
 		if p.Sensitivity != nil {
-			b := min(c, n-1)
 			sensitivity[b] = append(sensitivity[b], float64(p.Sensitivity[i])*rms*rms)
 		}
 	})
