@@ -8,4 +8,4 @@
 package optimizer
 
 // AlgorithmVersion changes when the same inputs give other bytes than before. It is part of every stage's name in a store.
-const AlgorithmVersion = "10"
+const AlgorithmVersion = "11"

@@ -258,7 +258,7 @@ func (c Cluster) Defaulted() Cluster {
 
 // Defaulted returns the settings with every default filled in.
 func (q Quantize) Defaulted() Quantize {
-	q = q.With(LeafOptions{q.Calibration, q.InputOutput, q.PerTensorDense, q.KeepFloat, q.Reconstruct, q.Equalize, q.Activations, q.Weights, q.Rules, q.Encode}.Defaulted())
+	q = q.With(LeafOptions{q.Calibration, q.InputOutput, q.PerTensorDense, q.KeepFloat, q.Reconstruct, q.Equalize, q.Activations, q.Weights, q.Rules, q.Encode, q.Names}.Defaulted())
 	q.Ranges, q.Preserve, q.InputOutput = or(q.Ranges, "Tracked"), or(q.Preserve, "Auto"), or(q.InputOutput, "Int8")
 	return q
 }

@@ -1,5 +1,7 @@
 package v1alpha1
 
+import "slices"
+
 // LeafOptions say how leaves are made, the baseline's and those of every stage. A quantize stage may say otherwise for its own.
 //
 // +kubebuilder:validation:XValidation:rule="!has(self.weights) || self.weights != 'Int4' || !has(self.activations) || self.activations != 'Int16'",message="weights Int4 go with activations Int8 only"
@@ -56,7 +58,16 @@ type LeafOptions struct {
 	// +optional
 	// +kubebuilder:validation:Enum=None;Auto;LUT;Huffman;Prune
 	Encode string `json:"encode,omitempty"`
+	// names of tensors in leaves, but for inputs, outputs and signatures: Keep, as the model has them, or Drop. No runtime asks for them, and in
+	// small networks they are a good part of the file; commands call tensors by their operators then. Models between stages keep theirs.
+	// Default Keep; Drop in a search for a target with TFLM that minimizes or bounds FileBytes, FlashBytes or CompressedBytes.
+	// +optional
+	// +kubebuilder:validation:Enum=Keep;Drop
+	Names string `json:"names,omitempty"`
 }
+
+// DropNames are leaf options' names of leaves that have none of inner tensors.
+const DropNames = "Drop"
 
 // LeafRule changes how layers are quantized.
 //
@@ -81,10 +92,13 @@ type LeafRule struct {
 // Encoded reports whether weights lie encoded in the file.
 func (o LeafOptions) Encoded() bool { return o.Encode != "" && o.Encode != "None" }
 
-// EffectiveLeaf merges the pipeline's leaf options with those of a quantize stage, field by field; the stage's win. A nil stage is the
-// baseline.
+// EffectiveLeaf merges the pipeline's leaf options, with what a search assumes, and those of a quantize stage, field by field; the stage's
+// win. A nil stage is the baseline.
 func (s *OptimizationPipelineSpec) EffectiveLeaf(stage *Stage) LeafOptions {
 	o := s.Leaf
+	if o.Names == "" && s.Search != nil && s.Target.Runtime == "TFLM" && s.bytesCount() {
+		o.Names = DropNames
+	}
 	if stage == nil || stage.Quantize == nil {
 		return o
 	}
@@ -108,13 +122,20 @@ func (s *OptimizationPipelineSpec) EffectiveLeaf(stage *Stage) LeafOptions {
 		o.Rules = q.Rules
 	}
 	overrideText(&o.Encode, q.Encode)
+	overrideText(&o.Names, q.Names)
 	return o
+}
+
+// bytesCount reports whether the search minimizes or a constraint bounds the size of the leaf's file.
+func (s *OptimizationPipelineSpec) bytesCount() bool {
+	sizes := []Metric{FileBytes, FlashBytes, CompressedBytes}
+	return slices.Contains(sizes, s.Search.Minimize) || slices.ContainsFunc(s.Constraints, func(c Constraint) bool { return slices.Contains(sizes, c.Metric) })
 }
 
 // With returns the stage's settings with the leaf options that hold for it.
 func (q Quantize) With(o LeafOptions) Quantize {
 	q.Calibration, q.InputOutput, q.PerTensorDense, q.KeepFloat, q.Reconstruct = o.Calibration, o.InputOutput, o.PerTensorDense, o.KeepFloat, o.Reconstruct
-	q.Equalize, q.Activations, q.Weights, q.Rules, q.Encode = o.Equalize, o.Activations, o.Weights, o.Rules, o.Encode
+	q.Equalize, q.Activations, q.Weights, q.Rules, q.Encode, q.Names = o.Equalize, o.Activations, o.Weights, o.Rules, o.Encode, o.Names
 	return q
 }
 
@@ -136,6 +157,9 @@ func (o LeafOptions) Defaulted() LeafOptions {
 	}
 	if !o.Encoded() {
 		o.Encode = ""
+	}
+	if o.Names != DropNames {
+		o.Names = ""
 	}
 	return o
 }

@@ -240,6 +240,10 @@ type Quantize struct {
 	// +optional
 	// +kubebuilder:validation:Enum=None;Auto;LUT;Huffman;Prune
 	Encode string `json:"encode,omitempty"`
+	// names of tensors in the leaf, but for inputs, outputs and signatures. Default: the pipeline's.
+	// +optional
+	// +kubebuilder:validation:Enum=Keep;Drop
+	Names string `json:"names,omitempty"`
 }
 
 // Calibration observes activations on some samples.

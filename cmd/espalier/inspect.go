@@ -156,6 +156,9 @@ func showInspection(streams *ioStreams, in *measure.Inspection, all bool) error 
 	if len(in.States) > 0 {
 		streams.say("keeps state from one step to the next: %s", strings.Join(in.States, ", "))
 	}
+	if in.Bare {
+		streams.say("the file has no names of inner tensors: CONV_2D:3 is what operator 3 makes, CONV_2D:3/weight a constant that it reads first")
+	}
 	if encoded := encodedTensors(in); encoded != "" {
 		streams.say("%s", encoded)
 	}

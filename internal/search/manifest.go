@@ -42,6 +42,7 @@ func Manifest(p *v1alpha1.OptimizationPipeline, plan *Plan, trial string) *v1alp
 	slices.Reverse(chain)
 	out := &v1alpha1.OptimizationPipeline{TypeMeta: p.TypeMeta, Spec: Run(&p.Spec, chain)}
 	out.ObjectMeta = metav1.ObjectMeta{Name: p.Name, Namespace: p.Namespace, Labels: p.Labels, Annotations: p.Annotations}
+	out.Spec.Leaf = p.Spec.EffectiveLeaf(nil)
 	out.Spec.Search = nil
 	return out
 }

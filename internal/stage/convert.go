@@ -193,5 +193,6 @@ func leafOptions(o v1alpha1.LeafOptions) (lineage.LeafOptions, error) {
 		Calibration: quantize.Calibration{Method: method, Percentile: n.float(o.Calibration.Percentile, 0)},
 		Samples:     int(v1alpha1.Or(o.Calibration.Samples, v1alpha1.DefaultCalibrationSample)),
 		Reconstruct: v1alpha1.Or(o.Reconstruct, false), Equalize: o.Equalize, Encode: lineage.Encoding(o.Encode),
+		Bare: o.Names == v1alpha1.DropNames,
 	}, n.err
 }

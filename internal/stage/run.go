@@ -326,7 +326,7 @@ func classify(err error) error {
 // is one of these, all stages are, or there are no constraints, so that every stage has to run.
 func (r *Runner) Check() (warnings []string, err error) {
 	c := r.checker()
-	if err := c.checkLeaf(r.Spec.Leaf); err != nil {
+	if err := c.checkLeaf(r.Spec.EffectiveLeaf(nil)); err != nil {
 		return nil, fault.As(fault.Spec, fmt.Errorf("spec.leaf: %w", err))
 	}
 	if err := c.runs(nil); err != nil {

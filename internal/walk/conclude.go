@@ -41,7 +41,8 @@ var encodedAdvice = map[v1alpha1.Metric]string{
 
 // settings are those of a leaf that missed a constraint, as far as advice depends on them.
 type settings struct {
-	searched bool   // a search chose the stages
+	searched bool // a search chose the stages
+	leaf     v1alpha1.LeafOptions
 	encoded  bool   // its weights are encoded
 	narrowed string // how more channels are cut, where some were
 	dense    bool   // channels were cut, and no zeros made
@@ -54,7 +55,7 @@ type settings struct {
 func (w *walk) settingsOf(name string) settings {
 	stage := w.spec.Stage(name)
 	leaf := w.spec.EffectiveLeaf(stage)
-	out := settings{searched: w.spec.Search != nil, encoded: leaf.Encoded(), training: "more training.epochs"}
+	out := settings{searched: w.spec.Search != nil, leaf: leaf, encoded: leaf.Encoded(), training: "more training.epochs"}
 	if w.spec.Training.Seeks() {
 		out.training = "a larger " + seekBound(&w.spec.Training)
 	}
@@ -115,6 +116,14 @@ func seekBound(t *v1alpha1.Training) string {
 		return "training.maxMinutes"
 	}
 	return "training.maxEpochs"
+}
+
+// leaner is advice to leave names out of a leaf that has them, after other advice on the size of its file.
+func leaner(leaf v1alpha1.LeafOptions, m v1alpha1.Metric) string {
+	if leaf.Names == v1alpha1.DropNames || m != v1alpha1.FileBytes && m != v1alpha1.FlashBytes {
+		return ""
+	}
+	return "; names of tensors can be left out (leaf.names: Drop)"
 }
 
 // remedy is what to try when a constraint on a metric is missed.
@@ -187,6 +196,7 @@ func (s Shortfall) advise(of settings) string {
 	if of.searched {
 		remedy = of.searchRemedy(s.Constraint.Metric)
 	}
+	remedy += leaner(of.leaf, s.Constraint.Metric)
 	if need := unmeasured[s.Constraint.Metric]; s.Value == "" && need != "" {
 		return need
 	}

@@ -44,7 +44,7 @@ func StageInputs(spec *v1alpha1.OptimizationPipelineSpec, name string) (Inputs, 
 	in.Dataset, in.Outputs = n.write("dataset", preparation(spec)), n.outputs(spec)
 	in.Target, in.States = n.write("target", spec.Target), states(spec)
 	if name == Baseline {
-		in.Technique, in.Leaf = Baseline, n.write("leaf", spec.Leaf.Defaulted())
+		in.Technique, in.Leaf = Baseline, n.write("leaf", spec.EffectiveLeaf(nil).Defaulted())
 		return in, n.err
 	}
 	stage := spec.Stage(name)

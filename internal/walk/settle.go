@@ -92,7 +92,7 @@ func (w *walk) hopeless(baseline *Stage) bool {
 		fixed := w.spec.Search == nil && !plain.Encoded() && slices.Contains([]v1alpha1.Metric{v1alpha1.FileBytes, v1alpha1.FlashBytes, v1alpha1.ArenaBytes}, s.Constraint.Metric)
 		switch {
 		case fixed && s.above && s.relative().Cmp(big.NewRat(1, 100)) >= 0:
-			why = "every int8 leaf of this network has about the same, so no stage can help; " + advice[s.Constraint.Metric]
+			why = "every int8 leaf of this network has about the same, so no stage can help; " + advice[s.Constraint.Metric] + leaner(plain, s.Constraint.Metric)
 		case w.spec.Search != nil:
 			why = w.beyondTrials(s)
 		}

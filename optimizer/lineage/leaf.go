@@ -91,6 +91,8 @@ type LeafOptions struct {
 	Equalize *bool
 	// Encode has weights lie encoded in the file, where it gets smaller, for TFLM's DECODE operator.
 	Encode Encoding
+	// Bare leaves the names of inner tensors out of the file (tflite.Model.Bare).
+	Bare bool
 	// Target is the device that leaves are for; nil: any. Operators of which it has a kernel for floats only stay float, and all weights have
 	// one scale where it takes no more.
 	Target *target.Target
@@ -163,6 +165,9 @@ func (o LeafOptions) String() string {
 	}
 	if len(o.Encode.Kinds()) > 0 {
 		words = append(words, fmt.Sprintf("encoded %s", o.Encode))
+	}
+	if o.Bare {
+		words = append(words, "without names of inner tensors")
 	}
 	return strings.Join(words, ", ")
 }
@@ -527,7 +532,7 @@ func (r *Run) leaf(ctx context.Context, out *Outcome) (err error) {
 		}
 	}
 	out.remember()
-	return r.encode(out)
+	return r.ship(out)
 }
 
 // shapes are those that the leaf's inputs, outputs and weights have: the original's, without the channels that were cut.
@@ -549,8 +554,11 @@ func (n *Network) shapes(emitted *leaf.Emitted) map[int][]int {
 	return shapes
 }
 
-// encode has the weights of an outcome's leaf lie encoded in its file, if that was asked for.
-func (r *Run) encode(out *Outcome) error {
+// ship has an outcome's leaf lie in its file as was asked for: without names, with its weights encoded.
+func (r *Run) ship(out *Outcome) error {
+	if err := r.unname(out); err != nil {
+		return err
+	}
 	kinds := r.Leaf.Encode.Kinds()
 	if len(kinds) == 0 {
 		return nil
@@ -561,6 +569,31 @@ func (r *Run) encode(out *Outcome) error {
 	}
 	out.Leaf, out.Promises = made.Model, byIndex(made.Tensor, out.Promises)
 	out.Notes = append(out.Notes, made.Notes...)
+	return nil
+}
+
+// unname leaves the names of inner tensors out of an outcome's leaf, if that was asked for or the first network had none.
+func (r *Run) unname(out *Outcome) error {
+	if !r.Leaf.Bare && !out.Network.from.given.Bare {
+		return nil
+	}
+	bare := *out.Leaf
+	bare.Bare = true
+	if r.Leaf.Bare {
+		named, err := out.Leaf.Marshal()
+		if err != nil {
+			return err
+		}
+		unnamed, err := bare.Marshal()
+		if err != nil {
+			return err
+		}
+		if n := len(named) - len(unnamed); n > 0 {
+			out.unnamed = fmt.Sprintf("the names of inner tensors, which no runtime asks for, are left out of the file, %d bytes: leaf: {names: Keep} keeps them", n)
+			out.Notes = append(out.Notes, out.unnamed)
+		}
+	}
+	out.Leaf = &bare
 	return nil
 }
 

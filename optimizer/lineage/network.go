@@ -72,6 +72,7 @@ func ReadSignature(data []byte, key string, samples ...[]int) (*Network, error) 
 		return nil, err
 	}
 	normal := given.Clone()
+	normal.Bare = false // between stages tensors are told by their names
 	given.SetChunk(0)
 	normal.DeleteMetadata(channel.MetadataName) // of another lineage
 	notes, err := tflite.Normalise(normal)

@@ -91,6 +91,7 @@ type Outcome struct {
 	Notes        []string // decisions, one line each
 	Warnings     []string // of them those to be shown at once
 	Once         []string // of them those to be shown with the first leaf that has them
+	unnamed      string   // of them the one on names that were left out
 }
 
 // Apply applies a technique to a network and makes the leaf.
@@ -112,13 +113,21 @@ func (r *Run) Apply(ctx context.Context, n *Network, t Technique) (*Outcome, err
 
 // Baseline makes the leaf of a network as it is: quantized after training, or an int8 original unchanged.
 func (r *Run) Baseline(ctx context.Context, n *Network) (*Outcome, error) {
+	out, err := r.baseline(ctx, n)
+	if err == nil && out.unnamed != "" {
+		out.Once = append(out.Once, out.unnamed) // of the first leaf: of others it is about as many bytes
+	}
+	return out, err
+}
+
+func (r *Run) baseline(ctx context.Context, n *Network) (*Outcome, error) {
 	out := &Outcome{Network: n, Notes: n.Notes()}
 	if n.Int8() && r.Leaf.unchanged(n) {
 		out.Leaf = n.Given()
 		out.Promises = n.promises()
 		out.Notes = append(out.Notes, "the network is int8 already: it is the first leaf, unchanged, and its integers and activation ranges are kept")
 		out.remember()
-		return out, r.encode(out)
+		return out, r.ship(out)
 	}
 	if err := r.describe(ctx, n); err != nil {
 		return nil, err

@@ -28,7 +28,8 @@ type Comparison struct {
 	LayerSamples int `json:"layerSamples"`
 	// Output is the difference between the models' outputs, value by value.
 	Output Difference `json:"output"`
-	// Layers are the activations that both models have under the same name, in A's order.
+	// Layers are the activations that both models have under the same name, in A's order. Tensors of a model without names have those of the
+	// other's, by its operators.
 	Layers []LayerDifference `json:"layers"`
 	// Constants are the constants that both have under the same name.
 	Constants []ConstantDifference `json:"constants"`
@@ -105,6 +106,12 @@ func Compare(ctx context.Context, a, b []byte, source dataset.Source, layerSampl
 	if err != nil {
 		return nil, err
 	}
+	switch {
+	case right.model.Bare:
+		left.lend(right)
+	case left.model.Bare:
+		right.lend(left)
+	}
 	c := &Comparison{Metrics: Metrics{}, Other: Metrics{}}
 	pairs := c.pair(left, right)
 	if err := c.constants(left.model, right.model, pairs); err != nil {
@@ -178,6 +185,55 @@ func unrolled(m *tflite.Model, samples [][]int) error {
 	}
 	m.ModelT = u.Model.ModelT
 	return nil
+}
+
+// lend gives the tensors of a model without names those of this one: the operators of a kind are the same, in order, where both have as many.
+func (l *loaded) lend(to *loaded) {
+	kind := func(n *ir.Node) string { return fmt.Sprint(n.Op, n.Custom) }
+	theirs, count := map[string][]*ir.Node{}, map[string]int{}
+	for i := range to.graph.Nodes {
+		n := &to.graph.Nodes[i]
+		theirs[kind(n)] = append(theirs[kind(n)], n)
+	}
+	for i := range l.graph.Nodes {
+		count[kind(&l.graph.Nodes[i])]++
+	}
+	named := map[int]bool{}
+	for _, borders := range [2][]int{to.graph.Inputs, to.graph.Outputs} {
+		for _, t := range borders {
+			named[t] = true
+		}
+	}
+	rename := func(t int, name string) {
+		to.graph.Tensors[t].Name = name
+		if t < len(to.model.Subgraph().Tensors) {
+			to.model.Subgraph().Tensors[t].Name = name
+		}
+	}
+	if l.model.Bare { // two operators of the same place need not be the same
+		for t := range to.graph.Tensors {
+			if !named[t] {
+				rename(t, "")
+			}
+		}
+	}
+	give := func(from, tensors []int, constants bool) {
+		for k := range min(len(from), len(tensors)) {
+			if a, b := from[k], tensors[k]; a >= 0 && b >= 0 && !named[b] && (!constants || to.graph.Tensors[b].Const != nil) {
+				rename(b, l.graph.Tensors[a].Name)
+				named[b] = true
+			}
+		}
+	}
+	at := map[string]int{}
+	for i := range l.graph.Nodes {
+		n := &l.graph.Nodes[i]
+		if of := theirs[kind(n)]; len(of) == count[kind(n)] {
+			give(n.Outputs, of[at[kind(n)]].Outputs, false)
+			give(n.Inputs, of[at[kind(n)]].Inputs, true)
+			at[kind(n)]++
+		}
+	}
 }
 
 // names finds tensors by name; those that share a name with another are left out. Tensors that neither hold a constant nor are

@@ -76,3 +76,48 @@ func TestTheGatesOfALeafAreComparedWithTheWeightsOfAllGates(t *testing.T) {
 		}
 	}
 }
+
+// A model without names is held against another by its operators, kind by kind, wherever further ones of another kind stand.
+func TestAModelWithoutNamesIsComparedByItsOperators(t *testing.T) {
+	of := func(front bool) *tflite.Model {
+		b := tflitetest.New()
+		x := b.Input("x", 1, 4)
+		if front {
+			x = b.Unary("front", schema.BuiltinOperatorTANH, x)
+		}
+		y := b.Dense("first", x, []float32{1, 2, 3, 4, 5, 6, 7, 0, 1, 2, 3, 4, 5, 6, 7, 8}, nil, 4, tflitetest.ReLU)
+		b.Output(b.Softmax("scores", b.Dense("second", y, []float32{0, 1, 2, 3, 4, 5, 6, 0, 1, 2, 3, 4, 5, 6, 7, 8}, nil, 4, tflitetest.None)))
+		return b.Model()
+	}
+	file := func(front, bare bool) []byte {
+		m := of(front)
+		m.Bare = bare
+		data, err := m.Marshal()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return data
+	}
+	for name, files := range map[string][2][]byte{
+		"the second": {file(true, false), file(false, true)}, "the first": {file(true, true), file(false, false)}, "both": {file(true, true), file(false, true)},
+	} {
+		c, err := Compare(context.Background(), files[0], files[1], nil, 0, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(c.Constants) != 2 || c.Constants[0].Changed+c.Constants[1].Changed != 0 {
+			t.Errorf("without names, %s: %+v", name, c.Constants)
+		}
+		overlays, err := c.Overlays(files[1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := map[string]overlayValue{"0": {6.25}, "1": {12.5}}
+		if name == "the first" {
+			want = map[string]overlayValue{"first": {6.25}, "second": {12.5}}
+		}
+		if diff := cmp.Diff(want, overlays["zeros.json"].Results); diff != "" {
+			t.Errorf("without names, %s: %s", name, diff)
+		}
+	}
+}

@@ -31,8 +31,10 @@ type Inspection struct {
 	Unsupported string     `json:"unsupported,omitempty"`
 	Operators   []Operator `json:"operators"`
 	Tensors     []Tensor   `json:"tensors"`
-	Findings    []string   `json:"findings,omitempty"` // what the weights are held to: zeros, clusters
-	Metadata    []string   `json:"metadata,omitempty"` // names of metadata entries
+	// Bare says that the file has no names of inner tensors: theirs are by the operators.
+	Bare     bool     `json:"bare,omitempty"`
+	Findings []string `json:"findings,omitempty"` // what the weights are held to: zeros, clusters
+	Metadata []string `json:"metadata,omitempty"` // names of metadata entries
 	// Preprocessing says how the inputs are made (dataset.Made), where the file has it.
 	Preprocessing json.RawMessage `json:"preprocessing,omitempty"`
 	Subgraphs     int             `json:"subgraphs"`
@@ -189,6 +191,7 @@ func Inspect(model []byte) (*Inspection, error) {
 		}
 		out.Tensors = append(out.Tensors, t)
 	}
+	out.Bare = m.Bare
 	for _, e := range m.Encoded {
 		if e.Subgraph == 0 {
 			t := &out.Tensors[e.Tensor]

@@ -2,6 +2,7 @@ package measure
 
 import (
 	"encoding/json"
+	"strconv"
 
 	"espalier.dev/espalier/optimizer/op"
 	"espalier.dev/espalier/optimizer/tflite"
@@ -25,7 +26,7 @@ type overlayStop struct {
 	Color string  `json:"bgColor"`
 }
 
-// Overlays are the overlays of model B of a comparison, by the name of a file: error, what each activation is off (signal-to-noise ratio in decibels; equal ones have
+// Overlays are the overlays of model B of a comparison, by the name of a file and, in it, by the name of an operator's output, of a model without names by the number of the operator: error, what each activation is off (signal-to-noise ratio in decibels; equal ones have
 // none); zeros, how many of the weights are zero, in percent; codes, how many values the weights have.
 func (c *Comparison) Overlays(b []byte) (map[string]*Overlay, error) {
 	m, err := tflite.Read(b)
@@ -37,16 +38,17 @@ func (c *Comparison) Overlays(b []byte) (map[string]*Overlay, error) {
 		return &Overlay{Name: name, Results: map[string]overlayValue{}, Gradient: []overlayStop{{0, low}, {1, high}}}
 	}
 	noise, zeros, codes := made("signal to noise, dB", strong, pale), made("zeros, %", pale, "#2171b5"), made("distinct weights", "#238b45", pale)
-	for _, l := range c.Layers {
-		if l.Decibel != nil {
-			noise.Results[l.Name] = overlayValue{*l.Decibel}
-		}
-	}
-	constants := map[string]ConstantDifference{}
+	constants := map[int]ConstantDifference{}
 	for _, k := range c.Constants {
-		constants[k.Name] = k
+		constants[k.B] = k
 	}
-	for _, o := range m.Subgraph().Operators {
+	nodes := map[int]string{} // of the outputs of operators: as Model Explorer calls them
+	for i, o := range m.Subgraph().Operators {
+		for _, t := range o.Outputs {
+			if nodes[int(t)] = m.Subgraph().Tensors[t].Name; m.Bare {
+				nodes[int(t)] = strconv.Itoa(i)
+			}
+		}
 		code, _ := m.Op(o)
 		known := op.Lookup(code)
 		if known == nil || known.Weights == nil || len(o.Outputs) == 0 {
@@ -56,10 +58,20 @@ func (c *Comparison) Overlays(b []byte) (map[string]*Overlay, error) {
 		if at < 0 || at >= len(o.Inputs) || o.Inputs[at] < 0 {
 			continue
 		}
-		if k, ok := constants[m.Subgraph().Tensors[o.Inputs[at]].Name]; ok {
-			name := m.Subgraph().Tensors[o.Outputs[0]].Name
+		if k, ok := constants[int(o.Inputs[at])]; ok {
+			name := nodes[int(o.Outputs[0])]
 			zeros.Results[name], codes.Results[name] = overlayValue{100 * float64(k.ZerosB) / float64(k.Elements)}, overlayValue{float64(k.CodesB)}
 		}
+	}
+	for _, l := range c.Layers {
+		if l.Decibel == nil {
+			continue
+		}
+		name := l.Name
+		if m.Bare {
+			name = nodes[l.B]
+		}
+		noise.Results[name] = overlayValue{*l.Decibel}
 	}
 	out := map[string]*Overlay{"zeros.json": zeros, "codes.json": codes}
 	if c.Samples > 0 {

@@ -31,7 +31,8 @@ type Layer struct {
 }
 
 // Layers describes the kernels of a model, in the order of its operators. original, which may be nil, is the float model they
-// came from; its kernels are matched by their order, or by their names where the gates of LSTMs are kernels of their own.
+// came from; its kernels are matched by their order, or by their names where the gates of LSTMs are kernels of their own. Layers of a
+// model without names take those of the kernels that they match.
 func Layers(m, original *tflite.Model) ([]Layer, error) {
 	states := map[int]weight.State{}
 	findings, err := weight.Load(m, weight.DefaultThresholds)
@@ -51,6 +52,9 @@ func Layers(m, original *tflite.Model) ([]Layer, error) {
 		l, values, err := describe(m, k, states[k.Tensor])
 		if err != nil {
 			return nil, err
+		}
+		if m.Bare && len(before) == len(kernels) {
+			l.Name = before[i].Name
 		}
 		reference, err := l.reference(original, before, i, len(kernels))
 		if err != nil {

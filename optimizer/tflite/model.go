@@ -21,6 +21,9 @@ type Model struct {
 	Archive []byte
 	// Encoded are the constants that the file has encoded for TFLM's DECODE operator. What is written holds them as they are.
 	Encoded []Encoding
+	// Bare says that the file has no names of inner tensors, of those that are neither inputs nor outputs. Read gives them names by
+	// their operators, which are not written.
+	Bare bool
 }
 
 // maxElements bounds the elements of one tensor; LiteRT addresses them with int32.
@@ -42,17 +45,31 @@ func ReadFile(path string) (*Model, error) {
 // Read verifies data as a whole and unpacks it. The model shares memory with data, which must not be changed afterwards. Data
 // that lies behind the FlatBuffer (Buffer.offset and size, as converters write large models) is found too, and becomes ordinary
 // buffer data. So do the constants that DECODE operators of TFLM decode, whose operators and encoded tensors the model then lacks
-// (Model.Encoded).
+// (Model.Encoded). Where no inner tensor has a name all get one (Model.Bare).
 func Read(data []byte) (*Model, error) {
-	m, err := ReadStored(data)
+	m, err := read(data)
 	if err != nil {
 		return nil, err
 	}
-	return m, m.decode()
+	if err := m.decode(); err != nil {
+		return nil, err
+	}
+	m.name()
+	return m, nil
 }
 
 // ReadStored is Read for what a runtime sees of the file: its DECODE operators and the tensors that they read stay.
 func ReadStored(data []byte) (*Model, error) {
+	m, err := read(data)
+	if err != nil {
+		return nil, err
+	}
+	m.name()
+	return m, nil
+}
+
+// read verifies and unpacks a file.
+func read(data []byte) (*Model, error) {
 	if err := verifyLayout(data); err != nil {
 		return nil, err
 	}
@@ -103,7 +120,7 @@ func (m *Model) loadOutside(data []byte) error {
 
 // Clone returns a deep copy, but for bytes such as constants: nothing changes these in place (SetData replaces them), and both share them.
 func (m *Model) Clone() *Model {
-	return &Model{deepCopy(m.ModelT), m.Unsigned, m.Archive, slices.Clone(m.Encoded)}
+	return &Model{deepCopy(m.ModelT), m.Unsigned, m.Archive, slices.Clone(m.Encoded), m.Bare}
 }
 
 // Subgraph returns the primary subgraph.

@@ -16,7 +16,7 @@ import (
 const maxFile = 1<<31 - 1
 
 // Marshal checks the model and returns it as a file: buffers aligned to 16 bytes, operator versions and min_runtime_version
-// recomputed, the archive of associated files at its end. The model itself is not changed.
+// recomputed, the archive of associated files at its end, of a Bare one without names of inner tensors. The model itself is not changed.
 func (m *Model) Marshal() ([]byte, error) {
 	if err := m.Check(); err != nil {
 		return nil, err
@@ -35,7 +35,17 @@ func (m *Model) Marshal() ([]byte, error) {
 	versioned.setVersions()
 	b := flatbuffers.NewBuilder(size + size/8)
 	defer schema.ShareVectors(b)()
-	b.FinishWithFileIdentifier(lean(&out).Pack(b), []byte("TFL3"))
+	packed := lean(&out)
+	if m.Bare {
+		for s, inner := range m.inner() {
+			for i, t := range packed.Subgraphs[s].Tensors {
+				if inner[i] {
+					t.Name = ""
+				}
+			}
+		}
+	}
+	b.FinishWithFileIdentifier(packed.Pack(b), []byte("TFL3"))
 	return m.withArchive(b.FinishedBytes())
 }
 

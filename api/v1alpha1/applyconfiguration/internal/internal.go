@@ -320,6 +320,9 @@ var schemaYAML = typed.YAMLObject(`types:
           elementType:
             scalar: string
           elementRelationship: atomic
+    - name: names
+      type:
+        scalar: string
     - name: perTensorDense
       type:
         scalar: boolean
@@ -830,6 +833,9 @@ var schemaYAML = typed.YAMLObject(`types:
           elementType:
             scalar: string
           elementRelationship: atomic
+    - name: names
+      type:
+        scalar: string
     - name: perTensorDense
       type:
         scalar: boolean

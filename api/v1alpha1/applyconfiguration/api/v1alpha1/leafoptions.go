@@ -41,6 +41,10 @@ type LeafOptionsApplyConfiguration struct {
 	// for each tensor the smallest, where the file gets smaller by it. The device needs memory for what is decoded, and LiteRT does not
 	// run such a file. It needs a target with TFLM. Default None.
 	Encode *string `json:"encode,omitempty"`
+	// names of tensors in leaves, but for inputs, outputs and signatures: Keep, as the model has them, or Drop. No runtime asks for them, and in
+	// small networks they are a good part of the file; commands call tensors by their operators then. Models between stages keep theirs.
+	// Default Keep; Drop in a search for a target with TFLM that minimizes or bounds FileBytes, FlashBytes or CompressedBytes.
+	Names *string `json:"names,omitempty"`
 }
 
 // LeafOptionsApplyConfiguration constructs a declarative configuration of the LeafOptions type for use with
@@ -133,5 +137,13 @@ func (b *LeafOptionsApplyConfiguration) WithRules(values ...*LeafRuleApplyConfig
 // If called multiple times, the Encode field is set to the value of the last call.
 func (b *LeafOptionsApplyConfiguration) WithEncode(value string) *LeafOptionsApplyConfiguration {
 	b.Encode = &value
+	return b
+}
+
+// WithNames sets the Names field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Names field is set to the value of the last call.
+func (b *LeafOptionsApplyConfiguration) WithNames(value string) *LeafOptionsApplyConfiguration {
+	b.Names = &value
 	return b
 }

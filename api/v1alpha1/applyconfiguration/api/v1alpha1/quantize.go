@@ -33,6 +33,8 @@ type QuantizeApplyConfiguration struct {
 	Rules []LeafRuleApplyConfiguration `json:"rules,omitempty"`
 	// encode holds weights of 8 bits encoded in the file of the leaf. Default: the pipeline's.
 	Encode *string `json:"encode,omitempty"`
+	// names of tensors in the leaf, but for inputs, outputs and signatures. Default: the pipeline's.
+	Names *string `json:"names,omitempty"`
 }
 
 // QuantizeApplyConfiguration constructs a declarative configuration of the Quantize type for use with
@@ -141,5 +143,13 @@ func (b *QuantizeApplyConfiguration) WithRules(values ...*LeafRuleApplyConfigura
 // If called multiple times, the Encode field is set to the value of the last call.
 func (b *QuantizeApplyConfiguration) WithEncode(value string) *QuantizeApplyConfiguration {
 	b.Encode = &value
+	return b
+}
+
+// WithNames sets the Names field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Names field is set to the value of the last call.
+func (b *QuantizeApplyConfiguration) WithNames(value string) *QuantizeApplyConfiguration {
+	b.Names = &value
 	return b
 }
