@@ -286,6 +286,11 @@ var ruleExamples = []ruleExample{
 		accepted: []edit{at("stages.0.prune", object{"structure": "Channels", "multiplications": "0.5"})},
 	},
 	{
+		places: specPlace, below: ".stages[].prune", message: "branches goes with multiplications of structure Channels, such as 0.5: whole branches go as far as that takes them", guard: "has(self.branches)",
+		rejected: []edit{at("stages.0.prune", object{"structure": "Channels", "channels": "0.5", "branches": true}), at("stages.0.prune", object{"sparsity": "0.5", "branches": true})},
+		accepted: []edit{at("stages.0.prune", object{"structure": "Channels", "multiplications": "0.5", "branches": true}), at("stages.0.prune", object{"sparsity": "0.5", "branches": false})},
+	},
+	{
 		places: specPlace, below: ".stages[].prune.multiplications", message: "must be above 0 and below 1, such as 0.5 for half of the multiplications",
 		rejected: []edit{at("stages.0.prune", object{"structure": "Channels", "multiplications": 0})}, accepted: []edit{at("stages.0.prune", object{"structure": "Channels", "multiplications": "0.01"})},
 	},

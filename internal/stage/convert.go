@@ -106,7 +106,10 @@ func reconstruction(given *bool) lineage.Reconstruction {
 func pruneTechnique(p v1alpha1.Prune) (lineage.Technique, error) {
 	n := &numbers{}
 	if p.Structure == v1alpha1.PruneChannels {
-		c := lineage.Channels{Options: channel.Options{Share: n.float(p.Channels, 0), Multiplications: n.float(p.Multiplications, 0)}, Reconstruct: reconstruction(p.Reconstruct)}
+		c := lineage.Channels{
+			Options:  channel.Options{Share: n.float(p.Channels, 0), Multiplications: n.float(p.Multiplications, 0)},
+			Branches: p.Branches, Reconstruct: reconstruction(p.Reconstruct),
+		}
 		for _, r := range p.Rules {
 			rule := channel.Rule{Layers: r.Layers, Skip: r.Skip}
 			if r.Channels != nil {

@@ -223,13 +223,13 @@ func (c *choice) spare(steps []step, layers []layer, most float64) []step {
 	}
 }
 
-// near is the share of the multiplications that may be left which whole lanes are to come to, or lanes are split.
-const near = 0.9
+// Near is the share of the multiplications that may be left which whole lanes, and whole branches, are to come to, or less is taken out.
+const Near = 0.9
 
 // approach takes single units back where whole lanes went much further than was asked, those of most loss first, and of each target those that went
 // last.
 func (c *choice) approach(steps []step, layers []layer, importance map[int]float64, most float64) {
-	for c.multiplications(layers) < near*most {
+	for c.multiplications(layers) < Near*most {
 		back, last := -1, map[int]bool{}
 		for i := len(steps) - 1; i >= 0; i-- {
 			units := steps[i].units

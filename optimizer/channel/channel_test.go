@@ -894,26 +894,26 @@ func TestRecord(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := Write(left, cuts); err != nil {
+	if err := Write(left, cuts, []int{1, 4}); err != nil {
 		t.Fatal(err)
 	}
-	got, err := Read(left)
+	got, gone, err := Read(left)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if d := cmp.Diff(cuts, got); d != "" {
+	if d := cmp.Diff(cuts, got) + cmp.Diff([]int{1, 4}, gone); d != "" {
 		t.Error(d)
 	}
 	data, _ := left.Metadata(MetadataName)
 	m.SetMetadata(MetadataName, data)
-	if _, err := Read(m); err == nil || !strings.Contains(err.Error(), "another tool changed the file") {
+	if _, _, err := Read(m); err == nil || !strings.Contains(err.Error(), "another tool changed the file") {
 		t.Errorf("of the whole network: got %v", err)
 	}
-	if err := Write(left, nil); err != nil {
+	if err := Write(left, nil, nil); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := Read(left); got != nil || err != nil {
-		t.Errorf("without a record: got %v, %v", got, err)
+	if got, gone, err := Read(left); got != nil || gone != nil || err != nil {
+		t.Errorf("without a record: got %v, %v, %v", got, gone, err)
 	}
 }
 
@@ -938,25 +938,35 @@ func TestRecordsThatDoNotFitAreRefused(t *testing.T) {
 		"twice":                 {`{"tensor":3,"axis":3,"of":3,"kept":"Aw=="},{"tensor":3,"axis":3,"of":4,"kept":"Aw=="}`, "axis 3 is recorded twice"},
 	} {
 		m.SetMetadata(MetadataName, []byte(`{"version":1,"cuts":[`+test.cuts+`]}`))
-		if _, err := Read(m); (err == nil) != (test.fails == "") || err != nil && !strings.Contains(err.Error(), test.fails) {
+		if _, _, err := Read(m); (err == nil) != (test.fails == "") || err != nil && !strings.Contains(err.Error(), test.fails) {
 			t.Errorf("%s: %v, want %q", name, err, test.fails)
 		}
 	}
+	for gone, fails := range map[string]string{"[0,3]": "", "[3,0]": "not in order", "[2,2]": "not in order", "[-1]": "not in order"} {
+		m.SetMetadata(MetadataName, []byte(`{"version":1,"cuts":[],"gone":`+gone+`}`))
+		if _, _, err := Read(m); (err == nil) != (fails == "") || err != nil && !strings.Contains(err.Error(), fails) {
+			t.Errorf("operators %s: %v, want %q", gone, err, fails)
+		}
+	}
 	m.SetMetadata(MetadataName, []byte(`{"version":2,"cuts":[]}`))
-	if _, err := Read(m); err == nil || !strings.Contains(err.Error(), "version 2; this version of espalier reads 1") {
+	if _, _, err := Read(m); err == nil || !strings.Contains(err.Error(), "version 2; this version of espalier reads 1") {
 		t.Errorf("of another version: %v", err)
 	}
 }
 
 func FuzzRead(f *testing.F) {
 	f.Add([]byte(`{"version":1,"cuts":[{"tensor":1,"axis":0,"of":8,"kept":"Dw=="}]}`))
+	f.Add([]byte(`{"version":1,"cuts":null,"gone":[1,2,9]}`))
 	f.Add([]byte(`{"version":1,"cuts":[{"tensor":-1,"axis":9,"of":-8,"kept":""}]}`))
 	m := build("a residual")
 	f.Fuzz(func(t *testing.T, data []byte) {
 		m.SetMetadata(MetadataName, data)
-		cuts, err := Read(m)
+		cuts, gone, err := Read(m)
 		if err != nil {
 			return
+		}
+		if !slices.IsSorted(gone) || len(gone) > 0 && gone[0] < 0 {
+			t.Errorf("operators %v", gone)
 		}
 		for tensor, list := range cuts {
 			for _, c := range list {

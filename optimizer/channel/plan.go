@@ -104,6 +104,14 @@ func (s *Structure) NewPlan(o Options) (targets []Target, notes []string, err er
 	return targets, notes, nil
 }
 
+// Known are the rules that match weights with channels of their own.
+func (s *Structure) Known(rules []Rule) []Rule {
+	names := s.names()
+	return slices.DeleteFunc(slices.Clone(rules), func(r Rule) bool {
+		return !slices.ContainsFunc(names, func(name string) bool { return weight.MatchName(r.Layers, name) })
+	})
+}
+
 // Kernels work on lanes channels at once, and on a rest as slowly as on as many again: layers of at least wide channels keep a multiple of them.
 const lanes, wide = 8, 16
 

@@ -11,7 +11,7 @@ import (
 	"espalier.dev/espalier/optimizer/tflite"
 )
 
-// MetadataName is the metadata entry that says of a float model which channels of the lineage's first network it has.
+// MetadataName is the metadata entry that says of a float model which channels and operators of the lineage's first network it has.
 const MetadataName = "espalier.channels"
 
 // recordVersion is written; readers refuse others.
@@ -21,6 +21,7 @@ const recordVersion = 1
 type record struct {
 	Version int      `json:"version"`
 	Cuts    []axisOf `json:"cuts"`
+	Gone    []int    `json:"gone,omitempty"` // operators, in order
 }
 
 // axisOf is a Cut of a tensor. Kept has a bit an index, eight a byte, the first lowest, in base64.
@@ -31,13 +32,13 @@ type axisOf struct {
 	Kept   string `json:"kept"`
 }
 
-// Write records cuts in a model's metadata; none remove the entry.
-func Write(m *tflite.Model, cuts Cuts) error {
-	if len(cuts) == 0 {
+// Write records in a model's metadata cuts and the operators that are gone, in order; none of either remove the entry.
+func Write(m *tflite.Model, cuts Cuts, gone []int) error {
+	if len(cuts) == 0 && len(gone) == 0 {
 		m.DeleteMetadata(MetadataName)
 		return nil
 	}
-	r := record{Version: recordVersion}
+	r := record{Version: recordVersion, Gone: gone}
 	for _, t := range slices.Sorted(maps.Keys(cuts)) {
 		for _, c := range cuts[t] {
 			bits := make([]byte, (c.Of+7)/8)
@@ -55,34 +56,34 @@ func Write(m *tflite.Model, cuts Cuts) error {
 	return nil
 }
 
-// Read returns the cuts that a model's metadata records; nil if there are none. They fit the model's tensors, or it is an error.
-func Read(m *tflite.Model) (Cuts, error) {
+// Read returns the cuts that a model's metadata records, and the operators that are gone, in order; nil if there are none. Cuts fit the model's
+// tensors, or it is an error.
+func Read(m *tflite.Model) (cuts Cuts, gone []int, err error) {
 	data, ok := m.Metadata(MetadataName)
 	if !ok {
-		return nil, nil
+		return nil, nil, nil
 	}
-	cuts, err := read(m, data)
-	if err != nil {
-		return nil, fmt.Errorf("metadata %q: %w", MetadataName, err)
+	if cuts, gone, err = read(m, data); err != nil {
+		return nil, nil, fmt.Errorf("metadata %q: %w", MetadataName, err)
 	}
-	return cuts, nil
+	return cuts, gone, nil
 }
 
-func read(m *tflite.Model, data []byte) (Cuts, error) {
+func read(m *tflite.Model, data []byte) (Cuts, []int, error) {
 	var r record
 	decoder := json.NewDecoder(bytes.NewReader(data))
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(&r); err != nil {
-		return nil, fmt.Errorf("not readable: %w", err)
+		return nil, nil, fmt.Errorf("not readable: %w", err)
 	}
 	if r.Version != recordVersion {
-		return nil, fmt.Errorf("version %d; this version of espalier reads %d", r.Version, recordVersion)
+		return nil, nil, fmt.Errorf("version %d; this version of espalier reads %d", r.Version, recordVersion)
 	}
 	cuts, tensors := Cuts{}, m.Subgraph().Tensors
 	for _, a := range r.Cuts {
 		bits, err := base64.StdEncoding.DecodeString(a.Kept)
 		if err != nil || a.Of < 2 || len(bits) != (a.Of+7)/8 {
-			return nil, fmt.Errorf("tensor %d: the record of axis %d is not that of %d channels", a.Tensor, a.Axis, a.Of)
+			return nil, nil, fmt.Errorf("tensor %d: the record of axis %d is not that of %d channels", a.Tensor, a.Axis, a.Of)
 		}
 		c := Cut{Axis: a.Axis, Of: a.Of}
 		for i := range a.Of {
@@ -91,12 +92,17 @@ func read(m *tflite.Model, data []byte) (Cuts, error) {
 			}
 		}
 		if a.Tensor < 0 || a.Tensor >= len(tensors) || a.Axis < 0 || a.Axis >= len(tensors[a.Tensor].Shape) || int(tensors[a.Tensor].Shape[a.Axis]) != len(c.Kept) {
-			return nil, fmt.Errorf("tensor %d has no axis %d of %d channels: another tool changed the file after espalier wrote it", a.Tensor, a.Axis, len(c.Kept))
+			return nil, nil, fmt.Errorf("tensor %d has no axis %d of %d channels: another tool changed the file after espalier wrote it", a.Tensor, a.Axis, len(c.Kept))
 		}
 		if slices.ContainsFunc(cuts[a.Tensor], func(had Cut) bool { return had.Axis == a.Axis }) {
-			return nil, fmt.Errorf("tensor %d: axis %d is recorded twice", a.Tensor, a.Axis)
+			return nil, nil, fmt.Errorf("tensor %d: axis %d is recorded twice", a.Tensor, a.Axis)
 		}
 		cuts[a.Tensor] = append(cuts[a.Tensor], c)
 	}
-	return cuts, nil
+	for i, o := range r.Gone {
+		if o < 0 || i > 0 && o <= r.Gone[i-1] {
+			return nil, nil, fmt.Errorf("operators %v are not in order", r.Gone)
+		}
+	}
+	return cuts, r.Gone, nil
 }

@@ -21,6 +21,8 @@ import (
 // and the integers of an int8 network stay with the channels that have them.
 type Channels struct {
 	channel.Options
+	// Branches has Multiplications take out whole branches of residual additions first, as long as not too few multiplications are left.
+	Branches bool
 	// Reconstruct chooses the channels by what they cost the outputs of the layers that read them, and refits these layers, before
 	// training. Otherwise they are chosen by the Fisher information of a factor on each.
 	Reconstruct Reconstruction
@@ -31,6 +33,9 @@ func (Channels) Kind() Kind { return pruneKind }
 
 // String sums the settings up.
 func (c Channels) String() string {
+	if c.Branches {
+		return fmt.Sprintf("branches and channels for %v of the multiplications", c.Multiplications)
+	}
 	if c.Multiplications > 0 {
 		return fmt.Sprintf("channels for %v of the multiplications", c.Multiplications)
 	}
@@ -49,6 +54,9 @@ func (c Channels) Check(n *Network) error {
 	targets, _, err := s.NewPlan(c.Options)
 	if err != nil {
 		return err
+	}
+	if c.Branches {
+		return c.checkBranches(n.model)
 	}
 	_, err = c.choose(s, targets, nil)
 	return err
@@ -110,37 +118,54 @@ func (c Channels) choose(s *channel.Structure, targets []channel.Target, importa
 
 // Apply makes the network.
 func (c Channels) Apply(ctx context.Context, n *Network, w *Work) (*Network, error) {
-	s, err := channel.Couple(n.model)
-	if err != nil {
-		return nil, err
-	}
-	targets, notes, err := s.NewPlan(c.Options)
-	if err != nil {
-		return nil, err
-	}
-	w.notes = append(w.notes, notes...)
 	deciding := cutting
 	if c.Multiplications > 0 {
 		deciding = func(l *reconstruct.Layer) float64 { return cutRounds * cutting(l) }
 	}
 	reconstructs := w.reconstructs(c.Reconstruct, deciding)
-	removed, err := c.decide(ctx, w, s, targets, reconstructs)
-	if err != nil {
-		return nil, err
-	}
-	cuts := s.Of(removed)
-	if reconstructs {
-		if err := w.makeUp(ctx, cuts); err != nil {
+	if c.Branches {
+		share, err := c.takeBranches(ctx, w, reconstructs)
+		if err != nil {
 			return nil, err
 		}
+		c.Multiplications = share
 	}
-	if err := w.cut(s, cuts); err != nil {
-		return nil, err
+	if c.Multiplications < 1 {
+		if err := c.narrow(ctx, w, reconstructs); err != nil {
+			return nil, err
+		}
 	}
 	if err := w.Train(ctx, nil); err != nil {
 		return nil, err
 	}
 	return w.Done()
+}
+
+// narrow takes channels out of the network.
+func (c Channels) narrow(ctx context.Context, w *Work, reconstructs bool) error {
+	s, err := channel.Couple(w.network.model)
+	if err != nil {
+		return err
+	}
+	if c.Branches {
+		c.Rules = s.Known(c.Rules)
+	}
+	targets, notes, err := s.NewPlan(c.Options)
+	if err != nil {
+		return err
+	}
+	w.notes = append(w.notes, notes...)
+	removed, err := c.decide(ctx, w, s, targets, reconstructs)
+	if err != nil {
+		return err
+	}
+	cuts := s.Of(removed)
+	if reconstructs {
+		if err := w.makeUp(ctx, cuts); err != nil {
+			return err
+		}
+	}
+	return w.cut(s, cuts)
 }
 
 // gates are by unit the mean squared gradients of a factor of 1 on its channels: the Fisher information of taking it out (Theis et al.,
@@ -469,9 +494,7 @@ func (n *Network) without(s *channel.Structure, cuts channel.Cuts) (*Network, er
 	if err := weight.WriteState(m, states); err != nil {
 		return nil, err
 	}
-	all := cuts.After(n.cuts)
-	if err := channel.Write(m, all); err != nil {
-		return nil, err
-	}
-	return n.next(m, identityIDs(len(m.Subgraph().Tensors)), states, all), nil
+	made := n.next(m, identityIDs(len(m.Subgraph().Tensors)), states)
+	made.cuts = cuts.After(n.cuts)
+	return made, channel.Write(m, made.cuts, made.gone)
 }

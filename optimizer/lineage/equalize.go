@@ -56,7 +56,7 @@ func (r *Run) equalize(ctx context.Context, n *Network) (*Network, string, error
 	if m == nil {
 		return n, note, nil
 	}
-	return n.next(m, n.ids, n.States(), n.cuts), note, nil
+	return n.next(m, n.ids, n.States()), note, nil
 }
 
 // idle says why equalization does nothing, where it was asked for by name.
@@ -242,14 +242,19 @@ func (e *equalization) noise(ctx context.Context, net *float.Network) (float64, 
 
 // answers are by sample the outputs of a network.
 func (e *equalization) answers(ctx context.Context, net *float.Network) ([][]float32, error) {
-	answers := make([][]float32, len(e.drawn))
-	side := min(len(e.drawn), runners)
-	feed, err := e.r.feed(e.n, e.drawn)
+	return e.r.answers(ctx, e.n, net, e.outputs, e.drawn)
+}
+
+// answers are by sample the values of some tensors of a form of a network.
+func (r *Run) answers(ctx context.Context, n *Network, net *float.Network, tensors, drawn []int) ([][]float32, error) {
+	answers := make([][]float32, len(drawn))
+	side := min(len(drawn), runners)
+	feed, err := r.feed(n, drawn)
 	if err != nil {
 		return nil, err
 	}
 	err = panics.Go(side, func(l int) error {
-		exec := net.NewForwardExec(e.outputs...)
+		exec := net.NewForwardExec(tensors...)
 		for i := l; i < len(answers); i += side {
 			if err := ctx.Err(); err != nil {
 				return err
@@ -258,7 +263,7 @@ func (e *equalization) answers(ctx context.Context, net *float.Network) ([][]flo
 				return err
 			}
 			exec.Forward()
-			for _, t := range e.outputs {
+			for _, t := range tensors {
 				answers[i] = append(answers[i], exec.Tensor(t)...)
 			}
 		}

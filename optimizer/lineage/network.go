@@ -23,6 +23,7 @@ type Network struct {
 	ids    []ID                // by tensor of the model
 	states map[ID]weight.State // what weights are held to
 	cuts   channel.Cuts        // what is left of the original's tensors; their IDs are their places
+	gone   []int               // the original's operators that are not there, in order
 	from   *origin             // of the lineage
 	final  *quantized          // after Quantize: how it was trained to compute
 }
@@ -291,7 +292,7 @@ func identityIDs(n int) []ID {
 // Next returns the network of the same lineage whose float model was stored after a technique made it. It is an error if the model is
 // of another lineage.
 func (n *Network) Next(m *tflite.Model) (*Network, error) {
-	cuts, err := channel.Read(m)
+	cuts, gone, err := channel.Read(m)
 	if err != nil {
 		return nil, err
 	}
@@ -299,16 +300,21 @@ func (n *Network) Next(m *tflite.Model) (*Network, error) {
 	if err != nil {
 		return nil, err
 	}
+	if left, first := len(m.Subgraph().Operators), len(n.from.model.Subgraph().Operators); len(gone) > 0 && (gone[len(gone)-1] >= first || left+len(gone) != first) {
+		return nil, fmt.Errorf("the model has %d operators and lost %d, the network it should be made from has %d", left, len(gone), first)
+	}
 	states, err := weight.ReadState(m)
 	if err != nil {
 		return nil, err
 	}
-	return n.next(m, ids, states, cuts), nil
+	child := n.next(m, ids, states)
+	child.cuts, child.gone = cuts, gone
+	return child, nil
 }
 
-// next is Next for a model just made.
-func (n *Network) next(m *tflite.Model, ids []ID, states map[int]weight.State, cuts channel.Cuts) *Network {
-	child := &Network{model: m, ids: ids, cuts: cuts, from: n.from, states: map[ID]weight.State{}}
+// next is Next for a model just made, of the same channels and operators.
+func (n *Network) next(m *tflite.Model, ids []ID, states map[int]weight.State) *Network {
+	child := &Network{model: m, ids: ids, cuts: n.cuts, gone: n.gone, from: n.from, states: map[ID]weight.State{}}
 	for t, s := range states {
 		child.states[ids[t]] = s
 	}
@@ -392,6 +398,7 @@ func (n *Network) Kernels() []weight.Kernel { return weight.Kernels(n.model) }
 // integers are those that the original was given with, by tensor of the model, of the channels that are left.
 func (n *Network) integers() map[int]quantize.Weights {
 	integers := byTensor(n.ids, n.from.integers)
+	maps.DeleteFunc(integers, func(t int, _ quantize.Weights) bool { return !n.model.IsConst(n.model.Subgraph().Tensors[t]) }) // gone with a branch
 	for t, w := range integers {
 		cuts := n.cuts[t]
 		if len(cuts) == 0 {
@@ -447,11 +454,24 @@ func (n *Network) packed() map[int]bool {
 }
 
 // ranges are the activations' quantizations that the original was given with, by tensor of the model. Activations that lost channels have
-// none: it was of all.
+// none: it was of all. Nor have those that operators which are gone took part in.
 func (n *Network) ranges() map[int]quantize.Params {
 	ranges := byTensor(n.ids, n.from.ranges)
 	for t := range n.cuts {
 		delete(ranges, t)
+	}
+	if len(n.gone) == 0 || len(ranges) == 0 {
+		return ranges
+	}
+	other := map[int32]bool{}
+	for i, o := range n.from.model.Subgraph().Operators {
+		_, gone := slices.BinarySearch(n.gone, i)
+		if gone || slices.ContainsFunc(o.Inputs, func(t int32) bool { return other[t] }) {
+			for _, t := range o.Outputs {
+				other[t] = true
+				delete(ranges, int(t))
+			}
+		}
 	}
 	return ranges
 }
@@ -467,4 +487,15 @@ func byTensor[T any](ids []ID, of map[ID]T) map[int]T {
 }
 
 // floatOperators are the operators that stay float because the original's were.
-func (n *Network) floatOperators() map[int]bool { return maps.Clone(n.from.float) }
+func (n *Network) floatOperators() map[int]bool {
+	if n.from.float == nil || len(n.gone) == 0 {
+		return maps.Clone(n.from.float)
+	}
+	float := map[int]bool{}
+	for o, is := range n.from.float {
+		if before, gone := slices.BinarySearch(n.gone, o); !gone {
+			float[o-before] = is
+		}
+	}
+	return float
+}

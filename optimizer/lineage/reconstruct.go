@@ -121,7 +121,11 @@ type reconstruction struct {
 // reconstruct calls change with every layer that can be reconstructed; it sets the layer's weights by one of the methods below. Each output of
 // those that refits names has inputs of its own, besides those of tensors with a mask: nil, there are none.
 func (w *Work) reconstruct(ctx context.Context, refits func(tensor int) bool, change func(r *reconstruction, t *weight.Tensor) error) error {
-	target, err := float.Compile(w.network.model, w.net.MicroBatch)
+	meets := w.network.model
+	if w.meets != nil {
+		meets = w.meets
+	}
+	target, err := float.Compile(meets, w.net.MicroBatch)
 	if err != nil {
 		return err
 	}
@@ -136,6 +140,9 @@ func (w *Work) reconstruct(ctx context.Context, refits func(tensor int) bool, ch
 	w.notes = append(w.notes, append(notes, unreconstructed(w.network.Kernels(), layers, notes)...)...)
 	if len(layers) == 0 {
 		w.Warn("reconstruct does nothing here: none of the weights can be reconstructed (the notes of the report say why)")
+	}
+	if w.layers != nil {
+		layers = w.layers.of(layers)
 	}
 	samples := reconstruct.Samples(w.net.Graph, layers, reconstructSamples)
 	if samples < min(reconstructSamples, w.run.Data.Train.Len()) {

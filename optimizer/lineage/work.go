@@ -35,6 +35,8 @@ type Work struct {
 	settled  int            // the step from which on a schedule changes nothing more
 	chosen   map[int]bool   // tensors whose clusters are the technique's doing
 	fitted   bool           // the weights that training starts from are reconstructed
+	meets    *tflite.Model  // whose outputs reconstruction has layers meet; nil: the network's
+	layers   operators      // those whose layers it has do so; nil: all
 }
 
 // open compiles the network and gives every kernel its parametrization.
@@ -249,5 +251,5 @@ func (w *Work) Done() (*Network, error) {
 	if err := weight.WriteState(m, states); err != nil {
 		return nil, err
 	}
-	return w.network.next(m, w.network.ids, states, w.network.cuts), tflite.CheckFinite(m)
+	return w.network.next(m, w.network.ids, states), tflite.CheckFinite(m)
 }

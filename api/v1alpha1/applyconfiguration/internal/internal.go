@@ -735,6 +735,9 @@ var schemaYAML = typed.YAMLObject(`types:
 - name: dev.espalier.espalier.api.v1alpha1.Prune
   map:
     fields:
+    - name: branches
+      type:
+        scalar: boolean
     - name: channels
       type:
         namedType: dev.espalier.espalier.api.v1alpha1.Decimal
