@@ -384,6 +384,9 @@ func (c child) completed(f *walk.Fact, pod *corev1.Pod) {
 	f.Epochs, f.Earlier = outcome.Epochs, outcome.Earlier
 	if c.stage() == walk.Search {
 		f.Message = walk.Truncate(outcome.Message, v1alpha1.MaxStageMessage)
+		if outcome.Reason == walk.ReasonMaxTrials || outcome.Reason == walk.ReasonMaxMinutes {
+			f.Reason = outcome.Reason
+		}
 	}
 }
 

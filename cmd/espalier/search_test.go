@@ -82,7 +82,7 @@ func TestAGoalFindsALeafThatItsStagesMakeAgain(t *testing.T) {
 			t.Errorf("%s is smaller than %s", at.Name, p.Status.Selected.Stage)
 		}
 	}
-	if !strings.Contains(stdout, "/found.yaml") || !strings.Contains(stderr, "search   trial-01 has price 10 by what layers tolerate, and is the first") || !strings.Contains(stderr, "search   ended: ") {
+	if !strings.Contains(stdout, "/found.yaml") || !strings.Contains(stderr, "search   trial-01 prices a bit at 10 by what layers tolerate, and is the first") || !strings.Contains(stderr, "search   ended: ") {
 		t.Errorf("it is not said:\n%s%s", stdout, stderr)
 	}
 

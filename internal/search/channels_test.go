@@ -77,7 +77,7 @@ func TestASearchTakesChannelsOutWhereCodesDoNotHelp(t *testing.T) {
 		"hardly any multiplications": {minimize(v1alpha1.Multiplications, 0), narrow(1, 0, 1), "0.5m 0.25m 0.125m 0.0625m 0.75c", "model",
 			"share of the multiplications to leave 0.0625 holds, and less than 0.0625 is not tried; share of the channels to take out 0.75 holds, and more than 0.75 is not tried"},
 		"a bound on multiplications, then codes on the leaf that lost least": {bound(v1alpha1.Multiplications, "600", 0), narrow(0.6, 0, 900), "0.6m 10 30 90 270 810 810s", "trial-01",
-			"price 810 holds, and more than 900 is not tried"},
+			"price of a bit 810 holds, and more than 900 is not tried"},
 		"with training": {minimize(v1alpha1.ArenaBytes, 2), narrow(0.4, 0.5, 1), "0.25c 0.5c 0.375c 0.5c 0.625ct 0.625cq 0.5ct", "model",
 			"share of the channels to take out 0.5 holds and 0.625 does not, which is as near as shares are tried"},
 		"none may go": {minimize(v1alpha1.LatencyMicros, 0), narrow(0, 0, 1), "0.25c 0.125c 0.125c", "model",
@@ -85,11 +85,11 @@ func TestASearchTakesChannelsOutWhereCodesDoNotHelp(t *testing.T) {
 		"all may go": {minimize(v1alpha1.ArenaBytes, 0), narrow(1, 0, 1), "0.25c 0.5c 0.75c", "model",
 			"share of the channels to take out 0.75 holds, and more than 0.75 is not tried"},
 		"a bound that the baseline misses, then codes on the leaf that lost least": {bound(v1alpha1.ArenaBytes, "500", 0), narrow(0.6, 0, 900), "0.25c 0.5c 0.75c 0.625c 0.625c 10 30 90 270 810 810s", "trial-02",
-			"price 810 holds, and more than 900 is not tried"},
+			"price of a bit 810 holds, and more than 900 is not tried"},
 		"a bound that cannot be met": {bound(v1alpha1.ArenaBytes, "100", 0), narrow(0.4, 0, 900), "0.25c 0.5c 0.375c 0.5c", "model",
 			"share of the channels to take out 0.375 holds and 0.5 does not, which is as near as shares are tried, and what holds does not meet the constraints on size"},
 		"a bound on multiplications that takes training": {bound(v1alpha1.Multiplications, "250", 2), narrow(0.6, 0.75, 900), "0.25m 0.25mt 10 30 90 270 810 4c 2c 3c 810s", "trial-02",
-			"price 810 holds without training, and more than 900 is not tried; 4 and 2 and 3 codes a layer hold with training"},
+			"price of a bit 810 holds without training, and more than 900 is not tried; 4 and 2 and 3 codes a layer hold with training"},
 		"a bound on multiplications that cannot be met": {bound(v1alpha1.Multiplications, "300", 0), narrow(0.6, 0, 900), "0.3m 0.5c", "model",
 			"no share of the multiplications to leave holds, up to 0.3, and more than 0.3 is not tried; share of the channels to take out 0.5 holds, and more than 0.5 is not tried, and what holds does not meet the constraints on size"},
 		"trials run out": {func(s *v1alpha1.OptimizationPipelineSpec) {
@@ -98,9 +98,9 @@ func TestASearchTakesChannelsOutWhereCodesDoNotHelp(t *testing.T) {
 		}, narrow(0.4, 0, 1), "0.25c 0.5c 0.375c", "model",
 			"all 3 trials of maxTrials were made; share of the channels to take out 0.375 holds and 0.5 does not"},
 		"a bound that the baseline meets": {bound(v1alpha1.ArenaBytes, "1000", 0), narrow(0.4, 0, 900), "10 30 90 270 810 810s", "model",
-			"price 810 holds, and more than 900 is not tried"},
+			"price of a bit 810 holds, and more than 900 is not tried"},
 		"a measurement is lowered by both": {minimize("cycles", 0), narrow(0.3, 0, 40), "0.25c 0.5c 0.375c 0.375c 10 30 90 52 39.5 45.3 45.3 45.3 39.5s", "trial-01",
-			"price 39.5 holds and 45.3 does not, which is as near as prices are tried"},
+			"price of a bit 39.5 holds and 45.3 does not, which is as near as prices are tried"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -36,6 +36,8 @@ type Plan struct {
 	Trials []Trial `json:"trials"`
 	// Ended says why nothing more is tried; "" while something is.
 	Ended string `json:"ended,omitempty"`
+	// Limit is the reason where a bound of the spec ended it: walk.ReasonMaxTrials or walk.ReasonMaxMinutes.
+	Limit string `json:"limit,omitempty"`
 }
 
 // Trial is a stage that a search tries.
@@ -94,7 +96,7 @@ type scale struct {
 }
 
 var (
-	prices = scale{"price", "prices", 10, 0.3, 900, 1.2, true, 0, false, "has price %.3[1]g %[2]s, and "}
+	prices = scale{"price of a bit", "prices", 10, 0.3, 900, 1.2, true, 0, false, "prices a bit at %.3[1]g %[2]s, and "}
 	shares = scale{"share of the channels to take out", "shares", 0.25, 0.125, 0.75, 0.125, false, 0, false, "takes out %.3[1]g of the channels %[2]s, and "}
 	// coarsePrices are those that are tried before training is.
 	coarsePrices = prices.atFineness(math.Inf(1))
@@ -369,13 +371,13 @@ func (s *search) try(trial Trial) tried {
 		s.plan.Ended = err.Error()
 		return tried{}
 	case len(s.plan.Trials) >= limit:
-		s.limit, s.plan.Ended = "search.maxTrials", fmt.Sprintf("all %d trials of maxTrials were made", limit)
+		s.limit, s.plan.Limit, s.plan.Ended = "search.maxTrials", walk.ReasonMaxTrials, fmt.Sprintf("all %d trials of maxTrials were made", limit)
 		if limit == 1 {
 			s.plan.Ended = "the one trial of maxTrials was made"
 		}
 		return tried{}
 	case s.seconds >= 60*minutes:
-		s.limit, s.plan.Ended = "search.maxMinutes", fmt.Sprintf("the trials took the %g minutes of maxMinutes", minutes)
+		s.limit, s.plan.Limit, s.plan.Ended = "search.maxMinutes", walk.ReasonMaxMinutes, fmt.Sprintf("the trials took the %g minutes of maxMinutes", minutes)
 		return tried{}
 	}
 	trial.Stage.Name = fmt.Sprintf("trial-%02d", len(s.plan.Trials)+1)

@@ -149,31 +149,31 @@ func TestASearchGoesToTheHighestPriceThatHolds(t *testing.T) {
 		want   string // prices, t with training, q in int8
 		ended  string
 	}{
-		"without training":   {untrained, breaks(40, 0), "10 30 90 52 39.5 45.3 45.3 45.3 39.5s", "price 39.5 holds and 45.3 does not, which is as near as prices are tried"},
-		"it begins too high": {untrained, breaks(2, 0), "10 3.33 1.11 1.92 2.53 2.21 2.21 2.21 1.92s", "price 1.92 holds and 2.21 does not, which is as near as prices are tried"},
-		"nothing holds":      {untrained, breaks(0, 0), "10 3.33 1.11 0.37 0.37 0.37", "no price holds, down to 0.37, and less than 0.3 is not tried"},
-		"everything holds":   {untrained, breaks(1e9, 0), "10 30 90 270 810 810s", "price 810 holds, and more than 900 is not tried"},
-		"two codes trained":  {nil, codesOf(40, 2, 2), "10 30 90 4c 2c 3c", "price 30 holds without training and 90 does not; 4 and 2 and 3 codes a layer hold with training"},
-		"two codes in int8":  {nil, codesOf(40, 5, 2), "10 30 90 4c 1q 2c 2q 3c 4q", "price 30 holds without training and 90 does not; 4 and 2 and 3 codes a layer hold with training"},
-		"three codes":        {nil, codesOf(40, 3, 3), "10 30 90 4c 2c 2q 3c", "price 30 holds without training and 90 does not; 4 and 3 codes a layer hold with training"},
-		"four codes":         {nil, codesOf(40, 4, 4), "10 30 90 4c 2c 2q 3c 4q", "price 30 holds without training and 90 does not; 4 codes a layer hold with training"},
-		"not even four":      {nil, codesOf(40, 9, 9), "10 30 90 4c 1q 52 39.5 45.3 45.3 45.3 39.5s", "price 39.5 holds without training and 45.3 does not, which is as near as prices are tried; 4 codes a layer do not hold with training"},
+		"without training":   {untrained, breaks(40, 0), "10 30 90 52 39.5 45.3 45.3 45.3 39.5s", "price of a bit 39.5 holds and 45.3 does not, which is as near as prices are tried"},
+		"it begins too high": {untrained, breaks(2, 0), "10 3.33 1.11 1.92 2.53 2.21 2.21 2.21 1.92s", "price of a bit 1.92 holds and 2.21 does not, which is as near as prices are tried"},
+		"nothing holds":      {untrained, breaks(0, 0), "10 3.33 1.11 0.37 0.37 0.37", "no price of a bit holds, down to 0.37, and less than 0.3 is not tried"},
+		"everything holds":   {untrained, breaks(1e9, 0), "10 30 90 270 810 810s", "price of a bit 810 holds, and more than 900 is not tried"},
+		"two codes trained":  {nil, codesOf(40, 2, 2), "10 30 90 4c 2c 3c", "price of a bit 30 holds without training and 90 does not; 4 and 2 and 3 codes a layer hold with training"},
+		"two codes in int8":  {nil, codesOf(40, 5, 2), "10 30 90 4c 1q 2c 2q 3c 4q", "price of a bit 30 holds without training and 90 does not; 4 and 2 and 3 codes a layer hold with training"},
+		"three codes":        {nil, codesOf(40, 3, 3), "10 30 90 4c 2c 2q 3c", "price of a bit 30 holds without training and 90 does not; 4 and 3 codes a layer hold with training"},
+		"four codes":         {nil, codesOf(40, 4, 4), "10 30 90 4c 2c 2q 3c 4q", "price of a bit 30 holds without training and 90 does not; 4 codes a layer hold with training"},
+		"not even four":      {nil, codesOf(40, 9, 9), "10 30 90 4c 1q 52 39.5 45.3 45.3 45.3 39.5s", "price of a bit 39.5 holds without training and 45.3 does not, which is as near as prices are tried; 4 codes a layer do not hold with training"},
 		"three at most": {func(s *v1alpha1.OptimizationPipelineSpec) {
 			s.Constraints = append(s.Constraints, v1alpha1.Constraint{Metric: v1alpha1.Clusters, Max: decimal("3")})
-		}, codesOf(40, 3, 3), "10 30 90 2c 2q 3c", "price 30 holds without training and 90 does not; 3 codes a layer hold with training"},
-		"held by training alone": {nil, breaks(0.2, 15), "10 3.33 1.11 0.37 0.37 0.37 10t 20t 20q 14.1t 16.8t 16.8q", "price 14.1 holds and 16.8 does not, which is as near as prices are tried"},
+		}, codesOf(40, 3, 3), "10 30 90 2c 2q 3c", "price of a bit 30 holds without training and 90 does not; 3 codes a layer hold with training"},
+		"held by training alone": {nil, breaks(0.2, 15), "10 3.33 1.11 0.37 0.37 0.37 10t 20t 20q 14.1t 16.8t 16.8q", "price of a bit 14.1 holds and 16.8 does not, which is as near as prices are tried"},
 		"trials run out": {func(s *v1alpha1.OptimizationPipelineSpec) { s.Search.MaxTrials = number32(3) }, breaks(40, 0), "10 30 90",
-			"all 3 trials of maxTrials were made; price 30 holds and 90 does not; no trial trained: a higher search.maxTrials lets the search train"},
+			"all 3 trials of maxTrials were made; price of a bit 30 holds and 90 does not; no trial trained: a higher search.maxTrials lets the search train"},
 		"trials run out at the first": {func(s *v1alpha1.OptimizationPipelineSpec) { s.Search.MaxTrials = number32(1) }, breaks(1, 0), "10",
-			"the one trial of maxTrials was made; price 10 does not hold; no trial trained: a higher search.maxTrials lets the search train"},
+			"the one trial of maxTrials was made; price of a bit 10 does not hold; no trial trained: a higher search.maxTrials lets the search train"},
 		"trials run out between four codes and two": {func(s *v1alpha1.OptimizationPipelineSpec) { s.Search.MaxTrials = number32(4) }, codesOf(40, 2, 2), "10 30 90 4c",
-			"all 4 trials of maxTrials were made; price 30 holds without training and 90 does not; 4 codes a layer hold with training"},
+			"all 4 trials of maxTrials were made; price of a bit 30 holds without training and 90 does not; 4 codes a layer hold with training"},
 		"trials run out before int8": {func(s *v1alpha1.OptimizationPipelineSpec) { s.Search.MaxTrials = number32(5) }, codesOf(40, 4, 2), "10 30 90 4c 2c",
-			"all 5 trials of maxTrials were made; price 30 holds without training and 90 does not; 4 codes a layer hold with training"},
+			"all 5 trials of maxTrials were made; price of a bit 30 holds without training and 90 does not; 4 codes a layer hold with training"},
 		"minutes run out": {func(s *v1alpha1.OptimizationPipelineSpec) {
 			s.Search.MaxMinutes, s.Training.Epochs = decimal("2.5"), number32(3)
 		}, breaks(40, 0), "10 30 90",
-			"the trials took the 2.5 minutes of maxMinutes; price 30 holds and 90 does not; no trial trained, so that what training says of epochs was not used: a higher search.maxMinutes lets the search train"},
+			"the trials took the 2.5 minutes of maxMinutes; price of a bit 30 holds and 90 does not; no trial trained, so that what training says of epochs was not used: a higher search.maxMinutes lets the search train"},
 		"the first that meets everything": {func(s *v1alpha1.OptimizationPipelineSpec) {
 			s.Search.Minimize = ""
 			s.Constraints = append(s.Constraints, v1alpha1.Constraint{Metric: v1alpha1.CompressedBytes, Max: decimal("20000")})
@@ -185,7 +185,7 @@ func TestASearchGoesToTheHighestPriceThatHolds(t *testing.T) {
 			l := leaf("0.5", "1", "32")
 			l.Metrics = append(l.Metrics, v1alpha1.MetricValue{Name: "Sparsity", Value: "0.5"})
 			return l
-		}, "0p 10 3.33 1.11 0.37 0.37 0.37", "no price holds, down to 0.37, and less than 0.3 is not tried"},
+		}, "0p 10 3.33 1.11 0.37 0.37 0.37", "no price of a bit holds, down to 0.37, and less than 0.3 is not tried"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -229,20 +229,20 @@ func TestWhatWasTriedIsSummedUp(t *testing.T) {
 func TestATrialSaysWhichPriceItHas(t *testing.T) {
 	plan := played(t, goal(nil), breaks(40, 100), 1)
 	for i, want := range map[int]string{
-		0:  "has price 10 by what layers tolerate, and is the first",
-		1:  "has price 30 by what layers tolerate, and goes on from 10, which holds",
+		0:  "prices a bit at 10 by what layers tolerate, and is the first",
+		1:  "prices a bit at 30 by what layers tolerate, and goes on from 10, which holds",
 		3:  "trains, with 4 codes a layer, and more where layers tolerate less",
 		4:  "trains, with 2 codes a layer, and more where layers tolerate less",
-		6:  "has price 52 by what layers tolerate, and lies between 30, which holds, and 90, which does not",
-		9:  "has price 45.3 for every layer alike, and may hold where 45.3 by what layers tolerate does not",
-		10: "has price 45.3 in error of the outputs alike, and may hold where 45.3 by what layers tolerate does not",
-		11: "has price 39.5 by what layers tolerate with one scale a tensor, and may be smaller than 39.5 by what layers tolerate",
+		6:  "prices a bit at 52 by what layers tolerate, and lies between 30, which holds, and 90, which does not",
+		9:  "prices a bit at 45.3 for every layer alike, and may hold where 45.3 by what layers tolerate does not",
+		10: "prices a bit at 45.3 in error of the outputs alike, and may hold where 45.3 by what layers tolerate does not",
+		11: "prices a bit at 39.5 by what layers tolerate with one scale a tensor, and may be smaller than 39.5 by what layers tolerate",
 	} {
 		if got := plan.Trials[i].Why; got != want {
 			t.Errorf("%s %s, want %s", plan.Trials[i].Stage.Name, got, want)
 		}
 	}
-	if got, want := played(t, goal(nil), breaks(0.2, 15), 1).Trials[7].Why, "trains, has price 20 by what layers tolerate, and goes on from 10, which holds"; got != want {
+	if got, want := played(t, goal(nil), breaks(0.2, 15), 1).Trials[7].Why, "trains, prices a bit at 20 by what layers tolerate, and goes on from 10, which holds"; got != want {
 		t.Errorf("trial-08 %s, want %s", got, want)
 	}
 }
@@ -283,10 +283,10 @@ func TestOneScaleATensorIsTakenWhereItsLeafIsSmallerAndHolds(t *testing.T) {
 		want        string
 		ended       string
 	}{
-		"at the same price, and on from there": {0.9, 30, "10 30 17.3 13.2 11.5 11.5 11.5 10s 14.4s 20.7s 29.9s 43s 35.8s", "price 29.9 holds and 35.8 does not"},
-		"a step below":                         {0.6, 9, "10 30 17.3 13.2 11.5 11.5 11.5 10s 6.94s 8.33s", "price 8.33 holds and 10 does not"},
-		"two steps below is too little":        {0.6, 6, "10 30 17.3 13.2 11.5 11.5 11.5 10s 6.94s", "price 10 holds and 11.5 does not"},
-		"larger":                               {1.1, 30, "10 30 17.3 13.2 11.5 11.5 11.5 10s", "price 10 holds and 11.5 does not"},
+		"at the same price, and on from there": {0.9, 30, "10 30 17.3 13.2 11.5 11.5 11.5 10s 14.4s 20.7s 29.9s 43s 35.8s", "price of a bit 29.9 holds and 35.8 does not"},
+		"a step below":                         {0.6, 9, "10 30 17.3 13.2 11.5 11.5 11.5 10s 6.94s 8.33s", "price of a bit 8.33 holds and 10 does not"},
+		"two steps below is too little":        {0.6, 6, "10 30 17.3 13.2 11.5 11.5 11.5 10s 6.94s", "price of a bit 10 holds and 11.5 does not"},
+		"larger":                               {1.1, 30, "10 30 17.3 13.2 11.5 11.5 11.5 10s", "price of a bit 10 holds and 11.5 does not"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			plan := played(t, goal(func(s *v1alpha1.OptimizationPipelineSpec) { s.Training.Epochs = number32(0) }), func(t Trial) *v1alpha1.Leaf {
@@ -455,6 +455,10 @@ func TestTheManifestIsTheChainOfStagesThatMadeTheLeaf(t *testing.T) {
 		if s := m.Spec.Selection; s.Strategy != v1alpha1.SelectBest || s.Objective != v1alpha1.CompressedBytes {
 			t.Errorf("selection %+v", s)
 		}
+	}
+	p.Spec.Target.Runtime = "TFLM"
+	if m := Manifest(p, &plan, plan.Trials[0].Stage.Name); m.Spec.Leaf.Names != v1alpha1.DropNames || p.Spec.Leaf.Names != "" {
+		t.Errorf("names of leaves: %q, of the goal %q", m.Spec.Leaf.Names, p.Spec.Leaf.Names)
 	}
 	if m := Manifest(p, &plan, v1alpha1.BaselineStage); m != nil {
 		t.Errorf("the baseline has a manifest: %+v", m)

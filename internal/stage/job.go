@@ -190,7 +190,7 @@ func (j *Job) stage(ctx context.Context, order *Order, sources *Sources, store *
 	outcome.Reused, outcome.Model, outcome.Leaf = reused, result.Model, result.Status()
 	outcome.LearningRate, outcome.Epochs = result.FoundRate(), result.FoundEpochs()
 	if result.Searched != nil {
-		outcome.Message = shortened(result.Searched.Ended, v1alpha1.MaxStageMessage)
+		outcome.Reason, outcome.Message = result.Searched.Limit, shortened(result.Searched.Ended, v1alpha1.MaxStageMessage)
 	}
 	if order.Stage == walk.Baseline {
 		pinned := runner.digests()

@@ -126,8 +126,8 @@ type Outcome struct {
 	Earlier int32 `json:"earlier,omitempty"`
 	// URI is where publish put things.
 	URI string `json:"uri,omitempty"`
-	// Reason and Message say why it failed: a word for conditions (walk.ReasonInputChanged among them), and a sentence; Message of a search why
-	// it tried nothing more.
+	// Reason and Message say why it failed: a word for conditions (walk.ReasonInputChanged among them), and a sentence; of a search why it tried
+	// nothing more, Reason where a bound of the spec ended it (walk.ReasonMaxTrials).
 	Reason  string `json:"reason,omitempty"`
 	Message string `json:"message,omitempty"`
 }

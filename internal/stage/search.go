@@ -50,11 +50,14 @@ func (l *Walk) search(ctx context.Context) (walk.Decision, error) {
 			return d, err
 		}
 		for _, t := range plan.Trials[before:] {
+			if t.Price > 0 && !slices.ContainsFunc(plan.Trials[:before], func(t search.Trial) bool { return t.Price > 0 }) {
+				l.view.Say("search   a price of a bit is how much error weights may take on for a bit less of them, 1 as much as a cluster stage lets them: the higher, the smaller the leaf")
+			}
 			l.view.Say("search   %s %s", t.Stage.Name, t.Why)
 		}
 		if plan.Ended != "" {
 			l.view.Say("search   ended: %s", plan.Ended)
-			l.facts.Stages[walk.Search] = walk.Fact{Message: plan.Ended}
+			l.facts.Stages[walk.Search] = walk.Fact{Reason: plan.Limit, Message: plan.Ended}
 		}
 	}
 }

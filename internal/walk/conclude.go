@@ -59,10 +59,10 @@ func (w *walk) settingsOf(name string) settings {
 	if w.spec.Training.Seeks() {
 		out.training = "a larger " + seekBound(&w.spec.Training)
 	}
-	switch ended := w.facts.Stages[Search].Message; {
-	case strings.Contains(ended, "of maxTrials") && v1alpha1.Or(w.spec.Search.MaxTrials, v1alpha1.DefaultTrials) < v1alpha1.MostTrials:
+	switch ended := w.facts.Stages[Search].Reason; {
+	case ended == ReasonMaxTrials && v1alpha1.Or(w.spec.Search.MaxTrials, v1alpha1.DefaultTrials) < v1alpha1.MostTrials:
 		out.limit = "a higher search.maxTrials"
-	case strings.Contains(ended, "of maxMinutes"):
+	case ended == ReasonMaxMinutes:
 		out.limit = "a higher search.maxMinutes"
 	}
 	if stage == nil {

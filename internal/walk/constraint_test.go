@@ -143,17 +143,17 @@ func TestAHigherBoundIsAdvisedWhereItEndedTheSearch(t *testing.T) {
 	}
 	for name, tt := range map[string]struct {
 		trials int32
-		ended  string
+		ended  string // the reason
 		want   string
 	}{
-		"it tried all that there is":  {24, "price 10 holds and 12 does not, which is as near as prices are tried", ""},
-		"trials ran out":              {3, "all 3 trials of maxTrials were made; price 30 holds", "search.maxTrials"},
-		"no more trials are possible": {v1alpha1.MostTrials, "all 32 trials of maxTrials were made", ""},
-		"minutes ran out":             {24, "the trials took the 5 minutes of maxMinutes", "search.maxMinutes"},
+		"it tried all that there is":  {24, "", ""},
+		"trials ran out":              {3, ReasonMaxTrials, "search.maxTrials"},
+		"no more trials are possible": {v1alpha1.MostTrials, ReasonMaxTrials, ""},
+		"minutes ran out":             {24, ReasonMaxMinutes, "search.maxMinutes"},
 	} {
 		facts := Facts{Stages: map[string]Fact{
 			Baseline: {State: v1alpha1.StageCompleted, Leaf: &v1alpha1.Leaf{Metrics: []v1alpha1.MetricValue{{Name: "CompressedBytes", Value: "200"}}}},
-			Search:   {Message: tt.ended},
+			Search:   {Reason: tt.ended, Message: "it says why"},
 		}}
 		got := Decide(search(tt.trials), facts, time.Time{}).Message
 		if strings.Contains(got, "a higher") != (tt.want != "") || !strings.Contains(got, tt.want) || !strings.Contains(got, "looser") {

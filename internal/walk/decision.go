@@ -58,6 +58,12 @@ type Stage struct {
 	settings *v1alpha1.StageSettings
 }
 
+// Reasons of a search that a bound of its spec ended.
+const (
+	ReasonMaxTrials  = "MaxTrials"
+	ReasonMaxMinutes = "MaxMinutes"
+)
+
 // Reasons of a decision, as conditions carry them. A stage that failed or waits for a reason of its own lends that to the decision.
 const (
 	ReasonProgressing    = "Progressing"

@@ -60,7 +60,7 @@ type Fact struct {
 	// Retry says that the failure may pass.
 	Retry bool
 	// Reason is a word for why it failed, or what keeps it from running (Unschedulable, ImagePull …); Message is the sentence. Message of a search
-	// that is over says why, whether a stage made it or the walk that knows its trials.
+	// that is over says why, whether a stage made it or the walk that knows its trials, and Reason which bound of the spec it was.
 	Reason, Message string
 	// InputHash names the inputs of the attempt. Empty: not known, and not checked.
 	InputHash string
@@ -166,7 +166,7 @@ func RecordedFacts(status *v1alpha1.OptimizationPipelineStatus, generation int64
 		switch {
 		case s.State == v1alpha1.StageCompleted:
 			if s.Name == Search {
-				f.Message = s.Message
+				f.Reason, f.Message = splitCause(s.Message)
 			}
 			f.Settings = &v1alpha1.StageSettings{} // of a version that recorded none
 			if s.Settings != nil {

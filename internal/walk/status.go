@@ -67,8 +67,11 @@ func (d *Decision) Status(facts Facts, shown Shown) v1alpha1.OptimizationPipelin
 func (s *Stage) status() v1alpha1.StageStatus {
 	f := s.fact
 	out := v1alpha1.StageStatus{Name: s.Name, Input: s.Input, State: s.State, Attempt: s.Attempt, InputHash: s.InputHash, Settings: s.shownSettings()}
-	if s.State != v1alpha1.StageCompleted || s.Name == Search {
+	switch {
+	case s.State != v1alpha1.StageCompleted:
 		out.Message = Truncate(s.Message, v1alpha1.MaxStageMessage)
+	case s.Name == Search:
+		out.Message = Truncate(cause(s.Reason, s.Message), v1alpha1.MaxStageMessage)
 	}
 	if s.State == v1alpha1.StagePending || s.State == v1alpha1.StageSkipped {
 		out.Attempt = f.Attempt // one that is about to start is shown when it has

@@ -59,12 +59,13 @@ func TestAStatusSaysWhyASearchEnded(t *testing.T) {
 		Selection: v1alpha1.Selection{Strategy: v1alpha1.SelectBest, Objective: "CompressedBytes"}, Stages: []v1alpha1.Stage{{Name: Search}}}
 	facts := known(spec, Versions{}, Baseline, Search)
 	made := facts.Stages[Search]
-	made.Leaf, made.Message = leaf("90", "0").Leaf, "all 3 trials of maxTrials were made"
+	made.Leaf, made.Reason, made.Message = leaf("90", "0").Leaf, ReasonMaxTrials, "all 3 trials of maxTrials were made"
 	facts.Stages[Search] = made
 	d := Decide(spec, facts, noon)
 	status := d.Status(facts, Shown{})
-	if i := len(status.Stages) - 1; status.Stages[i].Message != made.Message || RecordedFacts(&status, 0, "").Stages[Search].Message != made.Message {
-		t.Errorf("%+v", status.Stages[i])
+	again := RecordedFacts(&status, 0, "").Stages[Search]
+	if i := len(status.Stages) - 1; status.Stages[i].Message != "MaxTrials: all 3 trials of maxTrials were made" || again.Reason != made.Reason || again.Message != made.Message {
+		t.Errorf("%+v, %+v", status.Stages[i], again)
 	}
 	if want := "the leaf of search meets the constraint: its CompressedBytes is 90, that of the baseline 200"; d.Message != want {
 		t.Errorf("%s, want %s", d.Message, want)
