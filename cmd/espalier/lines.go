@@ -24,12 +24,12 @@ func terminalWidth(set string, ask func() (int, error)) int {
 
 // say writes a text to Out, broken at words where that is a terminal.
 func (s *ioStreams) say(format string, args ...any) {
-	fmt.Fprint(s.Out, flowed(fmt.Sprintf(format, args...)+"\n", s.width))
+	fmt.Fprint(s.Out, flowed(s.text(format, args...), s.width))
 }
 
 // tell writes a text to Err, broken at words where that is a terminal.
 func (s *ioStreams) tell(format string, args ...any) {
-	fmt.Fprint(s.Err, flowed(fmt.Sprintf(format, args...)+"\n", s.widthErr))
+	fmt.Fprint(s.Err, flowed(s.text(format, args...), s.widthErr))
 }
 
 // note tells of something that no result shows.

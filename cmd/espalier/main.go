@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -33,9 +32,7 @@ func main() {
 	if err != nil && strings.HasPrefix(err.Error(), "unknown command") {
 		err = fault.As(fault.Spec, fmt.Errorf("%w (see espalier --help)", err))
 	}
-	if err != nil && !errors.Is(err, errSilent) {
-		streams.tell("espalier: %s", fault.Line(err))
-	}
+	streams.fail(err)
 	os.Exit(fault.ExitCode(err))
 }
 

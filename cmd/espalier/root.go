@@ -22,6 +22,24 @@ type ioStreams struct {
 	terminalOut bool // Out is a terminal
 	width       int  // columns of Out, 0 if it is no terminal or does not say
 	widthErr    int  // of Err
+	// words has texts speak of what the user typed; nil: they are as they are.
+	words func(string) string
+}
+
+// text is what a person is shown.
+func (s *ioStreams) text(format string, args ...any) string {
+	text := fmt.Sprintf(format, args...)
+	if s.words != nil {
+		text = s.words(text)
+	}
+	return text + "\n"
+}
+
+// fail tells of the error that a command ended with, unless that is told already.
+func (s *ioStreams) fail(err error) {
+	if err != nil && !errors.Is(err, errSilent) {
+		s.tell("espalier: %s", fault.Line(err))
+	}
 }
 
 // output is the -o flag of commands that print a result: a table for people or JSON for programs.

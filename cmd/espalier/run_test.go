@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"maps"
@@ -132,12 +131,11 @@ func writeNPZ(t *testing.T, path string, arrays map[string]any) {
 // espalier runs a command and returns what it printed and its exit code.
 func espalier(ctx context.Context, args ...string) (stdout, stderr string, code int) {
 	var out, errs bytes.Buffer
-	command := newRootCommand(&ioStreams{Out: &out, Err: &errs})
+	streams := &ioStreams{Out: &out, Err: &errs}
+	command := newRootCommand(streams)
 	command.SetArgs(args)
 	err := command.ExecuteContext(ctx)
-	if err != nil && !errors.Is(err, errSilent) {
-		fmt.Fprintln(&errs, "espalier:", fault.Line(err))
-	}
+	streams.fail(err)
 	return out.String(), errs.String(), fault.ExitCode(err)
 }
 

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"regexp"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -39,6 +41,7 @@ has spec.search. The folder gets the same files: result.json is the manifest wit
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.model = args[0]
+			o.streams.words = o.inFlags
 			p, err := o.pipeline(cmd.Flags().Changed("epochs"))
 			if err != nil {
 				return fault.As(fault.Spec, err)
@@ -115,6 +118,58 @@ func (o *searchOptions) pipeline(epochs bool) (*v1alpha1.OptimizationPipeline, e
 		return nil, err
 	}
 	return v1alpha1.Decode(text)
+}
+
+// fieldsOfFlags are the fields of a manifest that texts name, and the flags that have them here. What a path may have before it is none.
+var fieldsOfFlags = []struct {
+	field *regexp.Regexp
+	flag  string
+}{
+	{fieldOf(`search\.maxTrials|maxTrials`), "${1}--trials"},
+	{fieldOf(`search\.maxMinutes|maxMinutes`), "${1}--minutes"},
+	{fieldOf(`search\.minimize`), "${1}--minimize"},
+	{fieldOf(`training\.epochs`), "${1}--epochs"},
+	{fieldOf(`model\.states`), "${1}--state"},
+	{fieldOf(`target(?:\.runtime|\.device)?:`), "${1}--target:"},
+	{regexp.MustCompile(`; spec\.(?:model|dataset)\.uri of a manifest is relative to the manifest`), ""},
+	{regexp.MustCompile(`spec\.dataset\.uri\b`), "--dataset"},
+	{regexp.MustCompile(`spec\.dataset(?:\.([\w.\[\]]+))?: `), "--dataset-spec: $1: "},
+	{regexp.MustCompile(`spec\.leaf(?:\.([\w.\[\]]+))?: `), "--leaf: $1: "},
+	{regexp.MustCompile(`(^|[^\w./-])leaf: (\{[^{}]*\})`), "$1--leaf '$2'"},
+	{regexp.MustCompile(`(^|[^\w./-])leaf\.(\w+): (\w+)`), "$1--leaf '{$2: $3}'"},
+	{fieldOf(`dataset\.(format|samples|labels|target|classes|stored|preprocessing|augmentation|split)`), "$1--dataset-spec $2"},
+	{fieldOf(`split\.(validation|test)`), "$1--dataset-spec split.$2"},
+	{regexp.MustCompile(`(^|: )spec: `), "$1"},
+	{regexp.MustCompile(`that measurements give: name it there, or`), "that measurements give, for which espalier run takes a manifest:"},
+}
+
+// fieldOf finds a field, with spec before it or without.
+func fieldOf(field string) *regexp.Regexp {
+	if !strings.HasSuffix(field, ":") {
+		field = `(?:` + field + `)\b`
+	}
+	return regexp.MustCompile(`(^|[^\w./-])(?:spec\.)?` + field)
+}
+
+var constraintField = regexp.MustCompile(`spec\.constraints\[(\d+)\](?:\.(\w+))?`)
+
+// inFlags is a text on a manifest in the words of the command line.
+func (o *searchOptions) inFlags(text string) string {
+	text = constraintField.ReplaceAllStringFunc(text, func(found string) string {
+		m := constraintField.FindStringSubmatch(found)
+		flag := "--constraint"
+		if i, err := strconv.Atoi(m[1]); err == nil && i < len(o.constraints) && len(o.constraints) > 1 {
+			flag = fmt.Sprintf("--constraint %q", shorten(o.constraints[i], 60))
+		}
+		if m[2] != "" {
+			flag += ": " + m[2]
+		}
+		return flag
+	})
+	for _, f := range fieldsOfFlags {
+		text = f.field.ReplaceAllString(text, f.flag)
+	}
+	return strings.NewReplacer(": : ", ": ", "--dataset-spec: --dataset-spec ", "--dataset-spec: ").Replace(text) // of a whole section, of one in it
 }
 
 // section is a section of a manifest that a flag has, as YAML or in a file.

@@ -232,10 +232,10 @@ func TestSearchIsRunOfAGoal(t *testing.T) {
 		"--constraint|{metric: Accurate, min: 0.5}":       "Accurate",
 		"--dataset-spec|{uri: elsewhere}":                 "--dataset names the dataset",
 		"--dataset-spec|@" + filepath.Join(out, "absent"): "names a file of YAML",
-		"--constraint|null":                               "spec.constraints[0].metric",
+		"--constraint|null":                               "--constraint: metric",
 		"--target|cortex-m99":                             "no target is named",
-		"--trials|33":                                     "maxTrials",
-		"--minimize|Accuracy":                             "search.minimize",
+		"--trials|33":                                     "--trials: 33 is not allowed",
+		"--minimize|Accuracy":                             "--minimize: \"Accuracy\" is not allowed",
 	} {
 		flag, value, _ := strings.Cut(flags, "|")
 		if _, stderr, code := espalier(context.Background(), "search", model, "--dataset", data, flag, value, "-o", out); code != 2 || !strings.Contains(stderr, want) {
@@ -305,5 +305,37 @@ func TestAResultIsRunWhereItsModelIs(t *testing.T) {
 	write(t, beside, read(t, result))
 	if _, stderr, code := espalier(context.Background(), "run", beside, "-o", t.TempDir()); code == 2 {
 		t.Error(stderr)
+	}
+}
+
+func TestASearchSpeaksOfFlags(t *testing.T) {
+	one := &searchOptions{constraints: []string{"{metric: F1, min: 0.5}"}}
+	two := &searchOptions{constraints: []string{"{metric: F1, min: 0.5}", "{metric: FileBytes}"}}
+	for text, want := range map[string]string{
+		"spec.search.maxTrials: 33 is not allowed":                                     "--trials: 33 is not allowed",
+		"all 3 trials of maxTrials were made":                                          "all 3 trials of --trials were made",
+		"the trials took the 2 minutes of maxMinutes":                                  "the trials took the 2 minutes of --minutes",
+		"try a higher search.maxTrials or more training.epochs":                        "try a higher --trials or more --epochs",
+		"spec.constraints[0].metric: \"F\" is not":                                     "--constraint: metric: \"F\" is not",
+		"spec.leaf.encode: Zip; spec.leaf: weights":                                    "--leaf: encode: Zip; --leaf: weights",
+		"have weights encoded (leaf.encode: Auto); else":                               "have weights encoded (--leaf '{encode: Auto}'); else",
+		"try leaf: {activations: Int16} if":                                            "try --leaf '{activations: Int16}' if",
+		"spec.dataset.split: less; spec.dataset.split.test: \"1.5\"":                   "--dataset-spec: split: less; --dataset-spec: split.test: \"1.5\"",
+		"split.validation takes some":                                                  "--dataset-spec split.validation takes some",
+		"leave dataset.target out":                                                     "leave --dataset-spec target out",
+		"spec: a search cannot; spec: nor":                                             "a search cannot; spec: nor",
+		"model.states: the model has no input":                                         "--state: the model has no input",
+		"d.npz: not found; spec.dataset.uri of a manifest is relative to the manifest": "d.npz: not found",
+		"my/dataset.npz, leaf.tflite, dataset.npz":                                     "my/dataset.npz, leaf.tflite, dataset.npz",
+	} {
+		if got := one.inFlags(text); got != want {
+			t.Errorf("%s: %s, want %s", text, got, want)
+		}
+	}
+	if got, want := two.inFlags("spec.constraints[1]: min or max"), "--constraint \"{metric: FileBytes}\": min or max"; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+	if got := two.inFlags("spec.constraints[99999999999999999999]: x"); got != "--constraint: x" {
+		t.Error(got)
 	}
 }

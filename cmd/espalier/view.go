@@ -104,7 +104,7 @@ func (v *view) inputs(p *v1alpha1.OptimizationPipeline, prepared *stage.Prepared
 // Say writes a line to standard error, above the bars.
 func (v *view) Say(format string, args ...any) {
 	if v.bars != nil {
-		if _, err := fmt.Fprint(v.bars, flowed(fmt.Sprintf(format, args...)+"\n", v.streams.widthErr)); err == nil { // they are not closed yet
+		if _, err := fmt.Fprint(v.bars, flowed(v.streams.text(format, args...), v.streams.widthErr)); err == nil { // they are not closed yet
 			return
 		}
 	}
