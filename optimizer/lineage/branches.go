@@ -112,8 +112,13 @@ func (c Channels) reaches(m *tflite.Model, share float64) error {
 	return nil
 }
 
+// worth is how often as much as without channels of as many multiplications the outputs may change without a branch. Training makes up for more of a
+// branch, and more time goes with it: see docs/results.md, section 10.
+const worth = 4
+
 // takeBranches takes residual branches out, those first without which the outputs change least for the multiplications that go. It ends where
-// another would leave too few multiplications, and returns the share of those there are then that may be left.
+// another would leave too few multiplications, or where channels are missed that much less, and returns the share of the multiplications there are
+// then that may be left.
 func (c Channels) takeBranches(ctx context.Context, w *Work, refits bool) (share float64, err error) {
 	all, err := multiplications(w.network.model)
 	if err != nil {
@@ -125,19 +130,37 @@ func (c Channels) takeBranches(ctx context.Context, w *Work, refits bool) (share
 		if err != nil {
 			return 0, err
 		}
-		fit := fitting(branches, float64(now), wanted)
+		end := w.Note
 		if first {
-			w.notes = append(w.notes, notes...)
-			if len(fit) == 0 {
+			w.notes, end = append(w.notes, notes...), w.Warn
+		}
+		share := wanted / float64(now)
+		fit := fitting(branches, float64(now), wanted)
+		if len(fit) == 0 {
+			if first {
 				w.Warn("no residual branch is taken out: without any of the %d that could go less than %v of the multiplications would be left", len(branches), c.Multiplications)
 			}
-		}
-		if share := wanted / float64(now); len(fit) == 0 {
 			return share, c.reaches(w.network.model, share)
 		}
-		b, err := w.leastMissed(ctx, fit, missed)
+		j, err := w.newJudge(ctx)
 		if err != nil {
 			return 0, err
+		}
+		b, err := j.least(ctx, fit, missed)
+		if err != nil {
+			return 0, err
+		}
+		rest := c
+		rest.Multiplications = 1 - float64(b.Multiplications)/float64(now)
+		if rest.reaches(w.network.model, rest.Multiplications) == nil {
+			other, err := j.channels(ctx, rest)
+			if err != nil {
+				return 0, err
+			}
+			if change := missed[b.Sum] * float64(b.Multiplications); change > worth*other && c.reaches(w.network.model, share) == nil {
+				end("%s, stays: without it the outputs would change by %.2g of their squares, without channels of as many multiplications by %.2g", b, change, other)
+				return share, nil
+			}
 		}
 		if err := w.takeOut(ctx, b, refits); err != nil {
 			return 0, err
@@ -150,46 +173,94 @@ func (c Channels) takeBranches(ctx context.Context, w *Work, refits bool) (share
 	}
 }
 
-// leastMissed is the branch without which the outputs change least for the multiplications that go, once the layers behind it are refitted: what these
-// make up for does not count. missed is that change by what the addition makes, of branches that were judged; it is kept for the next call where
-// judging takes long.
-func (w *Work) leastMissed(ctx context.Context, branches []channel.Branch, missed map[int]float64) (*channel.Branch, error) {
+// judge says how much the outputs of a network change.
+type judge struct {
+	work           *Work
+	whole          *Network
+	drawn, outputs []int
+	wanted         [][]float32 // by sample
+	energy         float64
+}
+
+// newJudge returns that of the network as it is now.
+func (w *Work) newJudge(ctx context.Context) (*judge, error) {
 	whole, err := w.Done()
 	if err != nil {
 		return nil, err
 	}
-	if w.judging(branches) <= autoWork {
-		clear(missed)
+	j := &judge{work: w, whole: whole, drawn: w.run.draw(reconstructSamples), outputs: answer.LossTensors(w.run.outputs(whole), w.net.Graph)}
+	if j.wanted, err = j.answers(ctx, whole.model); err != nil {
+		return nil, err
 	}
-	drawn, outputs := w.run.draw(reconstructSamples), answer.LossTensors(w.run.outputs(whole), w.net.Graph)
-	answers := func(m *tflite.Model) ([][]float32, error) {
-		net, err := float.Compile(m, 1)
-		if err != nil {
-			return nil, err
+	for _, list := range j.wanted {
+		for _, v := range list {
+			j.energy += float64(v) * float64(v)
 		}
-		return w.run.answers(ctx, whole, net, outputs, drawn)
 	}
-	wanted, err := answers(whole.model)
+	return j, nil
+}
+
+func (j *judge) answers(ctx context.Context, m *tflite.Model) ([][]float32, error) {
+	net, err := float.Compile(m, 1)
 	if err != nil {
 		return nil, err
+	}
+	return j.work.run.answers(ctx, j.whole, net, j.outputs, j.drawn)
+}
+
+// change is the squared distance of a model's outputs from the network's, as a share of their squares.
+func (j *judge) change(ctx context.Context, m *tflite.Model) (float64, error) {
+	answers, err := j.answers(ctx, m)
+	var sum float64
+	for i, list := range answers {
+		for k, v := range list {
+			d := float64(v) - float64(j.wanted[i][k])
+			sum += d * d
+		}
+	}
+	return sum / max(j.energy, 1e-30), err
+}
+
+// least is the branch without which the outputs change least for the multiplications that go, once the layers behind it are refitted: what these
+// make up for does not count. missed is the change for each multiplication by what the addition makes, of branches that were judged; it stays for the
+// next call where judging takes long.
+func (j *judge) least(ctx context.Context, branches []channel.Branch, missed map[int]float64) (*channel.Branch, error) {
+	if j.work.judging(branches) <= autoWork {
+		clear(missed)
 	}
 	for i := range branches {
 		b := &branches[i]
 		if _, judged := missed[b.Sum]; judged {
 			continue
 		}
-		_, n, err := w.run.refitWithout(ctx, whole, b)
+		_, n, err := j.work.run.refitWithout(ctx, j.whole, b)
 		if err != nil {
 			return nil, err
 		}
-		given, err := answers(n.model)
+		change, err := j.change(ctx, n.model)
 		if err != nil {
 			return nil, err
 		}
-		missed[b.Sum] = squaredDistance(wanted, given) / float64(b.Multiplications)
+		missed[b.Sum] = change / float64(b.Multiplications)
 	}
 	least := slices.MinFunc(branches, func(a, b channel.Branch) int { return cmp.Compare(missed[a.Sum], missed[b.Sum]) })
 	return &least, nil
+}
+
+// channels is the change without channels that are chosen, and made up for, as ever.
+func (j *judge) channels(ctx context.Context, c Channels) (float64, error) {
+	w, err := j.work.run.open(j.whole)
+	if err != nil {
+		return 0, err
+	}
+	if err := c.narrow(ctx, w, true); err != nil {
+		return 0, err
+	}
+	n, err := w.Done()
+	if err != nil {
+		return 0, err
+	}
+	return j.change(ctx, n.model)
 }
 
 // judging is about how many multiplications of a solver it takes to judge branches.
@@ -203,17 +274,6 @@ func (w *Work) judging(branches []channel.Branch) (work float64) {
 		}
 	}
 	return work
-}
-
-// squaredDistance is that of values from those that are wanted.
-func squaredDistance(wanted, values [][]float32) (sum float64) {
-	for i, list := range values {
-		for k, v := range list {
-			d := float64(v) - float64(wanted[i][k])
-			sum += d * d
-		}
-	}
-	return sum
 }
 
 // refitWithout is a network with zeros in the place of a branch and the layers behind refitted, and the work that it was.
