@@ -313,7 +313,7 @@ func forget(m *tflite.Model) {
 	}
 	for i, t := range sub.Tensors {
 		if !read[int32(i)] && m.IsConst(t) && !slices.Contains(sub.Outputs, int32(i)) {
-			t.Buffer = 0
+			m.SetData(t, nil)
 		}
 	}
 }

@@ -254,12 +254,18 @@ func without(t *testing.T, m *tflite.Model, b *Branch) {
 			}
 		}
 	}
-	if len(left.Subgraph().Tensors) != len(m.Subgraph().Tensors) {
-		t.Errorf("%s: %d tensors of %d", b, len(left.Subgraph().Tensors), len(m.Subgraph().Tensors))
-	}
 	read := map[string]bool{}
 	for _, k := range weight.Kernels(left) {
 		read[k.Name] = true
+	}
+	bytes := func(m *tflite.Model) (n int) {
+		for _, b := range m.Buffers {
+			n += len(b.Data)
+		}
+		return n
+	}
+	if len(left.Subgraph().Tensors) != len(m.Subgraph().Tensors) || bytes(left) >= bytes(m) && !read[b.Weights[0]] {
+		t.Errorf("%s: %d tensors of %d, %d bytes of constants of %d", b, len(left.Subgraph().Tensors), len(m.Subgraph().Tensors), bytes(left), bytes(m))
 	}
 	for _, x := range left.Subgraph().Tensors {
 		if slices.Contains(b.Weights, x.Name) && left.IsConst(x) != read[x.Name] {

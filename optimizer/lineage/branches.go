@@ -158,9 +158,10 @@ func (c Channels) takeBranches(ctx context.Context, w *Work, refits bool) (share
 				return 0, err
 			}
 			if change := missed[b.Sum] * float64(b.Multiplications); change > worth*other && c.reaches(w.network.model, share) == nil {
-				end("%s, stays: without it the outputs would change by %.2g of their squares, without channels of as many multiplications by %.2g", b, change, other)
+				end("%s, stays: without it outputs change by %.2g of their squares, without channels of as many multiplications by %.2g", b, change, other)
 				return share, nil
 			}
+			w.Note("without channels of as many multiplications as the branch of addition %q outputs change by %.2g", b.Name, other)
 		}
 		if err := w.takeOut(ctx, b, refits); err != nil {
 			return 0, err
@@ -242,6 +243,7 @@ func (j *judge) least(ctx context.Context, branches []channel.Branch, missed map
 			return nil, err
 		}
 		missed[b.Sum] = change / float64(b.Multiplications)
+		j.work.Note("without %s, outputs change by %.2g of their squares, with %d multiplications less", b, change, b.Multiplications)
 	}
 	least := slices.MinFunc(branches, func(a, b channel.Branch) int { return cmp.Compare(missed[a.Sum], missed[b.Sum]) })
 	return &least, nil
