@@ -590,6 +590,7 @@ func TestSeveralInputsAndOutputs(t *testing.T) {
 		w := walkCase(t, named, "pipeline.yaml", "  stages:", `  constraints: [{metric: AccuracyDrop, max: "0.5"}]
   stages:`)
 		w.says(`no constraint is on the answers of output_1: leaves may spoil them and still be taken; {metric: RelativeError, output: "output_1", max: …}`)
+		w.reports("no constraint is on the answers of output_1: leaves may spoil them")
 	})
 	t.Run("an output that there is not", func(t *testing.T) {
 		t.Parallel()

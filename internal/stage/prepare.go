@@ -297,19 +297,41 @@ func (p *Prepared) Measurable(constraints []v1alpha1.Constraint) error {
 
 // Unbounded says which outputs leaves may spoil unseen, and what bounds the first of them; "" where there is none. It wants an Answer.
 func (p *Prepared) Unbounded(constraints []v1alpha1.Constraint) string {
-	return unbounded(constraints, p.Outputs, p.main(), p.validation.Metrics(p.validation))
+	return unbounded(constraints, p.boundable())
+}
+
+// Boundable is an output that constraints may be on. Remedy is the constraint that bounds it, as the end of a sentence.
+type Boundable struct {
+	Output string `json:"output"`
+	Main   bool   `json:"main,omitempty"` // constraints without output are on it
+	Remedy string `json:"remedy,omitempty"`
+}
+
+// boundable are the outputs that are trained. It wants an Answer.
+func (p *Prepared) boundable() []Boundable {
+	return boundable(p.Outputs, p.main(), p.validation.Metrics(p.validation))
+}
+
+func boundable(outputs []answer.Output, main string, measured measure.Metrics) (out []Boundable) {
+	for i := range outputs {
+		if o := &outputs[i]; o.Trained() {
+			out = append(out, Boundable{o.Name, o.Name == main, bounding(o.Name, main, measured)})
+		}
+	}
+	return out
 }
 
 // unbounded are the outputs that no constraint is on while one is on the answers of another: what is not asked for is the first to be
 // given up. Measurements may be of any.
-func unbounded(constraints []v1alpha1.Constraint, outputs []answer.Output, main string, measured measure.Metrics) string {
-	bounded := map[string]bool{}
+func unbounded(constraints []v1alpha1.Constraint, outputs []Boundable) string {
+	bounded, main := map[string]bool{}, false
 	for _, c := range constraints {
 		if c.Metric.Measured() {
 			return ""
 		}
 		if measure.Name(c.Metric).OfAnswers() {
-			bounded[cmp.Or(c.Output, main)] = true
+			bounded[c.Output] = true
+			main = main || c.Output == ""
 		}
 	}
 	if len(bounded) == 0 {
@@ -317,9 +339,9 @@ func unbounded(constraints []v1alpha1.Constraint, outputs []answer.Output, main 
 	}
 	var names []string
 	var remedy string
-	for i := range outputs {
-		if o := &outputs[i]; !bounded[o.Name] && o.Trained() {
-			names, remedy = append(names, o.Name), cmp.Or(remedy, bounding(o.Name, main, measured))
+	for _, o := range outputs {
+		if !bounded[o.Output] && !(o.Main && main) {
+			names, remedy = append(names, o.Output), cmp.Or(remedy, o.Remedy)
 		}
 	}
 	if names == nil {

@@ -50,11 +50,12 @@ type Result struct {
 	Sought    *train.Sought       `json:"sought,omitempty"`    // how many epochs the validation loss decided on
 	Seconds   string              `json:"seconds"`
 	Notes     []string            `json:"notes,omitempty"`
-	Warnings  []string            `json:"warnings,omitempty"` // of the notes those that a person should see at once
-	Once      []string            `json:"once,omitempty"`     // of the notes those that a person should see with the first leaf that has them
-	Settings  string              `json:"settings,omitempty"` // in words
-	Facts     []string            `json:"facts,omitempty"`    // of the dataset; baseline only
-	Classed   int                 `json:"classed,omitempty"`  // samples that decide, where each has one class; baseline only
+	Warnings  []string            `json:"warnings,omitempty"`  // of the notes those that a person should see at once
+	Once      []string            `json:"once,omitempty"`      // of the notes those that a person should see with the first leaf that has them
+	Settings  string              `json:"settings,omitempty"`  // in words
+	Facts     []string            `json:"facts,omitempty"`     // of the dataset; baseline only
+	Classed   int                 `json:"classed,omitempty"`   // samples that decide, where each has one class; baseline only
+	Boundable []Boundable         `json:"boundable,omitempty"` // outputs, where there are several; baseline only
 	// KernelClass is the SIMD level of the machine that made it.
 	KernelClass string `json:"kernelClass,omitempty"`
 	// Searched is what a search did whose leaf this is.
@@ -152,7 +153,13 @@ func (r *Runner) describe(ctx context.Context, s settings, o *lineage.Outcome) (
 	result.LeafKind, result.Settings = leafKind(o), s.words(nil)
 	if s.stage == nil {
 		result.Facts, result.Classed = r.Prepared.facts(), r.Prepared.classed()
+		if len(r.Prepared.Outputs) > 1 {
+			result.Boundable = r.Prepared.boundable()
+		}
 		result.Notes = append(result.Notes, r.Prepared.Data.Notes...)
+		if guess := r.Prepared.Guess(); guess != "" {
+			result.Notes = append(result.Notes, guess)
+		}
 	}
 	for _, t := range slices.Sorted(maps.Keys(o.Promises)) {
 		if state := o.Promises[t]; state.Clustered() && !state.Found {

@@ -51,7 +51,7 @@ func (l *Walk) search(ctx context.Context) (walk.Decision, error) {
 		}
 		for _, t := range plan.Trials[before:] {
 			if t.Price > 0 && !slices.ContainsFunc(plan.Trials[:before], func(t search.Trial) bool { return t.Price > 0 }) {
-				l.view.Say("search   a price of a bit is how much error weights may take on for a bit less of them, 1 as much as a cluster stage lets them: the higher, the smaller the leaf")
+				l.view.Say("search   the price of a bit is how much error a layer may take on to save one bit of its weights (1: as much as cluster stages do by default): the higher, the smaller the leaf")
 			}
 			l.view.Say("search   %s %s", t.Stage.Name, t.Why)
 		}

@@ -35,7 +35,7 @@ func TestOutputsThatNoConstraintIsOnAreNamed(t *testing.T) {
 		"sizes bound no answer": {[]v1alpha1.Constraint{bound("Accuracy", ""), bound("RelativeError", "box"), bound("FileBytes", "")}, `no constraint is on the answers of pose:0: leaves may spoil them and still be taken; {metric: Agreement, output: "pose:0", min: …} bounds pose:0`},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got := unbounded(c.constraints, outputs, "cls", measured); got != c.want {
+			if got := unbounded(c.constraints, boundable(outputs, "cls", measured)); got != c.want {
 				t.Errorf("said %q, want %q", got, c.want)
 			}
 		})
