@@ -153,13 +153,7 @@ func (r *Runner) describe(ctx context.Context, s settings, o *lineage.Outcome) (
 	result.LeafKind, result.Settings = leafKind(o), s.words(nil)
 	if s.stage == nil {
 		result.Facts, result.Classed = r.Prepared.facts(), r.Prepared.classed()
-		if len(r.Prepared.Outputs) > 1 {
-			result.Boundable = r.Prepared.boundable()
-		}
 		result.Notes = append(result.Notes, r.Prepared.Data.Notes...)
-		if guess := r.Prepared.Guess(); guess != "" {
-			result.Notes = append(result.Notes, guess)
-		}
 	}
 	for _, t := range slices.Sorted(maps.Keys(o.Promises)) {
 		if state := o.Promises[t]; state.Clustered() && !state.Found {
@@ -328,6 +322,12 @@ func (r *Runner) measure(ctx context.Context, s settings, result *Result, leaf [
 		float[name] = size[name]
 	}
 	result.Float = r.values(float)
+	if guess := r.Prepared.Guess(); guess != "" {
+		result.Notes = append(result.Notes, guess)
+	}
+	if len(r.Prepared.Outputs) > 1 {
+		result.Boundable = r.Prepared.boundable()
+	}
 	return nil
 }
 
