@@ -79,8 +79,7 @@ func (f *finder) branch(add *ir.Node, operand, skip int) (*Branch, string) {
 		return nil, fmt.Sprintf("%q is read elsewhere too, or is an input or output of the network", g.Tensors[operand].Name)
 	}
 	b := &Branch{Name: out.Name, Add: add.Index, Sum: out.Index, Skip: skip, Operators: slices.Sorted(maps.Keys(inside)), tensors: len(g.Tensors)}
-	before := f.before(skip)
-	reads := false
+	var reads []int
 	for _, i := range b.Operators {
 		n := &g.Nodes[i]
 		b.Multiplications += g.MultiplicationsOf(n)
@@ -88,16 +87,16 @@ func (f *finder) branch(add *ir.Node, operand, skip int) (*Branch, string) {
 			b.Weights = append(b.Weights, g.Input(n, known.Find(op.Weight)).Name)
 		}
 		for _, t := range n.Inputs {
-			if t < 0 || g.Tensors[t].Const != nil || inside[g.Tensors[t].Producer] {
-				continue
-			}
-			if reads = true; !before[t] {
-				return nil, fmt.Sprintf("%s %q reads %q, which the other side is not made of", n.Op, g.Output(n, 0).Name, g.Tensors[t].Name)
+			if t >= 0 && g.Tensors[t].Const == nil && !inside[g.Tensors[t].Producer] {
+				reads = append(reads, t)
 			}
 		}
 	}
-	if !reads || b.Multiplications == 0 {
+	if len(reads) == 0 || b.Multiplications == 0 {
 		return nil, "no multiplications would go with either of its sides"
+	}
+	if other := f.other(skip, reads); other >= 0 {
+		return nil, fmt.Sprintf("one of them reads %q, which the other is not made of", g.Tensors[other].Name)
 	}
 	if f.way(b) == stuck {
 		return nil, fmt.Sprintf("it is the network's output %q", out.Name)
@@ -130,19 +129,31 @@ func (f *finder) alone(t, reader int) map[int]bool {
 	return inside
 }
 
-// before are the activations that a tensor is made of, itself among them.
-func (f *finder) before(t int) map[int]bool {
-	g, all := f.graph, map[int]bool{t: true}
-	for i := g.Tensors[t].Producer; i >= 0; i-- {
+// other is one of some activations that a tensor is not made of; −1: it is made of all, or one of them.
+func (f *finder) other(t int, of []int) int {
+	g, made, left := f.graph, map[int]bool{t: true}, map[int]bool{}
+	lowest := len(g.Nodes)
+	for _, x := range of {
+		if x != t {
+			left[x], lowest = true, min(lowest, g.Tensors[x].Producer)
+		}
+	}
+	for i := g.Tensors[t].Producer; i > lowest && len(left) > 0; i-- {
 		n := &g.Nodes[i]
-		if !slices.ContainsFunc(n.Outputs, func(out int) bool { return all[out] }) {
+		if !slices.ContainsFunc(n.Outputs, func(out int) bool { return made[out] }) {
 			continue
 		}
 		for _, in := range n.Inputs {
-			all[in] = true
+			made[in] = true
+			delete(left, in)
 		}
 	}
-	return all
+	for _, x := range of {
+		if left[x] {
+			return x
+		}
+	}
+	return -1
 }
 
 // way is how an addition passes on its skip alone.

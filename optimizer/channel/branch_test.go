@@ -3,6 +3,7 @@ package channel
 import (
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -122,7 +123,7 @@ var residuals = map[string]struct {
 			x = b.conv("a", x, 8)
 			y := b.conv("b", x, 8)
 			return b.Concat("all", 3, b.Add("sum", x, b.conv("c", y, 8), tflitetest.None), y)
-		}, nil, []string{`sum: CONV_2D "c" reads "b", which the other side is not made of`},
+		}, nil, []string{`sum: one of them reads "b", which the other is not made of`},
 	},
 	"two ways that part and meet": {
 		func(b net, x int32) int32 {
@@ -316,4 +317,69 @@ func TestGone(t *testing.T) {
 			t.Errorf("%v and then %v: %v, want %v", test.first, test.then, got, test.want)
 		}
 	}
+}
+
+// Whatever additions a network has, without the branches that can go it computes what it does with zeros in their place.
+func TestBranchesOfAnyNetwork(t *testing.T) {
+	taken := 0
+	for s := range uint64(400) {
+		m := anyResidual(s)
+		for {
+			branches, _, err := Branches(m)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(branches) == 0 {
+				break
+			}
+			b := &branches[int(s)%len(branches)]
+			left, _, err := b.Without(m)
+			if err != nil {
+				t.Fatalf("network %d: %v", s, err)
+			}
+			want, got := run(t, b.Zeroed(m)), run(t, left)
+			for i := range want {
+				if d := math.Abs(float64(want[i] - got[i])); !(d <= 1e-4*max(1, math.Abs(float64(want[i])))) {
+					t.Fatalf("network %d, %s: output %d is %v without it, %v with zeros in its place", s, b, i, got[i], want[i])
+				}
+			}
+			m = left
+			taken++
+		}
+	}
+	if taken < 200 {
+		t.Errorf("%d branches in 400 networks: too few to tell", taken)
+	}
+}
+
+// anyResidual is a network of random operators on random tensors that were made before.
+func anyResidual(from uint64) *tflite.Model {
+	seed = from << 8
+	random := rand.New(rand.NewPCG(from, 5))
+	b := net{tflitetest.New()}
+	made := []int32{b.Input("x", 1, 6, 6, 4)}
+	acts := []tflitetest.Act{tflitetest.None, tflitetest.ReLU, tflitetest.ReLU6}
+	for i := range 12 {
+		x, name := made[len(made)-1-random.IntN(min(len(made), 3))], fmt.Sprint("t", i)
+		switch random.IntN(7) {
+		case 0:
+			x = b.conv(name, x, 4)
+		case 1:
+			x = b.depthwise(name, x, 1)
+		case 2:
+			x = b.Unary(name, schema.BuiltinOperatorRELU, x)
+		case 3, 4:
+			x = b.point(name, x, 4, acts[random.IntN(3)])
+		default:
+			x = b.Add(name, x, made[len(made)-1-random.IntN(min(len(made), 4))], acts[random.IntN(3)])
+		}
+		made = append(made, x)
+	}
+	last := made[len(made)-1]
+	flat := b.Flatten("flat", last)
+	b.Output(b.Dense("last", flat, gauss(4*b.Shape(flat)[1]), gauss(4), 4, tflitetest.None))
+	if random.IntN(3) == 0 {
+		b.Output(last)
+	}
+	return b.Model()
 }
