@@ -3,7 +3,10 @@ package stage
 import (
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"espalier.dev/espalier/api/v1alpha1"
+	"espalier.dev/espalier/optimizer/channel"
 	"espalier.dev/espalier/optimizer/lineage"
 )
 
@@ -31,5 +34,25 @@ func TestManifestsReachEveryTechnique(t *testing.T) {
 	}
 	if len(techniques) != len(lineage.Kinds) {
 		t.Errorf("%d techniques are converted, %d registered", len(techniques), len(lineage.Kinds))
+	}
+}
+
+// What a manifest says of channels is what is done.
+func TestChannelsAreThoseOfTheManifest(t *testing.T) {
+	share, none := 0.25, false
+	stage := &v1alpha1.Stage{Prune: &v1alpha1.Prune{
+		Structure: v1alpha1.PruneChannels, Multiplications: new(v1alpha1.Decimal("0.5")), Branches: true, Reconstruct: &none,
+		Rules: []v1alpha1.PruneRule{{Layers: "stem*", Skip: true}, {Layers: "*", Channels: new(v1alpha1.Decimal("0.25"))}},
+	}}
+	got, err := techniqueOf(stage)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := lineage.Channels{
+		Options:  channel.Options{Multiplications: 0.5, Rules: []channel.Rule{{Layers: "stem*", Skip: true}, {Layers: "*", Share: &share}}},
+		Branches: true, Reconstruct: lineage.Off,
+	}
+	if d := cmp.Diff(lineage.Technique(want), got); d != "" {
+		t.Error(d)
 	}
 }

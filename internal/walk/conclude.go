@@ -45,6 +45,7 @@ type settings struct {
 	leaf     v1alpha1.LeafOptions
 	encoded  bool   // its weights are encoded
 	narrowed string // how more channels are cut, where some were
+	branched string // how more time is saved than by channels, where branches of residual additions could go first
 	dense    bool   // channels were cut, and no zeros made
 	nearer   []string
 	training string // what lets a search train more
@@ -91,6 +92,9 @@ func (w *walk) settingsOf(name string) settings {
 	if i := slices.IndexFunc(line, cuts); i >= 0 { // the nearest
 		if out.narrowed = "prune.channels, or rules for single layers"; line[i].Prune.Multiplications != nil {
 			out.narrowed = "a smaller prune.multiplications"
+			if !line[i].Prune.Branches {
+				out.branched = "; prune.branches saves more of it where there are residual additions"
+			}
 		}
 	}
 	out.dense = out.narrowed != "" && !slices.ContainsFunc(line, func(s *v1alpha1.Stage) bool { return s.Prune != nil && !cuts(s) })
@@ -137,6 +141,8 @@ func (s settings) remedy(m v1alpha1.Metric) string {
 		return "try more channels cut (" + s.narrowed + "), more sparsity, fewer clusters or a higher entropy weight"
 	case s.encoded && encodedAdvice[m] != "":
 		return s.narrower(encodedAdvice[m])
+	case m == v1alpha1.LatencyMicros:
+		return s.narrower(advice[m]) + s.branched
 	case advice[m] != "":
 		return s.narrower(advice[m])
 	case len(s.nearer) == 0:

@@ -222,7 +222,7 @@ func TestAdviceOnAnswersIsOfTheLeafsOwnStages(t *testing.T) {
 // A leaf of which channels are cut is not told to cut channels, but more of them, and not to raise a sparsity that no stage of it has.
 func TestAdviceOnSizesKnowsOfChannels(t *testing.T) {
 	p, err := v1alpha1.Decode([]byte("{apiVersion: espalier.dev/v1alpha1, kind: OptimizationPipeline, metadata: {name: a}, spec: {model: {uri: m}, dataset: {uri: d}, stages: [" +
-		"{name: half, from: model, prune: {structure: Channels, multiplications: 0.5}}, {name: narrow, from: model, prune: {structure: Channels, channels: 0.3}}, {name: zeros, prune: {sparsity: 0.5}}, {name: other, from: model, prune: {sparsity: 0.5}}]}}"))
+		"{name: half, from: model, prune: {structure: Channels, multiplications: 0.5}}, {name: thin, from: model, prune: {structure: Channels, multiplications: 0.5, branches: true}}, {name: narrow, from: model, prune: {structure: Channels, channels: 0.3}}, {name: zeros, prune: {sparsity: 0.5}}, {name: other, from: model, prune: {sparsity: 0.5}}]}}"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -237,6 +237,9 @@ func TestAdviceOnSizesKnowsOfChannels(t *testing.T) {
 		"the file":                    {"narrow", v1alpha1.FileBytes, more, cut},
 		"the arena, further on":       {"zeros", v1alpha1.ArenaBytes, more, cut},
 		"of what is left of all":      {"half", v1alpha1.Multiplications, "more channels cut (a smaller prune.multiplications) make it so", "prune.channels"},
+		"time, of what is left":       {"half", v1alpha1.LatencyMicros, "(a smaller prune.multiplications) make it so; prune.branches saves more of it", "prune.channels"},
+		"time, without branches":      {"thin", v1alpha1.LatencyMicros, "(a smaller prune.multiplications) make it so", "prune.branches"},
+		"time, of shares of channels": {"narrow", v1alpha1.LatencyMicros, more, "prune.branches"},
 		"compressed, of what is left": {"half", v1alpha1.CompressedBytes, "try more channels cut (a smaller prune.multiplications), more", "prune.channels"},
 		"compressed":                  {"zeros", v1alpha1.CompressedBytes, more, cut},
 		"zeros where there are none":  {"narrow", v1alpha1.Sparsity, "add a prune stage with a sparsity", "raise"},
