@@ -172,6 +172,9 @@ func (o *searchOptions) inFlags(text string) string {
 	return strings.NewReplacer(": : ", ": ", "--dataset-spec: --dataset-spec ", "--dataset-spec: ").Replace(text) // of a whole section, of one in it
 }
 
+// sections are examples of what flags have.
+var sections = map[string]string{"--dataset-spec": `{preprocessing: {scale: "1/255"}}`, "--constraint": "{metric: AccuracyDrop, max: 0.01}", "--leaf": "{encode: Auto}"}
+
 // section is a section of a manifest that a flag has, as YAML or in a file.
 func section(flag, text string) (map[string]any, error) {
 	content, err := textOrFile(text)
@@ -183,7 +186,7 @@ func section(flag, text string) (map[string]any, error) {
 	}
 	var parsed any
 	if err := yaml.UnmarshalStrict(content, &parsed); err != nil {
-		return nil, fmt.Errorf("%s %q is no section of a manifest, such as {metric: AccuracyDrop, max: 0.01}: %w", flag, text, err)
+		return nil, fmt.Errorf("%s %q is no section of a manifest, such as %s: %w", flag, text, sections[flag], err)
 	}
 	switch out := parsed.(type) {
 	case nil:
@@ -191,7 +194,7 @@ func section(flag, text string) (map[string]any, error) {
 	case map[string]any:
 		return out, nil
 	}
-	return nil, fmt.Errorf("%s %q is no section of a manifest, such as {metric: AccuracyDrop, max: 0.01}", flag, text)
+	return nil, fmt.Errorf("%s %q is no section of a manifest, such as %s", flag, text, sections[flag])
 }
 
 // nameOf is a pipeline's name for a model's file.

@@ -48,7 +48,7 @@ func (r *Result) doubt(c v1alpha1.Constraint) string {
 		bound, limit = fmt.Sprintf("max %g", most), most
 	}
 	text := fmt.Sprintf("%s meets %s with %.4f, but %d samples leave it between %.4f and %.4f with 95 %% confidence", c.Metric, bound, value, r.Evidence.Samples, in.Low, in.High)
-	if wanted := interval.Wanted(value, limit, in, r.Evidence.Samples); wanted > 0 {
+	if wanted := r.Evidence.Wanted(string(c.Metric), value, limit, interval.Default); wanted > 0 {
 		text += fmt.Sprintf("; about %d would tell", wanted)
 	}
 	return text

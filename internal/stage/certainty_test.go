@@ -29,8 +29,8 @@ func TestConstraintsThatTooFewSamplesMeetAreDoubted(t *testing.T) {
 		"certainly met":      {bound("Accuracy", "0.85", ""), nil},
 		"missed anyway":      {bound("Accuracy", "0.89", ""), nil},
 		"no interval":        {bound("CompressedBytes", "", "100"), nil},
-		"met by the figure":  {bound("Accuracy", "0.87", ""), []string{"Accuracy meets min 0.87 with 0.8800, but 1000 samples leave it between 0.8588 and 0.8990 with 95 % confidence; about 4600 would tell"}},
-		"a drop":             {bound("AccuracyDrop", "", "0.01"), []string{"AccuracyDrop meets max 0.01 with 0.0040, but 1000 samples leave it between -0.0058 and 0.0138 with 95 % confidence; about 2700 would tell"}},
+		"met by the figure":  {bound("Accuracy", "0.87", ""), []string{"Accuracy meets min 0.87 with 0.8800, but 1000 samples leave it between 0.8588 and 0.8990 with 95 % confidence; about 4300 would tell"}},
+		"a drop":             {bound("AccuracyDrop", "", "0.01"), []string{"AccuracyDrop meets max 0.01 with 0.0040, but 1000 samples leave it between -0.0058 and 0.0138 with 95 % confidence; about 2600 would tell"}},
 		"exactly the bound":  {bound("Accuracy", "0.88", ""), []string{"Accuracy meets min 0.88 with 0.8800, but 1000 samples leave it between 0.8588 and 0.8990 with 95 % confidence"}},
 		"of another output":  {v1alpha1.Constraint{Metric: "Accuracy", Output: "box", Min: ptr(v1alpha1.Decimal("0.87"))}, nil},
 		"within both bounds": {bound("Accuracy", "0.8", "0.95"), nil},
@@ -49,7 +49,7 @@ func TestAConstraintIsDoubtedOnce(t *testing.T) {
 	constraints := []v1alpha1.Constraint{{Metric: "AccuracyDrop", Max: ptr(v1alpha1.Decimal("0.01"))}, {Metric: "Accuracy", Min: ptr(v1alpha1.Decimal("0.99"))}}
 	r := &Result{Metrics: []v1alpha1.MetricValue{{Name: "Accuracy", Value: "0.9"}, {Name: "AccuracyDrop", Value: "0"}}, Evidence: interval.Evidence{Samples: 100}, Classed: 100}
 	want := []string{
-		"AccuracyDrop meets max 0.01 with 0.0000, but 100 samples leave it between -0.0192 and 0.0192 with 95 % confidence; about 370 would tell",
+		"AccuracyDrop meets max 0.01 with 0.0000, but 100 samples leave it between -0.0192 and 0.0192 with 95 % confidence; about 200 would tell",
 		"spec.constraints[1]: 100 samples are too few to tell Accuracy min 0.99: with confidence 0.95, a leaf that is right in all of them may have 0.9753; 250 would do for that, more for any other",
 	}
 	if diff := cmp.Diff(want, r.doubts(constraints)); diff != "" {

@@ -94,7 +94,7 @@ func TestWhatIsToBeSeenOfAResultIsSaidWhenItIsReused(t *testing.T) {
 		want  []string
 	}{
 		{"0.5", []string{"baseline: undone"}},
-		{"0.95", []string{"baseline: undone", "baseline: Accuracy meets min 0.95 with 0.9600, but 100 samples leave it between 0.9077 and 0.9864 with 95 % confidence; about 2800 would tell"}},
+		{"0.95", []string{"baseline: undone", "baseline: Accuracy meets min 0.95 with 0.9600, but 100 samples leave it between 0.9077 and 0.9864 with 95 % confidence; about 1800 would tell"}},
 	} {
 		spec.Constraints = []v1alpha1.Constraint{{Metric: v1alpha1.Accuracy, Min: &c.least}}
 		var said []string

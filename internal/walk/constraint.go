@@ -120,8 +120,7 @@ func (s Shortfall) unsure(leaf *v1alpha1.Leaf, end string, bound v1alpha1.Decima
 		confidence, _ := decimal(string(*s.Constraint.Confidence)).Float64()
 		v, _ := value.Float64()
 		l, _ := limit.Float64()
-		in, _ := evidence(leaf).Of(string(s.Constraint.Metric), v, confidence)
-		s.Wanted = interval.Wanted(v, l, in, s.Samples)
+		s.Wanted = evidence(leaf).Wanted(string(s.Constraint.Metric), v, l, confidence)
 	}
 	return s
 }

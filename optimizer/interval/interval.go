@@ -87,18 +87,24 @@ func Least(metric string, bound, confidence float64) int {
 	return 1 + sort.Search(most-1, func(i int) bool { return within(i + 1) })
 }
 
-// Wanted returns about how many samples would tell, where so many leave value between in's ends and bound is one of the values between;
-// 0: more than are worth speaking of. Intervals narrow with the root of the number of samples.
-func Wanted(value, bound float64, in Interval, samples int) int {
-	half := in.High - value
-	if bound < value {
-		half = value - in.Low
+// Wanted returns about how many samples would tell a value from a bound: with as much of them the same, the interval would end before it. It is
+// 0 of other metrics, of a value that is the bound, and of more than are worth speaking of.
+func (e Evidence) Wanted(metric string, value, bound, confidence float64) int {
+	tells := func(samples int) bool {
+		n := float64(samples)
+		in := Share(value, n, confidence)
+		if metric == "AccuracyDrop" {
+			in = Drop(value, float64(e.Changed)*n/float64(e.Samples), n, confidence)
+		}
+		if bound < value {
+			return in.Low >= bound
+		}
+		return in.High <= bound
 	}
-	wanted := float64(samples) * math.Pow(half/(value-bound), 2)
-	if !(wanted < most) {
+	if _, known := e.Of(metric, value, confidence); !known || value == bound || !tells(most) {
 		return 0
 	}
-	return roundUp(wanted)
+	return roundUp(float64(1 + sort.Search(most-1, func(i int) bool { return tells(i + 1) })))
 }
 
 // roundUp rounds up to two digits.

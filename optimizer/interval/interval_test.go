@@ -73,20 +73,44 @@ func TestTheLeastSamplesAreJustEnough(t *testing.T) {
 	}
 }
 
-func TestWantedSamplesNarrowTheIntervalToTheBound(t *testing.T) {
+func TestWantedSamplesTellAValueFromTheBound(t *testing.T) {
 	for name, c := range map[string]struct {
+		metric       string
 		value, bound float64
-		in           Interval
+		evidence     Evidence
 		want         int
 	}{
-		"a bound below":             {0.88, 0.87, Interval{0.86, 0.9}, 4000},
-		"a bound above":             {0.004, 0.01, Interval{-0.004, 0.016}, 4000},
-		"a value that is the bound": {0.88, 0.88, Interval{0.86, 0.9}, 0},
-		"a bound that is very near": {0.88, 0.8799999, Interval{0.86, 0.9}, 0},
-		"two digits":                {0.88, 0.867, Interval{0.86, 0.9}, 2400},
+		"a bound below":             {"Agreement", 0.974, 0.97, Evidence{Samples: 500}, 6800},
+		"a bound above":             {"AccuracyDrop", 0.004, 0.01, Evidence{Samples: 1000, Changed: 40}, 4300},
+		"a value that is the bound": {"Accuracy", 0.88, 0.88, Evidence{Samples: 1000}, 0},
+		"a bound that is very near": {"Accuracy", 0.88, 0.8799999, Evidence{Samples: 1000}, 0},
+		"a metric without interval": {"F1", 0.88, 0.8, Evidence{Samples: 1000}, 0},
+		"no samples":                {"Accuracy", 0.88, 0.8, Evidence{}, 0},
 	} {
-		if got := Wanted(c.value, c.bound, c.in, 1000); got != c.want {
+		if got := c.evidence.Wanted(c.metric, c.value, c.bound, 0.95); got != c.want {
 			t.Errorf("%s: %d, want %d", name, got, c.want)
+		}
+	}
+	for _, samples := range []int{50, 200, 1000, 5000} {
+		e := Evidence{Samples: samples, Changed: samples / 20}
+		for k := 1; k < 40; k++ {
+			for _, share := range []float64{0.2, 0.5, 0.9} {
+				value := 1 - float64(k)/40
+				in, _ := e.Of("Accuracy", value, 0.95)
+				for _, bound := range []float64{value + share*(in.Low-value), value + share*(in.High-value)} {
+					n := e.Wanted("Accuracy", value, bound, 0.95)
+					if then := Share(value, float64(n), 0.95); bound < value && then.Low < bound || bound > value && then.High > bound {
+						t.Errorf("accuracy %v, bound %v: %d samples leave %v", value, bound, n, then)
+					}
+				}
+				drop := 0.05 * value
+				in, _ = e.Of("AccuracyDrop", drop, 0.95)
+				bound := drop + share*(in.High-drop)
+				n := e.Wanted("AccuracyDrop", drop, bound, 0.95)
+				if then := Drop(drop, float64(e.Changed)*float64(n)/float64(samples), float64(n), 0.95); then.High > bound {
+					t.Errorf("drop %v, bound %v: %d samples leave %v", drop, bound, n, then)
+				}
+			}
 		}
 	}
 }
