@@ -169,7 +169,7 @@ func (o *searchOptions) inFlags(text string) string {
 	for _, f := range fieldsOfFlags {
 		text = f.field.ReplaceAllString(text, f.flag)
 	}
-	return strings.NewReplacer(": : ", ": ", "--dataset-spec: --dataset-spec ", "--dataset-spec: ").Replace(text) // of a whole section, of one in it
+	return strings.NewReplacer(": : ", ": ", "--dataset-spec: --dataset-spec ", "--dataset-spec: ", " and --dataset-spec ", " and ").Replace(text) // of a whole section, of one in it
 }
 
 // sections are examples of what flags have.

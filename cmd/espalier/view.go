@@ -91,7 +91,7 @@ func (v *view) inputs(p *v1alpha1.OptimizationPipeline, prepared *stage.Prepared
 		v.Say("measure  %s: %s", stage.Given(m), strings.Join(m.Command, " "))
 	}
 	notes := slices.Concat(prepared.Network.Notes(), prepared.Data.Notes)
-	for _, note := range []string{prepared.Guess(), prepared.Unbounded(p.Spec.Constraints)} {
+	for _, note := range []string{prepared.Guess(), prepared.Known(), prepared.Unbounded(&p.Spec)} {
 		if note != "" {
 			notes = append(notes, note)
 		}

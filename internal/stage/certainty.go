@@ -80,6 +80,29 @@ func (p *Prepared) Guess() string {
 	return "the original's " + guess + " dataset.preprocessing says how"
 }
 
+// Known asks whether the original was trained with the samples that decide, of which it knows more than of test samples; "" where it does not. It
+// wants an Answer.
+func (p *Prepared) Known() string {
+	if p.test == nil {
+		return ""
+	}
+	accuracy := func(a *measure.Answers) (float64, interval.Interval) {
+		metrics := a.Metrics(nil)
+		return metrics[measure.Accuracy], metrics.Intervals(a.Evidence(nil))[measure.Accuracy]
+	}
+	value, decides := accuracy(p.validation)
+	other, test := accuracy(p.test)
+	return known(value, decides, other, test)
+}
+
+// known compares accuracies, with the intervals that they lie in, of the samples that decide and of test samples.
+func known(value float64, decides interval.Interval, other float64, test interval.Interval) string {
+	if test.High == 0 || decides.Low <= test.High {
+		return ""
+	}
+	return fmt.Sprintf("the original is right in %.4g of the samples that decide and in %.4g of the test samples: it was most likely trained with the first, and verdicts promise more than other samples keep; give validation samples that it does not know", value, other)
+}
+
 // Tellable returns an error for the first constraint that asks for a confidence which no leaf at all could show.
 func (p *Prepared) Tellable(constraints []v1alpha1.Constraint) error {
 	for i, c := range constraints {
@@ -117,9 +140,9 @@ func tellable(c v1alpha1.Constraint, samples int) (string, error) {
 	if least == 0 && c.Confidence == nil {
 		return "", nil // no number of samples would show it, nor is that asked for
 	}
-	text := fmt.Sprintf("%d samples are too few to tell %s %s %g: with confidence %g, %s may have %.4f", samples, c.Metric, side, limit, confidence, which, end)
+	text := fmt.Sprintf("%d samples are too few to tell %s %s %g: with confidence %g, %s may have %.4f on others", samples, c.Metric, side, limit, confidence, which, end)
 	if least > 0 {
-		text += fmt.Sprintf("; %d would do for that, more for any other", least)
+		text += fmt.Sprintf("; %d would tell of such a leaf, more of any other", least)
 	}
 	return text, nil
 }

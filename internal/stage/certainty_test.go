@@ -50,7 +50,7 @@ func TestAConstraintIsDoubtedOnce(t *testing.T) {
 	r := &Result{Metrics: []v1alpha1.MetricValue{{Name: "Accuracy", Value: "0.9"}, {Name: "AccuracyDrop", Value: "0"}}, Evidence: interval.Evidence{Samples: 100}, Classed: 100}
 	want := []string{
 		"AccuracyDrop meets max 0.01 with 0.0000, but 100 samples leave it between -0.0192 and 0.0192 with 95 % confidence; about 200 would tell",
-		"spec.constraints[1]: 100 samples are too few to tell Accuracy min 0.99: with confidence 0.95, a leaf that is right in all of them may have 0.9753; 250 would do for that, more for any other",
+		"spec.constraints[1]: 100 samples are too few to tell Accuracy min 0.99: with confidence 0.95, a leaf that is right in all of them may have 0.9753 on others; 250 would tell of such a leaf, more of any other",
 	}
 	if diff := cmp.Diff(want, r.doubts(constraints)); diff != "" {
 		t.Error(diff)
@@ -68,11 +68,11 @@ func TestSplitsThatAreTooSmallForAConstraintAreNamed(t *testing.T) {
 		want       string
 	}{
 		"a drop, enough":   {v1alpha1.Constraint{Metric: "AccuracyDrop", Max: ptr(v1alpha1.Decimal("0.01"))}, 200, ""},
-		"a drop, too few":  {v1alpha1.Constraint{Metric: "AccuracyDrop", Max: ptr(v1alpha1.Decimal("0.01"))}, 100, "100 samples are too few to tell AccuracyDrop max 0.01: with confidence 0.95, a leaf that answers all of them as the model does may have 0.0192; 194 would do for that, more for any other"},
+		"a drop, too few":  {v1alpha1.Constraint{Metric: "AccuracyDrop", Max: ptr(v1alpha1.Decimal("0.01"))}, 100, "100 samples are too few to tell AccuracyDrop max 0.01: with confidence 0.95, a leaf that answers all of them as the model does may have 0.0192 on others; 194 would tell of such a leaf, more of any other"},
 		"no drop":          {v1alpha1.Constraint{Metric: "AccuracyDrop", Max: ptr(v1alpha1.Decimal("0"))}, 100, ""},
-		"surely no drop":   {v1alpha1.Constraint{Metric: "AccuracyDrop", Max: ptr(v1alpha1.Decimal("0")), Confidence: ptr(v1alpha1.Decimal("0.9"))}, 100, "100 samples are too few to tell AccuracyDrop max 0: with confidence 0.9, a leaf that answers all of them as the model does may have 0.0161"},
-		"an accuracy":      {v1alpha1.Constraint{Metric: "Accuracy", Min: ptr(v1alpha1.Decimal("0.97"))}, 50, "50 samples are too few to tell Accuracy min 0.97: with confidence 0.95, a leaf that is right in all of them may have 0.9512; 83 would do for that, more for any other"},
-		"an agreement":     {v1alpha1.Constraint{Metric: "Agreement", Min: ptr(v1alpha1.Decimal("0.97")), Confidence: ptr(v1alpha1.Decimal("0.5"))}, 5, "5 samples are too few to tell Agreement min 0.97: with confidence 0.5, a leaf that answers all of them as the model does may have 0.8818; 22 would do for that, more for any other"},
+		"surely no drop":   {v1alpha1.Constraint{Metric: "AccuracyDrop", Max: ptr(v1alpha1.Decimal("0")), Confidence: ptr(v1alpha1.Decimal("0.9"))}, 100, "100 samples are too few to tell AccuracyDrop max 0: with confidence 0.9, a leaf that answers all of them as the model does may have 0.0161 on others"},
+		"an accuracy":      {v1alpha1.Constraint{Metric: "Accuracy", Min: ptr(v1alpha1.Decimal("0.97"))}, 50, "50 samples are too few to tell Accuracy min 0.97: with confidence 0.95, a leaf that is right in all of them may have 0.9512 on others; 83 would tell of such a leaf, more of any other"},
+		"an agreement":     {v1alpha1.Constraint{Metric: "Agreement", Min: ptr(v1alpha1.Decimal("0.97")), Confidence: ptr(v1alpha1.Decimal("0.5"))}, 5, "5 samples are too few to tell Agreement min 0.97: with confidence 0.5, a leaf that answers all of them as the model does may have 0.8818 on others; 22 would tell of such a leaf, more of any other"},
 		"bytes":            {v1alpha1.Constraint{Metric: "CompressedBytes", Max: ptr(v1alpha1.Decimal("100"))}, 1, ""},
 		"another output's": {v1alpha1.Constraint{Metric: "Accuracy", Output: "box", Min: ptr(v1alpha1.Decimal("0.97"))}, 1, ""},
 	} {
@@ -84,3 +84,24 @@ func TestSplitsThatAreTooSmallForAConstraintAreNamed(t *testing.T) {
 }
 
 func ptr[T any](v T) *T { return &v }
+
+func TestSamplesThatTheOriginalWasTrainedWithAreDoubted(t *testing.T) {
+	for name, c := range map[string]struct {
+		decides, decide, test, tested float64 // accuracies, and of how many samples
+		want                          bool
+	}{
+		"all right, and many wrong": {1, 200, 0.881, 1000, true},
+		"a little better":           {0.95, 200, 0.93, 1000, false},
+		"a little better of many":   {0.95, 50000, 0.93, 50000, true},
+		"worse":                     {0.8, 1000, 0.9, 1000, false},
+		"few":                       {1, 10, 0.88, 100, false},
+	} {
+		got := known(c.decides, interval.Share(c.decides, c.decide, interval.Default), c.test, interval.Share(c.test, c.tested, interval.Default))
+		if (got != "") != c.want {
+			t.Errorf("%s: %q", name, got)
+		}
+	}
+	if got := known(1, interval.Interval{}, 0.5, interval.Interval{}); got != "" {
+		t.Errorf("without intervals: %q", got)
+	}
+}

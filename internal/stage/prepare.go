@@ -296,8 +296,8 @@ func (p *Prepared) Measurable(constraints []v1alpha1.Constraint) error {
 }
 
 // Unbounded says which outputs leaves may spoil unseen, and what bounds the first of them; "" where there is none. It wants an Answer.
-func (p *Prepared) Unbounded(constraints []v1alpha1.Constraint) string {
-	return unbounded(constraints, p.boundable())
+func (p *Prepared) Unbounded(spec *v1alpha1.OptimizationPipelineSpec) string {
+	return unbounded(spec, p.boundable())
 }
 
 // Boundable is an output that constraints may be on. Remedy is the constraint that bounds it, as the end of a sentence.
@@ -321,11 +321,11 @@ func boundable(outputs []answer.Output, main string, measured measure.Metrics) (
 	return out
 }
 
-// unbounded are the outputs that no constraint is on while one is on the answers of another: what is not asked for is the first to be
-// given up. Measurements may be of any.
-func unbounded(constraints []v1alpha1.Constraint, outputs []Boundable) string {
+// unbounded are the outputs that no constraint is on while one is on the answers of another, or a search makes leaves smaller for as long as they
+// meet what is asked: what is not asked for is the first to be given up. Measurements may be of any.
+func unbounded(spec *v1alpha1.OptimizationPipelineSpec, outputs []Boundable) string {
 	bounded, main := map[string]bool{}, false
-	for _, c := range constraints {
+	for _, c := range spec.Constraints {
 		if c.Metric.Measured() {
 			return ""
 		}
@@ -334,7 +334,7 @@ func unbounded(constraints []v1alpha1.Constraint, outputs []Boundable) string {
 			main = main || c.Output == ""
 		}
 	}
-	if len(bounded) == 0 {
+	if len(bounded) == 0 && spec.Search == nil {
 		return ""
 	}
 	var names []string
@@ -361,7 +361,11 @@ func bounding(output, main string, measured measure.Metrics) string {
 		if m.Higher() {
 			side = "min"
 		}
-		remedy := fmt.Sprintf("; {metric: %s, output: %q, %s: …} bounds %s", m, output, side, output)
+		which := ""
+		if output != main {
+			which = fmt.Sprintf(" output: %q,", output)
+		}
+		remedy := fmt.Sprintf("; {metric: %s,%s %s: …} bounds %s", m, which, side, output)
 		if m == measure.RelativeError || m == measure.MeanSquaredError {
 			remedy += fmt.Sprintf(", the original has %.4g", value)
 		}

@@ -149,7 +149,7 @@ func (b *reportBuilder) stage(status *v1alpha1.StageStatus) (report.Stage, error
 	notes := slices.Concat(result.Notes, result.doubts(b.Pipeline.Spec.Constraints))
 	if s.Kind == report.Baseline {
 		s.Metrics, b.data.Dataset.Facts, b.data.Notes = valuesOf(result.Float), result.Facts, notes
-		if note := unbounded(b.Pipeline.Spec.Constraints, result.Boundable); note != "" {
+		if note := unbounded(&b.Pipeline.Spec, result.Boundable); note != "" {
 			b.data.Notes = append(b.data.Notes, note)
 		}
 	} else {

@@ -55,7 +55,7 @@ type Result struct {
 	Settings  string              `json:"settings,omitempty"`  // in words
 	Facts     []string            `json:"facts,omitempty"`     // of the dataset; baseline only
 	Classed   int                 `json:"classed,omitempty"`   // samples that decide, where each has one class; baseline only
-	Boundable []Boundable         `json:"boundable,omitempty"` // outputs, where there are several; baseline only
+	Boundable []Boundable         `json:"boundable,omitempty"` // outputs; baseline only
 	// KernelClass is the SIMD level of the machine that made it.
 	KernelClass string `json:"kernelClass,omitempty"`
 	// Searched is what a search did whose leaf this is.
@@ -322,12 +322,12 @@ func (r *Runner) measure(ctx context.Context, s settings, result *Result, leaf [
 		float[name] = size[name]
 	}
 	result.Float = r.values(float)
-	if guess := r.Prepared.Guess(); guess != "" {
-		result.Notes = append(result.Notes, guess)
+	for _, note := range []string{r.Prepared.Guess(), r.Prepared.Known()} {
+		if note != "" {
+			result.Notes = append(result.Notes, note)
+		}
 	}
-	if len(r.Prepared.Outputs) > 1 {
-		result.Boundable = r.Prepared.boundable()
-	}
+	result.Boundable = r.Prepared.boundable()
 	return nil
 }
 

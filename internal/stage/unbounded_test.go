@@ -23,19 +23,21 @@ func TestOutputsThatNoConstraintIsOnAreNamed(t *testing.T) {
 	}
 	for name, c := range map[string]struct {
 		constraints []v1alpha1.Constraint
+		search      *v1alpha1.Search
 		want        string
 	}{
-		"none at all":           {nil, ""},
-		"none of answers":       {[]v1alpha1.Constraint{bound("FileBytes", "")}, ""},
-		"all":                   {[]v1alpha1.Constraint{bound("Accuracy", ""), bound("RelativeError", "box"), bound("Agreement", "pose:0")}, ""},
-		"a measurement's":       {[]v1alpha1.Constraint{bound("Accuracy", ""), bound("board/error", "")}, ""},
-		"the main one by name":  {[]v1alpha1.Constraint{bound("Accuracy", "cls"), bound("RelativeError", "box")}, `no constraint is on the answers of pose:0: leaves may spoil them and still be taken; {metric: Agreement, output: "pose:0", min: …} bounds pose:0`},
-		"the main one alone":    {[]v1alpha1.Constraint{bound("AccuracyDrop", "")}, `no constraint is on the answers of box, pose:0: leaves may spoil them and still be taken; {metric: RelativeError, output: "box", max: …} bounds box, the original has 0.15`},
-		"all but the main one":  {[]v1alpha1.Constraint{bound("RelativeError", "box"), bound("Agreement", "pose:0")}, `no constraint is on the answers of cls: leaves may spoil them and still be taken; {metric: AccuracyDrop, output: "cls", max: …} bounds cls`},
-		"sizes bound no answer": {[]v1alpha1.Constraint{bound("Accuracy", ""), bound("RelativeError", "box"), bound("FileBytes", "")}, `no constraint is on the answers of pose:0: leaves may spoil them and still be taken; {metric: Agreement, output: "pose:0", min: …} bounds pose:0`},
+		"none at all":           {nil, nil, ""},
+		"none of answers":       {[]v1alpha1.Constraint{bound("FileBytes", "")}, nil, ""},
+		"none of a search":      {[]v1alpha1.Constraint{bound("FileBytes", "")}, &v1alpha1.Search{}, `no constraint is on the answers of cls, box, pose:0: leaves may spoil them and still be taken; {metric: AccuracyDrop, max: …} bounds cls`},
+		"all":                   {[]v1alpha1.Constraint{bound("Accuracy", ""), bound("RelativeError", "box"), bound("Agreement", "pose:0")}, nil, ""},
+		"a measurement's":       {[]v1alpha1.Constraint{bound("Accuracy", ""), bound("board/error", "")}, nil, ""},
+		"the main one by name":  {[]v1alpha1.Constraint{bound("Accuracy", "cls"), bound("RelativeError", "box")}, nil, `no constraint is on the answers of pose:0: leaves may spoil them and still be taken; {metric: Agreement, output: "pose:0", min: …} bounds pose:0`},
+		"the main one alone":    {[]v1alpha1.Constraint{bound("AccuracyDrop", "")}, nil, `no constraint is on the answers of box, pose:0: leaves may spoil them and still be taken; {metric: RelativeError, output: "box", max: …} bounds box, the original has 0.15`},
+		"all but the main one":  {[]v1alpha1.Constraint{bound("RelativeError", "box"), bound("Agreement", "pose:0")}, nil, `no constraint is on the answers of cls: leaves may spoil them and still be taken; {metric: AccuracyDrop, max: …} bounds cls`},
+		"sizes bound no answer": {[]v1alpha1.Constraint{bound("Accuracy", ""), bound("RelativeError", "box"), bound("FileBytes", "")}, nil, `no constraint is on the answers of pose:0: leaves may spoil them and still be taken; {metric: Agreement, output: "pose:0", min: …} bounds pose:0`},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got := unbounded(c.constraints, boundable(outputs, "cls", measured)); got != c.want {
+			if got := unbounded(&v1alpha1.OptimizationPipelineSpec{Constraints: c.constraints, Search: c.search}, boundable(outputs, "cls", measured)); got != c.want {
 				t.Errorf("said %q, want %q", got, c.want)
 			}
 		})

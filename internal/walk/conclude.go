@@ -57,7 +57,10 @@ func (w *walk) settingsOf(name string) settings {
 	stage := w.spec.Stage(name)
 	leaf := w.spec.EffectiveLeaf(stage)
 	out := settings{searched: w.spec.Search != nil, leaf: leaf, encoded: leaf.Encoded(), training: "more training.epochs"}
-	if w.spec.Training.Seeks() {
+	switch {
+	case !w.spec.Training.Trains():
+		out.training = "training (training.epochs above 0)"
+	case w.spec.Training.Seeks():
 		out.training = "a larger " + seekBound(&w.spec.Training)
 	}
 	switch ended := w.facts.Stages[Search].Reason; {
