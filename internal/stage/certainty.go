@@ -100,7 +100,7 @@ func known(value float64, decides interval.Interval, other float64, test interva
 	if test.High == 0 || decides.Low <= test.High {
 		return ""
 	}
-	return fmt.Sprintf("the original is right in %.4g of the samples that decide and in %.4g of the test samples: it was most likely trained with the first, and verdicts promise more than other samples keep; give validation samples that it does not know", value, other)
+	return fmt.Sprintf("the original is right in %.3g %% of the samples that decide and in %.3g %% of the test samples: it was most likely trained with the first, and verdicts promise more than other samples keep; give validation samples that it does not know", 100*value, 100*other)
 }
 
 // Tellable returns an error for the first constraint that asks for a confidence which no leaf at all could show.

@@ -82,7 +82,13 @@ func (b *reportBuilder) searched() {
 	if b.Searched == nil {
 		return
 	}
-	minimized := cmp.Or(b.Pipeline.Spec.Search.Minimize, v1alpha1.CompressedBytes)
+	minimized := b.Pipeline.Spec.Search.Minimize
+	for _, c := range b.Pipeline.Spec.Constraints { // what is bounded where nothing is minimized
+		if sizes := []v1alpha1.Metric{v1alpha1.CompressedBytes, v1alpha1.FlashBytes, v1alpha1.FileBytes, v1alpha1.ArenaBytes, v1alpha1.Multiplications}; minimized == "" && slices.Contains(sizes, c.Metric) {
+			minimized = c.Metric
+		}
+	}
+	minimized = cmp.Or(minimized, v1alpha1.CompressedBytes)
 	b.data.Search = &report.Search{Metric: measure.Name(minimized), Tried: b.Searched.Tried(), Ended: b.Searched.Ended}
 	for _, t := range b.Searched.Trials {
 		b.data.Search.Trials = append(b.data.Search.Trials, report.Trial{Stage: t.Stage.Name, Why: t.Why})

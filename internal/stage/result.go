@@ -204,9 +204,13 @@ func (s settings) words(done *train.Result) string {
 			parts = append(parts, technique.String())
 		}
 		if config, err := training(s.training); err == nil {
-			epochs := fmt.Sprintf("%d epochs", config.Epochs)
+			count, found := config.Epochs, ""
 			if config.Seek && done != nil && done.Sought != nil {
-				epochs = fmt.Sprintf("%d epochs, found,", done.Sought.All)
+				count, found = done.Sought.All, ", found,"
+			}
+			epochs := fmt.Sprintf("%d epochs%s", count, found)
+			if count == 1 {
+				epochs = "1 epoch" + found
 			}
 			switch {
 			case done != nil && done.RangeTest != nil:

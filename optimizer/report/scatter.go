@@ -6,6 +6,7 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"unicode/utf8"
 
 	"espalier.dev/espalier/optimizer/measure"
 )
@@ -44,6 +45,9 @@ func (d *Data) points(quality measure.Name) []point {
 	}
 	return out
 }
+
+// letter is about the width of one in the numbers along axes.
+const letter = 7.5
 
 // axis maps values to pixels.
 type axis struct {
@@ -127,9 +131,13 @@ func (d *Data) scatter(class string, width, height float64) template.HTML {
 	if !math.IsNaN(minQuality) {
 		ys = append(ys, minQuality)
 	}
-	const left, right, top, bottom = 62.0, 14.0, 16.0, 46.0
-	x := newAxis(xs, left, width-right, true)
+	const right, top, bottom = 14.0, 16.0, 46.0
 	y := newAxis(ys, height-bottom, top, false)
+	left := 62.0
+	for _, v := range y.ticks(5) {
+		left = max(left, 6+letter*float64(utf8.RuneCountInString(tick(quality, v, y.high-y.low))))
+	}
+	x := newAxis(xs, left, width-right, true)
 	s := svg("plot "+class, "quality against compressed size", width, height, true)
 	s.region(x, y, maxBytes, minQuality, quality == measure.MeanSquaredError)
 	s.axes(x, y, quality)
@@ -198,10 +206,14 @@ func (d *drawing) axes(x, y axis, quality measure.Name) {
 	}
 	for _, v := range x.ticks(6) {
 		d.line("grid", x.at(v), y.to, x.at(v), y.from)
-		d.text("tick middle", x.at(v), y.from+18, kilo(v))
+		class, at := "tick middle", x.at(v)
+		if end := x.to + 12; at+letter/2*float64(utf8.RuneCountInString(kilo(v))) > end {
+			class, at = "tick end", end
+		}
+		d.text(class, at, y.from+18, kilo(v))
 	}
 	d.text("axis middle", (x.from+x.to)/2, y.from+37, "compressed size")
-	d.text("axis", x.from-54, y.to-4, string(quality))
+	d.text("axis", 8, y.to-4, string(quality))
 }
 
 func tick(quality measure.Name, v, span float64) string {
