@@ -65,7 +65,7 @@ func (s *search) narrow() bool {
 	lower := func(f *frontier) {
 		s.advance(f, try(false))
 		if other := (frontier{scale: f.scale, tilt: tilts[0], step: shares.fineness, low: f.high}); !s.over() && f.high > 0 && !f.inverse && len(s.cut(&other, f.high).Rules) > 0 {
-			if t := try(false)(&other, f.high, fmt.Sprintf("may hold where %.3g %s does not", f.high, tilted(f.tilt))); t.holds {
+			if t := try(false)(&other, f.high, fmt.Sprintf("may hold where %.3g %s does not", f.high, tiltOf(f.tilt))); t.holds {
 				other.size = t.size
 				s.advance(&other, try(false))
 				*f = other

@@ -99,7 +99,7 @@ func TestASearchTakesChannelsOutWhereCodesDoNotHelp(t *testing.T) {
 			"all 3 trials of maxTrials were made; share of the channels to take out 0.375 holds and 0.5 does not"},
 		"a bound that the baseline meets": {bound(v1alpha1.ArenaBytes, "1000", 0), narrow(0.4, 0, 900), "10 30 90 270 810 810s", "model",
 			"price of a bit 810 holds, and more than 900 is not tried"},
-		"a measurement is lowered by both": {minimize("cycles", 0), narrow(0.3, 0, 40), "0.25c 0.5c 0.375c 0.375c 10 30 90 52 39.5 45.3 45.3 45.3 39.5s", "trial-01",
+		"a measurement is lowered by both": {minimize("cycles", 0), narrow(0.3, 0, 40), "0.25c 0.5c 0.375c 0.375c 10 30 90 30s 52 39.5 45.3 45.3 45.3", "trial-01",
 			"price of a bit 39.5 holds and 45.3 does not, which is as near as prices are tried"},
 	}
 	for name, tt := range tests {

@@ -27,6 +27,7 @@ type Input struct {
 // Result is what came of a trial.
 type Result struct {
 	Leaf    *v1alpha1.Leaf // nil where it failed
+	Undone  bool           // its training was, since it made things worse
 	Seconds float64        // it took, when it was made
 }
 
@@ -225,21 +226,49 @@ func (s *search) run() {
 	s.end(&f, more)
 }
 
-// refined narrows a frontier down, and tries other tilts and one scale a tensor where it ends.
+// refined narrows a frontier down, with one scale a tensor where that makes smaller leaves, and tries other tilts where it ends.
 func (s *search) refined(f frontier) frontier {
+	if s.over() || f.low == 0 {
+		return s.tilted(f)
+	}
+	one := f
+	one.scope, one.step, one.high = oneScale, prices.fineness*prices.fineness, 0
+	t := s.untrained(&one, f.low, fmt.Sprintf("may be smaller than %.3g %s", f.low, f.kind()))
+	if t.holds && t.size < f.size {
+		one.size = t.size
+		return s.tilted(one)
+	}
+	before := f.low
+	if f = s.tilted(f); s.over() || t.holds || t.size >= f.size {
+		return f
+	}
+	one.tilt, one.high = f.tilt, before
+	if one.low = before / one.step; one.low < one.least {
+		return f
+	}
+	if t = s.untrained(&one, one.low, fmt.Sprintf("goes back from %.3g, which does not hold", before)); t.holds && t.size < f.size {
+		one.size = t.size
+		s.advance(&one, s.untrained)
+		return one
+	}
+	return f
+}
+
+// tilted narrows a frontier down, and goes on with another tilt where that holds at a price that does not and makes a smaller leaf.
+func (s *search) tilted(f frontier) frontier {
 	s.advance(&f, s.untrained)
 	for _, tilt := range tilts[1:] { // the same price takes about as many bits at any tilt
 		if s.over() || f.high == 0 {
 			break
 		}
-		other := frontier{scale: &prices, tilt: tilt, step: math.Sqrt(prices.fineness), low: f.high}
-		if t := s.untrained(&other, f.high, fmt.Sprintf("may hold where %.3g %s does not", f.high, tilted(f.tilt))); t.holds && (f.low == 0 || t.size < f.size) {
+		other := frontier{scale: &prices, tilt: tilt, scope: f.scope, step: math.Sqrt(prices.fineness), low: f.high}
+		if t := s.untrained(&other, f.high, fmt.Sprintf("may hold where %.3g %s does not", f.high, f.kind())); t.holds && (f.low == 0 || t.size < f.size) {
 			other.size = t.size
 			s.advance(&other, s.untrained)
 			f = other
 		}
 	}
-	return s.withOneScale(f)
+	return f
 }
 
 // end says what a search came to at a frontier that it goes no further from, unless its last leaf ended it.
@@ -254,32 +283,6 @@ func (s *search) end(f *frontier, more string) {
 	default:
 		s.plan.Ended = f.ended() + more
 	}
-}
-
-// withOneScale goes on from the highest price that holds with one scale a tensor, where its leaf then holds and is smaller, there or a step
-// below; else the frontier stays as it is.
-func (s *search) withOneScale(f frontier) frontier {
-	if s.over() || f.low == 0 {
-		return f
-	}
-	other := f
-	other.scope, other.step, other.high = oneScale, prices.fineness*prices.fineness, 0
-	why := fmt.Sprintf("may be smaller than %.3g %s", f.low, f.kind())
-	for price := f.low; price >= f.low/other.step; price /= other.step {
-		t := s.untrained(&other, price, why)
-		switch {
-		case s.over():
-			return f
-		case t.holds && t.size < f.size:
-			other.low, other.size = price, t.size
-			s.advance(&other, s.untrained)
-			return other
-		case t.holds || t.size >= f.size:
-			return f
-		}
-		other.high, why = price, fmt.Sprintf("goes back from %.3g, which does not hold", price)
-	}
-	return f
 }
 
 // few has layers share very few codes, more where they tolerate less, and trains them, which takes networks further than training at a high price
@@ -297,6 +300,8 @@ func (s *search) few(size float64) (said string, smaller bool) {
 			Why: fmt.Sprintf("trains, with %d codes a layer, and more where layers tolerate less", few.codes),
 		})
 		switch {
+		case t.holds && t.undone:
+			return fmt.Sprintf("; %d codes a layer hold, and training does not help", few.codes), smaller || t.size < size
 		case t.holds:
 			held, smaller = append(held, strconv.Itoa(few.codes)), smaller || t.size < size
 		case s.over():
@@ -310,8 +315,8 @@ func (s *search) few(size float64) (said string, smaller bool) {
 	return fmt.Sprintf("; %s codes a layer hold with training", strings.Join(held, " and ")), smaller
 }
 
-// tilted is how a price is one for all layers: prices of different tilts are no measure of each other.
-func tilted(tilt float64) string {
+// tiltOf is how a price is one for all layers: prices of different tilts are no measure of each other.
+func tiltOf(tilt float64) string {
 	switch tilt {
 	case 0:
 		return "for every layer alike"
@@ -355,8 +360,11 @@ func (s *search) sparsity(least v1alpha1.Decimal) v1alpha1.Decimal {
 type tried struct {
 	name  string // "" where it is not known yet, or there was no leaf
 	holds bool   // it meets what is asked of its answers
-	small bool   // and of what only fewer channels lower
+	far   bool   // from that
+	small bool   // it meets what only fewer channels lower
 	size  float64
+
+	undone bool // its training was
 }
 
 // try plans a trial, and says what came of it where that is known.
@@ -401,7 +409,7 @@ func (s *search) try(trial Trial) tried {
 	if result.Leaf == nil {
 		return tried{}
 	}
-	t, missed := tried{name: trial.Stage.Name, holds: true, small: true}, walk.Judge(s.Spec.Constraints, result.Leaf)
+	t, missed := tried{name: trial.Stage.Name, holds: true, small: true, undone: result.Undone}, walk.Judge(s.Spec.Constraints, result.Leaf)
 	objective := cmp.Or(s.Spec.Search.Minimize, v1alpha1.CompressedBytes)
 	value := walk.Value(result.Leaf.Metrics, objective)
 	if value == "" && objective.Measured() { // its measurement found none of this leaf
@@ -416,7 +424,7 @@ func (s *search) try(trial Trial) tried {
 		case s.narrowed(c.Metric):
 			t.small = false
 		case !s.falls(c) && !(c.Metric == v1alpha1.Sparsity && trial.narrows()): // whose zeros come later
-			t.holds = false
+			t.holds, t.far = false, t.far || m.Share() > farMiss
 		}
 	}
 	if len(missed) == 0 && s.Spec.Search.Minimize == "" {
@@ -494,9 +502,9 @@ func (f *frontier) trial(level float64) string {
 // kind is what sets the levels of a frontier apart from others'.
 func (f *frontier) kind() string {
 	if f.scope == oneScale {
-		return tilted(f.tilt) + " with one scale a tensor"
+		return tiltOf(f.tilt) + " with one scale a tensor"
 	}
-	return tilted(f.tilt)
+	return tiltOf(f.tilt)
 }
 
 // next is the level to try next, 0 where none is left.
@@ -546,10 +554,13 @@ func (s *search) trained(f *frontier, price float64, why string) tried {
 	return s.fineTune(Trial{Stage: v1alpha1.Stage{From: s.from, Cluster: s.cluster(f, price)}, Price: price, Why: "trains, " + f.trial(price) + why})
 }
 
-// fineTune tries a trial that trains, and where that is not enough, goes on in int8.
+// farMiss is by what share of the answers a leaf misses its bound that training in int8 does not bring there, which makes up for rounding.
+const farMiss = 0.1
+
+// fineTune tries a trial that trains, and where that is nearly enough, goes on in int8.
 func (s *search) fineTune(trial Trial) tried {
 	t := s.try(trial)
-	if t.holds || t.name == "" {
+	if t.holds || t.far || t.name == "" {
 		return t
 	}
 	return s.try(Trial{Stage: v1alpha1.Stage{From: t.name, Quantize: &v1alpha1.Quantize{}}, Price: trial.Price, Why: "trains " + t.name + " in int8, since it does not hold"})

@@ -52,7 +52,7 @@ func codesOf(untrained float64, float, int8 int32) device {
 		case t.Stage.Cluster == nil:
 			size = float64(1000 * fewest)
 			if fewest < int8 {
-				drop = "0.5"
+				drop = "0.05"
 			}
 		case v1alpha1.Or(t.Stage.Training.Epochs, 1) == 0:
 			if t.Price > untrained {
@@ -62,7 +62,7 @@ func codesOf(untrained float64, float, int8 int32) device {
 			fewest = t.Stage.Cluster.Clusters
 			size = float64(1000 * fewest)
 			if fewest < float {
-				drop = "0.5"
+				drop = "0.05"
 			}
 		}
 		return leaf(drop, fmt.Sprint(int(size)), strconv.Itoa(codes))
@@ -73,8 +73,11 @@ func codesOf(untrained float64, float, int8 int32) device {
 func breaks(untrained, trained float64) device {
 	return func(t Trial) *v1alpha1.Leaf {
 		drop := "0"
-		if none := v1alpha1.Or(t.Stage.Training.Epochs, 1) == 0; none && t.Price > untrained || !none && t.Price > trained {
+		switch none := v1alpha1.Or(t.Stage.Training.Epochs, 1) == 0; {
+		case none && t.Price > untrained:
 			drop = "0.5"
+		case !none && t.Price > trained:
+			drop = "0.05"
 		}
 		return leaf(drop, fmt.Sprint(int(1e6/max(t.Price, 1))), strconv.Itoa(codes))
 	}
@@ -149,15 +152,15 @@ func TestASearchGoesToTheHighestPriceThatHolds(t *testing.T) {
 		want   string // prices, t with training, q in int8
 		ended  string
 	}{
-		"without training":   {untrained, breaks(40, 0), "10 30 90 52 39.5 45.3 45.3 45.3 39.5s", "price of a bit 39.5 holds and 45.3 does not, which is as near as prices are tried"},
-		"it begins too high": {untrained, breaks(2, 0), "10 3.33 1.11 1.92 2.53 2.21 2.21 2.21 1.92s", "price of a bit 1.92 holds and 2.21 does not, which is as near as prices are tried"},
+		"without training":   {untrained, breaks(40, 0), "10 30 90 30s 52 39.5 45.3 45.3 45.3", "price of a bit 39.5 holds and 45.3 does not, which is as near as prices are tried"},
+		"it begins too high": {untrained, breaks(2, 0), "10 3.33 1.11 1.11s 1.92 2.53 2.21 2.21 2.21", "price of a bit 1.92 holds and 2.21 does not, which is as near as prices are tried"},
 		"nothing holds":      {untrained, breaks(0, 0), "10 3.33 1.11 0.37 0.37 0.37", "no price of a bit holds, down to 0.37, and less than 0.3 is not tried"},
 		"everything holds":   {untrained, breaks(1e9, 0), "10 30 90 270 810 810s", "price of a bit 810 holds, and more than 900 is not tried"},
 		"two codes trained":  {nil, codesOf(40, 2, 2), "10 30 90 4c 2c 3c", "price of a bit 30 holds without training and 90 does not; 4 and 2 and 3 codes a layer hold with training"},
 		"two codes in int8":  {nil, codesOf(40, 5, 2), "10 30 90 4c 1q 2c 2q 3c 4q", "price of a bit 30 holds without training and 90 does not; 4 and 2 and 3 codes a layer hold with training"},
 		"three codes":        {nil, codesOf(40, 3, 3), "10 30 90 4c 2c 2q 3c", "price of a bit 30 holds without training and 90 does not; 4 and 3 codes a layer hold with training"},
 		"four codes":         {nil, codesOf(40, 4, 4), "10 30 90 4c 2c 2q 3c 4q", "price of a bit 30 holds without training and 90 does not; 4 codes a layer hold with training"},
-		"not even four":      {nil, codesOf(40, 9, 9), "10 30 90 4c 1q 52 39.5 45.3 45.3 45.3 39.5s", "price of a bit 39.5 holds without training and 45.3 does not, which is as near as prices are tried; 4 codes a layer do not hold with training"},
+		"not even four":      {nil, codesOf(40, 9, 9), "10 30 90 4c 1q 30s 52 39.5 45.3 45.3 45.3", "price of a bit 39.5 holds without training and 45.3 does not, which is as near as prices are tried; 4 codes a layer do not hold with training"},
 		"three at most": {func(s *v1alpha1.OptimizationPipelineSpec) {
 			s.Constraints = append(s.Constraints, v1alpha1.Constraint{Metric: v1alpha1.Clusters, Max: decimal("3")})
 		}, codesOf(40, 3, 3), "10 30 90 2c 2q 3c", "price of a bit 30 holds without training and 90 does not; 3 codes a layer hold with training"},
@@ -191,6 +194,48 @@ func TestASearchGoesToTheHighestPriceThatHolds(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			plan := played(t, goal(tt.change), tt.of, 60)
 			if got := course(plan); got != tt.want || plan.Ended != tt.ended {
+				t.Errorf("prices %s, want %s; ended: %s, want %s", got, tt.want, plan.Ended, tt.ended)
+			}
+		})
+	}
+}
+
+// Training that is undone takes fewer codes no further, and training in int8 makes up for rounding only.
+func TestWhatTrainingCannotBringIsNotTried(t *testing.T) {
+	for name, tt := range map[string]struct {
+		drop   string // of 4 and of fewer codes, trained
+		few    string
+		undone bool
+		want   string
+		ended  string
+	}{
+		"training helps":        {"0.001", "0.05", false, "10 30 90 4c 2c 2q 3c 4q 30s 52 39.5 45.3 45.3 45.3", "; 4 codes a layer hold with training"},
+		"it is undone":          {"0.001", "0.05", true, "10 30 90 4c 30s 52 39.5 45.3 45.3 45.3", "; 4 codes a layer hold, and training does not help"},
+		"fewer codes are far":   {"0.001", "0.12", false, "10 30 90 4c 2c 3c 30s 52 39.5 45.3 45.3 45.3", "; 4 codes a layer hold with training"},
+		"four are far":          {"0.12", "0.12", false, "10 30 90 4c 30s 52 39.5 45.3 45.3 45.3", "; 4 codes a layer do not hold with training"},
+		"just as far as may be": {"0.11", "0.12", false, "10 30 90 4c 1q 30s 52 39.5 45.3 45.3 45.3", "; 4 codes a layer do not hold with training"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			untrained := breaks(40, 0)
+			results := map[string]Result{}
+			in := Input{Spec: goal(nil), Layers: layers, Results: results}
+			var plan Plan
+			for range 30 {
+				if plan = Next(in); plan.Ended != "" {
+					break
+				}
+				trial := plan.Trials[len(plan.Trials)-1]
+				result := Result{Leaf: untrained(trial), Seconds: 1}
+				if trial.trains() {
+					drop := tt.few
+					if trial.Stage.Cluster != nil && trial.Stage.Cluster.Clusters == 4 {
+						drop = tt.drop
+					}
+					result.Leaf, result.Undone = leaf(drop, "50000", strconv.Itoa(codes)), tt.undone
+				}
+				results[trial.Stage.Name] = result
+			}
+			if got := course(plan); got != tt.want || !strings.HasSuffix(plan.Ended, tt.ended) {
 				t.Errorf("prices %s, want %s; ended: %s, want %s", got, tt.want, plan.Ended, tt.ended)
 			}
 		})
@@ -233,10 +278,10 @@ func TestATrialSaysWhichPriceItHas(t *testing.T) {
 		1:  "prices a bit at 30 by what layers tolerate, and goes on from 10, which holds",
 		3:  "trains, with 4 codes a layer, and more where layers tolerate less",
 		4:  "trains, with 2 codes a layer, and more where layers tolerate less",
-		6:  "prices a bit at 52 by what layers tolerate, and lies between 30, which holds, and 90, which does not",
-		9:  "prices a bit at 45.3 for every layer alike, and may hold where 45.3 by what layers tolerate does not",
-		10: "prices a bit at 45.3 in error of the outputs alike, and may hold where 45.3 by what layers tolerate does not",
-		11: "prices a bit at 39.5 by what layers tolerate with one scale a tensor, and may be smaller than 39.5 by what layers tolerate",
+		6:  "prices a bit at 30 by what layers tolerate with one scale a tensor, and may be smaller than 30 by what layers tolerate",
+		7:  "prices a bit at 52 by what layers tolerate, and lies between 30, which holds, and 90, which does not",
+		10: "prices a bit at 45.3 for every layer alike, and may hold where 45.3 by what layers tolerate does not",
+		11: "prices a bit at 45.3 in error of the outputs alike, and may hold where 45.3 by what layers tolerate does not",
 	} {
 		if got := plan.Trials[i].Why; got != want {
 			t.Errorf("%s %s, want %s", plan.Trials[i].Stage.Name, got, want)
@@ -255,8 +300,8 @@ func TestAnotherTiltIsTakenWhereItsLeafIsSmallerAndHolds(t *testing.T) {
 		size float64 // of leaves with one price for all layers, as a share of others'
 		want string
 	}{
-		"smaller": {0.9, "10 30 17.3 13.2 11.5 11.5 12.6 13.8 15.1 16.5 18.1 19.8 21.7 21.7 19.8s"},
-		"larger":  {9, "10 30 17.3 13.2 11.5 11.5 11.5 10s"},
+		"smaller": {0.9, "10 30 10s 17.3 13.2 11.5 11.5 12.6 13.8 15.1 16.5 18.1 19.8 21.7 21.7"},
+		"larger":  {9, "10 30 10s 17.3 13.2 11.5 11.5 11.5"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			plan := played(t, goal(func(s *v1alpha1.OptimizationPipelineSpec) { s.Training.Epochs = number32(0) }), func(t Trial) *v1alpha1.Leaf {
@@ -283,10 +328,10 @@ func TestOneScaleATensorIsTakenWhereItsLeafIsSmallerAndHolds(t *testing.T) {
 		want        string
 		ended       string
 	}{
-		"at the same price, and on from there": {0.9, 30, "10 30 17.3 13.2 11.5 11.5 11.5 10s 14.4s 20.7s 29.9s 43s 35.8s", "price of a bit 29.9 holds and 35.8 does not"},
-		"a step below":                         {0.6, 9, "10 30 17.3 13.2 11.5 11.5 11.5 10s 6.94s 8.33s", "price of a bit 8.33 holds and 10 does not"},
-		"two steps below is too little":        {0.6, 6, "10 30 17.3 13.2 11.5 11.5 11.5 10s 6.94s", "price of a bit 10 holds and 11.5 does not"},
-		"larger":                               {1.1, 30, "10 30 17.3 13.2 11.5 11.5 11.5 10s", "price of a bit 10 holds and 11.5 does not"},
+		"at the same price, and on from there": {0.9, 30, "10 30 10s 14.4s 20.7s 29.9s 43s 35.8s 35.8s 35.8s", "price of a bit 29.9 holds and 35.8 does not"},
+		"a step below":                         {0.6, 9, "10 30 10s 17.3 13.2 11.5 11.5 11.5 6.94s 8.33s", "price of a bit 8.33 holds and 10 does not"},
+		"two steps below is too little":        {0.6, 6, "10 30 10s 17.3 13.2 11.5 11.5 11.5 6.94s", "price of a bit 10 holds and 11.5 does not"},
+		"larger":                               {1.1, 30, "10 30 10s 17.3 13.2 11.5 11.5 11.5", "price of a bit 10 holds and 11.5 does not"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			plan := played(t, goal(func(s *v1alpha1.OptimizationPipelineSpec) { s.Training.Epochs = number32(0) }), func(t Trial) *v1alpha1.Leaf {
@@ -346,7 +391,7 @@ func TestAFailedTrialHoldsNothing(t *testing.T) {
 		}
 		return leaf("0", "100", "32")
 	}, 1)
-	if got, want := course(plan), "10 30 17.3 13.2 11.5 11.5 11.5 10s"; got != want {
+	if got, want := course(plan), "10 30 10s 17.3 13.2 11.5 11.5 11.5"; got != want {
 		t.Errorf("prices %s, want %s", got, want)
 	}
 }

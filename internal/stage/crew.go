@@ -236,7 +236,7 @@ func (c *crew) settle(ctx context.Context, h *helping, now time.Time) {
 			break
 		}
 		seconds, _ := strconv.ParseFloat(result.Seconds, 64)
-		c.made[h.id], c.models[h.id], c.stale = search.Result{Leaf: result.Status(), Seconds: seconds}, result.Model, true
+		c.made[h.id], c.models[h.id], c.stale = search.Result{Leaf: result.Status(), Undone: result.Undone, Seconds: seconds}, result.Model, true
 		c.fresh[h.task.Hash] = !h.says.Reused
 		c.say("trial made ahead", "helper", h.task.Helper, "hash", h.task.Hash, "seconds", seconds)
 		c.longest = max(c.longest, time.Duration(seconds*float64(time.Second)))

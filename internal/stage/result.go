@@ -48,6 +48,7 @@ type Result struct {
 	History   []report.Epoch      `json:"history,omitempty"`   // of training
 	RangeTest *train.RangeTest    `json:"rangeTest,omitempty"` // that found the learning rate
 	Sought    *train.Sought       `json:"sought,omitempty"`    // how many epochs the validation loss decided on
+	Undone    bool                `json:"undone,omitempty"`    // training made things worse, and its start was kept
 	Seconds   string              `json:"seconds"`
 	Notes     []string            `json:"notes,omitempty"`
 	Warnings  []string            `json:"warnings,omitempty"`  // of the notes those that a person should see at once
@@ -172,7 +173,7 @@ func (r *Runner) describe(ctx context.Context, s settings, o *lineage.Outcome) (
 			result.History = append(result.History, report.Epoch(epoch))
 		}
 		result.RangeTest = o.Training.RangeTest
-		result.Sought = o.Training.Sought
+		result.Sought, result.Undone = o.Training.Sought, o.Training.Undone()
 		result.Settings = s.words(o.Training)
 		result.Epochs, result.Loss = o.Training.Epochs, measure.Format(o.Training.Training.Loss)
 	}

@@ -87,7 +87,7 @@ func (l *Walk) trials() map[string]search.Result {
 			out[name] = search.Result{Seconds: fact.Ended.Sub(fact.Started.Time).Seconds()}
 		case v1alpha1.StageCompleted:
 			seconds, _ := strconv.ParseFloat(l.results[name].Seconds, 64)
-			out[name] = search.Result{Leaf: fact.Leaf, Seconds: seconds}
+			out[name] = search.Result{Leaf: fact.Leaf, Undone: l.results[name].Undone, Seconds: seconds}
 		}
 	}
 	return out

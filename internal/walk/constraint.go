@@ -70,6 +70,18 @@ func (s Shortfall) relative() *big.Rat {
 	return new(big.Rat).Quo(s.by, size)
 }
 
+// Share is what is missing of a metric that is a share of the answers; 0 of others.
+func (s Shortfall) Share() float64 {
+	switch s.Constraint.Metric {
+	case v1alpha1.Accuracy, v1alpha1.AccuracyDrop, v1alpha1.Agreement, v1alpha1.AUC, v1alpha1.MeanIoU, v1alpha1.F1:
+		if s.by != nil {
+			v, _ := s.by.Float64()
+			return v
+		}
+	}
+	return 0
+}
+
 // Judge returns the constraints that a leaf misses, in order. Values are compared as decimals, exactly; of a constraint with a confidence
 // the ends of the value's interval, to four places, are. A metric that was not measured misses, and so does a confidence that cannot be told.
 func Judge(constraints []v1alpha1.Constraint, leaf *v1alpha1.Leaf) []Shortfall {

@@ -364,9 +364,17 @@ func TestLayersSayWhatIsNotReconstructed(t *testing.T) {
 	}
 }
 
+func TestMoreInputsAreObservedOnMoreRows(t *testing.T) {
+	for taps, want := range map[int]int{1: leastRows, 9: leastRows, 64: 65 * rowsPerInput, 300: mostRows} {
+		if got := rowsOf(&Layer{Parts: []Part{{Taps: 1}, {Taps: taps}}}); got != want {
+			t.Errorf("%d taps: %d rows, want %d", taps, got, want)
+		}
+	}
+}
+
 // Of more pixels than are taken, every second one is, and of each sample the other half than of the one before.
 func TestObserveLeavesPixelsOutEvenly(t *testing.T) {
-	const side, samples = 64, 16
+	const side, samples = 32, 8
 	b := tflitetest.New()
 	b.Output(b.Conv("conv", b.Input("x", 1, side, side, 1), []float32{2}, []float32{1}, 1, 1, 1, 1, schema.PaddingSAME, tflitetest.None))
 	network, err := float.Compile(b.Model(), 4)
@@ -395,7 +403,7 @@ func TestObserveLeavesPixelsOutEvenly(t *testing.T) {
 		}
 	}
 	m, n := all[0], float64(rows)
-	if m.Rows != rows || rows != mostRows {
+	if m.Rows != rows || rows != leastRows {
 		t.Errorf("%d rows, want %d", m.Rows, rows)
 	}
 	for name, c := range map[string][2]float64{

@@ -25,8 +25,18 @@ type Moments struct {
 	Rows   int
 }
 
-// mostRows bounds the rows that a layer's moments are taken over: pixels of every sample are left out evenly.
-const mostRows = 1 << 15
+// mostRows bounds the rows that a layer's moments are taken over, and rowsPerInput does for fewer inputs, such as those of a depthwise
+// convolution, but not below leastRows: pixels of every sample are left out evenly.
+const mostRows, leastRows, rowsPerInput = 1 << 15, 1 << 12, 256
+
+// rowsOf bounds those of a layer.
+func rowsOf(l *Layer) int {
+	inputs := 0
+	for _, p := range l.Parts {
+		inputs = max(inputs, p.Taps+1)
+	}
+	return min(mostRows, max(leastRows, rowsPerInput*inputs))
+}
 
 // lanes are fixed, and lane l takes micro-batches l, l+lanes, …, so that sums do not depend on the number of processors. Of wide layers, whose
 // moments every lane has by itself, they are fewer.
@@ -65,12 +75,12 @@ func running(g *ir.Graph, layers []*Layer) (all float64) {
 func Observing(g *ir.Graph, layers []*Layer, samples int) float64 {
 	all := running(g, layers) * float64(samples)
 	for _, l := range layers {
-		rows := 0
+		total := 0
 		for _, node := range l.Nodes {
 			p := newPatches(g, l, node)
-			rows += samples * p.rows
+			total += samples * p.rows
 		}
-		all += float64(min(rows, mostRows)) * float64(l.moments())
+		all += float64(min(total, rowsOf(l))) * float64(l.moments())
 	}
 	return all
 }
@@ -164,7 +174,7 @@ func newLane(target, now *float.Network, l *Layer, samples int) *lane {
 		la.patches = append(la.patches, newPatches(graph, l, node))
 		total += samples * la.patches[i].rows
 	}
-	la.step = max(total/mostRows, 1)
+	la.step = max(total/rowsOf(l), 1)
 	la.target, la.now = target.NewForwardExec(inputs...), now.NewForwardExec(inputs...)
 	most := 0
 	for _, p := range l.Parts {

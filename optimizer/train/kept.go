@@ -160,6 +160,9 @@ func (t *Trainer) putBack(s *snapshot) error {
 	return nil
 }
 
+// Undone reports whether the weights that training began with were kept.
+func (r *Result) Undone() bool { return r.Last != nil && r.Best < 0 }
+
 // Kept says which weights training ended with, where not the last; "" where it did.
 func (r *Result) Kept() string {
 	switch {

@@ -2,7 +2,7 @@
 
     python measure.py MATERIAL ESPALIER FOLDER CASE [--seeds 3] [--again]
 
-CASE is kws, mnist, fsdd or resnet8; MATERIAL is the folder of models and data (for resnet8 FOLDER/photos32.npz, of ../photos.py, too). A seed is that
+CASE is kws, mnist, fsdd or digits; MATERIAL is the folder of models and data, for digits what ../channels/digits.py makes. A seed is that
 of the training and of which samples decide: half of the test samples, of kws, which has only 1,000 in all, a quarter beside a quarter for the test.
 The networks have learned the training samples, so that these would not do. Tree and search run with one thread, and their processor time counts. What
 was measured is kept in FOLDER. --again searches twice and compares the bytes. Needs numpy and pyyaml.
@@ -25,7 +25,7 @@ CASES = {  # model, data, tree; the search is CASE.yaml
     "kws": ("models/kws_ref_float.tflite", "kws01/kws01_int8.npz", "../reconstruct/kws.yaml"),
     "mnist": ("models/mnist_cnn_float.tflite", "mnist", "mnist-tree.yaml"),
     "fsdd": ("models/fsdd_ds_cnn_l_float.tflite", "fsdd/fsdd_mfcc.npz", "fsdd-tree.yaml"),
-    "resnet8": ("models/pretrainedResnet.tflite", None, "../reconstruct/resnet8.yaml"),
+    "digits": ("resnet8.tflite", "digits32.npz", "digits-tree.yaml"),
 }
 
 
@@ -78,7 +78,7 @@ class Case:
         self.espalier, self.name = os.path.abspath(args.espalier), args.case
         self.model, self.data, self.tree = CASES[args.case]
         self.model = os.path.abspath(os.path.join(args.material, self.model))
-        self.data = os.path.abspath(os.path.join(args.material, self.data) if self.data else os.path.join(args.folder, "photos32.npz"))
+        self.data = os.path.abspath(os.path.join(args.material, self.data))
         self.folder = os.path.join(os.path.abspath(args.folder), self.name)
 
     def run(self, kind, seed, out):
