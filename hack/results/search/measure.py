@@ -28,6 +28,8 @@ CASES = {  # model, data, tree; the search is CASE.yaml
     "digits": ("resnet8.tflite", "digits32.npz", "digits-tree.yaml"),
 }
 
+TRAINING = {"digits": 5000}  # samples that are trained on, where not all
+
 
 def mnist(folder):
     """Reads the four idx.gz files."""
@@ -43,15 +45,15 @@ def mnist(folder):
     return data
 
 
-def divide(source, out, seed):
-    """Writes a dataset with three splits: half of the test samples decide, of a dataset without a quarter, and a quarter is for the test."""
+def divide(source, out, seed, most):
+    """Writes a dataset with three splits: half of the test samples decide, of a dataset without a quarter, and a quarter is for the test; of those to train on, the first are kept."""
     data = mnist(source) if os.path.isdir(source) else dict(np.load(source))
     whole = "x_test" not in data
     names = sorted({name.removesuffix("_test") for name in data if whole or name.endswith("_test")})
     count = len(data[names[0] if whole else names[0] + "_test"])
     order = np.random.default_rng(seed).permutation(count)
     parts = np.split(order, [count // 4, count // 2] if whole else [count // 2])
-    made = {} if whole else {name: data[name] for name in data if name.endswith("_train")}
+    made = {} if whole else {name: data[name][:most] for name in data if name.endswith("_train")}
     for name in names:
         samples = data[name if whole else name + "_test"]
         made |= {f"{name}_{split}": samples[part] for split, part in zip(("validation", "test", "train"), parts)}
@@ -99,7 +101,7 @@ class Case:
         spec.setdefault("training", {})["seed"] = seed
         spec["model"]["uri"], spec["dataset"]["uri"] = self.model, os.path.join(folder, "data.npz")
         if not os.path.exists(spec["dataset"]["uri"]):
-            divide(self.data, spec["dataset"]["uri"], seed)
+            divide(self.data, spec["dataset"]["uri"], seed, TRAINING.get(self.name))
         manifest = os.path.join(folder, out + ".yaml")
         with open(manifest, "w") as f:
             yaml.safe_dump(pipeline, f, sort_keys=False)
