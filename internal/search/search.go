@@ -308,6 +308,9 @@ func (s *search) few(size float64) (said string, smaller bool) {
 		case few.codes == fewCodes[0].codes:
 			return fmt.Sprintf("; %d codes a layer do not hold with training", few.codes), false
 		}
+		if t.far {
+			break
+		}
 	}
 	if held == nil {
 		return "", false

@@ -211,7 +211,7 @@ func TestWhatTrainingCannotBringIsNotTried(t *testing.T) {
 	}{
 		"training helps":        {"0.001", "0.05", false, "10 30 90 4c 2c 2q 3c 4q 30s 52 39.5 45.3 45.3 45.3", "; 4 codes a layer hold with training"},
 		"it is undone":          {"0.001", "0.05", true, "10 30 90 4c 30s 52 39.5 45.3 45.3 45.3", "; 4 codes a layer hold, and training does not help"},
-		"fewer codes are far":   {"0.001", "0.12", false, "10 30 90 4c 2c 3c 30s 52 39.5 45.3 45.3 45.3", "; 4 codes a layer hold with training"},
+		"fewer codes are far":   {"0.001", "0.12", false, "10 30 90 4c 2c 30s 52 39.5 45.3 45.3 45.3", "; 4 codes a layer hold with training"},
 		"four are far":          {"0.12", "0.12", false, "10 30 90 4c 30s 52 39.5 45.3 45.3 45.3", "; 4 codes a layer do not hold with training"},
 		"just as far as may be": {"0.11", "0.12", false, "10 30 90 4c 1q 30s 52 39.5 45.3 45.3 45.3", "; 4 codes a layer do not hold with training"},
 	} {
