@@ -28,7 +28,7 @@ CASES = {  # model, data, tree; the search is CASE.yaml
     "digits": ("resnet8.tflite", "digits32.npz", "digits-tree.yaml"),
 }
 
-TRAINING = {"digits": 5000}  # samples that are trained on, where not all
+TRAINING = {"digits": 10000}  # samples that are trained on, where not all
 
 
 def mnist(folder):
