@@ -12,7 +12,9 @@ import (
 	"espalier.dev/espalier/optimizer/channel"
 	"espalier.dev/espalier/optimizer/exec/float"
 	"espalier.dev/espalier/optimizer/kernel"
+	"espalier.dev/espalier/optimizer/reconstruct"
 	"espalier.dev/espalier/optimizer/sensitivity"
+	"espalier.dev/espalier/optimizer/weight"
 )
 
 // Sensitivity is what levels of every technique cost each kernel of a network, from one pass over up to SensitivitySamples training samples;
@@ -61,20 +63,21 @@ func (r *Run) Sensitivity(ctx context.Context, n *Network) (layers []sensitivity
 	if err != nil {
 		return nil, nil, err
 	}
-	for _, k := range w.Kernels {
-		if slopes[k.Tensor] == nil {
-			continue // noted by open
-		}
+	kernels := slices.DeleteFunc(slices.Clone(w.Kernels), func(k weight.Kernel) bool { return slopes[k.Tensor] == nil }) // noted by open
+	layers = make([]sensitivity.Layer, len(kernels))
+	err = reconstruct.Each(len(kernels), ctx.Err, func(i int) error {
+		k := kernels[i]
 		scales, ok := fewer[k.Tensor]
 		if !ok {
 			scales = k.Shape[k.Axis]
 		}
-		l, err := sensitivity.Of(k, w.Tensors[k.Tensor], scales, slopes[k.Tensor])
-		if err != nil {
-			return nil, nil, err
-		}
-		l.Channels, l.Multiplications = channels[k.Tensor], multiplications[k.Tensor]
-		layers = append(layers, l)
+		var err error
+		layers[i], err = sensitivity.Of(k, w.Tensors[k.Tensor], scales, slopes[k.Tensor])
+		layers[i].Channels, layers[i].Multiplications = channels[k.Tensor], multiplications[k.Tensor]
+		return err
+	})
+	if err != nil {
+		return nil, nil, err
 	}
 	return layers, w.notes, nil
 }

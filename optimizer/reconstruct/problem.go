@@ -283,7 +283,8 @@ func (p *Problem) survivors(mask []uint8) []int {
 	return slices.DeleteFunc(list, func(i int) bool { return p.taps[i] >= 0 && mask[p.taps[i]] == 0 })
 }
 
-// Each calls f with every output, several at a time, until it is interrupted; the first error by output is returned.
+// Each calls f with every output, or whatever else there is a number of, as many at a time as there are processors, until it is interrupted; the
+// first error by number is returned.
 func Each(outputs int, interrupted func() error, f func(o int) error) error {
 	failed := make([]error, outputs)
 	var next atomic.Int64
