@@ -301,7 +301,7 @@ func (s *search) few(size float64) (said string, smaller bool) {
 		})
 		switch {
 		case t.holds && t.undone:
-			return fmt.Sprintf("; %d codes a layer hold, and training does not help", few.codes), smaller || t.size < size
+			return fmt.Sprintf("; %d codes a layer hold, and training does not help", few.codes), false
 		case t.holds:
 			held, smaller = append(held, strconv.Itoa(few.codes)), smaller || t.size < size
 		case s.over():
