@@ -138,6 +138,7 @@ var fieldsOfFlags = []struct {
 	{regexp.MustCompile(`(^|[^\w./-])leaf: (\{[^{}]*\})`), "$1--leaf '$2'"},
 	{regexp.MustCompile(`(^|[^\w./-])leaf\.(\w+): (\w+)`), "$1--leaf '{$2: $3}'"},
 	{fieldOf(`dataset\.(format|samples|labels|target|classes|stored|preprocessing|augmentation|split)`), "$1--dataset-spec $2"},
+	{fieldOf(`(preprocessing\.[a-z]\w*)`), "$1--dataset-spec $2"},
 	{fieldOf(`split\.(validation|test)`), "$1--dataset-spec split.$2"},
 	{regexp.MustCompile(`(^|: )spec: `), "$1"},
 	{regexp.MustCompile(`that measurements give: name it there, or`), "that measurements give, for which espalier run takes a manifest:"},
@@ -169,7 +170,7 @@ func (o *searchOptions) inFlags(text string) string {
 	for _, f := range fieldsOfFlags {
 		text = f.field.ReplaceAllString(text, f.flag)
 	}
-	return strings.NewReplacer(": : ", ": ", "--dataset-spec: --dataset-spec ", "--dataset-spec: ", " and --dataset-spec ", " and ").Replace(text) // of a whole section, of one in it
+	return strings.NewReplacer(": : ", ": ", "--dataset-spec: --dataset-spec ", "--dataset-spec: ", "--dataset-spec --dataset-spec ", "--dataset-spec ", " and --dataset-spec ", " and ").Replace(text) // of a whole section, of one in it
 }
 
 // sections are examples of what flags have.

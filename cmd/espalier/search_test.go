@@ -323,6 +323,8 @@ func TestASearchSpeaksOfFlags(t *testing.T) {
 		"spec.dataset.split: less; spec.dataset.split.test: \"1.5\"":                   "--dataset-spec: split: less; --dataset-spec: split.test: \"1.5\"",
 		"split.validation takes some":                                                  "--dataset-spec split.validation takes some",
 		"split.test and split.validation divide":                                       "--dataset-spec split.test and split.validation divide",
+		"by dataset.preprocessing.resize":                                              "by --dataset-spec preprocessing.resize",
+		"preprocessing.resize, crop and channels change it":                            "--dataset-spec preprocessing.resize, crop and channels change it",
 		"leave dataset.target out":                                                     "leave --dataset-spec target out",
 		"spec: a search cannot; spec: nor":                                             "a search cannot; spec: nor",
 		"model.states: the model has no input":                                         "--state: the model has no input",

@@ -366,7 +366,7 @@ func bounding(output, main string, measured measure.Metrics) string {
 			which = fmt.Sprintf(" output: %q,", output)
 		}
 		remedy := fmt.Sprintf("; {metric: %s,%s %s: …} bounds %s", m, which, side, output)
-		if m == measure.RelativeError || m == measure.MeanSquaredError {
+		if value > 0 && (m == measure.RelativeError || m == measure.MeanSquaredError) {
 			remedy += fmt.Sprintf(", the original has %.4g", value)
 		}
 		return remedy

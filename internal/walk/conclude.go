@@ -22,8 +22,8 @@ var advice = map[v1alpha1.Metric]string{
 
 // unmeasured says what a metric that could not be measured needs.
 var unmeasured = map[v1alpha1.Metric]string{
-	v1alpha1.Accuracy:         "it needs labels of classes; Agreement needs none, as in {metric: Agreement, min: 0.97}",
-	v1alpha1.AccuracyDrop:     "it needs labels of classes; Agreement needs none, as in {metric: Agreement, min: 0.97}",
+	v1alpha1.Accuracy:         "it needs labels of classes; without them take {metric: Agreement, min: 0.97} or, of numbers, {metric: RelativeError, max: 0.1}",
+	v1alpha1.AccuracyDrop:     "it needs labels of classes; without them take {metric: Agreement, min: 0.97} or, of numbers, {metric: RelativeError, max: 0.1}",
 	v1alpha1.Agreement:        "it needs an output that chooses classes or is an embedding; RelativeError is of numbers",
 	v1alpha1.AUC:              "it needs labels of two classes, both among the samples that decide",
 	v1alpha1.MeanIoU:          "it needs an output that chooses a class at every position, and labels of them",
