@@ -51,7 +51,7 @@ func newView(streams *ioStreams, spec *v1alpha1.OptimizationPipelineSpec) *view 
 	if !narrows(spec) {
 		v.columns = slices.DeleteFunc(v.columns, func(c column) bool { return c.metric == string(v1alpha1.Multiplications) })
 	}
-	if spec.Target == (v1alpha1.Target{}) { // the arena is LiteRT's
+	if spec.Target == (v1alpha1.Target{}) && !asks(spec, v1alpha1.ArenaBytes) { // the arena is LiteRT's
 		v.columns = slices.DeleteFunc(v.columns, func(c column) bool { return c.metric == string(v1alpha1.ArenaBytes) })
 	}
 	for i := range spec.Measurements {
@@ -70,10 +70,16 @@ func newView(streams *ioStreams, spec *v1alpha1.OptimizationPipelineSpec) *view 
 
 // narrows reports whether the multiplications of a pipeline's leaves may differ, or matter.
 func narrows(spec *v1alpha1.OptimizationPipelineSpec) bool {
-	return spec.Search != nil && spec.Search.Minimize != v1alpha1.CompressedBytes || spec.Selection.Objective == v1alpha1.Multiplications ||
+	return spec.Search != nil && spec.Search.Minimize != v1alpha1.CompressedBytes || asks(spec, v1alpha1.Multiplications) ||
 		slices.ContainsFunc(spec.Stages, func(s v1alpha1.Stage) bool {
 			return s.Prune != nil && s.Prune.Structure == v1alpha1.PruneChannels
-		}) || slices.ContainsFunc(spec.Constraints, func(c v1alpha1.Constraint) bool { return c.Metric == v1alpha1.Multiplications })
+		})
+}
+
+// asks reports whether leaves are chosen by a metric.
+func asks(spec *v1alpha1.OptimizationPipelineSpec, m v1alpha1.Metric) bool {
+	return spec.Search != nil && spec.Search.Minimize == m || spec.Selection.Objective == m ||
+		slices.ContainsFunc(spec.Constraints, func(c v1alpha1.Constraint) bool { return c.Metric == m })
 }
 
 // inputs says what was read and decided before the first stage, warnings of stages to come at last.

@@ -83,6 +83,21 @@ func TestTheTableHasColumnsOfTheDevice(t *testing.T) {
 	}
 }
 
+func TestTheTableHasTheMetricThatLeavesAreChosenBy(t *testing.T) {
+	result := &stage.Result{Metrics: []v1alpha1.MetricValue{{Name: "Agreement", Value: "1"}, {Name: "ArenaBytes", Value: "96123"}, {Name: "Multiplications", Value: "1000"}}}
+	most := v1alpha1.Decimal("100000")
+	for name, spec := range map[string]*v1alpha1.OptimizationPipelineSpec{
+		"minimized": {Search: &v1alpha1.Search{Minimize: v1alpha1.ArenaBytes}}, "bounded": {Constraints: []v1alpha1.Constraint{{Metric: v1alpha1.ArenaBytes, Max: &most}}},
+		"an objective": {Selection: v1alpha1.Selection{Objective: v1alpha1.ArenaBytes}},
+	} {
+		var out bytes.Buffer
+		newView(&ioStreams{Out: &out, Err: io.Discard}, spec).Leaf("prune", result, false)
+		if !strings.Contains(out.String(), "96123") {
+			t.Errorf("%s: the table does not show it:\n%s", name, out.String())
+		}
+	}
+}
+
 func TestALongVerdictStandsBelowItsRow(t *testing.T) {
 	row, verdict := strings.Repeat("x", 60), strings.Repeat("Accuracy is 0.91, at least 0.95 is asked for; ", 4)
 	for _, width := range []int{80, 100, 130} {

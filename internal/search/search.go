@@ -514,7 +514,7 @@ func (f *frontier) kind() string {
 func (f *frontier) next() (level float64, why string) {
 	switch {
 	case f.low == 0 && f.high == 0:
-		return f.first, "is the first"
+		return f.first, "is the first of these"
 	case f.high == 0 && f.up(f.low, f.step) <= f.most:
 		return f.up(f.low, f.step), fmt.Sprintf("goes on from %.3g, which holds%s", f.said(f.low), f.before)
 	case f.low == 0 && f.down(f.high, f.step) >= f.least:

@@ -274,7 +274,7 @@ func TestWhatWasTriedIsSummedUp(t *testing.T) {
 func TestATrialSaysWhichPriceItHas(t *testing.T) {
 	plan := played(t, goal(nil), breaks(40, 100), 1)
 	for i, want := range map[int]string{
-		0:  "prices a bit at 10 by what layers tolerate, and is the first",
+		0:  "prices a bit at 10 by what layers tolerate, and is the first of these",
 		1:  "prices a bit at 30 by what layers tolerate, and goes on from 10, which holds",
 		3:  "trains, with 4 codes a layer, and more where layers tolerate less",
 		4:  "trains, with 2 codes a layer, and more where layers tolerate less",

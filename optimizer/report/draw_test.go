@@ -1,7 +1,10 @@
 package report
 
 import (
+	"bytes"
 	"math"
+	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -514,6 +517,36 @@ func TestASearchOfOneTrialSaysWhatItDecided(t *testing.T) {
 	for text, want := range map[string]bool{`<section id="search">`: true, ">price of a bit</th>": true, "Green dots": false} {
 		if strings.Contains(page.String(), text) != want {
 			t.Errorf("%s: want %v", text, want)
+		}
+	}
+}
+
+// Of what less is better of, the page says so, and what a constraint allows is below it.
+func TestLessErrorIsBetter(t *testing.T) {
+	at := func(bytes, quality string, name measure.Name) []measure.Value {
+		return []measure.Value{{Name: measure.CompressedBytes, Value: bytes}, {Name: name, Value: quality}}
+	}
+	for name, better := range map[measure.Name]string{measure.RelativeError: "Down", measure.MeanSquaredError: "Down", measure.Accuracy: "Up"} {
+		d := &Data{Stages: []Stage{{Name: "baseline", Kind: Baseline, Metrics: at("1000", "0.1", name), Leaf: &Leaf{Metrics: at("300", "0.2", name)}}, {Name: "a", Kind: "cluster", Leaf: &Leaf{Metrics: at("200", "0.3", name)}}}}
+		c := Constraint{Metric: name, Max: "0.25"}
+		if better == "Up" {
+			c = Constraint{Metric: name, Min: "0.25"}
+		}
+		d.Constraints = []Constraint{c}
+		var page bytes.Buffer
+		if err := Write(&page, d); err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(page.String(), better+" and to the left is better") {
+			t.Errorf("%s: it is not said that %s is better", name, better)
+		}
+		m := regexp.MustCompile(`class="allowed" x="[^"]*" y="([^"]*)"[^>]*height="([^"]*)"`).FindStringSubmatch(string(d.scatter("wide", 860, 400)))
+		if m == nil {
+			t.Fatalf("%s: nothing is shaded", name)
+		}
+		top, _ := strconv.ParseFloat(m[1], 64)
+		if (top > 100) != (better == "Down") {
+			t.Errorf("%s: what is shaded begins at %v", name, top)
 		}
 	}
 }

@@ -37,6 +37,8 @@ type view struct {
 	WideCourse, NarrowCourse   template.HTML
 	Priced                     []pricedRow
 	Quality                    string
+	Rising                     bool // more of it is better
+	ByPrice                    bool // a search tried prices of a bit
 	Table                      comparison
 	Densities                  []densityRow
 	Omitted                    int // layers not drawn
@@ -56,7 +58,7 @@ type limit struct {
 }
 
 func newView(d *Data) *view {
-	v := &view{Data: d, Style: template.CSS(pageStyle), Quality: string(d.quality()), Empty: len(d.Stages) == 0}
+	v := &view{Data: d, Style: template.CSS(pageStyle), Quality: string(d.quality()), Rising: d.quality().Higher(), ByPrice: d.Search != nil && strings.Contains(d.Search.Tried, "price of a bit"), Empty: len(d.Stages) == 0}
 	v.headline()
 	v.WideTree, v.NarrowTree = d.wideTree(), d.narrowTree()
 	v.WideScatter, v.NarrowScatter = d.scatter("wide", 860, 400), d.scatter("narrow", 358, 330)

@@ -139,7 +139,7 @@ func (d *Data) scatter(class string, width, height float64) template.HTML {
 	}
 	x := newAxis(xs, left, width-right, true)
 	s := svg("plot "+class, "quality against compressed size", width, height, true)
-	s.region(x, y, maxBytes, minQuality, quality == measure.MeanSquaredError)
+	s.region(x, y, maxBytes, minQuality, !quality.Higher())
 	s.axes(x, y, quality)
 	for i := range points {
 		points[i].px, points[i].py = x.at(points[i].x), y.at(points[i].y)
