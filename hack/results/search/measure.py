@@ -4,7 +4,8 @@
 
 CASE is kws, mnist, fsdd or digits; MATERIAL is the folder of models and data, for digits what ../channels/digits.py makes. A seed is that
 of the training and of which samples decide: half of the test samples, of kws, which has only 1,000 in all, a quarter beside a quarter for the test.
-The networks have learned the training samples, so that these would not do. Tree and search run with one thread, and their processor time counts. What
+The networks have learned the training samples, so that these would not do. Beside the leaf that a search takes stands "level", the smallest of its leaves that
+is no less accurate than the tree's on the samples that decide (without labels: that agrees no less), as one picks it from the report's front. Tree and search run with one thread, and their processor time counts. What
 was measured is kept in FOLDER. --again searches twice and compares the bytes. Needs numpy and pyyaml.
 """
 
@@ -110,16 +111,35 @@ class Case:
             status = json.load(f)["status"]
         found = {"seconds": seconds, "leaves": len(status.get("stages", []))}  # the baseline is among them
         if selected := status.get("selected"):
-            found["stage"] = selected["stage"]
-            leaf = os.path.join(folder, out, "leaves", selected["stage"] + ".tflite")
-            spec["dataset"].pop("target", None)  # labels measure, where there are any
-            section = {k: v for k, v in spec["dataset"].items() if k != "uri"}
-            for split in ("validation", "test"):
-                command = [self.espalier, "evaluate", leaf, "--dataset", spec["dataset"]["uri"], "--dataset-spec", json.dumps(section), "--split", split, "--original", self.model, "-o", "json"]
-                found[split] = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)["metrics"]
+            found |= self.measured(seed, out, selected["stage"])
         with open(known, "w") as f:
             json.dump(found, f)
         return found
+
+    def measured(self, seed, out, stage):
+        """What a leaf is on both splits, by labels where there are any."""
+        folder = os.path.join(self.folder, str(seed))
+        section = {k: v for k, v in read(self.name + ".yaml")["spec"]["dataset"].items() if k not in ("uri", "target")}
+        leaf, data = os.path.join(folder, out, "leaves", stage + ".tflite"), os.path.join(folder, "data.npz")
+        found = {"stage": stage}
+        for split in ("validation", "test"):
+            command = [self.espalier, "evaluate", leaf, "--dataset", data, "--dataset-spec", json.dumps(section), "--split", split, "--original", self.model, "-o", "json"]
+            found[split] = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)["metrics"]
+        return found
+
+    def level(self, seed, tree):
+        """The smallest leaf of a search that meets on the deciding samples what the tree's leaf does."""
+        metric = self.metric()
+        with open(os.path.join(self.folder, str(seed), "search", "result.json")) as f:
+            leaves = {s["name"]: {m["name"]: float(m["value"]) for m in s["leaf"]["metrics"]} for s in json.load(f)["status"]["stages"] if s.get("leaf")}
+        with open(os.path.join(self.folder, str(seed), "tree", "result.json")) as f:
+            taken = next(s for s in json.load(f)["status"]["stages"] if s["name"] == tree["stage"])
+        least = next(float(m["value"]) for m in taken["leaf"]["metrics"] if m["name"] == metric)
+        stage = min((n for n, m in leaves.items() if m[metric] >= least), key=lambda n: leaves[n]["CompressedBytes"], default=None)
+        return self.measured(seed, "search", stage) if stage else {}
+
+    def metric(self):
+        return "Agreement" if any(c["metric"] == "Agreement" for c in read(self.name + ".yaml")["spec"]["constraints"]) else "Accuracy"
 
 
 def spread(values, form):
@@ -136,17 +156,20 @@ def main():
     args = parser.parse_args()
     case = Case(args)
     rows = {kind: [case.run(kind, seed, kind) for seed in range(1, args.seeds + 1)] for kind in ("tree", "search")}
+    rows["level"] = [case.level(seed, tree) if "stage" in tree else {} for seed, tree in enumerate(rows["tree"], 1)]
     for kind, runs in rows.items():
-        print(kind, [f"seed {i + 1}: {r.get('stage', 'none')}, {r['leaves']} leaves, {r['seconds']:.0f} s" for i, r in enumerate(runs)])
+        print(kind, [f"seed {i + 1}: {r.get('stage', 'none')}" + (f", {r['leaves']} leaves, {r['seconds']:.0f} s" if "leaves" in r else "") for i, r in enumerate(runs)])
         met = [r for r in runs if "stage" in r]
         for split in ("validation", "test"):
             for metric, form in {"CompressedBytes": "{:.0f}", "Accuracy": "{:.4f}", "AccuracyDrop": "{:.4f}", "Agreement": "{:.4f}"}.items():
                 values = [r[split][metric] for r in met if metric in r[split]]
                 if values and (split == "test" or metric != "CompressedBytes"):
                     print(f"  {split} {metric} {spread(values, form)}  {values}")
-    pairs = [(t, s) for t, s in zip(rows["tree"], rows["search"]) if "stage" in t and "stage" in s]
-    if pairs:
-        print("smaller by, in percent:", spread([100 * (1 - s["test"]["CompressedBytes"] / t["test"]["CompressedBytes"]) for t, s in pairs], "{:.1f}"))
+    for kind in ("search", "level"):
+        pairs = [(t["test"], r["test"]) for t, r in zip(rows["tree"], rows[kind]) if "stage" in t and "stage" in r]
+        if pairs:
+            print(f"{kind} smaller by, in percent:", spread([100 * (1 - r["CompressedBytes"] / t["CompressedBytes"]) for t, r in pairs], "{:.1f}"))
+            print(f"{kind} more accurate by, in points:", spread([100 * (r["Accuracy"] - t["Accuracy"]) for t, r in pairs], "{:.2f}"))
     print("time of the search, of the tree's:", spread([s["seconds"] / t["seconds"] for t, s in zip(rows["tree"], rows["search"])], "{:.2f}"))
     if args.again:
         case.run("search", 1, "again")
