@@ -210,11 +210,18 @@ func (s *search) run() {
 	s.advance(&f, s.untrained)
 	more, held := "", false
 	if trains && f.low > 0 {
-		more, held = s.few(f.size)
+		bound := f.size
+		if f.missed.size > 0 { // no price between makes smaller leaves
+			bound = f.missed.size
+		}
+		more, held = s.few(bound)
 	}
 	if !held {
 		f.scale = &prices
 		f = s.refined(f)
+		if trains && f.low > 0 {
+			more += s.furtherTrained(&f)
+		}
 	}
 	switch {
 	case more != "":
@@ -232,7 +239,7 @@ func (s *search) refined(f frontier) frontier {
 		return s.tilted(f)
 	}
 	one := f
-	one.scope, one.step, one.high = oneScale, prices.fineness*prices.fineness, 0
+	one.scope, one.step, one.high, one.missed = oneScale, prices.fineness*prices.fineness, 0, tried{}
 	t := s.untrained(&one, f.low, fmt.Sprintf("may be smaller than %.3g %s", f.low, f.kind()))
 	if t.holds && t.size < f.size {
 		one.size = t.size
@@ -242,7 +249,7 @@ func (s *search) refined(f frontier) frontier {
 	if f = s.tilted(f); s.over() || t.holds || t.size >= f.size {
 		return f
 	}
-	one.tilt, one.high = f.tilt, before
+	one.tilt, one.high, one.missed = f.tilt, before, t
 	if one.low = before / one.step; one.low < one.least {
 		return f
 	}
@@ -252,6 +259,17 @@ func (s *search) refined(f frontier) frontier {
 		return one
 	}
 	return f
+}
+
+// furtherTrained trains in int8 what does not hold, at the lowest such price, and says where it then does.
+func (s *search) furtherTrained(f *frontier) string {
+	if s.over() || f.missed.name == "" || f.missed.far {
+		return ""
+	}
+	if t := s.inInt8(f.missed, f.high); !t.holds {
+		return ""
+	}
+	return fmt.Sprintf("; %.3g holds with training", f.high)
 }
 
 // tilted narrows a frontier down, and goes on with another tilt where that holds at a price that does not and makes a smaller leaf.
@@ -286,8 +304,8 @@ func (s *search) end(f *frontier, more string) {
 }
 
 // few has layers share very few codes, more where they tolerate less, and trains them, which takes networks further than training at a high price
-// does: that moves weights where bits are cheap and not where answers are right. It says how that ended,
-// and whether a leaf held that is smaller than size.
+// does: that moves weights where bits are cheap and not where answers are right. It says how that ended, and whether a leaf held that is smaller
+// than a size.
 func (s *search) few(size float64) (said string, smaller bool) {
 	var held []string
 	for _, few := range fewCodes {
@@ -466,6 +484,7 @@ type frontier struct {
 	scope      string  // of clusters; "": the default
 	low, high  float64 // the highest level that holds and the lowest that does not; 0: none yet
 	size       float64 // of the smallest leaf that holds
+	missed     tried   // what came of high
 	before     string  // how low holds, where trials now are made otherwise
 }
 
@@ -541,7 +560,7 @@ func (s *search) advance(f *frontier, try func(f *frontier, level float64, why s
 			}
 			f.low, f.before = level, ""
 		default:
-			f.high = level
+			f.high, f.missed = level, t
 		}
 	}
 }
@@ -566,7 +585,12 @@ func (s *search) fineTune(trial Trial) tried {
 	if t.holds || t.far || t.name == "" {
 		return t
 	}
-	return s.try(Trial{Stage: v1alpha1.Stage{From: t.name, Quantize: &v1alpha1.Quantize{}}, Price: trial.Price, Why: "trains " + t.name + " in int8, since it does not hold"})
+	return s.inInt8(t, trial.Price)
+}
+
+// inInt8 trains in int8 what a trial came to.
+func (s *search) inInt8(t tried, price float64) tried {
+	return s.try(Trial{Stage: v1alpha1.Stage{From: t.name, Quantize: &v1alpha1.Quantize{}}, Price: price, Why: "trains " + t.name + " in int8, since it does not hold"})
 }
 
 func (s *search) cluster(f *frontier, price float64) *v1alpha1.Cluster {

@@ -206,14 +206,17 @@ func TestWhatTrainingCannotBringIsNotTried(t *testing.T) {
 		drop   string // of 4 and of fewer codes, trained
 		few    string
 		undone bool
+		size   string
 		want   string
 		ended  string
 	}{
-		"training helps":        {"0.001", "0.05", false, "10 30 90 4c 2c 2q 3c 4q 30s 52 39.5 45.3 45.3 45.3", "; 4 codes a layer hold with training"},
-		"it is undone":          {"0.001", "0.05", true, "10 30 90 4c 30s 52 39.5 45.3 45.3 45.3", "; 4 codes a layer hold, and training does not help"},
-		"fewer codes are far":   {"0.001", "0.12", false, "10 30 90 4c 2c 30s 52 39.5 45.3 45.3 45.3", "; 4 codes a layer hold with training"},
-		"four are far":          {"0.12", "0.12", false, "10 30 90 4c 30s 52 39.5 45.3 45.3 45.3", "; 4 codes a layer do not hold with training"},
-		"just as far as may be": {"0.11", "0.12", false, "10 30 90 4c 1q 30s 52 39.5 45.3 45.3 45.3", "; 4 codes a layer do not hold with training"},
+		"training helps":        {"0.001", "0.05", false, "20000", "10 30 90 4c 2c 2q 3c 4q 30s 52 39.5 45.3 45.3 45.3", "; 4 codes a layer hold with training"},
+		"as small as at 90":     {"0.001", "0.05", false, "11111", "10 30 90 4c 2c 2q 3c 4q 30s 52 39.5 45.3 45.3 45.3", "; 4 codes a layer hold with training"},
+		"smaller than at 90":    {"0.001", "0.05", false, "11110", "10 30 90 4c 2c 2q 3c 4q", "; 4 codes a layer hold with training"},
+		"it is undone":          {"0.001", "0.05", true, "20000", "10 30 90 4c 30s 52 39.5 45.3 45.3 45.3", "; 4 codes a layer hold, and training does not help"},
+		"fewer codes are far":   {"0.001", "0.12", false, "20000", "10 30 90 4c 2c 30s 52 39.5 45.3 45.3 45.3", "; 4 codes a layer hold with training"},
+		"four are far":          {"0.12", "0.12", false, "20000", "10 30 90 4c 30s 52 39.5 45.3 45.3 45.3", "; 4 codes a layer do not hold with training"},
+		"just as far as may be": {"0.11", "0.12", false, "20000", "10 30 90 4c 1q 30s 52 39.5 45.3 45.3 45.3", "; 4 codes a layer do not hold with training"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			untrained := breaks(40, 0)
@@ -231,10 +234,36 @@ func TestWhatTrainingCannotBringIsNotTried(t *testing.T) {
 					if trial.Stage.Cluster != nil && trial.Stage.Cluster.Clusters == 4 {
 						drop = tt.drop
 					}
-					result.Leaf, result.Undone = leaf(drop, "50000", strconv.Itoa(codes)), tt.undone
+					result.Leaf, result.Undone = leaf(drop, tt.size, strconv.Itoa(codes)), tt.undone
 				}
 				results[trial.Stage.Name] = result
 			}
+			if got := course(plan); got != tt.want || !strings.HasSuffix(plan.Ended, tt.ended) {
+				t.Errorf("prices %s, want %s; ended: %s, want %s", got, tt.want, plan.Ended, tt.ended)
+			}
+		})
+	}
+}
+
+func TestWhatNearlyHoldsIsTrained(t *testing.T) {
+	for name, tt := range map[string]struct{ untrained, trained, want, ended string }{
+		"and holds":         {"0.05", "0.001", "10 30 90 4c 1q 30s 52 39.5 45.3 45.3 45.3 45.3q", "; 4 codes a layer do not hold with training; 45.3 holds with training"},
+		"and does not hold": {"0.05", "0.02", "10 30 90 4c 1q 30s 52 39.5 45.3 45.3 45.3 45.3q", "; 4 codes a layer do not hold with training"},
+		"not what is far":   {"0.2", "0.001", "10 30 90 4c 1q 30s 52 39.5 45.3 45.3 45.3", "; 4 codes a layer do not hold with training"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			plan := played(t, goal(nil), func(trial Trial) *v1alpha1.Leaf {
+				drop := "0"
+				switch {
+				case trial.trains() && trial.Price < 10: // few codes
+					drop = "0.05"
+				case trial.trains():
+					drop = tt.trained
+				case trial.Price > 40:
+					drop = tt.untrained
+				}
+				return leaf(drop, fmt.Sprint(int(1e6/max(trial.Price, 1))), strconv.Itoa(codes))
+			}, 1)
 			if got := course(plan); got != tt.want || !strings.HasSuffix(plan.Ended, tt.ended) {
 				t.Errorf("prices %s, want %s; ended: %s, want %s", got, tt.want, plan.Ended, tt.ended)
 			}
