@@ -45,11 +45,39 @@ type settings struct {
 	leaf     v1alpha1.LeafOptions
 	encoded  bool   // its weights are encoded
 	narrowed string // how more channels are cut, where some were
+	others   *cuts  // a stage beside the leaf's line that cuts channels, where the line does not; nil: none
 	branched string // how more time is saved than by channels, where branches of residual additions could go first
 	dense    bool   // channels were cut, and no zeros made
 	nearer   []string
 	training string // what lets a search train more
 	limit    string // the bound that ended a search and may be higher; "": none
+}
+
+// cuts is a stage that cuts channels, and how its leaf fell short.
+type cuts struct {
+	stage, more, fewer string
+	missed             []Shortfall
+}
+
+// cutsChannels reports whether a stage does.
+func cutsChannels(s *v1alpha1.Stage) bool {
+	return s.Prune != nil && s.Prune.Structure == v1alpha1.PruneChannels
+}
+
+// otherCuts is the first stage with a verdict that cuts channels, nil where none is.
+func (w *walk) otherCuts() *cuts {
+	for i := range w.spec.Stages {
+		s := &w.spec.Stages[i]
+		missed, known := w.d.Verdicts[s.Name]
+		switch {
+		case !known || !cutsChannels(s):
+		case s.Prune.Multiplications != nil:
+			return &cuts{s.Name, "a smaller prune.multiplications", "a larger prune.multiplications", missed}
+		default:
+			return &cuts{s.Name, "a larger prune.channels", "a smaller prune.channels", missed}
+		}
+	}
+	return nil
 }
 
 // settingsOf are those of a stage's leaf.
@@ -68,6 +96,9 @@ func (w *walk) settingsOf(name string) settings {
 		out.limit = "a higher search.maxTrials"
 	case ended == ReasonMaxMinutes:
 		out.limit = "a higher search.maxMinutes"
+	}
+	if !slices.ContainsFunc(w.spec.Line(stage), cutsChannels) {
+		out.others = w.otherCuts()
 	}
 	if stage == nil {
 		if leaf.Reconstruct == nil || !*leaf.Reconstruct {
@@ -90,9 +121,8 @@ func (w *walk) settingsOf(name string) settings {
 	case training.MaxEpochs == nil || w.at[name].fact.Epochs >= *training.MaxEpochs: // else the validation loss wanted no more
 		out.nearer = append(out.nearer, "a larger "+seekBound(&training))
 	}
-	cuts := func(s *v1alpha1.Stage) bool { return s.Prune != nil && s.Prune.Structure == v1alpha1.PruneChannels }
 	line := w.spec.Line(stage)
-	if i := slices.IndexFunc(line, cuts); i >= 0 { // the nearest
+	if i := slices.IndexFunc(line, cutsChannels); i >= 0 { // the nearest
 		if out.narrowed = "prune.channels, or rules for single layers"; line[i].Prune.Multiplications != nil {
 			out.narrowed = "a smaller prune.multiplications"
 			if !line[i].Prune.Branches {
@@ -100,10 +130,10 @@ func (w *walk) settingsOf(name string) settings {
 			}
 		}
 	}
-	out.dense = out.narrowed != "" && !slices.ContainsFunc(line, func(s *v1alpha1.Stage) bool { return s.Prune != nil && !cuts(s) })
+	out.dense = out.narrowed != "" && !slices.ContainsFunc(line, func(s *v1alpha1.Stage) bool { return s.Prune != nil && !cutsChannels(s) })
 	for _, s := range line {
 		switch {
-		case cuts(s):
+		case cutsChannels(s):
 			out.nearer = append(out.nearer, "fewer channels cut")
 		case s.Prune != nil:
 			out.nearer = append(out.nearer, "less sparsity")
@@ -143,11 +173,11 @@ func (s settings) remedy(m v1alpha1.Metric) string {
 	case s.narrowed != "" && m == v1alpha1.CompressedBytes:
 		return "try more channels cut (" + s.narrowed + "), more sparsity, fewer clusters or a higher entropy weight"
 	case s.encoded && encodedAdvice[m] != "":
-		return s.narrower(encodedAdvice[m])
+		return s.narrower(encodedAdvice[m], m)
 	case m == v1alpha1.LatencyMicros:
-		return s.narrower(advice[m]) + s.branched
+		return s.narrower(advice[m], m) + s.branched
 	case advice[m] != "":
-		return s.narrower(advice[m])
+		return s.narrower(advice[m], m)
 	case len(s.nearer) == 0:
 		return "try a looser constraint"
 	}
@@ -164,12 +194,20 @@ func try(things ...string) string {
 	return "try " + strings.Join(things[:last], ", ") + " or " + things[last]
 }
 
-// narrower is advice to cut channels as it is for a leaf of which some are cut already: to cut more.
-func (s settings) narrower(advice string) string {
-	if s.narrowed == "" {
+// narrower is advice on a metric to cut channels as it is where some are cut already: to cut more; or fewer than a stage that meets the metric, and
+// lost the answers by it.
+func (s settings) narrower(advice string, m v1alpha1.Metric) string {
+	const cut = "prune.structure Channels makes it so"
+	switch o := s.others; {
+	case s.narrowed != "":
+		return strings.Replace(advice, cut, "more channels cut ("+s.narrowed+") make it so", 1)
+	case o == nil:
 		return advice
+	case slices.ContainsFunc(o.missed, func(missed Shortfall) bool { return missed.Constraint.Metric == m }):
+		return strings.Replace(advice, cut, "more channels cut than by "+o.stage+" ("+o.more+") make it so", 1)
+	default:
+		return strings.Replace(advice, cut, o.stage+" cuts enough of them, but misses what else is asked for: cut fewer there ("+o.fewer+")", 1)
 	}
-	return strings.Replace(advice, "prune.structure Channels makes it so", "more channels cut ("+s.narrowed+") make it so", 1)
 }
 
 // searchRemedy is remedy where a search chooses the stages, so that there are none to change.

@@ -255,6 +255,33 @@ func TestAdviceOnSizesKnowsOfChannels(t *testing.T) {
 	}
 }
 
+func TestAdviceOnTheBaselineNamesTheStageThatCutsChannels(t *testing.T) {
+	p, err := v1alpha1.Decode([]byte("{apiVersion: espalier.dev/v1alpha1, kind: OptimizationPipeline, metadata: {name: p}, spec: {model: {uri: m.tflite}, dataset: {uri: d.npz}, stages: [" +
+		"{name: zeros, prune: {sparsity: 0.5}}, {name: half, from: model, prune: {structure: Channels, multiplications: 0.5}}]}}"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	answers, mults := Shortfall{Constraint: v1alpha1.Constraint{Metric: v1alpha1.AccuracyDrop}}, Shortfall{Constraint: v1alpha1.Constraint{Metric: v1alpha1.Multiplications}, Value: "2", By: "1"}
+	for _, c := range []struct {
+		verdicts map[string][]Shortfall
+		leaf     string
+		want     string
+	}{
+		{nil, "baseline", "prune.structure Channels makes it so"},
+		{map[string][]Shortfall{"zeros": {mults}}, "baseline", "prune.structure Channels makes it so"},
+		{map[string][]Shortfall{"half": {answers}}, "baseline", "half cuts enough of them, but misses what else is asked for: cut fewer there (a larger prune.multiplications)"},
+		{map[string][]Shortfall{"half": {answers}}, "zeros", "half cuts enough of them, but misses what else is asked for: cut fewer there (a larger prune.multiplications)"},
+		{map[string][]Shortfall{"half": {answers, mults}}, "baseline", "more channels cut than by half (a smaller prune.multiplications) make it so"},
+		{map[string][]Shortfall{"half": {mults}}, "half", "more channels cut (a smaller prune.multiplications) make it so"},
+	} {
+		w := &walk{spec: &p.Spec, at: map[string]*Stage{c.leaf: {Name: c.leaf}}}
+		w.d.Verdicts = c.verdicts
+		if got, want := mults.advise(w.settingsOf(c.leaf)), "only fewer channels take fewer multiplications: "+c.want; got != want {
+			t.Errorf("%s with %v: %q, want %q", c.leaf, c.verdicts, got, want)
+		}
+	}
+}
+
 func TestIntervalsHaveTheConfidenceThatIsAskedFor(t *testing.T) {
 	leaf := &v1alpha1.Leaf{Samples: 1000, Changed: 40, Metrics: []v1alpha1.MetricValue{{Name: "Accuracy", Value: "0.9"}, {Name: "AccuracyDrop", Value: "0"}, {Name: "FileBytes", Value: "7"}}}
 	constraints := []v1alpha1.Constraint{{Metric: "AccuracyDrop", Max: dec("0.01")}, {Metric: "AccuracyDrop", Max: dec("0.02"), Confidence: dec("0.5")}}
