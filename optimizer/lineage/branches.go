@@ -286,6 +286,7 @@ func (r *Run) refitWithout(ctx context.Context, whole *Network, b *channel.Branc
 		return nil, nil, err
 	}
 	w.meets, w.layers = whole.model, behind(w.net.Graph, b.Add)
+	w.notes = nil // what opening notes of the network is known; that the branch does not train says nothing
 	if err := w.reconstruct(ctx, nil, func(r *reconstruction, t *weight.Tensor) error { return r.refit(t) }); err != nil {
 		return nil, nil, err
 	}

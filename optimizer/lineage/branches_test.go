@@ -240,7 +240,7 @@ func TestLayersBehindABranchAreRefitted(t *testing.T) {
 // A network that lost a branch is of its lineage only with the record of it.
 func TestBranchesAreRecorded(t *testing.T) {
 	n := read(t, residual(true))
-	out, err := untrained(n).Apply(context.Background(), n, branching(0.75, Off))
+	out, err := untrained(n).Apply(context.Background(), n, branching(0.75, On))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -248,6 +248,9 @@ func TestBranchesAreRecorded(t *testing.T) {
 	again, err := n.Next(m)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if notes := strings.Join(out.Notes, "\n"); strings.Contains(notes, "do not train") || !strings.Contains(notes, "is taken out") {
+		t.Errorf("notes say that a branch that is gone does not train:\n%s", notes)
 	}
 	if d := cmp.Diff(out.Network.gone, again.gone); d != "" || len(again.gone) == 0 {
 		t.Errorf("operators %v are gone: %s", again.gone, d)
