@@ -122,42 +122,82 @@ func limits(constraints []Constraint, leaf *Leaf) []limit {
 	return out
 }
 
-// headFigures are the leaf's large numbers, with what they are compared with.
+// sized are the metrics that say how large or slow a leaf is.
+var sized = []measure.Name{measure.FlashBytes, measure.ArenaBytes, measure.CompressedBytes, measure.FileBytes, measure.Multiplications, measure.LatencyMicros}
+
+// headFigures are the leaf's large numbers, with what they are compared with: first what is minimized or bounded.
 func (d *Data) headFigures(leaf *Leaf) []figure {
 	var out []figure
-	original := d.Stages[0].Metrics
+	var shown []measure.Name
 	most := 5
 	if d.Device != nil || len(d.Units) > 0 {
 		most = 7
 	}
-	add := func(name measure.Name, note string) {
-		if text := value(leaf.Metrics, name); text != "" && len(out) < most {
-			out = append(out, figure{Value: human(name, text), Label: heading(name), Note: note})
+	add := func(name measure.Name) {
+		if text := value(leaf.Metrics, name); text != "" && len(out) < most && !slices.Contains(shown, name) {
+			shown = append(shown, name)
+			out = append(out, figure{Value: human(name, text), Label: heading(name), Note: d.headNote(name, text)})
 		}
 	}
-	quality := d.quality()
-	note := ""
-	if of := value(original, quality); of != "" {
-		note = "original " + human(quality, of)
+	add(d.quality())
+	if d.Search != nil {
+		add(d.Search.Metric)
 	}
-	add(quality, note)
+	for _, c := range d.Constraints {
+		if slices.Contains(sized, c.Metric) {
+			add(c.Metric)
+		}
+	}
 	if d.Device != nil {
-		add(measure.FlashBytes, "as it lies in flash")
-		add(measure.ArenaBytes, "as "+d.Device.Name+" takes it")
+		add(measure.FlashBytes)
+		add(measure.ArenaBytes)
 	}
 	for _, m := range leaf.Metrics {
-		if unit, measured := d.Units[m.Name]; measured {
-			add(m.Name, unit)
+		if _, measured := d.Units[m.Name]; measured {
+			add(m.Name)
 		}
 	}
-	add(measure.CompressedBytes, smaller(value(original, measure.CompressedBytes), value(leaf.Metrics, measure.CompressedBytes)))
-	add(measure.FileBytes, smaller(value(original, measure.FileBytes), value(leaf.Metrics, measure.FileBytes)))
-	add(measure.Sparsity, "of prunable weights are zero")
+	add(measure.CompressedBytes)
+	add(measure.FileBytes)
+	add(measure.Sparsity)
 	if n := value(leaf.Metrics, measure.Clusters); n != "" && n != strconv.Itoa(measure.NoClusters) {
-		add(measure.Clusters, "distinct weights a layer at most")
+		add(measure.Clusters)
 	}
-	add(measure.LatencyMicros, "median, one thread")
+	add(measure.LatencyMicros)
 	return out
+}
+
+// headNote says what a large number is, or what it is compared with.
+func (d *Data) headNote(name measure.Name, text string) string {
+	original := value(d.Stages[0].Metrics, name)
+	switch unit, measured := d.Units[name]; {
+	case measured:
+		return unit
+	case name == d.quality() && original != "":
+		return "original " + human(name, original)
+	}
+	switch name {
+	case measure.CompressedBytes, measure.FileBytes:
+		return smaller(original, text)
+	case measure.FlashBytes:
+		return "as it lies in flash"
+	case measure.ArenaBytes:
+		if d.Device != nil {
+			return "as " + d.Device.Name + " takes it"
+		}
+	case measure.Multiplications:
+		if leaf := d.Stages[0].Leaf; leaf != nil && value(leaf.Metrics, name) != "" {
+			return "a sample; baseline " + human(name, value(leaf.Metrics, name))
+		}
+		return "a sample"
+	case measure.Sparsity:
+		return "of prunable weights are zero"
+	case measure.Clusters:
+		return "distinct weights a layer at most"
+	case measure.LatencyMicros:
+		return "median, one thread"
+	}
+	return ""
 }
 
 func heading(name measure.Name) string {

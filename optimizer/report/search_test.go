@@ -55,3 +55,31 @@ func TestTimesHasNoExponent(t *testing.T) {
 		}
 	}
 }
+
+func TestWhatASearchMinimizesIsAmongTheLargeNumbersAndOnCards(t *testing.T) {
+	metrics := func(n string) []measure.Value {
+		return []measure.Value{{Name: measure.Agreement, Value: "0.98"}, {Name: measure.FileBytes, Value: "2000"}, {Name: measure.CompressedBytes, Value: "1000"}, {Name: measure.ArenaBytes, Value: "640"}, {Name: measure.Multiplications, Value: n}}
+	}
+	d := &Data{
+		Pipeline: "p", Verdict: Verdict{Outcome: Met, Stage: "trial-01"}, Search: &Search{Metric: measure.Multiplications},
+		Constraints: []Constraint{{Metric: measure.Agreement, Min: "0.97"}, {Metric: measure.ArenaBytes, Max: "700"}, {Metric: measure.Multiplications, Max: "9000"}},
+		Stages: []Stage{
+			{Name: "baseline", Kind: Baseline, State: StateCompleted, Metrics: []measure.Value{{Name: measure.CompressedBytes, Value: "4000"}}, Leaf: &Leaf{Technique: "PTQ", Metrics: metrics("8000")}},
+			{Name: "trial-01", Kind: "prune", State: StateCompleted, Leaf: &Leaf{Technique: "PTQ", Selected: true, Metrics: metrics("1234")}},
+		},
+	}
+	var labels []string
+	for _, f := range d.headFigures(d.Stages[1].Leaf) {
+		labels = append(labels, f.Label+" "+f.Value+": "+f.Note)
+	}
+	want := "Agreement 98.00 %: |Multiplications 1,234: a sample; baseline 8,000|Arena 640 B: |Compressed 1,000 B: 4.0× smaller than float|File 2,000 B: "
+	if got := strings.Join(labels, "|"); got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+	for metric, want := range map[measure.Name]string{measure.Multiplications: "98.00 % · 1,234 multiplications", measure.CompressedBytes: "98.00 % · 1,000 B", measure.ArenaBytes: "98.00 % · 640 B", measure.FlashBytes: "98.00 %"} {
+		d.Search.Metric = metric
+		if got := d.figures(d.Stages[1].Leaf.Metrics); got != want {
+			t.Errorf("%s: %q, want %q", metric, got, want)
+		}
+	}
+}

@@ -109,13 +109,20 @@ func (d *Data) leafNode(s *Stage, title string) *node {
 	return n
 }
 
-// figures are quality and size in a few characters.
+// figures are quality and size, or what a search minimizes, in a few characters.
 func (d *Data) figures(values []measure.Value) string {
+	size := measure.CompressedBytes
+	if d.Search != nil {
+		size = d.Search.Metric
+	}
 	var parts []string
-	for _, name := range []measure.Name{d.quality(), measure.CompressedBytes} {
+	for _, name := range []measure.Name{d.quality(), size} {
 		if v := value(values, name); v != "" {
 			parts = append(parts, human(name, v))
 		}
+	}
+	if last := len(parts) - 1; size == measure.Multiplications && value(values, size) != "" {
+		parts[last] += " multiplications"
 	}
 	return strings.Join(parts, " · ")
 }
