@@ -144,6 +144,14 @@ func (s Shortfall) brief() string {
 			figure, of = a, b
 		}
 	}
+	if s.Metric == measure.Multiplications { // as the table on the command line has it
+		shown = "Mults"
+		if high, err := strconv.ParseFloat(limit, 64); err == nil && max(v, high) >= 1e7 {
+			if a, b := fmt.Sprintf("%.2f M", v/1e6), fmt.Sprintf("%.2f M", high/1e6); a != b {
+				figure, of = a, b
+			}
+		}
+	}
 	if amount, unit, ok := strings.Cut(of, " "); ok && strings.HasSuffix(figure, " "+unit) && amount != "" {
 		figure = strings.TrimSuffix(figure, " "+unit) // one unit is enough
 	}

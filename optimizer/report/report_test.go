@@ -225,6 +225,9 @@ func TestBriefShortfall(t *testing.T) {
 		{Shortfall{Constraint: Constraint{Metric: measure.Accuracy, Min: "0.9"}, Value: "0.89"}, "Accuracy 89.00 < 90.00 %"},
 		{Shortfall{Constraint: Constraint{Metric: measure.AccuracyDrop, Max: "0.01", Confidence: "0.95"}, Value: "0.004", End: "0.016"}, "Drop may be 1.60 > 1.00 pp"},
 		{Shortfall{Constraint: Constraint{Metric: measure.AUC, Min: "0.9", Max: "1"}}, "AUC not measured"},
+		{Shortfall{Constraint: Constraint{Metric: measure.Multiplications, Max: "1800000"}, Value: "3440512"}, "Mults 3,440,512 > 1,800,000"},
+		{Shortfall{Constraint: Constraint{Metric: measure.Multiplications, Max: "8e6"}, Value: "123440512"}, "Mults 123.44 > 8.00 M"},
+		{Shortfall{Constraint: Constraint{Metric: measure.Multiplications, Max: "12000000"}, Value: "12000001"}, "Mults 12,000,001 > 12,000,000"},
 	}
 	for _, tt := range tests {
 		if got := tt.of.brief(); got != tt.want {

@@ -57,7 +57,7 @@ func (d *Data) stageNode(s *Stage) *node {
 		return n
 	}
 	n := &node{title: s.Name, tag: s.Kind, status: "float", tip: s.Settings}
-	n.figures = append(wrap(strings.ReplaceAll(s.Settings, ", ", " · ")), wrap(d.figures(s.Metrics))...)
+	n.figures = append(wrap(strings.NewReplacer(", found", " (found)", ", ", " · ").Replace(s.Settings)), wrap(d.figures(s.Metrics))...)
 	if n.tag == n.title {
 		n.tag = ""
 	}
