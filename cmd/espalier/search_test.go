@@ -315,6 +315,7 @@ func TestASearchSpeaksOfFlags(t *testing.T) {
 		"spec.search.maxTrials: 33 is not allowed":                                     "--trials: 33 is not allowed",
 		"all 3 trials of maxTrials were made":                                          "all 3 trials of --trials were made",
 		"the trials took the 2 minutes of maxMinutes":                                  "the trials took the 2 minutes of --minutes",
+		"the trials took the one minute of maxMinutes":                                 "the trials took the one minute of --minutes",
 		"try a higher search.maxTrials or more training.epochs":                        "try a higher --trials or more --epochs",
 		"spec.constraints[0].metric: \"F\" is not":                                     "--constraint: metric: \"F\" is not",
 		"spec.leaf.encode: Zip; spec.leaf: weights":                                    "--leaf: encode: Zip; --leaf: weights",

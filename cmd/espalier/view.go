@@ -169,7 +169,11 @@ func (v *view) progress(name string, p train.Progress) {
 	if p.Layers > 0 {
 		if a.count("reconstructed layer", p.Layer, p.Layers) && a.layers != p.Layers {
 			a.layers = p.Layers
-			v.Say("%-12s reconstructed %d layers", name, p.Layers)
+			layers := "layers"
+			if p.Layers == 1 {
+				layers = "layer"
+			}
+			v.Say("%-12s reconstructed %d %s", name, p.Layers, layers)
 		}
 		return
 	}

@@ -407,6 +407,9 @@ func (s *search) try(trial Trial) tried {
 		return tried{}
 	case s.seconds >= 60*minutes:
 		s.limit, s.plan.Limit, s.plan.Ended = "search.maxMinutes", walk.ReasonMaxMinutes, fmt.Sprintf("the trials took the %g minutes of maxMinutes", minutes)
+		if minutes == 1 {
+			s.plan.Ended = "the trials took the one minute of maxMinutes"
+		}
 		return tried{}
 	}
 	trial.Stage.Name = fmt.Sprintf("trial-%02d", len(s.plan.Trials)+1)

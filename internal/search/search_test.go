@@ -173,6 +173,9 @@ func TestASearchGoesToTheHighestPriceThatHolds(t *testing.T) {
 			"all 4 trials of maxTrials were made; price of a bit 30 holds without training and 90 does not; 4 codes a layer hold with training"},
 		"trials run out before int8": {func(s *v1alpha1.OptimizationPipelineSpec) { s.Search.MaxTrials = number32(5) }, codesOf(40, 4, 2), "10 30 90 4c 2c",
 			"all 5 trials of maxTrials were made; price of a bit 30 holds without training and 90 does not; 4 codes a layer hold with training"},
+		"a minute runs out": {func(s *v1alpha1.OptimizationPipelineSpec) {
+			s.Search.MaxMinutes = decimal("1")
+		}, breaks(40, 0), "10", "the trials took the one minute of maxMinutes; price of a bit 10 holds; no trial trained: a higher search.maxMinutes lets the search train"},
 		"minutes run out": {func(s *v1alpha1.OptimizationPipelineSpec) {
 			s.Search.MaxMinutes, s.Training.Epochs = decimal("2.5"), number32(3)
 		}, breaks(40, 0), "10 30 90",
