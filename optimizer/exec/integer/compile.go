@@ -18,7 +18,7 @@ func Reference() Option { return func(c *compiler) { c.reference = true } }
 
 // TFLM computes as TensorFlow Lite Micro's reference kernels where they differ from LiteRT's: FULLY_CONNECTED is rescaled by a multiplier
 // rounded twice, of a float32 product of scales where weights have one scale, instead of a float64 product rounded once; RELU6 clamps
-// its input's codes without rescaling them, so that it is right only where input and output have one scale; the factors of MUL, of PRELU and of an
+// its input's codes without rescaling them, so that it is right only where input and output have one scale; the factors of MUL, of PRELU, of RELU and of an
 // int16 SOFTMAX are of float64, and the tables of that SOFTMAX of float32.
 func TFLM() Option { return func(c *compiler) { c.tflm = true } }
 

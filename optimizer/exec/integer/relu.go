@@ -31,7 +31,11 @@ func buildRelu(c *compiler) (runner, error) {
 	if limits[1] < inf {
 		hi = min(hi, out.code(limits[1]))
 	}
-	m := newMultiplier(float64(in.scale / out.scale))
+	ratio := float64(in.scale / out.scale)
+	if c.tflm { // computes it of float64
+		ratio = float64(in.scale) / float64(out.scale)
+	}
+	m := newMultiplier(ratio)
 	if c.wide {
 		return newElementwise(c, func(code int16) int16 { return clamp16(m.of(int32(code)), lo, hi) }), nil
 	}

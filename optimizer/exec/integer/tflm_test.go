@@ -58,6 +58,7 @@ func TestTFLMsFactorsBitForBit(t *testing.T) {
 		"mul_int8.tflite":      "b1e3f26af6cfb3d37599e5ec1d12ab163b4d91b6a6e979098d21ca220d718fc5",
 		"mul_int16.tflite":     "c06502437d8295b029c48bc0568d934dbbd6218502c32018e381f2a4c415d4fe",
 		"prelu_int8.tflite":    "003c9d2db82430268f0ee4dbb6b101491695823dd1083613b7942fef38dc0beb",
+		"relu_int8.tflite":     "2dc53f4beb223c5e76b018cd8fe901b83f7e718fdc450a6376e2018dde1e64d1",
 		"softmax_int16.tflite": "7efe8d323ca707036bfc9d4129bafa8629d6771979e4d4d583de713deb13518d",
 	} {
 		m, err := tflite.ReadFile(filepath.Join("testdata", "tflm", name))
