@@ -137,7 +137,10 @@ func (c Channels) takeBranches(ctx context.Context, w *Work, refits bool) (share
 		share := wanted / float64(now)
 		fit := fitting(branches, float64(now), wanted)
 		if len(fit) == 0 {
-			if first {
+			switch {
+			case first && len(branches) == 0:
+				w.Warn("no residual branch is taken out: none of those that are left can go")
+			case first:
 				w.Warn("no residual branch is taken out: without any of the %d that could go less than %v of the multiplications would be left", len(branches), c.Multiplications)
 			}
 			return share, c.reaches(w.network.model, share)

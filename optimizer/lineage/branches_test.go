@@ -106,6 +106,23 @@ func TestBranchesForAShareOfTheMultiplications(t *testing.T) {
 	}
 }
 
+// A stage behind one that took all branches says that there is none.
+func TestNoBranchIsLeft(t *testing.T) {
+	n := read(t, residual(true))
+	for _, technique := range []Technique{branching(0.085, Off), branching(0.9, Off)} {
+		out, err := untrained(n).Apply(context.Background(), n, technique)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n, err = n.Next(stored(t, out.Network.Model())); err != nil {
+			t.Fatal(err)
+		}
+		if got, want := strings.Contains(strings.Join(out.Warnings, ""), "none of those that are left can go"), len(taken(out)) == 0; got != want {
+			t.Errorf("took %q and says %q", taken(out), out.Warnings)
+		}
+	}
+}
+
 // Branches go before and after whatever else is done, twice too; what weights are held to stays with those that are left.
 func TestBranchesGoInAnyOrder(t *testing.T) {
 	most, least := branching(0.75, On), branching(0.3, Off)
