@@ -103,18 +103,27 @@ func known(value float64, decides interval.Interval, other float64, test interva
 	return fmt.Sprintf("the original is right in %.3g %% of the samples that decide and in %.3g %% of the test samples: it was most likely trained with the first, and verdicts promise more than other samples keep; give validation samples that it does not know", 100*value, 100*other)
 }
 
-// Tellable returns an error for the first constraint that asks for a confidence which no leaf at all could show.
+// Tellable returns an error for the first constraint that asks for a confidence which no leaf at all could show. It wants an Answer.
 func (p *Prepared) Tellable(constraints []v1alpha1.Constraint) error {
+	accuracy := p.validation.Metrics(nil)[measure.Accuracy]
 	for i, c := range constraints {
 		text, err := tellable(c, p.classed())
 		if err != nil {
 			return err
 		}
-		if text != "" && c.Confidence != nil && c.Metric != v1alpha1.AccuracyDrop { // a leaf may be better than the model
+		if text != "" && c.Confidence != nil && (c.Metric != v1alpha1.AccuracyDrop || !surpassable(c, p.classed(), accuracy)) {
 			return fault.As(fault.Spec, fmt.Errorf("spec.constraints[%d]: %s; take more for validation, lower confidence or leave it out", i, text))
 		}
 	}
 	return nil
+}
+
+// surpassable reports whether a leaf that is right in all samples shows what a constraint on the drop asks for, where one that answers as the model
+// does is too few samples' to show it.
+func surpassable(c v1alpha1.Constraint, samples int, accuracy float64) bool {
+	n := &numbers{}
+	limit, confidence := n.float(c.Max, 0), n.float(c.Confidence, interval.Default)
+	return interval.Drop(accuracy-1, math.Round((1-accuracy)*float64(samples)), float64(samples), confidence).High <= limit
 }
 
 // tellable says what so many samples cannot tell of a constraint; "" where they can, and of none.

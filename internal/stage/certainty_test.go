@@ -83,6 +83,23 @@ func TestSplitsThatAreTooSmallForAConstraintAreNamed(t *testing.T) {
 	}
 }
 
+func TestADropThatOnlyABetterLeafShows(t *testing.T) {
+	c := v1alpha1.Constraint{Metric: "AccuracyDrop", Max: ptr(v1alpha1.Decimal("0.01")), Confidence: ptr(v1alpha1.Decimal("0.95"))}
+	for name, tt := range map[string]struct {
+		samples  int
+		accuracy float64
+		want     bool
+	}{
+		"a model that is always right": {150, 1, false},
+		"a model that is often wrong":  {150, 0.9, true},
+		"too few for any":              {2, 0.5, false},
+	} {
+		if got := surpassable(c, tt.samples, tt.accuracy); got != tt.want {
+			t.Errorf("%s: %t", name, got)
+		}
+	}
+}
+
 func ptr[T any](v T) *T { return &v }
 
 func TestSamplesThatTheOriginalWasTrainedWithAreDoubted(t *testing.T) {

@@ -151,7 +151,11 @@ func (j *Job) stage(ctx context.Context, order *Order, sources *Sources, store *
 		log.Info("prepared", "modelDigest", prepared.ModelDigest, "datasetDigest", prepared.Data.Digest, "trainingSamples", prepared.Data.Train.Len())
 		runner.Prepared = prepared
 		if order.Stage == walk.Baseline {
-			if err := prepared.Tellable(order.Spec.Constraints); err != nil {
+			err := prepared.Answer(ctx, j.Workers)
+			if err == nil {
+				err = prepared.Tellable(order.Spec.Constraints)
+			}
+			if err != nil {
 				return prepared, err
 			}
 		}

@@ -140,7 +140,7 @@ func (d *Dataset) substitute(single bool) {
 		}
 	case d.Validation == nil:
 		d.Validation = d.Test
-		d.note("no validation samples: the test samples stand in for them, where a run decides too; split.validation takes some of the training samples")
+		d.note("no validation samples: the test samples stand in for them, also in what a run decides; split.validation takes some of the training samples")
 	case d.Test == nil:
 		d.Test = d.Validation
 		d.note("no test samples: figures are of the validation samples; split.test takes some of the training samples")
