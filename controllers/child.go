@@ -384,7 +384,7 @@ func (c child) completed(f *walk.Fact, pod *corev1.Pod) {
 	f.Epochs, f.Earlier = outcome.Epochs, outcome.Earlier
 	if c.stage() == walk.Search {
 		f.Message = walk.Truncate(outcome.Message, v1alpha1.MaxStageMessage)
-		if outcome.Reason == walk.ReasonMaxTrials || outcome.Reason == walk.ReasonMaxMinutes {
+		if outcome.Reason == walk.EndedByTrials || outcome.Reason == walk.EndedByMinutes {
 			f.Reason = outcome.Reason
 		}
 	}

@@ -37,7 +37,7 @@ type Plan struct {
 	Trials []Trial `json:"trials"`
 	// Ended says why nothing more is tried; "" while something is.
 	Ended string `json:"ended,omitempty"`
-	// Limit is the reason where a bound of the spec ended it: walk.ReasonMaxTrials or walk.ReasonMaxMinutes.
+	// Limit is the reason where a bound of the spec ended it: walk.EndedByTrials or walk.EndedByMinutes.
 	Limit string `json:"limit,omitempty"`
 }
 
@@ -400,13 +400,13 @@ func (s *search) try(trial Trial) tried {
 		s.plan.Ended = err.Error()
 		return tried{}
 	case len(s.plan.Trials) >= limit:
-		s.limit, s.plan.Limit, s.plan.Ended = "search.maxTrials", walk.ReasonMaxTrials, fmt.Sprintf("all %d trials of maxTrials were made", limit)
+		s.limit, s.plan.Limit, s.plan.Ended = "search.maxTrials", walk.EndedByTrials, fmt.Sprintf("all %d trials of maxTrials were made", limit)
 		if limit == 1 {
 			s.plan.Ended = "the one trial of maxTrials was made"
 		}
 		return tried{}
 	case s.seconds >= 60*minutes:
-		s.limit, s.plan.Limit, s.plan.Ended = "search.maxMinutes", walk.ReasonMaxMinutes, fmt.Sprintf("the trials took the %g minutes of maxMinutes", minutes)
+		s.limit, s.plan.Limit, s.plan.Ended = "search.maxMinutes", walk.EndedByMinutes, fmt.Sprintf("the trials took the %g minutes of maxMinutes", minutes)
 		if minutes == 1 {
 			s.plan.Ended = "the trials took the one minute of maxMinutes"
 		}

@@ -127,7 +127,7 @@ type Outcome struct {
 	// URI is where publish put things.
 	URI string `json:"uri,omitempty"`
 	// Reason and Message say why it failed: a word for conditions (walk.ReasonInputChanged among them), and a sentence; of a search why it tried
-	// nothing more, Reason where a bound of the spec ended it (walk.ReasonMaxTrials).
+	// nothing more, Reason where a bound of the spec ended it (walk.EndedByTrials).
 	Reason  string `json:"reason,omitempty"`
 	Message string `json:"message,omitempty"`
 }

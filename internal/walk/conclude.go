@@ -92,9 +92,9 @@ func (w *walk) settingsOf(name string) settings {
 		out.training = "a larger " + seekBound(&w.spec.Training)
 	}
 	switch ended := w.facts.Stages[Search].Reason; {
-	case ended == ReasonMaxTrials && v1alpha1.Or(w.spec.Search.MaxTrials, v1alpha1.DefaultTrials) < v1alpha1.MostTrials:
+	case ended == EndedByTrials && v1alpha1.Or(w.spec.Search.MaxTrials, v1alpha1.DefaultTrials) < v1alpha1.MostTrials:
 		out.limit = "a higher search.maxTrials"
-	case ended == ReasonMaxMinutes:
+	case ended == EndedByMinutes:
 		out.limit = "a higher search.maxMinutes"
 	}
 	if !slices.ContainsFunc(w.spec.Line(stage), cutsChannels) {

@@ -147,9 +147,9 @@ func TestAHigherBoundIsAdvisedWhereItEndedTheSearch(t *testing.T) {
 		want   string
 	}{
 		"it tried all that there is":  {24, "", ""},
-		"trials ran out":              {3, ReasonMaxTrials, "search.maxTrials"},
-		"no more trials are possible": {v1alpha1.MostTrials, ReasonMaxTrials, ""},
-		"minutes ran out":             {24, ReasonMaxMinutes, "search.maxMinutes"},
+		"trials ran out":              {3, EndedByTrials, "search.maxTrials"},
+		"no more trials are possible": {v1alpha1.MostTrials, EndedByTrials, ""},
+		"minutes ran out":             {24, EndedByMinutes, "search.maxMinutes"},
 	} {
 		facts := Facts{Stages: map[string]Fact{
 			Baseline: {State: v1alpha1.StageCompleted, Leaf: &v1alpha1.Leaf{Metrics: []v1alpha1.MetricValue{{Name: "CompressedBytes", Value: "200"}}}},

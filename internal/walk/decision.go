@@ -58,10 +58,10 @@ type Stage struct {
 	settings *v1alpha1.StageSettings
 }
 
-// Reasons of a search that a bound of its spec ended.
+// Which bound of its spec ended a search.
 const (
-	ReasonMaxTrials  = "MaxTrials"
-	ReasonMaxMinutes = "MaxMinutes"
+	EndedByTrials  = "MaxTrials"
+	EndedByMinutes = "MaxMinutes"
 )
 
 // Reasons of a decision, as conditions carry them. A stage that failed or waits for a reason of its own lends that to the decision.

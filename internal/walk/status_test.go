@@ -59,7 +59,7 @@ func TestAStatusSaysWhyASearchEnded(t *testing.T) {
 		Selection: v1alpha1.Selection{Strategy: v1alpha1.SelectBest, Objective: "CompressedBytes"}, Stages: []v1alpha1.Stage{{Name: Search}}}
 	facts := known(spec, Versions{}, Baseline, Search)
 	made := facts.Stages[Search]
-	made.Leaf, made.Reason, made.Message = leaf("90", "0").Leaf, ReasonMaxTrials, "all 3 trials of maxTrials were made"
+	made.Leaf, made.Reason, made.Message = leaf("90", "0").Leaf, EndedByTrials, "all 3 trials of maxTrials were made"
 	facts.Stages[Search] = made
 	d := Decide(spec, facts, noon)
 	status := d.Status(facts, Shown{})
