@@ -145,14 +145,7 @@ var residuals = map[string]struct {
 	},
 }
 
-func buildResidual(name string) *tflite.Model {
-	seed = 0
-	b := net{tflitetest.New()}
-	x := residuals[name].build(b, b.Input("x", 1, 6, 6, 3))
-	flat := b.Flatten("flat", x)
-	b.Output(b.Dense("last", flat, gauss(4*b.Shape(flat)[1]), gauss(4), 4, tflitetest.None))
-	return b.Model()
-}
+func buildResidual(name string) *tflite.Model { return whole(residuals[name].build) }
 
 // operators are those of a network but for its end, with the activation functions of those that make a sum.
 func operators(m *tflite.Model) string {

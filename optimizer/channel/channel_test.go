@@ -442,10 +442,13 @@ var networks = map[string]struct {
 	},
 }
 
-func build(name string) *tflite.Model {
+func build(name string) *tflite.Model { return whole(networks[name].build) }
+
+// whole is a network of an input, what is built on it, and a dense layer.
+func whole(built func(b net, x int32) int32) *tflite.Model {
 	seed = 0
 	b := net{tflitetest.New()}
-	x := networks[name].build(b, b.Input("x", 1, 6, 6, 3))
+	x := built(b, b.Input("x", 1, 6, 6, 3))
 	flat := b.Flatten("flat", x)
 	b.Output(b.Dense("last", flat, gauss(4*b.Shape(flat)[1]), gauss(4), 4, tflitetest.None))
 	return b.Model()
