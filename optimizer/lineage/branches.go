@@ -215,14 +215,7 @@ func (j *judge) answers(ctx context.Context, m *tflite.Model) ([][]float32, erro
 // change is the squared distance of a model's outputs from the network's, as a share of their squares.
 func (j *judge) change(ctx context.Context, m *tflite.Model) (float64, error) {
 	answers, err := j.answers(ctx, m)
-	var sum float64
-	for i, list := range answers {
-		for k, v := range list {
-			d := float64(v) - float64(j.wanted[i][k])
-			sum += d * d
-		}
-	}
-	return sum / max(j.energy, 1e-30), err
+	return squaredDistance(answers, j.wanted) / max(j.energy, 1e-30), err
 }
 
 // least is the branch without which the outputs change least for the multiplications that go, once the layers behind it are refitted: what these

@@ -230,14 +230,18 @@ func (e *equalization) try(ctx context.Context, mixes []equalize.Mix) (*tflite.M
 // noise is the squared distance of a network's outputs from those that are wanted.
 func (e *equalization) noise(ctx context.Context, net *float.Network) (float64, error) {
 	answers, err := e.answers(ctx, net)
-	var sum float64
+	return squaredDistance(answers, e.wanted), err
+}
+
+// squaredDistance is that of answers from those that are wanted.
+func squaredDistance(answers, wanted [][]float32) (sum float64) {
 	for i, values := range answers {
 		for k, v := range values {
-			d := float64(v) - float64(e.wanted[i][k])
+			d := float64(v) - float64(wanted[i][k])
 			sum += d * d
 		}
 	}
-	return sum, err
+	return sum
 }
 
 // answers are by sample the outputs of a network.
