@@ -149,16 +149,19 @@ func (s *scale) apart(low, high float64) bool {
 // tilts are how much prices may differ by layer, in the order they are tried.
 var tilts = []float64{0.5, 0, 1}
 
+// bounds are the fields of a spec that end a search.
+var bounds = map[string]string{walk.EndedByTrials: "search.maxTrials", walk.EndedByMinutes: "search.maxMinutes"}
+
 // Next decides what is tried next.
 func Next(in Input) Plan {
 	s := &search{Input: in}
 	s.run()
-	if t := s.Spec.Training; s.limit != "" && t.Trains() && !slices.ContainsFunc(s.plan.Trials, Trial.trains) {
+	if t := s.Spec.Training; s.plan.Limit != "" && t.Trains() && !slices.ContainsFunc(s.plan.Trials, Trial.trains) {
 		s.plan.Ended += "; no trial trained"
 		if t.Epochs != nil || t.Seeks() {
 			s.plan.Ended += ", so that what training says of epochs was not used"
 		}
-		s.plan.Ended += ": a higher " + s.limit + " lets the search train"
+		s.plan.Ended += ": a higher " + bounds[s.plan.Limit] + " lets the search train"
 	}
 	return s.plan
 }
@@ -177,7 +180,6 @@ type search struct {
 	gone    float64 // share of the weights that went with channels, about
 	seconds float64 // that the trials took
 	waiting bool    // for the result of the last trial
-	limit   string  // the bound of the spec that ended it; "": none
 
 	ids     []string          // of the trials
 	made    map[string]Result // of trials that were made ahead, by ID
@@ -293,7 +295,7 @@ func (s *search) tilted(f frontier) frontier {
 func (s *search) end(f *frontier, more string) {
 	switch {
 	case s.waiting:
-	case s.limit != "":
+	case s.plan.Limit != "":
 		s.plan.Ended += f.held() + more
 	case s.plan.Ended != "":
 	case f.scale == &coarsePrices:
@@ -400,13 +402,13 @@ func (s *search) try(trial Trial) tried {
 		s.plan.Ended = err.Error()
 		return tried{}
 	case len(s.plan.Trials) >= limit:
-		s.limit, s.plan.Limit, s.plan.Ended = "search.maxTrials", walk.EndedByTrials, fmt.Sprintf("all %d trials of maxTrials were made", limit)
+		s.plan.Limit, s.plan.Ended = walk.EndedByTrials, fmt.Sprintf("all %d trials of maxTrials were made", limit)
 		if limit == 1 {
 			s.plan.Ended = "the one trial of maxTrials was made"
 		}
 		return tried{}
 	case s.seconds >= 60*minutes:
-		s.limit, s.plan.Limit, s.plan.Ended = "search.maxMinutes", walk.EndedByMinutes, fmt.Sprintf("the trials took the %g minutes of maxMinutes", minutes)
+		s.plan.Limit, s.plan.Ended = walk.EndedByMinutes, fmt.Sprintf("the trials took the %g minutes of maxMinutes", minutes)
 		if minutes == 1 {
 			s.plan.Ended = "the trials took the one minute of maxMinutes"
 		}
