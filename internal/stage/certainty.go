@@ -105,13 +105,12 @@ func known(value float64, decides interval.Interval, other float64, test interva
 
 // Tellable returns an error for the first constraint that asks for a confidence which no leaf at all could show. It wants an Answer.
 func (p *Prepared) Tellable(constraints []v1alpha1.Constraint) error {
-	accuracy := p.validation.Metrics(nil)[measure.Accuracy]
 	for i, c := range constraints {
 		text, err := tellable(c, p.classed())
 		if err != nil {
 			return err
 		}
-		if text != "" && c.Confidence != nil && (c.Metric != v1alpha1.AccuracyDrop || !surpassable(c, p.classed(), accuracy)) {
+		if text != "" && c.Confidence != nil && (c.Metric != v1alpha1.AccuracyDrop || !surpassable(c, p.classed(), p.validation.Metrics(nil)[measure.Accuracy])) {
 			return fault.As(fault.Spec, fmt.Errorf("spec.constraints[%d]: %s; take more for validation, lower confidence or leave it out", i, text))
 		}
 	}

@@ -150,20 +150,18 @@ func (j *Job) stage(ctx context.Context, order *Order, sources *Sources, store *
 		}
 		log.Info("prepared", "modelDigest", prepared.ModelDigest, "datasetDigest", prepared.Data.Digest, "trainingSamples", prepared.Data.Train.Len())
 		runner.Prepared = prepared
-		if order.Stage == walk.Baseline {
-			err := prepared.Answer(ctx, j.Workers)
-			if err == nil {
-				err = prepared.Tellable(order.Spec.Constraints)
-			}
-			if err != nil {
-				return prepared, err
-			}
-		}
 		warnings, err := runner.Check()
-		if order.Stage == walk.Baseline {
-			for _, w := range warnings {
-				log.Warn("goes on", "error", w)
-			}
+		if order.Stage != walk.Baseline {
+			return prepared, err
+		}
+		for _, w := range warnings {
+			log.Warn("goes on", "error", w)
+		}
+		if err == nil {
+			err = prepared.Answer(ctx, j.Workers)
+		}
+		if err == nil {
+			err = prepared.Tellable(order.Spec.Constraints)
 		}
 		return prepared, err
 	}
