@@ -11,6 +11,7 @@ import (
 	"espalier.dev/espalier/optimizer/exec/float"
 	"espalier.dev/espalier/optimizer/ir"
 	"espalier.dev/espalier/optimizer/op"
+	"espalier.dev/espalier/optimizer/panics"
 	"espalier.dev/espalier/optimizer/reconstruct"
 	"espalier.dev/espalier/optimizer/sensitivity"
 	"espalier.dev/espalier/optimizer/tflite"
@@ -322,7 +323,7 @@ func (w *Work) losses(ctx context.Context, s *channel.Structure, cuts channel.Cu
 		costs, values, slope := make([]float32, t.Len()), t.Values(), slopes[r.layer.Weight] // nil: no gradient reaches them
 		for k, p := range r.problems {
 			moments := p.Moment()
-			if err := reconstruct.Each(p.Outputs(), r.interrupted, func(o int) error {
+			if err := panics.Each(p.Outputs(), r.interrupted, func(o int) error {
 				weights, lost, err := p.Refit(o, r.mask(t.Mask, k, o), true)
 				if err != nil {
 					return err

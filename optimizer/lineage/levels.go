@@ -12,7 +12,7 @@ import (
 	"espalier.dev/espalier/optimizer/channel"
 	"espalier.dev/espalier/optimizer/exec/float"
 	"espalier.dev/espalier/optimizer/kernel"
-	"espalier.dev/espalier/optimizer/reconstruct"
+	"espalier.dev/espalier/optimizer/panics"
 	"espalier.dev/espalier/optimizer/sensitivity"
 	"espalier.dev/espalier/optimizer/weight"
 )
@@ -65,7 +65,7 @@ func (r *Run) Sensitivity(ctx context.Context, n *Network) (layers []sensitivity
 	}
 	kernels := slices.DeleteFunc(slices.Clone(w.Kernels), func(k weight.Kernel) bool { return slopes[k.Tensor] == nil }) // noted by open
 	layers = make([]sensitivity.Layer, len(kernels))
-	err = reconstruct.Each(len(kernels), ctx.Err, func(i int) error {
+	err = panics.Each(len(kernels), ctx.Err, func(i int) error {
 		k := kernels[i]
 		scales, ok := fewer[k.Tensor]
 		if !ok {

@@ -10,6 +10,7 @@ import (
 
 	"espalier.dev/espalier/optimizer/cluster"
 	"espalier.dev/espalier/optimizer/exec/float"
+	"espalier.dev/espalier/optimizer/panics"
 	"espalier.dev/espalier/optimizer/prune"
 	"espalier.dev/espalier/optimizer/quantize"
 	"espalier.dev/espalier/optimizer/reconstruct"
@@ -301,7 +302,7 @@ func (r *reconstruction) replace(t *weight.Tensor, values []float32, mask []uint
 // too would cost.
 func (r *reconstruction) refitted(values []float32, mask []uint8, costs []float32) error {
 	for k, p := range r.problems {
-		if err := reconstruct.Each(p.Outputs(), r.interrupted, func(o int) error {
+		if err := panics.Each(p.Outputs(), r.interrupted, func(o int) error {
 			weights, lost, err := p.Refit(o, r.mask(mask, k, o), costs != nil)
 			if err != nil {
 				return err
@@ -496,7 +497,7 @@ func (r *reconstruction) assign(s *weight.State, codes []int8) error {
 	bits := r.bits(s, codes)
 	for k, p := range r.problems {
 		shared := p.Share()
-		if err := reconstruct.Each(p.Outputs(), r.interrupted, func(o int) error {
+		if err := panics.Each(p.Outputs(), r.interrupted, func(o int) error {
 			c := r.layer.Channel(k, o)
 			set := min(c, len(s.CodeSets)-1)
 			v := &reconstruct.Values{Scale: float64(s.Scale[weight.ScaleIndex(c, len(s.Scale), s.Shape[s.Axis])]), Codes: s.CodeSets[set], Bits: bits[set], Lambda: float64(s.Lambda)}

@@ -5,8 +5,10 @@ package panics
 import (
 	"errors"
 	"fmt"
+	"runtime"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 )
 
 // Panic is a panic on its way.
@@ -81,6 +83,32 @@ func Go(n int, do func(i int) error) error {
 		group.Go(func() {
 			defer lost.Catch()
 			failed[i] = do(i)
+		})
+	}
+	group.Wait()
+	lost.Throw()
+	for _, err := range failed {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Each is Go with as many side by side as there are processors, until it is interrupted.
+func Each(n int, interrupted func() error, do func(i int) error) error {
+	failed := make([]error, n)
+	var next atomic.Int64
+	var group sync.WaitGroup
+	var lost Relay
+	for range min(n, runtime.GOMAXPROCS(0)) {
+		group.Go(func() {
+			defer lost.Catch()
+			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
+				if failed[i] = interrupted(); failed[i] == nil {
+					failed[i] = do(i)
+				}
+			}
 		})
 	}
 	group.Wait()

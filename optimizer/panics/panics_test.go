@@ -7,6 +7,8 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"espalier.dev/espalier/optimizer/panics"
 )
 
@@ -68,4 +70,36 @@ func TestAPanicGoesOnWhereGoWasCalled(t *testing.T) {
 		return nil
 	})
 	t.Error("no panic")
+}
+
+func TestEachReturnsTheFirstErrorByOutput(t *testing.T) {
+	if err := panics.Each(9, func() error { return nil }, func(o int) error {
+		if o == 3 || o == 7 {
+			return fmt.Errorf("output %d", o)
+		}
+		return nil
+	}); err == nil || err.Error() != "output 3" {
+		t.Error(err)
+	}
+	seen := make([]bool, 9)
+	if err := panics.Each(len(seen), func() error { return nil }, func(o int) error { seen[o] = true; return nil }); err != nil {
+		t.Error(err)
+	}
+	if diff := cmp.Diff([]bool{true, true, true, true, true, true, true, true, true}, seen); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestEachEndsWhereItIsInterrupted(t *testing.T) {
+	stop := errors.New("stop")
+	var done atomic.Int64
+	err := panics.Each(1000, func() error {
+		if done.Load() >= 10 {
+			return stop
+		}
+		return nil
+	}, func(int) error { done.Add(1); return nil })
+	if !errors.Is(err, stop) || done.Load() > 100 {
+		t.Errorf("%v after %d outputs", err, done.Load())
+	}
 }

@@ -247,24 +247,6 @@ func TestRefitOfEverything(t *testing.T) {
 	}
 }
 
-func TestEachReturnsTheFirstErrorByOutput(t *testing.T) {
-	if err := Each(9, func() error { return nil }, func(o int) error {
-		if o == 3 || o == 7 {
-			return fmt.Errorf("output %d", o)
-		}
-		return nil
-	}); err == nil || err.Error() != "output 3" {
-		t.Error(err)
-	}
-	seen := make([]bool, 9)
-	if err := Each(len(seen), func() error { return nil }, func(o int) error { seen[o] = true; return nil }); err != nil {
-		t.Error(err)
-	}
-	if diff := cmp.Diff([]bool{true, true, true, true, true, true, true, true, true}, seen); diff != "" {
-		t.Error(diff)
-	}
-}
-
 func TestSamplesFollowTheSizeOfTheNetwork(t *testing.T) {
 	of := func(batch, each int, nodes ...int) (*ir.Graph, []*Layer) {
 		g, layers := &ir.Graph{Batch: batch}, []*Layer(nil)

@@ -4,17 +4,13 @@ import (
 	"cmp"
 	"fmt"
 	"math"
-	"runtime"
 	"slices"
 	"sync"
-	"sync/atomic"
 
 	"gonum.org/v1/gonum/blas"
 	"gonum.org/v1/gonum/blas/blas64"
 	"gonum.org/v1/gonum/floats"
 	"gonum.org/v1/gonum/mat"
-
-	"espalier.dev/espalier/optimizer/panics"
 )
 
 // Problem is the reconstruction of the outputs of one group: to find, for every output, weights w of small error
@@ -281,33 +277,6 @@ func (p *Problem) survivors(mask []uint8) []int {
 		return list
 	}
 	return slices.DeleteFunc(list, func(i int) bool { return p.taps[i] >= 0 && mask[p.taps[i]] == 0 })
-}
-
-// Each calls f with every output, or whatever else there is a number of, as many at a time as there are processors, until it is interrupted; the
-// first error by number is returned.
-func Each(outputs int, interrupted func() error, f func(o int) error) error {
-	failed := make([]error, outputs)
-	var next atomic.Int64
-	var group sync.WaitGroup
-	var lost panics.Relay
-	for range min(outputs, runtime.GOMAXPROCS(0)) {
-		group.Go(func() {
-			defer lost.Catch()
-			for o := int(next.Add(1)) - 1; o < outputs; o = int(next.Add(1)) - 1 {
-				if failed[o] = interrupted(); failed[o] == nil {
-					failed[o] = f(o)
-				}
-			}
-		})
-	}
-	group.Wait()
-	lost.Throw()
-	for _, err := range failed {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // Refit returns the best weights of an output under a mask over its taps, the bias first, and by tap what it costs to lose it too once

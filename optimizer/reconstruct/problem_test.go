@@ -1,11 +1,9 @@
 package reconstruct
 
 import (
-	"errors"
 	"math"
 	"math/rand/v2"
 	"slices"
-	"sync/atomic"
 	"testing"
 
 	"gonum.org/v1/gonum/mat"
@@ -340,20 +338,6 @@ func TestInputsThatAreAlwaysZeroChangeNothing(t *testing.T) {
 			t.Errorf("weights %v", got)
 			break
 		}
-	}
-}
-
-func TestEachEndsWhereItIsInterrupted(t *testing.T) {
-	stop := errors.New("stop")
-	var done atomic.Int64
-	err := Each(1000, func() error {
-		if done.Load() >= 10 {
-			return stop
-		}
-		return nil
-	}, func(int) error { done.Add(1); return nil })
-	if !errors.Is(err, stop) || done.Load() > 100 {
-		t.Errorf("%v after %d outputs", err, done.Load())
 	}
 }
 
